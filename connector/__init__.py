@@ -1,0 +1,1 @@
+"""Structured-concurrency transfer engine for Crypt4GH-encrypted files."""

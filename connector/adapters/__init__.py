@@ -1,0 +1,1 @@
+"""Bridges from the transfer engine to ``persistence``."""

@@ -1,0 +1,1 @@
+"""The embedded archive: all services of the wire contract on one machine."""

@@ -1,0 +1,1 @@
+"""What touches the local disk: partial files, journals, key files, sources."""

@@ -1,0 +1,1 @@
+"""Encrypting and decrypting local files, on the same scheduler as transfers."""

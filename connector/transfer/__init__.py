@@ -1,0 +1,1 @@
+"""The generic scheduler: moves parts of many transfers, knowing nothing of what they are."""

@@ -1,0 +1,1 @@
+"""Object storage and document database behind protocols, on asyncio and trio."""

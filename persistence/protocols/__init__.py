@@ -1,0 +1,1 @@
+"""The protocols that providers implement and applications see."""
