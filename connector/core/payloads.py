@@ -1,0 +1,215 @@
+"""The JSON bodies that client and archive exchange, as values.
+
+:func:`read_payload` turns decoded JSON from the other side into one of them, :func:`write_payload` does the reverse.
+Unknown fields are passed over, so that an archive may say more than the contract asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import BaseValidationError
+
+from connector.errors import BrokenError
+
+T = TypeVar("T")
+
+WorkType = Literal["download", "create", "upload", "close", "delete", "view"]
+UploadState = Literal["init", "inbox", "interrogated", "awaiting_archival", "archived", "failed", "cancelled"]
+
+
+@attrs.frozen
+class WellKnownValues:
+    """Where the APIs are, and the data hubs' Crypt4GH public keys (base64) by storage alias."""
+
+    crypt4gh_public_keys: Mapping[str, str]
+    wps_api_url: str
+    dcs_api_url: str
+    ucs_api_url: str
+
+
+@attrs.frozen
+class WorkPackage:
+    """What a user was granted: files to download (accession to file name extension) or one upload box."""
+
+    type: Literal["download", "upload"]
+    files: Mapping[str, str] | None = None
+    research_data_upload_box_id: UUID | None = None
+    file_upload_box_id: UUID | None = None
+    created: datetime | None = None
+    expires: datetime | None = None
+
+
+@attrs.frozen
+class WorkOrderRequest:
+    """Asks for a work order token for one operation on a box or on a file in it."""
+
+    work_type: WorkType
+    alias: str | None = None
+    file_id: UUID | None = None
+
+
+@attrs.frozen
+class Checksum:
+    """One checksum of a DRS object."""
+
+    checksum: str
+    type: str
+
+
+@attrs.frozen
+class AccessUrl:
+    """Where the bytes of a DRS object are to be had."""
+
+    url: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class AccessMethod:
+    """One way to the bytes of a DRS object."""
+
+    access_url: AccessUrl
+    type: str = "s3"
+
+
+@attrs.frozen
+class DrsObject:
+    """A downloadable file. ``size``: sealed bytes without envelope; ``checksums``: of the plaintext."""
+
+    id: str
+    self_uri: str
+    size: int
+    checksums: tuple[Checksum, ...]
+    access_methods: tuple[AccessMethod, ...]
+    created_time: str = ""
+
+    @property
+    def plaintext_sha256(self) -> str | None:
+        """The sha256 of the plaintext in lower case hex, if the archive states it."""
+        return next((c.checksum.lower() for c in self.checksums if c.type in ("sha-256", "sha256")), None)
+
+    @property
+    def url(self) -> str | None:
+        """The presigned URL of the first S3 access method."""
+        return next((m.access_url.url for m in self.access_methods if m.type in ("s3", "https")), None)
+
+
+@attrs.frozen
+class UploadCreation:
+    """Announces a file to a box. ``encrypted_size`` includes the envelope."""
+
+    alias: str
+    decrypted_size: int
+    encrypted_size: int
+    part_size: int
+    overwrite: bool = False
+
+
+@attrs.frozen
+class CreatedUpload:
+    """The archive's answer to an :class:`UploadCreation`."""
+
+    file_id: UUID
+    alias: str
+    storage_alias: str
+
+
+@attrs.frozen
+class FileUpload:
+    """A file upload as listed in a box."""
+
+    id: UUID
+    alias: str
+    state: str
+    decrypted_size: int | None = None
+    encrypted_size: int | None = None
+
+
+@attrs.frozen
+class FileUploadPage:
+    """One page of the listing of a box."""
+
+    items: tuple[FileUpload, ...]
+    total_count: int
+
+
+@attrs.frozen
+class UploadCompletion:
+    """What the client says of the finished upload; md5 and sha256 in lower case hex, parts in order."""
+
+    decrypted_sha256: str
+    encrypted_md5: str
+    encrypted_parts_md5: tuple[str, ...]
+    encrypted_parts_sha256: tuple[str, ...]
+
+
+@attrs.frozen
+class ErrorBody:
+    """How an archive words an error."""
+
+    exception_id: str = ""
+    description: str = ""
+    data: Any = None
+
+
+def _make_converter() -> Converter:
+    converter = Converter(detailed_validation=False)
+    converter.register_unstructure_hook(UUID, str)
+    converter.register_structure_hook(UUID, lambda value, _: UUID(_checked(value, str)))
+    converter.register_unstructure_hook(datetime, datetime.isoformat)
+    converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(_checked(value, str)))
+    # Taken at its word: "5" is not 5, and a number is no name. cattrs would convert one into the other.
+    for kind in (str, int):
+        converter.register_structure_hook(kind, _checked)
+    converter.register_structure_hook(bool, _checked)
+    return converter
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{kind.__name__} expected")
+    return value
+
+
+_converter = _make_converter()
+
+
+def read_payload(data: Any, kind: type[T], *, what: str = "") -> T:
+    """Turn decoded JSON into ``kind``.
+
+    Raises :class:`~connector.errors.BrokenError` naming ``what`` answered, if the data has not that shape.
+    """
+    try:
+        return _converter.structure(data, kind)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError, BaseValidationError) as error:
+        raise BrokenError(
+            f"{what or 'The archive'} sent something that is not a {kind.__name__}.",
+            hint="Check the archive's address; if it is right, tell the archive's operators.",
+        ) from error
+
+
+def parse_payload(body: bytes, kind: type[T], *, what: str = "") -> T:
+    """Like :func:`read_payload`, from the bytes of a JSON document."""
+    return read_payload(parse_json(body, what=what), kind, what=what)
+
+
+def parse_json(body: bytes, *, what: str = "") -> Any:
+    """Decode JSON that came from outside; :class:`~connector.errors.BrokenError` if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BrokenError(
+            f"{what or 'The archive'} sent something that is not JSON.",
+            hint="Check the archive's address; a proxy or login page may be in the way.",
+        ) from error
+
+
+def write_payload(value: Any) -> Any:
+    """The JSON-ready form of one of the values above."""
+    return _converter.unstructure(value)

@@ -1,0 +1,50 @@
+"""What a client may read from a work order token (a JWT) without being able to verify it."""
+
+from __future__ import annotations
+
+import attrs
+import jwt
+
+from connector.core.payloads import read_payload
+from connector.errors import RefusedError
+
+
+@attrs.frozen
+class WorkOrderClaims:
+    """The claims that a client looks at: for whose key the token was made, and its lifetime (UNIX seconds)."""
+
+    user_public_crypt4gh_key: str | None = None
+    iat: int | float | None = None
+    exp: int | float | None = None
+
+    @property
+    def lifetime(self) -> float | None:
+        """Seconds from issue to expiry by the server's own clock, so that ours does not matter."""
+        if self.iat is None or self.exp is None:
+            return None
+        return max(float(self.exp) - float(self.iat), 0.0)
+
+
+def read_claims(token: str) -> WorkOrderClaims:
+    """Read the claims of a work order token, unverified: only the archive holds the key to verify it.
+
+    Raises :class:`~connector.errors.RefusedError` if this is no JWT.
+    """
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError as error:
+        raise RefusedError(
+            "The archive sent a work order token that is no JSON Web Token.",
+            hint="Tell the archive's operators.",
+        ) from error
+    known = {name: claims.get(name) for name in ("user_public_crypt4gh_key", "iat", "exp")}
+    return read_payload(known, WorkOrderClaims, what="The work package service")
+
+
+def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
+    """Raise :class:`~connector.errors.RefusedError` if the token was made for another key than ours."""
+    if claims.user_public_crypt4gh_key != public_key_base64:
+        raise RefusedError(
+            "The work package was made for another Crypt4GH key than yours.",
+            hint="Use the key pair that you registered, or ask for a work package for this one.",
+        )
