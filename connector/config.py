@@ -1,0 +1,279 @@
+"""Settings: what a person may choose, where it may be said, and what holds when nothing is said.
+
+The loading is pure: option values, the environment and the bytes of the configuration file come in, one frozen
+:class:`Settings` goes out. An option wins over the environment, the environment over the file, the file over the
+default; an error names the place where the value came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+import platformdirs
+
+from connector.errors import UsageError
+
+APPLICATION = "connector"
+ENVIRONMENT_PREFIX = "CONNECTOR_"
+CONFIG_VARIABLE = "CONNECTOR_CONFIG"
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+MIN_PART_SIZE = 64 * KIB
+"""One Crypt4GH segment: a part smaller than that would hold nothing that can be opened."""
+MAX_PART_SIZE = 5 * GIB
+"""The largest part of an S3 multipart upload."""
+MAX_CONCURRENCY = 256
+MIN_MEMORY = MIB
+
+SECRET_NAMES = frozenset({"access_token", "token", "passphrase", "password"})
+
+# The suffixes of GNU coreutils: K and KiB are 1,024 bytes, KB is 1,000.
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": KIB,
+    "kib": KIB,
+    "kb": 1000,
+    "m": MIB,
+    "mib": MIB,
+    "mb": 1000**2,
+    "g": GIB,
+    "gib": GIB,
+    "gb": 1000**3,
+    "t": TIB,
+    "tib": TIB,
+    "tb": 1000**4,
+}
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([A-Za-z]{0,3})")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text such as ``16MiB``, ``1.5 GiB``, ``10MB`` or ``65536`` stands for.
+
+    Raises :class:`ValueError` for anything else, and for a size that is no whole number of bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(f"{text!r} is not a size; write it like 16MiB, 1GiB or 65536")
+    size = Decimal(match[1]) * unit
+    if size != int(size):
+        raise ValueError(f"{text!r} is not a whole number of bytes")
+    return int(size)
+
+
+def _without_password(url: str | None) -> str:
+    if url is None:
+        return "None"
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    return repr(urlunsplit(urlsplit(url)._replace(netloc=host)))
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """All that can be set. Sizes are bytes, times are seconds."""
+
+    wkvs_url: str | None = None
+    """Where the well-known values of the archive live: ``GET {wkvs_url}/values``."""
+    my_public_key_path: Path | None = None
+    my_private_key_path: Path | None = None
+    token_file: Path | None = None
+    passphrase_file: Path | None = None
+    part_size: int = 16 * MIB
+    max_concurrency: int | None = None
+    """Parts in flight at most; ``None`` leaves it to the adaptive limit."""
+    memory: int = 256 * MIB
+    """Budget of all part buffers together."""
+    connect_timeout: float = 15.0
+    read_timeout: float = 60.0
+    """Longest silence of the other side in the middle of an answer."""
+    retries: int = 8
+    """How often one step is tried again before its file fails."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the built-in ones (PEM)."""
+    proxy: str | None = attrs.field(default=None, repr=_without_password)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected a text, not {value!r}")
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    if isinstance(value, Path):
+        return value
+    text = _text(value)
+    if "\0" in text:
+        raise ValueError("a path cannot hold a NUL character")
+    return Path(text).expanduser()
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a whole number, not {value!r}")
+    if isinstance(value, int):
+        return value
+    text = _text(value)
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _bounded(low: int, high: int, parse: Callable[[object], int]) -> Callable[[object], int]:
+    def bounded(value: object) -> int:
+        number = parse(value)
+        if not low <= number <= high:
+            raise ValueError(f"{number} lies outside {low} to {high}")
+        return number
+
+    return bounded
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return parse_size(_text(value))
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"expected seconds, not {value!r}")
+    text = str(value) if isinstance(value, int | float) else _text(value).removesuffix("s").strip()
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) <= 0:
+        raise ValueError(f"{value!r} is not a time in seconds above zero")
+    return float(text)
+
+
+def _web_address(value: object) -> str:
+    text = _text(value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is not a web address; it begins with https:// or http://")
+    _ = parts.port  # raises ValueError for a port that is no number
+    return text
+
+
+def _wkvs_address(value: object) -> str:
+    url = _web_address(value)
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("the address must not hold a user name or password")
+    # People paste the whole address that their browser shows.
+    return url.removesuffix("/values")
+
+
+_PARSERS: Mapping[str, Callable[[object], Any]] = {
+    "wkvs_url": _wkvs_address,
+    "my_public_key_path": _path,
+    "my_private_key_path": _path,
+    "token_file": _path,
+    "passphrase_file": _path,
+    "part_size": _bounded(MIN_PART_SIZE, MAX_PART_SIZE, _size),
+    "max_concurrency": _bounded(1, MAX_CONCURRENCY, _whole),
+    "memory": _bounded(MIN_MEMORY, 1024 * GIB, _size),
+    "connect_timeout": _seconds,
+    "read_timeout": _seconds,
+    "retries": _bounded(0, 100, _whole),
+    "ca_file": _path,
+    "proxy": _web_address,
+}
+
+SETTING_NAMES: tuple[str, ...] = tuple(_PARSERS)
+
+
+def option_name(name: str) -> str:
+    """Return how the setting is called on the command line: ``part_size`` -> ``--part-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_name(name: str) -> str:
+    """Return how the setting is called in the environment: ``part_size`` -> ``CONNECTOR_PART_SIZE``."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def config_place(option: str | None, environment: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return where the configuration file is looked for, and whether somebody asked for it by name.
+
+    A file asked for by name must exist; the one in the user's configuration folder need not.
+    """
+    named = option or environment.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named).expanduser(), True
+    return Path(platformdirs.user_config_dir(APPLICATION)) / "config.toml", False
+
+
+def load_settings(
+    cli_values: Mapping[str, object | None],
+    environment: Mapping[str, str],
+    config_file: bytes | None,
+    *,
+    config_name: str = "config.toml",
+) -> Settings:
+    """Put the settings together: option over environment over file over default.
+
+    ``cli_values`` holds what was given as options, by setting name; ``None`` means not given, and names that are
+    no settings are left alone. ``config_file`` is the content of the TOML file, ``config_name`` how errors call
+    it. An empty environment variable counts as not set. Raises :class:`UsageError` naming the source.
+    """
+    written = _read_toml(config_file, config_name) if config_file is not None else {}
+    chosen: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for name, parse in _PARSERS.items():
+        if cli_values.get(name) is not None:
+            source[name], value = option_name(name), cli_values[name]
+        elif environment.get(variable_name(name)):
+            source[name], value = variable_name(name), environment[variable_name(name)]
+        elif name in written:
+            source[name], value = f"{config_name}, {name}", written[name]
+        else:
+            continue
+        try:
+            chosen[name] = parse(value)
+        except ValueError as error:
+            raise UsageError(f"{source[name]}: {error}.") from None
+    settings = Settings(**chosen)
+    if settings.part_size > settings.memory:
+        culprit = source.get("part_size") or source["memory"]
+        raise UsageError(
+            f"{culprit}: one part ({settings.part_size} bytes) does not fit into the memory budget"
+            f" ({settings.memory} bytes).",
+            hint="Choose smaller parts or more memory.",
+        )
+    return settings
+
+
+def _read_toml(content: bytes, name: str) -> dict[str, object]:
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{name}: not UTF-8 text.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not valid TOML: {error}.") from None
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        setting = key.replace("-", "_")
+        if setting in SECRET_NAMES:
+            raise UsageError(
+                f"{name}: {key!r} does not belong into a configuration file.",
+                hint="Name a file with token_file or passphrase_file, or use the environment.",
+            )
+        if setting not in _PARSERS:
+            close = difflib.get_close_matches(setting, _PARSERS, n=1)
+            raise UsageError(
+                f"{name}: there is no setting {key!r}.",
+                hint=f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(_PARSERS)}.",
+            )
+        values[setting] = value
+    return values

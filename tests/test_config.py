@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.config import (
+    GIB,
+    KIB,
+    MIB,
+    SETTING_NAMES,
+    Settings,
+    config_place,
+    load_settings,
+    parse_size,
+)
+from connector.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("16777216", 16 * MIB),
+        ("16MiB", 16 * MIB),
+        ("16 MiB", 16 * MIB),
+        ("16mib", 16 * MIB),
+        ("16M", 16 * MIB),
+        ("64KiB", 64 * KIB),
+        ("1GiB", GIB),
+        ("1.5GiB", 3 * GIB // 2),
+        ("10MB", 10_000_000),
+        ("0", 0),
+        ("7B", 7),
+        ("2TiB", 2048 * GIB),
+    ],
+)
+def test_sizes_people_write(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1e6", "16 Mib b", "1.0000001", "0.3B", "16XB", "١٦", "1 2", "nan"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"size|whole"):
+        parse_size(text)
+
+
+@given(st.integers(min_value=0, max_value=2**59), st.sampled_from(["", "B", " B"]))
+def test_plain_bytes_mean_themselves(size: int, unit: str) -> None:
+    assert parse_size(f"{size}{unit}") == size
+
+
+@given(st.text())
+def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert parse_size(text) >= 0
+
+
+def test_nothing_said_gives_the_defaults() -> None:
+    assert load_settings({}, {}, None) == Settings()
+    assert Settings().memory == 256 * MIB
+    assert Settings().max_concurrency is None
+
+
+def test_option_beats_environment_beats_file_beats_default() -> None:
+    file = b"part_size = '5MiB'\nretries = 1\nmemory = 134217728\n"
+    environment = {"CONNECTOR_PART_SIZE": "6MiB", "CONNECTOR_RETRIES": "2"}
+    settings = load_settings({"part_size": "7MiB"}, environment, file)
+    assert settings.part_size == 7 * MIB
+    assert settings.retries == 2
+    assert settings.memory == 128 * MIB
+    assert settings.read_timeout == Settings().read_timeout
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load_settings({}, {"CONNECTOR_RETRIES": ""}, b"retries = 3").retries == 3
+
+
+def test_option_values_that_are_no_settings_are_left_alone() -> None:
+    assert load_settings({"json": True, "overwrite": False, "part_size": None}, {}, None) == Settings()
+
+
+def test_every_setting_can_be_said_in_all_three_places() -> None:
+    samples = {
+        "wkvs_url": "https://archive.example/.well-known",
+        "part_size": "8MiB",
+        "max_concurrency": "3",
+        "memory": "64MiB",
+        "connect_timeout": "2.5",
+        "read_timeout": "7s",
+        "retries": "4",
+        "proxy": "http://proxy.example:3128",
+    }
+    assert {field.name for field in attrs.fields(Settings)} == set(SETTING_NAMES)
+    for name in SETTING_NAMES:
+        text = samples.get(name, "/some/file")
+        by_option = load_settings({name: text}, {}, None)
+        assert by_option != Settings()
+        assert load_settings({}, {f"CONNECTOR_{name.upper()}": text}, None) == by_option
+        assert load_settings({}, {}, f"{name} = '{text}'".encode()) == by_option
+        assert load_settings({}, {}, f"{name.replace('_', '-')} = '{text}'".encode()) == by_option
+
+
+@pytest.mark.parametrize(
+    ("values", "environment", "file", "begins"),
+    [
+        ({"part_size": "lots"}, {}, None, "--part-size: 'lots' is not a size"),
+        ({}, {"CONNECTOR_PART_SIZE": "1"}, None, "CONNECTOR_PART_SIZE: 1 lies outside"),
+        ({}, {"CONNECTOR_MAX_CONCURRENCY": "0"}, None, "CONNECTOR_MAX_CONCURRENCY: 0 lies outside"),
+        ({}, {}, b"retries = true", "config.toml, retries: expected a whole number"),
+        ({}, {}, b"read_timeout = -1", "config.toml, read_timeout: -1 is not a time"),
+        ({}, {}, b"read_timeout = nan", "config.toml, read_timeout: nan is not a time"),
+        ({}, {}, b"ca_file = 3", "config.toml, ca_file: expected a text"),
+        ({}, {}, b"retries =", "config.toml: not valid TOML"),
+        ({}, {}, b"\xff", "config.toml: not UTF-8"),
+        ({}, {}, b"partsize = 1", "config.toml: there is no setting 'partsize'. Did you mean 'part_size'?"),
+        ({}, {}, b"access_token = 'x'", "config.toml: 'access_token' does not belong"),
+        ({"wkvs_url": "archive.example"}, {}, None, "--wkvs-url: 'archive.example' is not a web address"),
+        ({"wkvs_url": "https://a:b@archive.example"}, {}, None, "--wkvs-url: the address must not hold"),
+        ({"wkvs_url": "https://archive.example:port"}, {}, None, "--wkvs-url: Port could not be cast"),
+        ({"part_size": "32MiB", "memory": "16MiB"}, {}, None, "--part-size: one part (33554432 bytes) does not fit"),
+        ({"memory": "8MiB"}, {}, None, "--memory: one part"),
+    ],
+)
+def test_an_error_names_the_place_it_came_from(
+    values: dict[str, object], environment: dict[str, str], file: bytes | None, begins: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings(values, environment, file)
+    assert str(caught.value).startswith(begins)
+
+
+def test_the_address_may_be_pasted_with_its_last_step() -> None:
+    settings = load_settings({"wkvs_url": "https://archive.example/.well-known/values/"}, {}, None)
+    assert settings.wkvs_url == "https://archive.example/.well-known"
+
+
+def test_the_proxy_password_stays_out_of_the_repr() -> None:
+    settings = load_settings({"proxy": "http://ann:s3cret@proxy.example:3128"}, {}, None)
+    assert settings.proxy == "http://ann:s3cret@proxy.example:3128"
+    assert "s3cret" not in repr(settings)
+    assert "proxy.example:3128" in repr(settings)
+
+
+def test_where_the_file_is_looked_for() -> None:
+    assert config_place("/a.toml", {"CONNECTOR_CONFIG": "/b.toml"}) == (Path("/a.toml"), True)
+    assert config_place(None, {"CONNECTOR_CONFIG": "/b.toml"}) == (Path("/b.toml"), True)
+    place, named = config_place(None, {})
+    assert place.name == "config.toml"
+    assert place.parent.name == "connector"
+    assert not named
+
+
+def test_home_is_understood_wherever_a_path_is_said() -> None:
+    settings = load_settings({}, {"CONNECTOR_TOKEN_FILE": "~/token"}, None)
+    assert settings.token_file == Path.home() / "token"
