@@ -1,0 +1,309 @@
+"""The arrows between the rooms (ARCHITECTURE.md), held by reading every module.
+
+What is looked at is the source, not what happens to be loaded: an import inside a function counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What each room of `connector` may import of the others; itself is always allowed.
+ARROWS: Mapping[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "config": frozenset({"errors"}),
+    "core": frozenset({"errors"}),
+    "transfer": frozenset({"errors", "core"}),
+    "clients": frozenset({"errors", "core", "transfer"}),
+    "local": frozenset({"errors", "core", "transfer"}),
+    "download": frozenset({"errors", "core", "transfer", "clients", "local"}),
+    "upload": frozenset({"errors", "core", "transfer", "clients", "local"}),
+    "recrypt": frozenset({"errors", "core", "transfer", "local"}),
+    "adapters": frozenset({"errors", "core", "transfer", "persistence"}),
+    "archive": frozenset({"errors", "core", "transfer", "adapters", "persistence"}),
+    "bootstrap": frozenset(
+        {"errors", "config", "core", "transfer", "clients", "local", "download", "upload", "recrypt"}
+        | {"adapters", "persistence"}
+    ),
+    "cli": frozenset(
+        {"errors", "config", "core", "transfer", "local", "upload", "recrypt", "download", "clients"}
+        | {"archive", "bootstrap", "persistence", "connector"}
+    ),
+    "__main__": frozenset({"cli"}),
+    "connector": frozenset({"errors", "config", "bootstrap", "clients", "core", "local", "transfer"}),
+    "persistence": frozenset(),
+}
+
+# Pure rooms: time, randomness and files are passed in.
+PURE = frozenset({"core", "errors", "config"})
+EFFECTS = frozenset(
+    {"trio", "anyio", "asyncio", "threading", "concurrent", "multiprocessing", "subprocess", "socket", "ssl"}
+    | {"httpx", "httpcore", "h11", "click", "starlette", "hypercorn", "time", "os", "random", "secrets"}
+    | {"shutil", "tempfile", "glob", "sqlite3", "getpass", "logging"}
+)
+# `config` names paths without touching them, `core` does not even do that.
+EFFECTS_OF = {"core": EFFECTS | {"pathlib", "platformdirs"}, "errors": EFFECTS | {"pathlib"}, "config": EFFECTS}
+
+# Who may use which library at all.
+LIBRARIES: Mapping[str, frozenset[str]] = {
+    "click": frozenset({"cli"}),
+    "getpass": frozenset({"cli"}),
+    "starlette": frozenset({"archive"}),
+    "hypercorn": frozenset({"archive", "cli"}),
+    "boto3": frozenset({"persistence"}),
+    "botocore": frozenset({"persistence"}),
+    "pymongo": frozenset({"persistence"}),
+    "sqlite3": frozenset({"persistence", "adapters"}),
+    "httpx": frozenset({"clients", "download", "upload", "bootstrap"}),
+}
+TALKING = frozenset({"print", "input", "breakpoint"})
+CLOCKS = frozenset({"now", "utcnow", "today"})
+
+
+@attrs.frozen
+class Module:
+    """One source file: its dotted name and its syntax tree."""
+
+    name: str
+    tree: ast.Module
+    package: bool = False
+
+    @property
+    def room(self) -> str:
+        parts = self.name.split(".")
+        return parts[1] if parts[0] == "connector" and len(parts) > 1 else parts[0]
+
+
+def parse(name: str, source: str, *, package: bool = False) -> Module:
+    return Module(name, ast.parse(source), package)
+
+
+def all_modules() -> list[Module]:
+    modules = []
+    for package in ("connector", "persistence"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            is_package = parts[-1] == "__init__"
+            name = ".".join(parts[:-1] if is_package else parts)
+            modules.append(parse(name, path.read_text(encoding="utf-8"), package=is_package))
+    return modules
+
+
+def targets(module: Module, node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the dotted names that the statement asks for, `from a import b` as `a.b`."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    base = node.module or ""
+    if node.level:
+        parts = module.name.split(".")
+        here = parts[: len(parts) - node.level + (1 if module.package else 0)]
+        base = ".".join([*here, base] if base else here)
+    return [f"{base}.{alias.name}" for alias in node.names]
+
+
+def imports(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from targets(module, node)
+
+
+def room_of(target: str, names: frozenset[str]) -> str | None:
+    """Return the room that an import leads to, or None for libraries."""
+    parts = target.split(".")
+    if parts[0] == "persistence":
+        return "persistence"
+    if parts[0] != "connector":
+        return None
+    # `from connector import x` is an import of room x, or of a public name.
+    return parts[1] if len(parts) > 1 and f"connector.{parts[1]}" in names else "connector"
+
+
+def wrong_arrows(modules: list[Module]) -> list[str]:
+    names = frozenset(module.name for module in modules)
+    wrong = []
+    for module in modules:
+        allowed = ARROWS.get(module.room)
+        for target in imports(module):
+            room = room_of(target, names)
+            if room is not None and room != module.room and (allowed is None or room not in allowed):
+                wrong.append(f"{module.name} imports {target}")
+    return wrong
+
+
+def wrong_libraries(modules: list[Module]) -> list[str]:
+    wrong = []
+    for module in modules:
+        for target in imports(module):
+            library = target.split(".")[0]
+            if library in EFFECTS_OF.get(module.room, ()):
+                wrong.append(f"{module.name} is pure but imports {library}")
+            if library in LIBRARIES and module.room not in LIBRARIES[library]:
+                wrong.append(f"{module.name} imports {library}")
+    return wrong
+
+
+def impure_calls(modules: list[Module]) -> list[str]:
+    wrong = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            match node.func:
+                case ast.Name(id=name) if name in TALKING and module.room != "cli":
+                    wrong.append(f"{module.name}:{node.lineno} calls {name}()")
+                case ast.Name(id="open") if module.room in PURE:
+                    wrong.append(f"{module.name}:{node.lineno} opens a file")
+                case ast.Attribute(attr=name, value=ast.Name(id="datetime" | "date")) if (
+                    name in CLOCKS and module.room in PURE
+                ):
+                    wrong.append(f"{module.name}:{node.lineno} looks at the clock")
+                case ast.Attribute(
+                    attr="write", value=ast.Attribute(attr="stdout" | "stderr", value=ast.Name(id="sys"))
+                ) if module.room != "cli":
+                    wrong.append(f"{module.name}:{node.lineno} writes to a standard stream")
+                case _:
+                    pass
+    return wrong
+
+
+def on_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports that run when the module is imported: none in functions or under TYPE_CHECKING."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If):
+            if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+                yield from on_import(node.body)
+            yield from on_import(node.orelse)
+        elif isinstance(node, ast.Try):
+            yield from on_import(node.body + node.orelse + node.finalbody)
+            for handler in node.handlers:
+                yield from on_import(handler.body)
+        elif isinstance(node, ast.ClassDef | ast.With):
+            yield from on_import(node.body)
+
+
+def circles(modules: list[Module]) -> list[list[str]]:
+    """Return every circle of imports as the names along it."""
+    names = {module.name for module in modules}
+    graph: dict[str, set[str]] = {}
+    for module in modules:
+        edges = graph.setdefault(module.name, set())
+        for node in on_import(module.tree.body):
+            for target in targets(module, node):
+                name = target if target in names else target.rpartition(".")[0]
+                if name in names and name != module.name:
+                    edges.add(name)
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        if name in path:
+            found.append([*path[path.index(name) :], name])
+            return
+        if name not in done:
+            for target in sorted(graph[name]):
+                visit(target, [*path, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+    return found
+
+
+MODULES = all_modules()
+
+
+def test_every_room_is_known() -> None:
+    unknown = {module.room for module in MODULES} - set(ARROWS)
+    assert not unknown, f"give {unknown} its arrows here and in ARCHITECTURE.md"
+    assert len(MODULES) > 20
+
+
+def test_imports_run_one_way() -> None:
+    assert wrong_arrows(MODULES) == []
+
+
+def test_the_arrows_themselves_have_no_circle() -> None:
+    order: list[str] = []
+    while len(order) < len(ARROWS):
+        free = [room for room, of in ARROWS.items() if room not in order and of <= set(order)]
+        assert free, f"a circle among {set(ARROWS) - set(order)}"
+        order += free
+
+
+def test_each_library_stays_in_its_rooms() -> None:
+    assert wrong_libraries(MODULES) == []
+
+
+def test_only_the_command_line_talks_and_pure_rooms_look_at_nothing() -> None:
+    assert impure_calls(MODULES) == []
+
+
+def test_no_circles_of_modules() -> None:
+    assert circles(MODULES) == []
+
+
+def test_no_drawers_for_leftovers() -> None:
+    leftovers = {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert [module.name for module in MODULES if module.name.rpartition(".")[2] in leftovers] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("connector.core.layout", "import connector.transfer.scheduler"),
+        ("connector.download.job", "from connector.upload import job"),
+        ("connector.upload.job", "def f() -> None:\n    from ..download.job import run"),
+        ("connector.archive.inbox", "from connector.clients.objects import fetch"),
+        ("connector.clients.objects", "from connector import cli"),
+        ("connector.nowhere.lost", "from connector.errors import UsageError"),
+        ("persistence.codec", "from connector.errors import UsageError"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(name: str, source: str) -> None:
+    others = [parse(f"connector.{room}", "") for room in ARROWS]
+    assert len(wrong_arrows([*others, parse(name, source)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("connector.core.freshness", "import time"),
+        ("connector.core.header", "from os import urandom"),
+        ("connector.core.journal", "def f() -> None:\n    from pathlib import Path"),
+        ("connector.clients.objects", "import click"),
+        ("connector.download.job", "from starlette.requests import Request"),
+        ("connector.archive.inbox", "import boto3"),
+    ],
+)
+def test_a_library_in_the_wrong_room_is_seen(name: str, source: str) -> None:
+    assert len(wrong_libraries([parse(name, source)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("connector.download.job", "print('done')"),
+        ("connector.clients.packages", "token = input()"),
+        ("connector.transfer.observer", "import sys\nsys.stderr.write('x')"),
+        ("connector.core.freshness", "from datetime import datetime\nx = datetime.now()"),
+        ("connector.core.header", "open('key')"),
+    ],
+)
+def test_an_impure_call_is_seen(name: str, source: str) -> None:
+    assert len(impure_calls([parse(name, source)])) == 1
+
+
+def test_a_circle_is_seen_and_lazy_imports_are_none() -> None:
+    a = parse("connector.a", "from connector.b import x")
+    assert circles([a, parse("connector.b", "from . import a")]) == [["connector.a", "connector.b", "connector.a"]]
+    assert circles([a, parse("connector.b", "def f():\n    from . import a")]) == []
+    typing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a"
+    assert circles([a, parse("connector.b", typing)]) == []
