@@ -1,0 +1,90 @@
+"""The internal file registry: which files the archive has taken in for good, under which accessions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import PurePosixPath
+
+import attrs
+
+from connector.archive.errors import NoSuchObject
+from connector.archive.models import Counter, FileUpload, RegisteredFile
+from connector.archive.settings import Clock, moment
+from connector.core.layout import sealed_size
+from persistence.errors import AlreadyExists, NotFound
+from persistence.protocols.dao import Dao
+
+_ACCESSIONS = "accessions"
+_COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".bgz", ".zip"})
+_MAX_EXTENSION = 10
+
+
+def file_extension(alias: str) -> str:
+    """What a downloaded file should be called behind its accession: ``.bam``, ``.vcf.gz``, or nothing."""
+    name = PurePosixPath(alias.replace("\\", "/"))
+    if name.suffix == ".c4gh":
+        name = name.with_suffix("")
+    suffixes = name.suffixes[-2:]
+    if len(suffixes) == 2 and suffixes[1].lower() not in _COMPRESSIONS:
+        del suffixes[0]
+    kept = [s for s in suffixes if len(s) <= _MAX_EXTENSION and s[1:].isascii() and s[1:].isalnum()]
+    return "".join(kept) if len(kept) == len(suffixes) else "".join(kept[-1:])
+
+
+class FileRegistry:
+    """Registers files and finds them again."""
+
+    def __init__(self, files: Dao[RegisteredFile], counters: Dao[Counter], *, clock: Clock) -> None:
+        self._files = files
+        self._counters = counters
+        self._clock = clock
+
+    async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
+        """Enter an interrogated upload under a new accession; an upload entered before keeps the one it has."""
+        known = await self._files.find_one({"file_id": upload.id})
+        if known is not None:
+            return known
+        assert upload.decrypted_sha256 is not None  # set by the close that every interrogation follows
+        file = RegisteredFile(
+            accession=await self._next_accession(),
+            file_id=upload.id,
+            box_id=upload.box_id,
+            alias=upload.alias,
+            storage_alias=upload.storage_alias,
+            object_id=upload.id,
+            secret_id=secret_id,
+            decrypted_size=upload.decrypted_size,
+            encrypted_size=sealed_size(upload.decrypted_size),
+            decrypted_sha256=upload.decrypted_sha256,
+            registered=moment(self._clock),
+        )
+        return await self._files.insert(file)
+
+    async def get(self, accession: str) -> RegisteredFile:
+        """The file with this accession; raises :class:`~connector.archive.errors.NoSuchObject`."""
+        try:
+            return await self._files.get_by_id(accession)
+        except NotFound as error:
+            raise NoSuchObject(f"No file with the accession {accession!r}.", object_id=accession) from error
+
+    def find_all(self) -> AsyncIterator[RegisteredFile]:
+        """All registered files in the order of their accessions."""
+        return self._files.find_all(sort=[("accession", 1)])
+
+    async def _next_accession(self) -> str:
+        for _ in itertools.count():
+            try:
+                last = await self._counters.get_by_id(_ACCESSIONS)
+            except NotFound:
+                try:
+                    await self._counters.insert(Counter(_ACCESSIONS, 0))
+                except AlreadyExists:
+                    pass
+                continue
+            taken = await self._counters.compare_and_set(
+                _ACCESSIONS, expected={"value": last.value}, changes={"value": last.value + 1}
+            )
+            if taken is not None:
+                return f"GHGAF{taken.value:014d}"
+        raise AssertionError  # itertools.count does not end

@@ -1,0 +1,45 @@
+"""The key store: file secrets, each sealed under the archive's own key, which lies outside the database."""
+
+from __future__ import annotations
+
+import base64
+import os
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from connector.archive.models import StoredSecret
+from persistence.errors import NotFound
+from persistence.protocols.dao import Dao
+
+_NONCE_SIZE = 12
+
+
+class KeyStore:
+    """Keeps and gives out the session keys under which the permanent objects are sealed (32 bytes each)."""
+
+    def __init__(self, secrets: Dao[StoredSecret], *, store_key: bytes) -> None:
+        self._secrets = secrets
+        self._cipher = ChaCha20Poly1305(store_key)
+
+    async def deposit(self, secret: bytes) -> str:
+        """Store a secret; returns its id."""
+        secret_id = str(uuid4())
+        nonce = os.urandom(_NONCE_SIZE)
+        # The id is authenticated too: nobody can swap the secrets of two files in the database unnoticed.
+        sealed = nonce + self._cipher.encrypt(nonce, secret, secret_id.encode())
+        await self._secrets.insert(StoredSecret(secret_id, base64.b64encode(sealed).decode("ascii")))
+        return secret_id
+
+    async def fetch(self, secret_id: str) -> bytes:
+        """The secret with this id; raises ``NotFound`` if there is none, ``InvalidTag`` if it was tampered with."""
+        stored = await self._secrets.get_by_id(secret_id)
+        sealed = base64.b64decode(stored.sealed)
+        return self._cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], secret_id.encode())
+
+    async def forget(self, secret_id: str) -> None:
+        """Remove a secret; it is no error if there is none."""
+        try:
+            await self._secrets.delete(secret_id)
+        except NotFound:
+            pass

@@ -1,0 +1,107 @@
+"""The archive's secrets: made on its first start, kept in files that only its owner may read."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import attrs
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from connector.errors import LocalError
+
+_SECRET_SIZE = 32
+
+
+@attrs.frozen
+class ArchiveKeys:
+    """All secrets of one archive.
+
+    ``hub_private`` and ``hub_public``: the data hub's Crypt4GH key pair (32 bytes each). ``signing``: the ES256 key of the
+    work order tokens. ``url_secret`` signs presigned URLs, ``store_key`` seals the file secrets of the key store.
+    """
+
+    hub_private: bytes = attrs.field(repr=False)
+    hub_public: bytes
+    signing: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+    url_secret: bytes = attrs.field(repr=False)
+    store_key: bytes = attrs.field(repr=False)
+
+    @property
+    def hub_public_base64(self) -> str:
+        """The hub's public key as the well-known values show it."""
+        return base64.b64encode(self.hub_public).decode("ascii")
+
+
+def load_keys(directory: Path) -> ArchiveKeys:
+    """Read the archive's secrets from ``directory``, making those that are missing. Blocks on the disk.
+
+    Raises :class:`~connector.errors.LocalError` if they cannot be read, written or understood.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        hub_private = _read_or_make(directory / "hub.key", os.urandom(_SECRET_SIZE))
+        signing_pem = _read_or_make(directory / "signing.pem", _new_signing_key())
+        url_secret = _read_or_make(directory / "url.key", os.urandom(_SECRET_SIZE))
+        store_key = _read_or_make(directory / "store.key", os.urandom(_SECRET_SIZE))
+        signing = serialization.load_pem_private_key(signing_pem, password=None)
+        if {len(hub_private), len(url_secret), len(store_key)} != {_SECRET_SIZE}:
+            raise ValueError("a key has not 32 bytes")
+        if not isinstance(signing, ec.EllipticCurvePrivateKey):
+            raise TypeError("the signing key is not an elliptic curve key")
+    except (OSError, ValueError, TypeError) as error:
+        raise LocalError(
+            f"The archive's keys in {directory} cannot be used: {error}.",
+            hint="Check the directory's owner and permissions; files written under lost keys cannot be read again.",
+        ) from error
+    hub_public = X25519PrivateKey.from_private_bytes(hub_private).public_key().public_bytes_raw()
+    return ArchiveKeys(
+        hub_private=hub_private, hub_public=hub_public, signing=signing, url_secret=url_secret, store_key=store_key
+    )
+
+
+def new_keys() -> ArchiveKeys:
+    """Fresh secrets that are stored nowhere, for archives in memory."""
+    private = X25519PrivateKey.generate()
+    return ArchiveKeys(
+        hub_private=private.private_bytes_raw(),
+        hub_public=private.public_key().public_bytes_raw(),
+        signing=ec.generate_private_key(ec.SECP256R1()),
+        url_secret=os.urandom(_SECRET_SIZE),
+        store_key=os.urandom(_SECRET_SIZE),
+    )
+
+
+def _new_signing_key() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _read_or_make(path: Path, content: bytes) -> bytes:
+    """The content of ``path``; if it does not exist, it is made with ``content``, by one process only.
+
+    The server and an administration command may start at the same moment, so the file gets its name only when
+    complete, and by ``link``, which refuses to replace another one.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return path.read_bytes()
+        return content
+    finally:
+        draft.unlink(missing_ok=True)

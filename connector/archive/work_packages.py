@@ -1,0 +1,144 @@
+"""The work package service: grants, and the work order tokens that a grant permits."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from uuid import uuid4
+
+import attrs
+
+from connector.archive.errors import Forbidden, InvalidRequest, Unauthenticated
+from connector.archive.models import Box, WorkPackage
+from connector.archive.settings import Clock, moment
+from connector.archive.tokens import TokenMint, WorkOrder
+from connector.core.payloads import WorkOrderRequest
+from connector.core.sealed_box import seal_text
+from persistence.errors import NotFound
+from persistence.protocols.dao import Dao
+
+_TOKEN_LENGTH = 24
+_TOKEN_ALPHABET = string.ascii_letters + string.digits
+
+AccessionLookup = Callable[[str], "FileIdLookup"]
+
+
+@attrs.frozen
+class Grant:
+    """A new work package and the one string that its user gets: ``PACKAGE_ID:ENCRYPTED``."""
+
+    package: WorkPackage
+    access_token: str = attrs.field(repr=False)
+
+
+def new_access_token() -> str:
+    """A random access token of 24 letters and digits (142 bits)."""
+    return "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH))
+
+
+def hash_token(token: str) -> str:
+    """What is stored of an access token. It is random and long, so that a plain sha256 cannot be searched."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class WorkPackageService:
+    """Grants work packages and gives out sealed work order tokens against their access tokens."""
+
+    def __init__(self, packages: Dao[WorkPackage], mint: TokenMint, *, clock: Clock, package_lifetime: int) -> None:
+        self._packages = packages
+        self._mint = mint
+        self._clock = clock
+        self._package_lifetime = package_lifetime
+
+    @property
+    def token_lifetime(self) -> int:
+        """Seconds that a work order token lives."""
+        return self._mint.lifetime
+
+    async def grant_upload(self, box: Box, public_key: bytes) -> Grant:
+        """Let the owner of ``public_key`` upload into ``box``."""
+        return await self._grant(public_key, type="upload", rdub_id=box.rdub_id, box_id=box.id)
+
+    async def grant_download(self, files: Mapping[str, str], public_key: bytes) -> Grant:
+        """Let the owner of ``public_key`` download ``files`` (accession to file name extension)."""
+        return await self._grant(public_key, type="download", files=dict(files))
+
+    async def _grant(self, public_key: bytes, **kind: object) -> Grant:
+        token = new_access_token()
+        created = moment(self._clock)
+        package = WorkPackage(
+            id=str(uuid4()),
+            user_public_crypt4gh_key=base64.b64encode(public_key).decode("ascii"),
+            token_hash=hash_token(token),
+            created=created,
+            expires=created + timedelta(seconds=self._package_lifetime),
+            **kind,  # type: ignore[arg-type]
+        )
+        await self._packages.insert(package)
+        return Grant(package, f"{package.id}:{seal_text(token, public_key)}")
+
+    async def get(self, package_id: str, access_token: str | None) -> WorkPackage:
+        """The package, if the token is its own and both are still good.
+
+        Raises :class:`~connector.archive.errors.Unauthenticated` without a token, and one and the same
+        :class:`~connector.archive.errors.Forbidden` for an unknown package, a wrong token and an expired package.
+        """
+        if not access_token:
+            raise Unauthenticated("An access token is needed.")
+        try:
+            package = await self._packages.get_by_id(package_id)
+        except NotFound:
+            package = None
+        given = hash_token(access_token)
+        if (
+            package is None
+            or not hmac.compare_digest(given, package.token_hash)
+            or moment(self._clock) >= package.expires
+        ):
+            raise Forbidden("This access token does not open this work package, or it has expired.")
+        return package
+
+    async def order_download(self, package_id: str, access_token: str | None, accession: str, file_id: str) -> str:
+        """A sealed token for the download of one file of the package; ``file_id`` is the registry's."""
+        package = await self.get(package_id, access_token)
+        self._check_download(package, accession)
+        return self._seal(
+            WorkOrder("download", package.user_public_crypt4gh_key, file_id=file_id, accession=accession)
+        )
+
+    async def order_upload(
+        self, package_id: str, access_token: str | None, rdub_id: str, request: WorkOrderRequest
+    ) -> str:
+        """A sealed token for one operation on the package's box or on a file in it."""
+        package = await self.get(package_id, access_token)
+        if package.box_id is None or package.rdub_id != rdub_id:
+            raise Forbidden("This work package does not give access to this box.")
+        alias = file_id = None
+        match request.work_type:
+            case "create":
+                alias = request.alias
+                if not alias:
+                    raise InvalidRequest("A work order to create an upload needs an alias.")
+            case "upload" | "close" | "delete":
+                if request.file_id is None:
+                    raise InvalidRequest(f"A work order for {request.work_type!r} needs a file_id.")
+                file_id = str(request.file_id)
+            case "view":
+                pass
+            case _:
+                raise InvalidRequest(f"{request.work_type!r} is no operation on a box.")
+        key = package.user_public_crypt4gh_key
+        return self._seal(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
+
+    @staticmethod
+    def _check_download(package: WorkPackage, accession: str) -> None:
+        if package.files is None or accession not in package.files:
+            raise Forbidden("This work package does not give access to this file.")
+
+    def _seal(self, order: WorkOrder) -> str:
+        return seal_text(self._mint.mint(order), order.user_public_key)
