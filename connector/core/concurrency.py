@@ -2,91 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import attrs
-
-Outcome = Literal["ok", "dropped", "ignored"]
 
 
 @attrs.define
 class ConcurrencyLimit:
-    """Hill climbing on goodput with a multiplicative step down on refusals (AIMD).
+    """Hill climbing on goodput, with a multiplicative step down when the other side refuses (AIMD).
 
-    Goodput (bytes per second, all connections together) is measured in rounds. While more connections bring more,
-    the limit grows; where the last step up brought less than ``gain``, it goes back and stays for a while before it
-    asks again. ``dropped`` (429, 503, timeouts) cuts the limit by ``backoff`` at once and remembers the height as a
-    ceiling that is only probed again much later. All times in seconds, passed in.
+    Goodput (bytes per second over all connections) is measured in rounds. While a step up brings more, the limit
+    goes on growing; a step that brought less than ``gain`` is taken back, and the limit rests for ``patience``
+    seconds before it asks again. A refusal for load (429, 503, timeout) cuts the limit by ``backoff`` at once and
+    holds it below that height for ``ceiling_seconds``. Times are seconds of any one clock, passed in.
     """
 
     minimum: int = 1
     maximum: int = 16
     limit: int = 4
-    gain: float = 0.08
+    gain: float = 0.1
     backoff: float = 0.7
     round_seconds: float = 0.5
-    patience: float = 15.0
+    patience: float = 20.0
     ceiling_seconds: float = 60.0
 
-    _round_start: float | None = None
-    _round_bytes: int = 0
-    _round_parts: int = 0
-    _round_full: bool = False
-    _best: float = 0.0
-    _before_step: int = 0
-    _stay_until: float = 0.0
-    _ceiling: int = 10**9
-    _ceiling_until: float = 0.0
-    _last_drop: float = -1e9
+    _round_start: float | None = attrs.field(default=None, init=False)
+    _round_bytes: int = attrs.field(default=0, init=False)
+    _settling: bool = attrs.field(default=True, init=False)
+    _goodput_before: float = attrs.field(default=0.0, init=False)
+    _limit_before: int | None = attrs.field(default=None, init=False)
+    _rest_until: float = attrs.field(default=0.0, init=False)
+    _ceiling: int | None = attrs.field(default=None, init=False)
+    _ceiling_until: float = attrs.field(default=0.0, init=False)
+    _last_refusal: float | None = attrs.field(default=None, init=False)
 
-    @property
-    def fixed(self) -> bool:
-        """Whether there is nothing to find out."""
-        return self.minimum == self.maximum
+    @classmethod
+    def fixed(cls, limit: int) -> ConcurrencyLimit:
+        """A limit that never changes."""
+        return cls(minimum=limit, maximum=limit, limit=limit)
 
-    def moved(self, size: int, now: float, *, in_flight: int) -> int:
-        """A part of ``size`` bytes has arrived; returns the limit from now on."""
-        if self.fixed:
+    def advanced(self, size: int, now: float, *, in_flight: int) -> int:
+        """``size`` more bytes went through while ``in_flight`` parts moved; returns the limit from now on."""
+        if self.minimum == self.maximum:
             return self.limit
         if self._round_start is None:
             self._begin(now)
-            return self.limit
         self._round_bytes += size
-        self._round_parts += 1
-        self._round_full = self._round_full or in_flight >= self.limit
-        elapsed = now - self._round_start
-        # A round needs a few parts per connection, or it measures the borders of parts instead of the network.
-        if elapsed >= self.round_seconds and self._round_parts >= 2 * self.limit:
-            if self._round_full:
+        elapsed = now - (self._round_start or now)
+        if elapsed >= self.round_seconds:
+            # Only rounds that used their places say something about the number of places (cf. Netflix's AIMDLimit).
+            if in_flight >= self.limit:
                 self._judge(self._round_bytes / elapsed, now)
             self._begin(now)
         return self.limit
 
-    def dropped(self, now: float) -> int:
+    def refused(self, now: float) -> int:
         """A request was refused for load or timed out; returns the limit from now on."""
-        if self.fixed or now - self._last_drop < self.round_seconds:
+        if self.minimum == self.maximum:
+            return self.limit
+        if self._last_refusal is not None and now - self._last_refusal < self.round_seconds:
             return self.limit  # one congestion, many messengers
-        self._last_drop = now
-        self._ceiling = max(self.limit - 1, self.minimum)
-        self._ceiling_until = now + self.ceiling_seconds
+        self._last_refusal = now
+        self._ceiling, self._ceiling_until = max(self.limit - 1, self.minimum), now + self.ceiling_seconds
         self.limit = max(self.minimum, min(self._ceiling, int(self.limit * self.backoff)))
-        self._before_step = 0
-        self._best = 0.0
+        self._limit_before, self._goodput_before, self._settling = None, 0.0, True
         self._begin(now)
         return self.limit
 
     def _begin(self, now: float) -> None:
-        self._round_start, self._round_bytes, self._round_parts, self._round_full = now, 0, 0, False
+        self._round_start, self._round_bytes = now, 0
 
     def _judge(self, goodput: float, now: float) -> None:
-        if self._before_step and goodput < self._best * (1 + self.gain):
-            # The last step up was not worth it.
-            self.limit, self._before_step = self._before_step, 0
-            self._stay_until = now + self.patience
+        if self._settling:
+            self._settling = False  # the first round at a new height still holds the old one's connections
             return
-        self._best = goodput if self._before_step else max(goodput, self._best * 0.9)
-        self._before_step = 0
-        top = self.maximum if now >= self._ceiling_until else min(self.maximum, self._ceiling)
-        if now >= self._stay_until and self.limit < top:
-            self._before_step = self.limit
-            self.limit = min(top, self.limit + max(1, self.limit // 2))
+        if self._limit_before is not None and goodput < self._goodput_before * (1 + self.gain):
+            self.limit, self._limit_before = self._limit_before, None
+            self._rest_until, self._settling = now + self.patience, True
+            return
+        top = self.maximum
+        if self._ceiling is not None and now < self._ceiling_until:
+            top = min(top, self._ceiling)
+        self._limit_before = None
+        if now >= self._rest_until and self.limit < top:
+            self._limit_before, self._goodput_before, self._settling = self.limit, goodput, True
+            self.limit = min(top, self.limit * 2 if self._ceiling is None else self.limit + 1)

@@ -135,7 +135,7 @@ class PartSealer:
         self._draw = draw
 
     def load(self, part: Part, buffer: memoryview, read: ReadPlaintext) -> LoadedPart:
-        """Read the plaintext of ``part`` through ``read`` to where it will be sealed; ``buffer`` has the part's size."""
+        """Read the plaintext of ``part`` to where it will be sealed; ``buffer`` has the part's size."""
         layout, shift = self._layout, len(self._layout.envelope)
         head = layout.envelope[part.start : part.stop]
         buffer[: len(head)] = head

@@ -1,1 +1,24 @@
 """The generic scheduler: moves parts of many transfers, knowing nothing of what they are."""
+
+from connector.transfer.buffers import Buffer, BufferPool
+from connector.transfer.observer import Observer, SilentObserver
+from connector.transfer.outcome import Outcome
+from connector.transfer.retry import Retrier
+from connector.transfer.scheduler import Scheduler
+from connector.transfer.transfer import OverloadedError, Progress, Transfer, WindowFullError
+from connector.transfer.turns import Turns
+
+__all__ = [
+    "Buffer",
+    "BufferPool",
+    "Observer",
+    "Outcome",
+    "OverloadedError",
+    "Progress",
+    "Retrier",
+    "Scheduler",
+    "SilentObserver",
+    "Transfer",
+    "Turns",
+    "WindowFullError",
+]

@@ -1,0 +1,138 @@
+"""Memory for parts: a byte budget, and buffers that are used again."""
+
+from __future__ import annotations
+
+import mmap
+from bisect import insort
+from collections import deque
+from contextlib import suppress
+from operator import attrgetter
+
+import attrs
+import trio
+
+from connector.errors import UsageError
+
+_GRAIN = 64 * 1024
+
+
+@attrs.define(eq=False)
+class Buffer:
+    """One piece of memory on loan; ``view`` has exactly the size that was asked for."""
+
+    memory: mmap.mmap
+    view: memoryview
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that this buffer counts against the budget."""
+        return len(self.memory)
+
+
+@attrs.define(eq=False)
+class _Place:
+    """A place in the line for memory."""
+
+    size: int
+    served: trio.Event = attrs.field(factory=trio.Event)
+    buffer: Buffer | None = None
+
+
+_by_capacity = attrgetter("capacity")
+
+
+class BufferPool:
+    """Lends buffers as long as all of them together stay within ``budget`` bytes; who comes later waits in line.
+
+    Buffers are anonymous memory maps: pages that a small part never touches cost nothing, and memory that is given
+    up goes back to the system. The pool does not grow with the number or size of files.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._allocated = 0
+        self._free: list[Buffer] = []
+        self._waiting: deque[_Place] = deque()
+
+    @property
+    def allocated(self) -> int:
+        """Bytes in use or kept for reuse."""
+        return self._allocated
+
+    async def acquire(self, size: int) -> Buffer:
+        """Borrow a buffer of ``size`` bytes; waits while the budget is used up.
+
+        Raises :class:`~connector.errors.UsageError` if ``size`` alone is more than the budget.
+        """
+        if size > self._budget:
+            raise UsageError(
+                f"A part of {size} bytes does not fit into the memory budget of {self._budget} bytes.",
+                hint="Choose a smaller --part-size or a larger --memory.",
+            )
+        if not self._waiting:
+            buffer = self._try(size)
+            if buffer is not None:
+                return buffer
+        place = _Place(size)
+        self._waiting.append(place)
+        try:
+            await place.served.wait()
+        except trio.Cancelled:
+            if place.buffer is not None:
+                self.release(place.buffer)
+            else:
+                self._waiting.remove(place)
+                self._serve()  # the next in line may want less
+            raise
+        assert place.buffer is not None
+        return place.buffer
+
+    def release(self, buffer: Buffer) -> None:
+        """Give a buffer back; nobody may use its view after that."""
+        buffer.view.release()
+        buffer.view = memoryview(b"")
+        insort(self._free, buffer, key=_by_capacity)
+        self._serve()
+
+    def close(self) -> None:
+        """Give all free memory back to the system."""
+        for buffer in self._free:
+            self._drop(buffer)
+        self._free.clear()
+
+    def _try(self, size: int) -> Buffer | None:
+        for position, buffer in enumerate(self._free):
+            # Much too large a buffer is left for a part that needs it, unless memory is short.
+            if buffer.capacity >= size and buffer.capacity <= max(4 * size, _GRAIN):
+                del self._free[position]
+                buffer.view = memoryview(buffer.memory)[:size]
+                return buffer
+        capacity = -(-max(size, 1) // _GRAIN) * _GRAIN
+        capacity = min(capacity, self._budget)
+        while self._free and self._allocated + capacity > self._budget:
+            self._drop(self._free.pop())
+        if self._allocated + capacity > self._budget:
+            return None
+        memory = mmap.mmap(-1, capacity)
+        self._allocated += capacity
+        return Buffer(memory, memoryview(memory)[:size])
+
+    def _drop(self, buffer: Buffer) -> None:
+        self._allocated -= buffer.capacity
+        # Somebody may still hold a slice (a traceback, say); the memory then goes with the last of them.
+        with suppress(BufferError):
+            buffer.memory.close()
+
+    def _serve(self) -> None:
+        """Hand memory to those in line, first come first served.
+
+        Strictly so, and directly: a part may hold memory while it waits for the part before it, so one that came
+        later must never get the last memory that an earlier one waits for.
+        """
+        while self._waiting:
+            buffer = self._try(self._waiting[0].size)
+            if buffer is None:
+                return
+            place = self._waiting.popleft()
+            place.buffer = buffer
+            place.served.set()

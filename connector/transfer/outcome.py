@@ -1,0 +1,32 @@
+"""What became of one transfer, as a value."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import attrs
+
+from connector.errors import ConnectorError
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Outcome(Generic[T]):
+    """The result of one transfer: a ``value`` or an ``error``, never both."""
+
+    label: str
+    value: T | None = None
+    error: ConnectorError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the transfer succeeded."""
+        return self.error is None
+
+    def unwrap(self) -> T:
+        """The value; raises the transfer's error if it failed."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None
+        return self.value

@@ -1,0 +1,62 @@
+"""The one retry loop. Errors say whether to try again; this decides how often and how long to wait."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+import trio
+
+from connector.core.backoff import Backoff
+from connector.errors import GIVE_UP, ConnectorError
+
+T = TypeVar("T")
+Notify = Callable[[ConnectorError, float], None]
+
+
+def _ignore(error: ConnectorError, delay: float) -> None:
+    return
+
+
+@attrs.frozen
+class Retrier:
+    """Runs a step until it succeeds, its error says to give up, or ``attempts`` tries are used.
+
+    ``backoff`` gives the waits where the error names none. A wait that the other side asks for is kept up to
+    ``longest_wait`` seconds; one longer than that is taken for a no. ``uniform`` draws from [0, 1).
+    """
+
+    attempts: int = 10
+    backoff: Backoff = attrs.field(factory=Backoff)
+    longest_wait: float = 600.0
+    uniform: Callable[[], float] = random.random
+
+    async def run(self, step: Callable[[], Awaitable[T]], *, notify: Notify = _ignore) -> T:
+        """Run ``step`` and return its result; ``notify`` is told of each failure that is tried again.
+
+        Raises the last :class:`~connector.errors.ConnectorError`, which then advises everybody above to give up.
+        """
+        tries = 0
+        while True:
+            try:
+                return await step()
+            except ConnectorError as error:
+                tries += 1
+                delay = self._delay(error, tries)
+                if delay is None:
+                    error.advice = GIVE_UP
+                    raise
+                notify(error, delay)
+            await trio.sleep(delay)
+
+    def _delay(self, error: ConnectorError, tries: int) -> float | None:
+        """Seconds until the next try, ``None`` for no further one."""
+        if not error.advice.again or tries >= self.attempts:
+            return None
+        after = error.advice.after
+        if after is None or (after == 0 and tries > 1):
+            # "At once" holds for a lease that ran out; refused again when new, something else is wrong.
+            return self.backoff.wait(tries, self.uniform)
+        return after if after <= self.longest_wait else None

@@ -1,0 +1,49 @@
+"""What the scheduler asks of a transfer. It knows nothing else of downloads, uploads or decryption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from connector.core.layout import Part
+from connector.errors import BrokenError, RefusedError
+
+T_co = TypeVar("T_co", covariant=True)
+
+Progress = Callable[[int], None]
+"""Told of every few bytes that went through, as they do."""
+
+
+class Transfer(Protocol[T_co]):
+    """One file on its way. The scheduler calls ``open``, then ``move`` for each part, then ``finish``, then ``close``.
+
+    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone.
+    """
+
+    @property
+    def label(self) -> str:
+        """What people know this transfer by."""
+
+    async def open(self) -> Sequence[Part]:
+        """Prepare and return the parts to move, in the order to hand them out. Nothing may be allocated per part."""
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Move one part, using ``buffer`` (of the part's size) and nothing like it besides.
+
+        Called again, with the buffer as it was left, when an error advises so. Parts of one transfer move at the same
+        time.
+        """
+
+    async def finish(self) -> T_co:
+        """All parts are through: check the whole and put it in its place."""
+
+    async def close(self) -> None:
+        """Let go of everything; called once at the end, whatever happened. Must leave what was done resumable."""
+
+
+class WindowFullError(RefusedError):
+    """The other side allows no more open transfers at the moment: one of ours has to end first."""
+
+
+class OverloadedError(BrokenError):
+    """The other side is too busy (429, 503) or did not answer in time: fewer requests at once may help."""
