@@ -65,20 +65,20 @@ class Not:
 
 
 @attrs.frozen
-class All:
+class Every:
     """All terms match; with no term, everything does."""
 
     terms: tuple[Term, ...] = ()
 
 
 @attrs.frozen
-class Any_:
+class Some:
     """At least one term matches; with no term, nothing does."""
 
     terms: tuple[Term, ...] = ()
 
 
-Term: TypeAlias = Compare | In | Contains | Not | All | Any_
+Term: TypeAlias = Compare | In | Contains | Not | Every | Some
 
 _RANGES: Final = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 
@@ -153,9 +153,9 @@ def keyset(sort: tuple[tuple[str, int], ...], values: Sequence[Any]) -> Term:
             continue
         else:
             # Descending, None comes after all values, and a range never matches it.
-            behind = Any_((Compare(field, "lt", value), Compare(field, "eq", None)))
-        alternatives.append(All((*equal, behind)) if equal else behind)
-    return alternatives[0] if len(alternatives) == 1 else Any_(tuple(alternatives))
+            behind = Some((Compare(field, "lt", value), Compare(field, "eq", None)))
+        alternatives.append(Every((*equal, behind)) if equal else behind)
+    return alternatives[0] if len(alternatives) == 1 else Some(tuple(alternatives))
 
 
 def _parse(where: Any, encode: Encode) -> Term:
@@ -167,19 +167,19 @@ def _parse(where: Any, encode: Encode) -> Term:
             if not isinstance(value, list | tuple) or not value:
                 raise InvalidQuery(f"{key} needs a list of queries.")
             inner = tuple(_parse(item, encode) for item in value)
-            terms.append(All(inner) if key == "$and" else Any_(inner))
+            terms.append(Every(inner) if key == "$and" else Some(inner))
         elif key == "$not":
             terms.append(Not(_parse(value, encode)))
         else:
             terms.append(_conditions(_field(key), value, encode))
-    return terms[0] if len(terms) == 1 else All(tuple(terms))
+    return terms[0] if len(terms) == 1 else Every(tuple(terms))
 
 
 def _conditions(field: str, value: Any, encode: Encode) -> Term:
     if not (isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in value)):
         return Compare(field, "eq", encode(field, value))
     terms = tuple(_condition(field, operator, operand, encode) for operator, operand in value.items())
-    return terms[0] if len(terms) == 1 else All(terms)
+    return terms[0] if len(terms) == 1 else Every(terms)
 
 
 def _condition(field: str, operator: str, operand: Any, encode: Encode) -> Term:
@@ -219,6 +219,6 @@ def _walk(term: Term) -> Iterator[Term]:
     yield term
     if isinstance(term, Not):
         yield from _walk(term.term)
-    elif isinstance(term, All | Any_):
+    elif isinstance(term, Every | Some):
         for inner in term.terms:
             yield from _walk(inner)
