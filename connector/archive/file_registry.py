@@ -10,11 +10,13 @@ import attrs
 
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
+from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from connector.core.layout import sealed_size
 from persistence.errors import AlreadyExists, NotFound
 from persistence.protocols.dao import Dao
 
+_KNOWN_FILES = 1024
 _ACCESSIONS = "accessions"
 _COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".bgz", ".zip"})
 _MAX_EXTENSION = 10
@@ -39,6 +41,8 @@ class FileRegistry:
         self._files = files
         self._counters = counters
         self._clock = clock
+        # What is registered never changes.
+        self._known = RecentlyUsed[RegisteredFile](_KNOWN_FILES)
 
     async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
         """Enter an interrogated upload under a new accession; an upload entered before keeps the one it has."""
@@ -63,8 +67,11 @@ class FileRegistry:
 
     async def get(self, accession: str) -> RegisteredFile:
         """The file with this accession; raises :class:`~connector.archive.errors.NoSuchObject`."""
+        known = self._known.get(accession)
+        if known is not None:
+            return known
         try:
-            return await self._files.get_by_id(accession)
+            return self._known.put(accession, await self._files.get_by_id(accession))
         except NotFound as error:
             raise NoSuchObject(f"No file with the accession {accession!r}.", object_id=accession) from error
 

@@ -7,14 +7,17 @@ import hashlib
 import hmac
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
 import attrs
 
 from connector.archive.errors import Forbidden, InvalidRequest, Unauthenticated
+from connector.archive.file_registry import FileRegistry
 from connector.archive.models import Box, WorkPackage
+from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from connector.archive.tokens import TokenMint, WorkOrder
 from connector.core.payloads import WorkOrderRequest
@@ -22,10 +25,9 @@ from connector.core.sealed_box import seal_text
 from persistence.errors import NotFound
 from persistence.protocols.dao import Dao
 
+_KNOWN_PACKAGES = 64
 _TOKEN_LENGTH = 24
 _TOKEN_ALPHABET = string.ascii_letters + string.digits
-
-AccessionLookup = Callable[[str], "FileIdLookup"]
 
 
 @attrs.frozen
@@ -49,9 +51,20 @@ def hash_token(token: str) -> str:
 class WorkPackageService:
     """Grants work packages and gives out sealed work order tokens against their access tokens."""
 
-    def __init__(self, packages: Dao[WorkPackage], mint: TokenMint, *, clock: Clock, package_lifetime: int) -> None:
+    def __init__(
+        self,
+        packages: Dao[WorkPackage],
+        registry: FileRegistry,
+        mint: TokenMint,
+        *,
+        clock: Clock,
+        package_lifetime: int,
+    ) -> None:
         self._packages = packages
+        self._registry = registry
         self._mint = mint
+        # A package never changes, and one of many files is costly to read anew for every token.
+        self._known = RecentlyUsed[WorkPackage](_KNOWN_PACKAGES)
         self._clock = clock
         self._package_lifetime = package_lifetime
 
@@ -90,10 +103,10 @@ class WorkPackageService:
         """
         if not access_token:
             raise Unauthenticated("An access token is needed.")
-        try:
-            package = await self._packages.get_by_id(package_id)
-        except NotFound:
-            package = None
+        package = self._known.get(package_id)
+        if package is None:
+            with suppress(NotFound):
+                package = self._known.put(package_id, await self._packages.get_by_id(package_id))
         given = hash_token(access_token)
         if (
             package is None
@@ -103,13 +116,14 @@ class WorkPackageService:
             raise Forbidden("This access token does not open this work package, or it has expired.")
         return package
 
-    async def order_download(self, package_id: str, access_token: str | None, accession: str, file_id: str) -> str:
-        """A sealed token for the download of one file of the package; ``file_id`` is the registry's."""
+    async def order_download(self, package_id: str, access_token: str | None, accession: str) -> str:
+        """A sealed token for the download of one file of the package."""
         package = await self.get(package_id, access_token)
-        self._check_download(package, accession)
-        return self._seal(
-            WorkOrder("download", package.user_public_crypt4gh_key, file_id=file_id, accession=accession)
-        )
+        if package.files is None or accession not in package.files:
+            raise Forbidden("This work package does not give access to this file.")
+        file = await self._registry.get(accession)
+        key = package.user_public_crypt4gh_key
+        return self._seal(WorkOrder("download", key, file_id=file.file_id, accession=accession))
 
     async def order_upload(
         self, package_id: str, access_token: str | None, rdub_id: str, request: WorkOrderRequest
@@ -134,11 +148,6 @@ class WorkPackageService:
                 raise InvalidRequest(f"{request.work_type!r} is no operation on a box.")
         key = package.user_public_crypt4gh_key
         return self._seal(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
-
-    @staticmethod
-    def _check_download(package: WorkPackage, accession: str) -> None:
-        if package.files is None or accession not in package.files:
-            raise Forbidden("This work package does not give access to this file.")
 
     def _seal(self, order: WorkOrder) -> str:
         return seal_text(self._mint.mint(order), order.user_public_key)

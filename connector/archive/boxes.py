@@ -1,0 +1,68 @@
+"""File upload boxes: made by the archive's stewards, open until they lock them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
+from connector.archive.models import Box, BoxState
+from connector.archive.settings import Clock, moment
+from persistence.errors import NotFound
+from persistence.protocols.dao import Dao
+
+
+class BoxService:
+    """Creates, finds, locks and unlocks boxes."""
+
+    def __init__(self, boxes: Dao[Box], *, clock: Clock) -> None:
+        self._boxes = boxes
+        self._clock = clock
+
+    async def create(self, *, title: str, storage_alias: str, max_size: int | None = None) -> Box:
+        """A new open box for files of one storage alias, with at most ``max_size`` bytes of plaintext in all."""
+        box = Box(
+            id=str(uuid4()),
+            rdub_id=str(uuid4()),
+            title=title,
+            storage_alias=storage_alias,
+            created=moment(self._clock),
+            max_size=max_size,
+        )
+        return await self._boxes.insert(box)
+
+    async def get(self, box_id: str) -> Box:
+        """The box with this id; raises :class:`~connector.archive.errors.BoxNotFound`."""
+        try:
+            return await self._boxes.get_by_id(box_id)
+        except NotFound as error:
+            raise BoxNotFound(f"There is no box {box_id!r}.", box_id=box_id) from error
+
+    async def get_open(self, box_id: str) -> Box:
+        """Like :meth:`get`; raises :class:`~connector.archive.errors.BoxStateError` unless the box is open."""
+        box = await self.get(box_id)
+        if box.state != "open":
+            raise BoxStateError(f"The box {box_id!r} is {box.state}.", box_id=box_id, box_state=box.state)
+        return box
+
+    def find_all(self) -> AsyncIterator[Box]:
+        """All boxes, the oldest first."""
+        return self._boxes.find_all(sort=[("created", 1)])
+
+    async def set_state(self, box_id: str, state: BoxState, *, version: int | None = None) -> Box:
+        """Open, lock or archive a box. Nothing leads out of ``archived``.
+
+        ``version`` is that of the box as the caller saw it; raises
+        :class:`~connector.archive.errors.BoxVersionOutdated` if it has changed since.
+        """
+        box = await self.get(box_id)
+        if box.state == "archived" and state != "archived":
+            raise BoxStateError(f"The box {box_id!r} is archived.", box_id=box_id, box_state=box.state)
+        changed = None
+        if version is None or version == box.version:
+            changed = await self._boxes.compare_and_set(
+                box_id, expected={"version": box.version}, changes={"state": state, "version": box.version + 1}
+            )
+        if changed is None:
+            raise BoxVersionOutdated(f"The box {box_id!r} has changed in the meantime.", box_id=box_id)
+        return changed

@@ -1,0 +1,72 @@
+"""The download controller: DRS objects with presigned URLs, and envelopes made for their user."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connector.archive.file_registry import FileRegistry
+from connector.archive.key_store import KeyStore
+from connector.archive.models import RegisteredFile
+from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings
+from connector.archive.staging import StagingArea
+from connector.core.header import make_envelope
+from connector.core.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
+from persistence.protocols.object_storage import ObjectStorage
+
+
+class DownloadController:
+    """Gives access to registered files."""
+
+    def __init__(
+        self,
+        registry: FileRegistry,
+        key_store: KeyStore,
+        staging: StagingArea,
+        storage: ObjectStorage,
+        settings: ArchiveSettings,
+        *,
+        hub_private_key: bytes,
+    ) -> None:
+        self._registry = registry
+        self._key_store = key_store
+        self._staging = staging
+        self._storage = storage
+        self._settings = settings
+        self._hub_private_key = hub_private_key
+
+    @property
+    def url_lifetime(self) -> int:
+        """Seconds that a presigned URL lives."""
+        return self._settings.url_lifetime
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds that a client should wait for a file that is being staged."""
+        return self._settings.retry_after
+
+    async def get_object(self, accession: str, *, host: str) -> DrsObject | None:
+        """The DRS object of a file, or ``None`` as long as it is being staged. ``host`` goes into its DRS URI."""
+        file = await self._registry.get(accession)
+        if not await self._staging.is_staged(file):
+            return None
+        url = await self._storage.presign_get(DOWNLOAD_BUCKET, file.object_id, expires=self._settings.url_lifetime)
+        return DrsObject(
+            id=accession,
+            self_uri=f"drs://{host}/{accession}",
+            size=file.encrypted_size,
+            created_time=_iso(file.registered),
+            checksums=(Checksum(file.decrypted_sha256, "sha-256"),),
+            access_methods=(AccessMethod(AccessUrl(url), "s3"),),
+        )
+
+    async def make_envelope(self, accession: str, user_public_key: bytes) -> bytes:
+        """The envelope that lets the owner of a key (32 bytes) read the file."""
+        file: RegisteredFile = await self._registry.get(accession)
+        secret = await self._key_store.fetch(file.secret_id)
+        return make_envelope(
+            secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key]
+        )
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,103 @@
+"""What all routes share: reading tokens and bodies, and wording answers and errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import attrs
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from connector.archive.errors import ApiError, InvalidRequest
+from connector.core.payloads import read_payload, write_payload
+from connector.errors import BrokenError
+from persistence.errors import PersistenceError, Unavailable
+
+T = TypeVar("T")
+
+_MAX_BODY = 4 * 1024**2
+"""Bytes of a JSON body; closing an upload of 10,000 parts takes 1.1 MB."""
+
+
+def bearer_token(request: Request) -> str | None:
+    """The token of the Authorization header, if there is one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """The request's JSON body as one of the contract's payloads; raises ``InvalidRequest`` if it is none."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MAX_BODY:
+            raise InvalidRequest(f"The body has more than {_MAX_BODY} bytes.")
+    try:
+        return read_payload(json.loads(body), kind)
+    except (ValueError, RecursionError, BrokenError) as error:
+        names = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
+        raise InvalidRequest(f"The body must be a JSON object with the fields {names}.") from error
+
+
+def read_number(text: str | None, *, name: str, default: int, least: int, most: int | None = None) -> int:
+    """A whole number out of a path or query; raises ``InvalidRequest`` if it is none or out of bounds."""
+    if text is None:
+        return default
+    digits = text.removeprefix("-")
+    number = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    if number is None or number < least or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidRequest(f"{name} must be a whole number {bounds}, not {text[:40]!r}.")
+    return number
+
+
+def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A payload, or anything JSON can hold, as an answer."""
+    return JSONResponse(write_payload(value), status_code=status, headers=headers)
+
+
+async def health(request: Request) -> Response:
+    """Say that this API is there."""
+    return JSONResponse({"status": "OK"})
+
+
+def error_answer(error: ApiError) -> Response:
+    """An error in the contract's words; those about tokens also in ``detail``, as some services put them."""
+    body: dict[str, Any] = {"exception_id": error.exception_id, "description": error.message, "data": error.data}
+    headers = {"Cache-Control": "no-store"}
+    if error.status in (401, 403):
+        body["detail"] = error.message
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body, status_code=error.status, headers=headers)
+
+
+async def on_api_error(request: Request, error: Exception) -> Response:
+    """Answer a refusal."""
+    assert isinstance(error, ApiError)
+    return error_answer(error)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what Starlette itself refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    names = {404: "noSuchPath", 405: "methodNotAllowed"}
+    body = {"exception_id": names.get(error.status_code, "badRequest"), "description": error.detail, "data": {}}
+    return JSONResponse(body | {"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+
+
+async def on_persistence_error(request: Request, error: Exception) -> Response:
+    """Answer a failure of storage or database: 503 if it may pass, 500 otherwise."""
+    assert isinstance(error, PersistenceError)
+    if isinstance(error, Unavailable):
+        body = {"exception_id": "unavailable", "description": error.message, "data": {}}
+        return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
+    return await on_unexpected_error(request, error)
+
+
+async def on_unexpected_error(request: Request, error: Exception) -> Response:
+    """Answer a fault of ours; its details belong in the server's log only."""
+    body = {"exception_id": "internalError", "description": "An internal error has occurred.", "data": {}}
+    return JSONResponse(body, status_code=500)

@@ -1,0 +1,83 @@
+"""Staging: copies files from the permanent bucket into the download bucket when somebody asks for them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import trio
+
+from connector.archive.models import RegisteredFile
+from connector.archive.settings import DOWNLOAD_BUCKET, PERMANENT_BUCKET, ArchiveSettings, Clock
+from persistence.errors import PersistenceError
+from persistence.protocols.object_storage import ObjectStorage
+
+_log = logging.getLogger(__name__)
+
+_COPIES_AT_ONCE = 4
+_SWEEP_INTERVAL = 600.0
+
+
+class StagingArea:
+    """The download bucket. :meth:`run` does the copying, and removes copies that nobody uses any more."""
+
+    def __init__(self, storage: ObjectStorage, settings: ArchiveSettings, *, clock: Clock) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._requests, self._orders = trio.open_memory_channel[RegisteredFile](10_000)
+        self._under_way: set[str] = set()
+        self._last_use: dict[str, float] = {}
+
+    async def is_staged(self, file: RegisteredFile) -> bool:
+        """Whether the file can be fetched now. If not, it is being staged from now on."""
+        if file.object_id in self._under_way:
+            return False
+        if await self._storage.object_exists(DOWNLOAD_BUCKET, file.object_id):
+            self._last_use[file.object_id] = self._clock()
+            return True
+        if file.object_id not in self._under_way:
+            # With ten thousand files in line this one is left out; the client will ask again anyway.
+            with suppress(trio.WouldBlock):
+                self._requests.send_nowait(file)
+                self._under_way.add(file.object_id)
+        return False
+
+    async def run(self) -> None:
+        """Serve requests until cancelled. What is cut off by that is staged anew when asked for again."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep_now_and_then)
+            for _ in range(_COPIES_AT_ONCE):
+                nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        async for file in self._orders.clone():
+            try:
+                await trio.sleep(self._settings.staging_delay)
+                await self._storage.copy_object(
+                    PERMANENT_BUCKET, file.object_id, to_bucket=DOWNLOAD_BUCKET, to_object_id=file.object_id
+                )
+            except PersistenceError as error:
+                _log.error("Staging of %s failed: %s", file.accession, error)
+            finally:
+                self._under_way.discard(file.object_id)
+
+    async def _sweep_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(_SWEEP_INTERVAL)
+            try:
+                await self.sweep()
+            except PersistenceError as error:
+                _log.error("Staged copies could not be removed: %s", error)
+
+    async def sweep(self) -> None:
+        """Remove the staged copies that were not asked for within their lifetime."""
+        now = self._clock()
+        old = []
+        async for stat in self._storage.list_objects(DOWNLOAD_BUCKET):
+            # Not asked for since the start of the server: it counts as asked for when first seen.
+            if now - self._last_use.setdefault(stat.object_id, now) > self._settings.stage_lifetime:
+                old.append(stat.object_id)
+        for object_id in old:
+            del self._last_use[object_id]
+        await self._storage.delete_objects(DOWNLOAD_BUCKET, old)
