@@ -1,0 +1,99 @@
+"""Options that several commands share, and the one rule how options are called in the environment.
+
+``--part-size`` is ``CONNECTOR_PART_SIZE``, whatever the command. Settings (see :mod:`connector.config`) stay plain
+text here and are parsed in one place together with environment and configuration file; everything else is an
+ordinary click option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+ENVIRONMENT_PREFIX = "CONNECTOR_"
+
+# Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
+SETTINGS = {
+    "wkvs_url": ("URL", "Where the archive's well-known values live."),
+    "my_public_key_path": ("FILE", "Your Crypt4GH public key."),
+    "my_private_key_path": ("FILE", "Your Crypt4GH private key."),
+    "token_file": ("FILE", "File with the access token; '-' is standard input."),
+    "passphrase_file": ("FILE", "File with the passphrase of your private key; '-' is standard input."),
+    "part_size": ("SIZE", "Bytes per part. Default: 16MiB."),
+    "max_concurrency": ("N", "Parts in flight at most. Default: as many as help."),
+    "memory": ("SIZE", "Budget of all part buffers together. Default: 256MiB."),
+    "connect_timeout": ("SECONDS", "Longest wait for a connection. Default: 15."),
+    "read_timeout": ("SECONDS", "Longest silence of the other side. Default: 60."),
+    "retries": ("N", "Tries again per step. Default: 8."),
+    "ca_file": ("FILE", "Certificates (PEM) to trust instead of the built-in ones."),
+    "proxy": ("URL", "Proxy to go through instead of the one that the environment names."),
+}
+
+
+class SettingOption(click.Option):
+    """An option that shows its environment variable but leaves reading it to ``load_settings``."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> None:
+        """Say that there is nothing: the environment is read once, with the settings' own errors."""
+        return
+
+
+def option(*names: str, **attributes: Any) -> Decorator[Any]:
+    """Return ``click.option`` with the environment variable that follows from the longest name."""
+    variable = ENVIRONMENT_PREFIX + max(names, key=len).lstrip("-").replace("-", "_").upper()
+    attributes.setdefault("envvar", variable)
+    attributes.setdefault("show_envvar", True)
+    return click.option(*names, **attributes)
+
+
+def setting_options(*names: str) -> Decorator[Any]:
+    """Return a decorator that adds the options of the settings with these names, in this order."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            metavar, text = SETTINGS[name]
+            function = option(
+                "--" + name.replace("_", "-"), name, cls=SettingOption, type=str, metavar=metavar, help=text
+            )(function)
+        return function
+
+    return decorate
+
+
+def key_options(function: F) -> F:
+    """Add the options that name the user's key pair."""
+    return setting_options("my_public_key_path", "my_private_key_path", "passphrase_file")(function)  # type: ignore[no-any-return]
+
+
+def archive_options(function: F) -> F:
+    """Add the options that say which archive is spoken to, and how."""
+    return setting_options(  # type: ignore[no-any-return]
+        "wkvs_url", "token_file", "ca_file", "proxy", "connect_timeout", "read_timeout", "retries"
+    )(function)
+
+
+def transfer_options(function: F) -> F:
+    """Add the options that every transfer has."""
+    return setting_options("part_size", "max_concurrency", "memory")(function)  # type: ignore[no-any-return]
+
+
+def talk_options(function: F) -> F:
+    """Add the options about what is printed, and the one that names the configuration file."""
+    for decorate in (
+        option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error."),
+        option("--quiet", "-q", is_flag=True, help="Print errors only."),
+        option("--json", "as_json", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON object per file on stdout."),
+        option("--config", metavar="FILE", type=str, help="Configuration file (TOML)."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def overwrite_option(function: F) -> F:
+    """Add ``--overwrite``."""
+    return option("--overwrite", is_flag=True, help="Replace what is there already.")(function)  # type: ignore[no-any-return]

@@ -1,0 +1,99 @@
+"""What is said about files as they end: a line for people, a JSON object for machines, one exit code for the lot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from connector.cli.console import Console
+from connector.cli.progress import Progress, amount, span
+from connector.errors import ConnectorError
+from connector.transfer.outcome import Outcome
+
+SHORTEST_RATE = 0.1
+"""Seconds below which a rate says more about the clock than about the transfer."""
+
+
+def error_fields(error: ConnectorError) -> dict[str, object]:
+    """Return what a JSON line says about an error."""
+    return {
+        "family": error.family,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+
+
+class Report:
+    """Tells of each file once, and knows the exit code.
+
+    ``verb`` says what a finished file is ("downloaded"); ``describe`` gives the JSON fields of a finished file's value.
+    """
+
+    def __init__(self, console: Console, *, verb: str, describe: Callable[[Any], Mapping[str, Any]]) -> None:
+        self._console = console
+        self._verb = verb
+        self._describe = describe
+        self._told: list[Outcome[Any]] = []
+
+    def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
+        """Tell of a file that has ended; ``counted`` holds the bytes moved for it and the seconds they took."""
+        self._told.append(outcome)
+        if outcome.error is not None:
+            self._console.complain(f"{outcome.label}: {outcome.error}")
+            fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
+        else:
+            self._console.tell(f"{outcome.label}: {self._verb}{_figures(counted)}")
+            fields = {"name": outcome.label, "ok": True, **self._describe(outcome.value)}
+        self._console.record(fields)
+
+    def conclude(self, outcomes: Sequence[Outcome[Any]]) -> int:
+        """Tell of what was not told yet, and of all together; return the exit code of the command.
+
+        That is the highest code among the failed files, so that one failure among many is never 0.
+        """
+        told = {id(outcome) for outcome in self._told}
+        for outcome in outcomes:
+            if id(outcome) not in told:
+                self.add(outcome)
+        codes = [outcome.error.exit_code for outcome in outcomes if outcome.error is not None]
+        if len(outcomes) > 1:
+            failed = f", {len(codes)} failed" if codes else ""
+            self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{failed}.")
+        return max(codes, default=0)
+
+
+def _figures(counted: tuple[int, float] | None) -> str:
+    if counted is None:
+        return ""
+    size, seconds = counted
+    rate = f", {size / seconds / 1e6:.1f} MB/s" if seconds >= SHORTEST_RATE else ""
+    return f", {amount(size)} in {span(seconds)}{rate}"
+
+
+class ReportingObserver:
+    """Passes the engine's events on: to the progress, and to the report when a file has ended."""
+
+    def __init__(self, progress: Progress, report: Report) -> None:
+        self._progress = progress
+        self._report = report
+
+    def opened(self, label: str, size: int) -> None:
+        """A transfer has begun."""
+        self._progress.opened(label, size)
+
+    def progressed(self, label: str, size: int) -> None:
+        """Bytes went through, or are taken back."""
+        self._progress.progressed(label, size)
+
+    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
+        """A step will be tried again."""
+        self._progress.retried(label, error, delay)
+
+    def waiting(self, label: str, delay: float, why: str) -> None:
+        """There is a wait that is no failure."""
+        self._progress.waiting(label, delay, why)
+
+    def finished(self, outcome: Outcome[Any]) -> None:
+        """A transfer has ended."""
+        self._report.add(outcome, self._progress.closed(outcome.label, outcome.ok))

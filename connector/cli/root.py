@@ -1,0 +1,98 @@
+"""The ``connector`` command: a table of its subcommands, loaded only when one of them is asked for.
+
+This module and :mod:`connector.cli.options` import click alone, so that ``--help`` takes hardly longer than
+importing click; ``tests/cli/test_startup.py`` measures it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+import click
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "keygen": ("connector.cli.keygen:keygen", "Make a Crypt4GH key pair."),
+    "upload": ("connector.cli.upload:upload", "Encrypt files and send them to your upload box."),
+    "download": ("connector.cli.download:download", "Fetch the files of your work package."),
+    "decrypt": ("connector.cli.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
+    "encrypt": ("connector.cli.encrypt:encrypt", "Encrypt files on this machine for somebody's key."),
+    "archive": ("connector.cli.archive:archive", "Run and administer an archive of your own."),
+    "demo": ("connector.cli.demo:demo", "Try it all: archive, upload, download, decrypt, compare."),
+}
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by a table and imports the module of the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, which is the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"connector {version('crypt4gh-connector')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every option can also be set in the environment (see COMMAND --help), settings also in a"
+    " configuration file. Exit codes: 0 done, 2 usage, 3 this machine, 4 refused, 5 broken, 6 integrity.",
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."
+)
+def cli() -> None:
+    """Move large Crypt4GH-encrypted files between your disk and an archive."""
+
+
+def run_command_line(arguments: Sequence[str] | None = None, obj: object = None) -> int:
+    """Run one command line (default: the process' own) and return its exit code.
+
+    ``obj`` replaces the real surroundings of the process (streams, environment, clock, engine) in tests.
+    """
+    try:
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="connector", standalone_mode=False, obj=obj
+        )
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        # The reader of our output has gone (`connector ... | head`). Leave nothing for the interpreter to flush
+        # at exit, and end as a program that does not know the signal would.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code if isinstance(code, int) else 0

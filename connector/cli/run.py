@@ -1,0 +1,234 @@
+"""One run of one command: settings, console and secrets for it, trio around it, an exit code out of it.
+
+This is the one place that turns errors into exit codes (docs/exit-codes.md) and sentences.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+import trio
+
+from connector.cli.console import Console
+from connector.cli.interruption import Interrupted, run_interruptible
+from connector.cli.progress import Progress
+from connector.cli.report import Report, ReportingObserver, error_fields
+from connector.cli.secrets import Secrets
+from connector.cli.surroundings import Surroundings
+from connector.config import Settings, config_place, load_settings
+from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
+from connector.transfer.observer import Observer
+from connector.transfer.outcome import Outcome
+
+T = TypeVar("T")
+
+BUG = 1
+"""Exit code for what should not have happened. Everything else has the code of its error family."""
+INTERRUPTED = 130
+
+GO_ON = "Run the same command again to go on where it stopped."
+
+
+@attrs.frozen
+class Invocation:
+    """What a command works with."""
+
+    settings: Settings
+    console: Console
+    secrets: Secrets
+    surroundings: Surroundings
+
+    def transfer(
+        self,
+        job: Callable[[Observer], Awaitable[Sequence[Outcome[Any]]]],
+        *,
+        verb: str,
+        describe: Callable[[Any], Mapping[str, Any]],
+    ) -> int:
+        """Run a job over files, report each as it ends, and return the exit code.
+
+        ``verb`` says what a finished file is ("downloaded"), ``describe`` what its JSON line tells beside its name.
+        The code is the highest among the failed files, so that one failure among many is never 0.
+        """
+        report = Report(self.console, verb=verb, describe=describe)
+
+        async def reported(progress: Progress) -> Sequence[Outcome[Any]]:
+            return await job(ReportingObserver(progress, report))
+
+        return report.conclude(self.wait_for(reported))
+
+    def wait_for(
+        self,
+        job: Callable[[Progress], Awaitable[T]],
+        *,
+        last_words: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Run ``job`` under trio with progress and signal handling; return its result or raise its error.
+
+        ``last_words`` is called when a second signal ends the process at once.
+        """
+        around = self.surroundings
+        progress = Progress(self.console, around.err, terminal=around.err_is_terminal, clock=around.clock)
+
+        def on_first(number: int) -> None:
+            self.console.complain("Stopping; what is done so far is kept. Once more to end at once.")
+
+        try:
+            return run_interruptible(lambda: _beside_ticks(job, progress), on_first=on_first, last_words=last_words)
+        finally:
+            progress.clear()
+
+
+async def _beside_ticks(job: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
+    async def ticks() -> None:
+        while True:
+            await trio.sleep(progress.every)
+            progress.tick()
+
+    result: list[T] = []
+    errors: list[Exception] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticks)
+        try:
+            result.append(await job(progress))
+        except Exception as error:
+            errors.append(error)  # Raised outside, where no nursery wraps it into a group.
+        nursery.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    return result[0]
+
+
+def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = GO_ON) -> None:
+    """Do the work of a command and leave click with its exit code.
+
+    ``ctx.obj`` may hold :class:`Surroundings` to use instead of the real ones. ``go_on`` is what an interrupted
+    user is told.
+    """
+    around = ctx.obj if isinstance(ctx.obj, Surroundings) else Surroundings()
+    options: Mapping[str, Any] = ctx.params
+    console = Console(around.out, around.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
+    debug = bool(options.get("debug"))
+    _set_up_logging(console, debug)
+    ctx.exit(_guarded(lambda: work(_invocation(options, around, console)), console, debug, go_on))
+
+
+def _invocation(options: Mapping[str, Any], around: Surroundings, console: Console) -> Invocation:
+    path, named = config_place(options.get("config"), around.environment)
+    settings = load_settings(options, around.environment, _read_config(path, named), config_name=str(path))
+    return Invocation(settings, console, Secrets(settings, around, console), around)
+
+
+def _read_config(path: Path, named: bool) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if not named and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return None
+        raise UsageError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
+
+
+def _guarded(work: Callable[[], int], console: Console, debug: bool, go_on: str) -> int:
+    try:
+        return work()
+    except Interrupted as interrupted:
+        console.complain(f"Interrupted by {interrupted}. {go_on}".rstrip())
+        return interrupted.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.complain("Interrupted.")
+        return INTERRUPTED
+    except Exception as error:
+        errors = list(leaves(error))
+        if debug:
+            console.complain("".join(traceback.format_exception(error)).rstrip())
+        for one in errors:
+            console.complain(sentence(one))
+            if isinstance(one, ConnectorError):
+                console.record({"ok": False, "error": error_fields(one)})
+        return max(map(exit_code, errors)) if all(map(exit_code_known, errors)) else BUG
+
+
+def leaves(error: BaseException) -> Iterable[BaseException]:
+    """Yield the single errors of a group, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    else:
+        yield error
+
+
+def family_of(error: BaseException) -> type[ConnectorError] | None:
+    """Return the family that an error belongs to, or None for a bug.
+
+    Errors of the operating system should have been put in a family where they arose; one that slipped through is
+    still no bug in the eyes of the person whose disk is full.
+    """
+    if isinstance(error, ConnectorError):
+        return type(error)
+    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError):
+        return BrokenError
+    if isinstance(error, OSError):
+        return LocalError
+    return None
+
+
+def exit_code_known(error: BaseException) -> bool:
+    """Return whether the error is one of ours."""
+    return family_of(error) is not None
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of an error's family, 1 for a bug."""
+    family = family_of(error)
+    return BUG if family is None else family.exit_code
+
+
+def sentence(error: BaseException) -> str:
+    """Return what is said about an error: one sentence, and what to do next."""
+    if isinstance(error, ConnectorError):
+        return f"Error: {error}"
+    if isinstance(error, OSError):
+        place = f" {error.filename}:" if error.filename else ""
+        return f"Error:{place} {error.strerror or error}."
+    return (
+        f"Error: this is a bug in connector: {type(error).__name__}: {error}."
+        " Please report it with what --debug prints."
+    )
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.complain(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
+        except Exception:
+            self.handleError(record)
+
+
+def _set_up_logging(console: Console, debug: bool) -> None:
+    # crypt4gh logs session keys and private keys at DEBUG level; nothing may ever hear it.
+    silenced = logging.getLogger("crypt4gh")
+    silenced.setLevel(logging.CRITICAL + 1)
+    silenced.propagate = False
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("crypt4gh."):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _ConsoleHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_ConsoleHandler(console))
+    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
+    for name in ("httpcore", "h11", "hpack"):
+        logging.getLogger(name).setLevel(logging.INFO)

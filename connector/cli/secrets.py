@@ -1,0 +1,121 @@
+"""The two secrets that a person brings: the access token of a work package and the passphrase of a private key.
+
+They come from a file, the environment, standard input or a hidden prompt, and never from the command line, which
+every other user of the machine can read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connector.cli.console import Console
+from connector.cli.surroundings import Surroundings
+from connector.config import Settings
+from connector.errors import LocalError, UsageError
+
+TOKEN_VARIABLE = "CONNECTOR_ACCESS_TOKEN"
+PASSPHRASE_VARIABLE = "CONNECTOR_PASSPHRASE"
+
+PIPE_PATIENCE = 30.0
+"""Seconds that a program which pipes the secret in has for it; then we say so instead of hanging."""
+
+_LONGEST = 64 * 1024
+
+
+class Secrets:
+    """Finds the secrets of one command, each when it is first needed, and has the console hide them."""
+
+    def __init__(self, settings: Settings, surroundings: Surroundings, console: Console) -> None:
+        self._settings = settings
+        self._surroundings = surroundings
+        self._console = console
+
+    def access_token(self) -> str:
+        """Return the access token as the archive gave it, ``PACKAGE_ID:ENCRYPTED``.
+
+        Looked for in ``--token-file``, ``CONNECTOR_ACCESS_TOKEN``, standard input if something is piped in, and at
+        last a hidden prompt. Raises :class:`UsageError` when there is none.
+        """
+        given = self._given(self._settings.token_file, TOKEN_VARIABLE, "token")
+        if given is None and self._surroundings.stdin.kind() == "pipe":
+            given = self._piped("access token")
+        if given is None and self._surroundings.stdin.kind() == "terminal":
+            given = self._asked("Access token of the work package: ")
+        token = (given or "").strip()
+        if not token:
+            raise UsageError(
+                "No access token is given.",
+                hint=f"Set {TOKEN_VARIABLE}, name a file with --token-file, or pipe it in.",
+            )
+        self._console.hide(token)
+        self._console.hide(token.partition(":")[2])
+        return token
+
+    def passphrase(self) -> str:
+        """Return the passphrase of the private key.
+
+        Looked for in ``--passphrase-file``, ``CONNECTOR_PASSPHRASE`` and a hidden prompt. Raises
+        :class:`UsageError` when there is none.
+        """
+        given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
+        if given is None and self._surroundings.stdin.kind() == "terminal":
+            given = self._asked("Passphrase of your private key: ")
+        if not given:
+            raise UsageError(
+                "Your private key is protected and no passphrase is given.",
+                hint=f"Set {PASSPHRASE_VARIABLE} or name a file with --passphrase-file.",
+            )
+        self._console.hide(given)
+        return given
+
+    def new_passphrase(self) -> str:
+        """Return the passphrase for a new key; asked for twice when a person types it."""
+        given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
+        if given is None and self._surroundings.stdin.kind() == "terminal":
+            given = self._asked("Passphrase for the new private key: ")
+            if given and self._asked("The same again: ") != given:
+                raise UsageError("The two passphrases differ.", hint="Nothing was written; try again.")
+        if not given:
+            raise UsageError(
+                "No passphrase for the new private key is given.",
+                hint=f"Set {PASSPHRASE_VARIABLE}, name a file with --passphrase-file, or choose --nocrypt.",
+            )
+        self._console.hide(given)
+        return given
+
+    def _given(self, file: Path | None, variable: str, what: str) -> str | None:
+        if file is not None:
+            if str(file) == "-":
+                return self._piped(what)
+            return _first_line(file, what)
+        return self._surroundings.environment.get(variable) or None
+
+    def _piped(self, what: str) -> str:
+        line = self._surroundings.stdin.line(PIPE_PATIENCE)
+        if line is None:
+            raise UsageError(
+                f"Standard input ended, or gave no {what} within {PIPE_PATIENCE:.0f} seconds.",
+                hint=f"Pipe the {what} in as one line, or give it another way; see --help.",
+            )
+        return line
+
+    def _asked(self, prompt: str) -> str:
+        try:
+            return self._surroundings.ask(prompt)
+        except EOFError:
+            return ""
+
+
+def _first_line(file: Path, what: str) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LONGEST + 1)
+    except OSError as error:
+        raise LocalError(f"The {what} file {file} cannot be read: {error.strerror}.") from None
+    try:
+        line = content.decode("utf-8").lstrip("\ufeff").strip("\r\n").partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        line = ""
+    if not line or len(content) > _LONGEST:
+        raise UsageError(f"The {what} file {file} holds no line of text that could be a {what}.")
+    return line

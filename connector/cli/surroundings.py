@@ -1,0 +1,108 @@
+"""What a command finds around it: streams, environment, clock, prompts and the engine.
+
+Commands get them in one object, so that tests hand in their own instead of patching the process.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol, TextIO
+
+import attrs
+
+StandardInputKind = Literal["terminal", "pipe", "nothing"]
+
+
+class StandardInput(Protocol):
+    """Standard input as far as secrets are read from it."""
+
+    def kind(self) -> StandardInputKind:
+        """Return what stands behind it: a person, a program or file, or nothing."""
+
+    def line(self, seconds: float) -> str | None:
+        """Return the next line without its end, or None when it has ended or ``seconds`` have passed."""
+
+
+class ProcessInput:
+    """The standard input of this process, read a byte at a time so that nothing is taken too much."""
+
+    _LONGEST = 1 << 20
+
+    def __init__(self, descriptor: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._descriptor = descriptor
+        self._clock = clock
+
+    def kind(self) -> StandardInputKind:
+        """Return what stands behind it; a closed one and ``/dev/null`` are nothing."""
+        try:
+            if os.isatty(self._descriptor):
+                return "terminal"
+            mode = os.fstat(self._descriptor).st_mode
+        except OSError:
+            return "nothing"
+        return "nothing" if stat.S_ISCHR(mode) else "pipe"
+
+    def line(self, seconds: float) -> str | None:
+        """Return the next line; never waits longer than ``seconds`` in all."""
+        deadline = self._clock() + seconds
+        line = bytearray()
+        while len(line) < self._LONGEST:
+            if sys.platform != "win32":  # There, select takes sockets only.
+                left = deadline - self._clock()
+                if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                    return None
+            byte = os.read(self._descriptor, 1)
+            if not byte and not line:
+                return None
+            if not byte or byte == b"\n":
+                break
+            line += byte
+        return line.decode("utf-8", "surrogateescape").rstrip("\r")
+
+
+class Engine(Protocol):
+    """The doors of :mod:`connector.bootstrap` that commands go through."""
+
+    def open_session(self, *arguments: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        """Open a session with an archive."""
+
+    async def decrypt_files(self, *arguments: Any, **options: Any) -> list[Any]:
+        """Decrypt files on this machine."""
+
+    async def encrypt_files(self, *arguments: Any, **options: Any) -> list[Any]:
+        """Encrypt files on this machine."""
+
+
+def _real_engine() -> Engine:
+    # Only here: loading the engine takes longer than all the rest, and keygen has no use for it.
+    from connector import bootstrap
+
+    return bootstrap  # type: ignore[return-value]
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """The real ones by default; tests replace what they want to decide."""
+
+    environment: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
+    stdin: StandardInput = attrs.field(factory=ProcessInput)
+    out: TextIO = attrs.field(factory=lambda: sys.stdout)
+    err: TextIO = attrs.field(factory=lambda: sys.stderr)
+    err_is_terminal: bool = attrs.field(factory=lambda: _is_terminal(sys.stderr))
+    ask: Callable[[str], str] = getpass.getpass
+    clock: Callable[[], float] = time.monotonic
+    engine: Callable[[], Engine] = _real_engine
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:
+        return False
