@@ -1,0 +1,14 @@
+"""HTTP for storage hosts: bodies move between socket and buffer without a detour.
+
+Everything above sees only httpx: :class:`BulkTransport` is an :class:`httpx.AsyncBaseTransport`, and
+:func:`proxy_for` tells whether httpx's own transport has to take its place.
+"""
+
+from __future__ import annotations
+
+from connector.clients.bulk.proxy import proxy_for
+from connector.clients.bulk.request_body import BufferStream
+from connector.clients.bulk.tls import make_ssl_context
+from connector.clients.bulk.transport import BulkTransport
+
+__all__ = ["BufferStream", "BulkTransport", "make_ssl_context", "proxy_for"]

@@ -1,0 +1,97 @@
+"""Where a response's body ends (RFC 9112, section 6.3) and whether it is the one that was asked for."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import httpx
+
+SINKABLE = (200, 206)
+"""Statuses whose body goes into a sink."""
+
+
+@attrs.frozen
+class Length:
+    """The body has this many bytes."""
+
+    size: int
+
+
+@attrs.frozen
+class Chunked:
+    """The body comes in chunks (RFC 9112, section 7.1)."""
+
+
+@attrs.frozen
+class UntilClose:
+    """The body ends with the connection: a cut cannot be told from an end."""
+
+
+Framing = Length | Chunked | UntilClose
+
+
+def framing_of(method: str, status: int, headers: httpx.Headers) -> Framing:
+    """Tell how the body of a response to ``method`` is delimited.
+
+    Raises :class:`httpx.RemoteProtocolError` for a transfer coding other than chunked or a length that is no number.
+    """
+    if method == "HEAD" or status in (204, 304):
+        return Length(0)
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.strip().lower() != "chunked":
+            raise httpx.RemoteProtocolError(f"The server uses the transfer coding {coding!r}, which nobody asked for.")
+        return Chunked()
+    length = headers.get("content-length")
+    if length is None:
+        return UntilClose()
+    # The head parser has already joined equal repetitions and refused differing ones.
+    if not re.fullmatch(r"[0-9]{1,19}", length):
+        raise httpx.RemoteProtocolError(f"The server's Content-Length is no number: {length[:40]!r}.")
+    return Length(int(length))
+
+
+def check_sinkable(*, requested: str | None, status: int, headers: httpx.Headers, framing: Framing, room: int) -> None:
+    """Check that a 200 or 206 fits the request's Range header (``requested``) and a sink of ``room`` bytes.
+
+    Raises :class:`httpx.RemoteProtocolError`: other bytes than asked for, a content coding, no length, too many bytes.
+    """
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    # Some stores hand out the "aws-chunked" of the upload as if it were a property of the object.
+    if coding not in ("identity", "aws-chunked", ""):
+        raise httpx.RemoteProtocolError(f"The server sent the bytes encoded as {coding!r}, which nobody asked for.")
+    if isinstance(framing, UntilClose):
+        raise httpx.RemoteProtocolError("The server sent a body without saying how long it is.")
+    _check_range(requested, status, headers.get("content-range"), framing)
+    if isinstance(framing, Length) and framing.size > room:
+        raise httpx.RemoteProtocolError(
+            f"The server sent a body that is too long: {framing.size} bytes where at most {room} were expected."
+        )
+
+
+def _check_range(requested: str | None, status: int, content_range: str | None, framing: Framing) -> None:
+    asked = _parse(r"bytes=([0-9]{1,19})-([0-9]{1,19})?", requested)
+    if status == 200:
+        if asked is not None and asked[0] != 0:
+            raise httpx.RemoteProtocolError(f"The server answered with the whole object, not with {requested!r}.")
+        return
+    if asked is None:
+        raise httpx.RemoteProtocolError("The server answered with a part of the object, which nobody asked for.")
+    got = _parse(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(?:[0-9]{1,19}|\*)", content_range)
+    if got is None or got[1] is None:
+        raise httpx.RemoteProtocolError(f"The server did not say which bytes it sent: {(content_range or '')[:60]!r}.")
+    start, last = got[0], got[1]
+    if start != asked[0] or last < start or (asked[1] is not None and last > asked[1]):
+        raise httpx.RemoteProtocolError(f"The server sent {content_range!r} in answer to {requested!r}.")
+    if isinstance(framing, Length) and framing.size != last - start + 1:
+        raise httpx.RemoteProtocolError(
+            f"The server contradicts itself: {content_range!r} with a body of {framing.size} bytes."
+        )
+
+
+def _parse(pattern: str, text: str | None) -> tuple[int, int | None] | None:
+    found = re.fullmatch(pattern, (text or "").strip())
+    if found is None:
+        return None
+    return int(found[1]), int(found[2]) if found[2] is not None else None

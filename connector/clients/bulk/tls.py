@@ -1,0 +1,27 @@
+"""What a TLS connection trusts."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import certifi
+
+
+def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Make a context that checks certificate and host name against the system trust store or, if given, ``ca_file``.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured by OpenSSL itself. Where the system offers OpenSSL no
+    store at all (Python from python.org on macOS), the one of ``certifi`` takes its place. Raises
+    :class:`OSError` (of which :class:`ssl.SSLError` is one) for a CA file that cannot be read.
+    """
+    if ca_file is not None:
+        context = ssl.create_default_context(cafile=str(ca_file))
+    else:
+        context = ssl.create_default_context()
+        paths = ssl.get_default_verify_paths()
+        if not paths.cafile and not paths.capath and not context.cert_store_stats()["x509_ca"]:
+            context.load_verify_locations(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
