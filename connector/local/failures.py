@@ -1,0 +1,39 @@
+"""Turning what the operating system says into one sentence with a way out."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from connector.errors import LocalError
+
+_HINTS = {
+    errno.ENOSPC: "Free some space, then run the same command again: what is done is kept.",
+    errno.EDQUOT: "Your quota is used up: free some space, then run the same command again.",
+    errno.EACCES: "Check the permissions of the file and its folder.",
+    errno.EPERM: "Check the permissions of the file and its folder.",
+    errno.EROFS: "The file system is read-only: choose another folder.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path: a part of it is a file, not a folder.",
+    errno.EISDIR: "A folder is in the way: choose another name.",
+    errno.ENAMETOOLONG: "The name is too long for this file system: choose a shorter one.",
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n).",
+    errno.EIO: "The disk reports a failure: check it.",
+    errno.ESTALE: "The network file system lost the file: run the same command again.",
+}
+
+
+@contextmanager
+def local_failures(doing: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an :class:`OSError` in the block into a :class:`~connector.errors.LocalError` about ``path``.
+
+    ``doing`` completes "could not": ``read``, ``write``.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        hint = _HINTS.get(error.errno or 0, "")
+        raise LocalError(f"Could not {doing} {os.fspath(path)}: {reason}.", hint=hint) from error

@@ -1,0 +1,160 @@
+"""A file on its way: written in parts under a working name, journaled, renamed once it is whole and verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from connector.errors import FileExistsAlready, LocalError
+from connector.local.claim import Claim
+from connector.local.failures import local_failures
+from connector.local.journal_file import JournalFile, load
+from connector.local.positional import PositionalFile, sync, sync_directory
+
+_FLUSH_BYTES = 64 * 1024**2
+_FLUSH_SECONDS = 5.0
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise :class:`~connector.errors.FileExistsAlready` if ``target`` is there and may not be overwritten."""
+    if os.path.lexists(target):
+        if target.is_dir():
+            raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
+        if not overwrite:
+            raise FileExistsAlready(f"{target} exists already.", hint="Give --overwrite to replace it.")
+
+
+class PartialFile:
+    """The working copy ``NAME.part`` of a target with its journal. Methods block (call them in threads) and may be
+    called from several threads.
+
+    Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Without ``facts`` there is no
+    journal, and an unfinished file is removed: right for what is made anew faster than it is verified.
+    """
+
+    def __init__(self, target: Path, claim: Claim, file: PositionalFile, journal: JournalFile | None) -> None:
+        self.target = target
+        self.done: Mapping[int, Mapping[str, Any]] = {}
+        self._claim = claim
+        self._file = file
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._pending: dict[int, Mapping[str, Any]] = {}
+        self._unsynced = 0
+        self._last_flush = time.monotonic()
+        self._completed = False
+
+    @classmethod
+    def open(cls, target: Path, *, size: int, kind: str, facts: Mapping[str, Any] | None) -> PartialFile:
+        """Open the working copy of ``target``, which will have ``size`` bytes.
+
+        A working copy whose journal is about the same ``kind`` and ``facts`` is gone on with: ``done`` then holds the
+        records of its parts. Any other is begun anew. Raises :class:`~connector.errors.LocalError` if the disk cannot
+        hold the file or another process works on it.
+        """
+        path, journal_path = working_paths(target)
+        claim = Claim.take(path.with_name(path.name + ".lock"))
+        try:
+            earlier = load(journal_path) if facts is not None else None
+            if earlier is not None and (earlier.head.get("kind") != kind or not _same(earlier.head, facts or {})):
+                earlier = None
+            with local_failures("write", path):
+                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+                file = PositionalFile(os.open(path, flags if earlier else flags | os.O_TRUNC, 0o666))
+                _check_space(target, size - os.fstat(file.descriptor).st_size)
+                if earlier is None:
+                    journal = JournalFile.begin(journal_path, kind, facts) if facts is not None else None
+                else:
+                    journal = JournalFile.resume(journal_path, earlier)
+        except BaseException:
+            claim.release()
+            raise
+        partial = cls(target, claim, file, journal)
+        if earlier is not None:
+            partial.done = earlier.parts
+        return partial
+
+    def write(self, offset: int, views: Sequence[memoryview]) -> None:
+        """Write ``views`` one after the other at ``offset``."""
+        with local_failures("write", self.target):
+            self._unsynced += self._file.write_from(offset, views)
+
+    def read_into(self, offset: int, views: Sequence[memoryview]) -> bool:
+        """Read back what was written; whether the file reaches that far."""
+        with local_failures("read", self.target):
+            return self._file.read_into(offset, views) == sum(map(len, views))
+
+    def record(self, number: int, facts: Mapping[str, Any]) -> None:
+        """Note that part ``number`` is written; it is claimed in the journal once its data is on the disk."""
+        if self._journal is None:
+            return
+        with self._lock:
+            self._pending[number] = facts
+            due = self._unsynced >= _FLUSH_BYTES or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
+        if due:
+            self._flush()
+
+    def complete(self) -> None:
+        """The file is whole and verified: give it its name, for good."""
+        with local_failures("write", self.target):
+            sync(self._file.descriptor)
+            self._file.close()
+            os.replace(working_paths(self.target)[0], self.target)
+            sync_directory(self.target.parent)
+        self._completed = True
+        if self._journal is not None:
+            self._journal.remove()
+
+    def discard(self) -> None:
+        """What was written is worth nothing: remove it."""
+        self._file.close()
+        for path in working_paths(self.target):
+            with local_failures("remove", path):
+                path.unlink(missing_ok=True)
+        self._completed = True
+
+    def close(self) -> None:
+        """Let go of the file. Unfinished, it stays with its journal, or is removed if there is none."""
+        try:
+            if not self._completed and self._journal is None:
+                self.discard()
+            elif not self._completed:
+                self._flush()
+        finally:
+            self._file.close()
+            if self._journal is not None:
+                self._journal.close()
+            self._claim.release()
+
+    def _flush(self) -> None:
+        with self._lock:
+            batch, self._pending = self._pending, {}
+            self._unsynced, self._last_flush = 0, time.monotonic()
+        if batch and self._journal is not None:
+            with local_failures("write", self.target):
+                sync(self._file.descriptor)
+            with self._lock:
+                self._journal.add_parts(batch)
+
+
+def working_paths(target: Path) -> tuple[Path, Path]:
+    """The working copy of ``target`` and its journal."""
+    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
+
+
+def _same(head: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    return all(head.get(name) == value for name, value in facts.items())
+
+
+def _check_space(target: Path, wanted: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if wanted > free:
+        raise LocalError(
+            f"{target} needs {wanted:,} more bytes, but only {free:,} are free there: {wanted - free:,} are missing.",
+            hint="Free some space, then run the same command again: what is done is kept.",
+        )

@@ -1,0 +1,91 @@
+"""Reading and writing many pieces at a place of a file, without moving a shared file position."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+_IOV_MAX = 1024
+"""Pieces per vectored call that every POSIX system allows (Linux and macOS: 1024)."""
+
+
+class PositionalFile:
+    """A file descriptor for reads and writes at given offsets, from several threads at once.
+
+    Uses ``preadv`` and ``pwritev``; where the system has none (Windows), a lock guards seek and read or write.
+    All methods block: call them in threads. Errors are plain :class:`OSError`.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    @property
+    def descriptor(self) -> int:
+        """The open file descriptor."""
+        return self._descriptor
+
+    def read_into(self, offset: int, views: Sequence[memoryview]) -> int:
+        """Fill ``views`` in order from ``offset`` on; returns the bytes read, fewer only at the end of the file."""
+        return self._transfer(offset, views, self._read_some)
+
+    def write_from(self, offset: int, views: Sequence[memoryview]) -> int:
+        """Write ``views`` in order from ``offset`` on; returns the bytes written: all of them."""
+        return self._transfer(offset, views, self._write_some)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _transfer(self, offset: int, views: Sequence[memoryview], some: Callable[[list[memoryview], int], int]) -> int:
+        pending = [view for view in views if len(view)]
+        position, done = 0, 0
+        while position < len(pending):
+            count = some(pending[position : position + _IOV_MAX], offset + done)
+            if count == 0:
+                break
+            done += count
+            while position < len(pending) and count >= len(pending[position]):
+                count -= len(pending[position])
+                position += 1
+            if count:
+                pending[position] = pending[position][count:]
+        return done
+
+    def _read_some(self, views: list[memoryview], offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._descriptor, views, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            data = os.read(self._descriptor, len(views[0]))
+        views[0][: len(data)] = data
+        return len(data)
+
+    def _write_some(self, views: list[memoryview], offset: int) -> int:
+        if hasattr(os, "pwritev"):
+            return os.pwritev(self._descriptor, views, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.write(self._descriptor, views[0])
+
+
+def sync(descriptor: int) -> None:
+    """Bring written data of a file to the disk (``fdatasync`` where there is one)."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Bring a directory's entries to the disk, so that a rename in it survives a power cut.
+
+    Windows cannot open a directory for that; NTFS journals renames itself.
+    """
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""A local file that is read for a transfer, and watched while it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from connector.errors import LocalError, UsageError
+from connector.local.failures import local_failures
+from connector.local.positional import PositionalFile
+
+
+@attrs.frozen
+class SourceState:
+    """What tells whether a file is still the same: size in bytes, modification time in ns, device and inode."""
+
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, result: os.stat_result) -> SourceState:
+        """The state that a ``stat`` call saw."""
+        return cls(result.st_size, result.st_mtime_ns, result.st_dev, result.st_ino)
+
+
+class SourceFile:
+    """A regular file open for positional reads. Methods block: call them in threads."""
+
+    def __init__(self, path: Path, file: PositionalFile, state: SourceState) -> None:
+        self.path = path
+        self.state = state
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path) -> SourceFile:
+        """Open ``path``.
+
+        Raises :class:`~connector.errors.LocalError` if it cannot be read, :class:`~connector.errors.UsageError` if it
+        is not a regular file (a pipe has no size to announce, a folder no content).
+        """
+        with local_failures("read", path):
+            # Looked at before it is opened, since opening a pipe would wait for somebody to write into it.
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                raise UsageError(f"{path} is not a regular file.", hint="Give files; a folder is not sent as a whole.")
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
+
+    def read_into(self, offset: int, views: Sequence[memoryview]) -> None:
+        """Fill all ``views`` from ``offset`` on; :class:`~connector.errors.LocalError` if the file got shorter."""
+        wanted = sum(map(len, views))
+        with local_failures("read", self.path):
+            done = self._file.read_into(offset, views)
+        if done != wanted:
+            raise self._changed()
+
+    def check_unchanged(self) -> None:
+        """Raise :class:`~connector.errors.LocalError` if the file changed since it was opened."""
+        with local_failures("read", self.path):
+            by_handle = SourceState.of(os.fstat(self._file.descriptor))
+            by_name = SourceState.of(os.stat(self.path))
+        if by_handle != self.state or by_name != self.state:
+            raise self._changed()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _changed(self) -> LocalError:
+        return LocalError(
+            f"{self.path} changed while it was read.",
+            hint="Nothing was completed; let no program write to it, then run the same command again.",
+        )
