@@ -228,5 +228,14 @@ class BucketNotEmpty(Conflict):
         self.bucket = bucket
 
 
+class ObjectChanged(Conflict):
+    """An object was replaced or deleted while it was being read."""
+
+    def __init__(self, bucket: str, object_id: str) -> None:
+        super().__init__(f"Object {object_id!r} in bucket {bucket!r} changed while it was read.", hint="Read it again.")
+        self.bucket = bucket
+        self.object_id = object_id
+
+
 class TransactionConflict(Conflict):
     """Another transaction changed the same documents; this one was rolled back."""

@@ -151,8 +151,8 @@ class ObjectStorage(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Stream the bytes `[start, stop)` in pieces of at most 1 MiB; `stop` may lie behind the end.
 
-        Entering raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`. What was opened stays
-        readable to its end even if the object is replaced meanwhile.
+        Entering raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`. If the object is replaced
+        meanwhile, what comes is either the old content to its end, or `ObjectChanged`.
         """
         ...
 

@@ -1,0 +1,65 @@
+"""Content files: written once, with their md5 on the way, and read by offset."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+
+class ContentWriter:
+    """Writes one content file; all methods block. The file appears in its folder at once, unnamed by any record."""
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self.path = path
+        self._durable = durable
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        try:
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by close or drop)
+        except FileNotFoundError:
+            if not path.parent.parent.is_dir():
+                raise
+            path.parent.mkdir(exist_ok=True)
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115
+
+    @property
+    def md5(self) -> str:
+        """The md5 of what was written, in hex."""
+        return self._digest.hexdigest()
+
+    def write(self, view: memoryview) -> None:
+        """Append bytes."""
+        self._digest.update(view)
+        self._size += len(view)
+        while view:
+            written = self._file.write(view)
+            view = view[written:]
+
+    def close(self) -> int:
+        """Finish the file and give its size in bytes."""
+        if self._durable:
+            os.fsync(self._file.fileno())
+        self._file.close()
+        return self._size
+
+    def drop(self) -> None:
+        """Give the file up and delete it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def read_at(path: Path, offset: int, view: memoryview) -> int:
+    """Fill the view from a file's offset on; give the bytes read, fewer only at the end of the file."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        done = 0
+        while done < len(view):
+            count = file.readinto(view[done:])
+            if not count:
+                break
+            done += count
+        return done

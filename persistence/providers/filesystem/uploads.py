@@ -1,0 +1,149 @@
+"""Multipart uploads in folders: the blocking half, second part.
+
+An open upload is a folder with one small file per part that names the part's content file.
+Completion renames the folder first, so no part joins or leaves it any more, then publishes the
+record; the content is not touched. A crash between leaves a closing folder, from which the next
+call of completion goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from persistence.errors import BucketNotFound, UploadNotFound
+from persistence.multipart import check_parts, multipart_etag
+from persistence.protocols.object_storage import ObjectStat, PartStat, UploadRef
+from persistence.providers.filesystem.disk import Disk
+from persistence.providers.filesystem.records import Extent, Record, now, read_json, write_file
+
+_HEAD: Final = "upload.json"
+
+
+class Uploads:
+    """Open multipart uploads of a disk; all methods block."""
+
+    def __init__(self, disk: Disk, *, min_part_size: int) -> None:
+        self._disk = disk
+        self._min_part_size = min_part_size
+
+    def start(self, bucket: str, object_id: str) -> str:
+        """Open an upload; `BucketNotFound`."""
+        folder = self._disk.bucket(bucket) / "uploads"
+        upload_id = secrets.token_hex(16)
+        aside = folder / f"{upload_id}.new"
+        aside.mkdir()
+        head = json.dumps({"object_id": object_id, "started": now().isoformat()}).encode()
+        write_file(aside / _HEAD, head, durable=self._disk.durable)
+        os.rename(aside, folder / upload_id)
+        return upload_id
+
+    def check(self, bucket: str, object_id: str, upload_id: str) -> Path:
+        """The folder of an open upload; `BucketNotFound`, `UploadNotFound`."""
+        folder = self._folder(bucket, upload_id)
+        head = read_json(folder / _HEAD)
+        if head is None or head["object_id"] != object_id:
+            self._disk.bucket(bucket)
+            raise UploadNotFound(bucket, object_id, upload_id)
+        return folder
+
+    def add_part(self, bucket: str, object_id: str, upload_id: str, part: PartStat, content: Path) -> None:
+        """Enter a written content file as a part; an earlier one of the same number is dropped."""
+        path = self._folder(bucket, upload_id) / f"{part.number:05}.json"
+        before = read_json(path)
+        name = self._disk.content_name(content)
+        entry = {"number": part.number, "size": part.size, "md5": part.etag, "file": name}
+        try:
+            write_file(path, json.dumps(entry).encode(), durable=self._disk.durable)
+        except FileNotFoundError as error:
+            raise UploadNotFound(bucket, object_id, upload_id) from error
+        if before is not None:
+            self._disk.drop_content(bucket, [Extent(before["file"], before["size"])])
+
+    def parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
+        """The stored parts by number; `UploadNotFound`."""
+        folder = self.check(bucket, object_id, upload_id)
+        return [part for part, _ in self._read_parts(folder)]
+
+    def open_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
+        """Open uploads by object id and time; `BucketNotFound`."""
+        found: list[UploadRef] = []
+        for entry in os.scandir(self._disk.bucket(bucket) / "uploads"):
+            head = None if "." in entry.name else read_json(Path(entry.path) / _HEAD)
+            if head is not None and object_id in (None, head["object_id"]):
+                started = datetime.fromisoformat(head["started"])
+                found.append(UploadRef(bucket, head["object_id"], entry.name, started))
+        return sorted(found, key=lambda ref: (ref.object_id, ref.started, ref.upload_id))
+
+    def complete(
+        self, bucket: str, object_id: str, upload_id: str, expected_parts: int | None, expected_part_size: int | None
+    ) -> ObjectStat:
+        """Publish the object; errors as in the protocol."""
+        closing = self._folder(bucket, f"{upload_id}.closing")
+        if not closing.is_dir():
+            folder = self.check(bucket, object_id, upload_id)
+            self._check_parts(folder, bucket, object_id, upload_id, expected_parts, expected_part_size)
+            self._rename(folder, closing, bucket, object_id, upload_id)
+        head = read_json(closing / _HEAD)
+        if head is None or head["object_id"] != object_id:
+            raise UploadNotFound(bucket, object_id, upload_id)
+        try:
+            self._check_parts(closing, bucket, object_id, upload_id, expected_parts, expected_part_size)
+        except Exception:
+            # A part was replaced between the check and the rename: open the upload again.
+            os.rename(closing, self._folder(bucket, upload_id))
+            raise
+        parts = self._read_parts(closing)
+        record = Record(
+            object_id,
+            multipart_etag([part.etag for part, _ in parts]),
+            now(),
+            tuple(Extent(file, part.size) for part, file in parts),
+        )
+        stat = self._disk.publish(bucket, record)
+        self._disk.discard(closing)
+        return stat
+
+    def abort(self, bucket: str, object_id: str, upload_id: str) -> None:
+        """Drop an upload and the content of its parts; `UploadNotFound`."""
+        folder = self.check(bucket, object_id, upload_id)
+        aborting = self._folder(bucket, f"{upload_id}.aborting")
+        self._rename(folder, aborting, bucket, object_id, upload_id)
+        self._disk.drop_content(bucket, [Extent(file, part.size) for part, file in self._read_parts(aborting)])
+        self._disk.discard(aborting)
+
+    def _folder(self, bucket: str, name: str) -> Path:
+        if "/" in name or "\\" in name or name.startswith("."):
+            name = ".none"
+        return self._disk.root / "buckets" / bucket / "uploads" / name
+
+    def _rename(self, folder: Path, to: Path, bucket: str, object_id: str, upload_id: str) -> None:
+        try:
+            os.rename(folder, to)
+        except FileNotFoundError as error:
+            if not self._disk.has_bucket(bucket):
+                raise BucketNotFound(bucket) from error
+            raise UploadNotFound(bucket, object_id, upload_id) from error
+
+    def _check_parts(
+        self, folder: Path, bucket: str, object_id: str, upload_id: str, count: int | None, size: int | None
+    ) -> None:
+        check_parts(
+            [part for part, _ in self._read_parts(folder)],
+            upload=(bucket, object_id, upload_id),
+            expected_parts=count,
+            expected_part_size=size,
+            min_part_size=self._min_part_size,
+        )
+
+    def _read_parts(self, folder: Path) -> list[tuple[PartStat, str]]:
+        try:
+            names = sorted(name for name in os.listdir(folder) if name[:1].isdigit())
+        except FileNotFoundError:
+            return []
+        entries = (read_json(folder / name) for name in names)
+        return [(PartStat(e["number"], e["size"], e["md5"]), e["file"]) for e in entries if e is not None]
