@@ -1,0 +1,295 @@
+"""Errors become sentences and exit codes; signals end a run in good order. Toy commands stand for the real ones."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import pytest
+import trio
+
+from connector.cli.options import talk_options, transfer_options
+from connector.cli.run import Invocation, run
+from connector.errors import (
+    BrokenError,
+    ConnectorError,
+    IntegrityError,
+    LocalError,
+    RefusedError,
+    UsageError,
+)
+from connector.transfer.observer import Observer
+from connector.transfer.outcome import Outcome
+from tests.support.desk import Desk
+
+
+def try_out(desk: Desk, work: Callable[[Invocation], int], *arguments: str) -> int:
+    """Run `work` as a command and return its exit code."""
+
+    @click.command()
+    @transfer_options
+    @talk_options
+    @click.pass_context
+    def command(ctx: click.Context, /, **_: object) -> None:
+        run(ctx, work)
+
+    code = command.main(list(arguments), standalone_mode=False, obj=desk.around)
+    assert isinstance(code, int)
+    return code
+
+
+def raising(error: BaseException) -> Callable[[Invocation], int]:
+    def work(invocation: Invocation) -> int:
+        raise error
+
+    return work
+
+
+FAMILIES: list[tuple[BaseException, int]] = [
+    (UsageError("No such option."), 2),
+    (LocalError("The disk is full."), 3),
+    (RefusedError("The token has expired.", status=403), 4),
+    (BrokenError("The archive does not answer."), 5),
+    (IntegrityError("Damaged."), 6),
+    (OSError(28, "No space left on device", "/data/x"), 3),
+    (PermissionError(13, "Permission denied", "/data/x"), 3),
+    (ConnectionResetError(104, "Connection reset by peer"), 5),
+    (socket.gaierror(-2, "Name or service not known"), 5),
+    (ZeroDivisionError("division by zero"), 1),
+    (KeyboardInterrupt(), 130),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), FAMILIES, ids=lambda value: type(value).__name__)
+def test_each_family_has_its_code_and_one_sentence(error: BaseException, code: int) -> None:
+    desk = Desk()
+    assert try_out(desk, raising(error)) == code
+    assert len(desk.said.splitlines()) == 1
+    assert "Traceback" not in desk.said
+
+
+def test_the_hint_is_said_too() -> None:
+    desk = Desk()
+    try_out(desk, raising(LocalError("The disk is full.", hint="Free 3 GB.")))
+    assert desk.said == "Error: The disk is full. Free 3 GB.\n"
+
+
+def test_groups_are_taken_apart_and_the_highest_code_counts() -> None:
+    desk = Desk()
+    group = ExceptionGroup("both", [LocalError("One."), ExceptionGroup("more", [BrokenError("Two.")])])
+    assert try_out(desk, raising(group)) == 5
+    assert desk.said == "Error: One.\nError: Two.\n"
+
+
+def test_a_bug_in_a_group_is_a_bug() -> None:
+    assert try_out(Desk(), raising(ExceptionGroup("both", [IntegrityError("One."), TypeError("two")]))) == 1
+
+
+def test_debug_shows_the_traceback_without_secrets() -> None:
+    desk = Desk()
+    error = RuntimeError("GET https://s3/b/o?X-Amz-Signature=beefbeef: Bearer abcdef")
+    assert try_out(desk, raising(error), "--debug") == 1
+    assert "Traceback (most recent call last)" in desk.said
+    assert "beefbeef" not in desk.said
+    assert "abcdef" not in desk.said
+
+
+def test_debug_never_lets_crypt4gh_speak() -> None:
+    def work(invocation: Invocation) -> int:
+        logging.getLogger("connector.engine").debug("a plain line")
+        logging.getLogger("crypt4gh.keys").debug("private key: c0ffee")
+        logging.getLogger("crypt4gh").critical("private key: c0ffee")
+        return 0
+
+    desk = Desk()
+    assert try_out(desk, work, "--debug") == 0
+    assert desk.said == "debug connector.engine: a plain line\n"
+
+
+def test_without_debug_log_lines_stay_away() -> None:
+    def work(invocation: Invocation) -> int:
+        logging.getLogger("httpx").info("HTTP Request: GET http://x")
+        return 0
+
+    desk = Desk()
+    assert try_out(desk, work) == 0
+    assert desk.said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (["--part-size", "lots"], {}, "--part-size: 'lots' is not a size"),
+        ([], {"CONNECTOR_PART_SIZE": "lots"}, "CONNECTOR_PART_SIZE: 'lots' is not a size"),
+        (["--config", "/no/such/file"], {}, "/no/such/file cannot be read"),
+        ([], {"CONNECTOR_CONFIG": "/no/such/file"}, "/no/such/file cannot be read"),
+    ],
+)
+def test_wrong_settings_are_usage_errors_that_name_their_source(
+    arguments: list[str], environment: dict[str, str], says: str
+) -> None:
+    desk = Desk(environment=environment)
+    assert try_out(desk, raising(AssertionError("not reached")), *arguments) == 2
+    assert says in desk.said
+
+
+def test_the_configuration_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("part_size = '6MiB'\nmemory = '64MiB'")
+    sizes = []
+
+    def work(invocation: Invocation) -> int:
+        sizes.append((invocation.settings.part_size, invocation.settings.memory))
+        return 0
+
+    desk = Desk(environment={"CONNECTOR_MEMORY": "32MiB"})
+    assert try_out(desk, work, "--config", str(file)) == 0
+    assert sizes == [(6 * 1024**2, 32 * 1024**2)]
+
+
+def transferring(*outcomes: Outcome[int], tell: bool = True) -> Callable[[Invocation], int]:
+    async def job(observer: Observer) -> Sequence[Outcome[int]]:
+        for outcome in outcomes:
+            if tell:
+                observer.opened(outcome.label, 10)
+                observer.finished(outcome)
+        return outcomes
+
+    return lambda invocation: invocation.transfer(job, verb="moved", describe=lambda value: {"bytes": value})
+
+
+def failed(label: str, error: ConnectorError) -> Outcome[int]:
+    return Outcome(label, error=error)
+
+
+@pytest.mark.parametrize("tell", [True, False], ids=["told as they end", "told at the end"])
+def test_one_failure_among_many_is_never_zero(tell: bool) -> None:
+    desk = Desk()
+    outcomes = [Outcome("a", 7), failed("b", LocalError("No.")), failed("c", BrokenError("Cut.")), Outcome("d", 8)]
+    assert try_out(desk, transferring(*outcomes, tell=tell), "--json") == 5
+    assert [(record["name"], record["ok"]) for record in desk.records] == [
+        ("a", True),
+        ("b", False),
+        ("c", False),
+        ("d", True),
+    ]
+    assert desk.records[0] == {"name": "a", "ok": True, "bytes": 7}
+    assert desk.records[2]["error"] == {"family": "broken", "message": "Cut.", "hint": "", "exit_code": 5}
+    assert desk.said.splitlines()[-1] == "2 of 4 files moved, 2 failed."
+
+
+def test_all_well_is_zero() -> None:
+    desk = Desk()
+    assert try_out(desk, transferring(Outcome("a", 7), Outcome("b", 7))) == 0
+    assert desk.said.splitlines()[-1] == "2 of 2 files moved."
+    assert desk.out.getvalue() == ""
+
+
+def test_quiet_prints_failures_only() -> None:
+    desk = Desk()
+    assert try_out(desk, transferring(Outcome("a", 7), failed("b", LocalError("No."))), "-q") == 3
+    assert desk.said == "b: No.\n"
+
+
+def test_an_error_of_the_job_comes_through_as_itself() -> None:
+    async def job(observer: object) -> list[Outcome[int]]:
+        await trio.sleep(0)
+        raise RefusedError("The work package has expired.")
+
+    desk = Desk()
+    code = try_out(desk, lambda invocation: invocation.transfer(job, verb="moved", describe=lambda value: {}), "--json")
+    assert code == 4
+    assert desk.said == "Error: The work package has expired.\n"
+    assert desk.records[0]["ok"] is False
+
+
+TOY = """
+    import sys, time, signal
+    import click, trio
+    from pathlib import Path
+    from connector.cli.options import talk_options
+    from connector.cli.run import run
+
+    async def job(progress):
+        Path(sys.argv[1]).touch()
+        try:
+            await trio.sleep_forever()
+        finally:
+            print("unwound", flush=True)
+            if {stubborn}:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+
+    @click.command()
+    @talk_options
+    @click.pass_context
+    def command(ctx, **_):
+        run(ctx, lambda invocation: invocation.wait_for(job))
+
+    sys.exit(command.main([], standalone_mode=False))
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    def start(*, stubborn: bool = False, ignore: bool = False) -> subprocess.Popen[str]:
+        ready = tmp_path / "ready"
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(TOY.format(stubborn=stubborn)), str(ready)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignore else None,
+        )
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            assert process.poll() is None, process.stderr
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return process
+
+    return start
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_one_signal_ends_a_run_in_good_order(
+    start: Callable[..., subprocess.Popen[str]], number: signal.Signals, code: int
+) -> None:
+    process = start()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == "unwound\n"
+    assert f"Interrupted by {number.name}. Run the same command again to go on where it stopped." in err
+    assert "Traceback" not in err
+
+
+def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start(stubborn=True)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "unwound\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 5
+
+
+def test_under_nohup_a_hangup_is_ignored(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start(ignore=True)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143

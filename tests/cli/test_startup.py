@@ -1,0 +1,43 @@
+"""Help answers before anything heavy is loaded, and in little more time than importing click takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = {"trio", "anyio", "httpx", "cryptography", "attr", "attrs", "cattrs", "crypt4gh", "nacl", "starlette", "jwt"}
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint('MODULES', *sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(answer.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["download", "--help"], ["upload", "--help"], ["decrypt", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"from connector.cli.root import run_command_line; run_command_line({arguments!r})"
+    loaded = modules_after(code)
+    assert "click" in loaded
+    assert not HEAVY & loaded
+
+
+def fastest(arguments: list[str], times: int) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, timeout=60)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(times))
+
+
+def test_help_takes_little_more_than_importing_click() -> None:
+    for _ in range(3):  # The machine may be busy with something else just now.
+        click = fastest(["-c", "import click"], 7)
+        ours = fastest(["-m", "connector", "--help"], 7)
+        if ours <= 1.8 * click:
+            return
+    pytest.fail(f"--help takes {ours:.3f} s, importing click {click:.3f} s")
