@@ -1,0 +1,60 @@
+"""Sessions for developers and continuous integration: ``nox`` runs the tests, ``nox -l`` lists the rest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+SOURCES = ["connector", "persistence", "tests", "benchmarks", "noxfile.py"]
+
+
+def group(*names: str) -> list[str]:
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy --strict."""
+    session.install("-e", f".[{EXTRAS}]", *group("typing", "tests"))
+    session.run("mypy", "--strict", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install the package as a user would and run its demonstration."""
+    session.install(".")
+    session.run("connector", "demo", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, cut, stall and damage transfers of real processes, and check that nothing is lost."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    session.run("pytest", "tests/chaos", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against peers: nox -s bench runs all, nox -s bench -- download one of them."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
