@@ -6,11 +6,10 @@ import nox
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests"]
-nox.options.reuse_existing_virtualenvs = True
+nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
-SOURCES = ["connector", "persistence", "tests", "benchmarks", "noxfile.py"]
 
 
 def group(*names: str) -> list[str]:
@@ -28,8 +27,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style and format with ruff."""
     session.install(*group("lint"))
-    session.run("ruff", "check", *SOURCES)
-    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
 
 
 @nox.session
