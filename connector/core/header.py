@@ -1,19 +1,25 @@
 """The Crypt4GH envelope (file header): making, measuring and opening it.
 
-Source: Crypt4GH specification, section 2.2 ("Header"). Packet cryptography is the ``crypt4gh`` package's own;
-the sizes are checked here first, because an envelope comes from outside and may claim anything.
+Source: Crypt4GH specification, section 2.2 ("Header"); a packet is sealed with X25519 (the key exchange of libsodium,
+its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. An envelope comes from outside and may
+claim anything, so sizes are checked before they are believed. The ``crypt4gh`` package could open one too, but writes
+private keys to its debug log and every packet that is for another reader to standard error.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
-from crypt4gh import header as crypt4gh_header
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl.bindings import crypto_kx_client_session_keys, crypto_kx_server_session_keys, crypto_scalarmult_base
+from nacl.exceptions import CryptoError
+from nacl.utils import random as nacl_random
 
-from connector.errors import IntegrityError
+from connector.core.layout import NONCE_SIZE, TAG_SIZE
+from connector.errors import IntegrityError, UsageError
 
 MAGIC = b"crypt4gh"
 VERSION = 1
@@ -22,6 +28,11 @@ MAX_ENVELOPE_SIZE = 1024**2
 _PREFIX = struct.Struct("<8sII")
 _LENGTH = struct.Struct("<I")
 _KEY_SIZE = 32
+_X25519 = bytes(4)
+_CONTENT_START = len(_X25519) + _KEY_SIZE + NONCE_SIZE
+_DATA_KEY = (0).to_bytes(4, "little")
+_EDIT_LIST = (1).to_bytes(4, "little")
+_CHACHA20_POLY1305 = bytes(4)
 
 
 @attrs.frozen
@@ -69,11 +80,25 @@ def envelope_size(data: bytes) -> int | None:
     return position if len(data) >= position else None
 
 
-def make_envelope(session_key: bytes, *, sender_private_key: bytes, recipient_public_keys: Sequence[bytes]) -> bytes:
-    """An envelope that gives ``session_key`` to each of the recipients (124 bytes for one recipient)."""
-    packet = crypt4gh_header.make_packet_data_enc(0, session_key)
-    keys = [(0, sender_private_key, public_key) for public_key in recipient_public_keys]
-    return bytes(crypt4gh_header.serialize(crypt4gh_header.encrypt(packet, keys)))
+def make_envelope(
+    session_key: bytes,
+    *,
+    sender_private_key: bytes,
+    recipient_public_keys: Sequence[bytes],
+    draw: Callable[[int], bytes] = nacl_random,
+) -> bytes:
+    """An envelope that gives ``session_key`` to each of the recipients (124 bytes for one recipient).
+
+    ``draw`` gives the random bytes of the nonces. Raises :class:`~connector.errors.UsageError` without recipients or
+    if a key is no usable X25519 key.
+    """
+    if not recipient_public_keys:
+        raise UsageError("A Crypt4GH envelope needs at least one recipient.", hint="Name a public key to encrypt for.")
+    packet = _DATA_KEY + _CHACHA20_POLY1305 + session_key
+    sealed = [_seal_packet(packet, sender_private_key, key, draw(NONCE_SIZE)) for key in recipient_public_keys]
+    lengths = (_LENGTH.pack(_LENGTH.size + len(packet)) for packet in sealed)
+    body = b"".join(length + packet for length, packet in zip(lengths, sealed, strict=True))
+    return _PREFIX.pack(MAGIC, VERSION, len(sealed)) + body
 
 
 def open_envelope(data: bytes, private_key: bytes) -> OpenedEnvelope:
@@ -84,22 +109,78 @@ def open_envelope(data: bytes, private_key: bytes) -> OpenedEnvelope:
     size = envelope_size(data)
     if size is None:
         raise _not_an_envelope("it ends too early")
+    public_key = crypto_scalarmult_base(private_key)
+    keys: list[bytes] = []
+    edit_list: tuple[int, ...] | None = None
+    readable = False
+    for sealed in _packets(bytes(data[:size])):
+        packet = _open_packet(sealed, private_key, public_key)
+        if packet is None:
+            continue
+        readable = True
+        kind, content = packet[:4], packet[4:]
+        if kind == _DATA_KEY:
+            keys.append(_data_key(content))
+        elif kind == _EDIT_LIST and edit_list is None:
+            edit_list = _lengths(content)
+        else:
+            raise _not_an_envelope("it holds two edit lists" if kind == _EDIT_LIST else "a packet is of unknown kind")
+    if not readable:
+        raise IntegrityError(
+            "The Crypt4GH envelope was not made for your key.",
+            hint="Use the private key that belongs to the public key the file was encrypted for.",
+        )
+    if not keys:
+        raise _not_an_envelope("it holds no data key")
+    return OpenedEnvelope(size=size, session_keys=tuple(keys), edit_list=edit_list)
+
+
+def _packets(envelope: bytes) -> Iterator[bytes]:
+    position = _PREFIX.size
+    while position < len(envelope):
+        (length,) = _LENGTH.unpack_from(envelope, position)
+        yield envelope[position + _LENGTH.size : position + length]
+        position += length
+
+
+def _seal_packet(packet: bytes, private_key: bytes, recipient: bytes, nonce: bytes) -> bytes:
     try:
-        encrypted = list(crypt4gh_header.parse(io.BytesIO(data[:size])))
-        packets, _ = crypt4gh_header.decrypt(encrypted, [(0, private_key, None)])
-        if not packets:
-            raise IntegrityError(
-                "The Crypt4GH envelope was not made for your key.",
-                hint="Use the private key that belongs to the public key the file was encrypted for.",
-            )
-        data_packets, edit_packet = crypt4gh_header.partition_packets([bytes(p) for p in packets])
-        keys = tuple(bytes(crypt4gh_header.parse_enc_packet(packet)) for packet in data_packets)
-        edits = tuple(crypt4gh_header.parse_edit_list_packet(edit_packet)) if edit_packet else None
-    except (ValueError, IndexError) as error:
-        raise _not_an_envelope(str(error)) from error
-    if not keys or any(len(key) != _KEY_SIZE for key in keys):
-        raise _not_an_envelope("it holds no usable data key")
-    return OpenedEnvelope(size=size, session_keys=keys, edit_list=edits)
+        sender = crypto_scalarmult_base(private_key)
+        _, key = crypto_kx_server_session_keys(sender, private_key, recipient)
+    except (CryptoError, ValueError, TypeError) as error:
+        raise UsageError(
+            "A key for the Crypt4GH envelope is no usable X25519 key.",
+            hint="Check the recipient's public key and your own.",
+        ) from error
+    return _X25519 + sender + nonce + ChaCha20Poly1305(key).encrypt(nonce, packet, None)
+
+
+def _open_packet(sealed: bytes, private_key: bytes, public_key: bytes) -> bytes | None:
+    """The content of a header packet, ``None`` if it is for another reader or sealed by a method we do not know."""
+    content = sealed[_CONTENT_START:]
+    if sealed[:4] != _X25519 or len(content) < TAG_SIZE:
+        return None
+    writer, nonce = sealed[4 : 4 + _KEY_SIZE], sealed[4 + _KEY_SIZE : _CONTENT_START]
+    try:
+        key, _ = crypto_kx_client_session_keys(public_key, private_key, writer)
+        return ChaCha20Poly1305(key).decrypt(nonce, content, None)
+    except (CryptoError, InvalidTag):
+        return None
+
+
+def _data_key(content: bytes) -> bytes:
+    if content[:4] != _CHACHA20_POLY1305:
+        raise _not_an_envelope("its data is encrypted by an unknown method")
+    if len(content) != 4 + _KEY_SIZE:
+        raise _not_an_envelope(f"its data key has {len(content) - 4} bytes")
+    return content[4:]
+
+
+def _lengths(content: bytes) -> tuple[int, ...]:
+    count = int.from_bytes(content[:4], "little")
+    if count == 0 or len(content) < 4 + 8 * count:
+        raise _not_an_envelope("its edit list is malformed")
+    return struct.unpack_from(f"<{count}Q", content, 4)
 
 
 def _not_an_envelope(why: str) -> IntegrityError:

@@ -42,6 +42,8 @@ class Opener:
     """Opens segments with the session keys of one file. Safe to share between threads."""
 
     def __init__(self, session_keys: Sequence[bytes]) -> None:
+        if not session_keys:
+            raise IntegrityError("There is no data key to open this content with.")
         self._ciphers = [ChaCha20Poly1305(key) for key in session_keys]
 
     def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> list[memoryview]:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from connector import errors
+from connector.errors import (
+    GIVE_UP,
+    RENEW,
+    TRY_AGAIN,
+    BrokenError,
+    ConnectorError,
+    FileExistsAlready,
+    IntegrityError,
+    LocalError,
+    RefusedError,
+    UsageError,
+)
+
+FAMILIES = (UsageError, LocalError, RefusedError, BrokenError, IntegrityError)
+
+
+def test_each_family_has_its_own_exit_code_and_name() -> None:
+    assert [family.exit_code for family in FAMILIES] == [2, 3, 4, 5, 6]
+    assert len({family.family for family in FAMILIES}) == len(FAMILIES)
+
+
+def test_every_error_belongs_to_a_family() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
+    assert len(kinds) > len(FAMILIES)
+    strays = [kind for kind in kinds if kind is not ConnectorError and not issubclass(kind, FAMILIES)]
+    assert strays == []
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, FileExistsAlready])
+def test_the_text_is_the_message_and_what_to_do(family: type[ConnectorError]) -> None:
+    assert str(family("It failed.", hint="Try the other one.")) == "It failed. Try the other one."
+    assert str(family("It failed.")) == "It failed."
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, FileExistsAlready])
+def test_nothing_is_tried_again_unless_the_error_says_so(family: type[ConnectorError]) -> None:
+    assert family("It failed.").advice == GIVE_UP
+    assert family("It failed.", advice=TRY_AGAIN).advice.again
+
+
+def test_advice_tells_a_wait_of_nothing_from_no_wait_named() -> None:
+    assert (TRY_AGAIN.again, TRY_AGAIN.after) == (True, None)
+    assert (RENEW.again, RENEW.after) == (True, 0.0)
+    assert not GIVE_UP.again
+
+
+def test_a_refusal_keeps_status_and_id_of_the_archive() -> None:
+    error = RefusedError("No.", status=409, exception_id="boxStateError")
+    assert (error.status, error.exception_id) == (409, "boxStateError")
