@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import attrs
 
 from connector.cli.console import Console
 from connector.cli.progress import Progress, amount, span
@@ -24,16 +26,25 @@ def error_fields(error: ConnectorError) -> dict[str, object]:
     }
 
 
+def value_fields(value: object) -> dict[str, object]:
+    """Return what a JSON line says about the result of a transfer: its public fields."""
+    kind = type(value)
+    if not attrs.has(kind):
+        return {}
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(kind) if field.repr}
+    return {name: field.hex() if isinstance(field, bytes) else field for name, field in fields.items()}
+
+
 class Report:
     """Tells of each file once, and knows the exit code.
 
-    ``verb`` says what a finished file is ("downloaded"); ``describe`` gives the JSON fields of a finished file's value.
+    ``verb`` says what a finished file is ("downloaded"). The JSON object of a finished file holds the fields of its
+    outcome's value.
     """
 
-    def __init__(self, console: Console, *, verb: str, describe: Callable[[Any], Mapping[str, Any]]) -> None:
+    def __init__(self, console: Console, *, verb: str) -> None:
         self._console = console
         self._verb = verb
-        self._describe = describe
         self._told: list[Outcome[Any]] = []
 
     def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
@@ -44,7 +55,7 @@ class Report:
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
         else:
             self._console.tell(f"{outcome.label}: {self._verb}{_figures(counted)}")
-            fields = {"name": outcome.label, "ok": True, **self._describe(outcome.value)}
+            fields = {"name": outcome.label, "ok": True, **value_fields(outcome.value)}
         self._console.record(fields)
 
     def conclude(self, outcomes: Sequence[Outcome[Any]]) -> int:

@@ -51,14 +51,13 @@ class Invocation:
         job: Callable[[Observer], Awaitable[Sequence[Outcome[Any]]]],
         *,
         verb: str,
-        describe: Callable[[Any], Mapping[str, Any]],
     ) -> int:
         """Run a job over files, report each as it ends, and return the exit code.
 
-        ``verb`` says what a finished file is ("downloaded"), ``describe`` what its JSON line tells beside its name.
-        The code is the highest among the failed files, so that one failure among many is never 0.
+        ``verb`` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that
+        one failure among many is never 0.
         """
-        report = Report(self.console, verb=verb, describe=describe)
+        report = Report(self.console, verb=verb)
 
         async def reported(progress: Progress) -> Sequence[Outcome[Any]]:
             return await job(ReportingObserver(progress, report))

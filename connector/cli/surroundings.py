@@ -11,11 +11,19 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 import attrs
+
+from connector.clients.access_token import AccessToken
+from connector.config import Settings
+from connector.local.key_files import KeyPair
+from connector.transfer.observer import Observer
+from connector.transfer.outcome import Outcome
+from connector.upload.source import UploadSource
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 
@@ -67,21 +75,37 @@ class ProcessInput:
         return line.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
+class Session(Protocol):
+    """An open session with an archive, as far as commands use it."""
+
+    async def download(
+        self, accessions: Sequence[str], *, output_dir: Path, decrypt: bool, overwrite: bool
+    ) -> Sequence[Outcome[Any]]:
+        """Fetch files of the work package, all of them if none is named."""
+
+    async def upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool, dry_run: bool
+    ) -> Sequence[Outcome[Any]]:
+        """Send files to the upload box of the work package."""
+
+
 class Engine(Protocol):
     """The doors of :mod:`connector.bootstrap` that commands go through."""
 
-    def open_session(self, *arguments: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+    def open_session(
+        self, settings: Settings, keys: KeyPair, token: AccessToken, *, observer: Observer
+    ) -> AbstractAsyncContextManager[Session]:
         """Open a session with an archive."""
 
-    async def decrypt_files(self, *arguments: Any, **options: Any) -> list[Any]:
+    async def decrypt_files(self, *arguments: Any, **options: Any) -> Sequence[Outcome[Any]]:
         """Decrypt files on this machine."""
 
-    async def encrypt_files(self, *arguments: Any, **options: Any) -> list[Any]:
+    async def encrypt_files(self, *arguments: Any, **options: Any) -> Sequence[Outcome[Any]]:
         """Encrypt files on this machine."""
 
 
 def _real_engine() -> Engine:
-    # Only here: loading the engine takes longer than all the rest, and keygen has no use for it.
+    # Only here: loading the whole engine takes a while, and keygen has no use for it.
     from connector import bootstrap
 
     return bootstrap  # type: ignore[return-value]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
 import click
 import pytest
 import trio
@@ -155,25 +156,37 @@ def test_the_configuration_file_is_read(tmp_path: Path) -> None:
     assert sizes == [(6 * 1024**2, 32 * 1024**2)]
 
 
-def transferring(*outcomes: Outcome[int], tell: bool = True) -> Callable[[Invocation], int]:
-    async def job(observer: Observer) -> Sequence[Outcome[int]]:
+@attrs.frozen
+class Moved:
+    bytes: int
+    path: Path = Path("/some/where")
+    secret: str = attrs.field(default="hush", repr=False)
+
+
+def transferring(*outcomes: Outcome[Moved], tell: bool = True) -> Callable[[Invocation], int]:
+    async def job(observer: Observer) -> Sequence[Outcome[Moved]]:
         for outcome in outcomes:
             if tell:
                 observer.opened(outcome.label, 10)
                 observer.finished(outcome)
         return outcomes
 
-    return lambda invocation: invocation.transfer(job, verb="moved", describe=lambda value: {"bytes": value})
+    return lambda invocation: invocation.transfer(job, verb="moved")
 
 
-def failed(label: str, error: ConnectorError) -> Outcome[int]:
+def failed(label: str, error: ConnectorError) -> Outcome[Moved]:
     return Outcome(label, error=error)
 
 
 @pytest.mark.parametrize("tell", [True, False], ids=["told as they end", "told at the end"])
 def test_one_failure_among_many_is_never_zero(tell: bool) -> None:
     desk = Desk()
-    outcomes = [Outcome("a", 7), failed("b", LocalError("No.")), failed("c", BrokenError("Cut.")), Outcome("d", 8)]
+    outcomes = [
+        Outcome("a", Moved(7)),
+        failed("b", LocalError("No.")),
+        failed("c", BrokenError("Cut.")),
+        Outcome("d", Moved(8)),
+    ]
     assert try_out(desk, transferring(*outcomes, tell=tell), "--json") == 5
     assert [(record["name"], record["ok"]) for record in desk.records] == [
         ("a", True),
@@ -181,31 +194,31 @@ def test_one_failure_among_many_is_never_zero(tell: bool) -> None:
         ("c", False),
         ("d", True),
     ]
-    assert desk.records[0] == {"name": "a", "ok": True, "bytes": 7}
+    assert desk.records[0] == {"name": "a", "ok": True, "bytes": 7, "path": "/some/where"}
     assert desk.records[2]["error"] == {"family": "broken", "message": "Cut.", "hint": "", "exit_code": 5}
     assert desk.said.splitlines()[-1] == "2 of 4 files moved, 2 failed."
 
 
 def test_all_well_is_zero() -> None:
     desk = Desk()
-    assert try_out(desk, transferring(Outcome("a", 7), Outcome("b", 7))) == 0
+    assert try_out(desk, transferring(Outcome("a", Moved(7)), Outcome("b", Moved(7)))) == 0
     assert desk.said.splitlines()[-1] == "2 of 2 files moved."
     assert desk.out.getvalue() == ""
 
 
 def test_quiet_prints_failures_only() -> None:
     desk = Desk()
-    assert try_out(desk, transferring(Outcome("a", 7), failed("b", LocalError("No."))), "-q") == 3
+    assert try_out(desk, transferring(Outcome("a", Moved(7)), failed("b", LocalError("No."))), "-q") == 3
     assert desk.said == "b: No.\n"
 
 
 def test_an_error_of_the_job_comes_through_as_itself() -> None:
-    async def job(observer: object) -> list[Outcome[int]]:
+    async def job(observer: object) -> list[Outcome[Moved]]:
         await trio.sleep(0)
         raise RefusedError("The work package has expired.")
 
     desk = Desk()
-    code = try_out(desk, lambda invocation: invocation.transfer(job, verb="moved", describe=lambda value: {}), "--json")
+    code = try_out(desk, lambda invocation: invocation.transfer(job, verb="moved"), "--json")
     assert code == 4
     assert desk.said == "Error: The work package has expired.\n"
     assert desk.records[0]["ok"] is False

@@ -1,0 +1,71 @@
+"""``connector decrypt``: Crypt4GH files on this disk back to what they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import key_options, option, overwrite_option, talk_options, transfer_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.cli.run import Invocation
+    from connector.transfer.observer import Observer
+    from connector.transfer.outcome import Outcome
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@option(
+    "--input-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Decrypt all *.c4gh files of this folder.",
+)
+@option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the results go. Default: beside each file.",
+)
+@overwrite_option
+@key_options
+@transfer_options
+@talk_options
+@click.pass_context
+def decrypt(
+    ctx: click.Context,
+    /,
+    files: tuple[Path, ...],
+    input_dir: Path | None,
+    output_dir: Path | None,
+    overwrite: bool,
+    **_: object,
+) -> None:
+    """Decrypt Crypt4GH files on this machine.
+
+    NAME.c4gh becomes NAME. The encrypted file stays.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.keys import own_keys
+        from connector.cli.outputs import decrypt_targets, ready_folder
+
+        pairs = decrypt_targets(files, input_dir, output_dir)
+        keys = own_keys(invocation)
+        if output_dir is not None:
+            ready_folder(output_dir)
+        engine = invocation.surroundings.engine()
+
+        async def job(observer: Observer) -> Sequence[Outcome[object]]:
+            return await engine.decrypt_files(
+                invocation.settings, keys.private, pairs, overwrite=overwrite, observer=observer
+            )
+
+        return invocation.transfer(job, verb="decrypted")
+
+    run(ctx, work)

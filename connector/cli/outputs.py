@@ -1,0 +1,69 @@
+"""Where the results of commands go: folders and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from connector.errors import UsageError
+from connector.local.failures import local_failures
+
+ENDING = ".c4gh"
+
+
+def ready_folder(folder: Path) -> None:
+    """Make the folder if it is not there; :class:`~connector.errors.LocalError` if that cannot be."""
+    with local_failures("use the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[tuple[Path, Path]]:
+    """Return each file to decrypt with the file that it becomes: ``NAME.c4gh`` becomes ``NAME``.
+
+    Without ``files``, all ``*.c4gh`` files of ``input_dir``, which is searched for no deeper ones. Relative files are
+    those of ``input_dir`` if it is given. Raises :class:`~connector.errors.UsageError` when there is nothing to
+    decrypt, for other endings, and when two files would become one.
+    """
+    if input_dir is not None and not files:
+        with local_failures("look into", input_dir):
+            files = sorted(path for path in input_dir.iterdir() if path.name.endswith(ENDING) and path.is_file())
+        if not files:
+            raise UsageError(f"There are no {ENDING} files in {input_dir}.", hint="Name the files themselves.")
+    elif input_dir is not None:
+        files = [input_dir / path for path in files]
+    if not files:
+        raise UsageError("There is nothing to decrypt.", hint="Name files, or a folder with --input-dir.")
+    for path in files:
+        if not path.name.endswith(ENDING) or path.name == ENDING:
+            raise UsageError(
+                f"{path} does not end with {ENDING}, so its decrypted name is not known.",
+                hint=f"Rename it to NAME{ENDING}.",
+            )
+    return _distinct((path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
+
+
+def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[tuple[Path, Path]]:
+    """Return each file to encrypt with the file that it becomes: ``NAME`` becomes ``NAME.c4gh``.
+
+    Raises :class:`~connector.errors.UsageError` when two files would become one.
+    """
+    for path in files:
+        if not path.name:
+            raise UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
+    return _distinct((path, _beside(path, path.name + ENDING, output_dir)) for path in files)
+
+
+def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
+    return path.with_name(name) if output_dir is None else output_dir / name
+
+
+def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    found: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target in found:
+            raise UsageError(
+                f"{found[target]} and {source} would both become {target}.",
+                hint="Give them different names, or decrypt and encrypt them into different folders.",
+            )
+        found[target] = source
+    return [(source, target) for target, source in found.items()]

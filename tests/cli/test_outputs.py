@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from connector.cli.outputs import decrypt_targets, encrypt_targets, ready_folder
+from connector.errors import LocalError, UsageError
+
+
+def test_results_lie_beside_their_sources_or_in_the_folder_named() -> None:
+    a, b = Path("x/a.bam.c4gh"), Path("y/b.c4gh")
+    assert decrypt_targets([a, b], None, None) == [(a, Path("x/a.bam")), (b, Path("y/b"))]
+    assert decrypt_targets([a, b], None, Path("out")) == [(a, Path("out/a.bam")), (b, Path("out/b"))]
+    assert encrypt_targets([a], Path("out")) == [(a, Path("out/a.bam.c4gh.c4gh"))]
+
+
+def test_a_folder_gives_its_encrypted_files(tmp_path: Path) -> None:
+    for name in ("b.c4gh", "a.c4gh", "plain.bam", "b.c4gh.part"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.c4gh").mkdir()
+    assert decrypt_targets([], tmp_path, None) == [
+        (tmp_path / "a.c4gh", tmp_path / "a"),
+        (tmp_path / "b.c4gh", tmp_path / "b"),
+    ]
+    assert decrypt_targets([Path("b.c4gh")], tmp_path, Path("out")) == [(tmp_path / "b.c4gh", Path("out/b"))]
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ([], "nothing to decrypt"),
+        ([Path("a.bam")], "a.bam does not end with .c4gh"),
+        ([Path(".c4gh")], "does not end with"),
+        ([Path("x/a.c4gh"), Path("y/a.c4gh")], "would both become"),
+        ([Path("a.c4gh"), Path("a.c4gh")], "would both become"),
+    ],
+)
+def test_what_cannot_be_decrypted(files: list[Path], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        decrypt_targets(files, None, Path("out"))
+
+
+def test_folders_that_are_empty_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no \.c4gh files"):
+        decrypt_targets([], tmp_path, None)
+    with pytest.raises(LocalError):
+        decrypt_targets([], tmp_path / "none", None)
+
+
+def test_two_files_cannot_become_one() -> None:
+    with pytest.raises(UsageError, match="would both become"):
+        encrypt_targets([Path("x/a"), Path("y/a")], Path("out"))
+    with pytest.raises(UsageError, match="not a file"):
+        encrypt_targets([Path("/")], None)
+
+
+def test_the_output_folder_is_made(tmp_path: Path) -> None:
+    ready_folder(tmp_path / "a" / "b")
+    ready_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="file"):
+        ready_folder(tmp_path / "file")
