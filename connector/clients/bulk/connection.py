@@ -94,6 +94,8 @@ class Connection:
                 with trio.move_on_after(_LAST_WORDS_SECONDS):
                     await heard.over.wait()
             nursery.cancel_scope.cancel()
+        if trouble is not None and not isinstance(trouble, httpx.WriteError | httpx.WriteTimeout):
+            raise trouble  # ours, so the server's word does not explain it
         if heard.head is not None:
             if heard.head.status < 300 and not complete:
                 raise httpx.RemoteProtocolError(

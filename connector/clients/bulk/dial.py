@@ -48,9 +48,10 @@ class Origin:
 
 
 async def dial(
-    origin: Origin, *, ssl_context: ssl.SSLContext, may_connect: Callable[[str], bool] | None = None
+    origin: Origin, *, ssl_context: Callable[[], ssl.SSLContext], may_connect: Callable[[str], bool] | None = None
 ) -> Wire:
-    """Connect to ``origin``. The caller sets the deadline.
+    """Connect to ``origin``. The caller sets the deadline. ``ssl_context`` is called only if there is need of it:
+    loading a trust store takes tens of milliseconds.
 
     ``may_connect`` is asked about the peer's IP address before a byte is sent: the one moment when a name that
     resolves to different addresses at different times cannot cheat. Raises :class:`httpx.ConnectError`.
@@ -62,7 +63,7 @@ async def dial(
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_AT_MOST)
         if origin.scheme == "https":
-            sock = ssl_context.wrap_socket(
+            sock = ssl_context().wrap_socket(
                 sock,
                 server_hostname=origin.server_name,
                 do_handshake_on_connect=False,

@@ -70,7 +70,7 @@ class Inbox:
             if newline:
                 self.give_back(rest + bytes(self._kept))
                 return line.removesuffix(b"\r")
-            if len(line) > at_most:
+            if len(line.removesuffix(b"\r")) > at_most:
                 raise httpx.RemoteProtocolError(f"{self.wire.peer} sent an endless line.")
 
     async def _recv(self, view: memoryview, idle: float) -> int:

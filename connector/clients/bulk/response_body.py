@@ -82,7 +82,7 @@ class BodyReader:
         return self._left
 
     async def _next_chunk(self) -> int:
-        if self._chunks and await self._inbox.line(0, self._idle):
+        if self._chunks and await self._inbox.line(_LINE_AT_MOST, self._idle):
             raise httpx.RemoteProtocolError(f"{self._inbox.wire.peer} sent a chunk that is longer than announced.")
         self._chunks += 1
         line = await self._inbox.line(_LINE_AT_MOST, self._idle)

@@ -12,7 +12,7 @@ import trio
 from connector.clients.bulk.connection import Answer, Connection
 from connector.clients.bulk.deadlines import Phase
 from connector.clients.bulk.dial import dial
-from connector.clients.bulk.framing import SINKABLE, Length, check_sinkable, framing_of
+from connector.clients.bulk.framing import SINKABLE, Length, UntilClose, check_sinkable, framing_of
 from connector.clients.bulk.heads import ResponseHead
 from connector.clients.bulk.order import Order
 from connector.clients.bulk.pool import Lease, Pool
@@ -102,7 +102,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
         with trio.move_on_after(limit):
             return Connection(
                 order.origin,
-                await dial(order.origin, ssl_context=self._trusted(), may_connect=self._may_connect),
+                await dial(order.origin, ssl_context=self._trusted, may_connect=self._may_connect),
             )
         raise httpx.ConnectTimeout(f"No connection to {order.origin.peer} within {limit:g} seconds.")
 
@@ -115,8 +115,10 @@ class BulkTransport(httpx.AsyncBaseTransport):
         reader = BodyReader(connection.inbox, framing, idle=order.deadlines.read)
         extensions: dict[str, Any] = {"http_version": b"HTTP/" + head.http_version, "reason_phrase": head.reason}
 
+        stays = answer.request_complete and head.keeps_alive and _asks_to_stay(order)
+
         def release(finished: bool) -> None:
-            lease.end(finished and answer.request_complete and head.keeps_alive and _asks_to_stay(order))
+            lease.end(stays and finished and not isinstance(framing, UntilClose))
 
         stream: httpx.AsyncByteStream
         if order.sink is not None and head.status in SINKABLE:

@@ -42,6 +42,8 @@ class Wire:
         self._sock = sock
         self._since_breath = 0
         self._closed = False
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._broken: OSError | None = None
 
     async def handshake(self) -> None:
         """Shake hands if this is a TLS socket. The caller sets the deadline.
@@ -69,7 +71,7 @@ class Wire:
             await self._breathe()
         while True:
             try:
-                count = self._sock.recv_into(view)
+                count = self._take(view)
             except (BlockingIOError, ssl.SSLWantReadError):
                 await self._wait(trio.lowlevel.wait_readable, idle, Phase.READ)
             except ssl.SSLWantWriteError:
@@ -125,6 +127,24 @@ class Wire:
             self._closed = True
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    def _take(self, view: memoryview) -> int:
+        """Receive what is there. OpenSSL hands out one record of 16 KiB at most; as many as there are, then."""
+        if self._broken is not None:
+            raise self._broken
+        count = taken = self._sock.recv_into(view)
+        if not self._is_tls:
+            return count
+        while count and taken < len(view):
+            try:
+                count = self._sock.recv_into(view[taken:])
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as error:
+                self._broken = error  # a socket tells of its reset only once
+                break
+            taken += count
+        return taken
 
     async def _breathe(self) -> None:
         self._since_breath = 0
