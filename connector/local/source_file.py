@@ -14,6 +14,10 @@ from connector.local.failures import local_failures
 from connector.local.positional import PositionalFile
 
 
+class SourceChangedError(LocalError):
+    """A file changed while it was read: what was made of it so far is worth nothing."""
+
+
 @attrs.frozen
 class SourceState:
     """What tells whether a file is still the same: size in bytes, modification time in ns, device and inode."""
@@ -52,7 +56,7 @@ class SourceFile:
         return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Fill all ``views`` from ``offset`` on; :class:`~connector.errors.LocalError` if the file got shorter."""
+        """Fill all ``views`` from ``offset`` on; :class:`SourceChangedError` if the file got shorter."""
         wanted = sum(map(len, views))
         with local_failures("read", self.path):
             done = self._file.read_into(offset, views)
@@ -60,7 +64,7 @@ class SourceFile:
             raise self._changed()
 
     def check_unchanged(self) -> None:
-        """Raise :class:`~connector.errors.LocalError` if the file changed since it was opened."""
+        """Raise :class:`SourceChangedError` if the file changed since it was opened."""
         with local_failures("read", self.path):
             by_handle = SourceState.of(os.fstat(self._file.descriptor))
             by_name = SourceState.of(os.stat(self.path))
@@ -71,8 +75,8 @@ class SourceFile:
         """Close the file."""
         self._file.close()
 
-    def _changed(self) -> LocalError:
-        return LocalError(
+    def _changed(self) -> SourceChangedError:
+        return SourceChangedError(
             f"{self.path} changed while it was read.",
             hint="Nothing was completed; let no program write to it, then run the same command again.",
         )

@@ -1,0 +1,90 @@
+"""The download API (DCS, GA4GH DRS): objects, envelopes, and the wait while a file is staged."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from urllib.parse import quote
+
+import attrs
+
+from connector.clients.caller import Caller
+from connector.clients.exchange import ApiReply, ApiRequest
+from connector.clients.leases import Lease, Lent
+from connector.clients.refusals import refusal
+from connector.clients.work_orders import WorkOrder
+from connector.core.freshness import presigned_lifetime, response_lifetime, retry_after, usable_seconds
+from connector.core.payloads import DrsObject, parse_payload
+from connector.errors import BrokenError
+
+USUAL_URL_LIFETIME = 60.0
+"""Seconds; for an archive that does not say how long its URLs live."""
+USUAL_STAGING_WAIT = 10.0
+"""Seconds between questions to an archive that stages a file and does not say how long."""
+
+
+@attrs.frozen
+class Staging:
+    """The archive is staging the file; ask again after ``seconds``."""
+
+    seconds: float
+
+
+def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest:
+    """Ask for a DRS object."""
+    return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}", token=token)
+
+
+def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
+    """Read a DRS object with the time its URL may be used, or the wait until it is staged."""
+    if reply.status == 202:
+        wait = retry_after(reply.headers)
+        return Staging(USUAL_STAGING_WAIT if wait is None else wait)
+    if reply.status != 200:
+        raise refusal(reply, "get the file's address")
+    drs = parse_payload(reply.body, DrsObject, what="The download service")
+    if drs.url is None or drs.size <= 0:
+        raise BrokenError("The download service names no address for the file.", hint="Tell the archive's operators.")
+    lifetimes = [response_lifetime(reply.headers), presigned_lifetime(drs.url, reply.headers)]
+    return Lent(drs, usable_seconds(lifetimes, otherwise=USUAL_URL_LIFETIME))
+
+
+def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:
+    """Ask for the envelope of a file, made for the key in the token."""
+    return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}/envelopes", token=token)
+
+
+def read_envelope(reply: ApiReply) -> bytes:
+    """Read an envelope: base64, as a JSON string or bare."""
+    if reply.status != 200:
+        raise refusal(reply, "get the file's envelope")
+    text = reply.body.strip()
+    try:
+        if text[:1] == b'"':
+            text = json.loads(text).encode()
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error, AttributeError) as error:
+        raise BrokenError("The download service sent no usable envelope.", hint="Tell the archive's operators.") from (
+            error
+        )
+
+
+class DownloadClient:
+    """Speaks to one download service."""
+
+    def __init__(self, caller: Caller, api_url: str) -> None:
+        self._caller = caller
+        self._api_url = api_url.rstrip("/")
+
+    async def object(self, order: Lease[WorkOrder], accession: str) -> Lent[DrsObject] | Staging:
+        """The file's DRS object, or how long to wait before asking again."""
+        return await self._caller.authorized(
+            order, lambda token: build_object_request(self._api_url, accession, token), read_object
+        )
+
+    async def envelope(self, order: Lease[WorkOrder], accession: str) -> bytes:
+        """The file's envelope."""
+        return await self._caller.authorized(
+            order, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope
+        )

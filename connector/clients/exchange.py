@@ -1,0 +1,127 @@
+"""Requests and answers of the archive's APIs, and the one place where they are sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+import httpx
+import trio
+
+from connector.errors import TRY_AGAIN, BrokenError, ConnectorError
+from connector.transfer import OverloadedError
+
+MAX_BODY = 16 * 1024**2
+"""Bytes of an answer that are read: far more than any honest one has."""
+
+
+@attrs.frozen
+class ApiRequest:
+    """One request to an API. ``token`` goes into the Authorization header; ``data`` is sent as JSON."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    url: str
+    token: str | None = attrs.field(default=None, repr=False)
+    data: Any = attrs.field(default=None, repr=False)
+    params: Mapping[str, str | int] = attrs.field(factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields to send."""
+        headers = {"Accept": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if self.data is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    @property
+    def body(self) -> bytes | None:
+        """Bytes to send, if any."""
+        return None if self.data is None else json.dumps(self.data).encode()
+
+    @property
+    def server(self) -> str:
+        """Scheme and host, for messages: the path may hold ids, the query secrets."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@attrs.frozen
+class ApiReply:
+    """One answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+    server: str = ""
+
+
+class Exchange:
+    """Sends API requests, one try each, within ``deadline`` seconds from the first byte to the last."""
+
+    def __init__(self, client: httpx.AsyncClient, *, deadline: float = 60.0) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    async def send(self, request: ApiRequest) -> ApiReply:
+        """Send ``request`` and read the whole answer, whatever its status.
+
+        Raises :class:`~connector.errors.BrokenError` if there is no answer, or one longer than 16 MiB.
+        """
+        try:
+            with trio.fail_after(self._deadline):
+                return await self._send(request)
+        except trio.TooSlowError:
+            raise OverloadedError(
+                f"{request.server} did not answer within {self._deadline:g} seconds.",
+                hint="Check your connection; the archive may be down.",
+                advice=TRY_AGAIN,
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise broken(error, request.server) from error
+
+    async def _send(self, request: ApiRequest) -> ApiReply:
+        async with self._client.stream(
+            request.method,
+            request.url,
+            params=request.params or None,
+            headers=request.headers,
+            content=request.body,
+            follow_redirects=False,
+        ) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise BrokenError(
+                        f"{request.server} sent an answer longer than {MAX_BODY} bytes.",
+                        hint="Check the archive's address.",
+                    )
+            return ApiReply(
+                response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body), request.server
+            )
+
+
+def broken(error: Exception, server: str) -> ConnectorError:
+    """The error for a connection that failed; trying again may help unless the address itself is at fault."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return BrokenError(
+            f"{server} cannot be reached: {_reason(error)}.",
+            hint="Check the address and your connection.",
+            advice=TRY_AGAIN,
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return OverloadedError(f"{server} fell silent.", hint="Check your connection.", advice=TRY_AGAIN)
+    if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
+        return BrokenError(
+            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=TRY_AGAIN
+        )
+    return BrokenError(f"{server} is no usable address: {_reason(error)}.", hint="Check the archive's address.")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__

@@ -1,0 +1,144 @@
+"""The objects themselves: ranged GETs and part PUTs on presigned URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from connector.clients.bulk import BufferStream
+from connector.clients.exchange import broken
+from connector.core.freshness import retry_after
+from connector.errors import RENEW, TRY_AGAIN, Advice, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.transfer import OverloadedError, Progress
+
+_EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class UrlRefusedError(RefusedError):
+    """A presigned URL was refused, most likely because it has expired: a new one may be accepted."""
+
+
+class ObjectClient:
+    """Moves parts between buffers and storage hosts.
+
+    ``deadline`` bounds one part (seconds), however slowly it trickles; silence is bounded by the client's timeouts.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, deadline: float = 1800.0) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    async def get_range(self, url: str, start: int, stop: int, buffer: memoryview, progress: Progress) -> None:
+        """Fill ``buffer`` with bytes ``start`` to ``stop`` (exclusive) of the object at ``url``.
+
+        Raises :class:`UrlRefusedError` for a URL that is to be renewed, other errors of the families.
+        """
+        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        request = self._client.build_request("GET", url, headers=headers)
+        request.extensions["sink"] = buffer
+        request.extensions["on_bytes"] = progress
+        async with _answer(self._client, request, self._deadline) as response:
+            if response.status_code not in (200, 206):
+                raise _refused(response, await response.aread(), "GET")
+            _check_range(response, start, stop)
+            received = response.extensions.get("received")
+            if received is None:
+                received = await _fill(response, buffer, progress)
+            if received != stop - start:
+                raise BrokenError(
+                    f"{_host(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=TRY_AGAIN
+                )
+
+    async def put_part(self, url: str, data: memoryview, progress: Progress) -> str:
+        """Put ``data`` to the part URL ``url``; returns the ETag without quotes (empty if the storage names none)."""
+        request = self._client.build_request(
+            "PUT", url, content=BufferStream(data), headers={"Content-Length": str(len(data))}
+        )
+        request.extensions["on_bytes"] = progress
+        async with _answer(self._client, request, self._deadline) as response:
+            if not 200 <= response.status_code < 300:
+                raise _refused(response, await response.aread(), "PUT")
+            etag: str = response.headers.get("etag", "")
+            return etag.removeprefix("W/").strip('"').lower()
+
+
+_AGAIN = "It is tried again by itself."
+
+
+@asynccontextmanager
+async def _answer(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> AsyncIterator[httpx.Response]:
+    """Send one request and give its response, with the failures of both turned into ours."""
+    host = _host(str(request.url))
+    try:
+        with trio.fail_after(deadline):
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+    except trio.TooSlowError:
+        raise OverloadedError(
+            f"{host} took more than {deadline:g} seconds for one part.",
+            hint="Choose a smaller --part-size.",
+            advice=TRY_AGAIN,
+        ) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise broken(error, host) from error
+
+
+async def _fill(response: httpx.Response, buffer: memoryview, progress: Progress) -> int:
+    """Read a body into the buffer by way of httpx: under a proxy, where our own transport steps aside."""
+    position = 0
+    async for chunk in response.aiter_raw():
+        if position + len(chunk) > len(buffer):
+            raise _misbehaves(response, "sent more bytes than were asked for")
+        buffer[position : position + len(chunk)] = chunk
+        position += len(chunk)
+        progress(len(chunk))
+    return position
+
+
+def _check_range(response: httpx.Response, start: int, stop: int) -> None:
+    """Raise unless the answer is about the bytes that were asked for (RFC 9110, section 14.4)."""
+    if response.status_code == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
+            raise _misbehaves(response, "answered with another range than was asked for")
+    elif start != 0 or response.headers.get("content-length") not in (None, str(stop)):
+        raise _misbehaves(response, "does not serve ranges")
+
+
+def _misbehaves(response: httpx.Response, what: str) -> BrokenError:
+    host = _host(str(response.request.url))
+    return BrokenError(f"{host} {what}.", hint="Tell the archive's operators.", advice=TRY_AGAIN)
+
+
+def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorError:
+    status, host = response.status_code, _host(str(response.request.url))
+    wait = retry_after({name.lower(): value for name, value in response.headers.items()})
+    message = f"{host} answered {status} to a {method} of a part."
+    # S3 says 403 AccessDenied or 400 ExpiredToken for a URL that has run out; a staged copy that was cleaned away is a
+    # 404, and asking for a new URL stages it again.
+    if status in (401, 403, 404) or (status == 400 and _EXPIRED.search(body)):
+        return UrlRefusedError(
+            message, hint="The address was renewed and refused again: tell the archive.", advice=RENEW, status=status
+        )
+    if status in (408, 425, 429, 500, 502, 503, 504):
+        return OverloadedError(
+            message, hint="The storage is busy or down; try again later.", advice=Advice(again=True, after=wait)
+        )
+    if status == 416:
+        return IntegrityError(f"{host} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
+    return RefusedError(message, hint="Tell the archive's operators.", status=status)
+
+
+def _host(url: str) -> str:
+    """Scheme and host of a presigned URL: all of it that may be shown."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,92 @@
+"""What a status other than the expected one means: an error of the right family, with advice for the retry loop."""
+
+from __future__ import annotations
+
+import re
+
+from connector.clients.exchange import ApiReply
+from connector.core.freshness import retry_after
+from connector.core.payloads import ErrorBody, parse_payload
+from connector.errors import GIVE_UP, RENEW, Advice, BrokenError, ConnectorError, RefusedError
+from connector.transfer import OverloadedError, WindowFullError
+
+_HINTS = {
+    "noSuchStorage": "Tell the archive's operators: the storage is not set up.",
+    "checksumMismatch": "The upload was damaged on its way; upload the file again.",
+    "invalidPartSize": "Choose another --part-size.",
+    "uploadSizeMismatch": "The file changed or parts are missing; upload it again.",
+    "boxNotFound": "Ask for a new access token.",
+    "fileUploadNotFound": "The upload was deleted in the archive; upload the file again.",
+    "s3UploadNotFound": "The upload was given up in the archive; upload the file again.",
+    "boxStateError": "The box is locked or archived; ask the archive's data stewards to open it.",
+    "fileUploadAlreadyExists": "Give --overwrite to replace it, or choose another --alias.",
+    "fileUploadStateError": "The file was submitted already and is being processed.",
+    "orphanedMultipartUpload": "Give --overwrite to start it anew, or tell the archive's operators.",
+    "boxMaxSizeExceeded": "Ask the archive's data stewards for a larger box.",
+    "wrongFileAuthorizationError": "Ask for a work package that includes this file.",
+    "noSuchObject": "Check the accession; ask for a work package that includes this file.",
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+
+
+class TokenRefusedError(RefusedError):
+    """A token was refused (401): a new one may be accepted."""
+
+
+def refusal(reply: ApiReply, doing: str) -> ConnectorError:
+    """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects."""
+    status, body = reply.status, _error_body(reply)
+    said = f": {body.description}" if body.description else ""
+    message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
+    wait = retry_after(reply.headers)
+    if status == 401:
+        return TokenRefusedError(
+            message,
+            hint="Check this machine's clock; if it is right, ask for a new access token.",
+            advice=RENEW,
+            status=status,
+            exception_id=body.exception_id,
+        )
+    if body.exception_id == "tooManyOpenUploads":
+        return WindowFullError(
+            message,
+            hint="Wait until other uploads into this box have ended, or delete unfinished ones.",
+            status=status,
+            exception_id=body.exception_id,
+        )
+    if status in (408, 425, 429, 502, 503, 504):
+        return OverloadedError(
+            message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait)
+        )
+    if status >= 500 and status != 507:
+        return BrokenError(
+            message, hint="The archive has a problem; try again later.", advice=Advice(again=True, after=wait)
+        )
+    if 300 <= status < 400:
+        return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
+    return RefusedError(
+        message,
+        hint=_HINTS.get(body.exception_id) or _general_hint(status),
+        advice=GIVE_UP,
+        status=status,
+        exception_id=body.exception_id,
+    )
+
+
+def _general_hint(status: int) -> str:
+    if status == 403:
+        return "Check that token and key belong together and have not expired, or ask for a new access token."
+    if status == 404:
+        return "Check what you asked for and the archive's address."
+    return ""
+
+
+def _error_body(reply: ApiReply) -> ErrorBody:
+    """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed."""
+    try:
+        body = parse_payload(reply.body[:65_536], ErrorBody)
+    except ConnectorError:
+        return ErrorBody()
+    return ErrorBody(
+        exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", body.description)[:300]
+    )

@@ -1,0 +1,140 @@
+"""The upload API (UCS): boxes, file uploads in them, and URLs for their parts."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from connector.clients.caller import Caller
+from connector.clients.exchange import ApiReply, ApiRequest
+from connector.clients.leases import Lease
+from connector.clients.refusals import refusal
+from connector.clients.work_orders import WorkOrder
+from connector.core.payloads import (
+    CreatedUpload,
+    FileUpload,
+    FileUploadPage,
+    UploadCompletion,
+    UploadCreation,
+    parse_json,
+    parse_payload,
+    write_payload,
+)
+from connector.errors import BrokenError
+
+PAGE_SIZE = 100
+"""The most that the contract lets one ask for at once."""
+_WHO = "The upload service"
+
+
+def build_list_request(api_url: str, box: UUID, token: str, *, skip: int = 0) -> ApiRequest:
+    """Ask for a page of the file uploads in a box."""
+    return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads", token=token, params={"skip": skip, "limit": PAGE_SIZE})
+
+
+def read_page(reply: ApiReply) -> FileUploadPage:
+    """Read such a page."""
+    if reply.status != 200:
+        raise refusal(reply, "list the upload box")
+    return parse_payload(reply.body, FileUploadPage, what=_WHO)
+
+
+def build_create_request(api_url: str, box: UUID, token: str, creation: UploadCreation) -> ApiRequest:
+    """Announce a file."""
+    return ApiRequest("POST", f"{api_url}/boxes/{box}/uploads", token=token, data=write_payload(creation))
+
+
+def read_created(reply: ApiReply, alias: str) -> CreatedUpload:
+    """Read the id that an announced file got."""
+    if reply.status != 201:
+        raise refusal(reply, f"create an upload for {alias}")
+    return parse_payload(reply.body, CreatedUpload, what=_WHO)
+
+
+def build_part_url_request(api_url: str, box: UUID, file_id: UUID, number: int, token: str) -> ApiRequest:
+    """Ask for the URL to put one part to (1-based)."""
+    return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads/{file_id}/parts/{number}", token=token)
+
+
+def read_part_url(reply: ApiReply) -> str:
+    """Read a part URL."""
+    if reply.status != 200:
+        raise refusal(reply, "get a URL for a part")
+    url = parse_json(reply.body, what=_WHO)
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise BrokenError("The upload service sent no usable part URL.", hint="Tell the archive's operators.")
+    return url
+
+
+def build_complete_request(
+    api_url: str, box: UUID, file_id: UUID, token: str, completion: UploadCompletion
+) -> ApiRequest:
+    """Say that all parts are there."""
+    url = f"{api_url}/boxes/{box}/uploads/{file_id}"
+    return ApiRequest("PATCH", url, token=token, data=write_payload(completion))
+
+
+def read_completed(reply: ApiReply) -> None:
+    """Read the answer to that."""
+    if reply.status not in (200, 204):
+        raise refusal(reply, "complete the upload")
+
+
+def build_delete_request(api_url: str, box: UUID, file_id: UUID, token: str) -> ApiRequest:
+    """Give an upload up."""
+    return ApiRequest("DELETE", f"{api_url}/boxes/{box}/uploads/{file_id}", token=token)
+
+
+def read_deleted(reply: ApiReply) -> None:
+    """Read the answer to that; one that is gone already is as good."""
+    if reply.status not in (200, 204, 404):
+        raise refusal(reply, "delete the upload")
+
+
+class UploadClient:
+    """Speaks to one upload service about one box (the file upload box's id, not the research data upload box's)."""
+
+    def __init__(self, caller: Caller, api_url: str, box: UUID) -> None:
+        self._caller = caller
+        self._api_url = api_url.rstrip("/")
+        self._box = box
+
+    async def list(self, order: Lease[WorkOrder]) -> list[FileUpload]:
+        """All file uploads in the box, of every state."""
+        found: list[FileUpload] = []
+        while True:
+            build = partial(build_list_request, self._api_url, self._box, skip=len(found))
+            page = await self._caller.authorized(order, build, read_page)
+            found += page.items
+            if not page.items or len(found) >= page.total_count:
+                return found
+
+    async def create(self, order: Lease[WorkOrder], creation: UploadCreation) -> CreatedUpload:
+        """Announce a file; :class:`~connector.transfer.WindowFullError` when the box has too many open uploads."""
+        return await self._caller.authorized(
+            order,
+            lambda token: build_create_request(self._api_url, self._box, token, creation),
+            lambda reply: read_created(reply, creation.alias),
+        )
+
+    async def part_url(self, order: Lease[WorkOrder], file_id: UUID, number: int) -> str:
+        """A URL to put part ``number`` to; lives briefly, so it is fetched when the part is ready to go."""
+        return await self._caller.authorized(
+            order,
+            lambda token: build_part_url_request(self._api_url, self._box, file_id, number, token),
+            read_part_url,
+        )
+
+    async def complete(self, order: Lease[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
+        """Say that all parts are there; may be repeated."""
+        await self._caller.authorized(
+            order,
+            lambda token: build_complete_request(self._api_url, self._box, file_id, token, completion),
+            read_completed,
+        )
+
+    async def delete(self, order: Lease[WorkOrder], file_id: UUID) -> None:
+        """Give an upload up."""
+        await self._caller.authorized(
+            order, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted
+        )

@@ -1,0 +1,262 @@
+"""One file on its way from the archive to the local disk, as a transfer of the scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import trio
+
+from connector.clients.downloads import DownloadClient
+from connector.clients.leases import Lease
+from connector.clients.objects import ObjectClient, UrlRefusedError
+from connector.clients.work_orders import WorkOrder
+from connector.core.file_names import checked_file_name
+from connector.core.header import OpenedEnvelope, open_envelope
+from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, Parts, align_to_segments, opened_size
+from connector.core.payloads import DrsObject
+from connector.core.segments import Opener, plain_views
+from connector.download.staging import StagedObject
+from connector.errors import ConnectorError, IntegrityError
+from connector.local.partial_file import PartialFile, check_target
+from connector.transfer import Observer, Progress, Turns
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class DownloadedFile:
+    """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex."""
+
+    accession: str
+    path: Path
+    size: int
+    sha256: str
+
+
+@attrs.frozen
+class DownloadRequest:
+    """What to fetch and where to. ``extension`` is what the work package gives for the accession."""
+
+    accession: str
+    extension: str
+    output_dir: Path
+    decrypt: bool
+    overwrite: bool
+
+    @property
+    def target(self) -> Path:
+        """The file that this will become; raises :class:`~connector.errors.IntegrityError` for an unsafe name."""
+        name = checked_file_name(self.accession + self.extension)
+        return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
+
+
+@attrs.frozen
+class _Opened:
+    """What is known once the archive has answered."""
+
+    drs: DrsObject
+    envelope: bytes = attrs.field(repr=False)
+    opener: Opener
+    file: PartialFile
+    sha256: str
+
+    def header_size(self, decrypt: bool) -> int:
+        return 0 if decrypt else len(self.envelope)
+
+
+class Download:
+    """Fetches the parts, authenticates each segment, writes, and checks the sha256 of the whole plaintext.
+
+    With ``decrypt`` the plaintext is written; else the envelope and the segments as they are. The sha256 is fed in the
+    order of the parts either way: segments carry no order of their own, so this is what catches a swapped or missing
+    one.
+    """
+
+    def __init__(
+        self,
+        request: DownloadRequest,
+        *,
+        order: Lease[WorkOrder],
+        downloads: DownloadClient,
+        objects: ObjectClient,
+        private_key: bytes,
+        part_size: int,
+        threads: trio.CapacityLimiter,
+        observer: Observer,
+        patience: float = 86_400.0,
+    ) -> None:
+        self.label = request.accession
+        self._request = request
+        self._order = order
+        self._downloads = downloads
+        self._objects = objects
+        self._private_key = private_key
+        self._part_size = align_to_segments(part_size)
+        self._threads = threads
+        self._observer = observer
+        self._staged = StagedObject(downloads, order, request.accession, patience=patience, waiting=self._waiting)
+        self._digest = hashlib.sha256()
+        self._turns = Turns()
+        self._state: _Opened | None = None
+        self._file: PartialFile | None = None
+
+    async def open(self) -> Sequence[Part]:
+        """Wait for staging, get the envelope, begin or go on with the working copy."""
+        target = self._request.target
+        await self._in_thread(lambda: check_target(target, overwrite=self._request.overwrite))
+        drs, data = await self._ask()
+        envelope = self._checked_envelope(drs, data)
+        sha256 = drs.plaintext_sha256
+        if sha256 is None:
+            raise IntegrityError(
+                f"The archive states no sha256 for {self.label}, so it could not be verified.",
+                hint="Tell the archive's operators.",
+            )
+        decrypt = self._request.decrypt
+        size = opened_size(drs.size) if decrypt else len(data) + drs.size
+        parts = Parts(drs.size, self._part_size)
+        # The envelope is made anew each time, so the one of the first run has to stay with its working copy.
+        facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": self._part_size}
+        kind = "download-decrypted" if decrypt else "download"
+        self._file = file = await self._in_thread(
+            lambda: PartialFile.open(target, size=size, kind=kind, facts=facts if len(parts) > 1 else None)
+        )
+        self._state = _Opened(drs, data, Opener(envelope.session_keys), file, sha256)
+        if not decrypt:
+            await self._in_thread(lambda: file.write(0, [memoryview(data)]))
+        self._observer.opened(self.label, drs.size)
+        return parts
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Fetch one part, or read it back if an earlier run has it already; open, write, hash it in its turn."""
+        state = self._opened
+        views = await self._read_back(part, buffer, progress)
+        if views is None:
+            await self._fetch(part, buffer, progress)
+            views = await self._in_thread(lambda: self._open_and_write(part, buffer))
+        if not self._turns.passed(part.number):
+            async with self._turns.take(part.number):
+                await self._in_thread(lambda: self._hash(views))
+        if part.number not in state.file.done:
+            await self._in_thread(lambda: state.file.record(part.number, {}))
+
+    async def finish(self) -> DownloadedFile:
+        """Check the sha256 of the whole and give the file its name."""
+        state, target = self._opened, self._request.target
+        sha256 = self._digest.hexdigest()
+        if sha256 != state.sha256:
+            await self._in_thread(state.file.discard)
+            raise IntegrityError(
+                f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
+                hint="Nothing was kept. Fetch it again; if that does not help, tell the archive.",
+            )
+        await self._in_thread(state.file.complete)
+        size = state.header_size(self._request.decrypt)
+        size += opened_size(state.drs.size) if self._request.decrypt else state.drs.size
+        return DownloadedFile(self.label, target, size, sha256)
+
+    async def close(self) -> None:
+        """Let go of the working copy; unfinished, it stays with its journal."""
+        if self._file is not None:
+            await self._in_thread(self._file.close)
+
+    @property
+    def _opened(self) -> _Opened:
+        assert self._state is not None, "open() comes first"
+        return self._state
+
+    async def _ask(self) -> tuple[DrsObject, bytes]:
+        """Ask for address and envelope at once: two round trips that need not wait for each other."""
+        found: list[DrsObject] = []
+        envelopes: list[bytes] = []
+        errors: list[ConnectorError] = []
+
+        async def address() -> None:
+            try:
+                found.append(await self._staged.get())
+            except ConnectorError as error:
+                errors.append(error)
+                nursery.cancel_scope.cancel()
+
+        async def envelope() -> None:
+            try:
+                envelopes.append(await self._downloads.envelope(self._order, self.label))
+            except ConnectorError as error:
+                errors.append(error)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(address)
+            nursery.start_soon(envelope)
+        if errors:
+            raise errors[0]
+        return found[0], envelopes[0]
+
+    def _checked_envelope(self, drs: DrsObject, data: bytes) -> OpenedEnvelope:
+        envelope = open_envelope(data, self._private_key)
+        opened_size(drs.size)
+        if envelope.size != len(data) or envelope.edit_list is not None:
+            raise IntegrityError(
+                f"The envelope of {self.label} has more to it than a download can have.",
+                hint="Tell the archive's operators.",
+            )
+        return envelope
+
+    async def _fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        drs = await self._staged.get()
+        if drs.size != self._opened.drs.size:
+            raise IntegrityError(f"{self.label} changed in the archive while it was fetched.", hint="Fetch it again.")
+        assert drs.url is not None
+        try:
+            await self._objects.get_range(drs.url, part.start, part.stop, buffer, progress)
+        except UrlRefusedError:
+            self._staged.refuse(drs)
+            raise
+
+    def _open_and_write(self, part: Part, buffer: memoryview) -> Sequence[memoryview]:
+        state = self._opened
+        first = part.start // CIPHER_SEGMENT_SIZE
+        if self._request.decrypt:
+            views = state.opener.open_part(buffer, first_segment=first)
+            state.file.write(first * SEGMENT_SIZE, views)
+        else:
+            # Written first, since opening happens in place; a part that then proves damaged is not recorded.
+            state.file.write(len(state.envelope) + part.start, [buffer])
+            views = state.opener.open_part(buffer, first_segment=first)
+        return views
+
+    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Sequence[memoryview] | None:
+        """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
+        if part.number not in self._opened.file.done:
+            return None
+        views = await self._in_thread(lambda: self._read_back_now(part, buffer))
+        if views is not None:
+            progress(part.size)
+        return views
+
+    def _read_back_now(self, part: Part, buffer: memoryview) -> Sequence[memoryview] | None:
+        state = self._opened
+        first = part.start // CIPHER_SEGMENT_SIZE
+        if self._request.decrypt:
+            views = plain_views(buffer)
+            return views if state.file.read_into(first * SEGMENT_SIZE, views) else None
+        if not state.file.read_into(len(state.envelope) + part.start, [buffer]):
+            return None
+        try:
+            return state.opener.open_part(buffer, first_segment=first)
+        except IntegrityError:
+            return None  # the disk lost it; the archive still has it
+
+    def _hash(self, views: Sequence[memoryview]) -> None:
+        for view in views:
+            self._digest.update(view)
+
+    def _waiting(self, delay: float) -> None:
+        self._observer.waiting(self.label, delay, "the archive is staging the file")
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)

@@ -1,0 +1,66 @@
+"""Waiting until the archive has staged a file, and keeping its address fresh from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from connector.clients.downloads import DownloadClient, Staging
+from connector.clients.leases import Lease, Lent
+from connector.clients.work_orders import WorkOrder
+from connector.core.payloads import DrsObject
+from connector.errors import BrokenError
+
+_SHORTEST_WAIT = 0.2
+_LONGEST_WAIT = 300.0
+
+
+class StagedObject:
+    """A file in the archive, as it can be fetched at the moment.
+
+    ``patience`` bounds the whole wait for staging (seconds); ``waiting`` is told of each wait. The archive's word
+    (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year does harm.
+    """
+
+    def __init__(
+        self,
+        client: DownloadClient,
+        order: Lease[WorkOrder],
+        accession: str,
+        *,
+        patience: float,
+        waiting: Callable[[float], None],
+    ) -> None:
+        self._client = client
+        self._order = order
+        self._accession = accession
+        self._patience = patience
+        self._waiting = waiting
+        self._lease: Lease[DrsObject] = Lease(self._fetch)
+
+    async def get(self) -> DrsObject:
+        """The object with an address that is good now; waits while the archive stages it.
+
+        Raises :class:`~connector.errors.BrokenError` if that takes longer than the patience.
+        """
+        return await self._lease.get()
+
+    def refuse(self, drs: DrsObject) -> None:
+        """The address in ``drs`` was refused: ask for a new one next time."""
+        self._lease.refuse(drs)
+
+    async def _fetch(self) -> Lent[DrsObject]:
+        give_up_at = trio.current_time() + self._patience
+        while True:
+            answer = await self._client.object(self._order, self._accession)
+            if not isinstance(answer, Staging):
+                return answer
+            wait = min(max(answer.seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
+            if trio.current_time() + wait > give_up_at:
+                raise BrokenError(
+                    f"The archive did not stage {self._accession} within {self._patience:g} seconds.",
+                    hint="Run the same command again later.",
+                )
+            self._waiting(wait)
+            await trio.sleep(wait)

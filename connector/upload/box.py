@@ -1,0 +1,49 @@
+"""The upload box of a work package: the API calls of an upload with the tokens that they need."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from connector.clients.leases import Lease
+from connector.clients.uploads import UploadClient
+from connector.clients.work_orders import WorkOrder
+from connector.clients.work_packages import WorkPackageClient
+from connector.core.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+
+
+class UploadBox:
+    """One upload box. Tokens are asked for with ``research_box``; ``uploads`` knows the box's other id."""
+
+    def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
+        self._packages = packages
+        self._uploads = uploads
+        self.id = research_box
+        self._research_box = research_box
+
+    async def list(self) -> list[FileUpload]:
+        """All file uploads in the box, of every state."""
+        return await self._uploads.list(self._packages.box_order(self._research_box, "view"))
+
+    async def create(self, creation: UploadCreation) -> CreatedUpload:
+        """Announce a file."""
+        return await self._uploads.create(
+            self._packages.box_order(self._research_box, "create", alias=creation.alias), creation
+        )
+
+    def sending_order(self, file_id: UUID) -> Lease[WorkOrder]:
+        """The token for the part URLs of one file; one lease serves all its parts."""
+        return self._packages.box_order(self._research_box, "upload", file_id=file_id)
+
+    async def part_url(self, order: Lease[WorkOrder], file_id: UUID, number: int) -> str:
+        """A URL to put one part to."""
+        return await self._uploads.part_url(order, file_id, number)
+
+    async def complete(self, file_id: UUID, completion: UploadCompletion) -> None:
+        """Say that all parts are there."""
+        await self._uploads.complete(
+            self._packages.box_order(self._research_box, "close", file_id=file_id), file_id, completion
+        )
+
+    async def delete(self, file_id: UUID) -> None:
+        """Give a file upload up."""
+        await self._uploads.delete(self._packages.box_order(self._research_box, "delete", file_id=file_id), file_id)

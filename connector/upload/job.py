@@ -1,0 +1,248 @@
+"""One local file on its way into an upload box, as a transfer of the scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import attrs
+import trio
+
+from connector.clients.leases import Lease
+from connector.clients.objects import ObjectClient
+from connector.clients.work_orders import WorkOrder
+from connector.core.checksums import PartDigests, digest_part, multipart_etag
+from connector.core.header import make_envelope
+from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
+from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.core.segments import LoadedPart, PartSealer, SealedLayout
+from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, LocalError, RefusedError
+from connector.local.journal_file import JournalFile
+from connector.local.key_files import KeyPair
+from connector.local.source_file import SourceChangedError, SourceFile
+from connector.transfer import Observer, Progress, Turns
+from connector.upload.box import UploadBox
+from connector.upload.resumption import EarlierUpload, StartedUpload, UploadJournals, UploadSecrets, part_facts
+from connector.upload.source import UploadSource, open_source
+
+T = TypeVar("T")
+
+_GIVING_UP = 5.0
+"""Seconds that deleting a worthless upload may take while everything is being closed."""
+
+
+@attrs.frozen
+class UploadedFile:
+    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext."""
+
+    alias: str
+    file_id: UUID
+    size: int
+    sha256: str
+
+
+@attrs.frozen
+class _Opened:
+    """What is known once the archive has taken note of the file."""
+
+    started: StartedUpload
+    order: Lease[WorkOrder]
+    sealer: PartSealer
+    source: SourceFile
+    journal: JournalFile | None
+    stored_before: frozenset[int]
+    digests: dict[int, PartDigests]
+
+
+class Upload:
+    """Reads the file once in order, seals each part with the hub's key, and puts it to a URL fetched just then.
+
+    ``hub_key`` gives the public key of a storage alias. A file of several parts is journaled, so that the next run goes
+    on where this one stopped; one of a single part is deleted in the archive when it fails.
+    """
+
+    def __init__(
+        self,
+        source: UploadSource,
+        *,
+        box: UploadBox,
+        objects: ObjectClient,
+        keys: KeyPair,
+        hub_key: Callable[[str], bytes],
+        journals: UploadJournals,
+        part_size: int,
+        overwrite: bool,
+        threads: trio.CapacityLimiter,
+        observer: Observer,
+        draw: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.label = source.alias
+        self._source = source
+        self._box = box
+        self._objects = objects
+        self._keys = keys
+        self._hub_key = hub_key
+        self._journals = journals
+        self._part_size = part_size
+        self._overwrite = overwrite
+        self._threads = threads
+        self._observer = observer
+        self._draw = draw
+        self._digest = hashlib.sha256()
+        self._turns = Turns()
+        self._file: SourceFile | None = None
+        self._state: _Opened | None = None
+        self._completed = False
+        self._worthless = False
+
+    async def open(self) -> Sequence[Part]:
+        """Open the file and announce it to the box, or go on with what an earlier run has announced."""
+        if self._file is None:
+            self._file = await self._in_thread(lambda: open_source(self._source.path))
+        file = self._file
+        size = file.state.size
+        total = ENVELOPE_SIZE + sealed_size(size)
+        earlier = await self._find_earlier(file)
+        if earlier is None:
+            started = await self._start(size, total)
+        else:
+            started = earlier.started
+        parts = Parts(total, started.part_size)
+        journal: JournalFile | None = None
+        if earlier is not None:
+            journal = await self._in_thread(lambda: self._journals.resume(self._box.id, self._source, earlier))
+        elif len(parts) > 1:
+            journal = await self._in_thread(
+                lambda: self._journals.begin(self._box.id, self._source, file.state, started)
+            )
+        sealer = PartSealer(
+            SealedLayout(started.envelope, size),
+            session_key=started.secrets.session_key,
+            nonce_seed=started.secrets.nonce_seed,
+            draw=self._draw,
+        )
+        digests = dict(earlier.parts) if earlier else {}
+        self._state = _Opened(
+            started, self._box.sending_order(started.file_id), sealer, file, journal, frozenset(digests), digests
+        )
+        self._observer.opened(self.label, total)
+        return parts
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Read, hash in turn, seal and put one part; one that is stored already is only hashed."""
+        state = self._opened
+        try:
+            loaded = await self._in_thread(lambda: state.sealer.load(part, buffer, state.source.read_into))
+        except SourceChangedError:
+            self._worthless = True
+            raise
+        if not self._turns.passed(part.number):
+            async with self._turns.take(part.number):
+                await self._in_thread(lambda: self._hash(loaded))
+        if part.number in state.stored_before:
+            progress(part.size)
+            return
+        digests = await self._in_thread(lambda: digest_part(loaded.seal()))
+        url = await self._box.part_url(state.order, state.started.file_id, part.number)
+        etag = await self._objects.put_part(url, buffer, progress)
+        if len(etag) == 32 and etag != digests.md5:
+            raise IntegrityError(
+                f"Part {part.number} of {self.label} was damaged on its way to the storage.",
+                hint="It is sent again by itself.",
+                advice=TRY_AGAIN,
+            )
+        state.digests[part.number] = digests
+        journal = state.journal
+        if journal is not None:
+            await self._in_thread(lambda: journal.add_parts({part.number: part_facts(digests)}))
+
+    async def finish(self) -> UploadedFile:
+        """Check that the file is still the same, and tell the archive that all parts are there."""
+        state = self._opened
+        ordered = [state.digests[number] for number in sorted(state.digests)]
+        sha256 = self._digest.hexdigest()
+        completion = UploadCompletion(
+            decrypted_sha256=sha256,
+            encrypted_md5=multipart_etag(digests.md5 for digests in ordered),
+            encrypted_parts_md5=tuple(digests.md5 for digests in ordered),
+            encrypted_parts_sha256=tuple(digests.sha256 for digests in ordered),
+        )
+        try:
+            await self._in_thread(state.source.check_unchanged)
+            await self._box.complete(state.started.file_id, completion)
+        except (SourceChangedError, RefusedError):
+            self._worthless = True
+            raise
+        self._completed = True
+        if state.journal is not None:
+            await self._in_thread(state.journal.remove)
+        return UploadedFile(self.label, state.started.file_id, state.source.state.size, sha256)
+
+    async def close(self) -> None:
+        """Let go of the file. An upload that can be gone on with stays, any other is deleted in the archive."""
+        state = self._state
+        if state is not None:
+            if state.journal is not None and self._worthless:
+                await self._in_thread(state.journal.remove)
+            elif state.journal is not None:
+                await self._in_thread(state.journal.close)
+            if not self._completed and (state.journal is None or self._worthless):
+                with trio.move_on_after(_GIVING_UP):
+                    await self._delete(state.started.file_id)
+        if self._file is not None:
+            await self._in_thread(self._file.close)
+
+    @property
+    def _opened(self) -> _Opened:
+        assert self._state is not None, "open() comes first"
+        return self._state
+
+    async def _find_earlier(self, file: SourceFile) -> EarlierUpload | None:
+        """An earlier run's upload of the same file that the archive still waits for."""
+        earlier = await self._in_thread(lambda: self._journals.find(self._box.id, self._source, file.state))
+        if earlier is None:
+            return None
+        for upload in await self._box.list():
+            if upload.id == earlier.started.file_id and upload.state == "init":
+                return earlier
+        return None
+
+    async def _start(self, size: int, total: int) -> StartedUpload:
+        part_size = fit_upload_part_size(total, self._part_size)
+        created = await self._box.create(
+            UploadCreation(
+                alias=self._source.alias,
+                decrypted_size=size,
+                encrypted_size=total,
+                part_size=part_size,
+                overwrite=self._overwrite,
+            )
+        )
+        secrets = UploadSecrets(session_key=self._draw(32), nonce_seed=self._draw(32))
+        envelope = make_envelope(
+            secrets.session_key,
+            sender_private_key=self._keys.private,
+            recipient_public_keys=[self._hub_key(created.storage_alias)],
+        )
+        if len(envelope) != ENVELOPE_SIZE:
+            raise LocalError(
+                f"The envelope made for {self.label} has {len(envelope)} bytes instead of {ENVELOPE_SIZE}."
+            )
+        return StartedUpload(created.file_id, part_size, envelope, secrets)
+
+    async def _delete(self, file_id: UUID) -> None:
+        try:
+            await self._box.delete(file_id)
+        except ConnectorError as error:
+            # The upload stays open in the archive; the file's own failure is what the user has to hear of.
+            self._observer.retried(self.label, error, 0.0)
+
+    def _hash(self, loaded: LoadedPart) -> None:
+        for view in loaded.plaintext:
+            self._digest.update(view)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)

@@ -1,0 +1,132 @@
+"""What an interrupted upload leaves behind, so that the next run goes on at the first missing part.
+
+The journal holds the file's secrets sealed to the user's own Crypt4GH key: whoever reads it learns what was uploaded
+under which digests, but can neither decrypt nor forge a part.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from connector.core.checksums import PartDigests
+from connector.core.journal import Journal
+from connector.core.sealed_box import open_text, seal_text
+from connector.errors import ConnectorError
+from connector.local.failures import local_failures
+from connector.local.journal_file import JournalFile, load
+from connector.local.key_files import KeyPair
+from connector.local.source_file import SourceState
+from connector.upload.source import UploadSource
+
+KIND = "upload"
+
+
+@attrs.frozen
+class UploadSecrets:
+    """What a file is sealed with: its session key, and the seed of the nonces at part borders (32 bytes each)."""
+
+    session_key: bytes = attrs.field(repr=False)
+    nonce_seed: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class StartedUpload:
+    """An upload that the archive knows: all that is needed to go on with it."""
+
+    file_id: UUID
+    part_size: int
+    envelope: bytes
+    secrets: UploadSecrets
+
+
+@attrs.frozen
+class EarlierUpload:
+    """An upload that an earlier run has started, and the digests of the parts that it has stored."""
+
+    started: StartedUpload
+    parts: Mapping[int, PartDigests]
+    journal: Journal = attrs.field(repr=False)
+
+
+@attrs.frozen
+class UploadJournals:
+    """The journals of unfinished uploads in one folder. Methods block: call them in threads."""
+
+    folder: Path
+    keys: KeyPair
+
+    def path(self, box: UUID, source: UploadSource) -> Path:
+        """Where the journal of this source in this box is."""
+        name = "\0".join([str(box), source.alias, str(source.path.absolute())])
+        return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.upload"
+
+    def find(self, box: UUID, source: UploadSource, state: SourceState) -> EarlierUpload | None:
+        """The unfinished upload of exactly this file, ``None`` if there is none that can be gone on with."""
+        journal = load(self.path(box, source))
+        if journal is None or not _about(journal.head, state):
+            return None
+        try:
+            return EarlierUpload(_read_started(journal.head, self.keys.private), _read_parts(journal), journal)
+        except (ConnectorError, KeyError, TypeError, ValueError):
+            return None
+
+    def begin(self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload) -> JournalFile:
+        """Start a journal for an upload that the archive has just created."""
+        secrets = {
+            "session_key": _encode(started.secrets.session_key),
+            "nonce_seed": _encode(started.secrets.nonce_seed),
+        }
+        facts = {
+            "box": str(box),
+            "alias": source.alias,
+            "path": str(source.path.absolute()),
+            "size": state.size,
+            "mtime_ns": state.mtime_ns,
+            "file_id": str(started.file_id),
+            "part_size": started.part_size,
+            "envelope": _encode(started.envelope),
+            "secrets": seal_text(json.dumps(secrets), self.keys.public),
+        }
+        with local_failures("write", self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return JournalFile.begin(self.path(box, source), KIND, facts)
+
+    def resume(self, box: UUID, source: UploadSource, earlier: EarlierUpload) -> JournalFile:
+        """Go on with the journal of an earlier run."""
+        return JournalFile.resume(self.path(box, source), earlier.journal)
+
+
+def part_facts(digests: PartDigests) -> dict[str, str]:
+    """What the journal says of a stored part."""
+    return {"md5": digests.md5, "sha256": digests.sha256}
+
+
+def _about(head: Mapping[str, Any], state: SourceState) -> bool:
+    # Device and inode are left out: they differ between the machines that share a file system.
+    return head.get("kind") == KIND and (head.get("size"), head.get("mtime_ns")) == (state.size, state.mtime_ns)
+
+
+def _read_started(head: Mapping[str, Any], private_key: bytes) -> StartedUpload:
+    secrets = json.loads(open_text(head["secrets"], private_key))
+    return StartedUpload(
+        UUID(head["file_id"]),
+        int(head["part_size"]),
+        base64.b64decode(head["envelope"]),
+        UploadSecrets(base64.b64decode(secrets["session_key"]), base64.b64decode(secrets["nonce_seed"])),
+    )
+
+
+def _read_parts(journal: Journal) -> dict[int, PartDigests]:
+    return {number: PartDigests(facts["md5"], facts["sha256"]) for number, facts in journal.parts.items()}
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

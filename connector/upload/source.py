@@ -1,0 +1,64 @@
+"""What is to be uploaded: local files and the aliases that they get in the box."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from connector.core.header import is_crypt4gh
+from connector.errors import UsageError
+from connector.local.source_file import SourceFile
+
+MAX_ALIAS = 255
+
+
+@attrs.frozen
+class UploadSource:
+    """A local file and the alias that it gets in the upload box."""
+
+    path: Path
+    alias: str
+
+
+def check_sources(sources: Sequence[UploadSource]) -> None:
+    """Raise :class:`~connector.errors.UsageError` for aliases that cannot be, or that two files share."""
+    seen: dict[str, Path] = {}
+    for source in sources:
+        alias = source.alias
+        if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) == "Cc" for c in alias):
+            raise UsageError(
+                f"{alias!r} cannot be an alias for {source.path}.",
+                hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters.",
+            )
+        if alias in seen:
+            raise UsageError(
+                f"{seen[alias]} and {source.path} would both be called {alias!r} in the box.",
+                hint="Give them different aliases, with a TSV file.",
+            )
+        seen[alias] = source.path
+
+
+def open_source(path: Path) -> SourceFile:
+    """Open a file to be sealed and sent. Blocks.
+
+    Raises :class:`~connector.errors.UsageError` for an empty file (the contract has no room for one) and for one that
+    is encrypted already (it would be sealed twice), :class:`~connector.errors.LocalError` if it cannot be read.
+    """
+    file = SourceFile.open(path)
+    try:
+        if file.state.size == 0:
+            raise UsageError(f"{path} is empty.", hint="An archive takes no empty files; leave it out.")
+        head = bytearray(min(8, file.state.size))
+        file.read_into(0, [memoryview(head)])
+        if is_crypt4gh(bytes(head)):
+            raise UsageError(
+                f"{path} is encrypted with Crypt4GH already.",
+                hint="Files are sealed while they are uploaded: give the decrypted file (connector decrypt makes it).",
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
