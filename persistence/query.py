@@ -20,13 +20,15 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from persistence.errors import InvalidName, InvalidQuery
+from persistence.errors import InvalidName, InvalidQuery, InvalidValue
 from persistence.naming import check_field
 
 MAX_TERMS: Final = 1_000
 """Conditions in one query: every provider handles so many."""
 MAX_LIST: Final = 10_000
 """Values in one `$in` or `$nin`."""
+MAX_DEPTH: Final = 40
+"""Levels of `$and`, `$or` and `$not` in one query."""
 
 Encode: TypeAlias = Callable[[str, Any], Any]
 """Turns a field path and a value for it into a plain document value, or raises `InvalidQuery`."""
@@ -136,29 +138,60 @@ def check_page(skip: int, limit: int | None) -> None:
             raise InvalidQuery(f"The {name} {value!r} is not a number of documents.")
 
 
-def keyset(sort: tuple[tuple[str, int], ...], values: Sequence[Any]) -> Term:
-    """The term for "behind these values in this order", with None before every value.
+def keyset(sort: tuple[tuple[str, int], ...], values: Sequence[Any]) -> tuple[Term, ...]:
+    """What comes behind these values in this order, as stretches of the order that follow each other.
 
-    For the order (a, b, id) that is: a behind, or a equal and b behind, or both equal and id behind.
+    For the order (a, b, id) those are: a and b equal and id behind; a equal and b behind; a behind. Each
+    stretch is equalities and one range, so an index on the sort fields leads straight to its start.
+    None sorts before every value, so ascending it has all values behind it, and descending it is the
+    last stretch behind a value.
     """
-    alternatives: list[Term] = []
-    for position, ((field, direction), value) in enumerate(zip(sort, values, strict=True)):
-        equal: list[Term] = [
-            Compare(name, "eq", known) for (name, _), known in zip(sort[:position], values, strict=False)
-        ]
-        behind: Term
+    stretches: list[Term] = []
+    for position in reversed(range(len(sort))):
+        field, direction = sort[position]
+        value = values[position]
+        equal = tuple(Compare(name, "eq", known) for (name, _), known in zip(sort[:position], values, strict=False))
+        behind: list[Term]
         if direction == 1:
-            behind = Not(Compare(field, "eq", None)) if value is None else Compare(field, "gt", value)
-        elif value is None:
-            continue
+            behind = [Not(Compare(field, "eq", None)) if value is None else Compare(field, "gt", value)]
         else:
-            # Descending, None comes after all values, and a range never matches it.
-            behind = Some((Compare(field, "lt", value), Compare(field, "eq", None)))
-        alternatives.append(Every((*equal, behind)) if equal else behind)
-    return alternatives[0] if len(alternatives) == 1 else Some(tuple(alternatives))
+            behind = [] if value is None else [Compare(field, "lt", value), Compare(field, "eq", None)]
+        if position == len(sort) - 1:
+            # The id is never None.
+            behind = behind[:1]
+        stretches += [Every((*equal, term)) if equal else term for term in behind]
+    return tuple(stretches)
 
 
-def _parse(where: Any, encode: Encode) -> Term:
+def value_at(document: Mapping[str, Any], path: str) -> Any:
+    """The value of a field or nested field; None where there is nothing."""
+    value: Any = document
+    for step in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value
+
+
+def apply_changes(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the document with new values; `InvalidValue` where a nested field has nothing around it."""
+    changed = dict(document)
+    for path, value in changes.items():
+        *around, last = path.split(".")
+        holder = changed
+        for step in around:
+            inner = holder.get(step, {})
+            if not isinstance(inner, Mapping):
+                raise InvalidValue(f"Field {path!r} cannot be set: there is nothing around it in the document.")
+            holder[step] = dict(inner)
+            holder = holder[step]
+        holder[last] = value
+    return changed
+
+
+def _parse(where: Any, encode: Encode, depth: int = 0) -> Term:
+    if depth > MAX_DEPTH:
+        raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
     if not isinstance(where, Mapping):
         raise InvalidQuery(f"{where!r} is not a query; a query is a mapping.")
     terms: list[Term] = []
@@ -166,23 +199,25 @@ def _parse(where: Any, encode: Encode) -> Term:
         if key in ("$and", "$or"):
             if not isinstance(value, list | tuple) or not value:
                 raise InvalidQuery(f"{key} needs a list of queries.")
-            inner = tuple(_parse(item, encode) for item in value)
+            inner = tuple(_parse(item, encode, depth + 1) for item in value)
             terms.append(Every(inner) if key == "$and" else Some(inner))
         elif key == "$not":
-            terms.append(Not(_parse(value, encode)))
+            terms.append(Not(_parse(value, encode, depth + 1)))
         else:
-            terms.append(_conditions(_field(key), value, encode))
+            terms.append(_conditions(_field(key), value, encode, depth))
     return terms[0] if len(terms) == 1 else Every(tuple(terms))
 
 
-def _conditions(field: str, value: Any, encode: Encode) -> Term:
+def _conditions(field: str, value: Any, encode: Encode, depth: int) -> Term:
+    if depth > MAX_DEPTH:
+        raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
     if not (isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in value)):
         return Compare(field, "eq", encode(field, value))
-    terms = tuple(_condition(field, operator, operand, encode) for operator, operand in value.items())
+    terms = tuple(_condition(field, operator, operand, encode, depth) for operator, operand in value.items())
     return terms[0] if len(terms) == 1 else Every(terms)
 
 
-def _condition(field: str, operator: str, operand: Any, encode: Encode) -> Term:
+def _condition(field: str, operator: str, operand: Any, encode: Encode, depth: int) -> Term:
     if operator == "$eq":
         return Compare(field, "eq", encode(field, operand))
     if operator == "$ne":
@@ -204,7 +239,7 @@ def _condition(field: str, operator: str, operand: Any, encode: Encode) -> Term:
     if operator == "$not":
         if not isinstance(operand, Mapping) or not operand:
             raise InvalidQuery(f"$not on field {field!r} needs a mapping of conditions.")
-        return Not(_conditions(field, operand, encode))
+        return Not(_conditions(field, operand, encode, depth + 1))
     raise InvalidQuery(f"{operator!r} on field {field!r} is not an operator.")
 
 

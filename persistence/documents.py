@@ -1,0 +1,90 @@
+"""Documents without types: what a provider implements, once, for both kinds of DAO.
+
+A provider gives a `Collection` of plain documents (see `persistence.codec`); `persistence.typed`
+makes the DAOs of the protocol from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from persistence.codec import Document
+from persistence.errors import PersistenceError
+from persistence.protocols.dao import Id
+from persistence.query import Term
+
+
+@attrs.frozen
+class Query:
+    """Which documents, in which order, how many. `after` are values of the sort fields to continue behind."""
+
+    term: Term
+    sort: tuple[tuple[str, int], ...]
+    skip: int = 0
+    limit: int | None = None
+    after: tuple[Any, ...] | None = None
+
+
+@attrs.frozen
+class Write:
+    """One write of a batch: insert or upsert of a document, or deletion by id."""
+
+    kind: str
+    id: Id
+    document: Document | None = None
+
+
+class Collection(Protocol):
+    """The documents of one name in one database, or in one transaction of it."""
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        ...
+
+    async def get(self, id_: Id) -> Document | None:
+        """The document with this id."""
+        ...
+
+    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+        """Some documents of a query and the position of the next, or None at the end.
+
+        The first position is `Start`.
+        """
+        ...
+
+    async def count(self, term: Term) -> int:
+        """How many documents match."""
+        ...
+
+    async def insert(self, id_: Id, document: Document) -> None:
+        """Store a new document; `DocumentExists`, `UniqueViolation`."""
+        ...
+
+    async def replace(self, id_: Id, document: Document) -> None:
+        """Replace a document; `DocumentNotFound`, `UniqueViolation`."""
+        ...
+
+    async def upsert(self, id_: Id, document: Document) -> None:
+        """Insert or replace; `UniqueViolation`."""
+        ...
+
+    async def remove(self, id_: Id) -> None:
+        """Delete a document; `DocumentNotFound`."""
+        ...
+
+    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
+        """Set fields if the document matches; None if not; `DocumentNotFound`, `UniqueViolation`."""
+        ...
+
+    async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
+        """Do each write; give the errors of those that failed."""
+        ...
+
+
+@attrs.frozen
+class Start:
+    """The position of the first page."""
