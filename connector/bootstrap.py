@@ -1,0 +1,253 @@
+"""The composition root: the one place where the real parts are put together.
+
+As a library::
+
+    async with open_session(settings, keys, token) as session:
+        outcomes = await session.download([], output_dir=Path("."), decrypt=True)
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import platformdirs
+import trio
+
+from connector.clients.access_token import AccessToken
+from connector.clients.caller import Caller
+from connector.clients.downloads import DownloadClient
+from connector.clients.exchange import Exchange
+from connector.clients.http import HttpOptions, open_http
+from connector.clients.objects import ObjectClient
+from connector.clients.uploads import UploadClient
+from connector.clients.well_known import fetch_values, hub_key
+from connector.clients.work_packages import WorkPackageClient
+from connector.config import APPLICATION, Settings
+from connector.core.concurrency import ConcurrencyLimit
+from connector.core.payloads import WellKnownValues, WorkPackage
+from connector.download import Download, DownloadedFile
+from connector.download.job import DownloadRequest
+from connector.errors import LocalError, RefusedError, UsageError
+from connector.local.key_files import KeyPair
+from connector.recrypt import Decryption, Encryption, RecryptedFile, RecryptRequest
+from connector.transfer import BufferPool, Observer, Outcome, Retrier, Scheduler, SilentObserver
+from connector.upload import Upload, UploadBox, UploadedFile, UploadSource, check_sources
+from connector.upload.plan import PlannedUpload, plan_uploads
+from connector.upload.resumption import UploadJournals
+
+_MOST_AT_ONCE = 16
+_AT_FIRST = 4
+_THREADS = max(4, (os.cpu_count() or 2) + 2)
+"""Threads that read, seal, hash and write: some wait for the disk while others compute."""
+
+
+@attrs.frozen
+class Session:
+    """An open way to one work package of an archive. Made by :func:`open_session`."""
+
+    settings: Settings
+    keys: KeyPair
+    values: WellKnownValues
+    package: WorkPackage
+    packages: WorkPackageClient
+    caller: Caller
+    objects: ObjectClient
+    scheduler: Scheduler
+    threads: trio.CapacityLimiter
+    observer: Observer
+    state_folder: Path
+
+    async def download(
+        self, accessions: Sequence[str] = (), *, output_dir: Path, decrypt: bool = False, overwrite: bool = False
+    ) -> list[Outcome[DownloadedFile]]:
+        """Download files of the package, all of them if none is named, into ``output_dir``.
+
+        The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
+        is not for downloads or lacks one of the files, before anything is fetched.
+        """
+        files = self.package.files
+        if self.package.type != "download" or files is None:
+            raise RefusedError(
+                "This work package is for uploads.", hint="Ask for one for downloads, or use: connector upload"
+            )
+        missing = [accession for accession in accessions if accession not in files]
+        if missing:
+            raise RefusedError(
+                f"The work package does not include {', '.join(missing)}.",
+                hint="Check the accessions, or ask for a package that includes them.",
+            )
+        if not await trio.Path(output_dir).is_dir():
+            raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
+        downloads = DownloadClient(self.caller, self.values.dcs_api_url)
+        wanted = dict.fromkeys(accessions or files)
+        return await self.scheduler.run(
+            Download(
+                DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite),
+                order=self.packages.download_order(accession),
+                downloads=downloads,
+                objects=self.objects,
+                private_key=self.keys.private,
+                part_size=self.settings.part_size,
+                threads=self.threads,
+                observer=self.observer,
+            )
+            for accession in wanted
+        )
+
+    async def upload(self, sources: Sequence[UploadSource], *, overwrite: bool = False) -> list[Outcome[UploadedFile]]:
+        """Seal and upload files into the package's box. The outcomes come in the order of the sources.
+
+        Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
+        """
+        check_sources(sources)
+        box = self.box()
+        journals = UploadJournals(self.state_folder / "uploads", self.keys)
+        return await self.scheduler.run(
+            Upload(
+                source,
+                box=box,
+                objects=self.objects,
+                keys=self.keys,
+                hub_key=partial(hub_key, self.values),
+                journals=journals,
+                part_size=self.settings.part_size,
+                overwrite=overwrite,
+                threads=self.threads,
+                observer=self.observer,
+            )
+            for source in sources
+        )
+
+    async def plan_upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool = False
+    ) -> list[Outcome[PlannedUpload]]:
+        """Say what :meth:`upload` would do with these sources, without doing it."""
+        check_sources(sources)
+        listed = await self.box().list()
+        plan = partial(plan_uploads, sources, listed, part_size=self.settings.part_size, overwrite=overwrite)
+        return await trio.to_thread.run_sync(plan, limiter=self.threads)
+
+    def box(self) -> UploadBox:
+        """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
+        package = self.package
+        if package.type != "upload" or not package.research_data_upload_box_id or not package.file_upload_box_id:
+            raise RefusedError(
+                "This work package is for downloads.", hint="Ask for one for uploads, or use: connector download"
+            )
+        uploads = UploadClient(self.caller, self.values.ucs_api_url, package.file_upload_box_id)
+        return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings,
+    keys: KeyPair,
+    token: AccessToken,
+    *,
+    observer: Observer | None = None,
+    state_folder: Path | None = None,
+) -> AsyncIterator[Session]:
+    """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
+
+    ``state_folder`` keeps the journals of unfinished uploads (by default the user's state folder). Raises errors of
+    the five families: see :mod:`connector.errors`.
+    """
+    if settings.wkvs_url is None:
+        raise UsageError(
+            "The archive's address is not known.",
+            hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
+        )
+    observer = observer or SilentObserver()
+    options = HttpOptions(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_connections=max(64, settings.max_concurrency or 0),
+        ca_file=settings.ca_file,
+        proxy=settings.proxy,
+        proxies=urllib.request.getproxies(),
+    )
+    retrier = Retrier(attempts=settings.retries + 1)
+    async with open_http(options) as http:
+        caller = Caller(Exchange(http.api, deadline=settings.read_timeout), retrier, observer)
+        values = await fetch_values(caller, settings.wkvs_url)
+        packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
+        package = await packages.package()
+        with _scheduler(settings, retrier, observer) as scheduler:
+            yield Session(
+                settings=settings,
+                keys=keys,
+                values=values,
+                package=package,
+                packages=packages,
+                caller=caller,
+                objects=ObjectClient(http.bulk),
+                scheduler=scheduler,
+                threads=trio.CapacityLimiter(_THREADS),
+                observer=observer,
+                state_folder=state_folder or Path(platformdirs.user_state_dir(APPLICATION)),
+            )
+
+
+async def decrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests."""
+    observer = observer or SilentObserver()
+    make: Callable[[RecryptRequest], Decryption] = partial(
+        Decryption,
+        private_key=private_key,
+        part_size=settings.part_size,
+        overwrite=overwrite,
+        threads=trio.CapacityLimiter(_THREADS),
+        observer=observer,
+    )
+    with _scheduler(settings, Retrier(attempts=1), observer) as scheduler:
+        return await scheduler.run(map(make, requests))
+
+
+async def encrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    recipients: Sequence[bytes],
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests."""
+    observer = observer or SilentObserver()
+    make: Callable[[RecryptRequest], Encryption] = partial(
+        Encryption,
+        private_key=private_key,
+        recipients=recipients,
+        part_size=settings.part_size,
+        overwrite=overwrite,
+        threads=trio.CapacityLimiter(_THREADS),
+        observer=observer,
+    )
+    with _scheduler(settings, Retrier(attempts=1), observer) as scheduler:
+        return await scheduler.run(map(make, requests))
+
+
+@contextmanager
+def _scheduler(settings: Settings, retrier: Retrier, observer: Observer) -> Iterator[Scheduler]:
+    if settings.max_concurrency is not None:
+        limit = ConcurrencyLimit.fixed(settings.max_concurrency)
+    else:
+        limit = ConcurrencyLimit(maximum=_MOST_AT_ONCE, limit=_AT_FIRST)
+    pool = BufferPool(settings.memory)
+    try:
+        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer)
+    finally:
+        pool.close()

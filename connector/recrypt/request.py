@@ -1,0 +1,24 @@
+"""What to encrypt or decrypt, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen
+class RecryptRequest:
+    """A local file and the file to make of it."""
+
+    path: Path
+    target: Path
+
+
+@attrs.frozen
+class RecryptedFile:
+    """A finished file; ``size`` in bytes."""
+
+    path: Path
+    target: Path
+    size: int
