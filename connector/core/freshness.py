@@ -6,11 +6,14 @@ ever compared with other times of the server, so a wrong clock on this machine c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qs, urlsplit
 
+_DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+"""One list element; a comma in a quoted string ends none."""
 _MAX_DELTA = 2**31
 """RFC 9111, section 1.2.2: larger delta-seconds count as this."""
 
@@ -20,7 +23,7 @@ def parse_delta_seconds(text: str) -> int | None:
     text = text.strip().strip('"')
     if not (text.isascii() and text.isdigit()):
         return None
-    return min(int(text[:11]), _MAX_DELTA)
+    return min(int(text.lstrip("0")[:11] or "0"), _MAX_DELTA)
 
 
 def parse_http_date(text: str) -> datetime | None:
@@ -35,9 +38,9 @@ def parse_http_date(text: str) -> datetime | None:
 def parse_cache_control(text: str) -> dict[str, str | None]:
     """The directives of a Cache-Control field (RFC 9111, section 5.2), names in lower case. Never raises."""
     directives: dict[str, str | None] = {}
-    for item in text.split(","):
-        name, equals, value = item.strip().partition("=")
-        if name:
+    for item in _DIRECTIVE.findall(text):
+        name, equals, value = item.partition("=")
+        if name.strip():
             directives.setdefault(name.strip().lower(), value.strip().strip('"') if equals else None)
     return directives
 
@@ -52,10 +55,9 @@ def response_lifetime(headers: Mapping[str, str]) -> float | None:
         return 0.0
     age = parse_delta_seconds(headers.get("age", "")) or 0
     # The private cache of one user: s-maxage is for shared ones.
-    max_age = directives.get("max-age")
-    if max_age is not None:
-        delta = parse_delta_seconds(max_age)
-        return float(max(delta - age, 0)) if delta is not None else 0.0
+    if "max-age" in directives:
+        max_age = parse_delta_seconds(directives["max-age"] or "")
+        return float(max(max_age - age, 0)) if max_age is not None else 0.0
     if "expires" in headers:
         expires, date = parse_http_date(headers["expires"]), parse_http_date(headers.get("date", ""))
         if expires is None:
@@ -71,7 +73,10 @@ def presigned_lifetime(url: str, headers: Mapping[str, str] | None = None) -> fl
     ``X-Amz-Date`` and ``X-Amz-Expires`` (AWS Signature Version 4) are set against the ``Date`` of the response that
     brought the URL; without one it counts as fresh from the signer.
     """
-    query = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    try:
+        query = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    except ValueError:  # no URL at all
+        return None
     seconds = parse_delta_seconds(query.get("x-amz-expires", ""))
     if seconds is None:
         return None

@@ -7,9 +7,9 @@ Unknown fields are passed over, so that an archive may say more than the contrac
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import attrs
@@ -165,9 +165,11 @@ def _make_converter() -> Converter:
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(_checked(value, str)))
     # Taken at its word: "5" is not 5, and a number is no name. cattrs would convert one into the other.
-    for kind in (str, int):
+    for kind in (str, int, bool):
         converter.register_structure_hook(kind, _checked)
-    converter.register_structure_hook(bool, _checked)
+    converter.register_structure_hook(float, lambda value, _: _finite(value))
+    converter.register_structure_hook_factory(_is_choice, _one_of)
+    converter.register_structure_hook_factory(_is_row, lambda kind: _list_of(converter, kind))
     return converter
 
 
@@ -175,6 +177,40 @@ def _checked(value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{kind.__name__} expected")
     return value
+
+
+def _finite(value: Any) -> float:
+    # JSON of the Python kind knows NaN and Infinity; no arithmetic with time survives them.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
+        raise TypeError("a number expected")
+    return float(value)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_row(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _one_of(kind: Any) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if value not in get_args(kind):
+            raise ValueError(f"one of {get_args(kind)} expected")
+        return value
+
+    return structure
+
+
+def _list_of(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    item = get_args(kind)[0]
+    read_item = converter.get_structure_hook(item)
+
+    def structure(value: Any, _: Any) -> Any:
+        return tuple(read_item(one, item) for one in _checked(value, list))
+
+    return structure
 
 
 _converter = _make_converter()

@@ -14,25 +14,26 @@ class WorkOrderClaims:
     """The claims that a client looks at: for whose key the token was made, and its lifetime (UNIX seconds)."""
 
     user_public_crypt4gh_key: str | None = None
-    iat: int | float | None = None
-    exp: int | float | None = None
+    iat: float | None = None
+    exp: float | None = None
 
     @property
     def lifetime(self) -> float | None:
         """Seconds from issue to expiry by the server's own clock, so that ours does not matter."""
         if self.iat is None or self.exp is None:
             return None
-        return max(float(self.exp) - float(self.iat), 0.0)
+        return max(self.exp - self.iat, 0.0)
 
 
 def read_claims(token: str) -> WorkOrderClaims:
     """Read the claims of a work order token, unverified: only the archive holds the key to verify it.
 
-    Raises :class:`~connector.errors.RefusedError` if this is no JWT.
+    Raises :class:`~connector.errors.RefusedError` if this is no JWT, :class:`~connector.errors.BrokenError` if its
+    claims make no sense.
     """
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
         raise RefusedError(
             "The archive sent a work order token that is no JSON Web Token.",
             hint="Tell the archive's operators.",

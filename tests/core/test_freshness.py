@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.core.freshness import (
+    parse_cache_control,
+    parse_delta_seconds,
+    parse_http_date,
+    presigned_lifetime,
+    response_lifetime,
+    retry_after,
+    usable_seconds,
+)
+
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+A_MINUTE_LATER = "Sun, 06 Nov 1994 08:50:37 GMT"
+MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("30", 30),
+        (" 30 ", 30),
+        ('"30"', 30),  # RFC 9111, section 5.2: recipients ought to accept the quoted form too
+        ("0000000000000030", 30),
+        ("2147483648", 2**31),
+        ("2147483649", 2**31),  # section 1.2.2
+        ("9" * 10_000, 2**31),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("0x1f", None),
+        ("1_000", None),
+        ("3 0", None),
+        ("٣", None),
+        ("²", None),
+    ],
+)
+def test_delta_seconds(text: str, seconds: int | None) -> None:
+    assert parse_delta_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DATE,
+        "Sunday, 06-Nov-94 08:49:37 GMT",  # RFC 9110, section 5.6.7: the obsolete forms must be accepted
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 09:49:37 +0100",
+    ],
+)
+def test_http_dates(text: str) -> None:
+    assert parse_http_date(text) == MOMENT
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "now", "Sun, 99 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37Z"])
+def test_what_is_no_http_date(text: str) -> None:
+    assert parse_http_date(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "directives"),
+    [
+        ("", {}),
+        ("no-store", {"no-store": None}),
+        ("max-age=30, private", {"max-age": "30", "private": None}),
+        ("Max-Age=30,PRIVATE", {"max-age": "30", "private": None}),
+        ("max-age = 30", {"max-age": "30"}),
+        ('max-age="30"', {"max-age": "30"}),
+        (", ,max-age=5,,", {"max-age": "5"}),
+        ("max-age=1, max-age=2", {"max-age": "1"}),
+        ('ext="a, max-age=9, b", max-age=5', {"ext": "a, max-age=9, b", "max-age": "5"}),
+        ('no-cache="set-cookie, x"', {"no-cache": "set-cookie, x"}),
+        ('ext="never closed, max-age=5', {"ext": "never closed, max-age=5"}),
+        ("=5", {}),
+    ],
+)
+def test_cache_control_directives(text: str, directives: dict[str, str | None]) -> None:
+    assert parse_cache_control(text) == directives
+
+
+@pytest.mark.parametrize(
+    ("headers", "lifetime"),
+    [
+        ({}, None),
+        ({"cache-control": "private"}, None),
+        ({"cache-control": "max-age=30, private"}, 30.0),
+        ({"cache-control": "max-age=30", "age": "10"}, 20.0),
+        ({"cache-control": "max-age=30", "age": "31"}, 0.0),
+        ({"cache-control": "max-age=30", "age": "soon"}, 30.0),
+        ({"cache-control": "max-age=0"}, 0.0),
+        ({"cache-control": "no-store"}, 0.0),
+        ({"cache-control": "no-store, max-age=30"}, 0.0),
+        ({"cache-control": "max-age=30, no-cache"}, 0.0),
+        ({"cache-control": "NO-STORE"}, 0.0),
+        # section 4.2.1: a private cache goes by max-age, s-maxage is for shared ones
+        ({"cache-control": "s-maxage=99, max-age=30"}, 30.0),
+        ({"cache-control": "s-maxage=99"}, None),
+        # section 4.2.1: what is invalid counts as stale
+        ({"cache-control": "max-age=soon"}, 0.0),
+        ({"cache-control": "max-age=-5"}, 0.0),
+        ({"cache-control": "max-age"}, 0.0),
+        ({"cache-control": "max-age", "expires": A_MINUTE_LATER, "date": DATE}, 0.0),
+        # section 5.3: max-age wins over Expires, whatever Expires says
+        ({"cache-control": "max-age=30", "expires": DATE, "date": DATE}, 30.0),
+        ({"expires": A_MINUTE_LATER, "date": DATE}, 60.0),
+        ({"expires": A_MINUTE_LATER, "date": DATE, "age": "15"}, 45.0),
+        ({"expires": DATE, "date": A_MINUTE_LATER}, 0.0),
+        ({"expires": "0", "date": DATE}, 0.0),
+        ({"expires": "0"}, 0.0),
+        # our own clock is never asked
+        ({"expires": A_MINUTE_LATER}, None),
+        ({"expires": A_MINUTE_LATER, "date": "nonsense"}, None),
+    ],
+)
+def test_for_how_long_a_private_cache_may_use_a_response(headers: dict[str, str], lifetime: float | None) -> None:
+    assert response_lifetime(headers) == lifetime
+
+
+SIGNED = "https://s3/b/o?X-Amz-Date=19941106T084937Z&X-Amz-Expires=60&X-Amz-Signature=00"
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "lifetime"),
+    [
+        (SIGNED, None, 60.0),
+        (SIGNED, {}, 60.0),
+        (SIGNED, {"date": DATE}, 60.0),
+        (SIGNED, {"date": "Sun, 06 Nov 1994 08:49:47 GMT"}, 50.0),
+        (SIGNED, {"date": "Sun, 06 Nov 1994 08:59:37 GMT"}, 0.0),
+        # signed in what the API server thinks is the future: no more than it was made for
+        (SIGNED, {"date": "Sun, 06 Nov 1994 07:49:37 GMT"}, 60.0),
+        (SIGNED, {"date": "nonsense"}, 60.0),
+        (SIGNED.lower().replace("t084937z", "T084937Z"), {"date": A_MINUTE_LATER}, 0.0),
+        ("https://s3/b/o?X-Amz-Expires=60", {"date": DATE}, 60.0),
+        ("https://s3/b/o?X-Amz-Date=yesterday&X-Amz-Expires=60", {"date": DATE}, 60.0),
+        ("https://s3/b/o?X-Amz-Expires=soon", None, None),
+        ("https://s3/b/o", None, None),
+        ("", None, None),
+        ("http://[", None, None),
+        ("http://[::1/o?X-Amz-Expires=60", None, None),
+    ],
+)
+def test_for_how_long_a_presigned_url_is_good(url: str, headers: dict[str, str] | None, lifetime: float | None) -> None:
+    assert presigned_lifetime(url, headers) == lifetime
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "120"}, 120.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "1.5"}, None),
+        ({"retry-after": A_MINUTE_LATER, "date": DATE}, 60.0),
+        ({"retry-after": DATE, "date": A_MINUTE_LATER}, 0.0),
+        ({"retry-after": A_MINUTE_LATER}, None),
+        ({"retry-after": A_MINUTE_LATER, "date": "nonsense"}, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "usable"),
+    [
+        ([], 20.0 * 0.85),
+        ([None, None], 20.0 * 0.85),
+        ([10.0, None], 8.5),
+        ([30.0, 60.0], 25.5),
+        ([3600.0], 3595.0),
+        ([2.0], 1.7),
+        ([0.0, 60.0], 0.0),
+    ],
+)
+def test_the_shortest_of_several_lifetimes_less_a_margin(lifetimes: list[float | None], usable: float) -> None:
+    assert usable_seconds(lifetimes, otherwise=20.0) == pytest.approx(usable)
+
+
+@given(st.lists(st.none() | st.floats(0, 1e9), max_size=4), st.floats(0, 1e9))
+def test_nothing_is_used_longer_than_it_lives(lifetimes: list[float | None], otherwise: float) -> None:
+    usable = usable_seconds(lifetimes, otherwise=otherwise)
+    assert 0 <= usable <= min((one for one in lifetimes if one is not None), default=otherwise)
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1)), st.integers(0, 10**6))
+def test_a_date_and_seconds_say_the_same(moment: datetime, seconds: int) -> None:
+    date = moment.replace(microsecond=0, tzinfo=UTC)
+    later = datetime.fromtimestamp(date.timestamp() + seconds, UTC)
+    headers = {"date": format_datetime(date, usegmt=True), "retry-after": format_datetime(later, usegmt=True)}
+    assert retry_after(headers) == seconds
+    assert response_lifetime({**headers, "expires": headers["retry-after"]}) == seconds
+
+
+FRAGMENTS = """
+max-age = , " 30 no-store +9999 -2359 0001 99999 Sun, 06 Nov 1994 08:49:37 GMT Mon Jan : ;
+X-Amz-Expires X-Amz-Date 19941106T084937Z ? & http:// [ ] %ff
+"""
+fragments = st.sampled_from([" ", "Sun, 06 Nov 1994 08:49:37 GMT", *FRAGMENTS.split()])
+nonsense = st.text(max_size=60) | st.lists(fragments, max_size=10).map("".join)
+
+
+@given(nonsense, nonsense, nonsense, nonsense)
+@settings(max_examples=500, deadline=None)
+def test_nothing_that_a_server_says_raises(first: str, second: str, third: str, fourth: str) -> None:
+    headers = {"cache-control": first, "age": second, "date": third, "expires": fourth, "retry-after": first}
+    for lifetime in (
+        response_lifetime(headers),
+        retry_after(headers),
+        presigned_lifetime(first, headers),
+        presigned_lifetime("https://s3/o?X-Amz-Date=" + second + "&X-Amz-Expires=" + fourth, headers),
+    ):
+        assert lifetime is None or 0 <= lifetime < float("inf")
+
+
+@given(nonsense)
+@settings(max_examples=500, deadline=None)
+def test_no_text_makes_a_parser_raise(text: str) -> None:
+    parse_cache_control(text)
+    seconds = parse_delta_seconds(text)
+    assert seconds is None or 0 <= seconds <= 2**31
+    moment = parse_http_date(text)
+    assert moment is None or moment.tzinfo is UTC
