@@ -63,9 +63,7 @@ class DownloadController:
         """The envelope that lets the owner of a key (32 bytes) read the file."""
         file: RegisteredFile = await self._registry.get(accession)
         secret = await self._key_store.fetch(file.secret_id)
-        return make_envelope(
-            secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key]
-        )
+        return make_envelope(secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key])
 
 
 def _iso(time: datetime) -> str:

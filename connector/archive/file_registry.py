@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import PurePosixPath
-
-import attrs
 
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
@@ -84,10 +83,8 @@ class FileRegistry:
             try:
                 last = await self._counters.get_by_id(_ACCESSIONS)
             except NotFound:
-                try:
+                with suppress(AlreadyExists):
                     await self._counters.insert(Counter(_ACCESSIONS, 0))
-                except AlreadyExists:
-                    pass
                 continue
             taken = await self._counters.compare_and_set(
                 _ACCESSIONS, expected={"value": last.value}, changes={"value": last.value + 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import suppress
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -39,7 +40,5 @@ class KeyStore:
 
     async def forget(self, secret_id: str) -> None:
         """Remove a secret; it is no error if there is none."""
-        try:
+        with suppress(NotFound):
             await self._secrets.delete(secret_id)
-        except NotFound:
-            pass

@@ -20,8 +20,8 @@ _SECRET_SIZE = 32
 class ArchiveKeys:
     """All secrets of one archive.
 
-    ``hub_private`` and ``hub_public``: the data hub's Crypt4GH key pair (32 bytes each). ``signing``: the ES256 key of the
-    work order tokens. ``url_secret`` signs presigned URLs, ``store_key`` seals the file secrets of the key store.
+    ``hub_private`` and ``hub_public``: the data hub's Crypt4GH key pair (32 bytes each). ``signing``: the ES256 key of
+    the work order tokens. ``url_secret`` signs presigned URLs, ``store_key`` seals the file secrets of the key store.
     """
 
     hub_private: bytes = attrs.field(repr=False)

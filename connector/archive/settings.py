@@ -26,8 +26,9 @@ class ArchiveSettings:
 
     ``work_order_lifetime``: of a work order token. ``url_lifetime``: of a presigned URL. ``package_lifetime``: of a
     work package from its grant. ``retry_after``: what a client is told to wait while a file is staged.
-    ``staging_delay``: how long staging takes at least, to play an archive on tape. ``open_uploads``: how many uploads of
-    a box may be in ``init`` at once. ``stage_lifetime``: after how long unused a staged copy is removed.
+    ``staging_delay``: how long staging takes at least, to play an archive on tape. ``open_uploads``: how many uploads
+    of a box may be in ``init`` at once. ``stage_lifetime``: after how long unused a staged copy is removed.
+    ``interrogation_memory``: bytes of buffers that all interrogations together may use.
     """
 
     root: Path

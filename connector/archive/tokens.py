@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from connector.archive.errors import Unauthenticated
 from connector.archive.settings import Clock
-from connector.core.payloads import WorkType
+from connector.core.payloads import WorkType, read_payload
+from connector.errors import BrokenError
 
 _ALGORITHM = "ES256"
 
@@ -80,10 +81,10 @@ class TokenMint:
 
 
 def _read_claims(claims: dict[str, Any]) -> WorkOrder:
-    known = {field.name: claims.get(field.name) for field in attrs.fields(WorkOrder)}
-    if any(value is not None and not isinstance(value, str) for value in known.values()):
-        raise ValueError("claims must be strings")
-    order = WorkOrder(**known)
+    try:
+        order = read_payload(claims, WorkOrder)
+    except BrokenError as error:
+        raise ValueError("the claims are not those of a work order") from error
     try:
         if len(order.user_public_key) != 32:
             raise ValueError("the user's key has not 32 bytes")

@@ -249,7 +249,8 @@ def _check_claim(upload: FileUpload, claim: UploadCompletion) -> None:
     sha256s = [sha256.lower() for sha256 in claim.encrypted_parts_sha256]
     if len(md5s) != count or len(sha256s) != count:
         raise ChecksumMismatch(f"The upload has {count} parts, so as many checksums are needed.", file_id=upload.id)
-    if not all(map(_MD5.fullmatch, md5s)) or not all(map(_SHA256.fullmatch, [claim.decrypted_sha256.lower(), *sha256s])):
+    sha256s.append(claim.decrypted_sha256.lower())
+    if not all(map(_MD5.fullmatch, md5s)) or not all(map(_SHA256.fullmatch, sha256s)):
         raise InvalidRequest("Checksums are to be given in hexadecimal digits.")
     if multipart_etag(md5s) != claim.encrypted_md5.lower():
         raise ChecksumMismatch("encrypted_md5 does not follow from the checksums of the parts.", file_id=upload.id)

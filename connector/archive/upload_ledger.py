@@ -98,5 +98,3 @@ class UploadLedger:
             tally.count(upload, -1)
             tally.count(moved, 1)
         return moved
-
-

@@ -33,9 +33,7 @@ def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
     async def list_uploads(request: Request) -> Response:
         authorise(request, "view")
         skip = read_number(request.query_params.get("skip"), name="skip", default=0, least=0)
-        limit = read_number(
-            request.query_params.get("limit"), name="limit", default=_PAGE, least=1, most=_LARGEST_PAGE
-        )
+        limit = read_number(request.query_params.get("limit"), name="limit", default=_PAGE, least=1, most=_LARGEST_PAGE)
         items, total = await controller.list_uploads(request.path_params["box_id"], skip=skip, limit=limit)
         return json_answer({"items": [present_upload(item) for item in items], "total_count": total})
 

@@ -1,0 +1,79 @@
+"""Objects of a storage as ends of a transfer: a source to read parts from, a sink to write parts to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from connector.adapters.failures import cut_short, storage_failures
+from connector.core.layout import Part
+from persistence.errors import PersistenceError
+from persistence.protocols.object_storage import ObjectStat, ObjectStorage
+
+
+class ObjectSource:
+    """Reads parts of one object. Part ranges count from ``offset``, the size of what lies in front of the content."""
+
+    def __init__(self, storage: ObjectStorage, bucket: str, object_id: str, *, offset: int = 0) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._object_id = object_id
+        self._offset = offset
+
+    async def read(self, part: Part, buffer: memoryview) -> None:
+        """Fill ``buffer`` with a part; :class:`~connector.errors.IntegrityError` if the object ends before it does."""
+        with storage_failures():
+            start = self._offset + part.start
+            count = await self._storage.read_into(self._bucket, self._object_id, start, buffer)
+        if count < part.size:
+            raise cut_short(f"The object {self._object_id!r}", self._offset + part.stop, start + count)
+
+
+class ObjectSink:
+    """Writes the parts of one object, in any order; the object appears when it is finished, whole or not at all.
+
+    An object of a single part is put in one call, without a multipart upload around it.
+    """
+
+    def __init__(self, storage: ObjectStorage, bucket: str, object_id: str) -> None:
+        self._storage = storage
+        self._bucket = bucket
+        self._object_id = object_id
+        self._parts: Sequence[Part] = ()
+        self._upload_id: str | None = None
+        self._stored: ObjectStat | None = None
+
+    async def open(self, parts: Sequence[Part]) -> None:
+        """Prepare to take these parts."""
+        self._parts = parts
+        if len(parts) > 1:
+            with storage_failures():
+                self._upload_id = await self._storage.start_upload(self._bucket, self._object_id)
+
+    async def write(self, part: Part, data: memoryview) -> None:
+        """Store one part; a second time replaces the first."""
+        with storage_failures():
+            if self._upload_id is None:
+                self._stored = await self._storage.put_object(self._bucket, self._object_id, data)
+            else:
+                await self._storage.put_part(self._bucket, self._object_id, self._upload_id, part.number, data)
+
+    async def finish(self) -> ObjectStat:
+        """Make the object of its parts."""
+        with storage_failures():
+            if self._upload_id is not None:
+                self._stored = await self._storage.complete_upload(
+                    self._bucket, self._object_id, self._upload_id, expected_parts=len(self._parts)
+                )
+                self._upload_id = None
+        assert self._stored is not None  # write was called for the one part
+        return self._stored
+
+    async def abandon(self) -> None:
+        """Drop what an unfinished transfer has stored so far. Never raises: it is called after failures."""
+        with suppress(PersistenceError):
+            if self._upload_id is not None:
+                await self._storage.abort_upload(self._bucket, self._object_id, self._upload_id)
+            elif self._stored is not None:
+                await self._storage.delete_object(self._bucket, self._object_id)
+        self._upload_id = self._stored = None

@@ -1,0 +1,129 @@
+"""What a steward does with an archive, also while it is being served: grants, listings, locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from connector.archive.assembly import Archive
+from connector.archive.errors import ApiError
+from connector.archive.file_registry import file_extension
+from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile
+from connector.archive.work_packages import Grant
+from connector.errors import UsageError
+
+
+async def grant_upload(
+    archive: Archive,
+    public_key: bytes,
+    *,
+    title: str = "",
+    max_size: int | None = None,
+    storage_alias: str | None = None,
+    box_id: str | None = None,
+) -> Grant:
+    """Let the owner of a key (32 bytes) upload, into a new box or into the one given."""
+    if box_id is not None:
+        box = await _find_box(archive, box_id)
+    else:
+        alias = storage_alias or archive.settings.storage_alias
+        box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)
+    return await archive.work_packages.grant_upload(box, public_key)
+
+
+async def grant_download(archive: Archive, public_key: bytes, accessions: Iterable[str] | None) -> Grant:
+    """Let the owner of a key (32 bytes) download these files, or all that are registered.
+
+    Raises :class:`~connector.errors.UsageError` for an unknown accession, or if there is nothing to download.
+    """
+    files = {file.accession: file_extension(file.alias) async for file in archive.registry.find_all()}
+    if not files:
+        raise UsageError("The archive holds no files yet.", hint="Upload some, and wait until they are registered.")
+    if accessions is not None:
+        wanted = list(accessions)
+        unknown = [accession for accession in wanted if accession not in files]
+        if unknown:
+            raise UsageError(
+                f"The archive holds no file {unknown[0]!r}.", hint="`connector archive files` lists what there is."
+            )
+        files = {accession: files[accession] for accession in wanted}
+    return await archive.work_packages.grant_download(files, public_key)
+
+
+async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[str, Any]]:
+    """All registered files; with ``uploads`` also those on their way, which have no accession yet."""
+    rows = [_file_row(file) async for file in archive.registry.find_all()]
+    if uploads:
+        rows += [_upload_row(upload) async for upload in archive.ledger.find_all() if upload.state != "archived"]
+    return rows
+
+
+async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
+    """All boxes with what they hold, uploads by state included."""
+    rows = []
+    async for box in archive.boxes.find_all():
+        states: dict[str, int] = {}
+        size = 0
+        async for upload in archive.ledger.find_all(box_id=box.id):
+            states[upload.state] = states.get(upload.state, 0) + 1
+            size += upload.decrypted_size if upload.state not in ("failed", "cancelled") else 0
+        rows.append(_box_row(box, states, size))
+    return rows
+
+
+async def set_box_state(archive: Archive, box_id: str, state: BoxState) -> Box:
+    """Lock, unlock or archive a box, known by either of its ids."""
+    box = await _find_box(archive, box_id)
+    try:
+        return await archive.boxes.set_state(box.id, state, version=box.version)
+    except ApiError as error:
+        raise UsageError(error.message) from error
+
+
+async def _find_box(archive: Archive, box_id: str) -> Box:
+    async for box in archive.boxes.find_all():
+        if box_id in (box.id, box.rdub_id):
+            return box
+    raise UsageError(f"The archive has no box {box_id!r}.", hint="`connector archive boxes` lists what there is.")
+
+
+def _file_row(file: RegisteredFile) -> dict[str, Any]:
+    return {
+        "accession": file.accession,
+        "alias": file.alias,
+        "box": file.box_id,
+        "file_id": file.file_id,
+        "state": "archived",
+        "decrypted_size": file.decrypted_size,
+        "encrypted_size": file.encrypted_size,
+        "sha256": file.decrypted_sha256,
+        "registered": file.registered.isoformat(),
+    }
+
+
+def _upload_row(upload: FileUpload) -> dict[str, Any]:
+    return {
+        "accession": upload.accession,
+        "alias": upload.alias,
+        "box": upload.box_id,
+        "file_id": upload.id,
+        "state": upload.state,
+        "decrypted_size": upload.decrypted_size,
+        "encrypted_size": upload.encrypted_size,
+        "sha256": upload.decrypted_sha256,
+        "failure_reason": upload.failure,
+    }
+
+
+def _box_row(box: Box, states: dict[str, int], size: int) -> dict[str, Any]:
+    return {
+        "box": box.id,
+        "research_data_upload_box": box.rdub_id,
+        "title": box.title,
+        "state": box.state,
+        "storage_alias": box.storage_alias,
+        "size": size,
+        "max_size": box.max_size,
+        "uploads": states,
+        "created": box.created.isoformat(),
+    }

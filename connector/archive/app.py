@@ -1,0 +1,60 @@
+"""All APIs of an archive as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+
+from connector.archive.assembly import Archive
+from connector.archive.errors import ApiError
+from connector.archive.routes.answers import on_api_error, on_http_error, on_persistence_error, on_unexpected_error
+from connector.archive.routes.downloads import download_routes
+from connector.archive.routes.draining import DrainedBodies
+from connector.archive.routes.storage import StorageApp
+from connector.archive.routes.uploads import upload_routes
+from connector.archive.routes.wkvs import wkvs_routes
+from connector.archive.routes.work_packages import work_package_routes
+from connector.archive.wkvs import well_known_values
+from persistence.errors import PersistenceError
+from persistence.providers.filesystem import FilesystemStorage
+
+STORAGE_PATH = "/storage"
+WELL_KNOWN_PATH = "/.well-known"
+
+
+def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """The application that serves ``archive`` under ``base_url``."""
+    values = well_known_values(
+        base_url,
+        storage_alias=archive.settings.storage_alias,
+        hub_public_key_base64=archive.keys.hub_public_base64,
+    )
+    routes = [
+        Mount("/wps", routes=work_package_routes(archive.work_packages)),
+        Mount("/ucs", routes=upload_routes(archive.uploads, archive.mint)),
+        Mount("/dcs", routes=download_routes(archive.downloads, archive.mint)),
+        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(values)),
+    ]
+    apis = Starlette(
+        routes=routes,
+        exception_handlers={
+            ApiError: on_api_error,
+            HTTPException: on_http_error,
+            PersistenceError: on_persistence_error,
+            Exception: on_unexpected_error,
+        },
+    )
+    if not isinstance(archive.storage, FilesystemStorage):
+        return DrainedBodies(apis)  # another storage serves its presigned URLs itself
+    storage = StorageApp(archive.storage)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        # Past Starlette: its layers would look at every message of a body.
+        is_storage = scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/")
+        await (storage if is_storage else apis)(scope, receive, send)
+
+    return DrainedBodies(app)

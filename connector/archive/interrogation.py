@@ -1,0 +1,181 @@
+"""Interrogation: opens a received file, checks it, and seals it anew under a secret of the archive's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+
+from connector.adapters.failures import MissingObjectError, cut_short, storage_failures
+from connector.adapters.object_parts import ObjectSink, ObjectSource
+from connector.archive.file_registry import FileRegistry
+from connector.archive.key_store import KeyStore
+from connector.archive.models import FileUpload, RegisteredFile
+from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
+from connector.archive.upload_ledger import UploadLedger
+from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
+from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, fit_upload_part_size, sealed_size
+from connector.core.segments import Opener, PartSealer, SealedLayout
+from connector.errors import GIVE_UP, IntegrityError
+from connector.transfer.transfer import Progress
+from connector.transfer.turns import Turns
+from persistence.errors import NotFound
+from persistence.protocols.object_storage import ObjectStorage
+
+PART_SIZE = 8 * 1024**2
+"""Bytes of a part of the permanent object, about: larger only for files that would else have too many."""
+_FIRST_LOOK = 1024
+_SECRET_SIZE = 32
+
+
+class WithdrawnError(MissingObjectError):
+    """The upload was cancelled or replaced while it was being interrogated. Nothing is wrong with it."""
+
+
+class Archivist:
+    """The last steps of an upload, after its content was found good. Each may be repeated after a crash."""
+
+    def __init__(self, ledger: UploadLedger, registry: FileRegistry, storage: ObjectStorage) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._storage = storage
+
+    async def take_in(self, upload: FileUpload) -> RegisteredFile:
+        """Register an upload in ``interrogated`` or ``awaiting_archival`` and free its place in the inbox."""
+        assert upload.secret_id is not None  # set together with the state
+        with storage_failures():
+            if upload.state == "interrogated":
+                upload = await self._moved(upload, "awaiting_archival")
+            file = await self._registry.register(upload, secret_id=upload.secret_id or "")
+            with suppress(NotFound):  # removed before a crash
+                await self._storage.delete_object(INBOX_BUCKET, upload.id)
+            await self._moved(upload, "archived", accession=file.accession)
+        return file
+
+    async def _moved(self, upload: FileUpload, state: str, **changes: str) -> FileUpload:
+        moved = await self._ledger.move(upload, state, **changes)  # type: ignore[arg-type]
+        return moved if moved is not None else await self._ledger.get(upload.id)
+
+
+class Interrogation:
+    """The interrogation of one upload in ``inbox``: a transfer from the inbox to the permanent bucket.
+
+    Its outcome is the registered file. An :class:`~connector.errors.IntegrityError` says that the file is bad.
+    """
+
+    def __init__(
+        self,
+        upload: FileUpload,
+        *,
+        storage: ObjectStorage,
+        ledger: UploadLedger,
+        key_store: KeyStore,
+        archivist: Archivist,
+        hub_private_key: bytes,
+        workers: trio.CapacityLimiter,
+    ) -> None:
+        self._upload = upload
+        self._storage = storage
+        self._ledger = ledger
+        self._key_store = key_store
+        self._archivist = archivist
+        self._hub_private_key = hub_private_key
+        self._workers = workers
+        self._secret = os.urandom(_SECRET_SIZE)
+        self._sealer = PartSealer(
+            SealedLayout(b"", upload.decrypted_size),
+            session_key=self._secret,
+            nonce_seed=os.urandom(_SECRET_SIZE),
+            draw=os.urandom,
+        )
+        self._sink = ObjectSink(storage, PERMANENT_BUCKET, upload.id)
+        self._digest = hashlib.sha256()
+        self._turns = Turns()
+        self._opener: Opener
+        self._source: ObjectSource
+
+    @property
+    def label(self) -> str:
+        """The upload's id."""
+        return self._upload.id
+
+    async def open(self) -> Sequence[Part]:
+        """Open the envelope, compare the sizes, and plan the parts."""
+        upload = self._upload
+        head = await self._read_envelope()
+        envelope = open_envelope(head, self._hub_private_key)
+        if envelope.edit_list is not None:
+            raise IntegrityError("The envelope holds an edit list, which this archive does not take.")
+        content_size = sealed_size(upload.decrypted_size)
+        if envelope.size + content_size != upload.encrypted_size:
+            raise IntegrityError(
+                f"Envelope and content of {upload.decrypted_size} bytes make {envelope.size + content_size} bytes,"
+                f" not {upload.encrypted_size}."
+            )
+        self._opener = Opener(envelope.session_keys)
+        self._source = ObjectSource(self._storage, INBOX_BUCKET, upload.id, offset=envelope.size)
+        parts = Parts(content_size, fit_upload_part_size(content_size, PART_SIZE))
+        await self._sink.open(parts)
+        return parts
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Read, open, digest, seal and store one part, in its buffer throughout."""
+        await self._source.read(part, buffer)
+        plaintext = await trio.to_thread.run_sync(self._open_part, part, buffer, limiter=self._workers)
+        if not self._turns.passed(part.number):
+            async with self._turns.take(part.number):
+                await trio.to_thread.run_sync(self._add_to_digest, plaintext, limiter=self._workers)
+        await trio.to_thread.run_sync(self._seal_part, part, buffer, limiter=self._workers)
+        await self._sink.write(part, buffer)
+        progress(part.size)
+
+    async def finish(self) -> RegisteredFile:
+        """Compare the digests, keep the secret, and let the archive take the file in."""
+        upload = self._upload
+        if self._digest.hexdigest() != upload.decrypted_sha256:
+            raise IntegrityError("The decrypted content has another sha256 than stated when the upload was closed.")
+        with storage_failures():
+            await self._sink.finish()
+            secret_id = await self._key_store.deposit(self._secret)
+            moved = await self._ledger.move(upload, "interrogated", secret_id=secret_id)
+            if moved is None:
+                await self._key_store.forget(secret_id)
+                await self._storage.delete_object(PERMANENT_BUCKET, upload.id)
+                raise WithdrawnError("The upload was cancelled while it was being interrogated.")
+        return await self._archivist.take_in(moved)
+
+    async def close(self) -> None:
+        """Leave nothing half-made behind; what was finished stays."""
+        await self._sink.abandon()
+
+    async def _read_envelope(self) -> bytes:
+        head = await self._read_head(_FIRST_LOOK)
+        if envelope_size(head) is None:
+            head = await self._read_head(MAX_ENVELOPE_SIZE)
+        return head
+
+    async def _read_head(self, size: int) -> bytes:
+        buffer = bytearray(min(size, self._upload.encrypted_size))
+        with storage_failures():
+            count = await self._storage.read_into(INBOX_BUCKET, self._upload.id, 0, memoryview(buffer))
+        if count < len(buffer):
+            raise cut_short("The uploaded object", self._upload.encrypted_size, count)
+        return bytes(buffer)
+
+    def _open_part(self, part: Part, buffer: memoryview) -> list[memoryview]:
+        try:
+            return self._opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
+        except IntegrityError as error:
+            error.advice = GIVE_UP  # read from our own disk, it will not become better
+            raise
+
+    def _add_to_digest(self, plaintext: list[memoryview]) -> None:
+        for view in plaintext:
+            self._digest.update(view)
+
+    def _seal_part(self, part: Part, buffer: memoryview) -> None:
+        # The plaintext lies already where the sealer wants it.
+        self._sealer.load(part, buffer, lambda offset, views: None).seal()
