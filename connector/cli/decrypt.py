@@ -55,7 +55,7 @@ def decrypt(
         from connector.cli.keys import own_keys
         from connector.cli.outputs import decrypt_targets, ready_folder
 
-        pairs = decrypt_targets(files, input_dir, output_dir)
+        requests = decrypt_targets(files, input_dir, output_dir)
         keys = own_keys(invocation)
         if output_dir is not None:
             ready_folder(output_dir)
@@ -63,7 +63,7 @@ def decrypt(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             return await engine.decrypt_files(
-                invocation.settings, keys.private, pairs, overwrite=overwrite, observer=observer
+                invocation.settings, keys.private, requests, overwrite=overwrite, observer=observer
             )
 
         return invocation.transfer(job, verb="decrypted")

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 @option(
     "--recipient-public-key-path",
     required=True,
+    multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Crypt4GH public key of whoever shall be able to read the files.",
+    help="Crypt4GH public key of whoever shall be able to read the files; may be given several times.",
 )
 @option(
     "--output-dir",
@@ -47,14 +48,15 @@ def encrypt(
     ctx: click.Context,
     /,
     files: tuple[Path, ...],
-    recipient_public_key_path: Path,
+    recipient_public_key_path: tuple[Path, ...],
     output_dir: Path | None,
     overwrite: bool,
     **_: object,
 ) -> None:
     """Encrypt files on this machine for somebody's key.
 
-    NAME becomes NAME.c4gh. Without a private key of your own a fresh one signs off the file and is forgotten.
+    NAME becomes NAME.c4gh. Without a private key of your own a fresh one is used
+    and forgotten.
     """
     from connector.cli.run import run
 
@@ -65,8 +67,8 @@ def encrypt(
         from connector.cli.outputs import encrypt_targets, ready_folder
         from connector.local.key_files import KEY_SIZE, read_public_key
 
-        pairs = encrypt_targets(files, output_dir)
-        recipient = read_public_key(recipient_public_key_path)
+        requests = encrypt_targets(files, output_dir)
+        recipients = [read_public_key(path) for path in recipient_public_key_path]
         named = invocation.settings.my_private_key_path is not None
         private_key = own_keys(invocation).private if named else os.urandom(KEY_SIZE)
         if output_dir is not None:
@@ -75,7 +77,7 @@ def encrypt(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             return await engine.encrypt_files(
-                invocation.settings, private_key, recipient, pairs, overwrite=overwrite, observer=observer
+                invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
             )
 
         return invocation.transfer(job, verb="encrypted")

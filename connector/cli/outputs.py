@@ -7,6 +7,7 @@ from pathlib import Path
 
 from connector.errors import UsageError
 from connector.local.failures import local_failures
+from connector.recrypt import RecryptRequest
 
 ENDING = ".c4gh"
 
@@ -17,8 +18,8 @@ def ready_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[tuple[Path, Path]]:
-    """Return each file to decrypt with the file that it becomes: ``NAME.c4gh`` becomes ``NAME``.
+def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[RecryptRequest]:
+    """Return what is to be decrypted, and into which file: ``NAME.c4gh`` becomes ``NAME``.
 
     Without ``files``, all ``*.c4gh`` files of ``input_dir``, which is searched for no deeper ones. Relative files are
     those of ``input_dir`` if it is given. Raises :class:`~connector.errors.UsageError` when there is nothing to
@@ -39,31 +40,31 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
                 f"{path} does not end with {ENDING}, so its decrypted name is not known.",
                 hint=f"Rename it to NAME{ENDING}.",
             )
-    return _distinct((path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
+    return _distinct(RecryptRequest(path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
 
 
-def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[tuple[Path, Path]]:
-    """Return each file to encrypt with the file that it becomes: ``NAME`` becomes ``NAME.c4gh``.
+def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[RecryptRequest]:
+    """Return what is to be encrypted, and into which file: ``NAME`` becomes ``NAME.c4gh``.
 
     Raises :class:`~connector.errors.UsageError` when two files would become one.
     """
     for path in files:
         if not path.name:
             raise UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
-    return _distinct((path, _beside(path, path.name + ENDING, output_dir)) for path in files)
+    return _distinct(RecryptRequest(path, _beside(path, path.name + ENDING, output_dir)) for path in files)
 
 
 def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
     return path.with_name(name) if output_dir is None else output_dir / name
 
 
-def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    found: dict[Path, Path] = {}
-    for source, target in pairs:
-        if target in found:
+def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
+    found: dict[Path, RecryptRequest] = {}
+    for request in requests:
+        if request.target in found:
             raise UsageError(
-                f"{found[target]} and {source} would both become {target}.",
-                hint="Give them different names, or decrypt and encrypt them into different folders.",
+                f"{found[request.target].path} and {request.path} would both become {request.target}.",
+                hint="Give them different names, or put the results into different folders.",
             )
-        found[target] = source
-    return [(source, target) for target, source in found.items()]
+        found[request.target] = request
+    return list(found.values())

@@ -9,12 +9,13 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import attrs
 
 from connector.cli.console import Console
 from connector.errors import ConnectorError
+from connector.transfer.outcome import Outcome
 
 REDRAW_EVERY = 0.2
 HEARTBEAT_EVERY = 10.0
@@ -162,6 +163,10 @@ class Progress:
         """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""
         self._note = ""
         return self.meter.close(label, ok, self._clock())
+
+    def finished(self, outcome: Outcome[Any]) -> None:
+        """Count a transfer out."""
+        self.closed(outcome.label, outcome.ok)
 
     def tick(self) -> None:
         """Draw what there is to draw by now."""

@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 import attrs
 
-from connector.clients.access_token import AccessToken
-from connector.config import Settings
-from connector.local.key_files import KeyPair
-from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome
-from connector.upload.source import UploadSource
+if TYPE_CHECKING:
+    from connector.clients.access_token import AccessToken
+    from connector.config import Settings
+    from connector.local.key_files import KeyPair
+    from connector.recrypt import RecryptRequest
+    from connector.transfer.observer import Observer
+    from connector.transfer.outcome import Outcome
+    from connector.upload.source import UploadSource
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 
@@ -83,10 +85,11 @@ class Session(Protocol):
     ) -> Sequence[Outcome[Any]]:
         """Fetch files of the work package, all of them if none is named."""
 
-    async def upload(
-        self, sources: Sequence[UploadSource], *, overwrite: bool, dry_run: bool
-    ) -> Sequence[Outcome[Any]]:
+    async def upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
         """Send files to the upload box of the work package."""
+
+    async def plan_upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
+        """Say what an upload would do, without doing it."""
 
 
 class Engine(Protocol):
@@ -97,10 +100,27 @@ class Engine(Protocol):
     ) -> AbstractAsyncContextManager[Session]:
         """Open a session with an archive."""
 
-    async def decrypt_files(self, *arguments: Any, **options: Any) -> Sequence[Outcome[Any]]:
+    async def decrypt_files(
+        self,
+        settings: Settings,
+        private_key: bytes,
+        requests: Sequence[RecryptRequest],
+        *,
+        overwrite: bool,
+        observer: Observer,
+    ) -> Sequence[Outcome[Any]]:
         """Decrypt files on this machine."""
 
-    async def encrypt_files(self, *arguments: Any, **options: Any) -> Sequence[Outcome[Any]]:
+    async def encrypt_files(
+        self,
+        settings: Settings,
+        private_key: bytes,
+        recipients: Sequence[bytes],
+        requests: Sequence[RecryptRequest],
+        *,
+        overwrite: bool,
+        observer: Observer,
+    ) -> Sequence[Outcome[Any]]:
         """Encrypt files on this machine."""
 
 
@@ -108,7 +128,7 @@ def _real_engine() -> Engine:
     # Only here: loading the whole engine takes a while, and keygen has no use for it.
     from connector import bootstrap
 
-    return bootstrap  # type: ignore[return-value]
+    return bootstrap
 
 
 @attrs.frozen(kw_only=True)

@@ -71,7 +71,9 @@ def upload(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-                return await session.upload(sources, overwrite=overwrite, dry_run=dry_run)
+                if dry_run:
+                    return await session.plan_upload(sources, overwrite=overwrite)
+                return await session.upload(sources, overwrite=overwrite)
 
         return invocation.transfer(job, verb="could be uploaded" if dry_run else "uploaded")
 

@@ -6,13 +6,14 @@ import pytest
 
 from connector.cli.outputs import decrypt_targets, encrypt_targets, ready_folder
 from connector.errors import LocalError, UsageError
+from connector.recrypt import RecryptRequest as Request
 
 
 def test_results_lie_beside_their_sources_or_in_the_folder_named() -> None:
     a, b = Path("x/a.bam.c4gh"), Path("y/b.c4gh")
-    assert decrypt_targets([a, b], None, None) == [(a, Path("x/a.bam")), (b, Path("y/b"))]
-    assert decrypt_targets([a, b], None, Path("out")) == [(a, Path("out/a.bam")), (b, Path("out/b"))]
-    assert encrypt_targets([a], Path("out")) == [(a, Path("out/a.bam.c4gh.c4gh"))]
+    assert decrypt_targets([a, b], None, None) == [Request(a, Path("x/a.bam")), Request(b, Path("y/b"))]
+    assert decrypt_targets([a, b], None, Path("out")) == [Request(a, Path("out/a.bam")), Request(b, Path("out/b"))]
+    assert encrypt_targets([a], Path("out")) == [Request(a, Path("out/a.bam.c4gh.c4gh"))]
 
 
 def test_a_folder_gives_its_encrypted_files(tmp_path: Path) -> None:
@@ -20,10 +21,10 @@ def test_a_folder_gives_its_encrypted_files(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder.c4gh").mkdir()
     assert decrypt_targets([], tmp_path, None) == [
-        (tmp_path / "a.c4gh", tmp_path / "a"),
-        (tmp_path / "b.c4gh", tmp_path / "b"),
+        Request(tmp_path / "a.c4gh", tmp_path / "a"),
+        Request(tmp_path / "b.c4gh", tmp_path / "b"),
     ]
-    assert decrypt_targets([Path("b.c4gh")], tmp_path, Path("out")) == [(tmp_path / "b.c4gh", Path("out/b"))]
+    assert decrypt_targets([Path("b.c4gh")], tmp_path, Path("out")) == [Request(tmp_path / "b.c4gh", Path("out/b"))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""The archive of a demonstration: the real one, as a process of its own on a port that is free."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from connector.errors import BrokenError
+
+START_PATIENCE = 30.0
+STOP_PATIENCE = 10.0
+_ADDRESS = re.compile(r"https?://[\w.\[\]:]+\S*/\.well-known\b")
+
+
+@attrs.define
+class ArchiveProcess:
+    """A running archive: the address of its well-known values, and its process."""
+
+    wkvs_url: str
+    process: trio.Process
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+
+@asynccontextmanager
+async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
+    """Serve an archive below ``root`` as long as the block runs; its output goes to ``log``.
+
+    Raises :class:`~connector.errors.BrokenError` with the archive's last words when it does not start.
+    """
+    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C in the terminal is for the demonstration, which stops the archive in its turn.
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield ArchiveProcess(await _address(process, log), process)
+    finally:
+        with trio.CancelScope(shield=True):
+            await _stop(process)
+
+
+async def _address(process: trio.Process, log: Path) -> str:
+    deadline = trio.current_time() + START_PATIENCE
+    while trio.current_time() < deadline:
+        said = await trio.Path(log).read_text(errors="replace")
+        address = _ADDRESS.search(said)
+        if address is not None and said.endswith("\n"):
+            return address[0]
+        if process.poll() is not None:
+            last = said.strip().splitlines()
+            raise BrokenError(f"The archive did not start: {last[-1] if last else 'it said nothing'}.")
+        await trio.sleep(0.02)
+    raise BrokenError(f"The archive did not start within {START_PATIENCE:.0f} seconds.")
+
+
+async def _stop(process: trio.Process) -> None:
+    process.terminate()
+    with trio.move_on_after(STOP_PATIENCE):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()

@@ -1,0 +1,50 @@
+"""The folder that a demonstration works in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connector.cli.progress import amount
+from connector.errors import LocalError, UsageError
+from connector.local.failures import local_failures
+
+COPIES = 6
+"""Of each file: source, inbox, permanent bucket, download bucket, two downloads and one decrypted; the inbox is empty
+by the time of the downloads."""
+
+
+@contextmanager
+def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
+    """Give a folder with room for ``needed`` bytes of files in all their copies; it goes away again unless kept.
+
+    Raises :class:`~connector.errors.UsageError` for a folder to keep that holds something already, and
+    :class:`~connector.errors.LocalError` when there is too little room.
+    """
+    if keep is not None:
+        with local_failures("use the folder", keep):
+            keep.mkdir(parents=True, exist_ok=True)
+            if any(keep.iterdir()):
+                raise UsageError(f"{keep} is not empty.", hint="Name a new folder.")
+        _check_room(keep, needed)
+        yield keep.resolve()
+        return
+    with local_failures("make a folder in", tempfile.gettempdir()):
+        folder = Path(tempfile.mkdtemp(prefix="connector-demo-"))
+    try:
+        _check_room(folder, needed)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed * COPIES:
+        raise LocalError(
+            f"The demonstration needs {amount(needed * COPIES)} in {folder}, and {amount(free)} are free.",
+            hint="Choose a smaller --size, or a folder elsewhere with --keep (or TMPDIR).",
+        )
