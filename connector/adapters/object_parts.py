@@ -60,14 +60,14 @@ class ObjectSink:
 
     async def finish(self) -> ObjectStat:
         """Make the object of its parts."""
-        with storage_failures():
-            if self._upload_id is not None:
+        if self._upload_id is not None:
+            with storage_failures():
                 self._stored = await self._storage.complete_upload(
                     self._bucket, self._object_id, self._upload_id, expected_parts=len(self._parts)
                 )
-                self._upload_id = None
-        assert self._stored is not None  # write was called for the one part
-        return self._stored
+        finished, self._upload_id, self._stored = self._stored, None, None
+        assert finished is not None  # write was called for the one part
+        return finished
 
     async def abandon(self) -> None:
         """Drop what an unfinished transfer has stored so far. Never raises: it is called after failures."""

@@ -28,9 +28,16 @@ class StagingArea:
         self._requests, self._orders = trio.open_memory_channel[RegisteredFile](10_000)
         self._under_way: set[str] = set()
         self._last_use: dict[str, float] = {}
+        self._failures: dict[str, PersistenceError] = {}
 
     async def is_staged(self, file: RegisteredFile) -> bool:
-        """Whether the file can be fetched now. If not, it is being staged from now on."""
+        """Whether the file can be fetched now. If not, it is being staged from now on.
+
+        Raises what went wrong, once, if that failed: a client that is told to wait again would wait forever.
+        """
+        failure = self._failures.pop(file.object_id, None)
+        if failure is not None:
+            raise failure
         if file.object_id in self._under_way:
             return False
         if await self._storage.object_exists(DOWNLOAD_BUCKET, file.object_id):
@@ -59,6 +66,7 @@ class StagingArea:
                 )
             except PersistenceError as error:
                 _log.error("Staging of %s failed: %s", file.accession, error)
+                self._failures[file.object_id] = error
             finally:
                 self._under_way.discard(file.object_id)
 

@@ -211,5 +211,3 @@ def new_private_key() -> bytes:
 
 def public_of(private_key: bytes) -> bytes:
     return bytes(PrivateKey(private_key).public_key)
-
-

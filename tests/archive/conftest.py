@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.contract_client import ContractClient, new_private_key, public_of
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
+    """An archive with the lifetimes of the contract."""
+    with served_archive(tmp_path_factory.mktemp("archive")) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def hasty_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
+    """An archive whose tokens and URLs live for a second, and that takes its time to stage."""
+    options = ("--work-order-lifetime", "1", "--url-lifetime", "1", "--staging-delay", "0.3", "--retry-after", "2")
+    with served_archive(tmp_path_factory.mktemp("hasty"), *options) as served:
+        yield served
+
+
+Uploader = Callable[..., ContractClient]
+
+
+@pytest.fixture
+def uploader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
+    """Makes a user with an upload box of their own."""
+
+    def make(served: ArchiveProcess = archive, **options: object) -> ContractClient:
+        private_key = new_private_key()
+        token = served.grant_upload(public_of(private_key), **options)
+        return ContractClient(served.wkvs_url, token, private_key, http)
+
+    return make
+
+
+@pytest.fixture
+def downloader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
+    """Makes a user with a download package."""
+
+    def make(accessions: list[str] | None = None, served: ArchiveProcess = archive) -> ContractClient:
+        private_key = new_private_key()
+        token = served.grant_download(public_of(private_key), accessions)
+        return ContractClient(served.wkvs_url, token, private_key, http)
+
+    return make
+
+
+@pytest.fixture
+def registered(archive: ArchiveProcess, uploader: Uploader) -> Callable[..., tuple[str, bytes]]:
+    """Uploads a file and waits until it is registered: accession and plaintext."""
+
+    def make(alias: str = "sample.vcf.gz", size: int = 200_000, served: ArchiveProcess = archive) -> tuple[str, bytes]:
+        user = uploader(served)
+        plaintext = os.urandom(size)
+        file_id = user.upload(alias, user.seal(plaintext))
+        return served.wait_for_file(file_id)["accession"], plaintext
+
+    return make
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
