@@ -44,9 +44,9 @@ class ConcurrencyLimit:
         if self.minimum == self.maximum:
             return self.limit
         if self._round_start is None:
-            self._begin(now)
+            self._round_start = now
         self._round_bytes += size
-        elapsed = now - (self._round_start or now)
+        elapsed = now - self._round_start
         if elapsed >= self.round_seconds:
             # Only rounds that used their places say something about the number of places (cf. Netflix's AIMDLimit).
             if in_flight >= self.limit:

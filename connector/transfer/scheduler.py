@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -16,7 +16,8 @@ from connector.transfer.buffers import BufferPool
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import OverloadedError, Transfer, WindowFullError
+from connector.transfer.transfer import OverloadedError, Transfer
+from connector.transfer.window import Window
 
 T = TypeVar("T")
 
@@ -50,6 +51,12 @@ class _Open(Generic[T]):
         if not self.moving and (self.error is not None or self.handed_out >= len(self.parts)):
             self.all_moved.set()
 
+    async def stop(self) -> None:
+        """Hand out nothing more and wait until the parts that move have let go of buffer and file."""
+        self.handed_out = len(self.parts)
+        self.settle()
+        await self.all_moved.wait()
+
 
 class Scheduler:
     """Runs transfers. One instance may run several batches, one after the other or at once, within the same bounds.
@@ -69,108 +76,117 @@ class Scheduler:
         observer: Observer,
         window: int = 32,
     ) -> None:
-        self._pool = pool
-        self._limit = limit
-        self._retrier = retrier
-        self._observer = observer
-        self._window = window
+        self.pool = pool
+        self.limit = limit
+        self.retrier = retrier
+        self.observer = observer
+        self.window = Window(window)
+        self.workers = 0
+        self.moving = 0
+        self._batches: list[_Batch[Any]] = []
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         """Run all transfers and return their outcomes in the given order.
 
         A transfer that fails is an outcome, not an exception; cancelling this call cancels them all.
         """
-        batch = _Batch[T](self._pool, self._limit, self._retrier, self._observer, self._window)
-        return await batch.run(transfers)
+        batch = _Batch[T](self)
+        self._batches.append(batch)
+        try:
+            return await batch.run(transfers)
+        finally:
+            self._batches.remove(batch)
+            self.staff()
+
+    def staff(self) -> None:
+        """Start as many workers as there are places and parts for them, for the oldest batch first."""
+        for batch in self._batches:
+            batch.staff(self.limit.limit - self.workers)
 
 
 class _Batch(Generic[T]):
-    def __init__(
-        self, pool: BufferPool, limit: ConcurrencyLimit, retrier: Retrier, observer: Observer, window: int
-    ) -> None:
-        self._pool = pool
-        self._limit = limit
-        self._retrier = retrier
-        self._observer = observer
-        self._window = trio.CapacityLimiter(window)
+    """The transfers of one call of :meth:`Scheduler.run`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
         self._open: dict[int, _Open[T]] = {}
         self._outcomes: dict[int, Outcome[T]] = {}
-        self._workers = 0
-        self._moving = 0
-        self._one_ended = trio.Event()
         self._nursery: trio.Nursery
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         async with trio.open_nursery() as self._nursery:
             for number, transfer in enumerate(transfers):
-                await self._window.acquire_on_behalf_of(number)
+                await self._scheduler.window.enter((self, number))
                 self._nursery.start_soon(self._conduct, number, transfer)
         return [self._outcomes[number] for number in sorted(self._outcomes)]
 
     # One transfer, from its opening to its outcome ------------------------------------------------------------------
 
     async def _conduct(self, number: int, transfer: Transfer[T]) -> None:
-        outcome: Outcome[T]
+        outcome = Outcome[T](transfer.label)
         try:
             outcome = Outcome(transfer.label, value=await self._carry(number, transfer))
         except ConnectorError as error:
             outcome = Outcome(transfer.label, error=error)
         finally:
-            self._open.pop(number, None)
-            with trio.CancelScope(shield=True):
-                await transfer.close()
-            self._window.release_on_behalf_of(number)
-            self._one_ended.set()
-            self._one_ended = trio.Event()
+            failure = await self._close(number, transfer)
+            self._scheduler.window.leave((self, number))
+        if failure is not None and outcome.ok:
+            outcome = Outcome(transfer.label, error=failure)
         self._outcomes[number] = outcome
-        self._observer.finished(outcome)
+        self._scheduler.observer.finished(outcome)
 
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:
-        parts = await self._open_when_allowed(transfer)
+        scheduler, label = self._scheduler, transfer.label
+        retry_notice = partial(scheduler.observer.retried, label)
+        parts = await scheduler.window.ask(
+            lambda: scheduler.retrier.run(transfer.open, notify=retry_notice),
+            turned_away=lambda error: scheduler.observer.waiting(label, 0.0, error.message),
+        )
         entry = _Open(transfer, parts)
         self._open[number] = entry
         entry.settle()
-        self._staff()
+        scheduler.staff()
         await entry.all_moved.wait()
         if entry.error is not None:
             raise entry.error
         return await transfer.finish()
 
-    async def _open_when_allowed(self, transfer: Transfer[T]) -> Sequence[Part]:
-        """Open a transfer; if the other side's window is full, wait until one of ours has ended."""
-        while True:
+    async def _close(self, number: int, transfer: Transfer[T]) -> ConnectorError | None:
+        entry = self._open.pop(number, None)
+        with trio.CancelScope(shield=True):
+            if entry is not None:
+                await entry.stop()  # when all is cancelled, its parts may still be on their way out
             try:
-                return await self._retrier.run(transfer.open, notify=self._retry_notice(transfer.label))
-            except WindowFullError as error:
-                others = self._window.borrowed_tokens - 1
-                if others == 0:
-                    raise
-                self._window.total_tokens = max(1, min(others, math.floor(self._window.total_tokens) - 1))
-                self._observer.waiting(transfer.label, 0.0, error.message)
-                await self._one_ended.wait()
+                await transfer.close()
+            except ConnectorError as error:
+                return error
+        return None
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def _staff(self) -> None:
-        """Start as many workers as there are places and parts for them."""
+    def staff(self, places: int) -> None:
+        """Start up to ``places`` more workers, but no more than there are parts to take."""
         wanted = 0
         for entry in self._open.values():
             wanted += len(entry.parts) - entry.handed_out
-            if wanted >= self._limit.limit:
+            if wanted >= places:
                 break
-        for _ in range(min(wanted, self._limit.limit - self._workers)):
-            self._workers += 1
+        for _ in range(min(wanted, places)):
+            self._scheduler.workers += 1
             self._nursery.start_soon(self._work)
 
     async def _work(self) -> None:
+        scheduler = self._scheduler
         try:
-            while self._workers <= self._limit.limit:
+            while scheduler.workers <= scheduler.limit.limit:
                 taken = self._take()
                 if taken is None:
-                    return
+                    break
                 await self._move(*taken)
         finally:
-            self._workers -= 1
+            scheduler.workers -= 1
+        scheduler.staff()  # another batch may wait for this place
 
     def _take(self) -> tuple[_Open[T], Part] | None:
         for number in sorted(self._open) if len(self._open) > 1 else self._open:
@@ -182,18 +198,19 @@ class _Batch(Generic[T]):
         return None
 
     async def _move(self, entry: _Open[T], part: Part) -> None:
+        scheduler, pool = self._scheduler, self._scheduler.pool
         try:
             with trio.CancelScope() as scope:
                 entry.scopes.add(scope)
-                buffer = await self._pool.acquire(part.size)
-                self._moving += 1
+                buffer = await pool.acquire(part.size)
+                scheduler.moving += 1
                 try:
-                    await _PartMove(self, entry, part, buffer.view).run()
+                    await _PartMove(scheduler, entry, part, buffer.view).run()
                 except ConnectorError as error:
                     entry.fail(error)
                 finally:
-                    self._moving -= 1
-                    self._pool.release(buffer)
+                    scheduler.moving -= 1
+                    pool.release(buffer)
         except ConnectorError as error:  # the part is larger than the whole budget
             entry.fail(error)
         finally:
@@ -201,42 +218,36 @@ class _Batch(Generic[T]):
             entry.moving -= 1
             entry.settle()
 
-    def _retry_notice(self, label: str) -> Any:
-        def notify(error: ConnectorError, delay: float) -> None:
-            self._observer.retried(label, error, delay)
-
-        return notify
-
 
 class _PartMove(Generic[T]):
     """One part on its way, with as many tries as it takes."""
 
-    def __init__(self, batch: _Batch[T], entry: _Open[T], part: Part, view: memoryview) -> None:
-        self._batch = batch
+    def __init__(self, scheduler: Scheduler, entry: _Open[T], part: Part, view: memoryview) -> None:
+        self._scheduler = scheduler
         self._entry = entry
         self._part = part
         self._view = view
         self._through = 0
 
     async def run(self) -> None:
-        await self._batch._retrier.run(self._try, notify=self._failed)
+        await self._scheduler.retrier.run(self._try, notify=self._failed)
 
     async def _try(self) -> None:
         self._through = 0
         await self._entry.transfer.move(self._part, self._view, self._progressed)
 
     def _progressed(self, size: int) -> None:
-        batch = self._batch
+        scheduler = self._scheduler
         self._through += size
-        batch._observer.progressed(self._entry.transfer.label, size)
-        before = batch._limit.limit
-        if batch._limit.advanced(size, trio.current_time(), in_flight=batch._moving) > before:
-            batch._staff()
+        scheduler.observer.progressed(self._entry.transfer.label, size)
+        before = scheduler.limit.limit
+        if scheduler.limit.advanced(size, trio.current_time(), in_flight=scheduler.moving) > before:
+            scheduler.staff()
 
     def _failed(self, error: ConnectorError, delay: float) -> None:
-        batch, label = self._batch, self._entry.transfer.label
+        scheduler, label = self._scheduler, self._entry.transfer.label
         if self._through:
-            batch._observer.progressed(label, -self._through)
+            scheduler.observer.progressed(label, -self._through)
         if isinstance(error, OverloadedError):
-            batch._limit.refused(trio.current_time())
-        batch._observer.retried(label, error, delay)
+            scheduler.limit.refused(trio.current_time())
+        scheduler.observer.retried(label, error, delay)

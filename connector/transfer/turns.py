@@ -26,10 +26,15 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, number: int) -> AsyncIterator[None]:
-        """Wait for the turn of ``number``; leaving without an exception passes it on."""
+        """Wait for the turn of ``number``; leaving without an exception passes it on.
+
+        A step that was taken before is let through at once; ask :meth:`passed` whether there is anything left to do.
+        """
         while number > self._next:
             await self._waiting.setdefault(number, trio.Event()).wait()
         yield
+        if number < self._next:
+            return  # tried again: the turn was passed on the first time
         self._next = number + 1
         event = self._waiting.pop(self._next, None)
         if event is not None:

@@ -1,0 +1,73 @@
+"""How many transfers may be open at once: our own bound, and the other side's as it shows itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from connector.transfer.transfer import WindowFullError
+
+T = TypeVar("T")
+
+
+class Window:
+    """Admits up to ``size`` transfers at once, and fewer once the other side was found to allow fewer.
+
+    A transfer that the other side turned away waits in line, and one of the line asks again whenever a transfer of
+    ours ends: never all of them, and only as long as there is one whose end can be waited for.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._places = trio.CapacityLimiter(size)
+        self._line = trio.lowlevel.ParkingLot()
+        self._busy = 0
+        self._ended = 0
+
+    @property
+    def size(self) -> int:
+        """Transfers that are let in at once from now on."""
+        return int(self._places.total_tokens)
+
+    async def enter(self, transfer: object) -> None:
+        """Wait for a place; ``transfer`` is any object that stands for its holder."""
+        if not self._places.borrowed_tokens:
+            self._places.total_tokens = self._size  # what was learned may have changed since
+        await self._places.acquire_on_behalf_of(transfer)
+        self._busy += 1
+
+    def leave(self, transfer: object) -> None:
+        """Give the place back, and let the first of those that were turned away ask again."""
+        self._places.release_on_behalf_of(transfer)
+        self._busy -= 1
+        self._ended += 1
+        self._busy += len(self._line.unpark())
+
+    async def ask(self, step: Callable[[], Awaitable[T]], *, turned_away: Callable[[WindowFullError], None]) -> T:
+        """Run ``step`` until the other side does not turn it away, each time after a transfer of ours has ended.
+
+        Raises the last :class:`~connector.transfer.transfer.WindowFullError` when none of ours is left to wait for.
+        """
+        while True:
+            ended = self._ended
+            try:
+                return await step()
+            except WindowFullError as error:
+                if ended != self._ended:
+                    continue  # a place may have come free on the other side after it had said no
+                others = self._busy - 1
+                if others == 0:
+                    raise
+                self._places.total_tokens = min(self._places.total_tokens, others)
+                turned_away(error)
+            await self._wait_in_line()
+
+    async def _wait_in_line(self) -> None:
+        self._busy -= 1
+        try:
+            await self._line.park()
+        except trio.Cancelled:
+            self._busy += 1
+            raise
