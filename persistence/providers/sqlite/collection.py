@@ -188,12 +188,18 @@ class SqliteCollection:
         if self._execute(connection, sql, (to_stored(id_),), id_) == 0:
             raise DocumentNotFound(self.name, id_)
 
+    def _has(self, connection: sqlite3.Connection, id_: Id) -> bool:
+        sql = f"SELECT 1 FROM {self._table} WHERE id=?"
+        return connection.execute(sql, (to_stored(id_),)).fetchone() is not None
+
     def _execute(self, connection: sqlite3.Connection, sql: str, values: tuple[Any, ...], id_: Id) -> int:
         try:
             return connection.execute(sql, values).rowcount
         except sqlite3.IntegrityError as error:
             # SQLite says: UNIQUE constraint failed: index 'NAME', or: UNIQUE constraint failed: TABLE.id
             index = str(error).partition("index '")[2].rstrip("'")
-            if index in self._unique:
+            # An insert may violate both; the taken id is what the caller must hear of.
+            taken = sql.startswith("INSERT") and "ON CONFLICT" not in sql and self._has(connection, id_)
+            if index in self._unique and not taken:
                 raise UniqueViolation(self.name, id_, self._unique[index]) from error
             raise DocumentExists(self.name, id_) from error
