@@ -1,0 +1,141 @@
+"""The other side allows only so many open transfers."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+
+from connector.core.layout import Part
+from connector.transfer import Progress, WindowFullError
+from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of, take_a_second
+
+pytestmark = pytest.mark.trio
+
+
+@attrs.define
+class Box:
+    """An archive's box with a cap on open uploads; answers take ``latency`` seconds there and back."""
+
+    cap: int
+    latency: float = 0.1
+    open: int = 0
+    asked: int = 0
+    refused: int = 0
+    most: int = 0
+
+    async def create(self, transfer: Scripted) -> None:
+        self.asked += 1
+        await trio.sleep(self.latency / 2)
+        full = self.open >= self.cap
+        if full:
+            self.refused += 1
+        else:
+            self.open += 1
+            self.most = max(self.most, self.open)
+        await trio.sleep(self.latency / 2)
+        if full:
+            raise WindowFullError("Too many open uploads.", status=429)
+
+    async def complete(self, transfer: Scripted) -> None:
+        await trio.sleep(self.latency / 2)
+        self.open -= 1
+        await trio.sleep(self.latency / 2)
+
+    def upload(self, label: str, parts: int = 1) -> Scripted:
+        return Scripted(label, parts_of(*[1] * parts), on_open=self.create, on_finish=self.complete)
+
+
+async def test_everything_completes_under_the_cap_and_the_cap_is_used(autojump_clock: object) -> None:
+    box = Box(cap=5)
+    uploads = [box.upload(str(n)) for n in range(60)]
+    with trio.fail_after(1000):
+        outcomes = await make_scheduler(8, window=32).run(uploads)
+    assert labels(outcomes) == [str(n) for n in range(60)]
+    assert box.most == 5
+    # 60 uploads of 1.2 s by fives take 14.4 s; turned away are those that came first, and hardly any later.
+    assert trio.current_time() < 14.4 * 1.25
+    assert box.refused <= 32
+    assert all(upload.closes == 1 for upload in uploads)
+
+
+async def test_who_was_turned_away_is_told_to_wait(autojump_clock: object) -> None:
+    box, recorder = Box(cap=1), Recorder()
+    await make_scheduler(observer=recorder).run([box.upload("a"), box.upload("b")])
+    assert [event[1:] for event in recorder.events if event[1] == "waiting"] == [
+        ("waiting", "b", "Too many open uploads.")
+    ]
+
+
+async def test_when_nobody_of_ours_is_open_the_refusal_is_the_outcome(autojump_clock: object) -> None:
+    """The places are all taken by somebody else: nothing of ours will end, so waiting would last for ever."""
+    box = Box(cap=0)
+    with trio.fail_after(1000):
+        outcomes = await make_scheduler().run([box.upload(str(n)) for n in range(10)])
+    assert all(isinstance(outcome.error, WindowFullError) for outcome in outcomes)
+    assert box.asked < 30
+
+
+async def test_a_place_that_comes_free_while_the_no_travels_is_not_missed(autojump_clock: object) -> None:
+    """b is told no while a is open, but hears of it only after a has ended, and then nobody is left to wait for."""
+    box = Box(cap=1, latency=6.0)
+
+    async def quick(transfer: Scripted) -> None:
+        box.open -= 1
+
+    async def create_late(transfer: Scripted) -> None:
+        await trio.sleep(0.5)
+        await box.create(transfer)
+
+    first = box.upload("a")
+    first.on_finish = quick
+    second = box.upload("b")
+    second.on_open = create_late
+    with trio.fail_after(1000):
+        outcomes = await make_scheduler().run([first, second])
+    assert labels(outcomes) == ["a", "b"]
+    assert box.refused == 1
+
+
+async def test_failing_transfers_make_room_too(autojump_clock: object) -> None:
+    box = Box(cap=2)
+
+    async def move(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
+        await trio.sleep(1)
+        if int(transfer.label) % 3 == 0:
+            raise WindowFullError("of another kind")
+
+    async def give_up(transfer: Scripted) -> None:
+        if transfer.log[-2][2] != "finish":
+            box.open -= 1
+
+    uploads = [box.upload(str(n), parts=2) for n in range(12)]
+    for upload in uploads:
+        upload.on_move, upload.on_close = move, give_up
+    with trio.fail_after(1000):
+        outcomes = await make_scheduler().run(uploads)
+    assert labels(outcomes) == [None if n % 3 == 0 else str(n) for n in range(12)]
+
+
+async def test_those_that_wait_can_be_cancelled(autojump_clock: object) -> None:
+    box = Box(cap=1)
+    uploads = [box.upload(str(n), parts=100) for n in range(5)]
+    scheduler = make_scheduler(1)
+    with trio.move_on_after(10) as scope:
+        await scheduler.run(uploads)
+    assert scope.cancelled_caught
+    assert [upload.closes for upload in uploads] == [1] * 5
+    # Nothing is left behind that would hold up the next batch.
+    with trio.fail_after(100):
+        again = [Scripted(str(n), parts_of(1), on_move=take_a_second) for n in range(40)]
+        assert len(labels(await scheduler.run(again))) == 40
+
+
+async def test_a_later_batch_begins_with_the_whole_window_again(autojump_clock: object) -> None:
+    box = Box(cap=1)
+    scheduler = make_scheduler(8, window=8)
+    await scheduler.run([box.upload(str(n)) for n in range(4)])
+    assert scheduler.window.size < 4
+    begun = trio.current_time()
+    await scheduler.run([Scripted(str(n), parts_of(1)) for n in range(8)])
+    assert trio.current_time() - begun == 1.0
