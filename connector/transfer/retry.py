@@ -39,24 +39,26 @@ class Retrier:
         Raises the last :class:`~connector.errors.ConnectorError`, which then advises everybody above to give up.
         """
         tries = 0
+        renewed = False
         while True:
             try:
                 return await step()
             except ConnectorError as error:
                 tries += 1
-                delay = self._delay(error, tries)
+                delay = self._delay(error, tries, renewed)
+                renewed = error.advice.after == 0
                 if delay is None:
                     error.advice = GIVE_UP
                     raise
                 notify(error, delay)
             await trio.sleep(delay)
 
-    def _delay(self, error: ConnectorError, tries: int) -> float | None:
-        """Seconds until the next try, ``None`` for no further one."""
+    def _delay(self, error: ConnectorError, tries: int, renewed: bool) -> float | None:
+        """Seconds until the next try, ``None`` for no further one; ``renewed``: the last one began with new leases."""
         if not error.advice.again or tries >= self.attempts:
             return None
         after = error.advice.after
-        if after is None or (after == 0 and tries > 1):
+        if after is None or (after == 0 and renewed):
             # "At once" holds for a lease that ran out; refused again when new, something else is wrong.
             return self.backoff.wait(tries, self.uniform)
         return after if after <= self.longest_wait else None
