@@ -17,6 +17,9 @@ from connector.transfer import OverloadedError
 MAX_BODY = 16 * 1024**2
 """Bytes of an answer that are read: far more than any honest one has."""
 
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"""What sending a request may raise: the last from the resolver, for host names that cannot be encoded."""
+
 
 @attrs.frozen
 class ApiRequest:
@@ -45,9 +48,8 @@ class ApiRequest:
 
     @property
     def server(self) -> str:
-        """Scheme and host, for messages: the path may hold ids, the query secrets."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """Scheme and host, for messages."""
+        return server_of(self.url)
 
 
 @attrs.frozen
@@ -81,7 +83,7 @@ class Exchange:
                 hint="Check your connection; the archive may be down.",
                 advice=TRY_AGAIN,
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except FAILURES as error:
             raise broken(error, request.server) from error
 
     async def _send(self, request: ApiRequest) -> ApiReply:
@@ -106,6 +108,15 @@ class Exchange:
             )
 
 
+def server_of(url: str) -> str:
+    """Scheme and host of a URL, all of it that may be shown: the path may hold ids, the query secrets. Never raises."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "The address that was given"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def broken(error: Exception, server: str) -> ConnectorError:
     """The error for a connection that failed; trying again may help unless the address itself is at fault."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
@@ -116,7 +127,9 @@ def broken(error: Exception, server: str) -> ConnectorError:
         )
     if isinstance(error, httpx.TimeoutException):
         return OverloadedError(f"{server} fell silent.", hint="Check your connection.", advice=TRY_AGAIN)
-    if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol):
+    if isinstance(error, httpx.TransportError | httpx.DecodingError) and not isinstance(
+        error, httpx.UnsupportedProtocol
+    ):
         return BrokenError(
             f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=TRY_AGAIN
         )

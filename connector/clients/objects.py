@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 import trio
 
 from connector.clients.bulk import BufferStream
-from connector.clients.exchange import broken
+from connector.clients.exchange import FAILURES, broken, server_of
 from connector.core.freshness import retry_after
 from connector.errors import RENEW, TRY_AGAIN, Advice, BrokenError, ConnectorError, IntegrityError, RefusedError
 from connector.transfer import OverloadedError, Progress
@@ -39,11 +39,12 @@ class ObjectClient:
 
         Raises :class:`UrlRefusedError` for a URL that is to be renewed, other errors of the families.
         """
-        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        request = self._client.build_request("GET", url, headers=headers)
-        request.extensions["sink"] = buffer
-        request.extensions["on_bytes"] = progress
-        async with _answer(self._client, request, self._deadline) as response:
+        async with self._answer(
+            "GET",
+            url,
+            headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
+            extensions={"sink": buffer, "on_bytes": progress},
+        ) as response:
             if response.status_code not in (200, 206):
                 raise _refused(response, await response.aread(), "GET")
             _check_range(response, start, stop)
@@ -52,44 +53,54 @@ class ObjectClient:
                 received = await _fill(response, buffer, progress)
             if received != stop - start:
                 raise BrokenError(
-                    f"{_host(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=TRY_AGAIN
+                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=TRY_AGAIN
                 )
 
     async def put_part(self, url: str, data: memoryview, progress: Progress) -> str:
         """Put ``data`` to the part URL ``url``; returns the ETag without quotes (empty if the storage names none)."""
-        request = self._client.build_request(
-            "PUT", url, content=BufferStream(data), headers={"Content-Length": str(len(data))}
-        )
-        request.extensions["on_bytes"] = progress
-        async with _answer(self._client, request, self._deadline) as response:
+        async with self._answer(
+            "PUT",
+            url,
+            headers={"Content-Length": str(len(data))},
+            extensions={"on_bytes": progress},
+            content=BufferStream(data),
+        ) as response:
             if not 200 <= response.status_code < 300:
                 raise _refused(response, await response.aread(), "PUT")
             etag: str = response.headers.get("etag", "")
             return etag.removeprefix("W/").strip('"').lower()
 
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        extensions: Mapping[str, Any],
+        content: BufferStream | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Send one request and give its response, with the failures of both turned into ours."""
+        try:
+            with trio.fail_after(self._deadline):
+                request = self._client.build_request(method, url, headers=headers, content=content)
+                request.extensions.update(extensions)
+                response = await self._client.send(request, stream=True, follow_redirects=False)
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
+        except trio.TooSlowError:
+            raise OverloadedError(
+                f"{server_of(url)} took more than {self._deadline:g} seconds for one part.",
+                hint="Choose a smaller --part-size.",
+                advice=TRY_AGAIN,
+            ) from None
+        except FAILURES as error:
+            raise broken(error, server_of(url)) from error
+
 
 _AGAIN = "It is tried again by itself."
-
-
-@asynccontextmanager
-async def _answer(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> AsyncIterator[httpx.Response]:
-    """Send one request and give its response, with the failures of both turned into ours."""
-    host = _host(str(request.url))
-    try:
-        with trio.fail_after(deadline):
-            response = await client.send(request, stream=True, follow_redirects=False)
-            try:
-                yield response
-            finally:
-                await response.aclose()
-    except trio.TooSlowError:
-        raise OverloadedError(
-            f"{host} took more than {deadline:g} seconds for one part.",
-            hint="Choose a smaller --part-size.",
-            advice=TRY_AGAIN,
-        ) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise broken(error, host) from error
 
 
 async def _fill(response: httpx.Response, buffer: memoryview, progress: Progress) -> int:
@@ -115,12 +126,12 @@ def _check_range(response: httpx.Response, start: int, stop: int) -> None:
 
 
 def _misbehaves(response: httpx.Response, what: str) -> BrokenError:
-    host = _host(str(response.request.url))
+    host = server_of(str(response.request.url))
     return BrokenError(f"{host} {what}.", hint="Tell the archive's operators.", advice=TRY_AGAIN)
 
 
 def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorError:
-    status, host = response.status_code, _host(str(response.request.url))
+    status, host = response.status_code, server_of(str(response.request.url))
     wait = retry_after({name.lower(): value for name, value in response.headers.items()})
     message = f"{host} answered {status} to a {method} of a part."
     # S3 says 403 AccessDenied or 400 ExpiredToken for a URL that has run out; a staged copy that was cleaned away is a
@@ -136,9 +147,3 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
     if status == 416:
         return IntegrityError(f"{host} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
     return RefusedError(message, hint="Tell the archive's operators.", status=status)
-
-
-def _host(url: str) -> str:
-    """Scheme and host of a presigned URL: all of it that may be shown."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,159 @@
+"""One API request and its answer: bounded in time and size, and never a foreign exception."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import trio
+
+from connector.clients.exchange import MAX_BODY, ApiRequest, Exchange
+from connector.errors import GIVE_UP, BrokenError
+from connector.transfer import OverloadedError
+
+pytestmark = pytest.mark.trio
+
+URL = "https://archive.test/api/things/secret-id?signature=secret"
+
+
+async def test_a_request_is_sent_as_it_says(answered_by):
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(201, json={"a": 1}, headers={"Cache-Control": "max-age=5", "X-Thing": "y"})
+
+    request = ApiRequest("POST", "https://archive.test/x", token="t0ken", data={"alias": "å"}, params={"skip": 2})
+    reply = await Exchange(answered_by(handler)).send(request)
+    (sent,) = seen
+    assert (sent.method, str(sent.url)) == ("POST", "https://archive.test/x?skip=2")
+    assert sent.headers["authorization"] == "Bearer t0ken"
+    assert sent.headers["content-type"] == "application/json"
+    assert json.loads(sent.content) == {"alias": "å"}
+    assert (reply.status, reply.headers["cache-control"], reply.headers["x-thing"]) == (201, "max-age=5", "y")
+    assert json.loads(reply.body) == {"a": 1}
+    assert reply.server == "https://archive.test"
+
+
+async def test_nothing_is_sent_that_was_not_asked_for(answered_by):
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert "authorization" not in request.headers
+        assert "content-type" not in request.headers
+        assert request.content == b""
+        assert str(request.url) == URL
+        return httpx.Response(204)
+
+    assert (await Exchange(answered_by(handler)).send(ApiRequest("GET", URL))).status == 204
+
+
+async def test_secrets_stay_out_of_what_is_shown():
+    shown = repr(ApiRequest("POST", "https://archive.test/x", token="t0ken", data={"secret": "s3cret"}))
+    assert "t0ken" not in shown
+    assert "s3cret" not in shown
+
+
+async def test_an_answer_that_does_not_come_ends_at_the_deadline(answered_by, autojump_clock):
+    async def handler(request: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(OverloadedError, match="did not answer within 30 seconds") as caught:
+        await Exchange(answered_by(handler), deadline=30.0).send(ApiRequest("GET", URL))
+    assert trio.current_time() == 30.0
+    assert caught.value.advice.again
+    assert "secret" not in str(caught.value)
+
+
+async def test_an_answer_that_trickles_ends_at_the_deadline_too(answered_by, autojump_clock):
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            await trio.sleep(1)
+            yield b" "
+
+    with pytest.raises(OverloadedError):
+        await Exchange(answered_by(lambda _: httpx.Response(200, content=trickle())), deadline=20.5).send(
+            ApiRequest("GET", URL)
+        )
+    assert trio.current_time() == 20.5
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(answered_by):
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1024**2
+            yield bytes(1024**2)
+
+    with pytest.raises(BrokenError, match="longer than") as caught:
+        await Exchange(answered_by(lambda _: httpx.Response(200, content=endless()))).send(ApiRequest("GET", URL))
+    assert caught.value.advice == GIVE_UP
+    assert sent <= MAX_BODY + 2 * 1024**2
+
+
+async def test_an_answer_that_unpacks_to_far_more_is_not_kept(answered_by):
+    bomb = gzip.compress(bytes(4 * MAX_BODY))
+
+    async def body() -> AsyncIterator[bytes]:
+        for start in range(0, len(bomb), 4096):
+            yield bomb[start : start + 4096]
+
+    answer = httpx.Response(200, content=body(), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(BrokenError, match="longer than"):
+        await Exchange(answered_by(lambda _: answer)).send(ApiRequest("GET", URL))
+
+
+async def test_redirects_are_answers_like_any_other(answered_by):
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"Location": "http://169.254.169.254/latest"})
+
+    reply = await Exchange(answered_by(handler)).send(ApiRequest("GET", URL, token="t"))
+    assert reply.status == 302
+    assert asked == ["archive.test"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (httpx.ConnectError("Name or service not known"), "cannot be reached: Name or service not known"),
+        (httpx.ConnectTimeout("timed out"), "cannot be reached"),
+        (httpx.ProxyError("407"), "cannot be reached"),
+        (httpx.ReadError(""), "broke: ReadError"),
+        (httpx.RemoteProtocolError("peer closed connection"), "broke: peer closed connection"),
+        (httpx.ReadTimeout(""), "fell silent"),
+        (httpx.DecodingError("not gzip"), "not gzip"),
+    ],
+)
+async def test_a_broken_connection_is_tried_again(answered_by, failure, words):
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise failure
+
+    with pytest.raises(BrokenError, match=words) as caught:
+        await Exchange(answered_by(handler)).send(ApiRequest("GET", URL))
+    assert caught.value.advice.again
+    assert "secret" not in str(caught.value)
+
+
+NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http://..invalid/x"]
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+async def test_an_address_that_is_none_is_not_tried_again(url):
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(BrokenError, match="is no usable address") as caught:
+            await Exchange(client).send(ApiRequest("GET", url))
+    assert caught.value.advice == GIVE_UP
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/x", "http://a b.invalid/x", "http://[bad/x"])
+async def test_an_odd_address_meets_no_foreign_error(url):
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(BrokenError):
+            await Exchange(client).send(ApiRequest("GET", url))

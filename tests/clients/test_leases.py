@@ -1,0 +1,125 @@
+"""What is lent for a while: fetched once for all who ask, renewed in time, dropped when refused."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from connector.clients.leases import Lease, Lent
+from connector.errors import BrokenError
+
+pytestmark = pytest.mark.trio
+
+
+class Lender:
+    """Lends a new object each time; takes ``delay`` seconds, fails while there are ``failures``."""
+
+    def __init__(self, *, seconds: float = 10.0, delay: float = 0.0) -> None:
+        self.seconds = seconds
+        self.delay = delay
+        self.failures = 0
+        self.calls = 0
+
+    async def __call__(self) -> Lent[list[int]]:
+        self.calls += 1
+        await trio.sleep(self.delay)
+        if self.failures:
+            self.failures -= 1
+            raise BrokenError("Nothing to lend.")
+        return Lent([self.calls], self.seconds)
+
+
+async def test_concurrent_askers_share_one_call(autojump_clock):
+    lender = Lender(delay=1.0)
+    lease = Lease(lender)
+    got: list[list[int]] = []
+
+    async def ask() -> None:
+        got.append(await lease.get())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ask)
+    assert lender.calls == 1
+    assert got == [[1]] * 20
+    assert trio.current_time() == 1.0
+
+
+async def test_it_is_used_until_its_time_is_over(autojump_clock):
+    lender = Lender(seconds=10.0)
+    lease = Lease(lender)
+    first = await lease.get()
+    await trio.sleep(9.9)
+    assert await lease.get() is first
+    await trio.sleep(0.1)
+    assert await lease.get() == [2]
+
+
+async def test_the_time_counts_from_before_the_call(autojump_clock):
+    lender = Lender(seconds=10.0, delay=4.0)
+    lease = Lease(lender)
+    await lease.get()
+    await trio.sleep(5.9)
+    assert await lease.get() == [1]
+    await trio.sleep(0.1)
+    assert await lease.get() == [2]
+
+
+async def test_something_without_any_lifetime_is_still_good_for_who_asked(autojump_clock):
+    lease = Lease(Lender(seconds=0.0))
+    assert await lease.get() == [1]
+    assert await lease.get() == [2]
+
+
+async def test_a_refused_value_is_fetched_anew():
+    lease = Lease(Lender())
+    lease.refuse(await lease.get())
+    assert await lease.get() == [2]
+
+
+async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock):
+    lender = Lender()
+    lease = Lease(lender)
+    old = await lease.get()
+    lease.refuse(old)
+    new = await lease.get()
+    lease.refuse(old)
+    assert await lease.get() is new
+    assert lender.calls == 2
+
+
+async def test_an_equal_value_is_not_the_same_value():
+    lease = Lease(Lender())
+    held = await lease.get()
+    lease.refuse(list(held))
+    assert await lease.get() is held
+
+
+async def test_a_failed_fetch_poisons_nothing(autojump_clock):
+    lender = Lender(delay=1.0)
+    lender.failures = 1
+    lease = Lease(lender)
+    outcomes: list[object] = []
+
+    async def ask() -> None:
+        try:
+            outcomes.append(await lease.get())
+        except BrokenError:
+            outcomes.append("failed")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+    # One asker bears the failure, the next tries for itself, the last one shares that.
+    assert sorted(map(str, outcomes)) == ["[2]", "[2]", "failed"]
+    assert await lease.get() == [2]
+
+
+async def test_an_asker_that_goes_away_leaves_the_others_theirs(autojump_clock):
+    lender = Lender(delay=1.0)
+    lease = Lease(lender)
+    with trio.move_on_after(0.5) as impatient:
+        await lease.get()
+    assert impatient.cancelled_caught
+    with trio.fail_after(2):
+        assert await lease.get() == [2]

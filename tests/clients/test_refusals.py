@@ -1,0 +1,109 @@
+"""What a status and an error body mean: family, exit code, and what the retry loop does about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.clients.refusals import TokenRefusedError, refusal
+from connector.errors import GIVE_UP, RENEW, BrokenError, RefusedError
+from connector.transfer import OverloadedError, WindowFullError
+
+CONTRACT = {
+    "noSuchStorage": 400,
+    "checksumMismatch": 400,
+    "invalidPartSize": 400,
+    "uploadSizeMismatch": 400,
+    "boxNotFound": 404,
+    "fileUploadNotFound": 404,
+    "s3UploadNotFound": 404,
+    "boxStateError": 409,
+    "fileUploadAlreadyExists": 409,
+    "fileUploadStateError": 409,
+    "orphanedMultipartUpload": 409,
+    "boxVersionOutdated": 409,
+    "boxMaxSizeExceeded": 507,
+    "wrongFileAuthorizationError": 403,
+    "noSuchObject": 404,
+}
+
+
+@pytest.mark.parametrize("exception_id", CONTRACT)
+def test_each_id_of_the_contract_is_a_refusal_that_is_not_repeated(reply, exception_id):
+    status = CONTRACT[exception_id]
+    error = refusal(reply(status, {"exception_id": exception_id, "description": "Said so.", "data": {}}), "do it")
+    assert type(error) is RefusedError
+    assert (error.exit_code, error.advice) == (4, GIVE_UP)
+    assert (error.status, error.exception_id) == (status, exception_id)
+    assert error.message == f"Could not do it: the archive answered {status}: Said so."
+
+
+@pytest.mark.parametrize("exception_id", sorted(CONTRACT.keys() - {"boxVersionOutdated"}))
+def test_each_id_that_a_user_can_do_something_about_comes_with_advice(reply, exception_id):
+    error = refusal(reply(CONTRACT[exception_id], {"exception_id": exception_id}), "do it")
+    assert error.hint.endswith(".")
+
+
+def test_an_id_wins_over_the_general_advice_for_its_status(reply):
+    by_id = refusal(reply(403, {"exception_id": "wrongFileAuthorizationError"}), "do it")
+    assert by_id.hint != refusal(reply(403, {"detail": "no"}), "do it").hint
+
+
+def test_a_refused_token_is_renewed_at_once(reply):
+    error = refusal(reply(401, {"detail": "expired"}), "do it")
+    assert isinstance(error, TokenRefusedError)
+    assert (error.exit_code, error.advice) == (4, RENEW)
+
+
+def test_too_many_open_uploads_are_told_from_other_429s(reply):
+    capped = refusal(reply(429, {"exception_id": "tooManyOpenUploads", "description": "five"}), "do it")
+    limited = refusal(reply(429, {"exception_id": "rateLimited"}, retry_after="7"), "do it")
+    assert isinstance(capped, WindowFullError)
+    assert (capped.exit_code, capped.advice.again) == (4, False)
+    assert isinstance(limited, OverloadedError)
+    assert (limited.advice.again, limited.advice.after) == (True, 7.0)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
+def test_a_busy_archive_is_asked_again(reply, status):
+    error = refusal(reply(status, b"<html>busy</html>"), "do it")
+    assert isinstance(error, OverloadedError)
+    assert (error.exit_code, error.advice.again, error.advice.after) == (5, True, None)
+
+
+def test_the_time_to_wait_may_be_a_date_set_against_the_servers_own_clock(reply):
+    late = reply(503, b"", date="Wed, 21 Oct 2015 07:28:00 GMT", retry_after="Wed, 21 Oct 2015 07:29:30 GMT")
+    assert refusal(late, "do it").advice.after == 90.0
+
+
+@pytest.mark.parametrize("status", [500, 501, 599])
+def test_a_failing_archive_is_asked_again(reply, status):
+    error = refusal(reply(status), "do it")
+    assert type(error) is BrokenError
+    assert (error.exit_code, error.advice.again) == (5, True)
+
+
+def test_a_full_box_is_no_failure_of_the_server(reply):
+    assert refusal(reply(507), "do it").exit_code == 4
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_taken(reply, status):
+    error = refusal(reply(status, b"", location="https://elsewhere.test/"), "do it")
+    assert type(error) is BrokenError
+    assert not error.advice.again
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not json", b"[]", b"null", b'{"exception_id": 7}', b"\xff\xfe", b"[" * 100_000, b'{"description": []}'],
+)
+def test_a_body_that_is_no_error_body_leaves_the_status_alone_to_speak(reply, body):
+    error = refusal(reply(409, body), "do it")
+    assert error.message == "Could not do it: the archive answered 409."
+
+
+def test_what_the_archive_says_cannot_drive_the_terminal(reply):
+    body = {"exception_id": "x\x1b[2J", "description": "\x1b]0;owned\x07\r\n\u202egnirts\x9b" + "y" * 1000}
+    error = refusal(reply(409, body), "do it")
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in error.message + error.exception_id)
+    assert len(error.message) < 400
