@@ -1,0 +1,126 @@
+"""API calls with a token: the token is renewed when it is refused, and only then."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from connector.clients.caller import Caller
+from connector.clients.exchange import ApiReply, ApiRequest, Exchange
+from connector.clients.leases import Lease, Lent
+from connector.clients.refusals import TokenRefusedError, refusal
+from connector.clients.work_orders import WorkOrder
+from connector.core.backoff import Backoff
+from connector.errors import BrokenError, ConnectorError, RefusedError
+from connector.transfer import OverloadedError, Retrier, SilentObserver
+
+pytestmark = pytest.mark.trio
+
+
+class Desk:
+    """An archive that takes only the tokens it is told to, and answers the rest with ``otherwise``."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self.answers = list(answers)
+        self.tokens: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.tokens.append(request.headers.get("authorization", "").removeprefix("Bearer "))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+class Orders:
+    """Gives out ``token 1``, ``token 2``, ..."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self) -> Lent[WorkOrder]:
+        self.count += 1
+        return Lent(WorkOrder(f"token-{self.count}"), 1e9)
+
+
+class Notes(SilentObserver):
+    def __init__(self) -> None:
+        self.retries: list[tuple[type[ConnectorError], float]] = []
+
+    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
+        self.retries.append((type(error), delay))
+
+
+def build(token: str) -> ApiRequest:
+    return ApiRequest("GET", "https://a.test/x", token=token)
+
+
+def read(reply: ApiReply) -> bytes:
+    if reply.status != 200:
+        raise refusal(reply, "do it")
+    return reply.body
+
+
+async def call(client: httpx.AsyncClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
+    retrier = Retrier(attempts=attempts, backoff=Backoff(base=1, cap=8), uniform=lambda: 1.0)
+    return await Caller(Exchange(client), retrier, notes).authorized(Lease(orders), build, read)
+
+
+async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(answered_by, autojump_clock):
+    desk, orders, notes = Desk(httpx.Response(401), httpx.Response(200, content=b"ok")), Orders(), Notes()
+    assert await call(answered_by(desk), orders, notes) == b"ok"
+    assert desk.tokens == ["token-1", "token-2"]
+    assert trio.current_time() == 0.0
+    assert notes.retries == [(TokenRefusedError, 0.0)]
+
+
+async def test_tokens_that_are_refused_when_new_are_not_asked_for_in_a_tight_loop(answered_by, autojump_clock):
+    desk, orders, notes = Desk(httpx.Response(401)), Orders(), Notes()
+    with pytest.raises(TokenRefusedError) as caught:
+        await call(answered_by(desk), orders, notes)
+    assert desk.tokens == ["token-1", "token-2", "token-3", "token-4"]
+    assert [delay for _, delay in notes.retries] == [0.0, 2.0, 4.0]
+    assert trio.current_time() == 6.0
+    assert not caught.value.advice.again, "whoever is above must not start over"
+
+
+async def test_a_good_token_is_kept_while_the_archive_is_busy(answered_by, autojump_clock):
+    desk = Desk(httpx.Response(503, headers={"Retry-After": "5"}), httpx.Response(429), httpx.Response(200))
+    orders, notes = Orders(), Notes()
+    await call(answered_by(desk), orders, notes)
+    assert desk.tokens == ["token-1"] * 3
+    assert notes.retries == [(OverloadedError, 5.0), (OverloadedError, 2.0)]
+    assert trio.current_time() == 7.0
+
+
+async def test_a_no_is_a_no(answered_by, autojump_clock):
+    desk, notes = Desk(httpx.Response(403)), Notes()
+    with pytest.raises(RefusedError):
+        await call(answered_by(desk), Orders(), notes)
+    assert len(desk.tokens) == 1
+    assert notes.retries == []
+
+
+async def test_a_wait_beyond_all_patience_is_a_no(answered_by, autojump_clock):
+    desk = Desk(httpx.Response(503, headers={"Retry-After": "86400"}))
+    with pytest.raises(OverloadedError):
+        await call(answered_by(desk), Orders(), Notes())
+    assert len(desk.tokens) == 1
+
+
+async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, autojump_clock):
+    desk, notes = Desk(httpx.Response(502), httpx.Response(200, content=b"ok")), Notes()
+    retrier = Retrier(attempts=2, backoff=Backoff(base=1), uniform=lambda: 0.5)
+    caller = Caller(Exchange(answered_by(desk)), retrier, notes)
+    assert await caller.call(build("fixed"), read) == b"ok"
+    assert desk.tokens == ["fixed", "fixed"]
+    assert trio.current_time() == 0.5
+
+
+async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
+    async def no_order() -> Lent[WorkOrder]:
+        raise BrokenError("No orders today.")
+
+    desk = Desk(httpx.Response(200))
+    caller = Caller(Exchange(answered_by(desk)), Retrier(attempts=2), Notes())
+    with pytest.raises(BrokenError, match="No orders today"):
+        await caller.authorized(Lease(no_order), build, read)
+    assert desk.tokens == []

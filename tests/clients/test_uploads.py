@@ -1,0 +1,139 @@
+"""The upload service: requests as the contract spells them, answers, and listings of several pages."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import httpx
+import pytest
+
+from connector.clients.caller import Caller
+from connector.clients.exchange import Exchange
+from connector.clients.leases import Lease, Lent
+from connector.clients.uploads import (
+    UploadClient,
+    build_complete_request,
+    build_create_request,
+    build_delete_request,
+    build_list_request,
+    build_part_url_request,
+    read_completed,
+    read_created,
+    read_deleted,
+    read_page,
+    read_part_url,
+)
+from connector.clients.work_orders import WorkOrder
+from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.errors import BrokenError, RefusedError
+from connector.transfer import Retrier, SilentObserver, WindowFullError
+
+API = "https://a.test/ucs"
+BOX = UUID(int=1)
+FILE = UUID(int=2)
+
+
+def test_requests_are_spelled_as_the_contract_says():
+    uploads = f"{API}/boxes/{BOX}/uploads"
+    assert build_list_request(API, BOX, "t", skip=100).params == {"skip": 100, "limit": 100}
+    creation = UploadCreation("a", 10, 162, 5242880, overwrite=True)
+    create = build_create_request(API, BOX, "t", creation)
+    assert (create.method, create.url) == ("POST", uploads)
+    assert create.data == {
+        "alias": "a",
+        "decrypted_size": 10,
+        "encrypted_size": 162,
+        "part_size": 5242880,
+        "overwrite": True,
+    }
+    part = build_part_url_request(API, BOX, FILE, 7, "t")
+    assert (part.method, part.url) == ("GET", f"{uploads}/{FILE}/parts/7")
+    complete = build_complete_request(API, BOX, FILE, "t", UploadCompletion("aa", "bb-2", ("c", "d"), ("e", "f")))
+    assert (complete.method, complete.url) == ("PATCH", f"{uploads}/{FILE}")
+    assert json.loads(complete.body or b"") == {
+        "decrypted_sha256": "aa",
+        "encrypted_md5": "bb-2",
+        "encrypted_parts_md5": ["c", "d"],
+        "encrypted_parts_sha256": ["e", "f"],
+    }
+    delete = build_delete_request(API, BOX, FILE, "t")
+    assert (delete.method, delete.url) == ("DELETE", f"{uploads}/{FILE}")
+    assert {r.token for r in (create, part, complete, delete)} == {"t"}
+
+
+def test_answers_are_read(reply):
+    created = read_created(reply(201, {"file_id": str(FILE), "alias": "a", "storage_alias": "HD01"}), "a")
+    assert (created.file_id, created.storage_alias) == (FILE, "HD01")
+    assert read_part_url(reply(200, "https://s3.test/x?y")) == "https://s3.test/x?y"
+    read_completed(reply(204))
+    read_deleted(reply(204))
+
+
+def test_an_upload_that_is_gone_already_is_as_good_as_deleted(reply):
+    read_deleted(reply(404, {"exception_id": "fileUploadNotFound"}))
+    with pytest.raises(RefusedError):
+        read_deleted(reply(409, {"exception_id": "fileUploadStateError"}))
+
+
+@pytest.mark.parametrize("body", ["", "ftp://x", "file:///etc/passwd", 5, None, {"url": "https://s3.test"}])
+def test_a_part_url_that_is_none_is_not_used(reply, body):
+    with pytest.raises(BrokenError, match="no usable part URL"):
+        read_part_url(reply(200, body))
+
+
+def test_a_refusal_says_what_was_refused(reply):
+    with pytest.raises(WindowFullError, match="create an upload for my file"):
+        read_created(reply(429, {"exception_id": "tooManyOpenUploads"}), "my file")
+    with pytest.raises(RefusedError, match="complete the upload"):
+        read_completed(reply(400, {"exception_id": "checksumMismatch"}))
+    with pytest.raises(RefusedError, match="list the upload box"):
+        read_page(reply(403))
+
+
+def item(number: int, state: str = "inbox") -> dict[str, object]:
+    return {"id": str(UUID(int=number)), "alias": f"f{number}", "state": state, "decrypted_size": 1, "checksum": "x"}
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
+async def test_a_box_is_listed_page_by_page(answered_by, total, pages):
+    asked: list[tuple[int, int]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        skip, limit = int(request.url.params["skip"]), int(request.url.params["limit"])
+        asked.append((skip, limit))
+        return httpx.Response(
+            200, json={"items": [item(n) for n in range(skip, min(skip + limit, total))], "total_count": total}
+        )
+
+    found = await listed(answered_by(handler))
+    assert [upload.alias for upload in found] == [f"f{n}" for n in range(total)]
+    assert asked == [(100 * page, 100) for page in range(pages)]
+
+
+@pytest.mark.trio
+async def test_a_count_that_is_too_high_does_not_keep_us_asking(answered_by):
+    asked: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(int(request.url.params["skip"]))
+        return httpx.Response(200, json={"items": [] if asked[1:] else [item(1)], "total_count": 10**9})
+
+    assert len(await listed(answered_by(handler))) == 1
+    assert asked == [0, 1]
+
+
+@pytest.mark.trio
+async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
+    page = {"items": [item(1, "frozen")], "total_count": 1}
+    (upload,) = await listed(answered_by(lambda _: httpx.Response(200, json=page)))
+    assert upload.state == "frozen"
+
+
+async def listed(client: httpx.AsyncClient):
+    async def order() -> Lent[WorkOrder]:
+        return Lent(WorkOrder("t"), 30.0)
+
+    caller = Caller(Exchange(client), Retrier(attempts=1), SilentObserver())
+    return await UploadClient(caller, API + "/", BOX).list(Lease(order))
