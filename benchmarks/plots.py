@@ -1,0 +1,58 @@
+"""Draw the contests as bars and the series as curves. Runs with matplotlib's own Python: ``plots.py RESULTS``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def draw_contests(found: dict, path: Path) -> None:
+    contests = found["contests"]
+    figure, axes = pyplot.subplots(
+        len(contests), 1, figsize=(8, 0.6 + sum(0.6 + 0.42 * len(c["runs"]) for c in contests))
+    )
+    for axis, contest in zip([axes] if len(contests) == 1 else axes, contests, strict=True):
+        names = list(contest["runs"])[::-1]
+        rates = [[contest["amount"] / run["wall"] for run in contest["runs"][name]] for name in names]
+        colors = ["#1b6ca8" if name.startswith(("connector", "with TLS")) else "#b8b8b8" for name in names]
+        axis.barh(names, [statistics.median(values) for values in rates], color=colors)
+        for row, values in enumerate(rates):
+            axis.plot(values, [row] * len(values), "k.", markersize=3)
+        axis.set_title(contest["title"], loc="left", fontsize=10)
+        axis.set_xlabel(f"{contest['unit']}/s", fontsize=8)
+        axis.tick_params(labelsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def draw_series(found: dict, path: Path) -> None:
+    figure, axis = pyplot.subplots(figsize=(8, 4))
+    for name, points in found["series"].items():
+        axis.plot([x for x, _ in points], [y for _, y in points], label=name, linewidth=1.2)
+    axis.set_title(found["name"], loc="left", fontsize=10)
+    axis.legend(fontsize=8)
+    axis.set_ylim(bottom=0)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def main(results: Path) -> None:
+    for path in sorted(results.glob("*.json")):
+        found = json.loads(path.read_text())
+        if found["contests"]:
+            draw_contests(found, path.with_suffix(".png"))
+        if found["series"]:
+            draw_series(found, path.with_name(f"{path.stem}-curves.png"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

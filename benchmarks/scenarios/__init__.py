@@ -1,0 +1,17 @@
+"""One module per line of the acceptance list. Each has ``run(options) -> Report``."""
+
+from __future__ import annotations
+
+NAMES = (
+    "startup",
+    "download",
+    "decrypted",
+    "upload",
+    "recrypt",
+    "small_files",
+    "tls",
+    "adaptive",
+    "scheduler",
+    "growth",
+    "s3",
+)

@@ -1,0 +1,64 @@
+"""A large file decrypted and encrypted on the local disk: ours against the crypt4gh command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.contest import Claim, Report, compete
+from benchmarks.data import check
+from benchmarks.peers import ours, program
+from benchmarks.process import Usage
+from benchmarks.process import run as run_process
+from benchmarks.stand import Options, Stand
+
+
+def run(options: Options) -> Report:
+    report = Report("recrypt")
+    with Stand(options, "recrypt") as stand:
+        source, digest = stand.source("plain.bin", options.size)
+        keys = stand.keys
+        sealed = stand.empty("sealed") / "plain.bin.c4gh"
+        encrypt_by_peer = [program("crypt4gh"), "encrypt", "--sk", keys.private, "--recipient_pk", keys.public]
+        decrypt_by_peer = [program("crypt4gh"), "decrypt", "--sk", keys.private]
+        run_process(encrypt_by_peer, stdin=source, stdout=sealed)
+
+        def decrypt_ours() -> Usage:
+            out = stand.empty("out")
+            own = ["--my-private-key-path", keys.private]
+            usage = run_process([ours(), "decrypt", "--quiet", *own, "--output-dir", out, sealed])
+            check(out / "plain.bin", digest)
+            return usage
+
+        def decrypt_peer() -> Usage:
+            out = stand.empty("out")
+            usage = run_process(decrypt_by_peer, stdin=sealed, stdout=out / "plain.bin")
+            check(out / "plain.bin", digest)
+            return usage
+
+        def opened(path: Path) -> None:
+            back = stand.empty("back") / "plain.bin"
+            run_process(decrypt_by_peer, stdin=path, stdout=back)
+            check(back, digest)
+
+        def encrypt_ours() -> Usage:
+            out = stand.empty("out")
+            to = ["--recipient-public-key-path", keys.public, "--my-private-key-path", keys.private]
+            usage = run_process([ours(), "encrypt", "--quiet", *to, "--output-dir", out, source])
+            opened(out / "plain.bin.c4gh")
+            return usage
+
+        def encrypt_peer() -> Usage:
+            out = stand.empty("out")
+            usage = run_process(encrypt_by_peer, stdin=source, stdout=out / "plain.bin.c4gh")
+            opened(out / "plain.bin.c4gh")
+            return usage
+
+        sizes = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds}
+        decrypt = compete("decrypt", {"connector": decrypt_ours, "crypt4gh": decrypt_peer}, **sizes)  # type: ignore[arg-type]
+        encrypt = compete("encrypt", {"connector": encrypt_ours, "crypt4gh": encrypt_peer}, **sizes)  # type: ignore[arg-type]
+    report.contests += [decrypt, encrypt]
+    report.claims += [
+        Claim.of_ratios("decrypt against crypt4gh (times as fast)", decrypt.ratios("crypt4gh", "connector"), 1.8),
+        Claim.of_ratios("encrypt against crypt4gh (times as fast)", encrypt.ratios("crypt4gh", "connector"), 1.4),
+    ]
+    return report

@@ -1,0 +1,39 @@
+"""Many small files both ways, at once and with 20 ms added to every call, under the archive's cap of open uploads."""
+
+from __future__ import annotations
+
+from benchmarks.contest import Claim, Report, compete
+from benchmarks.stand import DownloadStand, Options, UploadStand
+
+DELAY = 0.02
+
+
+def run(options: Options) -> Report:
+    report = Report("small_files")
+    sizes = [options.file_size] * options.files
+    for delay in (0.0, DELAY):
+        where = f", {delay * 1000:.0f} ms more per call" if delay else ""
+        common = {"amount": float(options.files), "unit": "files", "rounds": options.rounds}
+        with DownloadStand(options, "small-down") as stand:
+            stand.prepare(sizes, delay=delay)
+            down = compete(
+                f"{options.files} small files down{where}",
+                {"connector": stand.download_with_ours, "ghga-connector": stand.download_with_peer},
+                **common,  # type: ignore[arg-type]
+            )
+        with UploadStand(options, "small-up") as upload_stand:
+            upload_stand.prepare(sizes, delay=delay)
+            up = compete(
+                f"{options.files} small files up{where}",
+                {"connector": upload_stand.upload_with_ours, "ghga-connector": upload_stand.upload_with_peer},
+                **common,  # type: ignore[arg-type]
+            )
+        report.contests += [down, up]
+        for contest, bound in ((down, 10.0 if delay else 8.0), (up, 10.0 if delay else 2.5)):
+            ratios = contest.ratios("ghga-connector", "connector")
+            report.claims.append(
+                Claim.of_ratios(f"{contest.title} against ghga-connector (times as fast)", ratios, bound)
+            )
+            share = contest.median("connector", "server_cpu") / contest.median("connector")
+            report.notes.append(f"{contest.title}: the servers take {share:.2f} of one core while ours runs.")
+    return report

@@ -1,0 +1,43 @@
+"""The same over TLS: downloads against curl and httpx's own transport, uploads against those without TLS."""
+
+from __future__ import annotations
+
+from benchmarks.contest import Claim, Report, compete
+from benchmarks.stand import DownloadStand, Options, UploadStand
+
+
+def run(options: Options) -> Report:
+    report = Report("tls")
+    common = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds}
+    with DownloadStand(options, "tls-down") as stand:
+        stand.prepare([options.size], tls=True)
+        down = compete(
+            "download over TLS",
+            {
+                "connector": stand.download_with_ours,
+                "curl -o": stand.fetch_with_curl,
+                "bulk transport, no control": lambda: stand.fetch_in_parts("bulk"),
+                "httpx transport, no control": lambda: stand.fetch_in_parts("httpx"),
+            },
+            **common,  # type: ignore[arg-type]
+        )
+    with UploadStand(options, "tls-up") as tls, UploadStand(options, "plain-up") as plain:
+        # Both through nginx, so that the TLS is all the difference.
+        tls.prepare([options.size], tls=True)
+        plain.prepare([options.size], tls=False)
+        up = compete(
+            "upload through nginx",
+            {"with TLS": tls.upload_with_ours, "without TLS": plain.upload_with_ours},
+            **common,  # type: ignore[arg-type]
+        )
+    report.contests += [down, up]
+    report.claims += [
+        Claim.of_ratios("download over TLS against curl over TLS", down.ratios("curl -o", "connector"), 0.7),
+        Claim.of_ratios(
+            "download over TLS against httpx's own transport (times as fast)",
+            down.ratios("httpx transport, no control", "connector"),
+            4.0,
+        ),
+        Claim.of_ratios("upload over TLS against upload without", up.ratios("without TLS", "with TLS"), 0.8),
+    ]
+    return report
