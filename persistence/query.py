@@ -27,8 +27,8 @@ MAX_TERMS: Final = 1_000
 """Conditions in one query: every provider handles so many."""
 MAX_LIST: Final = 10_000
 """Values in one `$in` or `$nin`."""
-MAX_DEPTH: Final = 40
-"""Levels of `$and`, `$or` and `$not` in one query."""
+MAX_DEPTH: Final = 8
+"""Levels of `$and`, `$or` and `$not` in one query: SQLite's parser has little room."""
 
 Encode: TypeAlias = Callable[[str, Any], Any]
 """Turns a field path and a value for it into a plain document value, or raises `InvalidQuery`."""

@@ -68,7 +68,7 @@ class Shape:
     def check_query(self, path: str, value: Any) -> None:
         """Raise `InvalidQuery` for an unknown field, or a list compared with something that is no list."""
         kind = _bare(self.hint(path))
-        if _is_list(kind) and value is not None and not isinstance(value, Sequence | Set):
+        if _is_list(kind) and value is not None and not _is_list(type(value)):
             raise InvalidQuery(f"Field {path!r} is a list.", hint="Use $contains to ask for an element of it.")
 
     def _inside(self, hint: Any, step: str, path: str) -> Any:

@@ -1,0 +1,88 @@
+"""Batches: each document for itself, an error per id."""
+
+from __future__ import annotations
+
+from persistence.errors import DocumentExists, DocumentNotFound, InvalidValue
+from persistence.testing.cases import Cases
+from persistence.testing.dao_cases.writes import people
+from persistence.testing.harness import DaoHarness
+from persistence.testing.models import Person
+from persistence.testing.raising import raises
+
+cases: Cases[DaoHarness] = Cases()
+
+
+@cases
+async def many_are_inserted(h: DaoHarness) -> None:
+    dao = await people(h)
+    assert await dao.insert_many(Person(str(number)) for number in range(250)) == {}
+    assert await dao.count() == 250
+
+
+@cases
+async def none_are_inserted(h: DaoHarness) -> None:
+    dao = await people(h)
+    assert await dao.insert_many([]) == {}
+    assert await dao.upsert_many([]) == {}
+    assert await dao.delete_many([]) == {}
+
+
+@cases
+async def existing_ones_are_reported_and_the_others_inserted(h: DaoHarness) -> None:
+    dao = await people(h)
+    await dao.insert(Person("2", "Grace"))
+    failed = await dao.insert_many([Person("1"), Person("2"), Person("3")])
+    assert {id_: type(error) for id_, error in failed.items()} == {"2": DocumentExists}
+    assert await dao.count() == 3
+    assert (await dao.get_by_id("2")).name == "Grace"
+
+
+@cases
+async def an_id_twice_in_a_batch_is_reported(h: DaoHarness) -> None:
+    dao = await people(h)
+    failed = await dao.insert_many([Person("1", "first"), Person("1", "second")])
+    assert set(failed) == {"1"}
+    assert (await dao.get_by_id("1")).name == "first"
+
+
+@cases
+async def many_are_upserted(h: DaoHarness) -> None:
+    dao = await people(h)
+    await dao.insert(Person("1", "old"))
+    assert await dao.upsert_many([Person("1", "new"), Person("2", "new"), Person("2", "newer")]) == {}
+    assert [(p.id, p.name) async for p in dao.find_all()] == [("1", "new"), ("2", "newer")]
+
+
+@cases
+async def many_are_deleted(h: DaoHarness) -> None:
+    dao = await people(h)
+    await dao.insert_many([Person(str(number)) for number in range(9)])
+    assert await dao.delete_many(str(number) for number in range(7)) == {}
+    assert await dao.count() == 2
+
+
+@cases
+async def missing_ones_are_reported_and_the_others_deleted(h: DaoHarness) -> None:
+    dao = await people(h)
+    await dao.insert_many([Person("1"), Person("2")])
+    failed = await dao.delete_many(["1", "nobody", "2", "nothing"])
+    assert {id_: type(error) for id_, error in failed.items()} == {
+        "nobody": DocumentNotFound,
+        "nothing": DocumentNotFound,
+    }
+    assert await dao.count() == 0
+
+
+@cases
+async def an_id_twice_is_deleted_once(h: DaoHarness) -> None:
+    dao = await people(h)
+    await dao.insert(Person("1"))
+    assert await dao.delete_many(["1", "1"]) == {}
+
+
+@cases
+async def a_batch_with_a_bad_value_stores_nothing(h: DaoHarness) -> None:
+    dao = await people(h)
+    with raises(InvalidValue):
+        await dao.insert_many([Person("1"), Person("2", age=2**64)])
+    assert await dao.count() == 0

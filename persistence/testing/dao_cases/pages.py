@@ -1,0 +1,238 @@
+"""Order, skip, limit, and continuing behind a document."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any
+
+from persistence.errors import InvalidQuery
+from persistence.protocols.dao import Dao
+from persistence.testing.cases import Cases
+from persistence.testing.harness import DaoHarness
+from persistence.testing.models import Address, Job, Person
+from persistence.testing.raising import raises
+
+cases: Cases[DaoHarness] = Cases()
+
+
+async def some_people(h: DaoHarness, count: int = 30) -> Dao[Person]:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    crowd = [
+        Person(
+            f"{number:04}", f"name-{number % 7}", number % 5, None if number % 3 else f"e{number % 4}",
+            Address(f"city-{number % 2}", None if number % 2 else number),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    assert await dao.insert_many(crowd) == {}
+    return dao
+
+
+async def ids(dao: Dao[Person], **options: Any) -> list[str]:
+    return [person.id async for person in dao.find_all(**options)]
+
+
+def _lowest_first(value: Any) -> tuple[bool, Any]:
+    return (value is not None, value)
+
+
+@cases
+async def the_default_order_is_by_id(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    assert await ids(dao) == [f"{number:04}" for number in range(30)]
+
+
+@cases.each(ascending=["age"], descending=["-age"], pair=[("age", -1)], nested=["address.city"], by_id=["-id"])
+async def documents_are_sorted(h: DaoHarness, sort: object) -> None:
+    assert isinstance(sort, list)
+    dao = await some_people(h)
+    everybody = [person async for person in dao.find_all()]
+    found = await ids(dao, sort=sort)
+    entry = sort[0]
+    field, down = entry if isinstance(entry, tuple) else (entry.lstrip("-"), -1 if entry[0] == "-" else 1)
+    expected = sorted(everybody, key=lambda person: person.id)
+    expected.sort(key=attrgetter(field), reverse=down < 0)
+    assert found == [person.id for person in expected]
+
+
+@cases
+async def documents_are_sorted_by_several_fields(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    everybody = [person async for person in dao.find_all()]
+    expected = sorted(everybody, key=lambda p: (-p.age, p.name, p.id))
+    assert await ids(dao, sort=["-age", "name"]) == [person.id for person in expected]
+
+
+@cases
+async def none_sorts_first(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    found = [person.email async for person in dao.find_all(sort=["email"])]
+    assert found == sorted(found, key=_lowest_first)
+    assert found[0] is None
+    found = [person.email async for person in dao.find_all(sort=["-email"])]
+    assert found[-1] is None
+    assert found == sorted(found, key=_lowest_first, reverse=True)
+
+
+@cases
+async def text_sorts_by_code_points(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    names = ["b", "B", "a", "", "ä", "z", "🎉", "\uffee", "aa", "$", "%", "10", "9"]
+    await dao.insert_many([Person(str(number), name) for number, name in enumerate(names)])
+    assert [person.name async for person in dao.find_all(sort=["name"])] == sorted(names)
+
+
+@cases
+async def skip_and_limit_cut(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    everybody = await ids(dao, sort=["age"])
+    for skip, limit in ((0, 5), (5, 10), (28, 10), (30, 5), (99, 1), (7, None), (0, 0), (3, 0)):
+        stop = None if limit is None else skip + limit
+        assert await ids(dao, sort=["age"], skip=skip, limit=limit) == everybody[skip:stop], (skip, limit)
+
+
+@cases
+async def skip_and_limit_apply_to_matches(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    assert await ids(dao, where={"age": 1}, skip=2, limit=2) == ["0011", "0016"]
+
+
+@cases
+async def more_than_a_page_is_found(h: DaoHarness) -> None:
+    dao = await some_people(h, 1203)
+    assert await ids(dao) == [f"{number:04}" for number in range(1203)]
+    assert len(await ids(dao, sort=["-age", "email"])) == 1203
+    assert len(await ids(dao, sort=["email"], skip=700)) == 503
+    assert len(await ids(dao, limit=1100)) == 1100
+
+
+@cases
+async def an_iteration_may_be_left_early(h: DaoHarness) -> None:
+    dao = await some_people(h, 1203)
+    async for person in dao.find_all():
+        assert person.id == "0000"
+        break
+    assert await dao.count() == 1203
+
+
+@cases
+async def documents_may_be_changed_while_iterating(h: DaoHarness) -> None:
+    dao = await some_people(h, 40)
+    seen = 0
+    async for person in dao.find_all({"age": {"$lt": 2}}):
+        await dao.delete(person.id)
+        seen += 1
+    assert seen == 16
+    assert await dao.count() == 24
+
+
+@cases.each(
+    by_id=[],
+    by_age=["age"],
+    down=["-age"],
+    with_none=["email"],
+    with_none_down=["-email"],
+    two=["age", "-name"],
+    nested=["address.zip"],
+    nested_down=["-address.zip", "age"],
+    id_down=["-id"],
+    three=["-email", "age", "-id"],
+)
+async def pages_follow_each_other(h: DaoHarness, sort: object) -> None:
+    assert isinstance(sort, list)
+    dao = await some_people(h)
+    expected = await ids(dao, sort=sort)
+    found: list[str] = []
+    last: Person | None = None
+    while page := [person async for person in dao.find_all(sort=sort, limit=4, after=last)]:
+        found += [person.id for person in page]
+        last = page[-1]
+    assert found == expected
+
+
+@cases
+async def pages_of_matches_follow_each_other(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    where = {"$or": [{"age": 1}, {"email": None}]}
+    expected = await ids(dao, where=where, sort=["-age"])
+    found: list[str] = []
+    last: Person | None = None
+    while page := [person async for person in dao.find_all(where, sort=["-age"], limit=3, after=last)]:
+        found += [person.id for person in page]
+        last = page[-1]
+    assert found == expected
+
+
+@cases
+async def a_page_continues_behind_values(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    everybody = await ids(dao, sort=["-age"])
+    at = everybody.index("0013")
+    assert await ids(dao, sort=["-age"], after={"age": 3, "id": "0013"}) == everybody[at + 1 :]
+
+
+@cases
+async def a_page_continues_behind_a_deleted_document(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    last = await dao.get_by_id("0010")
+    await dao.delete("0010")
+    assert (await ids(dao, after=last, limit=2)) == ["0011", "0012"]
+
+
+@cases
+async def a_continued_page_may_skip(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    everybody = await ids(dao, sort=["email", "age"])
+    last = await dao.get_by_id(everybody[4])
+    for skip in (0, 1, 9, 17, 24, 25, 40):
+        assert await ids(dao, sort=["email", "age"], after=last, skip=skip) == everybody[5 + skip :], skip
+
+
+@cases
+async def a_place_without_the_sort_fields_is_refused(h: DaoHarness) -> None:
+    dao = await some_people(h, 2)
+    with raises(InvalidQuery):
+        await ids(dao, sort=["age"], after={"id": "0001"})
+
+
+@cases
+async def times_sort(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Job, id_field="id")
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    jobs = [Job(number, due=None if number == 3 else start - timedelta(hours=number)) for number in range(6)]
+    await dao.insert_many(jobs)
+    assert [job.id async for job in dao.find_all(sort=["due"])] == [3, 5, 4, 2, 1, 0]
+    assert [job.id async for job in dao.find_all(sort=["due"], after=jobs[4])] == [2, 1, 0]
+    assert [job.id async for job in dao.find_all(sort=["-due"], after=jobs[4])] == [5, 3]
+
+
+@cases
+async def numbers_sort_as_ids(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Job, id_field="id")
+    await dao.insert_many([Job(number) for number in (10, 9, -3, 100)])
+    assert [job.id async for job in dao.find_all()] == [-3, 9, 10, 100]
+    assert [job.id async for job in dao.find_all(sort=["-id"], after=Job(10))] == [9, -3]
+
+
+@cases.each(
+    unknown=["nickname"],
+    text="age",
+    direction=[("age", 2)],
+    twice=["age", "-age"],
+    odd=[5],
+    empty=[""],
+    into_list=["tags.0"],
+)
+async def a_bad_sort_is_refused(h: DaoHarness, sort: object) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    with raises(InvalidQuery):
+        await ids(dao, sort=sort)
+
+
+@cases.each(negative_skip={"skip": -1}, negative_limit={"limit": -1}, text={"limit": "5"}, true={"skip": True})
+async def a_bad_page_is_refused(h: DaoHarness, options: object) -> None:
+    assert isinstance(options, dict)
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    with raises(InvalidQuery):
+        await ids(dao, **options)

@@ -1,0 +1,228 @@
+"""Queries: what matches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from persistence.errors import InvalidQuery
+from persistence.testing.cases import Cases
+from persistence.testing.harness import DaoHarness
+from persistence.testing.models import Address, Colour, Everything, Person
+from persistence.testing.raising import raises
+
+cases: Cases[DaoHarness] = Cases()
+
+PEOPLE = [
+    Person("1", "Ada", 36, None, Address("London", 1), ["maths"]),
+    Person("2", "Grace", 85, "grace@navy.mil", Address("New York"), ["navy", "cobol"]),
+    Person("3", "Edsger", 72, "ewd@tue.nl", Address("Nuenen", 5670), []),
+    Person("4", "Barbara", 36, None, Address("London", 2), ["maths", "clu"]),
+    Person("5", "Émilie", -1, "$t:2024", Address("", 0), ["$x", "[1]"]),
+]
+
+_QUERIES: dict[str, tuple[dict[str, object], str]] = {
+    "everything": ({}, "12345"),
+    "equal": ({"name": "Grace"}, "2"),
+    "equal_number": ({"age": 36}, "14"),
+    "equal_real": ({"age": 36.0}, "14"),
+    "no_number_as_text": ({"age": "36"}, ""),
+    "no_truth_as_number": ({"address.zip": True}, ""),
+    "two_fields": ({"age": 36, "name": "Ada"}, "1"),
+    "nested": ({"address.city": "London"}, "14"),
+    "nested_model": ({"address": Address("London", 2)}, "4"),
+    "nested_dict": ({"address": {"city": "London", "zip": 2}}, "4"),
+    "none": ({"email": None}, "14"),
+    "nested_none": ({"address.zip": None}, "2"),
+    "not_none": ({"email": {"$ne": None}}, "235"),
+    "by_id": ({"id": "3"}, "3"),
+    "by_missing_id": ({"id": "9"}, ""),
+    "ids": ({"id": {"$in": ["1", "5", "9"]}}, "15"),
+    "eq": ({"age": {"$eq": 36}}, "14"),
+    "ne": ({"age": {"$ne": 36}}, "235"),
+    "ne_matches_none": ({"email": {"$ne": "ewd@tue.nl"}}, "1245"),
+    "in": ({"age": {"$in": [36, 72]}}, "134"),
+    "in_mixed": ({"email": {"$in": [None, "ewd@tue.nl", 5]}}, "134"),
+    "in_nothing": ({"age": {"$in": []}}, ""),
+    "nin": ({"age": {"$nin": [36, 72]}}, "25"),
+    "nin_nothing": ({"age": {"$nin": []}}, "12345"),
+    "gt": ({"age": {"$gt": 36}}, "23"),
+    "gte": ({"age": {"$gte": 36}}, "1234"),
+    "lt": ({"age": {"$lt": 36}}, "5"),
+    "lte": ({"age": {"$lte": 36}}, "145"),
+    "between": ({"age": {"$gt": -1, "$lt": 72}}, "14"),
+    "real_bound": ({"age": {"$gt": 71.5}}, "23"),
+    "gt_text": ({"name": {"$gt": "Barbara"}}, "235"),
+    "lt_text": ({"name": {"$lt": "B"}}, "1"),
+    "text_beyond_ascii": ({"name": {"$gte": "É"}}, "5"),
+    "range_leaves_none_out": ({"address.zip": {"$lt": 10}}, "145"),
+    "range_of_text_leaves_none_out": ({"email": {"$lt": "zzz"}}, "235"),
+    "range_of_dollar_text": ({"email": {"$lte": "$t:2024"}}, "5"),
+    "range_of_ids": ({"id": {"$gt": "2", "$lte": "4"}}, "34"),
+    "range_of_another_kind": ({"name": {"$gt": 5}}, ""),
+    "and": ({"$and": [{"age": 36}, {"name": "Barbara"}]}, "4"),
+    "or": ({"$or": [{"name": "Ada"}, {"age": 72}]}, "13"),
+    "or_and_field": ({"age": 36, "$or": [{"name": "Ada"}, {"name": "Edsger"}]}, "1"),
+    "not": ({"$not": {"age": 36}}, "235"),
+    "not_matches_none": ({"$not": {"address.zip": {"$gt": 1}}}, "125"),
+    "not_of_a_field": ({"age": {"$not": {"$gt": 40}}}, "145"),
+    "not_of_a_field_with_none": ({"email": {"$not": {"$gt": "f"}}}, "1345"),
+    "not_not": ({"$not": {"$not": {"age": 36}}}, "14"),
+    "nothing": ({"$not": {}}, ""),
+    "nested_logic": (
+        {"$or": [{"$and": [{"age": {"$gt": 40}}, {"$not": {"name": "Grace"}}]}, {"address.zip": 2}]},
+        "34",
+    ),
+    "contains": ({"tags": {"$contains": "maths"}}, "14"),
+    "contains_dollar": ({"tags": {"$contains": "$x"}}, "5"),
+    "contains_like_json": ({"tags": {"$contains": "[1]"}}, "5"),
+    "contains_nothing": ({"tags": {"$contains": "x"}}, ""),
+    "contains_both": ({"$and": [{"tags": {"$contains": "maths"}}, {"tags": {"$contains": "clu"}}]}, "4"),
+    "contains_not": ({"$not": {"tags": {"$contains": "maths"}}}, "235"),
+    "whole_list": ({"tags": ["navy", "cobol"]}, "2"),
+    "whole_list_in_another_order": ({"tags": ["cobol", "navy"]}, ""),
+    "empty_list": ({"tags": []}, "3"),
+    "list_not": ({"tags": {"$ne": []}}, "1245"),
+    "list_in": ({"tags": {"$in": [["maths"], []]}}, "13"),
+}
+
+
+@cases.each(**_QUERIES)
+async def a_query_matches(h: DaoHarness, entry: object) -> None:
+    assert isinstance(entry, tuple)
+    where, expected = entry
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    assert await dao.insert_many(PEOPLE) == {}
+    found = [person async for person in dao.find_all(where)]
+    assert "".join(person.id for person in found) == expected
+    assert all(person == PEOPLE[int(person.id) - 1] for person in found)
+    assert await dao.count(where) == len(expected)
+    first = await dao.find_one(where)
+    assert first == (PEOPLE[int(expected[0]) - 1] if expected else None)
+
+
+_REFUSED: dict[str, object] = {
+    "unknown_field": {"nickname": "A"},
+    "unknown_nested": {"address.street": "A"},
+    "into_text": {"name.first": "A"},
+    "into_a_list": {"tags.0": "A"},
+    "unknown_operator": {"age": {"$near": 5}},
+    "top_level_operator": {"$where": "1"},
+    "and_without_list": {"$and": {"age": 1}},
+    "empty_or": {"$or": []},
+    "in_without_list": {"age": {"$in": 5}},
+    "range_with_none": {"age": {"$gt": None}},
+    "range_with_list": {"age": {"$gt": [1]}},
+    "list_with_text": {"tags": "maths"},
+    "contains_in_text": {"name": {"$contains": "A"}},
+    "mixed_operators": {"age": {"$gt": 1, "x": 2}},
+    "not_a_mapping": "age",
+    "no_text_key": {5: 5},
+    "object": {"name": object()},
+    "nan": {"age": float("nan")},
+    "injection": {'name") OR ("1': "A"},
+    "too_many": {"$or": [{"age": number} for number in range(1001)]},
+}
+
+
+@cases.each(**_REFUSED)
+async def a_query_is_refused(h: DaoHarness, where: object) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    with raises(InvalidQuery):
+        await dao.find_one(where)  # type: ignore[arg-type]
+    with raises(InvalidQuery):
+        await dao.count(where)  # type: ignore[arg-type]
+    with raises(InvalidQuery):
+        async for _ in dao.find_all(where):  # type: ignore[arg-type]
+            pass
+
+
+@cases
+async def a_deep_query_is_refused_or_answered(h: DaoHarness) -> None:
+    where: dict[str, object] = {"age": 36}
+    for _ in range(4):
+        where = {"$not": {"$or": [where, *({"age": -5 - number} for number in range(20))]}}
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    await dao.insert_many(PEOPLE)
+    assert await dao.count(where) == 2
+    for _ in range(100):
+        where = {"$not": where}
+    with raises(InvalidQuery):
+        await dao.count(where)
+
+
+@cases
+async def a_query_with_many_values(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    await dao.insert_many(PEOPLE)
+    assert await dao.count({"id": {"$in": [str(number) for number in range(5_000)]}}) == 5
+    assert await dao.count({"age": {"$in": list(range(40))}}) == 2
+
+
+@cases
+async def find_one_gives_the_first_by_id(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    await dao.insert(Person("b"))
+    await dao.insert(Person("a"))
+    assert (await dao.find_one({"name": "Ada"})) == Person("a")
+
+
+@cases
+async def ranges_over_times_bytes_and_uuids(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    items = [
+        Everything(
+            UUID(int=number), whole=number, when=datetime(2024, 1, number, tzinfo=UTC), ref=UUID(int=number),
+            raw=bytes([number]), flag=number > 2, colour=Colour.GREEN if number > 2 else Colour.RED,
+        )
+        for number in (1, 2, 3, 4)
+    ]  # fmt: skip
+    await dao.insert_many(items)
+    for where, expected in (
+        ({"when": {"$gt": datetime(2024, 1, 2, tzinfo=UTC)}}, [3, 4]),
+        ({"when": {"$lte": datetime(2024, 1, 2, tzinfo=UTC)}}, [1, 2]),
+        ({"ref": {"$gte": UUID(int=3)}}, [3, 4]),
+        ({"ref": {"$lt": UUID(int=3)}}, [1, 2]),
+        ({"raw": {"$gt": b"\x03"}}, [4]),
+        ({"raw": {"$lt": b"\x00\x00"}}, [1, 2, 3, 4]),
+        ({"flag": {"$gt": False}}, [3, 4]),
+        ({"flag": {"$lt": True}}, [1, 2]),
+        ({"colour": Colour.GREEN}, [3, 4]),
+        ({"colour": {"$in": [Colour.RED]}}, [1, 2]),
+        ({"id": {"$gt": UUID(int=2)}}, [3, 4]),
+        ({"when": {"$gt": 5}}, []),
+    ):
+        assert [item.whole async for item in dao.find_all(where)] == expected, where
+
+
+@cases
+async def lists_of_models_contain(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    item = Everything(people=[Address("A"), Address("B", 2)], colours=[Colour.RED], anything=[1, True, b"x"])
+    await dao.insert(item)
+    assert await dao.count({"people": {"$contains": Address("B", 2)}}) == 1
+    assert await dao.count({"people": {"$contains": Address("B")}}) == 0
+    assert await dao.count({"colours": {"$contains": Colour.RED}}) == 1
+    assert await dao.count({"anything": {"$contains": b"x"}}) == 1
+    assert await dao.count({"anything": {"$contains": 2}}) == 0
+    assert await dao.count({"anything": {"$contains": False}}) == 0
+
+
+@cases
+async def fields_of_dicts_are_queried(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    await dao.insert(Everything(by_name={"a": 1, "b2": 2}, anything={"x": {"y": "z"}}))
+    assert await dao.count({"by_name.b2": {"$gt": 1}}) == 1
+    assert await dao.count({"by_name.none": None}) == 1
+    assert await dao.count({"anything.x.y": "z"}) == 1
+
+
+@cases
+async def plain_equality_does_not_look_into_lists(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    await dao.insert(Everything(anything=["a", "b"]))
+    assert await dao.count({"anything": "a"}) == 0
+    assert await dao.count({"anything": {"$in": ["a"]}}) == 0
+    assert await dao.count({"anything": {"$gt": "A"}}) == 0
+    assert await dao.count({"anything": {"$ne": "a"}}) == 1
+    assert await dao.count({"anything": ["a", "b"]}) == 1

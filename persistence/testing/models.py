@@ -1,0 +1,94 @@
+"""Models that the cases for document databases use."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from enum import Enum, IntEnum
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import attrs
+
+
+class Colour(Enum):
+    """An enum with text values."""
+
+    RED = "red"
+    GREEN = "green"
+
+
+class Level(IntEnum):
+    """An enum whose members are numbers."""
+
+    LOW = 1
+    HIGH = 2
+
+
+_SEVEN: Final = UUID(int=7)
+
+
+@attrs.frozen
+class Address:
+    """A nested model."""
+
+    city: str
+    zip: int | None = None
+
+
+@attrs.frozen
+class Person:
+    """What most cases store."""
+
+    id: str
+    name: str = "Ada"
+    age: int = 36
+    email: str | None = None
+    address: Address = Address("London")
+    tags: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class NewPerson:
+    """A person that has no id yet."""
+
+    name: str
+    age: int = 36
+    email: str | None = None
+    tags: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Everything:
+    """A field of every kind that documents can hold."""
+
+    id: UUID = attrs.field(factory=uuid4)
+    flag: bool = True
+    whole: int = 0
+    real: float = 0.5
+    text: str = ""
+    raw: bytes = b""
+    ref: UUID = _SEVEN
+    when: datetime = datetime(2024, 2, 29, 12, 30, 15, 250_000, UTC)
+    colour: Colour = Colour.RED
+    level: Level = Level.LOW
+    nested: Address = Address("Paris", 75001)
+    maybe: Address | None = None
+    texts: list[str] = attrs.field(factory=list)
+    people: list[Address] = attrs.field(factory=list)
+    pair: tuple[int, str] = (1, "one")
+    by_name: dict[str, int] = attrs.field(factory=dict)
+    colours: list[Colour] = attrs.field(factory=list)
+    either: int | str | None = None
+    anything: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A dataclass with a number as its id."""
+
+    id: int
+    state: str = "new"
+    owner: str | None = None
+    version: int = 0
+    due: datetime | None = None

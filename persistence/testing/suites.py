@@ -1,0 +1,29 @@
+"""The two suites: all cases of their modules."""
+
+from __future__ import annotations
+
+from persistence.testing.cases import Case
+from persistence.testing.dao_cases import (
+    batches,
+    changes,
+    indexes,
+    pages,
+    queries,
+    surrogate,
+    transactions,
+    values,
+    writes,
+)
+from persistence.testing.harness import DaoHarness, StorageHarness
+from persistence.testing.storage_cases import buckets, names, objects, presigned, reading, uploads
+
+
+def object_storage_suite() -> list[Case[StorageHarness]]:
+    """Every case that an object storage must pass."""
+    return [case for module in (buckets, objects, reading, uploads, presigned, names) for case in module.cases]
+
+
+def dao_suite() -> list[Case[DaoHarness]]:
+    """Every case that a document database must pass."""
+    modules = (writes, values, queries, pages, indexes, batches, changes, surrogate, transactions)
+    return [case for module in modules for case in module.cases]
