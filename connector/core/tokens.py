@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
 import attrs
-import jwt
 
 from connector.core.payloads import read_payload
 from connector.errors import RefusedError
@@ -32,14 +35,32 @@ def read_claims(token: str) -> WorkOrderClaims:
     claims make no sense.
     """
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+        claims = _decode(token)
+    except (ValueError, RecursionError) as error:
         raise RefusedError(
             "The archive sent a work order token that is no JSON Web Token.",
             hint="Tell the archive's operators.",
         ) from error
     known = {name: claims.get(name) for name in ("user_public_crypt4gh_key", "iat", "exp")}
     return read_payload(known, WorkOrderClaims, what="The work package service")
+
+
+def _decode(token: str) -> dict[str, Any]:
+    """The claims of a JWT in compact form (RFC 7519, section 3): the middle one of three base64url texts.
+
+    PyJWT does the same and loads X.509 for it, a tenth of the time in which a command starts.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise ValueError("a JWT has three parts")
+    header, claims = (json.loads(_from_base64url(part)) for part in parts[:2])
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise ValueError("header and claims of a JWT are objects")
+    return claims
+
+
+def _from_base64url(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
