@@ -20,7 +20,8 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "config": frozenset({"errors"}),
     "core": frozenset({"errors"}),
     "transfer": frozenset({"errors", "core"}),
-    "clients": frozenset({"errors", "core", "transfer"}),
+    # Of `local` for the type of a key pair.
+    "clients": frozenset({"errors", "core", "transfer", "local"}),
     "local": frozenset({"errors", "core", "transfer"}),
     "download": frozenset({"errors", "core", "transfer", "clients", "local"}),
     "upload": frozenset({"errors", "core", "transfer", "clients", "local"}),
@@ -36,7 +37,9 @@ ARROWS: Mapping[str, frozenset[str]] = {
         | {"archive", "bootstrap", "persistence", "connector"}
     ),
     "__main__": frozenset({"cli"}),
-    "connector": frozenset({"errors", "config", "bootstrap", "clients", "core", "local", "transfer"}),
+    "connector": frozenset(
+        {"errors", "config", "transfer", "clients", "local", "download", "upload", "recrypt", "bootstrap"}
+    ),
     "persistence": frozenset(),
 }
 

@@ -133,6 +133,7 @@ class Progress:
         self._width = width
         self._drawn = False
         self._note = ""
+        self._said: dict[str, float] = {}
         self._last_tick = clock()
         self.meter = Meter(clock())
         console.clear = self.clear
@@ -157,7 +158,7 @@ class Progress:
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         """Remember what is waited for."""
-        self._say(f"{label}: waiting {delay:.0f} s, {why}")
+        self._say(f"{label}: waiting, {why}")
 
     def closed(self, label: str, ok: bool) -> tuple[int, float] | None:
         """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""
@@ -191,7 +192,12 @@ class Progress:
     def _say(self, text: str) -> None:
         if self._terminal:
             self._note = text
-        else:
+            return
+        now = self._clock()
+        # The same again and again, as while a file is staged, is said as rarely as the heartbeat.
+        if now - self._said.get(text, -HEARTBEAT_EVERY) >= HEARTBEAT_EVERY:
+            self._said = {said: when for said, when in self._said.items() if now - when < HEARTBEAT_EVERY}
+            self._said[text] = now
             self._console.tell(text)
 
     def _write(self, text: str) -> None:

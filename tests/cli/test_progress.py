@@ -126,9 +126,17 @@ def test_off_a_terminal_waits_and_retries_are_lines() -> None:
     progress.waiting("F1", 20, "the archive stages the file")
     progress.retried("F1", BrokenError("The connection was cut."), 2.0)
     assert err.getvalue().splitlines() == [
-        "F1: waiting 20 s, the archive stages the file",
+        "F1: waiting, the archive stages the file",
         "F1: The connection was cut. Trying again in 2.0 s.",
     ]
+
+
+def test_off_a_terminal_the_same_is_not_said_every_second() -> None:
+    progress, err, clock = make(terminal=False)
+    for _ in range(25):
+        progress.waiting("F1", 1, "the archive stages the file")
+        clock.now += 1
+    assert len(err.getvalue().splitlines()) == 3
 
 
 @pytest.mark.parametrize("terminal", [True, False])
