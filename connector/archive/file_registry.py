@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -12,7 +11,7 @@ from connector.archive.models import Counter, FileUpload, RegisteredFile
 from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from connector.core.layout import sealed_size
-from persistence.errors import AlreadyExists, NotFound
+from persistence.errors import AlreadyExists, NotFound, UniqueViolation
 from persistence.protocols.dao import Dao
 
 _KNOWN_FILES = 1024
@@ -40,14 +39,12 @@ class FileRegistry:
         self._files = files
         self._counters = counters
         self._clock = clock
+        self._last = 0
         # What is registered never changes.
         self._known = RecentlyUsed[RegisteredFile](_KNOWN_FILES)
 
     async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
         """Enter an interrogated upload under a new accession; an upload entered before keeps the one it has."""
-        known = await self._files.find_one({"file_id": upload.id})
-        if known is not None:
-            return known
         assert upload.decrypted_sha256 is not None  # set by the close that every interrogation follows
         file = RegisteredFile(
             accession=await self._next_accession(),
@@ -62,7 +59,12 @@ class FileRegistry:
             decrypted_sha256=upload.decrypted_sha256,
             registered=moment(self._clock),
         )
-        return await self._files.insert(file)
+        try:
+            return await self._files.insert(file)
+        except UniqueViolation:
+            known = await self._files.find_one({"file_id": upload.id})
+            assert known is not None  # files are never taken out
+            return known
 
     async def get(self, accession: str) -> RegisteredFile:
         """The file with this accession; raises :class:`~connector.archive.errors.NoSuchObject`."""
@@ -79,16 +81,15 @@ class FileRegistry:
         return self._files.find_all(sort=[("accession", 1)])
 
     async def _next_accession(self) -> str:
-        for _ in itertools.count():
-            try:
-                last = await self._counters.get_by_id(_ACCESSIONS)
-            except NotFound:
-                with suppress(AlreadyExists):
-                    await self._counters.insert(Counter(_ACCESSIONS, 0))
-                continue
-            taken = await self._counters.compare_and_set(
-                _ACCESSIONS, expected={"value": last.value}, changes={"value": last.value + 1}
-            )
-            if taken is not None:
-                return f"GHGAF{taken.value:014d}"
-        raise AssertionError  # itertools.count does not end
+        # Nobody else counts as long as this process serves the archive, so that the number is mostly known.
+        while True:
+            with suppress(NotFound):
+                taken = await self._counters.compare_and_set(
+                    _ACCESSIONS, expected={"value": self._last}, changes={"value": self._last + 1}
+                )
+                if taken is not None:
+                    self._last = max(self._last, taken.value)
+                    return f"GHGAF{taken.value:014d}"
+            with suppress(AlreadyExists):
+                await self._counters.insert(Counter(_ACCESSIONS, 0))
+            self._last = (await self._counters.get_by_id(_ACCESSIONS)).value

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -25,9 +27,13 @@ from connector.transfer.turns import Turns
 from persistence.errors import NotFound
 from persistence.protocols.object_storage import ObjectStorage
 
+T = TypeVar("T")
+
 PART_SIZE = 8 * 1024**2
 """Bytes of a part of the permanent object, about: larger only for files that would else have too many."""
 _FIRST_LOOK = 1024
+_AT_ONCE = 2 * CIPHER_SEGMENT_SIZE
+"""Bytes that take less time to open or seal than a thread to be reached."""
 _SECRET_SIZE = 32
 
 
@@ -124,11 +130,11 @@ class Interrogation:
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read, open, digest, seal and store one part, in its buffer throughout."""
         await self._source.read(part, buffer)
-        plaintext = await trio.to_thread.run_sync(self._open_part, part, buffer, limiter=self._workers)
+        plaintext = await self._compute(part, partial(self._open_part, part, buffer))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
-                await trio.to_thread.run_sync(self._add_to_digest, plaintext, limiter=self._workers)
-        await trio.to_thread.run_sync(self._seal_part, part, buffer, limiter=self._workers)
+                await self._compute(part, partial(self._add_to_digest, plaintext))
+        await self._compute(part, partial(self._seal_part, part, buffer))
         await self._sink.write(part, buffer)
         progress(part.size)
 
@@ -164,6 +170,11 @@ class Interrogation:
         if count < len(buffer):
             raise cut_short("The uploaded object", self._upload.encrypted_size, count)
         return bytes(buffer)
+
+    async def _compute(self, part: Part, work: Callable[[], T]) -> T:
+        if part.size <= _AT_ONCE:
+            return work()
+        return await trio.to_thread.run_sync(work, limiter=self._workers)
 
     def _open_part(self, part: Part, buffer: memoryview) -> list[memoryview]:
         try:

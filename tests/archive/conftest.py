@@ -26,8 +26,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess
 
 @pytest.fixture(scope="session")
 def hasty_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
-    """An archive whose tokens and URLs live for a second, and that takes its time to stage."""
-    options = ("--work-order-lifetime", "1", "--url-lifetime", "1", "--staging-delay", "0.3", "--retry-after", "2")
+    """An archive whose tokens and URLs live for two seconds at most, and that takes its time to stage."""
+    options = ("--work-order-lifetime", "2", "--url-lifetime", "2", "--staging-delay", "0.3", "--retry-after", "2")
     with served_archive(tmp_path_factory.mktemp("hasty"), *options) as served:
         yield served
 

@@ -1,0 +1,154 @@
+"""``connector archive`` as people and scripts call it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.archive_process import run_cli, run_cli_json, served_archive
+from tests.support.contract_client import ContractClient, new_private_key, public_of
+
+
+def write_public_key(path: Path, private_key: bytes) -> Path:
+    text = base64.b64encode(public_of(private_key)).decode()
+    path.write_text(f"-----BEGIN CRYPT4GH PUBLIC KEY-----\n{text}\n-----END CRYPT4GH PUBLIC KEY-----\n")
+    return path
+
+
+@pytest.fixture
+def private_key() -> bytes:
+    return new_private_key()
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, private_key: bytes) -> str:
+    return str(write_public_key(tmp_path / "user.pub", private_key))
+
+
+@pytest.fixture(scope="module")
+def empty_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive with a box and nothing in it."""
+    folder = tmp_path_factory.mktemp("empty")
+    key = write_public_key(folder / "user.pub", new_private_key())
+    made = run_cli("archive", "grant", "upload", "--root", str(folder / "archive"), "--public-key", str(key))
+    assert made.returncode == 0
+    return folder / "archive"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_stops_cleanly_on_a_signal(root: Path, number: signal.Signals) -> None:
+    with served_archive(root) as served:
+        with httpx.Client() as http:  # a connection that is kept alive must not hold it up
+            assert http.get(f"{served.wkvs_url}/values").status_code == 200
+            served.process.send_signal(number)
+            assert served.process.wait(timeout=5) == 0
+
+
+def test_the_keys_are_for_the_owner_only(root: Path) -> None:
+    with served_archive(root):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (root / "keys").iterdir()} == {0o600}
+
+
+def test_grants_and_listings_beside_a_running_server(
+    root: Path, key_file: str, private_key: bytes, http: httpx.Client
+) -> None:
+    with served_archive(root) as served:
+        granted = run_cli(
+            "archive",
+            "grant",
+            "upload",
+            "--root",
+            str(root),
+            "--public-key",
+            key_file,
+            "--title",
+            "T",
+            "--max-size",
+            "1KiB",
+        )
+        assert granted.returncode == 0, granted.stderr
+        token = granted.stdout.splitlines()[-1]
+        user = ContractClient(served.wkvs_url, token, private_key, http)
+        file_id = user.upload("sample.fastq.gz", user.seal(b"reads"))
+        served.wait_for_file(file_id)
+        (box,) = run_cli_json("archive", "boxes", "--root", str(root), "--json")
+        assert (box["title"], box["max_size"], box["size"], box["state"]) == ("T", 1024, 5, "open")
+        assert box["uploads"] == {"archived": 1}
+        (file,) = run_cli_json("archive", "files", "--root", str(root), "--json")
+        assert (file["alias"], file["state"], file["decrypted_size"]) == ("sample.fastq.gz", "archived", 5)
+        assert file["box"] == box["box"]
+        shown = run_cli("archive", "files", "--root", str(root)).stdout
+        assert file["accession"] in shown
+        assert "sample.fastq.gz" in shown
+        for arguments in (["--all"], [file["accession"]]):
+            granted = run_cli("archive", "grant", "download", "--root", str(root), "--public-key", key_file, *arguments)
+            reader = ContractClient(served.wkvs_url, granted.stdout.splitlines()[-1], private_key, http)
+            assert reader.package().json()["files"] == {file["accession"]: ".fastq.gz"}
+        assert run_cli("archive", "lock", "--root", str(root), box["box"]).returncode == 0
+        assert user.create("more", user.seal(b"x")).json()["exception_id"] == "boxStateError"
+        assert run_cli("archive", "unlock", "--root", str(root), box["box"]).returncode == 0
+        assert user.create("more", user.seal(b"x")).status_code == 201
+        assert len(run_cli_json("archive", "files", "--root", str(root), "--uploads", "--json")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["files", "--root", "{missing}"], "no archive"),
+        (["boxes", "--root", "{missing}", "--json"], "no archive"),
+        (["grant", "download", "--root", "{missing}", "--public-key", "{key}", "--all"], "no archive"),
+        (["grant", "download", "--root", "{root}", "--public-key", "{key}", "--all"], "no files yet"),
+        (["grant", "download", "--root", "{root}", "--public-key", "{key}"], "Which files"),
+        (["grant", "download", "--root", "{root}", "--public-key", "{key}", "--all", "GHGAF1"], "Which files"),
+        (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--max-size", "much"], "much"),
+        (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--box", "nope"], "no box"),
+        (["lock", "--root", "{root}", "nope"], "no box"),
+    ],
+)
+def test_refusals_are_sentences_with_exit_code_2(
+    empty_root: Path, tmp_path: Path, key_file: str, arguments: list[str], says: str
+) -> None:
+    names = {"root": str(empty_root), "missing": str(tmp_path / "missing"), "key": key_file}
+    done = run_cli("archive", *(argument.format(**names) for argument in arguments))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_missing_key_file(root: Path, tmp_path: Path) -> None:
+    done = run_cli("archive", "grant", "upload", "--root", str(root), "--public-key", str(tmp_path / "none.pub"))
+    assert done.returncode == 3
+    assert "none.pub" in done.stderr
+
+
+def test_a_port_that_is_taken(root: Path, tmp_path: Path) -> None:
+    with served_archive(root) as served:
+        port = httpx.URL(served.wkvs_url).port
+        done = run_cli("archive", "serve", "--root", str(tmp_path / "other"), "--port", str(port))
+    assert done.returncode == 3
+    assert str(port) in done.stderr
+
+
+def test_files_outlive_a_server_that_is_killed(
+    root: Path, key_file: str, private_key: bytes, http: httpx.Client
+) -> None:
+    plaintext = os.urandom(30 * 1024**2)
+    with served_archive(root) as served:
+        token = served.grant_upload(public_of(private_key))
+        user = ContractClient(served.wkvs_url, token, private_key, http)
+        file_id = user.upload("big.bam", user.seal(plaintext, part_size=8 * 1024**2))
+        served.process.kill()  # most likely in the middle of the interrogation
+        served.process.wait()
+    with served_archive(root) as served:
+        row = served.wait_for_file(file_id)
+        assert row["decrypted_size"] == len(plaintext)
+        # The same token, and the same keys.
+        again = ContractClient(served.wkvs_url, token, private_key, http)
+        assert [item["state"] for item in again.list_uploads().json()["items"]] == ["archived"]

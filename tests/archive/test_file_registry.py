@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from connector.archive.file_registry import file_extension
+from connector.archive.models import FileUpload
+from connector.archive.recently_used import RecentlyUsed
+from connector.archive.settings import moment
+from tests.support.memory_archive import ManualClock, memory_archive
+
+
+@pytest.mark.parametrize(
+    ("alias", "extension"),
+    [
+        ("sample.vcf.gz", ".vcf.gz"),
+        ("run.1/sample", ""),
+        ("sample.bam", ".bam"),
+        ("a.b.c.bin", ".bin"),
+        ("reads_R1.fastq.BZ2", ".fastq.BZ2"),
+        ("x.gz", ".gz"),
+        ("x.bam.c4gh", ".bam"),
+        ("v1.2024-11.gz", ".gz"),
+        (".hidden", ""),
+        ("name.with space", ""),
+        ("name.averyveryverylongsuffix", ""),
+        ("C:\\data\\x.cram", ".cram"),
+        ("umlaut.bäm", ""),
+    ],
+)
+def test_extensions(alias: str, extension: str) -> None:
+    assert file_extension(alias) == extension
+
+
+def upload(file_id: str) -> FileUpload:
+    now = moment(ManualClock())
+    return FileUpload(
+        id=file_id,
+        box_id="box",
+        alias="a.bam",
+        state="awaiting_archival",
+        storage_alias="embedded",
+        upload_id="u",
+        decrypted_size=65_537,
+        encrypted_size=65_537 + 2 * 28 + 124,
+        part_size=5 * 1024**2,
+        created=now,
+        state_updated=now,
+        decrypted_sha256="0" * 64,
+    )
+
+
+@pytest.mark.trio
+async def test_accessions_are_unique_and_kept() -> None:
+    async with memory_archive() as archive:
+        found: dict[str, str] = {}
+
+        async def register(file_id: str) -> None:
+            found[file_id] = (await archive.registry.register(upload(file_id), secret_id="s")).accession
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(register, f"file-{number}")
+        assert len(set(found.values())) == 20
+        assert all(accession.startswith("GHGAF") and accession[5:].isdigit() for accession in found.values())
+        again = await archive.registry.register(upload("file-3"), secret_id="another")
+        assert again.accession == found["file-3"]
+        assert again.secret_id == "s"
+        assert again.encrypted_size == 65_537 + 2 * 28
+        assert len([file async for file in archive.registry.find_all()]) == 20
+
+
+def test_recently_used_forgets_the_oldest() -> None:
+    memory = RecentlyUsed[int](2)
+    memory.put("a", 1)
+    memory.put("b", 2)
+    assert memory.get("a") == 1
+    memory.put("c", 3)
+    assert memory.get("b") is None
+    assert (memory.get("a"), memory.get("c")) == (1, 3)

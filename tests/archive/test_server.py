@@ -1,0 +1,215 @@
+"""The server itself: raw sockets against real connections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from connector.archive.connections import ZERO_COPY_SEND, ClientGone
+from connector.archive.server import ServerSettings, open_listener, serve, url_of
+from connector.errors import LocalError
+
+pytestmark = pytest.mark.trio
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served(app: App, **settings: float) -> AsyncIterator[tuple[str, int]]:
+    listener = open_listener("127.0.0.1", 0)
+    stop = trio.Event()
+    host, port = listener.getsockname()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, app, listener, stop=stop, settings=ServerSettings(**settings)))
+        try:
+            yield host, port
+        finally:
+            stop.set()
+
+
+async def read_all(stream: trio.SocketStream) -> bytes:
+    return b"".join([chunk async for chunk in stream])
+
+
+async def answer(send: Any, body: bytes = b"", status: int = 200) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def echo_size(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the number of bytes in the body and their sum."""
+    size = total = 0
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        size += len(message["body"])
+        total += sum(message["body"])
+    await answer(send, f"{size} {total}".encode())
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, 1024**2, 1024**2 + 1, 1024**2 + 2, 5 * 1024**2 + 17])
+async def test_bodies_of_any_size_arrive_whole_and_the_connection_lives_on(size: int) -> None:
+    body = os.urandom(size)
+    request = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + body
+    async with served(echo_size) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream, trio.open_nursery() as nursery:
+            # Two requests in one go: what follows the first body belongs to the second request.
+            nursery.start_soon(stream.send_all, request + request + b"")
+            received = b""
+            with trio.fail_after(10):
+                while received.count(b"%d %d" % (size, sum(body))) < 2:
+                    received += await stream.receive_some()
+
+
+async def test_a_chunked_body() -> None:
+    async with served(echo_size) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(
+                b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            )
+            for _ in range(3):
+                await stream.send_all(b"100000\r\n" + b"\1" * 0x100000 + b"\r\n")
+            await stream.send_all(b"0\r\n\r\n")
+            with trio.fail_after(10):
+                assert (await read_all(stream)).endswith(b"\r\n\r\n3145728 3145728")
+
+
+def sending_app(path: Path, outcomes: list[str]) -> App:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        size = path.stat().st_size
+        headers = [(b"content-length", str(size - 100).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        with path.open("rb") as file:
+            try:
+                await send({"type": ZERO_COPY_SEND, "file": file.fileno(), "offset": 100, "count": size - 100})
+                outcomes.append("sent")
+            except ClientGone:
+                outcomes.append("gone")
+
+    return app
+
+
+async def test_files_are_sent_by_the_kernel(tmp_path: Path) -> None:
+    content = os.urandom(7 * 1024**2)
+    (tmp_path / "file").write_bytes(content)
+    outcomes: list[str] = []
+    async with served(sending_app(tmp_path / "file", outcomes)) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            with trio.fail_after(10):
+                head, _, body = (await read_all(stream)).partition(b"\r\n\r\n")
+    assert b"200" in head.splitlines()[0]
+    assert body == content[100:]
+    assert outcomes == ["sent"]
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(64 * 1024**2))
+    outcomes: list[str] = []
+    async with served(sending_app(tmp_path / "file", outcomes)) as address:
+        stream = await trio.open_tcp_stream(*address)
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.receive_some(1000)
+        await stream.aclose()
+        with trio.fail_after(10):
+            while not outcomes:
+                await trio.sleep(0.01)
+    assert outcomes == ["gone"]
+
+
+async def test_a_client_that_stops_reading_a_file_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(64 * 1024**2))
+    outcomes: list[str] = []
+    async with served(sending_app(tmp_path / "file", outcomes), stall_timeout=0.2) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with trio.fail_after(10):
+                while not outcomes:
+                    await trio.sleep(0.01)
+    assert outcomes == ["gone"]
+
+
+@pytest.mark.parametrize("sent", [10, 3 * 1024**2])
+async def test_a_client_that_stops_sending_is_given_up(sent: int) -> None:
+    outcomes: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                outcomes.append("gone")
+                return
+
+    async with served(app, stall_timeout=0.2) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + bytes(sent))
+            with trio.fail_after(10):
+                assert await read_all(stream) == b""
+                while not outcomes:
+                    await trio.sleep(0.01)
+    assert outcomes == ["gone"]
+
+
+async def test_answers_under_way_are_finished_when_the_server_stops() -> None:
+    reached, go_on = trio.Event(), trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.set()
+        await go_on.wait()
+        await answer(send, b"done")
+
+    listener = open_listener("127.0.0.1", 0)
+    address = listener.getsockname()
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, app, listener, stop=stop, settings=ServerSettings(grace=5)))
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reached.wait()
+            stop.set()
+            await trio.sleep(0.05)
+            with pytest.raises(OSError, match="all attempts"):
+                await trio.open_tcp_stream(*address)
+            go_on.set()
+            with trio.fail_after(5):
+                assert (await read_all(stream)).endswith(b"done")
+
+
+async def test_an_answer_that_takes_too_long_is_cut_off_when_the_server_stops() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep_forever()
+
+    with trio.fail_after(5):
+        async with served(app, grace=0.1) as address:
+            stream = await trio.open_tcp_stream(*address)
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await trio.sleep(0.05)
+    await stream.aclose()
+
+
+async def test_a_port_that_is_taken() -> None:
+    with open_listener("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(LocalError, match=f"port {port}"):
+            open_listener("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("host", "name"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")])
+async def test_the_url_of_a_listener(host: str, name: str) -> None:
+    with open_listener(host, 0) as listener:
+        assert url_of(listener, host) == f"http://{name}:{listener.getsockname()[1]}"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import base64
+
+import attrs
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from connector.archive.errors import Unauthenticated
+from connector.archive.tokens import TokenMint, WorkOrder
+from tests.support.memory_archive import ManualClock
+
+KEY = base64.b64encode(bytes(32)).decode()
+ORDER = WorkOrder("upload", KEY, box_id="box", file_id="file")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def signing_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture
+def mint(clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey) -> TokenMint:
+    return TokenMint(signing_key, lifetime=30, clock=clock)
+
+
+def test_claims_are_those_of_the_order_and_nothing_else(mint: TokenMint, clock: ManualClock) -> None:
+    claims = jwt.decode(mint.mint(ORDER), options={"verify_signature": False})
+    assert claims == {
+        "work_type": "upload",
+        "box_id": "box",
+        "file_id": "file",
+        "user_public_crypt4gh_key": KEY,
+        "iat": int(clock.now),
+        "exp": int(clock.now) + 30,
+    }
+
+
+def test_header_names_es256(mint: TokenMint) -> None:
+    assert jwt.get_unverified_header(mint.mint(ORDER))["alg"] == "ES256"
+
+
+def test_a_token_is_good_until_the_last_second(mint: TokenMint, clock: ManualClock) -> None:
+    token = mint.mint(ORDER)
+    clock.now += 29.9
+    assert mint.verify(token, "upload") == ORDER
+    clock.now += 0.1
+    with pytest.raises(Unauthenticated, match="expired"):
+        mint.verify(token, "upload")
+
+
+def test_other_work_is_not_allowed(mint: TokenMint) -> None:
+    with pytest.raises(Unauthenticated, match="upload"):
+        mint.verify(mint.mint(ORDER), "close", "delete")
+
+
+@pytest.mark.parametrize("token", [None, "", "x", "a.b.c", "é.é.é"])
+def test_what_is_no_token(mint: TokenMint, token: str | None) -> None:
+    with pytest.raises(Unauthenticated):
+        mint.verify(token, "upload")
+
+
+def test_a_foreign_signature(mint: TokenMint, clock: ManualClock) -> None:
+    other = TokenMint(ec.generate_private_key(ec.SECP256R1()), lifetime=30, clock=clock)
+    with pytest.raises(Unauthenticated, match="not valid"):
+        mint.verify(other.mint(ORDER), "upload")
+
+
+def test_an_unsigned_token(mint: TokenMint, clock: ManualClock) -> None:
+    claims = attrs.asdict(ORDER) | {"iat": int(clock.now), "exp": int(clock.now) + 30}
+    with pytest.raises(Unauthenticated):
+        mint.verify(jwt.encode(claims, None, algorithm="none"), "upload")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"work_type": "everything"},
+        {"user_public_crypt4gh_key": 5},
+        {"user_public_crypt4gh_key": "AAAA"},
+        {"user_public_crypt4gh_key": "***"},
+        {"exp": None},
+        {"exp": "soon"},
+        {"iat": None},
+        {"box_id": 7},
+    ],
+)
+def test_odd_claims_under_a_good_signature(
+    mint: TokenMint, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, changes: dict[str, object]
+) -> None:
+    claims = attrs.asdict(ORDER) | {"iat": int(clock.now), "exp": int(clock.now) + 30} | changes
+    present = {name: value for name, value in claims.items() if value is not None}
+    with pytest.raises(Unauthenticated):
+        mint.verify(jwt.encode(present, signing_key, algorithm="ES256"), "upload")

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import pytest
+import trio
+
+from connector.archive.assembly import Archive
+from connector.archive.errors import (
+    ApiError,
+    ChecksumMismatch,
+    FileUploadAlreadyExists,
+    FileUploadStateError,
+    OrphanedMultipartUpload,
+    S3UploadNotFound,
+    TooManyOpenUploads,
+)
+from connector.archive.models import Box, FileUpload
+from connector.core.payloads import UploadCompletion, UploadCreation
+from persistence.errors import Unreachable
+from persistence.providers.memory import MemoryStorage
+from tests.support.memory_archive import memory_archive
+
+pytestmark = pytest.mark.trio
+
+MIB = 1024**2
+
+
+def announced(alias: str = "a", size: int = 100, **changes: Any) -> UploadCreation:
+    body: dict[str, Any] = {"encrypted_size": size + 28 + 124, "part_size": 5 * MIB, "overwrite": False} | changes
+    return UploadCreation(alias=alias, decrypted_size=size, **body)
+
+
+def claimed(*parts: bytes) -> UploadCompletion:
+    md5s = [hashlib.md5(part) for part in parts]
+    whole = hashlib.md5(b"".join(md5.digest() for md5 in md5s)).hexdigest()
+    return UploadCompletion(
+        decrypted_sha256="0" * 64,
+        encrypted_md5=f"{whole}-{len(parts)}",
+        encrypted_parts_md5=tuple(md5.hexdigest() for md5 in md5s),
+        encrypted_parts_sha256=("0" * 64,) * len(parts),
+    )
+
+
+async def new_box(archive: Archive, **options: Any) -> Box:
+    return await archive.boxes.create(title="", storage_alias="embedded", **options)
+
+
+async def put(archive: Archive, upload: FileUpload, *parts: bytes) -> None:
+    for number, part in enumerate(parts, start=1):
+        await archive.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
+
+
+class StubbornStorage(MemoryStorage):
+    """A storage that will not abort uploads."""
+
+    stubborn = False
+
+    async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
+        if self.stubborn:
+            raise Unreachable("The storage is gone.")
+        await super().abort_upload(bucket, object_id, upload_id)
+
+
+async def test_orphaned_multipart_upload() -> None:
+    storage = StubbornStorage()
+    async with memory_archive(storage=storage) as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        storage.stubborn = True
+        with pytest.raises(OrphanedMultipartUpload) as caught:
+            await archive.uploads.create(box.id, announced(overwrite=True))
+        assert (caught.value.status, caught.value.exception_id) == (409, "orphanedMultipartUpload")
+        with pytest.raises(OrphanedMultipartUpload):
+            await archive.uploads.cancel(box.id, upload.id)
+        storage.stubborn = False
+        assert (await archive.uploads.create(box.id, announced(overwrite=True))).id != upload.id
+
+
+async def test_a_close_goes_on_where_a_crash_cut_it_off() -> None:
+    """The storage has the object already, the ledger does not know yet."""
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+        assert (await archive.ledger.get(upload.id)).state == "inbox"
+
+
+async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, os.urandom(252))
+        await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
+        with pytest.raises(ChecksumMismatch):
+            await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
+        assert (await archive.ledger.get(upload.id)).state == "init"
+
+
+async def test_an_upload_that_the_storage_lost() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        await archive.storage.abort_upload("inbox", upload.id, upload.upload_id)
+        with pytest.raises(S3UploadNotFound):
+            await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
+        await archive.uploads.cancel(box.id, upload.id)
+        assert (await archive.ledger.get(upload.id)).state == "cancelled"
+
+
+async def test_two_clients_want_one_alias() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        results: list[str] = []
+
+        async def create() -> None:
+            try:
+                results.append((await archive.uploads.create(box.id, announced())).state)
+            except FileUploadAlreadyExists as error:
+                results.append(error.exception_id)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(create)
+        assert sorted(results) == ["fileUploadAlreadyExists"] * 3 + ["init"]
+
+
+async def test_the_cap_on_open_uploads_holds_under_a_rush() -> None:
+    async with memory_archive(open_uploads=3) as archive:
+        box = await new_box(archive)
+        refused = 0
+
+        async def create(number: int) -> None:
+            nonlocal refused
+            try:
+                await archive.uploads.create(box.id, announced(f"f{number}"))
+            except TooManyOpenUploads:
+                refused += 1
+
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(create, number)
+        assert refused == 7
+
+
+async def test_two_closes_at_once_are_one() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(archive.uploads.close, box.id, upload.id, claimed(content))
+        assert (await archive.ledger.get(upload.id)).state == "inbox"
+
+
+async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive, max_size=100)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+        assert await archive.storage.object_exists("inbox", upload.id)
+        await archive.uploads.create(box.id, announced(overwrite=True))
+        assert not await archive.storage.object_exists("inbox", upload.id)
+        assert (await archive.ledger.get(upload.id)).state == "cancelled"
+        tally = await archive.ledger.tally(box.id)
+        assert (tally.open_uploads, tally.used_size) == (1, 100)
+
+
+async def test_what_is_interrogated_cannot_be_cancelled() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+        await archive.ledger.move(await archive.ledger.get(upload.id), "interrogated")
+        with pytest.raises(FileUploadStateError):
+            await archive.uploads.cancel(box.id, upload.id)
+        with pytest.raises(FileUploadAlreadyExists):
+            await archive.uploads.create(box.id, announced(overwrite=True))
+        # Closing again is still no error.
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+
+
+async def test_a_failed_upload_gives_way_and_can_be_deleted() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive, max_size=100)
+        upload = await archive.uploads.create(box.id, announced())
+        await archive.ledger.move(upload, "failed", failure="why")
+        again = await archive.uploads.create(box.id, announced())
+        await archive.uploads.cancel(box.id, upload.id)
+        await archive.uploads.cancel(box.id, again.id)
+        assert {u.state for u in (await archive.uploads.list_uploads(box.id, skip=0, limit=10))[0]} == {"cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "exception_id"),
+    [
+        ({"part_size": 5 * MIB - 1}, "invalidPartSize"),
+        ({"encrypted_size": 100 + 28 + 123}, "uploadSizeMismatch"),
+        ({"alias": "  "}, "malformedRequest"),
+        ({"alias": "x" * 1025}, "malformedRequest"),
+        ({"size": 0, "encrypted_size": 124}, "malformedRequest"),
+    ],
+)
+async def test_announcements_that_cannot_be(changes: dict[str, Any], exception_id: str) -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        with pytest.raises(ApiError) as caught:
+            await archive.uploads.create(box.id, announced(**changes))
+        assert caught.value.exception_id == exception_id
+
+
+async def test_a_larger_envelope_is_allowed() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        assert (await archive.uploads.create(box.id, announced(encrypted_size=100 + 28 + 232))).state == "init"
+
+
+async def test_tallies_are_counted_anew_from_the_documents() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        for number in range(3):
+            await archive.uploads.create(box.id, announced(f"f{number}"))
+        from connector.archive.upload_ledger import UploadLedger
+
+        fresh = UploadLedger(archive.ledger._uploads, clock=lambda: 0.0)
+        tally = await fresh.tally(box.id)
+        assert (tally.open_uploads, tally.used_size) == (3, 300)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from connector.archive.errors import Forbidden, InvalidRequest, NoSuchObject, Unauthenticated
+from connector.archive.work_packages import hash_token
+from connector.core.payloads import WorkOrderRequest
+from tests.support.contract_client import new_private_key, public_of
+from tests.support.memory_archive import ManualClock, memory_archive
+
+pytestmark = pytest.mark.trio
+
+
+def secret_of(access_token: str, private_key: bytes) -> str:
+    from connector.core.sealed_box import open_text
+
+    return open_text(access_token.partition(":")[2], private_key)
+
+
+async def test_the_access_token_is_stored_only_hashed() -> None:
+    key = new_private_key()
+    async with memory_archive() as archive:
+        grant = await archive.work_packages.grant_download({"GHGAF1": ".bam"}, public_of(key))
+    secret = secret_of(grant.access_token, key)
+    assert secret not in repr(grant)
+    assert grant.package.token_hash == hash_token(secret)
+    assert secret not in repr(grant.package)
+
+
+async def test_a_package_expires() -> None:
+    clock, key = ManualClock(), new_private_key()
+    async with memory_archive(clock, package_lifetime=100) as archive:
+        grant = await archive.work_packages.grant_download({"GHGAF1": ".bam"}, public_of(key))
+        secret = secret_of(grant.access_token, key)
+        clock.now += 99
+        assert await archive.work_packages.get(grant.package.id, secret) == grant.package
+        clock.now += 1
+        with pytest.raises(Forbidden):
+            await archive.work_packages.get(grant.package.id, secret)
+
+
+async def test_every_grant_has_a_token_of_its_own() -> None:
+    key = new_private_key()
+    async with memory_archive() as archive:
+        one, two = [await archive.work_packages.grant_download({"F": ""}, public_of(key)) for _ in range(2)]
+        with pytest.raises(Forbidden):
+            await archive.work_packages.get(one.package.id, secret_of(two.access_token, key))
+        with pytest.raises(Unauthenticated):
+            await archive.work_packages.get(one.package.id, None)
+
+
+async def test_an_order_for_a_file_that_is_not_registered() -> None:
+    key = new_private_key()
+    async with memory_archive() as archive:
+        grant = await archive.work_packages.grant_download({"GHGAF1": ".bam"}, public_of(key))
+        with pytest.raises(NoSuchObject):
+            await archive.work_packages.order_download(grant.package.id, secret_of(grant.access_token, key), "GHGAF1")
+
+
+async def test_upload_orders_are_bound_to_the_box_of_the_package() -> None:
+    key = new_private_key()
+    async with memory_archive() as archive:
+        mine = await archive.boxes.create(title="", storage_alias="embedded")
+        other = await archive.boxes.create(title="", storage_alias="embedded")
+        grant = await archive.work_packages.grant_upload(mine, public_of(key))
+        secret = secret_of(grant.access_token, key)
+        view = WorkOrderRequest("view")
+        sealed = await archive.work_packages.order_upload(grant.package.id, secret, mine.rdub_id, view)
+        assert sealed
+        for rdub_id in (other.rdub_id, mine.id):
+            with pytest.raises(Forbidden):
+                await archive.work_packages.order_upload(grant.package.id, secret, rdub_id, view)
+        with pytest.raises(InvalidRequest):
+            await archive.work_packages.order_upload(
+                grant.package.id, secret, mine.rdub_id, WorkOrderRequest("download")
+            )
