@@ -35,8 +35,12 @@ class Claim:
                     if not _remove_if_stale(path):
                         break
                 else:
-                    with open(descriptor, "wb") as file:
-                        file.write(mine)
+                    try:
+                        with open(descriptor, "wb") as file:
+                            file.write(mine)
+                    except BaseException:
+                        path.unlink(missing_ok=True)  # on a full disk; empty, it would keep every later run out
+                        raise
                     return cls(path)
         raise LocalError(
             f"Another process is working on {path.with_suffix('')}.",

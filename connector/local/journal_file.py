@@ -28,7 +28,11 @@ class JournalFile:
             path.unlink(missing_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
             journal = cls(path, descriptor)
-            journal._append(encode_head(kind, facts))
+            try:
+                journal._append(encode_head(kind, facts))
+            except BaseException:
+                journal.remove()
+                raise
         return journal
 
     @classmethod
@@ -36,8 +40,12 @@ class JournalFile:
         """Go on with a journal that :func:`load` read; what could not be believed is cut off."""
         with local_failures("write", path):
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
-            os.ftruncate(descriptor, journal.length)
-            os.lseek(descriptor, 0, os.SEEK_END)
+            try:
+                os.ftruncate(descriptor, journal.length)
+                os.lseek(descriptor, 0, os.SEEK_END)
+            except BaseException:
+                os.close(descriptor)
+                raise
         return cls(path, descriptor)
 
     def add_parts(self, parts: Mapping[int, Mapping[str, Any]]) -> None:

@@ -55,7 +55,7 @@ def read_public_key(path: Path) -> bytes:
             raise UsageError(f"{path} is a private key.", hint="Give the public key here, and keep the other secret.")
         try:
             key = bytes(get_public_key(str(path)))
-        except (ValueError, NotImplementedError, IndexError) as error:
+        except (ValueError, NotImplementedError, IndexError, AssertionError, TypeError) as error:
             raise _no_key(path, "public") from error
     if len(key) != KEY_SIZE:
         raise _no_key(path, "public")
@@ -83,7 +83,11 @@ def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
         key = data
     elif cipher == b"chacha20_poly1305" and kdf_name in kdf.KDFS:
         rounds, salt = int.from_bytes(options[:4], "big"), options[4:]
-        secret = kdf.derive_key(kdf_name, passphrase().encode(), salt, rounds)
+        words = passphrase().encode("utf-8", "surrogateescape")
+        try:
+            secret = kdf.derive_key(kdf_name, words, salt, rounds)
+        except (ValueError, OverflowError, MemoryError) as error:
+            raise _no_key(path, "private") from error
         try:
             key = ChaCha20Poly1305(secret).decrypt(data[:12], data[12:], None)
         except (InvalidTag, ValueError) as error:
@@ -110,7 +114,11 @@ def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | N
         if path.exists():
             raise FileExistsAlready(f"{path} exists already.", hint="Choose another name; keys are never overwritten.")
     _write(private_path, _pem("PRIVATE", body), 0o600)
-    _write(public_path, _pem("PUBLIC", pair.public), 0o644)
+    try:
+        _write(public_path, _pem("PUBLIC", pair.public), 0o644)
+    except BaseException:
+        private_path.unlink(missing_ok=True)  # half a pair would be in the way of the next try
+        raise
     return pair
 
 
@@ -122,8 +130,12 @@ def _pem(kind: str, body: bytes) -> bytes:
 def _write(path: Path, data: bytes, mode: int) -> None:
     with local_failures("write", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "wb") as file:
-            file.write(data)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _no_key(path: Path, kind: str) -> UsageError:

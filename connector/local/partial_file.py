@@ -7,9 +7,11 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from connector.core.journal import Journal
 from connector.errors import FileExistsAlready, LocalError
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
@@ -58,22 +60,26 @@ class PartialFile:
         hold the file or another process works on it.
         """
         path, journal_path = working_paths(target)
-        claim = Claim.take(path.with_name(path.name + ".lock"))
-        try:
-            earlier = load(journal_path) if facts is not None else None
-            if earlier is not None and (earlier.head.get("kind") != kind or not _same(earlier.head, facts or {})):
-                earlier = None
+        with ExitStack() as undo:
+            claim = Claim.take(path.with_name(path.name + ".lock"))
+            undo.callback(claim.release)
+            earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
+                if earlier is None:
+                    # Before the file is begun anew, and for good: it must never claim what is written from now on.
+                    journal_path.unlink(missing_ok=True)
                 flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
                 file = PositionalFile(os.open(path, flags if earlier else flags | os.O_TRUNC, 0o666))
-                _check_space(target, size - os.fstat(file.descriptor).st_size)
                 if earlier is None:
-                    journal = JournalFile.begin(journal_path, kind, facts) if facts is not None else None
-                else:
-                    journal = JournalFile.resume(journal_path, earlier)
-        except BaseException:
-            claim.release()
-            raise
+                    undo.callback(path.unlink, missing_ok=True)
+                undo.callback(file.close)
+                _check_space(target, size - os.fstat(file.descriptor).st_size)
+            journal: JournalFile | None = None
+            if earlier is not None:
+                journal = JournalFile.resume(journal_path, earlier)
+            elif facts is not None:
+                journal = JournalFile.begin(journal_path, kind, facts)
+            undo.pop_all()
         partial = cls(target, claim, file, journal)
         if earlier is not None:
             partial.done = earlier.parts
@@ -147,8 +153,14 @@ def working_paths(target: Path) -> tuple[Path, Path]:
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
 
 
-def _same(head: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    return all(head.get(name) == value for name, value in facts.items())
+def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:
+    """The journal of an earlier run that can be gone on with: about the same, and with the file that it speaks of."""
+    path, journal_path = working_paths(target)
+    journal = load(journal_path)
+    if journal is None or not path.is_file():
+        return None
+    expected = {"kind": kind, **facts}
+    return journal if all(journal.head.get(name) == value for name, value in expected.items()) else None
 
 
 def _check_space(target: Path, wanted: int) -> None:

@@ -1,0 +1,198 @@
+"""Key files: read in the forms that people have, made so that nobody else can read them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
+
+from connector.errors import FileExistsAlready, LocalError, UsageError
+from connector.local.key_files import KeyPair, read_private_key, read_public_key, write_key_pair
+
+KEYGEN = Path(sysconfig.get_path("scripts"), "crypt4gh-keygen")
+
+
+def never() -> str:
+    raise AssertionError("nobody should be asked for a passphrase")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "my.sec", tmp_path / "my.pub"
+
+
+@pytest.mark.parametrize("passphrase", [None, "", "correct horse", "pässwörd \N{CAT FACE}", "x" * 1000])
+def test_what_is_written_is_read(paths, passphrase):
+    pair = write_key_pair(*paths, passphrase=passphrase)
+    assert read_public_key(paths[1]) == pair.public
+    assert read_private_key(paths[0], (lambda: passphrase) if passphrase else never) == pair.private
+    assert KeyPair.of(pair.private) == pair
+
+
+def test_a_protected_key_is_not_in_its_file(paths):
+    pair = write_key_pair(*paths, passphrase="secret")
+    body = base64.b64decode(paths[0].read_bytes().split(b"\n")[1])
+    assert pair.private not in body
+    assert b"scrypt" in body
+
+
+def test_two_keys_differ(tmp_path):
+    pairs = [write_key_pair(tmp_path / f"{n}.sec", tmp_path / f"{n}.pub", passphrase=None) for n in range(2)]
+    assert pairs[0].private != pairs[1].private
+
+
+def test_a_private_key_is_its_owners_alone(paths):
+    before = os.umask(0)
+    try:
+        write_key_pair(*paths, passphrase=None)
+    finally:
+        os.umask(before)
+    assert paths[0].stat().st_mode & 0o777 == 0o600
+    assert paths[1].stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_a_key_is_never_overwritten(paths, there):
+    paths[there].write_text("precious")
+    with pytest.raises(FileExistsAlready, match="exists already"):
+        write_key_pair(*paths, passphrase=None)
+    assert paths[there].read_text() == "precious"
+    assert not paths[1 - there].exists()
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through(paths, tmp_path):
+    paths[0].symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LocalError):
+        write_key_pair(*paths, passphrase=None)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_both_files_cannot_be_one(paths):
+    with pytest.raises((UsageError, LocalError)):
+        write_key_pair(paths[0], paths[0], passphrase=None)
+    assert not paths[0].exists()
+
+
+def test_half_a_pair_is_not_left_behind(paths, tmp_path):
+    with pytest.raises(LocalError, match="No such file"):
+        write_key_pair(paths[0], tmp_path / "missing" / "my.pub", passphrase=None)
+    assert not paths[0].exists()
+
+
+def test_a_wrong_passphrase_is_said_to_be_that_and_nothing_is_printed(paths, capfd):
+    write_key_pair(*paths, passphrase="right")
+    with pytest.raises(UsageError, match=r"passphrase for .* is wrong"):
+        read_private_key(paths[0], lambda: "wrong")
+    with pytest.raises(UsageError):
+        read_private_key(paths[0], lambda: "")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_kind_given_for_the_other(paths):
+    write_key_pair(*paths, passphrase=None)
+    with pytest.raises(UsageError, match=r"my\.sec is a private key") as caught:
+        read_public_key(paths[0])
+    assert "secret" in caught.value.hint
+    with pytest.raises(UsageError, match=r"my\.pub is no Crypt4GH private key"):
+        read_private_key(paths[1], never)
+
+
+def test_a_private_key_is_not_shown():
+    pair = KeyPair(b"p" * 32, b"q" * 32)
+    assert "ppp" not in repr(pair)
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> tuple[Path, Path, bytes]:
+    key = Ed25519PrivateKey.generate()
+    private, public = tmp_path / "id_ed25519", tmp_path / "id_ed25519.pub"
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    )
+    raw = key.public_key().public_bytes_raw()
+    line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    public.write_bytes(line + b" me@here\n")
+    return private, public, crypto_sign_ed25519_pk_to_curve25519(raw)
+
+
+def test_an_openssh_public_key_serves_as_well(ssh):
+    assert read_public_key(ssh[1]) == ssh[2]
+
+
+def test_an_openssh_private_key_is_refused_in_words(ssh):
+    with pytest.raises(UsageError, match="is no Crypt4GH private key"):
+        read_private_key(ssh[0], never)
+    with pytest.raises(UsageError, match="is a private key"):
+        read_public_key(ssh[0])
+
+
+def test_an_openssh_key_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "id_rsa.pub"
+    path.write_text("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 me@here\n")
+    with pytest.raises(UsageError, match="no Crypt4GH public key"):
+        read_public_key(path)
+
+
+def pem(kind: str, body: bytes) -> bytes:
+    text = base64.b64encode(body)
+    return b"-----BEGIN CRYPT4GH %s KEY-----\n%s\n-----END CRYPT4GH %s KEY-----\n" % (
+        kind.encode(),
+        text,
+        kind.encode(),
+    )
+
+
+PLAIN = b"c4gh-v1\x00\x04none\x00\x04none"
+PBKDF2 = b"c4gh-v1\x00\x12pbkdf2_hmac_sha256"
+SEALED = b"\x00\x11chacha20_poly1305\x00\x3c" + bytes(60)
+BAD = {
+    "empty": b"",
+    "text": b"hello\n",
+    "binary": bytes(range(256)),
+    "no body": pem("PRIVATE", b""),
+    "no base64": b"-----BEGIN CRYPT4GH PRIVATE KEY-----\n%%%\n-----END CRYPT4GH PRIVATE KEY-----\n",
+    "cut base64": b"-----BEGIN CRYPT4GH PRIVATE KEY-----\nYzRnaC12\n-----END CRYPT4GH PRIVATE KEY-----\n",
+    "one line": b"-----BEGIN CRYPT4GH PRIVATE KEY-----\n",
+    "short key": pem("PRIVATE", PLAIN + b"\x00\x03abc"),
+    "long key": pem("PRIVATE", PLAIN + b"\x00\x40" + bytes(64)),
+    "unknown cipher": pem("PRIVATE", b"c4gh-v1\x00\x04none\x00\x03rot\x00\x20" + bytes(32)),
+    "unknown kdf": pem("PRIVATE", b"c4gh-v1\x00\x03md5\x00\x04\0\0\0\0\x00\x11chacha20_poly1305\x00\x20" + bytes(32)),
+    "cut options": pem("PRIVATE", b"c4gh-v1\x00\x06scrypt\x00\x14"),
+    "cut data": pem("PRIVATE", b"c4gh-v1\x00\x06scrypt\x00\x04\0\0\0\0\x00\x11chacha20_poly1305\x00\x3c\x01"),
+    "no rounds": pem("PRIVATE", PBKDF2 + b"\x00\x04\0\0\0\0" + SEALED),
+    "short public": pem("PUBLIC", bytes(31)),
+    "short ssh": b"ssh-ed25519 AAAA\n",
+    "ssh alone": b"ssh-ed25519\n",
+    "ssh no base64": b"ssh-ed25519 %%%% me\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_no_key(tmp_path, name):
+    path = tmp_path / "key"
+    path.write_bytes(BAD[name])
+    with pytest.raises(UsageError, match=r"key (is no Crypt4GH|is a) (public|private) key|passphrase"):
+        read_public_key(path)
+    with pytest.raises(UsageError, match=r"is no Crypt4GH private key|passphrase"):
+        read_private_key(path, lambda: "x")
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(LocalError, match="Could not read the public key"):
+            read_public_key(path)
+        with pytest.raises(LocalError, match="Could not read the private key"):
+            read_private_key(path, never)
+
+
+@pytest.mark.skipif(not KEYGEN.exists(), reason="no crypt4gh-keygen beside this interpreter")
+def test_a_key_that_crypt4gh_made_is_read(paths):
+    subprocess.run([KEYGEN, "-f", "--nocrypt", "--sk", paths[0], "--pk", paths[1]], check=True, capture_output=True)
+    assert KeyPair.of(read_private_key(paths[0], never)).public == read_public_key(paths[1])

@@ -1,0 +1,301 @@
+"""A file on its way: what the journal claims is on the disk, and only what is whole gets its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from connector.core.journal import encode_part
+from connector.errors import FileExistsAlready, LocalError
+from connector.local import partial_file
+from connector.local.journal_file import load
+from connector.local.partial_file import PartialFile, check_target, working_paths
+
+pytestmark = pytest.mark.usefixtures("no_open_files_left")
+
+FACTS = {"accession": "A", "size": 30, "part_size": 10}
+PARTS = {1: b"a" * 10, 2: b"b" * 10, 3: b"c" * 10}
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "file.c4gh"
+
+
+def opened(target: Path, *, size: int = 30, kind: str = "download", **changes: object) -> PartialFile:
+    return PartialFile.open(target, size=size, kind=kind, facts=FACTS | changes)
+
+
+def write(partial: PartialFile, *numbers: int) -> None:
+    for number in numbers:
+        partial.write((number - 1) * 10, [memoryview(PARTS[number])])
+        partial.record(number, {"n": number})
+
+
+def interrupted(target: Path, *numbers: int) -> tuple[Path, Path]:
+    partial = opened(target)
+    write(partial, *numbers)
+    partial.close()
+    return working_paths(target)
+
+
+def test_a_whole_file_gets_its_name_and_leaves_nothing_else(target):
+    partial = opened(target)
+    write(partial, 3, 1, 2)
+    assert not target.exists()
+    partial.complete()
+    partial.close()
+    assert target.read_bytes() == b"".join(PARTS.values())
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_an_unfinished_file_stays_with_its_journal(target):
+    path, journal = interrupted(target, 2)
+    assert sorted(os.listdir(target.parent)) == [path.name, journal.name]
+    assert path.read_bytes() == bytes(10) + PARTS[2]
+    assert journal.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_next_run_goes_on(target):
+    interrupted(target, 1, 3)
+    partial = opened(target)
+    assert sorted(partial.done) == [1, 3]
+    assert partial.done[3]["n"] == 3
+    write(partial, 2)
+    partial.complete()
+    partial.close()
+    assert target.read_bytes() == b"".join(PARTS.values())
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_several_runs_add_to_the_same_journal(target):
+    for number in (1, 2):
+        partial = opened(target)
+        write(partial, number)
+        partial.close()
+    partial = opened(target)
+    assert sorted(partial.done) == [1, 2]
+    partial.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"size": 31}, {"part_size": 11}, {"accession": "B"}, {"kind": "download-decrypted"}]
+)
+def test_other_facts_begin_anew(target, changes):
+    interrupted(target, 1)
+    partial = PartialFile.open(
+        target,
+        size=30,
+        kind=changes.get("kind", "download"),
+        facts=FACTS | {k: v for k, v in changes.items() if k != "kind"},
+    )
+    assert partial.done == {}
+    assert working_paths(target)[0].stat().st_size == 0
+    partial.close()
+    assert opened_done(target) == []
+
+
+def opened_done(target: Path) -> list[int]:
+    partial = opened(target)
+    try:
+        return sorted(partial.done)
+    finally:
+        partial.close()
+
+
+@pytest.mark.parametrize("tail", [b"0123456789abcdef {", b"\x00" * 40, encode_part(3, {})[:-1], b"\n", b"garbage\n"])
+def test_a_torn_line_is_cut_off_before_anything_is_added(target, tail):
+    _, journal = interrupted(target, 1)
+    journal.write_bytes(journal.read_bytes() + tail)
+    partial = opened(target)
+    assert sorted(partial.done) == [1]
+    write(partial, 2)
+    partial.close()
+    assert opened_done(target) == [1, 2]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"not a journal\n", os.urandom(200)])
+def test_a_journal_that_cannot_be_believed_is_begun_anew(target, content):
+    _, journal = interrupted(target, 1)
+    journal.write_bytes(content)
+    assert opened_done(target) == []
+
+
+def test_a_damaged_record_in_the_middle_ends_what_is_believed(target):
+    _, journal = interrupted(target, 1, 2, 3)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"n":2', b'"n":9')
+    journal.write_bytes(b"".join(lines))
+    assert opened_done(target) == [1]
+
+
+def test_a_journal_whose_working_copy_is_gone_is_not_believed(target):
+    # A hole in a file reads as zeros: whoever took them for what was written once would not know.
+    path, _ = interrupted(target, 1, 2)
+    path.unlink()
+    partial = opened(target)
+    assert partial.done == {}
+    partial.close()
+
+
+def test_data_is_on_the_disk_before_the_record_that_claims_it(target, monkeypatch):
+    claims_at_sync: list[tuple[str, list[int]]] = []
+    real = os.fdatasync
+
+    def spy(descriptor: int) -> None:
+        journal = load(working_paths(target)[1])
+        claims_at_sync.append((os.readlink(f"/proc/self/fd/{descriptor}"), sorted(journal.parts if journal else ())))
+        real(descriptor)
+
+    partial = opened(target)
+    monkeypatch.setattr(os, "fdatasync", spy)
+    write(partial, 1, 2)
+    assert load(working_paths(target)[1]).parts == {}, "nothing was synced yet"
+    partial.close()
+    path, journal = map(str, working_paths(target))
+    assert claims_at_sync == [(path, []), (journal, [1, 2])]
+
+
+def test_a_lot_of_data_is_claimed_on_the_way(target, monkeypatch):
+    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 20)
+    partial = opened(target)
+    write(partial, 1)
+    assert load(working_paths(target)[1]).parts.keys() == set()
+    write(partial, 2)
+    assert load(working_paths(target)[1]).parts.keys() == {1, 2}
+    partial.close()
+
+
+def test_time_alone_makes_a_claim_due(target, monkeypatch):
+    monkeypatch.setattr(partial_file, "_FLUSH_SECONDS", 0.0)
+    partial = opened(target)
+    write(partial, 2)
+    assert load(working_paths(target)[1]).parts.keys() == {2}
+    partial.close()
+
+
+def test_reading_back_says_when_the_file_does_not_reach_that_far(target):
+    partial = opened(target)
+    write(partial, 1)
+    buffer = bytearray(10)
+    assert partial.read_into(0, [memoryview(buffer)[:4], memoryview(buffer)[4:]])
+    assert buffer == PARTS[1]
+    assert not partial.read_into(5, [memoryview(buffer)])
+    assert not partial.read_into(10, [memoryview(buffer)])
+    partial.close()
+
+
+def test_what_is_worthless_is_removed(target):
+    partial = opened(target)
+    write(partial, 1)
+    partial.discard()
+    partial.close()
+    assert os.listdir(target.parent) == []
+
+
+def test_without_facts_there_is_no_journal_and_nothing_unfinished_stays(target):
+    partial = PartialFile.open(target, size=10, kind="download", facts=None)
+    partial.write(0, [memoryview(PARTS[1])])
+    partial.record(1, {})
+    assert not working_paths(target)[1].exists()
+    partial.close()
+    assert os.listdir(target.parent) == []
+
+
+def test_without_facts_a_whole_file_gets_its_name_too(target):
+    partial = PartialFile.open(target, size=10, kind="download", facts=None)
+    partial.write(0, [memoryview(PARTS[1])])
+    partial.complete()
+    partial.close()
+    assert target.read_bytes() == PARTS[1]
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_the_journal_of_another_transfer_does_not_outlive_its_working_copy(target):
+    interrupted(target, 1, 2)
+    partial = PartialFile.open(target, size=10, kind="decryption", facts=None)
+    assert not working_paths(target)[1].exists(), "after a crash it would claim what was overwritten here"
+    partial.write(0, [memoryview(PARTS[1])])
+    partial.complete()
+    partial.close()
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_disk_that_cannot_hold_the_file_is_said_at_once(target):
+    with pytest.raises(
+        LocalError, match=r"needs [\d,]+ more bytes, but only [\d,]+ are free there: [\d,]+ are missing"
+    ):
+        opened(target, size=2**62)
+    assert os.listdir(target.parent) == [], "nothing is left behind by a file that could not begin"
+
+
+def test_a_disk_that_is_full_now_keeps_what_was_done_before(target):
+    interrupted(target, 1, 2)
+    with pytest.raises(LocalError, match="are missing"):
+        opened(target, size=2**62)
+    assert opened_done(target) == [1, 2]
+
+
+def test_only_what_is_missing_has_to_fit(target, monkeypatch):
+    interrupted(target, 1, 2)
+    usage = partial_file.shutil.disk_usage(target.parent)
+    monkeypatch.setattr(partial_file.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    assert opened_done(target) == [1, 2]
+
+
+def test_one_process_works_on_a_target_once(target):
+    first = opened(target)
+    with pytest.raises(LocalError, match=r"Another process is working on .*file\.c4gh\.part"):
+        opened(target)
+    write(first, 1)
+    first.close()
+    assert opened_done(target) == [1]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(LocalError, match="No such file"):
+        opened(tmp_path / "missing" / "x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(LocalError, match="Permission denied"):
+        opened(tmp_path / "x")
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(LocalError) as caught:
+        opened(tmp_path / ("x" * 250))
+    assert "shorter" in caught.value.hint
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_in_the_place_of_the_working_copy(target):
+    working_paths(target)[0].mkdir()
+    with pytest.raises(LocalError):
+        opened(target)
+    assert sorted(os.listdir(target.parent)) == ["file.c4gh.part"]
+
+
+def test_a_target_that_exists_is_kept_unless_told_otherwise(target):
+    check_target(target, overwrite=False)
+    target.write_bytes(b"precious")
+    with pytest.raises(FileExistsAlready, match="exists already"):
+        check_target(target, overwrite=False)
+    check_target(target, overwrite=True)
+
+
+def test_a_link_that_leads_nowhere_is_in_the_way_too(target):
+    target.symlink_to(target.parent / "nowhere")
+    with pytest.raises(FileExistsAlready):
+        check_target(target, overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_is_never_replaced(target, overwrite):
+    target.mkdir()
+    with pytest.raises(LocalError, match="is a folder"):
+        check_target(target, overwrite=overwrite)

@@ -1,0 +1,117 @@
+"""Reading and writing many pieces at a place: all of them, however the system cuts the work."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from connector.local import positional
+from connector.local.positional import PositionalFile, sync, sync_directory
+
+DATA = random.Random(7).randbytes(10_000)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[PositionalFile]:
+    file = PositionalFile(os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT))
+    yield file
+    file.close()
+
+
+@pytest.fixture(params=["vectored", "vectored, one byte short of a piece", "seek and read"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the system does it: all at once, in odd amounts, or without vectored calls at all (Windows)."""
+    if request.param.startswith("seek"):
+        monkeypatch.delattr(os, "preadv")
+        monkeypatch.delattr(os, "pwritev")
+    elif "short" in request.param:
+        monkeypatch.setattr(os, "preadv", short(os.preadv))
+        monkeypatch.setattr(os, "pwritev", short(os.pwritev))
+    return str(request.param)
+
+
+def short(real):  # type: ignore[no-untyped-def]
+    def call(descriptor: int, views: Sequence[memoryview], offset: int) -> int:
+        # Ends in the middle of the second piece, or one byte before the end of the only one.
+        if len(views) > 1:
+            views = [views[0], views[1][: max(len(views[1]) // 2, 1)]]
+        else:
+            views = [views[0][: max(len(views[0]) - 1, 1)]]
+        return int(real(descriptor, views, offset))
+
+    return call
+
+
+def pieces(buffer: memoryview, sizes: Sequence[int]) -> list[memoryview]:
+    views, at = [], 0
+    for size in sizes:
+        views.append(buffer[at : at + size])
+        at += size
+    return views
+
+
+SIZES = [[10_000], [1, 9_999], [0, 5_000, 0, 0, 5_000, 0], [1] * 3_000 + [7_000], [3] * 3_333 + [1]]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} pieces")
+def test_all_pieces_arrive_in_order(file, way, sizes):
+    assert file.write_from(100, pieces(memoryview(DATA), sizes)) == len(DATA)
+    buffer = bytearray(len(DATA))
+    assert file.read_into(100, pieces(memoryview(buffer), list(reversed(sizes)))) == len(DATA)
+    assert buffer == DATA
+    assert os.pread(file.descriptor, 101, 0) == bytes(100) + DATA[:1]
+
+
+def test_more_pieces_than_one_call_takes_are_split(file, monkeypatch):
+    counts: list[int] = []
+    real = os.pwritev
+
+    def counted(descriptor: int, views: Sequence[memoryview], offset: int) -> int:
+        counts.append(len(views))
+        return real(descriptor, views, offset)
+
+    monkeypatch.setattr(os, "pwritev", counted)
+    assert file.write_from(0, pieces(memoryview(DATA), [4] * 2500)) == len(DATA)
+    assert counts == [1024, 1024, 452]
+
+
+def test_the_end_of_the_file_ends_a_read(file, way):
+    file.write_from(0, [memoryview(b"0123456789")])
+    buffer = bytearray(20)
+    assert file.read_into(4, pieces(memoryview(buffer), [4, 10, 6])) == 6
+    assert buffer == b"456789" + bytes(14)
+    assert file.read_into(10, [memoryview(buffer)]) == 0
+    assert file.read_into(0, []) == 0
+
+
+def test_a_write_behind_the_end_leaves_a_hole(file, way):
+    file.write_from(5, [memoryview(b"x")])
+    assert os.pread(file.descriptor, 10, 0) == bytes(5) + b"x"
+
+
+def test_closing_twice_closes_no_stranger(tmp_path):
+    file = PositionalFile(os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT))
+    file.close()
+    stranger = os.open(tmp_path / "g", os.O_RDWR | os.O_CREAT)
+    file.close()
+    os.fstat(stranger)
+    os.close(stranger)
+
+
+def test_a_closed_file_cannot_be_written_to(tmp_path):
+    file = PositionalFile(os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT))
+    file.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.write_from(0, [memoryview(b"x")])
+
+
+def test_syncing_goes_on_without_fdatasync(file, tmp_path, monkeypatch):
+    sync(file.descriptor)
+    monkeypatch.delattr(os, "fdatasync")
+    sync(file.descriptor)
+    sync_directory(tmp_path)
+    assert os.sysconf("SC_IOV_MAX") >= positional._IOV_MAX
