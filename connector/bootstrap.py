@@ -25,6 +25,7 @@ from connector.clients.downloads import DownloadClient
 from connector.clients.exchange import Exchange
 from connector.clients.http import HttpOptions, open_http
 from connector.clients.objects import ObjectClient
+from connector.clients.reach import reach_of
 from connector.clients.uploads import UploadClient
 from connector.clients.well_known import fetch_values, hub_key
 from connector.clients.work_packages import WorkPackageClient
@@ -171,6 +172,7 @@ async def open_session(
         ca_file=settings.ca_file,
         proxy=settings.proxy,
         proxies=urllib.request.getproxies(),
+        may_connect=await reach_of(settings.wkvs_url),
     )
     retrier = Retrier(attempts=settings.retries + 1)
     async with open_http(options) as http:

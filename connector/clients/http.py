@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,11 @@ USER_AGENT = "crypt4gh-connector"
 
 @attrs.frozen
 class HttpOptions:
-    """How to speak HTTP. Times in seconds; ``proxies`` as :func:`urllib.request.getproxies` gives them."""
+    """How to speak HTTP. Times in seconds; ``proxies`` as :func:`urllib.request.getproxies` gives them.
+
+    ``may_connect`` is asked about the IP address of each storage host before it is spoken to; with a proxy in between
+    the proxy decides.
+    """
 
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
@@ -26,6 +30,7 @@ class HttpOptions:
     ca_file: Path | None = None
     proxy: str | None = attrs.field(default=None, repr=False)
     proxies: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    may_connect: Callable[[str], bool] | None = None
 
 
 @attrs.frozen
@@ -46,6 +51,7 @@ class BulkRouter(httpx.AsyncBaseTransport):
             ssl_context=context,
             max_connections=options.max_connections,
             keepalive_expiry=options.keepalive_expiry,
+            may_connect=options.may_connect,
         )
         self._by_proxy: dict[str, httpx.AsyncHTTPTransport] = {}
 

@@ -12,13 +12,14 @@ import trio
 
 from connector.clients.downloads import DownloadClient
 from connector.clients.leases import Lease
-from connector.clients.objects import ObjectClient, UrlRefusedError
+from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
 from connector.core.file_names import checked_file_name
 from connector.core.header import OpenedEnvelope, open_envelope
 from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
 from connector.core.segments import Opener, plain_views
+from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
 from connector.errors import ConnectorError, IntegrityError
 from connector.local.partial_file import PartialFile, check_target
@@ -61,6 +62,7 @@ class _Opened:
     drs: DrsObject
     envelope: bytes = attrs.field(repr=False)
     opener: Opener
+    fetcher: PartFetcher
     file: PartialFile
     sha256: str
 
@@ -125,7 +127,8 @@ class Download:
         self._file = file = await self._in_thread(
             lambda: PartialFile.open(target, size=size, kind=kind, facts=facts if len(parts) > 1 else None)
         )
-        self._state = _Opened(drs, data, Opener(envelope.session_keys), file, sha256)
+        fetcher = PartFetcher(self._staged, self._objects, label=self.label, size=drs.size)
+        self._state = _Opened(drs, data, Opener(envelope.session_keys), fetcher, file, sha256)
         if not decrypt:
             await self._in_thread(lambda: file.write(0, [memoryview(data)]))
         self._observer.opened(self.label, drs.size)
@@ -136,7 +139,7 @@ class Download:
         state = self._opened
         views = await self._read_back(part, buffer, progress)
         if views is None:
-            await self._fetch(part, buffer, progress)
+            await state.fetcher.fetch(part, buffer, progress)
             views = await self._in_thread(lambda: self._open_and_write(part, buffer))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
@@ -205,17 +208,6 @@ class Download:
                 hint="Tell the archive's operators.",
             )
         return envelope
-
-    async def _fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        drs = await self._staged.get()
-        if drs.size != self._opened.drs.size:
-            raise IntegrityError(f"{self.label} changed in the archive while it was fetched.", hint="Fetch it again.")
-        assert drs.url is not None
-        try:
-            await self._objects.get_range(drs.url, part.start, part.stop, buffer, progress)
-        except UrlRefusedError:
-            self._staged.refuse(drs)
-            raise
 
     def _open_and_write(self, part: Part, buffer: memoryview) -> Sequence[memoryview]:
         state = self._opened

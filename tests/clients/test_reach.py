@@ -1,0 +1,35 @@
+"""What a storage URL may lead to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from connector.clients.reach import may_reach, reach_of
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"])
+def test_only_an_archive_on_this_machine_may_name_this_machine(address: str) -> None:
+    assert may_reach(ipaddress.ip_address(address), archive_is_local=True)
+    assert not may_reach(ipaddress.ip_address(address), archive_is_local=False)
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200", "fe80::1", "224.0.0.1"]
+)
+def test_metadata_services_are_out_of_reach_for_all(address: str, local: bool) -> None:
+    assert not may_reach(ipaddress.ip_address(address), archive_is_local=local)
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd12::1"])
+def test_private_and_public_addresses_are_within_reach(address: str) -> None:
+    assert may_reach(ipaddress.ip_address(address), archive_is_local=False)
+
+
+@pytest.mark.trio
+async def test_the_reach_depends_on_where_the_archive_is() -> None:
+    assert (await reach_of("http://127.0.0.1:8080/.well-known"))("127.0.0.1")
+    assert not (await reach_of("http://192.0.2.1/.well-known"))("127.0.0.1")
+    assert not (await reach_of("http://name.invalid/.well-known"))("127.0.0.1")
