@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -45,9 +47,11 @@ def run(
     stdout: Path | None = None,
     timeout: float = 900.0,
     expect: int = 0,
+    written: list[tuple[float, float]] | None = None,
 ) -> Usage:
     """Run one process to its end and measure it. Raises :class:`Failed` on another exit code than expected.
 
+    ``written`` is filled with points of seconds and bytes written to files so far, four a second.
     ``stdin`` is a text, or the path of a file; ``stdout`` may be sent to a file, the rest of what the process says
     is kept for the case of failure.
 
@@ -68,6 +72,9 @@ def run(
         )
         timer = threading.Timer(timeout, process.kill)
         timer.start()
+        watch = threading.Thread(target=_sample, args=(process.pid, began, written), daemon=True)
+        if written is not None:
+            watch.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
@@ -86,10 +93,18 @@ def run(
     return Usage(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output)
 
 
-def _memory_file(content: bytes):
-    import tempfile
+def _sample(pid: int, began: float, points: list[tuple[float, float]]) -> None:
+    while True:
+        try:
+            fields = Path(f"/proc/{pid}/io").read_text().split()
+        except OSError:
+            return
+        points.append((time.perf_counter() - began, float(fields[fields.index("wchar:") + 1])))
+        time.sleep(0.25)
 
-    file = tempfile.TemporaryFile()
+
+def _memory_file(content: bytes) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.seek(0)
     return file

@@ -22,7 +22,7 @@ def line_of(claim: Claim) -> str:
 
 
 def write_tables(results: Path, command: str, size: int) -> None:
-    """Write ``results.md`` from all JSON files in the folder, also those of earlier runs, and say when each was made."""
+    """Write ``results.md`` from all JSON files in the folder, also those of earlier runs, each with its time."""
     lines = ["# Results", "", f"Made by `{command}` on {_machine()}.", ""]
     lines += ["Medians over all rounds; contestants took turns. Loopback; the servers share the cores with them.", ""]
     claims = ["| claim | measured | smallest and largest | asked for | |", "|---|---:|---:|---:|---|"]

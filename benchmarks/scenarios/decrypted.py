@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.contest import Claim, Report, compete
+from benchmarks.download_stand import DownloadStand
 from benchmarks.process import Usage
 from benchmarks.process import run as run_process
-from benchmarks.stand import DownloadStand, Options
+from benchmarks.stand import Options
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.contest import Claim, Report, compete
-from benchmarks.stand import DownloadStand, Options
+from benchmarks.download_stand import DownloadStand
+from benchmarks.stand import Options
 
 PEAK = 200.0
 

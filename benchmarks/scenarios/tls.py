@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.contest import Claim, Report, compete
-from benchmarks.stand import DownloadStand, Options, UploadStand
+from benchmarks.download_stand import DownloadStand
+from benchmarks.stand import Options
+from benchmarks.upload_stand import UploadStand
 
 
 def run(options: Options) -> Report:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.contest import Claim, Report, compete
 from benchmarks.process import run as run_process
-from benchmarks.stand import Options, UploadStand
+from benchmarks.stand import Options
+from benchmarks.upload_stand import UploadStand
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20

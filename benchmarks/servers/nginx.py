@@ -16,7 +16,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
-  log_format short '$status $bytes_sent $request_time $msec "$request_method" $server_port';
+  log_format short '$status $bytes_sent $request_time $uri';
   access_log {folder}/access.log short buffer=64k flush=1s;
   sendfile on;
   sendfile_max_chunk 2m;
@@ -78,6 +78,7 @@ class Nginx:
         user = "user root;" if os.geteuid() == 0 else ""
         self._config = folder / "nginx.conf"
         self._config.write_text(_CONFIG.format(user=user, folder=folder, archive_port=archive_port, servers=server))
+        self.scheme = "https" if certificate else "http"
         self._server: Server | None = None
 
     def __enter__(self) -> Nginx:
@@ -95,10 +96,11 @@ class Nginx:
         assert self._server is not None
         return self._server
 
-    @property
-    def scheme(self) -> str:
-        return "https" if "listen 127.0.0.1:%d ssl" % self.port in self._config.read_text() else "http"
-
     def url_of(self, object_id: str) -> str:
         """Where an object can be fetched without a signature."""
         return f"{self.scheme}://127.0.0.1:{self.port}/storage/download/{object_id}"
+
+    def answers(self) -> list[tuple[int, int]]:
+        """Status and bytes of all answers about objects so far; those of the last second may be missing."""
+        lines = (line.split() for line in (self.folder / "access.log").read_text().splitlines())
+        return [(int(words[0]), int(words[1])) for words in lines if words[3].startswith("/storage/download/")]

@@ -1,0 +1,133 @@
+"""A stand with files that can be downloaded, and all who may fetch them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.data import check, sha256_of
+from benchmarks.peers import program
+from benchmarks.process import Failed, Usage, free_port, run
+from benchmarks.servers.archive import Archive
+from benchmarks.servers.nginx import Nginx
+from benchmarks.stand import ROOT, Curve, Stand, slow_proxy
+
+ENVELOPE = 124
+
+
+class DownloadStand(Stand):
+    """A stand with files that can be downloaded: archive, nginx with the staged objects, and an access token."""
+
+    def prepare(
+        self, sizes: Sequence[int], *, tls: bool = False, limits: str = "", delay: float = 0.0
+    ) -> DownloadStand:
+        """Upload files of these sizes, let the archive take them in, stage them. ``delay``: seconds, added to every
+        request by a proxy in front of everything."""
+        sources = [self.source(f"file-{number:05}.bin", size) for number, size in enumerate(sizes)]
+        self.plain = {path.name: digest for path, digest in sources}
+        certificate = self.certificate() if tls else None
+        nginx_port, proxy_port = free_port(), free_port()
+        public = f"{'https' if tls else 'http'}://127.0.0.1:{proxy_port if delay else nginx_port}"
+        self.archive = Archive(self.folder / "archive", public_url=public, options=("--url-lifetime", "3600"))
+        self.nginx = Nginx(
+            self.folder, port=nginx_port, archive_port=self.archive.port, certificate=certificate, limits=limits
+        )
+        self.stack.enter_context(self.archive)
+        self.stack.enter_context(self.nginx)
+        if delay:
+            self.stack.enter_context(slow_proxy(self.folder / "proxy.log", proxy_port, nginx_port, delay))
+        token = self.archive.grant_upload(self.keys)
+        self.ours("upload", self.archive.wkvs_url, token, "--tsv", self.tsv([path for path, _ in sources]))
+        self.accessions = self.archive.wait_until_archived(self.plain)
+        for path, _ in sources:
+            path.unlink()
+        self.token = self.archive.grant_download(self.keys)
+        self.ours("download", self.archive.wkvs_url, self.token, "--output-dir", self.empty("first"))
+        shutil.rmtree(self.folder / "first")
+        command = [sys.executable, "-m", "benchmarks.contestants.export_staged"]
+        run([*command, self.archive.root, self.nginx.served], cwd=ROOT)
+        self.objects = {path.name: sha256_of(path) for path in sorted(self.nginx.served.iterdir())}
+        if len(self.objects) != len(sizes):
+            raise Failed(f"{len(self.objects)} of {len(sizes)} objects were staged")
+        return self
+
+    @property
+    def object_id(self) -> str:
+        """The one object, of a stand with one file."""
+        (only,) = self.objects
+        return only
+
+    def check_encrypted(self, folder: Path) -> None:
+        """Check that the folder holds all objects, each behind an envelope, and nothing else; empty it."""
+        found = sorted(sha256_of(path, skip=ENVELOPE) for path in folder.iterdir())
+        if found != sorted(self.objects.values()):
+            raise Failed(f"{folder} holds {len(found)} files that are not the {len(self.objects)} staged objects")
+        shutil.rmtree(folder)
+
+    def check_decrypted(self, folder: Path) -> None:
+        """Check that the folder holds the plaintext of all files, beside what is still encrypted; empty it."""
+        found = sorted(sha256_of(path) for path in folder.iterdir() if path.suffix != ".c4gh")
+        if found != sorted(self.plain.values()):
+            raise Failed(f"{folder} does not hold the {len(self.plain)} files that were uploaded")
+        shutil.rmtree(folder)
+
+    def server_cpu(self) -> float:
+        """Seconds of processor that archive and nginx have taken so far."""
+        return self.archive.server.cpu_seconds() + self.nginx.server.cpu_seconds()
+
+    # Contestants ----------------------------------------------------------------------------------------------------
+
+    def download_with_ours(self, *arguments: str, written: Curve | None = None) -> tuple[Usage, float]:
+        out, before = self.empty("out"), self.server_cpu()
+        words = ["--output-dir", out, *arguments]
+        usage = self.ours("download", self.archive.wkvs_url, self.token, *words, written=written)
+        spent = self.server_cpu() - before
+        (self.check_decrypted if "--decrypt" in arguments else self.check_encrypted)(out)
+        return usage, spent
+
+    def download_with_peer(self, *, decrypt: bool = False) -> tuple[Usage, float]:
+        out, before = self.empty("out"), self.server_cpu()
+        usage = self.peer("download", self.archive.wkvs_url, self.token, "--output-dir", out)
+        spent = self.server_cpu() - before
+        if not decrypt:
+            self.check_encrypted(out)
+            return usage, spent
+        command = [program("ghga-connector"), "decrypt", "--input-dir", out, "--my-private-key-path", self.keys.private]
+        usage += run(command)
+        self.check_decrypted(out)
+        return usage, spent
+
+    def fetch_url(self, *words: str | Path) -> tuple[Usage, float]:
+        """Let a program fetch the one object to ``out/object``; ``{url}`` and ``{out}`` in its words are filled in."""
+        out, before = self.empty("out"), self.server_cpu()
+        url = self.nginx.url_of(self.object_id)
+        filled = [str(word).format(url=url, out=out, file=out / "object") for word in words]
+        usage = run(filled, cwd=ROOT)
+        spent = self.server_cpu() - before
+        check(out / "object", self.objects[self.object_id])
+        return usage, spent
+
+    def fetch_with_curl(self) -> tuple[Usage, float]:
+        trust = ["--cacert", self.ca_file] if self.ca_file is not None else []
+        return self.fetch_url(program("curl"), "-sS", *trust, "-o", "{file}", "{url}")
+
+    def fetch_with_aria2c(self) -> tuple[Usage, float]:
+        options = ["-q", "-x4", "-s4", "-k16M", "--file-allocation=none", "-d", "{out}", "-o", "object"]
+        return self.fetch_url(program("aria2c"), *options, "{url}")
+
+    def fetch_with_rclone(self) -> tuple[Usage, float]:
+        options = ["--config", os.devnull, "--multi-thread-streams", "4", "-q"]
+        return self.fetch_url(program("rclone"), "copyurl", *options, "{url}", "{file}")
+
+    def copy_on_disk(self) -> tuple[Usage, float]:
+        source = self.nginx.served / self.object_id
+        return self.fetch_url("dd", f"if={source}", "of={file}", "bs=4M", "status=none")
+
+    def fetch_in_parts(self, transport: str) -> tuple[Usage, float]:
+        """The transport alone, by a program of a few lines: four ranged GETs at a time, written at their place."""
+        trust = ["--ca-file", self.ca_file] if self.ca_file is not None else []
+        script = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", transport]
+        return self.fetch_url(*script, *trust, "{url}", "{file}")
