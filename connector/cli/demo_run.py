@@ -175,7 +175,8 @@ class Demonstration:
         assert self._archive is not None
         settings = attrs.evolve(self._invocation.settings, wkvs_url=self._archive.wkvs_url, proxy=None, ca_file=None)
         engine = self._invocation.surroundings.engine()
-        return engine.open_session(settings, keys, AccessToken.parse(token), observer=observer)
+        state = self._folder / "state"  # No journal of ours goes among those of the user.
+        return engine.open_session(settings, keys, AccessToken.parse(token), observer=observer, state_folder=state)
 
 
 def _all_well(outcomes: Sequence[Outcome[Any]]) -> None:

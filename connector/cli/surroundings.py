@@ -96,7 +96,13 @@ class Engine(Protocol):
     """The doors of :mod:`connector.bootstrap` that commands go through."""
 
     def open_session(
-        self, settings: Settings, keys: KeyPair, token: AccessToken, *, observer: Observer
+        self,
+        settings: Settings,
+        keys: KeyPair,
+        token: AccessToken,
+        *,
+        observer: Observer,
+        state_folder: Path | None = None,
     ) -> AbstractAsyncContextManager[Session]:
         """Open a session with an archive."""
 

@@ -1,0 +1,270 @@
+"""What the transfer commands make of words, files and environment; the engine behind them is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from connector.config import Settings
+from connector.errors import BrokenError, RefusedError
+from connector.local.key_files import KeyPair, write_key_pair
+from connector.recrypt import RecryptRequest
+from connector.transfer.observer import Observer
+from connector.transfer.outcome import Outcome
+from connector.upload.source import UploadSource
+from tests.support.desk import Desk, ScriptedInput
+
+TOKEN = "package-1:" + "Ab0/" * 20
+
+
+@attrs.frozen
+class Fetched:
+    path: Path
+    size: int
+
+
+@attrs.define
+class FakeEngine:
+    """Notes what is asked of it; files whose name is in `failing` fail."""
+
+    failing: dict[str, Exception] = attrs.field(factory=dict)
+    calls: list[dict[str, Any]] = attrs.field(factory=list)
+    observer: Observer | None = None
+
+    @asynccontextmanager
+    async def open_session(
+        self, settings: Settings, keys: KeyPair, token: Any, *, observer: Observer, state_folder: Path | None = None
+    ) -> AsyncIterator[FakeEngine]:
+        if "session" in self.failing:
+            raise self.failing["session"]
+        self.observer = observer
+        self.calls.append({"settings": settings, "keys": keys, "token": token})
+        yield self
+
+    async def download(self, accessions: Sequence[str], **options: Any) -> list[Outcome[Any]]:
+        return self._done("download", accessions or ["F1", "F2"], options)
+
+    async def upload(self, sources: Sequence[UploadSource], **options: Any) -> list[Outcome[Any]]:
+        return self._done("upload", [source.alias for source in sources], {"sources": sources, **options})
+
+    async def plan_upload(self, sources: Sequence[UploadSource], **options: Any) -> list[Outcome[Any]]:
+        return self._done("plan", [source.alias for source in sources], {"sources": sources, **options})
+
+    async def decrypt_files(
+        self, settings: Settings, private_key: bytes, requests: Sequence[RecryptRequest], **options: Any
+    ) -> list[Outcome[Any]]:
+        self.observer = options.pop("observer")
+        asked = {"private_key": private_key, "requests": requests, **options}
+        return self._done("decrypt", [request.path.name for request in requests], asked)
+
+    async def encrypt_files(
+        self,
+        settings: Settings,
+        private_key: bytes,
+        recipients: Sequence[bytes],
+        requests: Sequence[RecryptRequest],
+        **options: Any,
+    ) -> list[Outcome[Any]]:
+        self.observer = options.pop("observer")
+        asked = {"private_key": private_key, "recipients": recipients, "requests": requests, **options}
+        return self._done("encrypt", [request.path.name for request in requests], asked)
+
+    def _done(self, what: str, names: Sequence[str], options: dict[str, Any]) -> list[Outcome[Any]]:
+        self.calls.append({"what": what, "names": list(names), **options})
+        outcomes = []
+        for name in names:
+            error = self.failing.get(name)
+            value = Fetched(Path("/out") / name, 5)
+            outcomes.append(Outcome(name, error=error) if error else Outcome(name, value))  # type: ignore[arg-type]
+            assert self.observer is not None
+            self.observer.finished(outcomes[-1])
+        return outcomes
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyPair:
+    return write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def desk(engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> Desk:
+    environment = {
+        "CONNECTOR_ACCESS_TOKEN": TOKEN,
+        "CONNECTOR_WKVS_URL": "https://archive.example/.well-known",
+        "CONNECTOR_MY_PRIVATE_KEY_PATH": str(tmp_path / "my.sec"),
+    }
+    return Desk(engine=engine, environment=environment)
+
+
+def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    assert desk.run("download", "--output-dir", out, "--json", "--part-size", "8MiB") == 0
+    session, call = engine.calls
+    assert session["keys"] == keys
+    assert session["token"].package_id == "package-1"
+    assert session["settings"].wkvs_url == "https://archive.example/.well-known"
+    assert session["settings"].part_size == 8 * 1024**2
+    assert call == {
+        "what": "download",
+        "names": ["F1", "F2"],
+        "output_dir": out,
+        "decrypt": False,
+        "overwrite": False,
+    }
+    assert out.is_dir()
+    assert desk.records == [
+        {"name": "F1", "ok": True, "path": "/out/F1", "size": 5},
+        {"name": "F2", "ok": True, "path": "/out/F2", "size": 5},
+    ]
+    assert desk.said.splitlines()[-1] == "2 of 2 files downloaded."
+
+
+def test_download_of_some_decrypted(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    assert desk.run("download", "--output-dir", tmp_path, "--decrypt", "--overwrite", "F7", "F8") == 0
+    assert engine.calls[1]["names"] == ["F7", "F8"]
+    assert engine.calls[1]["decrypt"]
+    assert engine.calls[1]["overwrite"]
+
+
+def test_flags_from_the_environment(
+    desk: Desk, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONNECTOR_OUTPUT_DIR", str(tmp_path))
+    monkeypatch.setenv("CONNECTOR_DECRYPT", "1")
+    monkeypatch.setenv("CONNECTOR_JSON", "true")
+    assert desk.run("download") == 0
+    assert engine.calls[1]["decrypt"]
+    assert len(desk.records) == 2
+
+
+def test_one_failed_download_among_many_is_the_exit_code(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.failing["F1"] = BrokenError("The connection was cut.")
+    assert desk.run("download", "--output-dir", tmp_path, "--json") == 5
+    assert [record["ok"] for record in desk.records] == [False, True]
+    assert "F1: The connection was cut." in desk.said
+
+
+def test_a_refused_session_is_one_sentence(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.failing["session"] = RefusedError("The work package has expired.", hint="Ask for a new one.")
+    assert desk.run("download", "--output-dir", tmp_path) == 4
+    assert desk.said == "Error: The work package has expired. Ask for a new one.\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [("CONNECTOR_ACCESS_TOKEN", "No access token is given."), ("CONNECTOR_MY_PRIVATE_KEY_PATH", "private key")],
+)
+def test_what_is_missing_is_said_before_anything_happens(
+    desk: Desk, engine: FakeEngine, tmp_path: Path, missing: str, says: str
+) -> None:
+    environment = {name: value for name, value in desk.around.environment.items() if name != missing}
+    poorer = Desk(engine=engine, environment=environment)
+    assert poorer.run("download", "--output-dir", tmp_path / "out") == 2
+    assert says in poorer.said
+    assert engine.calls == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_token_of_another_form(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    environment = {**desk.around.environment, "CONNECTOR_ACCESS_TOKEN": "what?"}
+    assert Desk(engine=engine, environment=environment).run("download", "--output-dir", tmp_path) == 2
+    assert engine.calls == []
+
+
+def test_two_keys_that_are_no_pair(desk: Desk, tmp_path: Path) -> None:
+    write_key_pair(tmp_path / "other.sec", tmp_path / "other.pub", passphrase=None)
+    code = desk.run("download", "--output-dir", tmp_path, "--my-public-key-path", tmp_path / "other.pub")
+    assert code == 2
+    assert "is not the public key of" in desk.said
+
+
+def test_a_protected_key_asks_for_its_passphrase(engine: FakeEngine, tmp_path: Path) -> None:
+    pair = write_key_pair(tmp_path / "safe.sec", tmp_path / "safe.pub", passphrase="open sesame")
+    arguments = ["download", "--output-dir", tmp_path, "--my-private-key-path", tmp_path / "safe.sec"]
+    desk = Desk(engine=engine, stdin=ScriptedInput("terminal"), answers=["open sesame", TOKEN])
+    assert desk.run(*arguments) == 0
+    assert engine.calls[0]["keys"].private == pair.private
+    wrong = Desk(engine=engine, environment={"CONNECTOR_PASSPHRASE": "wrong", "CONNECTOR_ACCESS_TOKEN": TOKEN})
+    assert wrong.run(*arguments) == 2
+    assert "passphrase" in wrong.said
+    nobody = Desk(engine=engine, environment={"CONNECTOR_ACCESS_TOKEN": TOKEN})
+    assert nobody.run(*arguments) == 2
+    assert "CONNECTOR_PASSPHRASE" in nobody.said
+
+
+def test_upload_of_one_file_under_another_name(desk: Desk, engine: FakeEngine) -> None:
+    assert desk.run("upload", "data/a.bam", "--alias", "SAMPLE") == 0
+    assert engine.calls[1]["sources"] == [UploadSource(Path("data/a.bam"), "SAMPLE")]
+    assert engine.calls[1]["what"] == "upload"
+
+
+def test_upload_of_a_list_and_more(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    list_file = tmp_path / "list.tsv"
+    list_file.write_text("# June\nb.bam\tB\n")
+    assert desk.run("upload", "data/a.bam", "--tsv", list_file, "--overwrite") == 0
+    assert engine.calls[1]["sources"] == [
+        UploadSource(Path("data/a.bam"), "a.bam"),
+        UploadSource(Path("b.bam"), "B"),
+    ]
+    assert engine.calls[1]["overwrite"]
+
+
+def test_a_dry_run_plans_only(desk: Desk, engine: FakeEngine) -> None:
+    assert desk.run("upload", "data/a.bam", "--dry-run") == 0
+    assert [call.get("what") for call in engine.calls] == [None, "plan"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["upload"], "There is nothing to upload."),
+        (["upload", "a", "b", "--alias", "X"], "--alias goes with exactly one PATH."),
+        (["upload", "--tsv", "/no/such/list"], "Could not read /no/such/list"),
+        (["decrypt"], "There is nothing to decrypt."),
+        (["decrypt", "a.bam"], "does not end with .c4gh"),
+    ],
+)
+def test_words_that_make_no_sense(desk: Desk, engine: FakeEngine, arguments: list[str], says: str) -> None:
+    assert desk.run(*arguments) in (2, 3)
+    assert says in desk.said
+    assert engine.calls == []
+
+
+def test_decrypt_into_a_folder(desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.bam.c4gh").touch()
+    assert desk.run("decrypt", "--input-dir", tmp_path / "in", "--output-dir", tmp_path / "out") == 0
+    assert engine.calls[0]["private_key"] == keys.private
+    assert engine.calls[0]["requests"] == [RecryptRequest(tmp_path / "in" / "a.bam.c4gh", tmp_path / "out" / "a.bam")]
+    assert (tmp_path / "out").is_dir()
+
+
+def test_encrypt_for_several_with_a_key_of_our_own_or_a_fresh_one(
+    desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path
+) -> None:
+    other = write_key_pair(tmp_path / "o.sec", tmp_path / "o.pub", passphrase=None)
+    recipients = ["--recipient-public-key-path", tmp_path / "my.pub", "--recipient-public-key-path", tmp_path / "o.pub"]
+    assert desk.run("encrypt", "x/a.bam", *recipients) == 0
+    assert engine.calls[0]["recipients"] == [keys.public, other.public]
+    assert engine.calls[0]["private_key"] == keys.private
+    assert engine.calls[0]["requests"] == [RecryptRequest(Path("x/a.bam"), Path("x/a.bam.c4gh"))]
+    assert Desk(engine=engine).run("encrypt", "x/a.bam", *recipients) == 0
+    assert engine.calls[1]["private_key"] not in (keys.private, other.private)
+    assert len(engine.calls[1]["private_key"]) == 32
+
+
+def test_a_misspelt_command_or_option(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert desk.run("dwonload") == 2
+    assert "No such command" in capsys.readouterr().err
+    assert desk.run("download", "--no-such-option") == 2
+    assert "No such option" in capsys.readouterr().err
