@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import attrs
 
+_LONGEST = 16
+"""How many times as long as at first a wait becomes at most, when trial after trial fails."""
+_CAREFUL = 4
+"""How many times as long a step is watched once the first climb is over, when there is time to be sure."""
+_NEWEST = 0.3
+"""Weight of the newest round in the running mean of the goodput at rest."""
+
 
 @attrs.define
 class ConcurrencyLimit:
     """Hill climbing on goodput, with a multiplicative step down when the other side refuses (AIMD).
 
-    Goodput (bytes per second over all connections) is measured in rounds. While a step up brings more, the limit
-    goes on growing; a step that brought less than ``gain`` is taken back, and the limit rests for ``patience``
-    seconds before it asks again. A refusal for load (429, 503, timeout) cuts the limit by ``backoff`` at once and
-    holds it below that height for ``ceiling_seconds``. Times are seconds of any one clock, passed in.
+    Goodput (bytes per second over all connections) is measured in rounds. A step up is kept, and followed by another,
+    if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
+    nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
+    step that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
+    direction. A refusal for load (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial
+    came from, and holds it below that height for ``ceiling_seconds`` (longer each time it proves true). Times are
+    seconds of any one clock, passed in.
     """
 
     minimum: int = 1
@@ -27,12 +37,17 @@ class ConcurrencyLimit:
     _round_start: float | None = attrs.field(default=None, init=False)
     _round_bytes: int = attrs.field(default=0, init=False)
     _settling: bool = attrs.field(default=True, init=False)
-    _goodput_before: float = attrs.field(default=0.0, init=False)
+    _upwards: bool = attrs.field(default=True, init=False)
     _limit_before: int | None = attrs.field(default=None, init=False)
-    _rest_until: float = attrs.field(default=0.0, init=False)
+    _goodput_before: float = attrs.field(default=0.0, init=False)
+    _goodput: float | None = attrs.field(default=None, init=False)
+    _rest: float | None = attrs.field(default=None, init=False)
+    _rest_until: float = attrs.field(default=float("-inf"), init=False)
     _ceiling: int | None = attrs.field(default=None, init=False)
+    _ceiling_hold: float = attrs.field(default=0.0, init=False)
     _ceiling_until: float = attrs.field(default=0.0, init=False)
     _last_refusal: float | None = attrs.field(default=None, init=False)
+    _draining: bool = attrs.field(default=False, init=False)
 
     @classmethod
     def fixed(cls, limit: int) -> ConcurrencyLimit:
@@ -43,13 +58,19 @@ class ConcurrencyLimit:
         """``size`` more bytes went through while ``in_flight`` parts moved; returns the limit from now on."""
         if self.minimum == self.maximum:
             return self.limit
+        if in_flight > self.limit:  # parts that were begun at a greater height are still on their way
+            self._settling = True
+            self._begin(now)
+            return self.limit
+        self._draining = False
         if self._round_start is None:
             self._round_start = now
         self._round_bytes += size
         elapsed = now - self._round_start
-        if elapsed >= self.round_seconds:
+        on_trial = self._limit_before is not None and self._rest is not None and not self._settling
+        if elapsed >= self.round_seconds * (_CAREFUL if on_trial else 1):
             # Only rounds that used their places say something about the number of places (cf. Netflix's AIMDLimit).
-            if in_flight >= self.limit:
+            if in_flight == self.limit:
                 self._judge(self._round_bytes / elapsed, now)
             self._begin(now)
         return self.limit
@@ -58,12 +79,21 @@ class ConcurrencyLimit:
         """A request was refused for load or timed out; returns the limit from now on."""
         if self.minimum == self.maximum:
             return self.limit
-        if self._last_refusal is not None and now - self._last_refusal < self.round_seconds:
-            return self.limit  # one congestion, many messengers
-        self._last_refusal = now
-        self._ceiling, self._ceiling_until = max(self.limit - 1, self.minimum), now + self.ceiling_seconds
-        self.limit = max(self.minimum, min(self._ceiling, int(self.limit * self.backoff)))
-        self._limit_before, self._goodput_before, self._settling = None, 0.0, True
+        # One congestion has many messengers, and while more parts are on their way than the limit now says, another
+        # refusal says nothing about the limit.
+        quiet = self.patience if self._draining else self.round_seconds
+        if self._last_refusal is not None and now - self._last_refusal < quiet:
+            return self.limit
+        self._last_refusal, self._draining = now, True
+        ceiling = max(self.limit - 1, self.minimum)
+        proven = ceiling == self._ceiling
+        self._ceiling_hold = min(2 * self._ceiling_hold, _LONGEST * self.ceiling_seconds) if proven else 0.0
+        self._ceiling_hold = self._ceiling_hold or self.ceiling_seconds
+        self._ceiling, self._ceiling_until = ceiling, now + self._ceiling_hold
+        good = self._limit_before if self._upwards and self._limit_before is not None else 0
+        self.limit = max(self.minimum, min(ceiling, max(good, int(self.limit * self.backoff))))
+        self._limit_before, self._goodput, self._upwards, self._settling = None, None, True, True
+        self._rest, self._rest_until = None, now
         self._begin(now)
         return self.limit
 
@@ -73,15 +103,39 @@ class ConcurrencyLimit:
     def _judge(self, goodput: float, now: float) -> None:
         if self._settling:
             self._settling = False  # the first round at a new height still holds the old one's connections
+        elif self._limit_before is None:
+            mean = self._goodput if self._goodput is not None else goodput
+            self._goodput = mean + _NEWEST * (goodput - mean)
+            if now >= self._rest_until:
+                self._try(self._goodput, now)
+        elif self._is_kept(goodput, self._limit_before):
+            self._limit_before = None
+            if self._rest is not None:
+                self._rest = self.patience
+            self._try(goodput, now)
+        else:
+            self.limit, self._limit_before, self._goodput = self._limit_before, None, self._goodput_before
+            self._settling = True
+            self._turn(now)
+
+    def _is_kept(self, goodput: float, before: int) -> bool:
+        wanted = min(self.gain, 0.5 * (self.limit / before - 1)) if self._upwards else 0.0
+        return goodput >= self._goodput_before * (1 + wanted)
+
+    def _try(self, goodput: float, now: float) -> None:
+        """Put one step in the present direction on trial; if there is none, rest and turn round."""
+        if self._upwards:
+            held = self._ceiling is not None and now < self._ceiling_until
+            top = min(self.maximum, self._ceiling) if held and self._ceiling is not None else self.maximum
+            target = min(top, 2 * self.limit if self._ceiling is None else self.limit + 1)
+        else:
+            target = max(self.minimum, self.limit - max(self.limit // 4, 1))
+        if target == self.limit or (target > self.limit) is not self._upwards:
+            self._turn(now)
             return
-        if self._limit_before is not None and goodput < self._goodput_before * (1 + self.gain):
-            self.limit, self._limit_before = self._limit_before, None
-            self._rest_until, self._settling = now + self.patience, True
-            return
-        top = self.maximum
-        if self._ceiling is not None and now < self._ceiling_until:
-            top = min(top, self._ceiling)
-        self._limit_before = None
-        if now >= self._rest_until and self.limit < top:
-            self._limit_before, self._goodput_before, self._settling = self.limit, goodput, True
-            self.limit = min(top, self.limit * 2 if self._ceiling is None else self.limit + 1)
+        self._limit_before, self._goodput_before, self._goodput = self.limit, goodput, None
+        self.limit, self._settling = target, True
+
+    def _turn(self, now: float) -> None:
+        self._rest = self.patience if self._rest is None else min(2 * self._rest, _LONGEST * self.patience)
+        self._rest_until, self._upwards = now + self._rest, not self._upwards

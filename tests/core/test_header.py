@@ -230,7 +230,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(PREFIX.__add__) | damaged())
 @example(b"")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_comes_only_our_errors_leave(data: bytes) -> None:
     try:
         size = envelope_size(data)
@@ -244,7 +244,7 @@ def test_whatever_comes_only_our_errors_leave(data: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_a_writer_seals_only_our_errors_leave(packets: list[bytes]) -> None:
     with suppress(ConnectorError):
         open_envelope(crypt4gh_envelope(*packets), bytes(READER))

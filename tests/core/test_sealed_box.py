@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nacl.public import PrivateKey, SealedBox
 
@@ -14,7 +14,6 @@ READER, STRANGER = PrivateKey(b"r" * 32), PrivateKey(b"s" * 32)
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_what_was_sealed_opens_again(text: str) -> None:
     assert open_text(seal_text(text, bytes(READER.public_key)), bytes(READER)) == text
 
@@ -42,14 +41,12 @@ SEALED = seal_text("token", bytes(READER.public_key))
 
 
 @given(st.text(max_size=100) | st.binary(max_size=80).map(lambda b: base64.b64encode(b).decode()))
-@settings(deadline=None)
 def test_whatever_comes_is_refused(text: str) -> None:
     with pytest.raises(RefusedError):
         open_text(text, bytes(READER))
 
 
 @given(st.integers(0, len(SEALED) - 1), st.characters())
-@settings(deadline=None)
 def test_a_changed_character_is_noticed(position: int, other: str) -> None:
     changed = SEALED[:position] + other + SEALED[position + 1 :]
     try:

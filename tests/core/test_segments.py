@@ -87,7 +87,7 @@ part_sizes = st.integers(300, 250_000) | st.sampled_from(
 @given(
     size=plain_sizes, part_size=part_sizes, readers=st.integers(1, 3), shuffle=st.randoms(), twice=st.integers(0, 20)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_parts_sealed_in_any_order_and_repeatedly_are_one_file_that_crypt4gh_opens(
     size: int, part_size: int, readers: int, shuffle: object, twice: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_parts_sealed_in_any_order_and_repeatedly_are_one_file_that_crypt4gh_ope
 
 
 @given(size=plain_sizes, part_size=part_sizes, readers=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_plaintext_of_the_parts_in_order_is_the_file_exactly_once(size: int, part_size: int, readers: int) -> None:
     data, envelope = DATA[:size], envelope_for(readers)
     layout = SealedLayout(envelope, size)
@@ -192,7 +192,7 @@ def test_an_empty_file_is_its_envelope() -> None:
 
 
 @given(size=st.integers(0, 3 * SEGMENT_SIZE))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_opening_gives_the_plaintext_in_place(size: int) -> None:
     buffer = seal(DATA[:size])
     views = Opener([KEY]).open_part(memoryview(buffer))
@@ -216,7 +216,7 @@ def test_nothing_opens_without_keys() -> None:
 
 
 @given(size=st.integers(1, 2 * SEGMENT_SIZE + 500), data=st.data(), keys=st.integers(1, 2))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObject, keys: int) -> None:
     buffer = seal(DATA[:size])
     position = data.draw(st.integers(0, len(buffer) - 1))
@@ -232,7 +232,7 @@ def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObje
 
 
 @given(size=st.integers(1, 2 * SEGMENT_SIZE), data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_truncated_segment_is_found(size: int, data: st.DataObject) -> None:
     buffer = seal(DATA[:size])
     cut = data.draw(st.integers(1, len(buffer) - 1).filter(lambda n: n % CIPHER_SEGMENT_SIZE), label="cut")

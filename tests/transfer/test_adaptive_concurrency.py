@@ -1,0 +1,63 @@
+"""The scheduler and the limit together, against servers with bounds, in virtual time."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+
+from connector.core.concurrency import ConcurrencyLimit
+from connector.core.layout import Part, Parts
+from connector.errors import TRY_AGAIN
+from connector.transfer import OverloadedError, Progress
+from tests.support.scripted_transfers import Scripted, make_scheduler
+
+pytestmark = pytest.mark.trio
+
+MB = 1_000_000
+
+
+@attrs.define
+class Server:
+    """Serves each connection at 10 MB/s, and refuses more than ``most`` of them."""
+
+    most: int = 10**9
+    serving: int = 0
+    requests: int = 0
+    refused: int = 0
+    through: int = 0
+
+    async def move(self, transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
+        await trio.sleep(0.02)
+        self.requests += 1
+        if self.serving >= self.most:
+            self.refused += 1
+            raise OverloadedError("Busy.", advice=TRY_AGAIN)
+        self.serving += 1
+        try:
+            for _ in range(4):
+                await trio.sleep(part.size / 4 / (10 * MB))
+                self.through += part.size // 4
+                progress(part.size // 4)
+        finally:
+            self.serving -= 1
+
+    async def run(self, limit: ConcurrencyLimit, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            big = Scripted("a", Parts(10**12, 4 * MB), on_move=self.move)
+            await make_scheduler(limit, budget=100 * MB).run([big])
+
+
+async def test_ten_seconds_are_enough_to_find_the_best(autojump_clock: object) -> None:
+    server, limit = Server(), ConcurrencyLimit(maximum=16)
+    await server.run(limit, 10)
+    assert limit.limit == 16
+    assert server.through > 0.75 * 10 * 160 * MB  # of ten seconds, the climb included
+
+
+async def test_a_server_that_refuses_is_asked_no_more_than_it_serves(autojump_clock: object) -> None:
+    server, limit = Server(most=6), ConcurrencyLimit(maximum=16)
+    await server.run(limit, 300)
+    assert limit.limit in (5, 6)
+    assert server.refused < 0.03 * server.requests
+    assert server.through > 0.9 * 300 * 60 * MB
