@@ -9,7 +9,8 @@ from connector.clients.exchange import ApiReply, ApiRequest, Exchange
 from connector.clients.leases import Lease
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.work_orders import WorkOrder
-from connector.transfer import Observer, Retrier
+from connector.errors import ConnectorError
+from connector.transfer import Notify, Observer, Retrier
 
 T = TypeVar("T")
 
@@ -31,9 +32,17 @@ class Caller:
         return await self._retried(once)
 
     async def authorized(
-        self, order: Lease[WorkOrder], build: Callable[[str], ApiRequest], read: Callable[[ApiReply], T]
+        self,
+        order: Lease[WorkOrder],
+        build: Callable[[str], ApiRequest],
+        read: Callable[[ApiReply], T],
+        *,
+        notify: Notify | None = None,
     ) -> T:
-        """One call with a work order token; ``build`` makes the request for a token."""
+        """One call with a work order token; ``build`` makes the request for a token.
+
+        ``notify`` is told of each try that failed and is repeated, beside the observer.
+        """
 
         async def once() -> T:
             current = await order.get()
@@ -43,7 +52,12 @@ class Caller:
                 order.refuse(current)
                 raise
 
-        return await self._retried(once)
+        return await self._retried(once, notify)
 
-    async def _retried(self, once: Callable[[], Awaitable[T]]) -> T:
-        return await self._retrier.run(once, notify=lambda error, delay: self._observer.retried("", error, delay))
+    async def _retried(self, once: Callable[[], Awaitable[T]], also: Notify | None = None) -> T:
+        def notify(error: ConnectorError, delay: float) -> None:
+            self._observer.retried("", error, delay)
+            if also is not None:
+                also(error, delay)
+
+        return await self._retrier.run(once, notify=notify)

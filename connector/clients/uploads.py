@@ -21,6 +21,7 @@ from connector.core.payloads import (
     write_payload,
 )
 from connector.errors import BrokenError
+from connector.transfer import Notify
 
 PAGE_SIZE = 100
 """The most that the contract lets one ask for at once."""
@@ -109,12 +110,15 @@ class UploadClient:
             if not page.items or len(found) >= page.total_count:
                 return found
 
-    async def create(self, order: Lease[WorkOrder], creation: UploadCreation) -> CreatedUpload:
+    async def create(
+        self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+    ) -> CreatedUpload:
         """Announce a file; :class:`~connector.transfer.WindowFullError` when the box has too many open uploads."""
         return await self._caller.authorized(
             order,
             lambda token: build_create_request(self._api_url, self._box, token, creation),
             lambda reply: read_created(reply, creation.alias),
+            notify=notify,
         )
 
     async def part_url(self, order: Lease[WorkOrder], file_id: UUID, number: int) -> str:

@@ -61,7 +61,7 @@ class PartialFile:
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
-            claim = Claim.take(path.with_name(path.name + ".lock"))
+            claim = Claim.take(claim_path(target))
             undo.callback(claim.release)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
@@ -151,6 +151,11 @@ class PartialFile:
 def working_paths(target: Path) -> tuple[Path, Path]:
     """The working copy of ``target`` and its journal."""
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
+
+
+def claim_path(target: Path) -> Path:
+    """The claim that says a process works on ``target``."""
+    return target.with_name(target.name + ".part.lock")
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:

@@ -3,7 +3,7 @@
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.observer import Observer, SilentObserver
 from connector.transfer.outcome import Outcome
-from connector.transfer.retry import Retrier
+from connector.transfer.retry import Notify, Retrier
 from connector.transfer.scheduler import Scheduler
 from connector.transfer.transfer import OverloadedError, Progress, Transfer, WindowFullError
 from connector.transfer.turns import Turns
@@ -11,6 +11,7 @@ from connector.transfer.turns import Turns
 __all__ = [
     "Buffer",
     "BufferPool",
+    "Notify",
     "Observer",
     "Outcome",
     "OverloadedError",

@@ -9,6 +9,7 @@ from connector.clients.uploads import UploadClient
 from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import WorkPackageClient
 from connector.core.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+from connector.transfer import Notify
 
 
 class UploadBox:
@@ -24,11 +25,10 @@ class UploadBox:
         """All file uploads in the box, of every state."""
         return await self._uploads.list(self._packages.box_order(self._research_box, "view"))
 
-    async def create(self, creation: UploadCreation) -> CreatedUpload:
-        """Announce a file."""
-        return await self._uploads.create(
-            self._packages.box_order(self._research_box, "create", alias=creation.alias), creation
-        )
+    async def create(self, creation: UploadCreation, notify: Notify | None = None) -> CreatedUpload:
+        """Announce a file; ``notify`` is told of each try that failed."""
+        order = self._packages.box_order(self._research_box, "create", alias=creation.alias)
+        return await self._uploads.create(order, creation, notify)
 
     def sending_order(self, file_id: UUID) -> Lease[WorkOrder]:
         """The token for the part URLs of one file; one lease serves all its parts."""

@@ -17,9 +17,10 @@ from connector.clients.work_orders import WorkOrder
 from connector.core.checksums import PartDigests, digest_part, multipart_etag
 from connector.core.header import make_envelope
 from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
-from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, LocalError, RefusedError
+from connector.errors import TRY_AGAIN, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.local.claim import Claim
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
@@ -94,6 +95,7 @@ class Upload:
         self._digest = hashlib.sha256()
         self._turns = Turns()
         self._file: SourceFile | None = None
+        self._claim: Claim | None = None
         self._state: _Opened | None = None
         self._completed = False
         self._worthless = False
@@ -105,19 +107,23 @@ class Upload:
         file = self._file
         size = file.state.size
         total = ENVELOPE_SIZE + sealed_size(size)
-        earlier = await self._find_earlier(file)
-        if earlier is None:
-            started = await self._start(size, total)
-        else:
-            started = earlier.started
-        parts = Parts(total, started.part_size)
+        part_size = fit_upload_part_size(total, self._part_size)
         journal: JournalFile | None = None
+        earlier: EarlierUpload | None = None
+        if total > part_size:
+            if self._claim is None:
+                self._claim = await self._in_thread(lambda: self._journals.claim(self._box.id, self._source))
+            earlier = await self._find_earlier(file)
         if earlier is not None:
+            started = earlier.started
             journal = await self._in_thread(lambda: self._journals.resume(self._box.id, self._source, earlier))
-        elif len(parts) > 1:
-            journal = await self._in_thread(
-                lambda: self._journals.begin(self._box.id, self._source, file.state, started)
-            )
+        else:
+            started = await self._start(size, total, part_size)
+            if self._claim is not None:
+                journal = await self._in_thread(
+                    lambda: self._journals.begin(self._box.id, self._source, file.state, started)
+                )
+        parts = Parts(total, started.part_size)
         sealer = PartSealer(
             SealedLayout(started.envelope, size),
             session_key=started.secrets.session_key,
@@ -192,6 +198,8 @@ class Upload:
             if not self._completed and (state.journal is None or self._worthless):
                 with trio.move_on_after(_GIVING_UP):
                     await self._delete(state.started.file_id)
+        if self._claim is not None:
+            await self._in_thread(self._claim.release)
         if self._file is not None:
             await self._in_thread(self._file.close)
 
@@ -201,18 +209,26 @@ class Upload:
         return self._state
 
     async def _find_earlier(self, file: SourceFile) -> EarlierUpload | None:
-        """An earlier run's upload of the same file that the archive still waits for."""
-        earlier = await self._in_thread(lambda: self._journals.find(self._box.id, self._source, file.state))
-        if earlier is None:
+        """An earlier run's upload of the same file that the archive still waits for.
+
+        One that cannot be gone on with, since the file is another by now, is deleted: it would hold the alias.
+        """
+        box, source = self._box.id, self._source
+        earlier = await self._in_thread(lambda: self._journals.find(box, source, file.state))
+        file_id = (
+            earlier.started.file_id if earlier else await self._in_thread(lambda: self._journals.left(box, source))
+        )
+        if file_id is None:
             return None
-        for upload in await self._box.list():
-            if upload.id == earlier.started.file_id and upload.state == "init":
-                return earlier
+        waits = any(upload.id == file_id and upload.state == "init" for upload in await self._box.list())
+        if earlier is not None and waits:
+            return earlier
+        if waits:
+            await self._box.delete(file_id)
         return None
 
-    async def _start(self, size: int, total: int) -> StartedUpload:
-        part_size = fit_upload_part_size(total, self._part_size)
-        created = await self._box.create(
+    async def _start(self, size: int, total: int, part_size: int) -> StartedUpload:
+        created = await self._create(
             UploadCreation(
                 alias=self._source.alias,
                 decrypted_size=size,
@@ -221,17 +237,32 @@ class Upload:
                 overwrite=self._overwrite,
             )
         )
-        secrets = UploadSecrets(session_key=self._draw(32), nonce_seed=self._draw(32))
-        envelope = make_envelope(
-            secrets.session_key,
-            sender_private_key=self._keys.private,
-            recipient_public_keys=[self._hub_key(created.storage_alias)],
-        )
-        if len(envelope) != ENVELOPE_SIZE:
-            raise LocalError(
-                f"The envelope made for {self.label} has {len(envelope)} bytes instead of {ENVELOPE_SIZE}."
+        try:
+            secrets = UploadSecrets(session_key=self._draw(32), nonce_seed=self._draw(32))
+            envelope = make_envelope(
+                secrets.session_key,
+                sender_private_key=self._keys.private,
+                recipient_public_keys=[self._hub_key(created.storage_alias)],
             )
+        except ConnectorError:
+            await self._delete(created.file_id)
+            raise
         return StartedUpload(created.file_id, part_size, envelope, secrets)
+
+    async def _create(self, creation: UploadCreation) -> CreatedUpload:
+        unheard = False
+
+        def note(error: ConnectorError, delay: float) -> None:
+            nonlocal unheard
+            unheard = unheard or isinstance(error, BrokenError)
+
+        try:
+            return await self._box.create(creation, note)
+        except RefusedError as error:
+            if not unheard or error.exception_id != "fileUploadAlreadyExists":
+                raise
+            # The archive had created it, and its answer was lost on the way: what is in the way is our own.
+            return await self._box.create(attrs.evolve(creation, overwrite=True))
 
     async def _delete(self, file_id: UUID) -> None:
         try:

@@ -20,6 +20,7 @@ from connector.core.checksums import PartDigests
 from connector.core.journal import Journal
 from connector.core.sealed_box import open_text, seal_text
 from connector.errors import ConnectorError
+from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import JournalFile, load
 from connector.local.key_files import KeyPair
@@ -27,6 +28,12 @@ from connector.local.source_file import SourceState
 from connector.upload.source import UploadSource
 
 KIND = "upload"
+SUFFIX = ".upload"
+
+
+def claim_path(journal: Path) -> Path:
+    """The claim that says a process works on the upload of ``journal``."""
+    return journal.with_name(journal.name + ".lock")
 
 
 @attrs.frozen
@@ -66,7 +73,7 @@ class UploadJournals:
     def path(self, box: UUID, source: UploadSource) -> Path:
         """Where the journal of this source in this box is."""
         name = "\0".join([str(box), source.alias, str(source.path.absolute())])
-        return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.upload"
+        return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
     def find(self, box: UUID, source: UploadSource, state: SourceState) -> EarlierUpload | None:
         """The unfinished upload of exactly this file, ``None`` if there is none that can be gone on with."""
@@ -77,6 +84,19 @@ class UploadJournals:
             return EarlierUpload(_read_started(journal.head, self.keys.private), _read_parts(journal), journal)
         except (ConnectorError, KeyError, TypeError, ValueError):
             return None
+
+    def left(self, box: UUID, source: UploadSource) -> UUID | None:
+        """The id of the upload that an earlier run has left, whether it can be gone on with or not."""
+        journal = load(self.path(box, source))
+        try:
+            return UUID(journal.head["file_id"]) if journal is not None else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def claim(self, box: UUID, source: UploadSource) -> Claim:
+        """Keep other processes off this upload; :class:`~connector.errors.LocalError` if one works on it."""
+        self._make_folder()
+        return Claim.take(claim_path(self.path(box, source)))
 
     def begin(self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload) -> JournalFile:
         """Start a journal for an upload that the archive has just created."""
@@ -95,13 +115,16 @@ class UploadJournals:
             "envelope": _encode(started.envelope),
             "secrets": seal_text(json.dumps(secrets), self.keys.public),
         }
-        with local_failures("write", self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder()
         return JournalFile.begin(self.path(box, source), KIND, facts)
 
     def resume(self, box: UUID, source: UploadSource, earlier: EarlierUpload) -> JournalFile:
         """Go on with the journal of an earlier run."""
         return JournalFile.resume(self.path(box, source), earlier.journal)
+
+    def _make_folder(self) -> None:
+        with local_failures("write", self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def part_facts(digests: PartDigests) -> dict[str, str]:

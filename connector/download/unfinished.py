@@ -1,0 +1,57 @@
+"""Downloads that an earlier run has left unfinished in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from connector.local.claim import Claim
+from connector.local.failures import local_failures
+from connector.local.journal_file import load
+from connector.local.partial_file import claim_path, working_paths
+
+_JOURNAL = ".part.journal"
+
+
+@attrs.frozen
+class UnfinishedDownload:
+    """A working copy with its journal. ``size`` and ``done``: sealed bytes in all, and those that are kept."""
+
+    accession: str
+    target: Path
+    size: int
+    done: int
+
+    def discard(self) -> None:
+        """Remove the working copy and its journal; refused while a process works on it. Blocks."""
+        claim = Claim.take(claim_path(self.target))
+        try:
+            for path in working_paths(self.target):
+                with local_failures("remove", path):
+                    path.unlink(missing_ok=True)
+        finally:
+            claim.release()
+
+
+def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
+    """The unfinished downloads in ``folder``, by name. Blocks."""
+    with local_failures("read", folder):
+        journals = sorted(folder.glob(f"*{_JOURNAL}"))
+    found = []
+    for path in journals:
+        journal = load(path)
+        if journal is None or journal.head.get("kind") not in ("download", "download-decrypted"):
+            continue
+        target = path.with_name(path.name.removesuffix(_JOURNAL))
+        found.append(_read(journal.head, len(journal.parts), target))
+    return found
+
+
+def _read(head: Mapping[str, Any], parts: int, target: Path) -> UnfinishedDownload:
+    size, part_size = head.get("size"), head.get("part_size")
+    size = size if isinstance(size, int) else 0
+    done = min(size, parts * part_size) if isinstance(part_size, int) else 0
+    return UnfinishedDownload(str(head.get("accession", target.name)), target, size, done)
