@@ -1,0 +1,323 @@
+"""Encrypting and decrypting local files: the same bytes come back, and nothing else ever gets a final name."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import crypt4gh.lib
+import pytest
+import trio
+
+from connector.bootstrap import decrypt_files, encrypt_files
+from connector.config import Settings
+from connector.core.layout import CIPHER_SEGMENT_SIZE, ENVELOPE_SIZE, SEGMENT_SIZE, sealed_size
+from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, LocalError, UsageError
+from connector.local.key_files import KeyPair
+from connector.local.source_file import SourceChangedError
+from connector.recrypt import RecryptedFile, RecryptRequest
+from connector.transfer import Outcome
+from tests.support.contract_client import seal, unseal
+from tests.support.observers import Notes
+
+pytestmark = pytest.mark.trio
+
+ALICE, BOB, EVE = (KeyPair.of(bytes([n]) * 32) for n in (1, 2, 3))
+SEGMENTS = 3
+SETTINGS = Settings(part_size=SEGMENTS * CIPHER_SEGMENT_SIZE)
+PART = SEGMENTS * SEGMENT_SIZE
+"""Plaintext bytes in a part of a decryption."""
+SEALED_PART = SEGMENTS * CIPHER_SEGMENT_SIZE
+LAST = SEALED_PART - ENVELOPE_SIZE - (SEGMENTS - 1) * 28 - 28
+"""Plaintext bytes with which an encryption is exactly one part."""
+SIZES = [0, 1, 65535, 65536, 65537, PART - 1, PART, PART + 1, LAST - 1, LAST, LAST + 1, 5 * PART + 7]
+CRYPT4GH = Path(sysconfig.get_path("scripts"), "crypt4gh")
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+async def encrypt(
+    path: Path, *, recipients: Sequence[KeyPair] = (BOB,), overwrite: bool = False, notes: Notes | None = None
+) -> Outcome[RecryptedFile]:
+    (outcome,) = await encrypt_files(
+        SETTINGS,
+        ALICE.private,
+        [keys.public for keys in recipients],
+        [RecryptRequest(path, Path(f"{path}.c4gh"))],
+        overwrite=overwrite,
+        observer=notes,
+    )
+    return outcome
+
+
+async def decrypt(
+    path: Path, *, keys: KeyPair = BOB, overwrite: bool = False, notes: Notes | None = None
+) -> Outcome[RecryptedFile]:
+    (outcome,) = await decrypt_files(
+        SETTINGS,
+        keys.private,
+        [RecryptRequest(path, path.with_name("opened"))],
+        overwrite=overwrite,
+        observer=notes,
+    )
+    return outcome
+
+
+def failure(outcome: Outcome[RecryptedFile]) -> ConnectorError:
+    assert outcome.error is not None
+    return outcome.error
+
+
+def sealed(folder: Path, data: bytes) -> Path:
+    """A file that somebody else has encrypted for Bob, from a specification of its own."""
+    path = folder / "sealed.c4gh"
+    path.write_bytes(seal(data, sender=ALICE.private, recipient=BOB.public).content)
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_we_encrypt_others_can_decrypt(tmp_path, size):
+    path = tmp_path / "plain"
+    path.write_bytes(noise(size))
+    notes = Notes()
+    done = (await encrypt(path, notes=notes)).unwrap()
+    content = done.target.read_bytes()
+    assert len(content) == done.size == ENVELOPE_SIZE + sealed_size(size)
+    assert unseal(content[:ENVELOPE_SIZE], content[ENVELOPE_SIZE:], BOB.private) == noise(size)
+    assert notes.sizes == notes.through == {"plain": done.size}
+    assert sorted(os.listdir(tmp_path)) == ["plain", "plain.c4gh"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_others_encrypt_we_can_decrypt(tmp_path, size):
+    notes = Notes()
+    done = (await decrypt(sealed(tmp_path, noise(size)), notes=notes)).unwrap()
+    assert done.target.read_bytes() == noise(size)
+    assert done.size == size
+    assert notes.through.get("sealed.c4gh", 0) == notes.sizes["sealed.c4gh"]
+    assert sorted(os.listdir(tmp_path)) == ["opened", "sealed.c4gh"]
+
+
+async def test_no_two_encryptions_are_alike(tmp_path):
+    path = tmp_path / "plain"
+    path.write_bytes(bytes(4 * SEGMENT_SIZE))
+    contents = []
+    for _ in range(2):
+        contents.append((await encrypt(path, overwrite=True)).unwrap().target.read_bytes())
+    pieces = [
+        content[start : start + 12]
+        for content in contents
+        for start in range(ENVELOPE_SIZE, len(content), CIPHER_SEGMENT_SIZE)
+    ]
+    assert len(set(pieces)) == len(pieces), "no nonce is ever used twice"
+
+
+async def test_each_of_several_recipients_can_decrypt(tmp_path):
+    path = tmp_path / "plain"
+    path.write_bytes(noise(PART + 1))
+    done = (await encrypt(path, recipients=[BOB, ALICE])).unwrap()
+    for keys in (ALICE, BOB):
+        opened = (await decrypt(done.target, keys=keys, overwrite=True)).unwrap()
+        assert opened.target.read_bytes() == noise(PART + 1)
+    assert isinstance(failure(await decrypt(done.target, keys=EVE, overwrite=True)), IntegrityError)
+
+
+async def test_an_envelope_for_very_many_recipients(tmp_path):
+    path = tmp_path / "plain"
+    path.write_bytes(b"x")
+    crowd = [KeyPair.of(os.urandom(32)) for _ in range(100)]
+    done = (await encrypt(path, recipients=[*crowd, BOB])).unwrap()
+    assert (await decrypt(done.target)).unwrap().target.read_bytes() == b"x"
+
+
+async def test_a_wrong_key_opens_nothing(tmp_path):
+    outcome = await decrypt(sealed(tmp_path, noise(10)), keys=EVE)
+    assert "not made for your key" in failure(outcome).message
+    assert failure(outcome).exit_code == 6
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+@pytest.mark.parametrize("segment", [0, 2, 3, 6])
+async def test_a_damaged_segment_is_named_and_nothing_is_kept(tmp_path, segment):
+    path = sealed(tmp_path, noise(6 * SEGMENT_SIZE + 10))
+    content = bytearray(path.read_bytes())
+    start = segment * CIPHER_SEGMENT_SIZE
+    size = min(CIPHER_SEGMENT_SIZE, len(content) - ENVELOPE_SIZE - start)
+    content[ENVELOPE_SIZE + start + 20] ^= 1
+    path.write_bytes(content)
+    error = failure(await decrypt(path))
+    assert type(error) is IntegrityError
+    assert f"Segment {segment} (bytes {start} to {start + size} of the encrypted content) is damaged" in error.message
+    assert str(path) in error.message
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (1, "is damaged"),
+        (CIPHER_SEGMENT_SIZE - 5, "cannot be a whole number"),
+        (3 * CIPHER_SEGMENT_SIZE + 50, "ends too early"),
+    ],
+)
+async def test_a_file_that_is_cut_is_refused(tmp_path, cut, words):
+    path = sealed(tmp_path, noise(3 * SEGMENT_SIZE))
+    os.truncate(path, path.stat().st_size - cut)
+    error = failure(await decrypt(path))
+    assert type(error) is IntegrityError
+    assert words in error.message
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"c", b"hello world", b"crypt4gh", bytes(1000), b"crypt4gh\x01\0\0\0\xff\xff\xff\xff" * 9]
+)
+async def test_a_file_that_is_no_crypt4gh_is_refused(tmp_path, content):
+    path = tmp_path / "x.c4gh"
+    path.write_bytes(content)
+    assert isinstance(failure(await decrypt(path)), IntegrityError)
+    assert os.listdir(tmp_path) == ["x.c4gh"]
+
+
+@pytest.mark.parametrize("job", [encrypt, decrypt])
+async def test_a_target_that_exists_is_kept_unless_told_otherwise(tmp_path, job):
+    path = sealed(tmp_path, b"new")
+    target = tmp_path / ("sealed.c4gh.c4gh" if job is encrypt else "opened")
+    target.write_bytes(b"precious")
+    assert isinstance(failure(await job(path)), FileExistsAlready)
+    assert target.read_bytes() == b"precious"
+    assert (await job(path, overwrite=True)).ok
+    assert target.read_bytes() != b"precious"
+    assert len(os.listdir(tmp_path)) == 2
+
+
+async def test_a_failure_to_overwrite_keeps_what_was_there(tmp_path):
+    path = sealed(tmp_path, noise(4 * PART))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    (tmp_path / "opened").write_bytes(b"precious")
+    assert not (await decrypt(path, overwrite=True)).ok
+    assert (tmp_path / "opened").read_bytes() == b"precious"
+    assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("job", [encrypt, decrypt])
+async def test_a_source_that_changes_is_not_taken(tmp_path, job):
+    path = sealed(tmp_path, noise(4 * PART))
+    notes = Notes()
+    notes.on_opened = lambda label: os.utime(path)
+    assert isinstance(failure(await job(path, notes=notes)), SourceChangedError)
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+@pytest.mark.parametrize("job", [encrypt, decrypt])
+async def test_a_source_that_is_cut_while_it_is_read_is_not_taken(tmp_path, job):
+    path = sealed(tmp_path, noise(4 * PART))
+    notes = Notes()
+    notes.on_opened = lambda label: os.truncate(path, 1000)
+    assert isinstance(failure(await job(path, notes=notes)), SourceChangedError)
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+@pytest.mark.parametrize("job", [encrypt, decrypt])
+async def test_cancelled_in_the_middle_nothing_is_left(tmp_path, job):
+    path = sealed(tmp_path, noise(40 * PART))
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    notes = Notes()
+    with trio.CancelScope() as scope:
+        notes.on_progress = lambda label: scope.cancel()
+        await job(path, notes=notes)
+    assert scope.cancelled_caught
+    assert 0 < notes.through["sealed.c4gh"] < notes.sizes["sealed.c4gh"]
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+    if before is not None:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("job", [encrypt, decrypt])
+async def test_a_source_that_cannot_be_read(tmp_path, job):
+    assert isinstance(failure(await job(tmp_path / "missing")), LocalError)
+    (tmp_path / "folder").mkdir()
+    assert isinstance(failure(await job(tmp_path / "folder")), UsageError)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+async def test_one_failure_among_many_leaves_the_others_alone(tmp_path):
+    requests = []
+    for number in range(20):
+        path = tmp_path / f"{number}.c4gh"
+        keys = EVE if number == 7 else BOB
+        path.write_bytes(seal(noise(number * 10_000), sender=ALICE.private, recipient=keys.public).content)
+        requests.append(RecryptRequest(path, tmp_path / f"{number}"))
+    outcomes = await decrypt_files(SETTINGS, BOB.private, requests)
+    assert [outcome.ok for outcome in outcomes] == [number != 7 for number in range(20)]
+    assert [outcome.label for outcome in outcomes] == [f"{number}.c4gh" for number in range(20)]
+    for number in set(range(20)) - {7}:
+        assert (tmp_path / f"{number}").read_bytes() == noise(number * 10_000)
+    assert not (tmp_path / "7").exists()
+
+
+async def test_two_files_for_one_target_do_not_get_mixed(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(
+            seal(name.encode() * 3 * PART, sender=ALICE.private, recipient=BOB.public).content
+        )
+    target = tmp_path / "opened"
+    outcomes = await decrypt_files(
+        SETTINGS, BOB.private, [RecryptRequest(tmp_path / name, target) for name in ("a", "b")], overwrite=False
+    )
+    assert sorted(outcome.ok for outcome in outcomes) == [False, True]
+    assert target.read_bytes() in (b"a" * 3 * PART, b"b" * 3 * PART)
+
+
+@pytest.mark.skipif(not CRYPT4GH.exists(), reason="no crypt4gh beside this interpreter")
+@pytest.mark.parametrize(
+    "span",
+    ["0-10", "1-3", "65530-65540", "65536-131072", f"100-{PART + 100}", f"{PART}-{2 * PART}", f"{PART + 5}-{3 * PART}"],
+)
+async def test_an_edit_list_is_obeyed(tmp_path, span):
+    data = noise(3 * PART + 11)
+    whole, part, key = sealed(tmp_path, data), tmp_path / "part.c4gh", tmp_path / "bob.sec"
+    key.write_bytes(private_pem(BOB))
+    part.write_bytes(run(["rearrange", "--sk", key, "--range", span], whole))
+    expected = run(["decrypt", "--sk", key], part)
+    assert len(expected) < len(data)
+    assert expected in data
+    done = (await decrypt(part)).unwrap()
+    assert done.target.read_bytes() == expected
+    assert done.size == len(expected)
+
+
+@pytest.mark.parametrize("start", [1, 65535, 65536, PART, 2 * PART + 77])
+async def test_an_edit_list_without_an_end_keeps_all_the_rest(tmp_path, start):
+    data = noise(3 * PART + 11)
+    part = tmp_path / "part.c4gh"
+    with sealed(tmp_path, data).open("rb") as source, part.open("wb") as target:
+        crypt4gh.lib.rearrange([(0, BOB.private, BOB.public)], source, target, offset=start)
+    assert (await decrypt(part)).unwrap().target.read_bytes() == data[start:]
+
+
+async def test_an_edit_list_that_reaches_beyond_the_end_is_refused(tmp_path):
+    part = tmp_path / "part.c4gh"
+    with sealed(tmp_path, noise(100)).open("rb") as source, part.open("wb") as target:
+        crypt4gh.lib.rearrange([(0, BOB.private, BOB.public)], source, target, offset=50, span=51)
+    error = failure(await decrypt(part))
+    assert isinstance(error, IntegrityError)
+    assert "edit list" in error.message
+    assert not (tmp_path / "opened").exists()
+
+
+def run(arguments: list[str | Path], path: Path) -> bytes:
+    with path.open("rb") as source:
+        return subprocess.run([CRYPT4GH, *arguments], stdin=source, capture_output=True, check=True).stdout
+
+
+def private_pem(keys: KeyPair) -> bytes:
+    body = base64.b64encode(b"c4gh-v1\x00\x04none\x00\x04none\x00\x20" + keys.private)
+    return b"-----BEGIN CRYPT4GH PRIVATE KEY-----\n" + body + b"\n-----END CRYPT4GH PRIVATE KEY-----\n"

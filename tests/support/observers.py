@@ -1,0 +1,39 @@
+"""Observers for tests: one that takes notes, and may act on what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from connector.errors import ConnectorError
+from connector.transfer import Outcome
+
+
+class Notes:
+    """Keeps every event. ``on_opened`` and ``on_progress`` are called as such events come in."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        self.through: dict[str, int] = {}
+        self.retries: list[tuple[str, ConnectorError, float]] = []
+        self.waits: list[tuple[str, float, str]] = []
+        self.outcomes: list[Outcome[Any]] = []
+        self.on_opened: Callable[[str], None] = lambda label: None
+        self.on_progress: Callable[[str], None] = lambda label: None
+
+    def opened(self, label: str, size: int) -> None:
+        self.sizes[label] = size
+        self.on_opened(label)
+
+    def progressed(self, label: str, size: int) -> None:
+        self.through[label] = self.through.get(label, 0) + size
+        self.on_progress(label)
+
+    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
+        self.retries.append((label, error, delay))
+
+    def waiting(self, label: str, delay: float, why: str) -> None:
+        self.waits.append((label, delay, why))
+
+    def finished(self, outcome: Outcome[Any]) -> None:
+        self.outcomes.append(outcome)
