@@ -41,6 +41,11 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _of(label: str) -> str:
+    # Calls that concern no file, as the first ones of a session, have no label.
+    return f"{label}: " if label else ""
+
+
 @attrs.define
 class _File:
     size: int
@@ -154,11 +159,11 @@ class Progress:
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
         """Remember why there is a pause; a person who watches sees it, a log gets a line."""
-        self._say(f"{label}: {error.message} Trying again in {delay:.1f} s.")
+        self._say(f"{_of(label)}{error.message} Trying again in {delay:.1f} s.")
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         """Remember what is waited for."""
-        self._say(f"{label}: waiting, {why}")
+        self._say(f"{_of(label)}waiting, {why}")
 
     def closed(self, label: str, ok: bool) -> tuple[int, float] | None:
         """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""

@@ -265,6 +265,6 @@ def test_encrypt_for_several_with_a_key_of_our_own_or_a_fresh_one(
 
 def test_a_misspelt_command_or_option(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     assert desk.run("dwonload") == 2
-    assert "No such command" in capsys.readouterr().err
+    assert "No such command 'dwonload'. Did you mean download?" in capsys.readouterr().err
     assert desk.run("download", "--no-such-option") == 2
     assert "No such option" in capsys.readouterr().err

@@ -125,9 +125,11 @@ def test_off_a_terminal_waits_and_retries_are_lines() -> None:
     progress, err, _ = make(terminal=False)
     progress.waiting("F1", 20, "the archive stages the file")
     progress.retried("F1", BrokenError("The connection was cut."), 2.0)
+    progress.retried("", BrokenError("The archive is down."), 1.0)
     assert err.getvalue().splitlines() == [
         "F1: waiting, the archive stages the file",
         "F1: The connection was cut. Trying again in 2.0 s.",
+        "The archive is down. Trying again in 1.0 s.",
     ]
 
 
