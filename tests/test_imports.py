@@ -6,6 +6,7 @@ What is looked at is the source, not what happens to be loaded: an import inside
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -227,6 +228,12 @@ def test_every_room_is_known() -> None:
     unknown = {module.room for module in MODULES} - set(ARROWS)
     assert not unknown, f"give {unknown} its arrows here and in ARCHITECTURE.md"
     assert len(MODULES) > 20
+
+
+def test_the_picture_shows_these_arrows() -> None:
+    picture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\|$", picture, flags=re.MULTILINE)
+    assert {room: frozenset(re.findall(r"`(\w+)`", arrows)) for room, arrows in rows} == ARROWS
 
 
 def test_imports_run_one_way() -> None:
