@@ -15,7 +15,7 @@ import pytest
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 CRYPT4GH, KEYGEN = SCRIPTS / "crypt4gh", SCRIPTS / "crypt4gh-keygen"
 PASSPHRASE = "correct horse battery staple"
-SIZES = [0, 1, 65_536, 200_000]
+SIZES = [0, 200_000]
 
 pytestmark = pytest.mark.skipif(not CRYPT4GH.exists(), reason="no crypt4gh beside this interpreter")
 
