@@ -41,6 +41,7 @@ from connector.transfer import BufferPool, Observer, Outcome, Retrier, Scheduler
 from connector.upload import Upload, UploadBox, UploadedFile, UploadSource, check_sources
 from connector.upload.plan import PlannedUpload, plan_uploads
 from connector.upload.resumption import UploadJournals
+from connector.upload.unfinished import UnfinishedUpload
 
 _MOST_AT_ONCE = 16
 _AT_FIRST = 4
@@ -62,7 +63,7 @@ class Session:
     scheduler: Scheduler
     threads: trio.CapacityLimiter
     observer: Observer
-    state_folder: Path
+    journal_folder: Path
 
     async def download(
         self, accessions: Sequence[str] = (), *, output_dir: Path, decrypt: bool = False, overwrite: bool = False
@@ -108,7 +109,7 @@ class Session:
         """
         check_sources(sources)
         box = self.box()
-        journals = UploadJournals(self.state_folder / "uploads", self.keys)
+        journals = UploadJournals(self.journal_folder, self.keys)
         return await self.scheduler.run(
             Upload(
                 source,
@@ -134,6 +135,24 @@ class Session:
         plan = partial(plan_uploads, sources, listed, part_size=self.settings.part_size, overwrite=overwrite)
         return await trio.to_thread.run_sync(plan, limiter=self.threads)
 
+    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
+        """Give an unfinished upload up: delete it in the archive, then forget its journal.
+
+        Raises :class:`~connector.errors.RefusedError` if it belongs to another box than this package's.
+        """
+        box = self.box()
+        if box.id != unfinished.box:
+            raise RefusedError(
+                f"{unfinished.alias} was being uploaded into another box.",
+                hint="Use the access token that the upload was begun with.",
+            )
+        claim = await trio.to_thread.run_sync(unfinished.claim, limiter=self.threads)
+        try:
+            await box.delete(unfinished.file_id)
+            await trio.to_thread.run_sync(unfinished.forget, limiter=self.threads)
+        finally:
+            claim.release()
+
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
         package = self.package
@@ -143,6 +162,12 @@ class Session:
             )
         uploads = UploadClient(self.caller, self.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+def journal_folder(state_folder: Path | None = None) -> Path:
+    """Where the journals of unfinished uploads are: by default in the user's state folder, at home, which the machines
+    of a cluster share."""
+    return (state_folder or Path(platformdirs.user_state_dir(APPLICATION))) / "uploads"
 
 
 @asynccontextmanager
@@ -156,7 +181,7 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
 
-    ``state_folder`` keeps the journals of unfinished uploads (by default the user's state folder). Raises errors of
+    The journals of unfinished uploads are kept in ``state_folder`` (see :func:`journal_folder`). Raises errors of
     the five families: see :mod:`connector.errors`.
     """
     if settings.wkvs_url is None:
@@ -192,7 +217,7 @@ async def open_session(
                 scheduler=scheduler,
                 threads=trio.CapacityLimiter(_THREADS),
                 observer=observer,
-                state_folder=state_folder or Path(platformdirs.user_state_dir(APPLICATION)),
+                journal_folder=journal_folder(state_folder),
             )
 
 

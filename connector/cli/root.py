@@ -6,9 +6,6 @@ importing click; ``tests/cli/test_startup.py`` measures it.
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
@@ -18,6 +15,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "keygen": ("connector.cli.keygen:keygen", "Make a Crypt4GH key pair."),
     "upload": ("connector.cli.upload:upload", "Encrypt files and send them to your upload box."),
     "download": ("connector.cli.download:download", "Fetch the files of your work package."),
+    "status": ("connector.cli.status:status", "List uploads and downloads that were interrupted."),
+    "discard": (
+        "connector.cli.discard:discard",
+        "Give unfinished transfers up: uploads by alias, downloads by accession.",
+    ),
     "decrypt": ("connector.cli.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
     "encrypt": ("connector.cli.encrypt:encrypt", "Encrypt files on this machine for somebody's key."),
     "archive": ("connector.cli.archive:archive", "Run and administer an archive of your own."),
@@ -44,6 +46,20 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}:{attribute} is no command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant; for one that is not there, name those that are spelt alike."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS)
+            if close and "Did you mean" not in error.message:
+                error.message += f" Did you mean {' or '.join(close)}?"
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table, without importing any of them."""
@@ -81,18 +97,10 @@ def run_command_line(arguments: Sequence[str] | None = None, obj: object = None)
         code = cli.main(
             args=None if arguments is None else list(arguments), prog_name="connector", standalone_mode=False, obj=obj
         )
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise
-        # The reader of our output has gone (`connector ... | head`). Leave nothing for the interpreter to flush
-        # at exit, and end as a program that does not know the signal would.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return code if isinstance(code, int) else 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connector.transfer.observer import Observer
     from connector.transfer.outcome import Outcome
     from connector.upload.source import UploadSource
+    from connector.upload.unfinished import UnfinishedUpload
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 
@@ -91,9 +92,15 @@ class Session(Protocol):
     async def plan_upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
         """Say what an upload would do, without doing it."""
 
+    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
+        """Give an unfinished upload up."""
+
 
 class Engine(Protocol):
     """The doors of :mod:`connector.bootstrap` that commands go through."""
+
+    def journal_folder(self) -> Path:
+        """Where the journals of unfinished uploads are."""
 
     def open_session(
         self,

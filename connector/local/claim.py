@@ -58,10 +58,14 @@ def _identity(pid: int) -> dict[str, object]:
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process began, to tell it from a later one with the same number (Linux: /proc, else unknown)."""
+    """When a process began, to tell it from a later one with the same number (Linux: /proc, else unknown).
+
+    One that has ended and was not yet waited for (state Z or X) has no beginning any more.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else fields[18]
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -27,14 +27,14 @@ class UnfinishedUpload:
     done: int
     journal: Path
 
+    def claim(self) -> Claim:
+        """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
+        return Claim.take(claim_path(self.journal))
+
     def forget(self) -> None:
-        """Remove the journal; refused while a process works on the upload. Blocks."""
-        claim = Claim.take(claim_path(self.journal))
-        try:
-            with local_failures("remove", self.journal):
-                self.journal.unlink(missing_ok=True)
-        finally:
-            claim.release()
+        """Remove the journal. Blocks."""
+        with local_failures("remove", self.journal):
+            self.journal.unlink(missing_ok=True)
 
 
 def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:

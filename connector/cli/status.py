@@ -1,0 +1,62 @@
+"""``connector status``: what is unfinished, and how far it got."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import option, talk_options
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+
+
+@click.command()
+@option(
+    "--output-dir",
+    default=Path(),
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where downloads went to. Default: the current folder.",
+)
+@talk_options
+@click.pass_context
+def status(ctx: click.Context, /, output_dir: Path, **_: object) -> None:
+    """List uploads and downloads that were interrupted.
+
+    Each goes on where it stopped when its command is run again, or is given up with: connector discard
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.progress import amount
+        from connector.download.unfinished import unfinished_downloads
+        from connector.upload.unfinished import unfinished_uploads
+
+        console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
+        uploads = unfinished_uploads(folder)
+        downloads = unfinished_downloads(output_dir)
+        for upload in uploads:
+            console.tell(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
+            console.record(
+                {"kind": "upload", "name": upload.alias, "path": upload.path, "done": upload.done, "size": upload.size}
+            )
+        for download in downloads:
+            done, size = amount(download.done), amount(download.size)
+            console.tell(f"download  {download.accession}: {done} of {size} into {download.target}")
+            console.record(
+                {
+                    "kind": "download",
+                    "name": download.accession,
+                    "path": download.target,
+                    "done": download.done,
+                    "size": download.size,
+                }
+            )
+        if not uploads and not downloads:
+            console.tell("Nothing is unfinished.")
+        return 0
+
+    run(ctx, work)
