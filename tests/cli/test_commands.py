@@ -17,6 +17,7 @@ from connector.recrypt import RecryptRequest
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.upload.source import UploadSource
+from connector.upload.unfinished import UnfinishedUpload
 from tests.support.desk import Desk, ScriptedInput
 
 TOKEN = "package-1:" + "Ab0/" * 20
@@ -35,6 +36,7 @@ class FakeEngine:
     failing: dict[str, Exception] = attrs.field(factory=dict)
     calls: list[dict[str, Any]] = attrs.field(factory=list)
     observer: Observer | None = None
+    journals: Path = Path("/no/journals")
 
     @asynccontextmanager
     async def open_session(
@@ -73,6 +75,12 @@ class FakeEngine:
         self.observer = options.pop("observer")
         asked = {"private_key": private_key, "recipients": recipients, "requests": requests, **options}
         return self._done("encrypt", [request.path.name for request in requests], asked)
+
+    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
+        self.calls.append({"what": "discard", "alias": unfinished.alias})
+
+    def journal_folder(self) -> Path:
+        return self.journals
 
     def _done(self, what: str, names: Sequence[str], options: dict[str, Any]) -> list[Outcome[Any]]:
         self.calls.append({"what": what, "names": list(names), **options})
