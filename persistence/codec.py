@@ -48,6 +48,7 @@ class ModelCodec(Generic[M]):
         self.id_type = self.shape.hint(id_field)
         if self.id_type not in (str, UUID, int):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
+        self._loose = self.shape.loose
         self._to_dict: Callable[[M], Document]
         self._from_dict: Callable[[Document], M]
         self._to_dict, self._from_dict = _pydantic_pair(model) if is_pydantic(model) else _cattrs_pair(model)
@@ -62,7 +63,8 @@ class ModelCodec(Generic[M]):
     def load(self, document: Document) -> M:
         """The model of a document; `InvalidValue` if what is stored does not fit the model any more."""
         try:
-            return self._from_dict(document)
+            # Some databases give subclasses of int; a typed field makes an int of them, others must be cleaned.
+            return self._from_dict({name: plain(v) for name, v in document.items()} if self._loose else document)
         except Exception as error:
             id_ = document.get(self.id_field)
             raise InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.") from error

@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence, Set
+from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -14,6 +15,7 @@ import attrs
 from persistence.errors import InvalidQuery
 
 _NONE: Final = type(None)
+_LOOKING: Final[list[type]] = []
 
 
 def is_pydantic(model: Any) -> bool:
@@ -71,6 +73,15 @@ class Shape:
         if _is_list(kind) and value is not None and not _is_list(type(value)):
             raise InvalidQuery(f"Field {path!r} is a list.", hint="Use $contains to ask for an element of it.")
 
+    def may_be_list(self, path: str) -> bool:
+        """Whether the field may hold a list beside other things, as far as its type says."""
+        return _bare(self.hint(path)) is Any
+
+    @property
+    def loose(self) -> bool:
+        """Whether some field, at any depth, is of no one type, so that its values need a second look."""
+        return any(_is_loose(hint) for hint in self.fields.values())
+
     def _inside(self, hint: Any, step: str, path: str) -> Any:
         kind = _bare(hint)
         origin = get_origin(kind) or kind
@@ -115,6 +126,25 @@ def _bare(hint: Any) -> Any:
             hint = members[0]
         else:
             return Any if hint is object or isinstance(hint, typing.TypeVar) else hint
+
+
+@lru_cache(maxsize=1024)
+def _is_loose(hint: Any) -> bool:
+    kind = _bare(hint)
+    if kind is Any or (isinstance(kind, type) and issubclass(kind, list | dict | tuple | set) and not get_args(kind)):
+        return True
+    if is_model(kind):
+        return kind in _LOOKING or _model_is_loose(kind)
+    return any(_is_loose(item) for item in get_args(kind) if not isinstance(item, str | int | Enum | None))
+
+
+def _model_is_loose(kind: Any) -> bool:
+    # A model that holds itself is looked into once; being careful with it costs little.
+    _LOOKING.append(kind)
+    try:
+        return Shape.of(kind).loose
+    finally:
+        _LOOKING.pop()
 
 
 def _is_list(kind: Any) -> bool:

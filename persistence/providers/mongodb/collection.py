@@ -1,0 +1,212 @@
+"""One collection of MongoDB: the calls of its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from pymongo import InsertOne, ReplaceOne, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.errors import BulkWriteError
+
+from persistence.codec import Document
+from persistence.documents import Query, Start, Write
+from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
+from persistence.protocols.dao import Id
+from persistence.providers.mongodb.failures import Failures
+from persistence.providers.mongodb.filters import Filters
+from persistence.query import Every, Some, Term, keyset
+
+T = TypeVar("T")
+
+_PAGE: Final = 1000
+
+
+class Caller(Protocol):
+    """Runs calls of PyMongo: alone, or within a transaction."""
+
+    @property
+    def session(self) -> AsyncClientSession | None:
+        """The session of the transaction, if there is one."""
+        ...
+
+    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
+        """Run a call within the deadline and translate its errors."""
+        ...
+
+
+class MongoCollection:
+    """Documents whose id field is stored as `_id`."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        stored: AsyncCollection[dict[str, Any]],
+        name: str,
+        id_field: str,
+        filters: Filters,
+        failures: Failures,
+    ) -> None:
+        self.name = name
+        self.stored = stored
+        self._caller = caller
+        self._id_field = id_field
+        self._filters = filters
+        self._failures = failures
+
+    def on(self, caller: Caller) -> MongoCollection:
+        """The same collection with its calls run elsewhere."""
+        return MongoCollection(caller, self.stored, self.name, self._id_field, self._filters, self._failures)
+
+    async def get(self, id_: Id) -> Document | None:
+        """See `persistence.documents.Collection`."""
+        caller = self._caller
+        return self._out(
+            await caller.call(lambda: self.stored.find_one({"_id": id_}, session=caller.session), self._failures)
+        )
+
+    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+        """See `persistence.documents.Collection`."""
+        if query.limit == 1 and isinstance(position, Start):
+            return await self._first(query), None
+        cursor = self._find(query) if isinstance(position, Start) else position
+        documents = await self._caller.call(lambda: cursor.to_list(_PAGE), self._failures)
+        for document in documents:
+            document[self._id_field] = document.pop("_id")
+        return documents, cursor if cursor.alive or len(documents) == _PAGE else None
+
+    async def count(self, term: Term) -> int:
+        """See `persistence.documents.Collection`."""
+        where = self._filters.filter(term)
+        caller = self._caller
+        return await caller.call(lambda: self.stored.count_documents(where, session=caller.session), self._failures)
+
+    async def insert(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.Collection`."""
+        caller, stored = self._caller, self._in(id_, document)
+        await caller.call(lambda: self.stored.insert_one(stored, session=caller.session), self._failures, id_)
+
+    async def replace(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.Collection`."""
+        if not await self._replace(id_, document, upsert=False):
+            raise DocumentNotFound(self.name, id_)
+
+    async def upsert(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.Collection`."""
+        await self._replace(id_, document, upsert=True)
+
+    async def remove(self, id_: Id) -> None:
+        """See `persistence.documents.Collection`."""
+        caller = self._caller
+        result = await caller.call(lambda: self.stored.delete_one({"_id": id_}, session=caller.session), self._failures)
+        if result.deleted_count == 0:
+            raise DocumentNotFound(self.name, id_)
+
+    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
+        """See `persistence.documents.Collection`."""
+        where = {"$and": [{"_id": id_}, self._filters.filter(term)]}
+        caller = self._caller
+        found = await caller.call(
+            lambda: self.stored.find_one_and_update(
+                where, {"$set": changes}, return_document=ReturnDocument.AFTER, session=caller.session
+            ),
+            self._failures,
+            id_,
+        )
+        if found is None and await self.get(id_) is None:
+            raise DocumentNotFound(self.name, id_)
+        return self._out(found)
+
+    async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.Collection`."""
+        if not writes:
+            return {}
+        if writes[0].kind == "delete":
+            return await self._remove_many([write.id for write in writes])
+        requests: list[Any] = []
+        for write in writes:
+            stored = self._in(write.id, write.document or {})
+            if write.kind == "insert":
+                requests.append(InsertOne(stored))
+            else:
+                requests.append(ReplaceOne({"_id": write.id}, stored, upsert=True))
+        caller = self._caller
+        failed: dict[Id, PersistenceError] = {}
+
+        async def write_all() -> None:
+            try:
+                await self.stored.bulk_write(requests, ordered=False, session=caller.session)
+            except BulkWriteError as error:
+                if error.has_error_label("TransientTransactionError"):
+                    raise
+                for entry in error.details["writeErrors"]:
+                    id_ = writes[entry["index"]].id
+                    failed[id_] = self._failures.write_error(entry, id_)
+                if not failed:
+                    raise ServiceFailed(f"The batch was not confirmed: {error}.") from error
+
+        await caller.call(write_all, self._failures)
+        return failed
+
+    async def _remove_many(self, ids: list[Id]) -> dict[Id, PersistenceError]:
+        caller = self._caller
+        failed: dict[Id, PersistenceError] = {}
+        for start in range(0, len(ids), _PAGE):
+            where = {"_id": {"$in": ids[start : start + _PAGE]}}
+
+            async def remove() -> list[dict[str, Any]]:
+                found = await self.stored.find(where, {"_id": 1}, session=caller.session).to_list()  # noqa: B023
+                await self.stored.delete_many(where, session=caller.session)  # noqa: B023
+                return found
+
+            known = {entry["_id"] for entry in await caller.call(remove, self._failures)}
+            for id_ in ids[start : start + _PAGE]:
+                if id_ not in known:
+                    failed[id_] = DocumentNotFound(self.name, id_)
+        return failed
+
+    async def _first(self, query: Query) -> list[Document]:
+        where = self._where(query)
+        sort = self._filters.sort(query.sort)
+        caller = self._caller
+        found = await caller.call(
+            lambda: self.stored.find_one(where, sort=sort, skip=query.skip, session=caller.session),
+            self._failures,
+        )
+        document = self._out(found)
+        return [] if document is None else [document]
+
+    def _find(self, query: Query) -> AsyncCursor[dict[str, Any]]:
+        return self.stored.find(
+            self._where(query),
+            sort=self._filters.sort(query.sort),
+            skip=query.skip,
+            limit=query.limit or 0,
+            session=self._caller.session,
+        )
+
+    def _where(self, query: Query) -> dict[str, Any]:
+        if query.after is None:
+            return self._filters.filter(query.term)
+        return self._filters.filter(Every((query.term, Some(keyset(query.sort, query.after)))))
+
+    async def _replace(self, id_: Id, document: Document, *, upsert: bool) -> int:
+        caller, stored = self._caller, self._in(id_, document)
+        result = await caller.call(
+            lambda: self.stored.replace_one({"_id": id_}, stored, upsert=upsert, session=caller.session),
+            self._failures,
+            id_,
+        )
+        return result.matched_count
+
+    def _in(self, id_: Id, document: Document) -> dict[str, Any]:
+        stored = {"_id": id_, **document}
+        del stored[self._id_field]
+        return stored
+
+    def _out(self, stored: dict[str, Any] | None) -> Document | None:
+        if stored is not None:
+            stored[self._id_field] = stored.pop("_id")
+        return stored

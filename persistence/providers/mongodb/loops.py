@@ -1,0 +1,173 @@
+"""Where PyMongo's asyncio client runs: on the caller's loop, or on one in a thread of its own.
+
+Under asyncio a call is simply awaited. Under trio it is handed over to an asyncio loop in one
+thread, without a thread per call: calls gather in a queue and the loop is woken once for all of
+them, results come back the same way. A call cancelled on the trio side returns at once; its
+asyncio task is cancelled and what it still gives is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import sniffio
+
+if TYPE_CHECKING:
+    import trio
+
+T = TypeVar("T")
+
+
+class Loop(Protocol):
+    """Runs asyncio coroutines for whoever calls."""
+
+    async def start(self) -> None:
+        """Make the loop ready."""
+        ...
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run the call and give its result."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop the loop once it has nothing left to do."""
+        ...
+
+
+def make_loop() -> Loop:
+    """The loop for the library that runs now."""
+    return LoopThread() if sniffio.current_async_library() == "trio" else OwnLoop()
+
+
+class OwnLoop:
+    """The caller's own asyncio loop."""
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Await the call."""
+        return await call()
+
+    async def stop(self) -> None:
+        """Nothing to do."""
+
+
+class _Call:
+    """A call on its way: who waits for it in trio, and its task in asyncio."""
+
+    __slots__ = ("answered", "error", "make", "result", "task", "waiter")
+
+    def __init__(self, make: Callable[[], Awaitable[Any]], waiter: trio.lowlevel.Task) -> None:
+        self.make = make
+        self.waiter = waiter
+        self.task: asyncio.Task[Any] | None = None
+        self.answered = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class LoopThread:
+    """An asyncio loop in a thread, called from trio."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._work, name="persistence-mongodb", daemon=True)
+        self._token: trio.lowlevel.TrioToken | None = None
+        # Each queue is filled by one thread and emptied by the other; the flags say that the other
+        # side has been woken and has not looked yet.
+        self._calls: deque[_Call] = deque()
+        self._calls_woken = False
+        self._answers: deque[_Call] = deque()
+        self._answers_woken = False
+
+    async def start(self) -> None:
+        """Start the thread."""
+        import trio
+
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread.start()
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Hand the call over and wait; on cancellation, leave it behind."""
+        import trio
+
+        waiting = _Call(call, trio.lowlevel.current_task())
+        self._calls.append(waiting)
+        if not self._calls_woken:
+            self._calls_woken = True
+            self._loop.call_soon_threadsafe(self._take_calls)
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            waiting.answered = True
+            self._loop.call_soon_threadsafe(_cancel, waiting)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if waiting.error is not None:
+            raise waiting.error
+        result: T = waiting.result
+        return result
+
+    async def stop(self) -> None:
+        """Cancel what still runs, stop the loop and wait for the thread."""
+        import trio
+
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._thread.join)
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    def _take_calls(self) -> None:
+        # The flag first: a call queued from now on wakes the loop again.
+        self._calls_woken = False
+        while self._calls:
+            call = self._calls.popleft()
+            if not call.answered:
+                call.task = self._loop.create_task(self._serve(call))
+
+    async def _serve(self, call: _Call) -> None:
+        try:
+            call.result = await call.make()
+        except asyncio.CancelledError:
+            if not call.answered:
+                call.error = RuntimeError("the loop thread was stopped while a call was running")
+        except BaseException as error:
+            call.error = error
+        if call.answered:
+            return
+        self._answers.append(call)
+        if not self._answers_woken and self._token is not None:
+            self._answers_woken = True
+            self._token.run_sync_soon(self._give_answers)
+
+    def _give_answers(self) -> None:
+        import trio
+
+        self._answers_woken = False
+        while self._answers:
+            call = self._answers.popleft()
+            if not call.answered:
+                call.answered = True
+                trio.lowlevel.reschedule(call.waiter)
+
+
+def _cancel(call: _Call) -> None:
+    if call.task is not None:
+        call.task.cancel()
