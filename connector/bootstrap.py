@@ -36,7 +36,7 @@ from connector.download import Download, DownloadedFile
 from connector.download.job import DownloadRequest
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
-from connector.recrypt import Decryption, Encryption, RecryptedFile, RecryptRequest
+from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.transfer import BufferPool, Observer, Outcome, Retrier, Scheduler, SilentObserver
 from connector.upload import Upload, UploadBox, UploadedFile, UploadSource, check_sources
 from connector.upload.plan import PlannedUpload, plan_uploads
@@ -45,7 +45,8 @@ from connector.upload.unfinished import UnfinishedUpload
 
 _MOST_AT_ONCE = 16
 _AT_FIRST = 4
-_THREADS = max(4, (os.cpu_count() or 2) + 2)
+_CORES = os.cpu_count() or 2
+_THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
 
 
@@ -205,7 +206,7 @@ async def open_session(
         values = await fetch_values(caller, settings.wkvs_url)
         packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
         package = await packages.package()
-        with _scheduler(settings, retrier, observer) as scheduler:
+        with _scheduler(settings, retrier, observer, _network_limit(settings)) as scheduler:
             yield Session(
                 settings=settings,
                 keys=keys,
@@ -230,17 +231,7 @@ async def decrypt_files(
     observer: Observer | None = None,
 ) -> list[Outcome[RecryptedFile]]:
     """Decrypt local Crypt4GH files. The outcomes come in the order of the requests."""
-    observer = observer or SilentObserver()
-    make: Callable[[RecryptRequest], Decryption] = partial(
-        Decryption,
-        private_key=private_key,
-        part_size=settings.part_size,
-        overwrite=overwrite,
-        threads=trio.CapacityLimiter(_THREADS),
-        observer=observer,
-    )
-    with _scheduler(settings, Retrier(attempts=1), observer) as scheduler:
-        return await scheduler.run(map(make, requests))
+    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer)
 
 
 async def encrypt_files(
@@ -253,28 +244,51 @@ async def encrypt_files(
     observer: Observer | None = None,
 ) -> list[Outcome[RecryptedFile]]:
     """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests."""
+    return await _recrypt(settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer)
+
+
+async def _recrypt(
+    settings: Settings,
+    requests: Sequence[RecryptRequest],
+    recipe: Callable[[], Recipe],
+    overwrite: bool,
+    observer: Observer | None,
+) -> list[Outcome[RecryptedFile]]:
     observer = observer or SilentObserver()
-    make: Callable[[RecryptRequest], Encryption] = partial(
-        Encryption,
-        private_key=private_key,
-        recipients=recipients,
-        part_size=settings.part_size,
-        overwrite=overwrite,
-        threads=trio.CapacityLimiter(_THREADS),
-        observer=observer,
-    )
-    with _scheduler(settings, Retrier(attempts=1), observer) as scheduler:
-        return await scheduler.run(map(make, requests))
+    threads = trio.CapacityLimiter(_THREADS)
+    with _scheduler(settings, Retrier(attempts=1), observer, _local_limit()) as scheduler:
+        return await scheduler.run(
+            Recryption(
+                request,
+                recipe(),
+                part_size=settings.part_size,
+                overwrite=overwrite,
+                threads=threads,
+                observer=observer,
+            )
+            for request in requests
+        )
 
 
 @contextmanager
-def _scheduler(settings: Settings, retrier: Retrier, observer: Observer) -> Iterator[Scheduler]:
+def _scheduler(
+    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit
+) -> Iterator[Scheduler]:
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
-    else:
-        limit = ConcurrencyLimit(maximum=_MOST_AT_ONCE, limit=_AT_FIRST)
     pool = BufferPool(settings.memory)
     try:
         yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer)
     finally:
         pool.close()
+
+
+def _network_limit(settings: Settings) -> ConcurrencyLimit:
+    """Finds out what the line and the archive bear; a quarter of the memory is left for the program itself."""
+    most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
+    return ConcurrencyLimit(maximum=most, limit=_AT_FIRST)
+
+
+def _local_limit() -> ConcurrencyLimit:
+    """As many parts as cores work on, and one that waits for the disk."""
+    return ConcurrencyLimit.fixed(min(_CORES + 1, _MOST_AT_ONCE))

@@ -1,0 +1,111 @@
+"""Making one local file of another, as a transfer of the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import attrs
+import trio
+
+from connector.core.layout import Part, Parts, align_to_segments
+from connector.local.partial_file import PartialFile, check_target
+from connector.local.source_file import SourceFile
+from connector.recrypt.request import RecryptedFile, RecryptRequest
+from connector.transfer import Observer, Progress
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Extent:
+    """How much there is to do: ``moved`` bytes are cut in parts, and a file of ``made`` bytes comes out."""
+
+    moved: int
+    made: int
+
+
+class Recipe(Protocol):
+    """What is done to the bytes. Methods block, and :meth:`move` is called from several threads."""
+
+    kind: str
+
+    def begin(self, source: SourceFile) -> Extent:
+        """Look at the source before anything is written."""
+
+    def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
+        """Read, treat and write one part, using ``buffer``."""
+
+
+@attrs.frozen
+class _Begun:
+    source: SourceFile
+    target: PartialFile
+    extent: Extent
+
+
+class Recryption:
+    """Carries one local file through a recipe, part by part; an unfinished result is removed."""
+
+    def __init__(
+        self,
+        request: RecryptRequest,
+        recipe: Recipe,
+        *,
+        part_size: int,
+        overwrite: bool,
+        threads: trio.CapacityLimiter,
+        observer: Observer,
+    ) -> None:
+        self.label = request.path.name
+        self._request = request
+        self._recipe = recipe
+        self._part_size = align_to_segments(part_size)
+        self._overwrite = overwrite
+        self._threads = threads
+        self._observer = observer
+        self._source: SourceFile | None = None
+        self._begun: _Begun | None = None
+
+    async def open(self) -> Sequence[Part]:
+        """Look at the source and begin the file that it becomes."""
+        begun = await self._in_thread(self._begin)
+        self._observer.opened(self.label, begun.extent.moved)
+        return Parts(begun.extent.moved, self._part_size)
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Read, treat and write one part."""
+        begun = self._opened
+        await self._in_thread(lambda: self._recipe.move(part, buffer, begun.source, begun.target))
+        progress(part.size)
+
+    async def finish(self) -> RecryptedFile:
+        """Check that the source stayed the same and give the result its name."""
+        begun = self._opened
+        await self._in_thread(begun.source.check_unchanged)
+        await self._in_thread(begun.target.complete)
+        return RecryptedFile(self._request.path, self._request.target, begun.extent.made)
+
+    async def close(self) -> None:
+        """Let go of both files."""
+        if self._source is not None:
+            await self._in_thread(self._source.close)
+        if self._begun is not None:
+            await self._in_thread(self._begun.target.close)
+
+    @property
+    def _opened(self) -> _Begun:
+        assert self._begun is not None, "open() comes first"
+        return self._begun
+
+    def _begin(self) -> _Begun:
+        request = self._request
+        check_target(request.target, overwrite=self._overwrite)
+        self._source = source = SourceFile.open(request.path)
+        extent = self._recipe.begin(source)
+        target = PartialFile.open(request.target, size=extent.made, kind=self._recipe.kind, facts=None)
+        self._begun = _Begun(source, target, extent)
+        return self._begun
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._threads)
