@@ -41,6 +41,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
     arguments.results.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["nox -s bench", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
     failed = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:
         options = Options(arguments.size, arguments.pairs, Path(folder), large=arguments.large, files=arguments.files)
@@ -53,12 +54,12 @@ def main() -> int:
                 print(f"  {name} failed: {error}", flush=True)
                 failed.append(name)
                 continue
-            found.write(arguments.results)
+            made = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+            found.write(arguments.results, f"{command}, {made} UTC")
             for claim in found.claims:
                 print("  " + report.line_of(claim), flush=True)
             print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
-    command = "nox -s bench -- " + " ".join(sys.argv[1:])
-    report.write_tables(arguments.results, command.rstrip(" -"), arguments.size)
+    report.write_tables(arguments.results)
     plot(arguments.results)
     return 1 if failed else 0
 

@@ -75,11 +75,11 @@ class Report:
     series: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Curves for a plot: points of seconds (or sizes) and values."""
 
-    def write(self, folder: Path) -> Path:
-        """Write it as JSON, for the table and the plots."""
+    def write(self, folder: Path, made_by: str) -> Path:
+        """Write it as JSON, for the table and the plots; ``made_by`` is the command."""
         claims = [{**asdict(claim), "holds": claim.holds} for claim in self.claims]
         path = folder / f"{self.name}.json"
-        path.write_text(json.dumps({**asdict(self), "claims": claims}, indent=1) + "\n")
+        path.write_text(json.dumps({**asdict(self), "claims": claims, "made_by": made_by}, indent=1) + "\n")
         return path
 
 

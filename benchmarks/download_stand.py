@@ -13,7 +13,7 @@ from benchmarks.peers import program
 from benchmarks.process import Failed, Usage, free_port, run
 from benchmarks.servers.archive import Archive
 from benchmarks.servers.nginx import Nginx
-from benchmarks.stand import ROOT, Curve, Stand, slow_proxy
+from benchmarks.stand import ROOT, Curve, Stand, proxy
 
 ENVELOPE = 124
 
@@ -22,23 +22,23 @@ class DownloadStand(Stand):
     """A stand with files that can be downloaded: archive, nginx with the staged objects, and an access token."""
 
     def prepare(
-        self, sizes: Sequence[int], *, tls: bool = False, limits: str = "", delay: float = 0.0
+        self, sizes: Sequence[int], *, tls: bool = False, limits: str = "", faults: Sequence[str] = ()
     ) -> DownloadStand:
-        """Upload files of these sizes, let the archive take them in, stage them. ``delay``: seconds, added to every
-        request by a proxy in front of everything."""
+        """Upload files of these sizes, let the archive take them in, stage them. ``limits`` are nginx's, ``faults``
+        the options of a proxy in front of everything (and what goes in goes through it, too)."""
         sources = [self.source(f"file-{number:05}.bin", size) for number, size in enumerate(sizes)]
         self.plain = {path.name: digest for path, digest in sources}
         certificate = self.certificate() if tls else None
         nginx_port, proxy_port = free_port(), free_port()
-        public = f"{'https' if tls else 'http'}://127.0.0.1:{proxy_port if delay else nginx_port}"
+        public = f"{'https' if tls else 'http'}://127.0.0.1:{proxy_port if faults else nginx_port}"
         self.archive = Archive(self.folder / "archive", public_url=public, options=("--url-lifetime", "3600"))
         self.nginx = Nginx(
             self.folder, port=nginx_port, archive_port=self.archive.port, certificate=certificate, limits=limits
         )
         self.stack.enter_context(self.archive)
         self.stack.enter_context(self.nginx)
-        if delay:
-            self.stack.enter_context(slow_proxy(self.folder / "proxy.log", proxy_port, nginx_port, delay))
+        if faults:
+            self.stack.enter_context(proxy(self.folder / "proxy.log", proxy_port, nginx_port, *faults))
         token = self.archive.grant_upload(self.keys)
         self.ours("upload", self.archive.wkvs_url, token, "--tsv", self.tsv([path for path, _ in sources]))
         self.accessions = self.archive.wait_until_archived(self.plain)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ def line_of(claim: Claim) -> str:
     return f"{'holds' if claim.holds else 'FAILS'}: {claim.text}: {claim.value:.2f}{spread} ({sign} {claim.bound:g})"
 
 
-def write_tables(results: Path, command: str, size: int) -> None:
+def write_tables(results: Path) -> None:
     """Write ``results.md`` from all JSON files in the folder, also those of earlier runs, each with its time."""
-    lines = ["# Results", "", f"Made by `{command}` on {_machine()}.", ""]
+    lines = ["# Results", "", f"Measured on {_machine()}.", ""]
     lines += ["Medians over all rounds; contestants took turns. Loopback; the servers share the cores with them.", ""]
     claims = ["| claim | measured | smallest and largest | asked for | |", "|---|---:|---:|---:|---|"]
     tables: list[str] = []
@@ -36,9 +35,8 @@ def write_tables(results: Path, command: str, size: int) -> None:
             claims.append(
                 f"| {claim['text']} | {claim['value']:.2f} | {spread} | {sign} {claim['bound']:g} | {verdict} |"
             )
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
         for contest in found["contests"]:
-            tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{made}_"]
+            tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{found['made_by']}_"]
         tables += [line for note in found["notes"] for line in ("", note)]
     lines += ["## Claims", "", *claims, "", "## Contests", *tables, "", "## Versions", ""]
     for name in (*peers.DEBIAN, *peers.PACKAGES):

@@ -102,9 +102,9 @@ class Stand:
         return path
 
 
-def slow_proxy(log: Path, port: int, upstream: int, delay: float) -> Server:
-    """A proxy that holds every request for ``delay`` seconds."""
+def proxy(log: Path, port: int, upstream: int, *options: str) -> Server:
+    """A proxy in front of everything that makes the way longer or narrower: options of ``tests.support.fault_proxy``."""
     command = [sys.executable, "-m", "tests.support.fault_proxy", "--upstream", f"127.0.0.1:{upstream}"]
-    server = Server([*command, "--port", str(port), "--delay", str(delay)], log=log, env={"PYTHONPATH": str(ROOT)})
+    server = Server([*command, "--port", str(port), *options], log=log, env={"PYTHONPATH": str(ROOT)})
     server.wait_for_port(port)
     return server

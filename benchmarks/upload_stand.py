@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from benchmarks.process import Usage, free_port
 from benchmarks.servers.archive import Archive
 from benchmarks.servers.nginx import Nginx
-from benchmarks.stand import Stand, slow_proxy
+from benchmarks.stand import Stand, proxy
 
 
 class UploadStand(Stand):
     """A stand with one folder of sources and, for every run, an archive of its own."""
 
-    def prepare(self, sizes: Sequence[int], *, delay: float = 0.0, tls: bool | None = None) -> UploadStand:
-        """Make sources of these sizes. ``delay`` as for downloads; ``tls``: whether to go through nginx, and how."""
+    def prepare(self, sizes: Sequence[int], *, faults: Sequence[str] = (), tls: bool | None = None) -> UploadStand:
+        """Make sources of these sizes. ``faults`` as for downloads; ``tls``: whether to go through nginx, and how."""
         made = [self.source(f"file-{number:05}.bin", size) for number, size in enumerate(sizes)]
         self.sources = [path for path, _ in made]
         self.plain = {path.name: digest for path, digest in made}
-        self.delay = delay
+        self.faults = faults
         self.tls = tls
         self.pem = self.certificate() if tls else None
         return self
@@ -34,14 +34,14 @@ class UploadStand(Stand):
         front = free_port()
         root = self.folder / "archive"
         public = None
-        if self.delay or self.tls is not None:
+        if self.faults or self.tls is not None:
             public = f"{'https' if self.tls else 'http'}://127.0.0.1:{front}"
         archive = Archive(root, public_url=public)
         with contextlib.ExitStack() as stack:
             stack.callback(archive.remove)
             stack.enter_context(archive)
-            if self.delay:
-                stack.enter_context(slow_proxy(self.folder / "proxy.log", front, archive.port, self.delay))
+            if self.faults:
+                stack.enter_context(proxy(self.folder / "proxy.log", front, archive.port, *self.faults))
             elif self.tls is not None:
                 stack.enter_context(Nginx(self.folder, port=front, archive_port=archive.port, certificate=self.pem))
             token = archive.grant_upload(self.keys)

@@ -14,17 +14,18 @@ def run(options: Options) -> Report:
     report = Report("small_files")
     sizes = [options.file_size] * options.files
     for delay in (0.0, DELAY):
+        faults = ["--delay", str(delay)] if delay else []
         where = f", {delay * 1000:.0f} ms more per call" if delay else ""
         common = {"amount": float(options.files), "unit": "files", "rounds": options.rounds}
         with DownloadStand(options, "small-down") as stand:
-            stand.prepare(sizes, delay=delay)
+            stand.prepare(sizes, faults=faults)
             down = compete(
                 f"{options.files} small files down{where}",
                 {"connector": stand.download_with_ours, "ghga-connector": stand.download_with_peer},
                 **common,  # type: ignore[arg-type]
             )
         with UploadStand(options, "small-up") as upload_stand:
-            upload_stand.prepare(sizes, delay=delay)
+            upload_stand.prepare(sizes, faults=faults)
             up = compete(
                 f"{options.files} small files up{where}",
                 {"connector": upload_stand.upload_with_ours, "ghga-connector": upload_stand.upload_with_peer},

@@ -78,6 +78,7 @@ class _Line:
         self._proxy = proxy
         self._lifetime, self._ends_in_reset = proxy.faults.connection(proxy.counts.connections)
         self._free_at = -math.inf
+        self._touched = True
 
     async def serve(self) -> None:
         requests = Messages(self._client)
@@ -91,7 +92,7 @@ class _Line:
         """Handle one request; tell whether the connection lives on."""
         faults, counts = self._proxy.faults, self._proxy.counts
         counts.requests += 1
-        touched = faults.touches(*head.start[:2])
+        touched = self._touched = faults.touches(*head.start[:2])
         fate = faults.request(counts.requests) if touched else Fate()
         crowded = touched and faults.max_concurrent is not None and counts.concurrent >= faults.max_concurrent
         counts.concurrent += 1
@@ -197,7 +198,7 @@ class _Line:
 
     async def _pass(self, stream: trio.SocketStream, data: bytes) -> None:
         """Send ``data`` on, as fast as the connection may go and as long as it lives."""
-        rate = self._proxy.faults.bytes_per_second
+        rate = self._proxy.faults.bytes_per_second if self._touched else None
         step = len(data) if rate is None else max(1024, int(rate / 50))
         for start in range(0, len(data), step or 1):
             piece = data[start : start + step]

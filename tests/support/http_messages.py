@@ -74,7 +74,7 @@ class Messages:
 class Body:
     """A body on its way through: pieces as they lie on the wire, each with whether it is content or framing."""
 
-    def __init__(self, messages: Messages, *, length: int | None, chunked: bool, piece: int = 65536) -> None:
+    def __init__(self, messages: Messages, *, length: int | None, chunked: bool, piece: int = 1 << 18) -> None:
         self.length = length
         self.finished = length == 0 and not chunked
         self._messages = messages
