@@ -14,7 +14,7 @@ import h11
 import trio
 from h11._readers import ContentLengthReader
 from hypercorn.config import Config
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.tcp_server import TCPServer
@@ -24,8 +24,9 @@ from hypercorn.typing import AppWrapper, ConnectionState, HTTPRequestEvent
 ZERO_COPY_SEND = "http.response.zerocopysend"
 """The ASGI extension "Zero Copy Send": the server sends a file itself."""
 
+_CAN_SEND_FILES = hasattr(os, "sendfile") and hasattr(select, "poll")
 _READ_SIZE = 256 * 1024
-_PIECE_SIZE = 1024 * 1024
+_PIECE_SIZE = 512 * 1024
 _SEND_SIZE = 16 * 1024**2
 _POLL_MILLISECONDS = 20
 
@@ -70,9 +71,10 @@ class BulkConnection(TCPServer):
         self._app = app
         self._stall_timeout = stall_timeout
         self._senders = senders
+        self._head = b""
 
     async def _call_app(self, scope: Any, receive: Any, send: Send, *others: Any) -> None:
-        if scope["type"] == "http" and self._h11 is not None and self._socket is not None:
+        if _CAN_SEND_FILES and scope["type"] == "http" and self._h11 is not None and self._socket is not None:
             scope["extensions"][ZERO_COPY_SEND] = {}
             send = partial(self._send, send)
         await self._app(scope, receive, send, *others)
@@ -103,6 +105,7 @@ class BulkConnection(TCPServer):
         pieces = connection.send_with_data_passthrough(h11.Data(data=_Span(count)))  # type: ignore[arg-type]
         try:
             async with self.send_lock:
+                await self.stream.send_all(self._take_head())
                 for piece in pieces or []:
                     if isinstance(piece, _Span):
                         await self._pump(descriptor, offset, count)
@@ -115,16 +118,38 @@ class BulkConnection(TCPServer):
     async def _pump(self, descriptor: int, offset: int, count: int) -> None:
         socket = self._socket
         assert socket is not None
-        while count:
-            # In a thread, because the file may have to be read from the disk first.
-            sent = await trio.to_thread.run_sync(
-                _send_some, socket.fileno(), descriptor, offset, count, limiter=self._senders
-            )
-            offset += sent
-            count -= sent
-            if count:
-                with trio.fail_after(self._stall_timeout):
-                    await trio.lowlevel.wait_writable(socket)
+        # A descriptor of its own for the threads: were the connection closed under their hands, its number could
+        # belong to another client's connection by the time they use it.
+        descriptor_out = os.dup(socket.fileno())
+        try:
+            while count:
+                # In a thread, because the file may have to be read from the disk first.
+                sent = await trio.to_thread.run_sync(
+                    _send_some, descriptor_out, descriptor, offset, count, limiter=self._senders
+                )
+                offset += sent
+                count -= sent
+                if count:
+                    with trio.fail_after(self._stall_timeout):
+                        await trio.lowlevel.wait_writable(socket)
+        finally:
+            os.close(descriptor_out)
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send what Hypercorn has to send, the head of an answer together with the first piece of its body."""
+        if isinstance(event, RawData):
+            connection = self._h11
+            if event.data.startswith(b"HTTP/1.1 ") and connection is not None and connection.our_state is h11.SEND_BODY:
+                self._head = event.data
+                return
+            if not event.data and not self._head:
+                return  # h11's way to say that nothing marks the end of this message
+            event = RawData(self._take_head() + event.data)
+        await super().protocol_send(event)
+
+    def _take_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
 
     async def _read_data(self) -> None:
         try:

@@ -11,6 +11,7 @@ from connector.archive.app import STORAGE_PATH, WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import open_archive
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
 from connector.archive.settings import ArchiveSettings
+from connector.archive.sole_server import sole_server
 
 
 async def run_archive(
@@ -27,10 +28,10 @@ async def run_archive(
 
     ``ready`` is called with the URL of the well-known values once connections are accepted. ``public_url`` is how
     clients reach the server, if not by ``host`` and port. Raises :class:`~connector.errors.LocalError` if the port is
-    taken or the directory cannot be used.
+    taken, or the directory cannot be used or is being served already.
     """
     listener = open_listener(host, port)
-    with listener:
+    with listener, sole_server(settings.root):
         base_url = (public_url or url_of(listener, host)).rstrip("/")
         async with open_archive(settings, storage_url=base_url + STORAGE_PATH) as archive:
             app = make_app(archive, base_url)

@@ -18,7 +18,7 @@ from connector.archive.connections import BulkConnection
 from connector.errors import LocalError
 
 _BACKLOG = 512
-_QUEUED_READS = 4
+_QUEUED_READS = 2
 _SENDING_THREADS = 16
 
 

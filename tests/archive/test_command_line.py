@@ -136,6 +136,13 @@ def test_a_port_that_is_taken(root: Path, tmp_path: Path) -> None:
     assert str(port) in done.stderr
 
 
+def test_a_second_server_is_kept_off(root: Path) -> None:
+    with served_archive(root):
+        done = run_cli("archive", "serve", "--root", str(root), "--port", "0")
+    assert done.returncode == 3
+    assert "being served already" in done.stderr
+
+
 def test_files_outlive_a_server_that_is_killed(
     root: Path, key_file: str, private_key: bytes, http: httpx.Client
 ) -> None:
