@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.bootstrap import Session
+from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.download import DownloadedFile
+from connector.local.key_files import KeyPair
+from connector.transfer import Outcome
+from tests.support.contract_client import unseal
+from tests.support.fake_archive import ENVELOPE, FakeArchive
+from tests.support.fake_session import fake_session, open_descriptors
+from tests.support.observers import Notes
+
+PART_SEGMENTS = 2
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+class Desk:
+    """A user who downloads from the archive in memory, in as many runs as it takes."""
+
+    PART = PART_SEGMENTS * CIPHER_SEGMENT_SIZE
+    """Sealed bytes in a part."""
+    PLAIN = PART_SEGMENTS * SEGMENT_SIZE
+    """Plaintext bytes in a part."""
+
+    def __init__(self, folder: Path) -> None:
+        self.user = KeyPair.of(b"u" * 32)
+        self.archive = FakeArchive(self.user)
+        self.folder = folder / "out"
+        self.state = folder / "state"
+        self.folder.mkdir()
+        self.notes = Notes()
+
+    def file(self, parts: float, accession: str = "GHGAF01", **options: Any) -> bytes:
+        """Register a file of so many parts, and some bytes more if that is no whole number."""
+        data = noise(int(parts * self.PLAIN))
+        self.archive.add_file(accession, data, **options)
+        return data
+
+    def session(self, **options: Any) -> AbstractAsyncContextManager[Session]:
+        return fake_session(self.archive, self.state, observer=self.notes, part_size=self.PART, **options)
+
+    async def download(
+        self, *accessions: str, decrypt: bool = False, overwrite: bool = False, **options: Any
+    ) -> list[Outcome[DownloadedFile]]:
+        async with self.session(**options) as session:
+            return await session.download(accessions, output_dir=self.folder, decrypt=decrypt, overwrite=overwrite)
+
+    @asynccontextmanager
+    async def leaving_nothing_open(self) -> AsyncIterator[None]:
+        before = open_descriptors()
+        yield
+        left = [name for name in open_descriptors() if name not in before]
+        assert not [name for name in left if str(self.folder.parent) in name]
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def plaintext(self, name: str, *, decrypt: bool) -> bytes:
+        content = (self.folder / name).read_bytes()
+        return content if decrypt else unseal(content[:ENVELOPE], content[ENVELOPE:], self.user.private)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture(params=[False, True], ids=["sealed", "decrypted"])
+def decrypt(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def name(decrypt: bool) -> str:
+    """What the file of the accession GHGAF01 is called."""
+    return "GHGAF01.bin" if decrypt else "GHGAF01.bin.c4gh"

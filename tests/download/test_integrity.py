@@ -1,0 +1,205 @@
+"""Bytes that are not what they should be: healed where the source is good, never under a final name where it is not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+
+from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.errors import BrokenError, IntegrityError, RefusedError
+from connector.local.key_files import KeyPair
+from tests.support.contract_client import seal
+from tests.support.fake_archive import ENVELOPE
+
+pytestmark = pytest.mark.trio
+
+
+async def failed(desk, kind=IntegrityError, **options):
+    (outcome,) = await desk.download(**options)
+    assert type(outcome.error) is kind, outcome
+    return outcome.error
+
+
+@pytest.mark.parametrize(
+    "offset", [0, 13, CIPHER_SEGMENT_SIZE - 1, 3 * CIPHER_SEGMENT_SIZE + 5, 9 * CIPHER_SEGMENT_SIZE]
+)
+async def test_a_part_that_was_damaged_on_its_way_is_fetched_again_by_itself(
+    desk, name, decrypt, offset, autojump_clock
+):
+    data = desk.file(5)
+    desk.archive.damage(offset)
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert outcome.ok
+    assert desk.plaintext(name, decrypt=decrypt) == data
+    start = offset // desk.PART * desk.PART
+    fetched = sorted(desk.archive.ranges)
+    assert len(fetched) == 6
+    assert fetched.count((start, start + desk.PART)) == 2, "that part, and no other"
+    ((_, error, _),) = desk.notes.retries
+    assert isinstance(error, IntegrityError)
+
+
+async def test_a_part_that_is_damaged_at_the_source_fails_the_file_and_is_named(desk, decrypt, autojump_clock):
+    desk.file(5)
+    stored = desk.archive.files["GHGAF01"]
+    content = bytearray(stored.content)
+    content[4 * CIPHER_SEGMENT_SIZE + 100] ^= 1
+    stored.content = bytes(content)
+    error = await failed(desk, decrypt=decrypt)
+    assert f"bytes {4 * CIPHER_SEGMENT_SIZE} to {5 * CIPHER_SEGMENT_SIZE}" in error.message
+    assert error.exit_code == 6
+    assert all(".part" in left for left in desk.names)
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (1, 2), (0, 9), (4, 5)])
+async def test_swapped_segments_are_caught(desk, decrypt, pair, autojump_clock):
+    """Each of them is authentic, so only the sha256 of the whole can tell."""
+    desk.file(5)
+    stored = desk.archive.files["GHGAF01"]
+    size = CIPHER_SEGMENT_SIZE
+    segments = [stored.content[start : start + size] for start in range(0, len(stored.content), size)]
+    segments[pair[0]], segments[pair[1]] = segments[pair[1]], segments[pair[0]]
+    stored.content = b"".join(segments)
+    error = await failed(desk, decrypt=decrypt)
+    assert "is not what the archive says" in error.message
+    assert desk.names == [], "nothing of it is worth keeping"
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+async def test_missing_last_segments_are_caught(desk, decrypt, missing, autojump_clock):
+    desk.file(5)
+    stored = desk.archive.files["GHGAF01"]
+    stored.content = stored.content[: -missing * CIPHER_SEGMENT_SIZE]
+    error = await failed(desk, decrypt=decrypt)
+    assert "sha256" in error.message
+    assert desk.names == []
+
+
+@pytest.mark.parametrize("cut", [1, CIPHER_SEGMENT_SIZE, 3 * CIPHER_SEGMENT_SIZE])
+async def test_an_object_that_is_shorter_than_the_archive_says(desk, decrypt, cut, autojump_clock):
+    desk.file(5)
+    stored = desk.archive.files["GHGAF01"]
+    stored.claims["size"] = len(stored.content)
+    stored.content = stored.content[:-cut]
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert isinstance(outcome.error, IntegrityError | BrokenError)
+    assert all(".part" in left for left in desk.names)
+
+
+async def test_a_size_that_no_file_can_have(desk, decrypt):
+    desk.file(5)
+    desk.archive.files["GHGAF01"].claims["size"] = CIPHER_SEGMENT_SIZE + 3
+    assert "cannot be a whole number" in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+async def test_a_size_that_no_disk_can_hold(desk, decrypt):
+    desk.file(1)
+    desk.archive.files["GHGAF01"].claims["size"] = CIPHER_SEGMENT_SIZE * 2**45
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 3
+    assert desk.names == []
+
+
+async def test_another_sha256_than_the_archives(desk, decrypt, autojump_clock):
+    desk.file(2.5)
+    desk.archive.files["GHGAF01"].claims["checksums"] = [{"checksum": "ab" * 32, "type": "sha-256"}]
+    assert "ab" * 32 in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+async def test_without_a_sha256_a_file_could_not_be_verified(desk, decrypt):
+    desk.file(1)
+    desk.archive.files["GHGAF01"].claims["checksums"] = [{"checksum": "ab" * 16, "type": "md5"}]
+    assert "states no sha256" in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+async def test_a_sha256_in_capitals_is_the_same(desk, autojump_clock):
+    desk.file(1)
+    digest = hashlib.sha256(desk.archive.files["GHGAF01"].plaintext).hexdigest().upper()
+    desk.archive.files["GHGAF01"].claims["checksums"] = [{"checksum": digest, "type": "sha-256"}]
+    (outcome,) = await desk.download()
+    assert outcome.ok
+
+
+async def test_an_envelope_for_another_key(desk, decrypt):
+    data = desk.file(1)
+    other = KeyPair.of(b"o" * 32)
+    desk.archive.files["GHGAF01"].sealed = seal(data, sender=b"s" * 32, recipient=other.public)
+    assert "not made for your key" in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+async def test_the_envelope_of_another_file(desk, decrypt, autojump_clock):
+    data = desk.file(1)
+    stored = desk.archive.files["GHGAF01"]
+    other = seal(data, sender=b"s" * 32, recipient=desk.user.public)
+    stored.sealed.content = other.content[:ENVELOPE] + stored.content
+    assert "Segment 0" in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+@pytest.mark.parametrize("body", [b'""', b'"AAAA"', b'"Y3J5cHQ0Z2gBAAAA/////w=="'])
+async def test_an_envelope_that_is_none(desk, decrypt, body):
+    desk.file(1)
+    desk.archive.fail("envelope", 200, body)
+    await failed(desk, decrypt=decrypt)
+    assert desk.names == []
+
+
+async def test_an_envelope_with_more_behind_it(desk, decrypt):
+    desk.file(1)
+    envelope = desk.archive.files["GHGAF01"].sealed.content[: ENVELOPE + 5]
+    desk.archive.fail("envelope", 200, base64.b64encode(envelope).decode())
+    assert "has more to it" in (await failed(desk, decrypt=decrypt)).message
+    assert desk.names == []
+
+
+@pytest.mark.parametrize(
+    ("accession", "extension"),
+    [
+        ("..", ""),
+        ("../../etc/passwd", ""),
+        ("GHGAF01", "/../../x"),
+        ("GHGAF01", "\\..\\x"),
+        (".hidden", ".bin"),
+        ("GHGAF01", ".b\x1b[2Jin"),
+        ("GHGAF01", ".bin\n"),
+        ("con", ".txt"),
+        ("a" * 300, ""),
+        ("", ""),
+    ],
+)
+async def test_names_that_could_do_harm_are_refused(desk, decrypt, accession, extension):
+    desk.file(1, accession, extension=extension)
+    error = await failed(desk, decrypt=decrypt)
+    assert "not safe" in error.message
+    assert "\x1b" not in str(error)
+    assert sorted(path.name for path in desk.folder.parent.iterdir()) == ["out"]
+    assert desk.names == []
+    assert desk.archive.counts["object"] == 0
+
+
+async def test_an_archive_without_the_file_that_it_granted(desk, decrypt):
+    desk.file(1)
+    desk.archive.fail("object", 404, {"exception_id": "noSuchObject", "description": "gone", "data": {}})
+    error = await failed(desk, RefusedError, decrypt=decrypt)
+    assert "gone" in error.message
+    assert desk.names == []
+
+
+async def test_an_object_that_is_another_one_all_of_a_sudden(desk, decrypt, autojump_clock):
+    desk.file(6)
+
+    def swap(label: str) -> None:
+        stored = desk.archive.files["GHGAF01"]
+        desk.archive.add_file("GHGAF01", stored.plaintext[:-1])
+        desk.archive.fail("get", 403)
+
+    desk.notes.on_opened = swap
+    assert "changed in the archive" in (await failed(desk, decrypt=decrypt)).message
+    assert all(".part" in left for left in desk.names)

@@ -1,0 +1,463 @@
+"""An archive in memory that speaks the wire contract to an httpx client, and goes wrong as a test asks it to.
+
+It keeps trio's time, so that under a mock clock whole transfers with their expiries and waits take no time at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import trio
+from nacl.public import PublicKey, SealedBox
+
+from connector.local.key_files import KeyPair
+from tests.support.contract_client import SealedFile, seal, unseal
+
+BASE = "https://archive.test"
+STORAGE = "https://storage.test"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+ENVELOPE = 124
+SECRET = "archive's own secret, 32 bytes or more"
+
+Fault = Callable[[httpx.Request], httpx.Response | None]
+
+
+@dataclass
+class Stored:
+    """A downloadable file. ``claims`` overrides what its DRS object says."""
+
+    plaintext: bytes
+    sealed: SealedFile
+    extension: str = ".bin"
+    waits: int = 0
+    """How often 202 is still to be answered."""
+    claims: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        """The object, without envelope."""
+        return self.sealed.content[ENVELOPE:]
+
+    @content.setter
+    def content(self, data: bytes) -> None:
+        self.sealed.content = self.sealed.content[:ENVELOPE] + data
+
+
+@dataclass
+class Upload:
+    """A file upload in the box."""
+
+    id: UUID
+    announced: dict[str, Any]
+    state: str = "init"
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def alias(self) -> str:
+        return str(self.announced["alias"])
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.parts[number] for number in sorted(self.parts))
+
+
+@dataclass
+class Failing:
+    """Answers the first ``times`` requests of one kind wrongly, those that ``when`` picks."""
+
+    kind: str
+    answer: Callable[[httpx.Request], httpx.Response]
+    times: int
+    when: Callable[[httpx.Request], bool]
+
+
+class FakeArchive:
+    """One archive with one user, one upload box and any number of files.
+
+    Kinds of requests, as :attr:`counts` has them: values, package, order, object, envelope, list, create, part-url,
+    complete, delete, get (of a range), put (of a part).
+    """
+
+    def __init__(self, user: KeyPair) -> None:
+        self.user = user
+        self.hub = KeyPair.of(hashlib.sha256(b"hub").digest())
+        self.package_type = "download"
+        self.files: dict[str, Stored] = {}
+        self.uploads: dict[UUID, Upload] = {}
+        self.research_box, self.file_box = UUID(int=1), UUID(int=2)
+        self.hub_keys = {"HD01": base64.b64encode(self.hub.public).decode()}
+        self.token_seconds = 30.0
+        self.token_uses: int | None = None
+        self.url_seconds = 60.0
+        self.staging_wait = 30
+        self.window = 1000
+        self.counts: Counter[str] = Counter()
+        self.ranges: list[tuple[int, int]] = []
+        self.stored_parts: list[int] = []
+        self.orders: list[str] = []
+        self.most_open = 0
+        self.latency: dict[str, float] = {}
+        self.stuck: dict[str, Callable[[httpx.Request], bool]] = {}
+        self.reached = trio.Event()
+        self._failing: list[Failing] = []
+        self._uses: Counter[str] = Counter()
+
+    # What tests prepare ----------------------------------------------------------------------------------------------
+
+    @property
+    def access_token(self) -> str:
+        sealed = SealedBox(PublicKey(self.user.public)).encrypt(b"abcdefghijklmnopqrstuvwx")
+        return f"package-1:{base64.b64encode(sealed).decode()}"
+
+    def add_file(self, accession: str, plaintext: bytes, *, waits: int = 0, extension: str = ".bin") -> Stored:
+        sealed = seal(plaintext, sender=os.urandom(32), recipient=self.user.public)
+        stored = self.files[accession] = Stored(plaintext, sealed, extension, waits)
+        return stored
+
+    def fail(
+        self,
+        kind: str,
+        status: int,
+        body: Any = b"",
+        *,
+        times: int = 1,
+        when: Callable[[httpx.Request], bool] = lambda _: True,
+        **headers: str,
+    ) -> None:
+        """Answer the next requests of this kind with this status."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._failing.append(
+            Failing(kind, lambda _: httpx.Response(status, headers=fields, content=content), times, when)
+        )
+
+    def cut(self, kind: str, *, times: int = 1, after: bool = False) -> None:
+        """Cut the connection at the next requests of this kind: before they are heard, or ``after`` they are done."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if after:
+                self._route(request, kind)
+            raise httpx.ReadError("Connection reset by peer", request=request)
+
+        self._failing.append(Failing(kind, answer, times, lambda _: True))
+
+    def damage(self, offset: int, *, times: int = 1) -> None:
+        """Flip a bit of the byte at ``offset`` of the object in the next ranges that hold it."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            reply = self._route(request, "get")
+            start, _ = _range(request)
+            data = bytearray(reply.content)
+            data[offset - start] ^= 1
+            return httpx.Response(reply.status_code, headers=reply.headers, content=bytes(data))
+
+        self._failing.append(Failing("get", answer, times, lambda r: _range(r)[0] <= offset < _range(r)[1]))
+
+    def misname(self, number: int, *, times: int = 1) -> None:
+        """Answer the next puts of this part with an ETag that is not theirs."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            self._route(request, "put")
+            return httpx.Response(200, headers={"ETag": f'"{"0" * 32}"'})
+
+        self._failing.append(Failing("put", answer, times, lambda r: r.url.params["partNumber"] == str(number)))
+
+    def cut_short(self, kind: str, size: int, *, times: int = 1) -> None:
+        """Cut the connection after so many bytes of the next answers of this kind."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            reply = self._route(request, kind)
+            return httpx.Response(
+                reply.status_code, headers=reply.headers, stream=_Body(reply.content[:size], cut=True)
+            )
+
+        self._failing.append(Failing(kind, answer, times, lambda _: True))
+
+    def stick(self, kind: str, when: Callable[[httpx.Request], bool] = lambda _: True) -> None:
+        """Never answer requests of this kind that ``when`` picks; :attr:`reached` is set when the first comes in."""
+        self.stuck[kind] = when
+
+    def heal(self) -> None:
+        """Let everything go well from now on."""
+        self._failing.clear()
+        self.stuck.clear()
+        self.reached = trio.Event()
+
+    def opened(self, alias: str) -> bytes:
+        """The plaintext of an upload, opened with the hub's key."""
+        (upload,) = (u for u in self.uploads.values() if u.alias == alias and u.state != "cancelled")
+        return unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
+
+    # The archive -----------------------------------------------------------------------------------------------------
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Handle a request, for :class:`httpx.MockTransport`."""
+        await request.aread()
+        kind = _kind(request)
+        self.counts[kind] += 1
+        if kind in self.stuck and self.stuck[kind](request):
+            self.reached.set()
+            await trio.sleep_forever()
+        for failing in self._failing:
+            if failing.kind == kind and failing.times and failing.when(request):
+                failing.times -= 1
+                return self._sent(failing.answer(request))
+        answer = self._route(request, kind)
+        await trio.sleep(self.latency.get(kind, 0.0))
+        return self._sent(answer)
+
+    def _sent(self, response: httpx.Response) -> httpx.Response:
+        """The same answer with a date, and with a body that is still to come."""
+        now = EPOCH + timedelta(seconds=trio.current_time())
+        response.headers.setdefault("Date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+        if not isinstance(response.stream, _Body):
+            response = httpx.Response(response.status_code, headers=response.headers, stream=_Body(response.content))
+        return response
+
+    def _route(self, request: httpx.Request, kind: str) -> httpx.Response:
+        try:
+            return getattr(self, "_" + kind.replace("-", "_"))(request)  # type: ignore[no-any-return]
+        except _Refusal as refusal:
+            return refusal.response
+
+    def _values(self, request: httpx.Request) -> httpx.Response:
+        apis = {f"{name}_api_url": f"{BASE}/{name}" for name in ("wps", "dcs", "ucs")}
+        return httpx.Response(200, json={"crypt4gh_public_keys": self.hub_keys, **apis})
+
+    def _package(self, request: httpx.Request) -> httpx.Response:
+        self._check_access(request)
+        downloads = self.package_type == "download"
+        return httpx.Response(
+            200,
+            json={
+                "type": self.package_type,
+                "files": {name: stored.extension for name, stored in self.files.items()} if downloads else None,
+                "research_data_upload_box_id": None if downloads else str(self.research_box),
+                "file_upload_box_id": None if downloads else str(self.file_box),
+                "created": EPOCH.isoformat(),
+                "expires": (EPOCH + timedelta(days=30)).isoformat(),
+            },
+        )
+
+    def _order(self, request: httpx.Request) -> httpx.Response:
+        self._check_access(request)
+        body = json.loads(request.content or b"{}")
+        claims = {
+            "work_type": body.get("work_type", "download"),
+            "file_id": body.get("file_id"),
+            "alias": body.get("alias"),
+        }
+        if claims["work_type"] == "download":
+            claims["accession"] = request.url.path.split("/")[5]
+        self.orders.append(claims["work_type"])
+        issued = 1_000_000 + trio.current_time()
+        claims |= {
+            "user_public_crypt4gh_key": self.user.public_base64,
+            "iat": issued,
+            "exp": issued + self.token_seconds,
+            "jti": uuid4().hex,
+        }
+        token = jwt.encode(claims, SECRET, algorithm="HS256")
+        sealed = base64.b64encode(SealedBox(PublicKey(self.user.public)).encrypt(token.encode())).decode()
+        fresh = {"Cache-Control": f"max-age={int(self.token_seconds)}, private"}
+        return httpx.Response(201, json=sealed, headers=fresh)
+
+    def _object(self, request: httpx.Request) -> httpx.Response:
+        accession, stored = self._file(request)
+        if stored.waits:
+            stored.waits -= 1
+            return httpx.Response(202, headers={"Retry-After": str(self.staging_wait), "Cache-Control": "no-store"})
+        drs = {
+            "id": accession,
+            "self_uri": f"drs://archive.test/{accession}",
+            "size": len(stored.content),
+            "created_time": EPOCH.isoformat(),
+            "checksums": [{"checksum": hashlib.sha256(stored.plaintext).hexdigest(), "type": "sha-256"}],
+            "access_methods": [{"type": "s3", "access_url": {"url": self._signed(f"/objects/{accession}")}}],
+        }
+        fresh = {"Cache-Control": f"max-age={int(self.url_seconds)}, private"}
+        return httpx.Response(200, json=drs | stored.claims, headers=fresh)
+
+    def _envelope(self, request: httpx.Request) -> httpx.Response:
+        _, stored = self._file(request)
+        return httpx.Response(200, json=base64.b64encode(stored.sealed.content[:ENVELOPE]).decode())
+
+    def _get(self, request: httpx.Request) -> httpx.Response:
+        self._check_url(request)
+        content = self.files[request.url.path.split("/")[-1]].content
+        start, stop = _range(request)
+        if start >= len(content):
+            return httpx.Response(416)
+        self.ranges.append((start, min(stop, len(content))))
+        piece = content[start:stop]
+        field = f"bytes {start}-{start + len(piece) - 1}/{len(content)}"
+        return httpx.Response(206, headers={"Content-Range": field}, content=piece)
+
+    def _list(self, request: httpx.Request) -> httpx.Response:
+        self._claims(request, "view")
+        skip, limit = int(request.url.params.get("skip", 0)), int(request.url.params.get("limit", 10))
+        items = [{"id": str(u.id), "state": u.state, **u.announced} for u in self.uploads.values()]
+        return httpx.Response(200, json={"items": items[skip : skip + limit], "total_count": len(items)})
+
+    def _create(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        _require(self._claims(request, "create")["alias"] == body["alias"], 403, "wrongAlias")
+        replaceable = {"failed", "cancelled"} | ({"init", "inbox"} if body["overwrite"] else set())
+        for upload in list(self.uploads.values()):
+            if upload.alias == body["alias"]:
+                _require(upload.state in replaceable, 409, "fileUploadAlreadyExists")
+                del self.uploads[upload.id]
+        open_now = sum(upload.state == "init" for upload in self.uploads.values())
+        _require(open_now < self.window, 429, "tooManyOpenUploads")
+        self.most_open = max(self.most_open, open_now + 1)
+        upload = Upload(uuid4(), body)
+        self.uploads[upload.id] = upload
+        return httpx.Response(201, json={"file_id": str(upload.id), "alias": upload.alias, "storage_alias": "HD01"})
+
+    def _part_url(self, request: httpx.Request) -> httpx.Response:
+        upload, number = self._upload(request, "upload"), request.url.path.split("/")[-1]
+        _require(upload.state == "init", 409, "fileUploadStateError")
+        return httpx.Response(200, json=self._signed(f"/inbox/{upload.id}", f"&partNumber={number}"))
+
+    def _put(self, request: httpx.Request) -> httpx.Response:
+        self._check_url(request)
+        upload = self.uploads.get(UUID(request.url.path.split("/")[-1]))
+        if upload is None or upload.state != "init":
+            return httpx.Response(404, content=b"<Code>NoSuchUpload</Code>")
+        number = int(request.url.params["partNumber"])
+        upload.parts[number] = request.content
+        self.stored_parts.append(number)
+        return httpx.Response(200, headers={"ETag": f'"{hashlib.md5(request.content).hexdigest()}"'})
+
+    def _complete(self, request: httpx.Request) -> httpx.Response:
+        upload, body = self._upload(request, "close"), json.loads(request.content)
+        if upload.state == "inbox":
+            return httpx.Response(204)
+        _require(upload.state == "init", 409, "fileUploadStateError")
+        _require(len(upload.content) == upload.announced["encrypted_size"], 400, "uploadSizeMismatch")
+        parts = [upload.parts[number] for number in sorted(upload.parts)]
+        md5s = [hashlib.md5(part) for part in parts]
+        whole = f"{hashlib.md5(b''.join(m.digest() for m in md5s)).hexdigest()}-{len(parts)}"
+        plaintext = unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
+        right = {
+            "decrypted_sha256": hashlib.sha256(plaintext).hexdigest(),
+            "encrypted_md5": whole,
+            "encrypted_parts_md5": [md5.hexdigest() for md5 in md5s],
+            "encrypted_parts_sha256": [hashlib.sha256(part).hexdigest() for part in parts],
+        }
+        _require(body == right, 400, "checksumMismatch")
+        _require(all(len(part) == upload.announced["part_size"] for part in parts[:-1]), 400, "invalidPartSize")
+        upload.state = "inbox"
+        return httpx.Response(204)
+
+    def _delete(self, request: httpx.Request) -> httpx.Response:
+        self._upload(request, "delete").state = "cancelled"
+        return httpx.Response(204)
+
+    # Rights ----------------------------------------------------------------------------------------------------------
+
+    def _check_access(self, request: httpx.Request) -> None:
+        _require(_bearer(request) == "abcdefghijklmnopqrstuvwx", 403, "")
+
+    def _claims(self, request: httpx.Request, work_type: str) -> dict[str, Any]:
+        token = _bearer(request)
+        self._uses[token] += 1
+        claims: dict[str, Any] = jwt.decode(
+            token, SECRET, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False}
+        )
+        _require(claims["exp"] > 1_000_000 + trio.current_time(), 401, "expired")
+        _require(self.token_uses is None or self._uses[token] <= self.token_uses, 401, "used up")
+        _require(claims["work_type"] == work_type, 401, "otherKind")
+        return claims
+
+    def _file(self, request: httpx.Request) -> tuple[str, Stored]:
+        accession = request.url.path.split("/")[3]
+        _require(self._claims(request, "download")["accession"] == accession, 403, "wrongFileAuthorizationError")
+        _require(accession in self.files, 404, "noSuchObject")
+        return accession, self.files[accession]
+
+    def _upload(self, request: httpx.Request, work_type: str) -> Upload:
+        file_id = request.url.path.split("/")[5]
+        _require(self._claims(request, work_type)["file_id"] == file_id, 403, "wrongFile")
+        _require(UUID(file_id) in self.uploads, 404, "fileUploadNotFound")
+        return self.uploads[UUID(file_id)]
+
+    def _signed(self, path: str, more: str = "") -> str:
+        now = EPOCH + timedelta(seconds=trio.current_time())
+        query = f"X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-Expires={int(self.url_seconds)}&at={trio.current_time()}"
+        return f"{STORAGE}{path}?{query}{more}"
+
+    def _check_url(self, request: httpx.Request) -> None:
+        over = trio.current_time() - float(request.url.params["at"]) >= self.url_seconds
+        if over:
+            raise _Refusal(httpx.Response(403, content=b"<Error><Code>AccessDenied</Code></Error>"))
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body that comes in pieces; ``cut``: its connection breaks behind them."""
+
+    def __init__(self, data: bytes, *, cut: bool = False) -> None:
+        self._data = data
+        self._cut = cut
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._data), 50_000):
+            yield self._data[start : start + 50_000]
+        if self._cut:
+            raise httpx.ReadError("Connection reset by peer")
+
+
+class _Refusal(Exception):
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+
+
+def _require(holds: bool, status: int, exception_id: str) -> None:
+    if not holds:
+        body = {"exception_id": exception_id, "description": f"Refused: {exception_id}", "data": {}}
+        raise _Refusal(httpx.Response(status, json=body))
+
+
+def _bearer(request: httpx.Request) -> str:
+    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
+
+
+def _range(request: httpx.Request) -> tuple[int, int]:
+    match = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers["range"])
+    assert match is not None
+    return int(match[1]), int(match[2]) + 1
+
+
+_KINDS = [
+    ("GET", r"archive\.test/wkvs/values", "values"),
+    ("GET", r"archive\.test/wps/work-packages/[^/]+", "package"),
+    ("POST", r"archive\.test/wps/work-packages/[^/]+/(files|boxes)/[^/]+/work-order-tokens", "order"),
+    ("GET", r"archive\.test/dcs/objects/[^/]+", "object"),
+    ("GET", r"archive\.test/dcs/objects/[^/]+/envelopes", "envelope"),
+    ("GET", r"archive\.test/ucs/boxes/[^/]+/uploads", "list"),
+    ("POST", r"archive\.test/ucs/boxes/[^/]+/uploads", "create"),
+    ("GET", r"archive\.test/ucs/boxes/[^/]+/uploads/[^/]+/parts/\d+", "part-url"),
+    ("PATCH", r"archive\.test/ucs/boxes/[^/]+/uploads/[^/]+", "complete"),
+    ("DELETE", r"archive\.test/ucs/boxes/[^/]+/uploads/[^/]+", "delete"),
+    ("GET", r"storage\.test/objects/[^/]+", "get"),
+    ("PUT", r"storage\.test/inbox/[^/]+", "put"),
+]
+
+
+def _kind(request: httpx.Request) -> str:
+    for method, pattern, kind in _KINDS:
+        if request.method == method and re.fullmatch(pattern, request.url.host + request.url.path):
+            return kind
+    raise AssertionError(f"The contract knows no {request.method} {request.url}")

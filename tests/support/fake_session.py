@@ -1,0 +1,76 @@
+"""A session with the archive in memory, put together as the real one is, on a mock transport."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import trio
+
+from connector.bootstrap import Session
+from connector.clients.access_token import AccessToken
+from connector.clients.caller import Caller
+from connector.clients.exchange import Exchange
+from connector.clients.objects import ObjectClient
+from connector.clients.well_known import fetch_values
+from connector.clients.work_packages import WorkPackageClient
+from connector.config import Settings
+from connector.core.backoff import Backoff
+from connector.core.concurrency import ConcurrencyLimit
+from connector.transfer import BufferPool, Observer, Retrier, Scheduler
+from tests.support.fake_archive import BASE, FakeArchive
+
+
+def open_descriptors() -> list[str]:
+    """What this process has open, by name (Linux; elsewhere nothing)."""
+    folder = "/proc/self/fd"
+    if not os.path.isdir(folder):
+        return []
+    names = []
+    for number in os.listdir(folder):
+        try:
+            names.append(os.readlink(f"{folder}/{number}"))
+        except FileNotFoundError:
+            continue  # the one that this listing had open
+    return sorted(names)
+
+
+@asynccontextmanager
+async def fake_session(
+    archive: FakeArchive,
+    state_folder: Path,
+    *,
+    observer: Observer,
+    part_size: int,
+    concurrency: int = 3,
+    attempts: int = 4,
+    memory: int = 64 * 1024**2,
+) -> AsyncIterator[Session]:
+    """Open a session. Waits between tries have no randomness: 1 s, 2 s, 4 s."""
+    settings = Settings(wkvs_url=f"{BASE}/wkvs", part_size=part_size, max_concurrency=concurrency, memory=memory)
+    retrier = Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 1.0)
+    pool = BufferPool(settings.memory)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(archive)) as client:
+        caller = Caller(Exchange(client), retrier, observer)
+        values = await fetch_values(caller, f"{BASE}/wkvs")
+        packages = WorkPackageClient(caller, values.wps_api_url, AccessToken.parse(archive.access_token), archive.user)
+        scheduler = Scheduler(pool=pool, limit=ConcurrencyLimit.fixed(concurrency), retrier=retrier, observer=observer)
+        try:
+            yield Session(
+                settings=settings,
+                keys=archive.user,
+                values=values,
+                package=await packages.package(),
+                packages=packages,
+                caller=caller,
+                objects=ObjectClient(client),
+                scheduler=scheduler,
+                threads=trio.CapacityLimiter(4),
+                observer=observer,
+                journal_folder=state_folder / "uploads",
+            )
+        finally:
+            pool.close()
