@@ -24,7 +24,7 @@ _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]", re.ASCII)
 _OBJECT = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_-])?", re.ASCII)
 _COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*", re.ASCII)
-_UPLOAD = re.compile(r"[!-~]{1,1024}", re.ASCII)
+_UPLOAD = re.compile(r"(?!\.+$)[A-Za-z0-9._~=+-]{1,1024}", re.ASCII)
 
 
 def check_bucket(bucket: str) -> str:
@@ -48,7 +48,7 @@ def check_object_id(object_id: str) -> str:
 
 
 def check_upload_id(upload_id: str) -> str:
-    """Give back the upload id, or raise `InvalidName`: 1 to 1024 printable ASCII characters, no space."""
+    """Give back the upload id, or raise `InvalidName`: 1 to 1024 of the characters that servers use."""
     if not isinstance(upload_id, str) or not _UPLOAD.fullmatch(upload_id):
         raise InvalidName(f"{upload_id!r} is not an upload id.")
     return upload_id

@@ -53,12 +53,3 @@ async def dao_harness(request: pytest.FixtureRequest, anyio_backend: str, tmp_pa
     factory = MemoryDaoFactory() if request.param == "memory" else SqliteDaoFactory(tmp_path / "documents.db")
     async with factory:
         yield DaoHarness(factory)
-
-
-from persistence.testing.servers import run_mongod
-
-
-@pytest.fixture(scope="session")
-def mongodb(tmp_path_factory):
-    with run_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 
 from persistence.testing import Case, DaoHarness, dao_suite
 
-pymongo = pytest.importorskip("pymongo")
-from persistence.providers.mongodb import MongoDaoFactory  # noqa: E402
+from persistence.providers.mongodb import MongoDaoFactory
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def mongo_harness(anyio_backend: str, mongodb: str) -> AsyncIterator[DaoHarness]:
-    factory = MongoDaoFactory(mongodb, f"suite_{secrets.token_hex(4)}")
-    async with factory:
+async def mongo_harness(anyio_backend: str, mongodb_server: str) -> AsyncIterator[DaoHarness]:
+    async with MongoDaoFactory(mongodb_server, "suite") as factory:
         yield DaoHarness(factory)
-        await factory.drop_database()
 
 
 @pytest.mark.parametrize("case", dao_suite(), ids=str)

@@ -363,5 +363,8 @@ async def a_completed_upload_is_not_completed_again(h: StorageHarness) -> None:
 async def the_upload_of_another_object_is_not_found(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
         upload = await h.storage.start_upload(bucket, "object")
+        if "uploads-of-any-object" in h.differences:
+            await h.storage.put_part(bucket, "other", upload, 1, b"x")
+            return
         with raises(UploadNotFound):
             await h.storage.put_part(bucket, "other", upload, 1, b"x")
