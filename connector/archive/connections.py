@@ -140,7 +140,8 @@ class BulkConnection(TCPServer):
         if isinstance(event, RawData):
             connection = self._h11
             if event.data.startswith(b"HTTP/1.1 ") and connection is not None and connection.our_state is h11.SEND_BODY:
-                self._head = event.data
+                # A piece of a body that looks like a head is kept back too, which does no harm: order is kept.
+                self._head += event.data
                 return
             if not event.data and not self._head:
                 return  # h11's way to say that nothing marks the end of this message

@@ -85,6 +85,35 @@ async def test_a_chunked_body() -> None:
                 assert (await read_all(stream)).endswith(b"\r\n\r\n3145728 3145728")
 
 
+async def test_a_body_that_looks_like_a_head_arrives_whole() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"36")]})
+        for _ in range(2):
+            await send({"type": "http.response.body", "body": b"HTTP/1.1 200 OK\r\n\r", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with served(app) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            with trio.fail_after(5):
+                assert (await read_all(stream)).endswith(b"\r\n\r\n" + b"HTTP/1.1 200 OK\r\n\r" * 2)
+
+
+async def test_a_client_that_waits_for_leave_to_send() -> None:
+    async with served(echo_size) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            await stream.send_all(
+                b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n"
+                b"Connection: close\r\n\r\n"
+            )
+            with trio.fail_after(5):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+                await stream.send_all(b"\1" * 2_000_000)
+                assert (await read_all(stream)).endswith(b"2000000 2000000")
+
+
 def sending_app(path: Path, outcomes: list[str]) -> App:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         size = path.stat().st_size
