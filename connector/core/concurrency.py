@@ -6,6 +6,8 @@ import attrs
 
 _LONGEST = 16
 """How many times as long as at first a wait becomes at most, when trial after trial fails."""
+_NOTHING = 0.01
+"""Share of the goodput that a step down may cost and still be said to cost nothing: less than can be measured."""
 _CAREFUL = 4
 """How many times as long a step is watched once the first climb is over, when there is time to be sure."""
 _NEWEST = 0.3
@@ -119,7 +121,7 @@ class ConcurrencyLimit:
             self._turn(now)
 
     def _is_kept(self, goodput: float, before: int) -> bool:
-        wanted = min(self.gain, 0.5 * (self.limit / before - 1)) if self._upwards else 0.0
+        wanted = min(self.gain, 0.5 * (self.limit / before - 1)) if self._upwards else -_NOTHING
         return goodput >= self._goodput_before * (1 + wanted)
 
     def _try(self, goodput: float, now: float) -> None:

@@ -158,6 +158,13 @@ def test_a_server_limited_as_a_whole_is_not_given_ever_more(seed: int, noise: fl
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_what_brings_nothing_is_given_up_in_time(seed: int) -> None:
+    server = Server(adaptive(limit=16), capacity=100 * MB, noise=0.1, seed=seed).run(600)
+    assert server.goodput(10, 600) > 0.93 * 100 * MB
+    assert server.height_at(600) < 8
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_where_more_stops_to_help_it_stops(seed: int) -> None:
     """Six connections of 10 MB/s fill 55 MB/s."""
     server = Server(adaptive(), per_connection=10 * MB, capacity=55 * MB, noise=0.1, seed=seed).run(600)

@@ -57,7 +57,7 @@ async def test_ten_seconds_are_enough_to_find_the_best(autojump_clock: object) -
 
 async def test_a_server_that_refuses_is_asked_no_more_than_it_serves(autojump_clock: object) -> None:
     server, limit = Server(most=6), ConcurrencyLimit(maximum=16)
-    await server.run(limit, 300)
+    await server.run(limit, 150)
     assert limit.limit in (5, 6)
     assert server.refused < 0.03 * server.requests
-    assert server.through > 0.9 * 300 * 60 * MB
+    assert server.through > 0.9 * 150 * 60 * MB

@@ -158,6 +158,19 @@ async def test_two_batches_at_once_share_the_limit_and_the_window(autojump_clock
     assert trio.current_time() == 8.0  # 24 parts, 3 at once, never idle
 
 
+async def test_a_batch_takes_the_places_that_another_has_no_parts_for(autojump_clock: object) -> None:
+    async def finish_slowly(transfer: Scripted) -> None:
+        await trio.sleep(50)
+
+    scheduler = make_scheduler(1)
+    late = Scripted("b", parts_of(1, 1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run, [Scripted("a", parts_of(1), on_finish=finish_slowly)])
+        await trio.sleep(0.5)
+        nursery.start_soon(scheduler.run, [late])
+    assert late.log[-1] == (3.0, "b", "close")
+
+
 async def test_a_batch_goes_on_when_the_one_that_had_all_places_is_cancelled(autojump_clock: object) -> None:
     async def forever(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
         await trio.sleep_forever()

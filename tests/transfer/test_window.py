@@ -84,7 +84,8 @@ async def test_a_place_that_comes_free_while_the_no_travels_is_not_missed(autoju
         box.open -= 1
 
     async def create_late(transfer: Scripted) -> None:
-        await trio.sleep(0.5)
+        if not box.refused:
+            await trio.sleep(2)
         await box.create(transfer)
 
     first = box.upload("a")
@@ -129,6 +130,8 @@ async def test_those_that_wait_can_be_cancelled(autojump_clock: object) -> None:
     with trio.fail_after(100):
         again = [Scripted(str(n), parts_of(1), on_move=take_a_second) for n in range(40)]
         assert len(labels(await scheduler.run(again))) == 40
+        (outcome,) = await scheduler.run([Box(cap=0).upload("turned away")])
+        assert isinstance(outcome.error, WindowFullError)
 
 
 async def test_a_later_batch_begins_with_the_whole_window_again(autojump_clock: object) -> None:
