@@ -36,7 +36,7 @@ def write_tables(results: Path) -> None:
                 f"| {claim['text']} | {claim['value']:.2f} | {spread} | {sign} {claim['bound']:g} | {verdict} |"
             )
         for contest in found["contests"]:
-            tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{found['made_by']}_"]
+            tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{found.get('made_by', '')}_"]
         tables += [line for note in found["notes"] for line in ("", note)]
     lines += ["## Claims", "", *claims, "", "## Contests", *tables, "", "## Versions", ""]
     for name in (*peers.DEBIAN, *peers.PACKAGES):

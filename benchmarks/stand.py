@@ -103,7 +103,7 @@ class Stand:
 
 
 def proxy(log: Path, port: int, upstream: int, *options: str) -> Server:
-    """A proxy in front of everything that makes the way longer or narrower: options of ``tests.support.fault_proxy``."""
+    """A proxy in front of everything that makes the way longer or narrower, with the fault proxy's options."""
     command = [sys.executable, "-m", "tests.support.fault_proxy", "--upstream", f"127.0.0.1:{upstream}"]
     server = Server([*command, "--port", str(port), *options], log=log, env={"PYTHONPATH": str(ROOT)})
     server.wait_for_port(port)

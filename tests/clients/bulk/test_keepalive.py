@@ -96,11 +96,11 @@ async def test_a_connection_closed_while_idle_is_not_tried(serve, client):
 
 async def test_expiry(serve):
     server = await serve(answering(OK, times=5))
-    async with httpx.AsyncClient(transport=BulkTransport(keepalive_expiry=0.05)) as client:
+    async with httpx.AsyncClient(transport=BulkTransport(keepalive_expiry=0.5)) as client:
         await client.get(server.url)
         await client.get(server.url)
         assert server.connections == 1
-        await trio.sleep(0.1)
+        await trio.sleep(0.6)
         await client.get(server.url)
         assert server.connections == 2
 
