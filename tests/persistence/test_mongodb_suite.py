@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from persistence.testing import Case, DaoHarness, dao_suite
-
 from persistence.providers.mongodb import MongoDaoFactory
+from persistence.testing import Case, DaoHarness, dao_suite
 
 pytestmark = pytest.mark.anyio
 

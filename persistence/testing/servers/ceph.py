@@ -47,16 +47,32 @@ osd_pool_default_pgp_num = 8
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
 mon_max_pg_per_osd = 1000
+osd_heartbeat_grace = 120
+mon_data_avail_warn = 2
+mon_data_avail_crit = 1
+ms_crc_data = false
+debug_ms = 0
+ms_mon_client_mode = crc
+ms_cluster_mode = crc
+ms_client_mode = crc
+ms_service_mode = crc
+ms_mon_cluster_mode = crc
+ms_mon_service_mode = crc
 [mon]
 mon_data = {folder}/mon
 mon_cluster_log_file = {folder}/log/cluster.log
 paxos_propose_interval = 0.05
 paxos_min_wait = 0.02
+mon_osd_min_up_ratio = 0
+mon_osd_initial_require_min_compat_client = octopus
 auth_allow_insecure_global_id_reclaim = true
 [osd]
 osd_data = {folder}/osd
 osd_objectstore = memstore
 memstore_device_bytes = 4294967296
+osd_memory_target = 1073741824
+osd_op_num_shards = 2
+osd_op_num_threads_per_shard = 1
 osd_fast_shutdown = true
 [client.rgw]
 rgw_frontends = beast endpoint=127.0.0.1:{port}
@@ -65,6 +81,8 @@ rgw_thread_pool_size = 64
 rgw_enable_usage_log = false
 rgw_dns_name =
 rgw_s3_auth_use_keystone = false
+rgw_enable_gc_threads = true
+rgw_gc_max_objs = 4
 rgw_gc_obj_min_wait = 5
 rgw_gc_processor_period = 5
 """
@@ -118,5 +136,5 @@ def _start(stack: contextlib.ExitStack, folder: Path, config: Path, fsid: str, p
     user = ("--uid=test", "--display-name=test", "--access-key=testkey", "--secret-key=testsecret123")
     do("radosgw-admin", *options, "-n", "client.rgw", "user", "create", *user)
     gateway = stack.enter_context(running(["radosgw", *options, "-n", "client.rgw", "-f"], log))
-    wait_until(lambda: accepts(port), gateway, log, 60)
+    wait_until(lambda: accepts(port), gateway, log, 180)
     return S3Endpoint(f"http://127.0.0.1:{port}", "testkey", "testsecret123", DIFFERENCES)
