@@ -36,16 +36,21 @@ def status(ctx: click.Context, /, output_dir: Path, **_: object) -> None:
         from connector.upload.unfinished import unfinished_uploads
 
         console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
+
+        def show(line: str) -> None:
+            if not console.as_json:
+                console.result(line)
+
         uploads = unfinished_uploads(folder)
         downloads = unfinished_downloads(output_dir)
         for upload in uploads:
-            console.tell(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
+            show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
             console.record(
                 {"kind": "upload", "name": upload.alias, "path": upload.path, "done": upload.done, "size": upload.size}
             )
         for download in downloads:
             done, size = amount(download.done), amount(download.size)
-            console.tell(f"download  {download.accession}: {done} of {size} into {download.target}")
+            show(f"download  {download.accession}: {done} of {size} into {download.target}")
             console.record(
                 {
                     "kind": "download",
