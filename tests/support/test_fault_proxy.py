@@ -232,15 +232,18 @@ async def test_as_a_process(client, storage, nursery):
         cwd=Path(__file__).parents[2],
     )
     try:
-        with trio.fail_after(10):
-            line = (await process.stdout.receive_some(1000)).decode()
-            url = line.removeprefix("listening on ").strip()
+        with trio.fail_after(20):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await process.stdout.receive_some(1000)
+            url = line.decode().removeprefix("listening on ").strip()
             statuses = [(await client.get(url)).status_code for _ in range(20)]
             assert set(statuses) == {200, 503}
             counts = (await client.get(url + "/.faults")).json()
             assert counts["refused"] == statuses.count(503)
             process.send_signal(signal.SIGTERM)
-            assert json.loads(await process.stdout.receive_some(10000))["requests"] == 20
+            rest = b"".join([data async for data in process.stdout])
+            assert json.loads(rest)["requests"] == 20
             assert await process.wait() == 0
     finally:
         process.kill()

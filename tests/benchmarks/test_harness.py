@@ -1,0 +1,105 @@
+"""The harness itself: what it measures of a process, and what it makes of the numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import report
+from benchmarks.contest import Claim, Contest, Report, Run, compete
+from benchmarks.data import check, make_random_file, sha256_of
+from benchmarks.process import Failed, Usage, run
+
+PYTHON = sys.executable
+
+
+class TestProcesses:
+    def test_wall_and_processor_time(self):
+        usage = run([PYTHON, "-c", "import time; time.sleep(0.3)"])
+        assert usage.wall >= 0.3
+        busy = run([PYTHON, "-c", "import time\nwhile time.process_time() < 0.3: pass"])
+        assert busy.cpu >= 0.3
+        assert usage.cpu < busy.cpu
+
+    def test_peak_memory(self):
+        """The harness's own memory, which a new process is born with, does not count."""
+        ballast = bytearray(b"x") * 100_000_000
+        small = run([PYTHON, "-c", "import time; time.sleep(0.3)"]).peak
+        assert small < 50e6
+        large = run([PYTHON, "-c", "bytearray(b'x') * 300_000_000"]).peak
+        assert 290e6 < large < 350e6
+        assert len(ballast) == 100_000_000
+
+    def test_input_and_output(self, tmp_path):
+        source, target = tmp_path / "in", tmp_path / "out"
+        source.write_text("abc")
+        run(["cat"], stdin=source, stdout=target)
+        assert target.read_text() == "abc"
+        assert run(["cat"], stdin="token\n").output == "token\n"
+
+    def test_failures_say_what_the_process_said(self):
+        with pytest.raises(Failed, match="nonsense"):
+            run([PYTHON, "-c", "raise SystemExit('nonsense')"])
+
+    def test_endless_processes_are_ended(self):
+        with pytest.raises(Failed):
+            run(["sleep", "60"], timeout=0.2)
+
+    def test_bytes_written_over_time(self, tmp_path):
+        script = "import time; f = open('x', 'wb', 0); f.write(bytes(1000)); time.sleep(0.6); f.write(bytes(5000))"
+        points: list[tuple[float, float]] = []
+        run([PYTHON, "-c", script], cwd=tmp_path, written=points)
+        assert points == sorted(points)
+        assert points[-1][1] >= 1000
+
+
+class TestContests:
+    def test_everybody_has_a_turn_in_every_round(self):
+        order: list[str] = []
+
+        def job(name: str):
+            def once() -> Usage:
+                order.append(name)
+                return Usage(2.0 if name == "slow" else 0.5, 1.0, 1000)
+
+            return once
+
+        contest = compete("x", {"slow": job("slow"), "fast": job("fast")}, amount=10, unit="MB", rounds=3)
+        assert order == ["slow", "fast", "fast", "slow", "slow", "fast"]
+        assert contest.ratios("slow", "fast") == [4.0, 4.0, 4.0]
+        assert contest.rate("fast") == 20
+
+    def test_ratios_are_taken_round_by_round(self):
+        runs = {"a": [Run(1, 0, 0), Run(8, 0, 0)], "b": [Run(2, 0, 0), Run(4, 0, 0)]}
+        claim = Claim.of_ratios("a against b", Contest("x", 1, "MB", runs).ratios("a", "b"), 1.0)
+        assert claim.value == 1.25
+        assert claim.spread == (0.5, 2.0)
+
+    @pytest.mark.parametrize(("value", "at_most", "holds"), [(2, False, True), (1, False, False), (1, True, True)])
+    def test_claims(self, value, at_most, holds):
+        assert Claim("x", value, 1.5, at_most=at_most).holds is holds
+
+    def test_tables(self, tmp_path):
+        found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
+        found.claims.append(Claim("times as fast", 3.0, 4.0, spread=(2.5, 3.5)))
+        found.write(tmp_path, "nox -s bench")
+        assert json.loads((tmp_path / "download.json").read_text())["claims"][0]["holds"] is False
+        report.write_tables(tmp_path)
+        text = (tmp_path / "results.md").read_text()
+        assert "| times as fast | 3.00 | 2.50 - 3.50 | at least 4 | **fails** |" in text
+        assert "| ours | 200 | 0.50 | 1.00 | 0.00 | 2 | 1 |" in text
+
+
+def test_sources_are_checked(tmp_path):
+    path = tmp_path / "x"
+    digest = make_random_file(path, 3_000_000)
+    assert path.stat().st_size == 3_000_000
+    assert sha256_of(path) == digest
+    with pytest.raises(Failed):
+        check(path, digest, skip=1)
+    check(path, digest)
+    assert not path.exists()
+    with pytest.raises(Failed, match="was not written"):
+        check(path, digest)
