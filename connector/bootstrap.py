@@ -202,7 +202,7 @@ async def open_session(
     )
     retrier = Retrier(attempts=settings.retries + 1)
     async with open_http(options) as http:
-        caller = Caller(Exchange(http.api, deadline=settings.read_timeout), retrier, observer)
+        caller = Caller(Exchange(http, deadline=settings.read_timeout), retrier, observer)
         values = await fetch_values(caller, settings.wkvs_url)
         packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
         package = await packages.package()
@@ -214,7 +214,7 @@ async def open_session(
                 package=package,
                 packages=packages,
                 caller=caller,
-                objects=ObjectClient(http.bulk),
+                objects=ObjectClient(http),
                 scheduler=scheduler,
                 threads=trio.CapacityLimiter(_THREADS),
                 observer=observer,

@@ -1,8 +1,7 @@
-"""The HTTP clients: one for API calls, one for bulk data, both closed by one ``async with``."""
+"""The HTTP client of a session, and the way that each of its requests takes."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ USER_AGENT = "crypt4gh-connector"
 class HttpOptions:
     """How to speak HTTP. Times in seconds; ``proxies`` as :func:`urllib.request.getproxies` gives them.
 
-    ``may_connect`` is asked about the IP address of each storage host before it is spoken to; with a proxy in between
+    ``may_connect`` is asked about the IP address of each host before it is spoken to; with a proxy in between
     the proxy decides.
     """
 
@@ -33,22 +32,13 @@ class HttpOptions:
     may_connect: Callable[[str], bool] | None = None
 
 
-@attrs.frozen
-class HttpClients:
-    """``api`` for the archive's APIs, ``bulk`` for storage hosts."""
-
-    api: httpx.AsyncClient
-    bulk: httpx.AsyncClient
-
-
-class BulkRouter(httpx.AsyncBaseTransport):
+class Router(httpx.AsyncBaseTransport):
     """Sends straight through the bulk transport, or through httpx's own where a proxy stands in between."""
 
-    def __init__(self, options: HttpOptions, context: ssl.SSLContext) -> None:
+    def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._context = context
         self._direct = BulkTransport(
-            ssl_context=context,
+            ca_file=options.ca_file,
             max_connections=options.max_connections,
             keepalive_expiry=options.keepalive_expiry,
             may_connect=options.may_connect,
@@ -62,7 +52,8 @@ class BulkRouter(httpx.AsyncBaseTransport):
             return await self._direct.handle_async_request(request)
         transport = self._by_proxy.get(proxy)
         if transport is None:
-            transport = self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=self._context, proxy=proxy)
+            context = make_ssl_context(self._options.ca_file)
+            transport = self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=context, proxy=proxy)
         return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -73,22 +64,15 @@ class BulkRouter(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def open_http(options: HttpOptions) -> AsyncIterator[HttpClients]:
-    """Open both clients; their connections end with the block."""
-    context = make_ssl_context(options.ca_file)
+async def open_http(options: HttpOptions) -> AsyncIterator[httpx.AsyncClient]:
+    """Open the client that speaks to the archive's APIs and to storage hosts; its connections end with the block.
+
+    API calls take our own transport as well: httpx's looks through all its connections for each request, which with
+    many small files costs more than the requests.
+    """
     timeout = httpx.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None)
-    limits = httpx.Limits(
-        max_connections=options.max_connections,
-        max_keepalive_connections=options.max_connections,
-        keepalive_expiry=options.keepalive_expiry,
-    )
     headers = {"User-Agent": USER_AGENT}
-    async with (
-        httpx.AsyncClient(
-            verify=context, timeout=timeout, limits=limits, headers=headers, proxy=options.proxy, trust_env=True
-        ) as api,
-        httpx.AsyncClient(
-            transport=BulkRouter(options, context), timeout=timeout, headers=headers, trust_env=False
-        ) as bulk,
-    ):
-        yield HttpClients(api, bulk)
+    async with httpx.AsyncClient(
+        transport=Router(options), timeout=timeout, headers=headers, trust_env=False
+    ) as client:
+        yield client

@@ -61,6 +61,7 @@ class WorkPackageClient:
         self._api_url = api_url.rstrip("/")
         self._access = access
         self._keys = keys
+        self._opened: str | None = None
 
     async def package(self) -> WorkPackage:
         """What the package grants."""
@@ -87,4 +88,6 @@ class WorkPackageClient:
         return Lease(fetch)
 
     def _bearer(self) -> str:
-        return self._access.bearer(self._keys.private)
+        if self._opened is None:
+            self._opened = self._access.bearer(self._keys.private)
+        return self._opened

@@ -1,4 +1,4 @@
-"""The two HTTP clients, and which way a request to a storage host takes."""
+"""The HTTP client, and which way a request takes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.bulk import make_ssl_context
-from connector.clients.http import BulkRouter, HttpOptions, open_http
+from connector.clients.http import HttpOptions, Router, open_http
 from tests.support.scripted_server import Peer, ScriptedServer, answering, response
 
 pytestmark = pytest.mark.trio
@@ -35,7 +34,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def get(options: HttpOptions, url: str) -> httpx.Response:
     async with open_http(options) as http:
-        return await http.bulk.get(url, extensions={"sink": bytearray(2)})
+        return await http.get(url, extensions={"sink": bytearray(2)})
 
 
 async def test_without_a_proxy_the_bulk_transport_takes_the_body(no_proxies, nursery):
@@ -66,17 +65,17 @@ async def test_api_calls_take_the_proxy_too(no_proxies, nursery):
     heads = Heads(response(body=b"{}"))
     proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
-        await http.api.get("http://archive.invalid/values")
+        await http.get("http://archive.invalid/values")
     assert heads.seen[0].startswith(b"GET http://archive.invalid/values HTTP/1.1\r\n")
 
 
-async def test_both_clients_say_who_they_are_and_end_with_the_block(no_proxies, nursery):
+async def test_it_says_who_it_is_and_ends_with_the_block(no_proxies, nursery):
     heads = Heads(response(body=b"ok"))
     server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     async with open_http(HttpOptions()) as http:
-        await http.api.get(server.url)
-        await http.bulk.get(server.url)
-        assert server.open == 2
+        await http.get(server.url)
+        await http.get(server.url)
+        assert server.open == 1
     with trio.fail_after(2):
         while server.open:
             await trio.sleep(0.01)
@@ -87,7 +86,7 @@ async def test_one_way_per_proxy_is_kept_open(no_proxies, nursery):
     heads = Heads(response(body=b"ok"))
     proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     options = HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")
-    async with httpx.AsyncClient(transport=BulkRouter(options, make_ssl_context(None))) as client:
+    async with httpx.AsyncClient(transport=Router(options)) as client:
         for _ in range(3):
             await client.get("http://storage.invalid/object")
     assert len(heads.seen) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -41,7 +42,8 @@ class BulkTransport(httpx.AsyncBaseTransport):
     The body of an answer of 300 and above (and of any other that is not meant for the sink) is read at once, the
     first 64 KiB of it. Errors are httpx's; their messages name host and port, never a path or query.
 
-    :param ssl_context: what TLS trusts; the system trust store by default.
+    :param ssl_context: what TLS trusts; by default a context is made at the first TLS connection.
+    :param ca_file: certificates (PEM) that this context trusts instead of the system's.
     :param max_connections: bound on connections over all hosts, in use and idle together.
     :param keepalive_expiry: seconds after which an idle connection is not used again.
     :param may_connect: asked about the IP address of each new connection before a byte is sent over it.
@@ -51,11 +53,13 @@ class BulkTransport(httpx.AsyncBaseTransport):
         self,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        ca_file: Path | None = None,
         max_connections: int = 64,
         keepalive_expiry: float = 15.0,
         may_connect: Callable[[str], bool] | None = None,
     ) -> None:
         self._ssl_context = ssl_context
+        self._ca_file = ca_file
         self._pool = Pool(max_connections, keepalive_expiry)
         self._may_connect = may_connect
 
@@ -141,7 +145,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
 
     def _trusted(self) -> ssl.SSLContext:
         if self._ssl_context is None:
-            self._ssl_context = make_ssl_context()
+            self._ssl_context = make_ssl_context(self._ca_file)
         return self._ssl_context
 
 
