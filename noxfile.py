@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import nox
 
 nox.needs_version = ">=2024.4.15"
@@ -10,6 +13,7 @@ nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
 
 
 def group(*names: str) -> list[str]:
@@ -56,4 +60,9 @@ def chaos(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure against peers: nox -s bench runs all, nox -s bench -- download one of them."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    missing = [package for program, package in BENCH_PROGRAMS.items() if shutil.which(program) is None]
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "install", "-qy", "--no-install-recommends", *missing, external=True)
+    elif missing:
+        session.error(f"install these first: {' '.join(missing)}")
     session.run("python", "-m", "benchmarks", *session.posargs)
