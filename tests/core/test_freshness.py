@@ -214,7 +214,7 @@ nonsense = st.text(max_size=60) | st.lists(fragments, max_size=10).map("".join)
 
 
 @given(nonsense, nonsense, nonsense, nonsense)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_nothing_that_a_server_says_raises(first: str, second: str, third: str, fourth: str) -> None:
     headers = {"cache-control": first, "age": second, "date": third, "expires": fourth, "retry-after": first}
     for lifetime in (
@@ -227,7 +227,7 @@ def test_nothing_that_a_server_says_raises(first: str, second: str, third: str, 
 
 
 @given(nonsense)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_no_text_makes_a_parser_raise(text: str) -> None:
     parse_cache_control(text)
     seconds = parse_delta_seconds(text)

@@ -230,7 +230,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(PREFIX.__add__) | damaged())
 @example(b"")
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_whatever_comes_only_our_errors_leave(data: bytes) -> None:
     try:
         size = envelope_size(data)

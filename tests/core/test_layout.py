@@ -100,7 +100,7 @@ def test_parts_are_a_sequence() -> None:
 
 
 @given(st.integers(1, LARGEST_UPLOAD), st.integers(0, 2 * MAX_PART_SIZE))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_an_upload_part_size_keeps_every_limit_of_s3(total: int, wanted: int) -> None:
     part_size = fit_upload_part_size(total, wanted)
     assert MIN_PART_SIZE <= part_size <= MAX_PART_SIZE

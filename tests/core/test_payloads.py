@@ -241,7 +241,7 @@ json_values = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_is_in_the_fields_only_a_broken_error_leaves(data: st.DataObject) -> None:
     body, value = data.draw(st.sampled_from(BODIES))
     replaced = {name: data.draw(json_values) for name in data.draw(st.sets(st.sampled_from(sorted(body)), min_size=1))}
@@ -252,7 +252,7 @@ def test_whatever_is_in_the_fields_only_a_broken_error_leaves(data: st.DataObjec
 
 
 @given(st.sampled_from(KINDS), json_values | st.dictionaries(st.sampled_from(sorted(PACKAGE)), json_values))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_is_sent_only_a_broken_error_leaves(kind: type, data: Any) -> None:
     with suppress(BrokenError):
         assert isinstance(read_payload(data, kind), kind)

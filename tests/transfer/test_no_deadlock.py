@@ -57,7 +57,7 @@ def in_turn(rng: random.Random, failures: float) -> Callable[..., Awaitable[None
     failures=st.sampled_from([0.0, 0.0, 0.1, 0.4]),
     seed=st.integers(0, 2**20),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_parts_that_wait_for_earlier_parts_under_a_tiny_budget(
     sizes: list[list[int]], budget: int, limit: int, window: int, failures: float, seed: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_parts_that_wait_for_earlier_parts_under_a_tiny_budget(
     cancelled=st.none() | st.floats(0, 20),
     seed=st.integers(0, 2**20),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_batches_beside_each_other_one_of_them_cancelled(
     batches: list[list[int]], limit: int, budget: int, cancelled: float | None, seed: int
 ) -> None:
