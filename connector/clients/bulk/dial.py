@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -61,7 +62,8 @@ async def dial(
         if may_connect is not None and not may_connect(address := str(sock.getpeername()[0])):
             raise httpx.ConnectError(f"Refused to talk to {origin.peer}: its address {address} is not allowed.")
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_AT_MOST)
+            with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_AT_MOST)
         if origin.scheme == "https":
             sock = ssl_context().wrap_socket(
                 sock,

@@ -30,6 +30,10 @@ class UntilClose:
 
 Framing = Length | Chunked | UntilClose
 
+# RFC 9110, sections 14.1.2 and 14.4.
+_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})?")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+
 
 def framing_of(method: str, status: int, headers: httpx.Headers) -> Framing:
     """Tell how the body of a response to ``method`` is delimited.
@@ -63,35 +67,43 @@ def check_sinkable(*, requested: str | None, status: int, headers: httpx.Headers
         raise httpx.RemoteProtocolError(f"The server sent the bytes encoded as {coding!r}, which nobody asked for.")
     if isinstance(framing, UntilClose):
         raise httpx.RemoteProtocolError("The server sent a body without saying how long it is.")
-    _check_range(requested, status, headers.get("content-range"), framing)
-    if isinstance(framing, Length) and framing.size > room:
+    size = framing.size if isinstance(framing, Length) else None
+    stretch = _check_range(requested, status, headers.get("content-range"))
+    if stretch is not None and size is not None and size != stretch:
         raise httpx.RemoteProtocolError(
-            f"The server sent a body that is too long: {framing.size} bytes where at most {room} were expected."
+            f"The server contradicts itself: a body of {size} bytes for {headers.get('content-range')!r}."
         )
+    size = stretch if size is None else size
+    if size is not None and size > room:
+        raise httpx.RemoteProtocolError(
+            f"The server sent a body that is too long: {size} bytes where at most {room} were expected."
+        )
+    return size
 
 
-def _check_range(requested: str | None, status: int, content_range: str | None, framing: Framing) -> None:
-    asked = _parse(r"bytes=([0-9]{1,19})-([0-9]{1,19})?", requested)
+def _check_range(requested: str | None, status: int, content_range: str | None) -> int | None:
+    """Check that an answer is about the bytes that were asked for; returns how many it says these are, if it does."""
+    asked = _asked_for(requested)
     if status == 200:
         if asked is not None and asked[0] != 0:
             raise httpx.RemoteProtocolError(f"The server answered with the whole object, not with {requested!r}.")
-        return
+        return None
     if asked is None:
         raise httpx.RemoteProtocolError("The server answered with a part of the object, which nobody asked for.")
-    got = _parse(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(?:[0-9]{1,19}|\*)", content_range)
-    if got is None or got[1] is None:
+    got = _CONTENT_RANGE.fullmatch((content_range or "").strip())
+    if got is None:
         raise httpx.RemoteProtocolError(f"The server did not say which bytes it sent: {(content_range or '')[:60]!r}.")
-    start, last = got[0], got[1]
+    start, last = int(got[1]), int(got[2])
     if start != asked[0] or last < start or (asked[1] is not None and last > asked[1]):
         raise httpx.RemoteProtocolError(f"The server sent {content_range!r} in answer to {requested!r}.")
-    if isinstance(framing, Length) and framing.size != last - start + 1:
-        raise httpx.RemoteProtocolError(
-            f"The server contradicts itself: {content_range!r} with a body of {framing.size} bytes."
-        )
+    if got[3] != "*" and last >= int(got[3]):
+        raise httpx.RemoteProtocolError(f"The server contradicts itself: {content_range!r}.")
+    return last - start + 1
 
 
-def _parse(pattern: str, text: str | None) -> tuple[int, int | None] | None:
-    found = re.fullmatch(pattern, (text or "").strip())
+def _asked_for(requested: str | None) -> tuple[int, int | None] | None:
+    """First and last byte of a request for one range; ``None`` if it was for anything else."""
+    found = _RANGE.fullmatch((requested or "").strip())
     if found is None:
         return None
     return int(found[1]), int(found[2]) if found[2] is not None else None

@@ -151,14 +151,19 @@ class BulkTransport(httpx.AsyncBaseTransport):
 
 async def _receive(order: Order, connection: Connection, head: ResponseHead, reader: BodyReader) -> int:
     assert order.sink is not None
-    check_sinkable(
+    expected = check_sinkable(
         requested=order.request.headers.get("range"),
         status=head.status,
         headers=head.headers,
         framing=reader.framing,
         room=len(order.sink),
     )
-    return await reader.into(order.sink, order.progress)
+    received = await reader.into(order.sink, order.progress)
+    if expected is not None and received != expected:
+        raise httpx.RemoteProtocolError(
+            f"{order.origin.peer} sent {received} of the {expected} bytes that it had announced."
+        )
+    return received
 
 
 def _asks_to_stay(order: Order) -> bool:

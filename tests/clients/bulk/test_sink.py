@@ -126,6 +126,14 @@ WRONG = {
         chunked(BODY + b"x", size=100, status="206 Partial Content", extra="Content-Range: bytes 100-299/5000\r\n"),
         "too long",
     ),
+    "chunks that are fewer than the range": (
+        chunked(BODY[:-1], size=90, status="206 Partial Content", extra="Content-Range: bytes 100-299/5000\r\n"),
+        "199 of the 200 bytes",
+    ),
+    "range beyond the object": (
+        response("206 Partial Content", BODY, ("Content-Range", "bytes 100-299/299")),
+        "contradicts itself",
+    ),
     "chunk cut": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nc8\r\nabc", "after 3 of 200 bytes"),
     "chunk without size": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc", "without a size"),
     "negative chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc", "without a size"),
