@@ -56,10 +56,13 @@ def framing_of(method: str, status: int, headers: httpx.Headers) -> Framing:
     return Length(int(length))
 
 
-def check_sinkable(*, requested: str | None, status: int, headers: httpx.Headers, framing: Framing, room: int) -> None:
+def check_sinkable(
+    *, requested: str | None, status: int, headers: httpx.Headers, framing: Framing, room: int
+) -> int | None:
     """Check that a 200 or 206 fits the request's Range header (``requested``) and a sink of ``room`` bytes.
 
-    Raises :class:`httpx.RemoteProtocolError`: other bytes than asked for, a content coding, no length, too many bytes.
+    Returns the size that the body must have, ``None`` if only its end will tell. Raises
+    :class:`httpx.RemoteProtocolError`: other bytes than asked for, a content coding, no length, too many bytes.
     """
     coding = headers.get("content-encoding", "identity").strip().lower()
     # Some stores hand out the "aws-chunked" of the upload as if it were a property of the object.
