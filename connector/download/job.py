@@ -64,6 +64,7 @@ class _Opened:
     opener: Opener
     fetcher: PartFetcher
     file: PartialFile
+    journaled: bool
     sha256: str
 
     def header_size(self, decrypt: bool) -> int:
@@ -124,28 +125,36 @@ class Download:
         # The envelope is made anew each time, so the one of the first run has to stay with its working copy.
         facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": self._part_size}
         kind = "download-decrypted" if decrypt else "download"
-        self._file = file = await self._in_thread(
-            lambda: PartialFile.open(target, size=size, kind=kind, facts=facts if len(parts) > 1 else None)
-        )
+
+        def begin() -> PartialFile:
+            self._file = file = PartialFile.open(target, size=size, kind=kind, facts=facts if len(parts) > 1 else None)
+            if not decrypt:
+                file.write(0, [memoryview(data)])
+            return file
+
+        file = await self._in_thread(begin)
         fetcher = PartFetcher(self._staged, self._objects, label=self.label, size=drs.size)
-        self._state = _Opened(drs, data, Opener(envelope.session_keys), fetcher, file, sha256)
-        if not decrypt:
-            await self._in_thread(lambda: file.write(0, [memoryview(data)]))
+        self._state = _Opened(drs, data, Opener(envelope.session_keys), fetcher, file, len(parts) > 1, sha256)
         self._observer.opened(self.label, drs.size)
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Fetch one part, or read it back if an earlier run has it already; open, write, hash it in its turn."""
-        state = self._opened
+        state, number = self._opened, part.number
         views = await self._read_back(part, buffer, progress)
         if views is None:
             await state.fetcher.fetch(part, buffer, progress)
-            views = await self._in_thread(lambda: self._open_and_write(part, buffer))
-        if not self._turns.passed(part.number):
-            async with self._turns.take(part.number):
+            if number == self._turns.next:
+                # Nothing to wait for in between, as with every small file: one way to a thread and back.
+                async with self._turns.take(number):
+                    await self._in_thread(lambda: self._hash(self._open_and_write(part, buffer)))
+            else:
+                views = await self._in_thread(lambda: self._open_and_write(part, buffer))
+        if views is not None and not self._turns.passed(number):
+            async with self._turns.take(number):
                 await self._in_thread(lambda: self._hash(views))
-        if part.number not in state.file.done:
-            await self._in_thread(lambda: state.file.record(part.number, {}))
+        if number not in state.file.done and state.journaled:
+            await self._in_thread(lambda: state.file.record(number, {}))
 
     async def finish(self) -> DownloadedFile:
         """Check the sha256 of the whole and give the file its name."""
