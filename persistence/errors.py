@@ -202,6 +202,16 @@ class Closed(Rejected):
         super().__init__(f"{what} is not open.", hint="Use it inside its `async with` block.")
 
 
+class NotBound(Rejected):
+    """A write inside a transaction was made by a DAO that is not bound to it, and would wait for itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A DAO that is not bound to the transaction was used to write inside of it.",
+            hint="Use the DAO that `bind` of the transaction gives.",
+        )
+
+
 class Unreachable(Unavailable):
     """No connection to the service, or the connection broke."""
 

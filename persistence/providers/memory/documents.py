@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import anyio
 import anyio.lowlevel
 import attrs
 
@@ -15,7 +14,6 @@ from persistence.codec import Document, plain
 from persistence.documents import Query, Start, Write
 from persistence.errors import (
     Closed,
-    DeadlineExceeded,
     DocumentExists,
     DocumentNotFound,
     InvalidQuery,
@@ -27,6 +25,7 @@ from persistence.naming import check_collection
 from persistence.protocols.dao import Dao, DaoFactory, Id, Index, SurrogateDao, Transaction
 from persistence.query import Some, Term, apply_changes, keyset, value_at
 from persistence.transactions import repeat_on_conflict
+from persistence.turns import Turn
 from persistence.typed import TypedDao, TypedSurrogateDao, check_creation_model, id_maker, make_codec
 
 M = TypeVar("M")
@@ -85,10 +84,10 @@ class MemoryDaoFactory(DaoFactory):
     def __init__(self, *, deadline: float = 15.0) -> None:
         self.deadline = deadline
         self.tables: dict[str, Table] = {}
-        self._turn: anyio.Lock | None = None
+        self._turn: Turn | None = None
 
     async def __aenter__(self) -> Self:
-        self._turn = anyio.Lock()
+        self._turn = Turn(deadline=self.deadline, what="the database")
         return self
 
     async def __aexit__(
@@ -117,7 +116,7 @@ class MemoryDaoFactory(DaoFactory):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self.turn():
+        async with self.turn().taken():
             transaction = _MemoryTransaction(self)
             try:
                 yield transaction
@@ -128,28 +127,14 @@ class MemoryDaoFactory(DaoFactory):
     async def with_transaction(self, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 20) -> T:
         return await repeat_on_conflict(self, work, attempts)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """The time in which nobody else writes."""
-        turn = self.check_open()
-        try:
-            with anyio.fail_after(self.deadline):
-                await turn.acquire()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"Another transaction took longer than {self.deadline} s.") from error
-        try:
-            yield
-        finally:
-            turn.release()
-
-    def check_open(self) -> anyio.Lock:
-        """The lock of writers; `Closed` outside of the `async with` block."""
+    def turn(self) -> Turn:
+        """The turn of writers; `Closed` outside of the `async with` block."""
         if self._turn is None:
             raise Closed("The database")
         return self._turn
 
     def _collection(self, name: str, indexes: Sequence[Index]) -> MemoryCollection:
-        self.check_open()
+        self.turn()
         table = self.tables.setdefault(check_collection(name), Table())
         for index in indexes:
             if index.unique and index.fields not in table.unique:
@@ -259,14 +244,14 @@ class MemoryCollection:
             raise DocumentNotFound(self.name, id_)
 
     async def _read(self) -> Table:
-        self.factory.check_open()
+        self.factory.turn()
         await anyio.lowlevel.checkpoint()
         return self._transaction.table(self.name) if self._transaction else self.factory.tables[self.name]
 
     async def _write(self, call: Callable[[Table], T]) -> T:
         if self._transaction:
             return call(await self._read())
-        async with self.factory.turn():
+        async with self.factory.turn().taken():
             return call(await self._read())
 
 

@@ -30,6 +30,7 @@ from persistence.errors import (
     TransactionConflict,
     Unreachable,
 )
+from persistence.turns import Turn
 
 T = TypeVar("T")
 
@@ -58,13 +59,13 @@ class Connections:
         self._writer: sqlite3.Connection | None = None
         # Held by the thread that uses the writing connection: a thread left behind may still do so.
         self._writing = threading.Lock()
-        self.turn: anyio.Lock | None = None
+        self._turn: Turn | None = None
         self._read_limiter: anyio.CapacityLimiter | None = None
         self._write_limiter: anyio.CapacityLimiter | None = None
 
     async def open(self) -> None:
         """Open all connections."""
-        self.turn = anyio.Lock()
+        self._turn = Turn(deadline=self._deadline, what=str(self._path))
         self._read_limiter = anyio.CapacityLimiter(self._reader_count)
         self._write_limiter = anyio.CapacityLimiter(2)
         self._writer = await self._in_thread(self._connect, self._write_limiter)
@@ -84,7 +85,14 @@ class Connections:
 
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(close_all)
-        self._writer = self.turn = None
+        self._writer = self._turn = None
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of this process's writers; `Closed`."""
+        if self._turn is None:
+            raise Closed("The database")
+        return self._turn
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call on a reading connection."""
@@ -102,12 +110,8 @@ class Connections:
 
     async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call in a transaction of its own on the writing connection."""
-        if self.turn is None:
-            raise Closed("The database")
-        turn = self.turn
-        with self._deadline_scope():
-            async with turn:
-                return await self._in_thread(lambda gone: self._whole(call, gone), self._write_limiter)
+        async with self.turn.taken():
+            return await self._in_thread(lambda gone: self._whole(call, gone), self._write_limiter)
 
     async def begin(self) -> None:
         """Begin a transaction on the writing connection; the caller holds `turn` until its end."""

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 import anyio
 
-from persistence.errors import Closed, DeadlineExceeded, InvalidQuery, UniqueViolation
+from persistence.errors import Closed, InvalidQuery, UniqueViolation
 from persistence.naming import check_collection
 from persistence.protocols.dao import Dao, DaoFactory, Id, Index, SurrogateDao, Transaction
 from persistence.providers.sqlite.collection import SqliteCollection
@@ -39,7 +39,6 @@ class SqliteDaoFactory(DaoFactory):
     """
 
     def __init__(self, path: Path, *, deadline: float = 15.0, readers: int = 4) -> None:
-        self._deadline = deadline
         self._connections = Connections(Path(path), deadline=deadline, readers=readers)
 
     async def __aenter__(self) -> Self:
@@ -72,15 +71,7 @@ class SqliteDaoFactory(DaoFactory):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        turn = self._connections.turn
-        if turn is None:
-            raise Closed("The database")
-        try:
-            with anyio.fail_after(self._deadline):
-                await turn.acquire()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"Another transaction took longer than {self._deadline} s.") from error
-        try:
+        async with self._connections.turn.taken():
             await self._connections.begin()
             transaction = _SqliteTransaction(self._connections)
             try:
@@ -92,8 +83,6 @@ class SqliteDaoFactory(DaoFactory):
                 await self._connections.end(commit=True)
             finally:
                 transaction.open = False
-        finally:
-            turn.release()
 
     async def with_transaction(self, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 20) -> T:
         return await repeat_on_conflict(self, work, attempts)

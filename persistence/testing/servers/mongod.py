@@ -29,7 +29,7 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
     command: list[str | Path] = [
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
-        "--setParameter", "transactionLifetimeLimitSeconds=60",
+        "--setParameter", "transactionLifetimeLimitSeconds=10",
     ]  # fmt: skip
     if os.name != "nt":
         command.append("--nounixsocket")
