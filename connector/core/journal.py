@@ -3,6 +3,9 @@
 A journal is text, one record a line: 16 hex digits of BLAKE2b over the rest of the line, a space, JSON. The first
 says what transfer this is, each further one that a part is done. A line that was cut short by a crash, or damaged, ends
 what is believed: the records before it stand, everything behind it is done again.
+
+A part may also be noted as *written*: handed to the operating system, not yet brought to the disk. That outlives the
+process, but not the machine, so such a record names the boot of the machine and is believed under the same one only.
 """
 
 from __future__ import annotations
@@ -20,12 +23,22 @@ _DIGEST_SIZE = 8
 
 @attrs.frozen
 class Journal:
-    """The believable content of a journal: the ``head`` record, a record for each finished part, and the bytes
-    of the file up to which all this was read (what lies behind is cut off before anything is added)."""
+    """The believable content of a journal: the ``head`` record, a record for each finished part, the bytes of the file
+    up to which all this was read (what lies behind is cut off before anything is added), and a record for each part
+    that was written, not synced."""
 
     head: Mapping[str, Any]
     parts: Mapping[int, Mapping[str, Any]]
     length: int
+    written: Mapping[int, Mapping[str, Any]] = attrs.field(factory=dict)
+
+    def unsynced(self, boot: str | None) -> dict[int, Mapping[str, Any]]:
+        """The parts that are there as long as the machine has not gone down since; ``boot``: its present boot."""
+        return {
+            number: record
+            for number, record in self.written.items()
+            if number not in self.parts and boot is not None and record.get("boot") == boot
+        }
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -44,10 +57,16 @@ def encode_part(number: int, facts: Mapping[str, Any]) -> bytes:
     return encode_record({"part": number, **facts})
 
 
+def encode_written(number: int, facts: Mapping[str, Any], boot: str) -> bytes:
+    """The line that says part ``number`` was written, and under which boot of the machine."""
+    return encode_record({"written": number, "boot": boot, **facts})
+
+
 def read_journal(data: bytes) -> Journal | None:
     """Read a journal as far as it can be believed; ``None`` if not even its head can. Never raises."""
     head: Mapping[str, Any] | None = None
     parts: dict[int, Mapping[str, Any]] = {}
+    written: dict[int, Mapping[str, Any]] = {}
     length = 0
     for line in data.split(b"\n")[:-1]:
         record = _decode(line)
@@ -58,12 +77,12 @@ def read_journal(data: bytes) -> Journal | None:
                 return None
             head = record
         else:
-            number = record.get("part")
+            number = record.get("part", record.get("written"))
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 break
-            parts[number] = record
+            (parts if "part" in record else written)[number] = record
         length += len(line) + 1
-    return None if head is None else Journal(head, parts, length)
+    return None if head is None else Journal(head, parts, length, written)
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from connector.local.boot import boot_id
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import load
@@ -46,7 +47,7 @@ def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
         if journal is None or journal.head.get("kind") not in ("download", "download-decrypted"):
             continue
         target = path.with_name(path.name.removesuffix(_JOURNAL))
-        found.append(_read(journal.head, len(journal.parts), target))
+        found.append(_read(journal.head, len(journal.parts) + len(journal.unsynced(boot_id())), target))
     return found
 
 

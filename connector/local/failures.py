@@ -12,6 +12,8 @@ from connector.errors import LocalError
 _HINTS = {
     errno.ENOSPC: "Free some space, then run the same command again: what is done is kept.",
     errno.EDQUOT: "Your quota is used up: free some space, then run the same command again.",
+    errno.EFBIG: "The file is larger than this file system or your limits allow (ulimit -f).",
+    errno.ELOOP: "A symbolic link is in the way: remove it, or choose another folder.",
     errno.EACCES: "Check the permissions of the file and its folder.",
     errno.EPERM: "Check the permissions of the file and its folder.",
     errno.EROFS: "The file system is read-only: choose another folder.",

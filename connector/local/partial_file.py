@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from connector.core.journal import Journal
 from connector.errors import FileExistsAlready, LocalError
+from connector.local.boot import boot_id
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import JournalFile, load
@@ -35,13 +37,18 @@ class PartialFile:
     """The working copy ``NAME.part`` of a target with its journal. Methods block (call them in threads) and may be
     called from several threads.
 
-    Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Without ``facts`` there is no
-    journal, and an unfinished file is removed: right for what is made anew faster than it is verified.
+    Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
+    written, which the next run believes unless the machine went down in between: a killed process loses no finished
+    part, a power cut those 64 MiB or 5 s. Without ``facts`` there is no journal, and an unfinished file is removed:
+    right for what is made anew faster than it is verified.
     """
 
-    def __init__(self, target: Path, claim: Claim, file: PositionalFile, journal: JournalFile | None) -> None:
+    def __init__(
+        self, target: Path, size: int, claim: Claim, file: PositionalFile, journal: JournalFile | None
+    ) -> None:
         self.target = target
         self.done: Mapping[int, Mapping[str, Any]] = {}
+        self._size = size
         self._claim = claim
         self._file = file
         self._journal = journal
@@ -68,26 +75,28 @@ class PartialFile:
                 if earlier is None:
                     # Before the file is begun anew, and for good: it must never claim what is written from now on.
                     journal_path.unlink(missing_ok=True)
-                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+                # No link is followed: in a folder of several people it could lead to anything of ours.
+                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
                 file = PositionalFile(os.open(path, flags if earlier else flags | os.O_TRUNC, 0o666))
                 if earlier is None:
                     undo.callback(path.unlink, missing_ok=True)
                 undo.callback(file.close)
-                _check_space(target, size - os.fstat(file.descriptor).st_size)
+                _check_space(target, size - _held(file))
             journal: JournalFile | None = None
             if earlier is not None:
                 journal = JournalFile.resume(journal_path, earlier)
             elif facts is not None:
                 journal = JournalFile.begin(journal_path, kind, facts)
             undo.pop_all()
-        partial = cls(target, claim, file, journal)
+        partial = cls(target, size, claim, file, journal)
         if earlier is not None:
-            partial.done = earlier.parts
+            partial._pending = earlier.unsynced(boot_id())
+            partial.done = {**earlier.parts, **partial._pending}
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
         """Write ``views`` one after the other at ``offset``."""
-        with local_failures("write", self.target):
+        with self._writing():
             self._unsynced += self._file.write_from(offset, views)
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> bool:
@@ -96,18 +105,21 @@ class PartialFile:
             return self._file.read_into(offset, views) == sum(map(len, views))
 
     def record(self, number: int, facts: Mapping[str, Any]) -> None:
-        """Note that part ``number`` is written; it is claimed in the journal once its data is on the disk."""
+        """Note that part ``number`` is written; it is claimed in the journal for good once its data is on the disk."""
         if self._journal is None:
             return
+        boot = boot_id()
         with self._lock:
             self._pending[number] = facts
+            if boot is not None:
+                self._journal.add_written(number, facts, boot)
             due = self._unsynced >= _FLUSH_BYTES or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
         if due:
             self._flush()
 
     def complete(self) -> None:
         """The file is whole and verified: give it its name, for good."""
-        with local_failures("write", self.target):
+        with self._writing():
             sync(self._file.descriptor)
             self._file.close()
             os.replace(working_paths(self.target)[0], self.target)
@@ -142,10 +154,27 @@ class PartialFile:
             batch, self._pending = self._pending, {}
             self._unsynced, self._last_flush = 0, time.monotonic()
         if batch and self._journal is not None:
-            with local_failures("write", self.target):
+            with self._writing():
                 sync(self._file.descriptor)
             with self._lock:
                 self._journal.add_parts(batch)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Failures to write as errors of ours; one for lack of space says how much is missing."""
+        with local_failures("write", self.target):
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                wanted, free = self._size - _held(self._file), shutil.disk_usage(self.target.parent).free
+                why = "Your quota is used up" if error.errno == errno.EDQUOT else "The disk is full"
+                raise LocalError(
+                    f"{why}: {self.target} needs {wanted:,} more bytes, and {free:,} are free there"
+                    + (f": {wanted - free:,} are missing." if wanted > free else "."),
+                    hint=_MAKE_SPACE,
+                ) from error
 
 
 def working_paths(target: Path) -> tuple[Path, Path]:
@@ -168,10 +197,19 @@ def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | Non
     return journal if all(journal.head.get(name) == value for name, value in expected.items()) else None
 
 
+def _held(file: PositionalFile) -> int:
+    """Bytes on the disk that the file has already: its size, less the holes that parts out of order leave."""
+    state = os.fstat(file.descriptor)
+    return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)
+
+
+_MAKE_SPACE = "Free some space, then run the same command again: what is done is kept."
+
+
 def _check_space(target: Path, wanted: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if wanted > free:
         raise LocalError(
             f"{target} needs {wanted:,} more bytes, but only {free:,} are free there: {wanted - free:,} are missing.",
-            hint="Free some space, then run the same command again: what is done is kept.",
+            hint=_MAKE_SPACE,
         )
