@@ -72,6 +72,7 @@ class Meter:
             self.opened += 1
         else:
             self.expected -= self._files[label].size
+            self.moved -= self._files[label].moved
         self._files[label] = _File(size, now)
         self.expected += size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,11 +22,14 @@ from connector.core.payloads import DrsObject
 from connector.core.segments import Opener, plain_views
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
-from connector.errors import ConnectorError, IntegrityError
+from connector.errors import GIVE_UP, TRY_AGAIN, ConnectorError, IntegrityError
 from connector.local.partial_file import PartialFile, check_target
 from connector.transfer import Observer, Progress, Turns
 
 T = TypeVar("T")
+
+_DAMAGED = 3
+"""How often one part may arrive damaged until the source is held to be at fault, and not the way."""
 
 
 @attrs.frozen
@@ -104,11 +108,14 @@ class Download:
         self._staged = StagedObject(downloads, order, request.accession, patience=patience, waiting=self._waiting)
         self._digest = hashlib.sha256()
         self._turns = Turns()
+        self._damaged: Counter[int] = Counter()
         self._state: _Opened | None = None
         self._file: PartialFile | None = None
 
     async def open(self) -> Sequence[Part]:
         """Wait for staging, get the envelope, begin or go on with the working copy."""
+        self._digest, self._turns = hashlib.sha256(), Turns()
+        self._damaged.clear()
         target = self._request.target
         await self._in_thread(lambda: check_target(target, overwrite=self._request.overwrite))
         drs, data = await self._ask()
@@ -140,6 +147,15 @@ class Download:
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Fetch one part, or read it back if an earlier run has it already; open, write, hash it in its turn."""
+        try:
+            await self._move(part, buffer, progress)
+        except IntegrityError as error:
+            self._damaged[part.number] += 1
+            if self._damaged[part.number] >= _DAMAGED:
+                error.advice = GIVE_UP
+            raise
+
+    async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         state, number = self._opened, part.number
         views = await self._read_back(part, buffer, progress)
         if views is None:
@@ -157,14 +173,19 @@ class Download:
             await self._in_thread(lambda: state.file.record(number, {}))
 
     async def finish(self) -> DownloadedFile:
-        """Check the sha256 of the whole and give the file its name."""
+        """Check the sha256 of the whole and give the file its name.
+
+        Segments that are each authentic and yet not in their places show only here, and not which: then the whole is
+        worth to be fetched anew, once, which puts right what went wrong on the way or on the disk.
+        """
         state, target = self._opened, self._request.target
         sha256 = self._digest.hexdigest()
         if sha256 != state.sha256:
             await self._in_thread(state.file.discard)
             raise IntegrityError(
                 f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
-                hint="Nothing was kept. Fetch it again; if that does not help, tell the archive.",
+                hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
+                advice=TRY_AGAIN,
             )
         await self._in_thread(state.file.complete)
         size = state.header_size(self._request.decrypt)
@@ -173,8 +194,9 @@ class Download:
 
     async def close(self) -> None:
         """Let go of the working copy; unfinished, it stays with its journal."""
-        if self._file is not None:
-            await self._in_thread(self._file.close)
+        file, self._file = self._file, None
+        if file is not None:
+            await self._in_thread(file.close)
 
     @property
     def _opened(self) -> _Opened:

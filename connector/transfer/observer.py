@@ -12,7 +12,7 @@ class Observer(Protocol):
     """Receives the events of transfers. Called from the event loop: must be quick and must not raise."""
 
     def opened(self, label: str, size: int) -> None:
-        """A transfer has begun; ``size``: bytes that it will move in all."""
+        """A transfer has begun; ``size``: bytes that it will move in all. Told again when it begins anew."""
 
     def progressed(self, label: str, size: int) -> None:
         """``size`` more bytes went through; negative when a failed try is taken back."""

@@ -33,9 +33,17 @@ class Retrier:
     longest_wait: float = 600.0
     uniform: Callable[[], float] = random.random
 
-    async def run(self, step: Callable[[], Awaitable[T]], *, notify: Notify = _ignore) -> T:
+    async def run(
+        self,
+        step: Callable[[], Awaitable[T]],
+        *,
+        notify: Notify = _ignore,
+        got_farther: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Run ``step`` and return its result; ``notify`` is told of each failure that is tried again.
 
+        ``got_farther`` is asked after each failure whether that try got farther than all before: then the count of
+        tries begins anew, since a line that is cut again and again, but brings something each time, comes to the end.
         Raises the last :class:`~connector.errors.ConnectorError`, which then advises everybody above to give up.
         """
         tries = 0
@@ -44,7 +52,7 @@ class Retrier:
             try:
                 return await step()
             except ConnectorError as error:
-                tries += 1
+                tries = 1 if got_farther() else tries + 1
                 delay = self._delay(error, tries, renewed)
                 renewed = error.advice.after == 0
                 if delay is None:

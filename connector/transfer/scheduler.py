@@ -123,6 +123,19 @@ class _Batch(Generic[T]):
     # One transfer, from its opening to its outcome ------------------------------------------------------------------
 
     async def _conduct(self, number: int, transfer: Transfer[T]) -> None:
+        observer = self._scheduler.observer
+        try:
+            outcome = await self._attempt(number, transfer)
+            if outcome.error is not None and outcome.error.advice.again:
+                # The steps before the last were tried again on the spot; the whole can be put right only as a whole.
+                observer.retried(transfer.label, outcome.error, 0.0)
+                outcome = await self._attempt(number, transfer)
+        finally:
+            self._scheduler.window.leave((self, number))
+        self._outcomes[number] = outcome
+        observer.finished(outcome)
+
+    async def _attempt(self, number: int, transfer: Transfer[T]) -> Outcome[T]:
         outcome = Outcome[T](transfer.label)
         try:
             outcome = Outcome(transfer.label, value=await self._carry(number, transfer))
@@ -130,11 +143,9 @@ class _Batch(Generic[T]):
             outcome = Outcome(transfer.label, error=error)
         finally:
             failure = await self._close(number, transfer)
-            self._scheduler.window.leave((self, number))
         if failure is not None and outcome.ok:
             outcome = Outcome(transfer.label, error=failure)
-        self._outcomes[number] = outcome
-        self._scheduler.observer.finished(outcome)
+        return outcome
 
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:
         scheduler, label = self._scheduler, transfer.label
@@ -228,9 +239,10 @@ class _PartMove(Generic[T]):
         self._part = part
         self._view = view
         self._through = 0
+        self._farthest = 0
 
     async def run(self) -> None:
-        await self._scheduler.retrier.run(self._try, notify=self._failed)
+        await self._scheduler.retrier.run(self._try, notify=self._failed, got_farther=self._got_farther)
 
     async def _try(self) -> None:
         self._through = 0
@@ -243,6 +255,10 @@ class _PartMove(Generic[T]):
         before = scheduler.limit.limit
         if scheduler.limit.advanced(size, trio.current_time(), in_flight=scheduler.moving) > before:
             scheduler.staff()
+
+    def _got_farther(self) -> bool:
+        before, self._farthest = self._farthest, max(self._farthest, self._through)
+        return self._farthest > before
 
     def _failed(self, error: ConnectorError, delay: float) -> None:
         scheduler, label = self._scheduler, self._entry.transfer.label

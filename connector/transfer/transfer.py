@@ -17,7 +17,8 @@ Progress = Callable[[int], None]
 class Transfer(Protocol[T_co]):
     """One file on its way. The scheduler calls ``open``, then ``move`` for each part, then ``finish``, then ``close``.
 
-    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone.
+    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone. An error of ``finish``
+    that advises to try again has all of it done once more, from ``open`` on.
     """
 
     @property
@@ -38,7 +39,7 @@ class Transfer(Protocol[T_co]):
         """All parts are through: check the whole and put it in its place."""
 
     async def close(self) -> None:
-        """Let go of everything; called once at the end, whatever happened. Must leave what was done resumable."""
+        """Let go of everything; called at the end, whatever happened. Must leave what was done resumable."""
 
 
 class WindowFullError(RefusedError):
