@@ -91,7 +91,7 @@ class Settings:
     my_private_key_path: Path | None = None
     token_file: Path | None = None
     passphrase_file: Path | None = None
-    part_size: int = 16 * MIB
+    part_size: int = 8 * MIB
     max_concurrency: int | None = None
     """Parts in flight at most; ``None`` leaves it to the adaptive limit."""
     memory: int = 256 * MIB

@@ -24,7 +24,7 @@ SETTINGS = {
     "my_private_key_path": ("FILE", "Your Crypt4GH private key."),
     "token_file": ("FILE", "File with the access token; '-' is standard input."),
     "passphrase_file": ("FILE", "File with the passphrase of your private key; '-' is standard input."),
-    "part_size": ("SIZE", "Bytes per part. Default: 16MiB."),
+    "part_size": ("SIZE", "Bytes per part. Default: 8MiB."),
     "max_concurrency": ("N", "Parts in flight at most. Default: as many as help."),
     "memory": ("SIZE", "Budget of all part buffers together. Default: 256MiB."),
     "connect_timeout": ("SECONDS", "Longest wait for a connection. Default: 15."),

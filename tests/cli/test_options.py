@@ -23,8 +23,8 @@ def options(name: str) -> list[click.Option]:
 def test_every_setting_has_an_option_and_the_help_tells_its_default() -> None:
     assert set(SETTINGS) == set(SETTING_NAMES)
     defaults = Settings()
-    assert defaults.part_size == 16 * 1024**2
-    assert "16MiB" in SETTINGS["part_size"][1]
+    assert defaults.part_size == 8 * 1024**2
+    assert "8MiB" in SETTINGS["part_size"][1]
     assert defaults.memory == 256 * 1024**2
     assert "256MiB" in SETTINGS["memory"][1]
     for name in ("connect_timeout", "read_timeout", "retries"):
