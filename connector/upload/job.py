@@ -26,7 +26,14 @@ from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.transfer import Observer, Progress, Turns
 from connector.upload.box import UploadBox
-from connector.upload.resumption import EarlierUpload, StartedUpload, UploadJournals, UploadSecrets, part_facts
+from connector.upload.resumption import (
+    EarlierUpload,
+    LeftUpload,
+    StartedUpload,
+    UploadJournals,
+    UploadSecrets,
+    part_facts,
+)
 from connector.upload.source import UploadSource, open_source
 
 T = TypeVar("T")
@@ -53,7 +60,8 @@ class _Opened:
     order: Lease[WorkOrder]
     sealer: PartSealer
     source: SourceFile
-    journal: JournalFile | None
+    journal: JournalFile
+    is_small: bool
     stored_before: frozenset[int]
     digests: dict[int, PartDigests]
 
@@ -61,8 +69,9 @@ class _Opened:
 class Upload:
     """Reads the file once in order, seals each part with the hub's key, and puts it to a URL fetched just then.
 
-    ``hub_key`` gives the public key of a storage alias. A file of several parts is journaled, so that the next run goes
-    on where this one stopped; one of a single part is deleted in the archive when it fails.
+    ``hub_key`` gives the public key of a storage alias. The upload is journaled, so that the next run goes on where
+    this one stopped, even if that was killed; one of a single part that fails or is cancelled is rather deleted in the
+    archive, where it would take one of the few places for open uploads.
     """
 
     def __init__(
@@ -102,27 +111,21 @@ class Upload:
 
     async def open(self) -> Sequence[Part]:
         """Open the file and announce it to the box, or go on with what an earlier run has announced."""
-        if self._file is None:
-            self._file = await self._in_thread(lambda: open_source(self._source.path))
-        file = self._file
-        size = file.state.size
+        file, left = await self._in_thread(self._prepare)
+        box, source, size = self._box.id, self._source, file.state.size
         total = ENVELOPE_SIZE + sealed_size(size)
         part_size = fit_upload_part_size(total, self._part_size)
-        journal: JournalFile | None = None
-        earlier: EarlierUpload | None = None
-        if total > part_size:
-            if self._claim is None:
-                self._claim = await self._in_thread(lambda: self._journals.claim(self._box.id, self._source))
-            earlier = await self._find_earlier(file)
+        earlier = await self._find_earlier(left, total) if left is not None else None
         if earlier is not None:
             started = earlier.started
-            journal = await self._in_thread(lambda: self._journals.resume(self._box.id, self._source, earlier))
+            journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
         else:
+            if left is not None:
+                await self._in_thread(lambda: self._journals.announce(box, source, file.state))
             started = await self._start(size, total, part_size)
-            if self._claim is not None:
-                journal = await self._in_thread(
-                    lambda: self._journals.begin(self._box.id, self._source, file.state, started)
-                )
+            journal = await self._in_thread(
+                lambda: self._journals.begin(box, source, file.state, started, lasting=total > part_size)
+            )
         parts = Parts(total, started.part_size)
         sealer = PartSealer(
             SealedLayout(started.envelope, size),
@@ -132,7 +135,14 @@ class Upload:
         )
         digests = dict(earlier.parts) if earlier else {}
         self._state = _Opened(
-            started, self._box.sending_order(started.file_id), sealer, file, journal, frozenset(digests), digests
+            started,
+            self._box.sending_order(started.file_id),
+            sealer,
+            file,
+            journal,
+            len(parts) == 1,
+            frozenset(digests),
+            digests,
         )
         self._observer.opened(self.label, total)
         return parts
@@ -161,9 +171,7 @@ class Upload:
                 advice=TRY_AGAIN,
             )
         state.digests[part.number] = digests
-        journal = state.journal
-        if journal is not None:
-            await self._in_thread(lambda: journal.add_parts({part.number: part_facts(digests)}))
+        await self._in_thread(lambda: state.journal.add_parts({part.number: part_facts(digests)}))
 
     async def finish(self) -> UploadedFile:
         """Check that the file is still the same, and tell the archive that all parts are there."""
@@ -183,48 +191,60 @@ class Upload:
             self._worthless = True
             raise
         self._completed = True
-        if state.journal is not None:
-            await self._in_thread(state.journal.remove)
+        await self._in_thread(state.journal.remove)
         return UploadedFile(self.label, state.started.file_id, state.source.state.size, sha256)
 
     async def close(self) -> None:
         """Let go of the file. An upload that can be gone on with stays, any other is deleted in the archive."""
         state = self._state
-        if state is not None:
-            if state.journal is not None and self._worthless:
-                await self._in_thread(state.journal.remove)
-            elif state.journal is not None:
-                await self._in_thread(state.journal.close)
-            if not self._completed and (state.journal is None or self._worthless):
-                with trio.move_on_after(_GIVING_UP):
-                    await self._delete(state.started.file_id)
-        if self._claim is not None:
-            await self._in_thread(self._claim.release)
-        if self._file is not None:
-            await self._in_thread(self._file.close)
+        deleted = False
+        if state is not None and not self._completed and (state.is_small or self._worthless):
+            with trio.move_on_after(_GIVING_UP):
+                deleted = await self._delete(state.started.file_id)
+        await self._in_thread(lambda: self._let_go(forget=deleted))
+
+    def _let_go(self, *, forget: bool) -> None:
+        try:
+            if self._state is not None:
+                if forget:  # if it could not be deleted, the next run will try
+                    self._state.journal.remove()
+                self._state.journal.close()
+        finally:
+            if self._file is not None:
+                self._file.close()
+            if self._claim is not None:
+                self._claim.release()
+
+    def _prepare(self) -> tuple[SourceFile, LeftUpload | None]:
+        """Open the file, keep others off it, and see what is left of an earlier run."""
+        if self._file is None:
+            self._file = open_source(self._source.path)
+        if self._claim is None:
+            self._claim = self._journals.claim(self._box.id, self._source)
+        left = self._journals.find(self._box.id, self._source, self._file.state)
+        if left is None:
+            self._journals.announce(self._box.id, self._source, self._file.state)
+        return self._file, left
 
     @property
     def _opened(self) -> _Opened:
         assert self._state is not None, "open() comes first"
         return self._state
 
-    async def _find_earlier(self, file: SourceFile) -> EarlierUpload | None:
-        """An earlier run's upload of the same file that the archive still waits for.
+    async def _find_earlier(self, left: LeftUpload, total: int) -> EarlierUpload | None:
+        """The upload that an earlier run has left, as far as the archive still knows it.
 
-        One that cannot be gone on with, since the file is another by now, is deleted: it would hold the alias.
+        One that cannot be gone on with, since the file is another by now or little is known of it, is deleted: it would
+        hold the alias.
         """
-        box, source = self._box.id, self._source
-        earlier = await self._in_thread(lambda: self._journals.find(box, source, file.state))
-        file_id = (
-            earlier.started.file_id if earlier else await self._in_thread(lambda: self._journals.left(box, source))
-        )
-        if file_id is None:
+        found = next((upload for upload in await self._box.list() if left.is_it(upload)), None)
+        if found is None:
             return None
-        waits = any(upload.id == file_id and upload.state == "init" for upload in await self._box.list())
-        if earlier is not None and waits:
+        earlier = left.earlier
+        if earlier is not None and earlier.can_go_on(found.state, len(Parts(total, earlier.started.part_size))):
             return earlier
-        if waits:
-            await self._box.delete(file_id)
+        if found.state == "init":
+            await self._box.delete(found.id)
         return None
 
     async def _start(self, size: int, total: int, part_size: int) -> StartedUpload:
@@ -245,7 +265,8 @@ class Upload:
                 recipient_public_keys=[self._hub_key(created.storage_alias)],
             )
         except ConnectorError:
-            await self._delete(created.file_id)
+            if await self._delete(created.file_id):
+                await self._forget()
             raise
         return StartedUpload(created.file_id, part_size, envelope, secrets)
 
@@ -259,17 +280,26 @@ class Upload:
         try:
             return await self._box.create(creation, note)
         except RefusedError as error:
-            if not unheard or error.exception_id != "fileUploadAlreadyExists":
+            if not unheard:
+                await self._forget()
+                raise
+            if error.exception_id != "fileUploadAlreadyExists":
                 raise
             # The archive had created it, and its answer was lost on the way: what is in the way is our own.
             return await self._box.create(attrs.evolve(creation, overwrite=True))
 
-    async def _delete(self, file_id: UUID) -> None:
+    async def _delete(self, file_id: UUID) -> bool:
+        """Delete an upload in the archive; whether that went well."""
         try:
             await self._box.delete(file_id)
         except ConnectorError as error:
             # The upload stays open in the archive; the file's own failure is what the user has to hear of.
             self._observer.retried(self.label, error, 0.0)
+            return False
+        return True
+
+    async def _forget(self) -> None:
+        await self._in_thread(lambda: self._journals.forget(self._box.id, self._source))
 
     def _hash(self, loaded: LoadedPart) -> None:
         for view in loaded.plaintext:

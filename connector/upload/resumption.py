@@ -18,6 +18,7 @@ import attrs
 
 from connector.core.checksums import PartDigests
 from connector.core.journal import Journal
+from connector.core.payloads import FileUpload
 from connector.core.sealed_box import open_text, seal_text
 from connector.errors import ConnectorError
 from connector.local.claim import Claim
@@ -28,6 +29,11 @@ from connector.local.source_file import SourceState
 from connector.upload.source import UploadSource
 
 KIND = "upload"
+ANNOUNCED = "upload-announced"
+"""Kind of the journal that is written before the archive is asked to create an upload: should the answer never be
+heard, it tells whose upload that is which holds the alias."""
+RECEIVED = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
+"""States of an upload whose completion the archive has heard, though maybe not we its answer."""
 SUFFIX = ".upload"
 
 
@@ -62,6 +68,25 @@ class EarlierUpload:
     parts: Mapping[int, PartDigests]
     journal: Journal = attrs.field(repr=False)
 
+    def can_go_on(self, state: str, parts: int) -> bool:
+        """Whether it can be gone on with in this state; once received, what is left is to hear that it was."""
+        return state == "init" or (state in RECEIVED and len(self.parts) == parts)
+
+
+@attrs.frozen
+class LeftUpload:
+    """What an earlier run has left of an upload. ``earlier``: all of it, if it is about the file as it is now."""
+
+    head: Mapping[str, Any] = attrs.field(repr=False)
+    earlier: EarlierUpload | None
+
+    def is_it(self, upload: FileUpload) -> bool:
+        """Whether this one of the box is it: by its id, or as much as was announced if that was never heard."""
+        if self.head.get("kind") == KIND:
+            return str(upload.id) == self.head.get("file_id")
+        announced = upload.decrypted_size in (None, self.head.get("size"))
+        return announced and upload.alias == self.head.get("alias") and upload.state == "init"
+
 
 @attrs.frozen
 class UploadJournals:
@@ -75,31 +100,41 @@ class UploadJournals:
         name = "\0".join([str(box), source.alias, str(source.path.absolute())])
         return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
-    def find(self, box: UUID, source: UploadSource, state: SourceState) -> EarlierUpload | None:
-        """The unfinished upload of exactly this file, ``None`` if there is none that can be gone on with."""
+    def find(self, box: UUID, source: UploadSource, state: SourceState) -> LeftUpload | None:
+        """What an earlier run has left of the upload of this source, if anything; ``state``: of the file now."""
         journal = load(self.path(box, source))
-        if journal is None or not _about(journal.head, state):
+        if journal is None or journal.head.get("kind") not in (KIND, ANNOUNCED):
             return None
-        try:
-            return EarlierUpload(_read_started(journal.head, self.keys.private), _read_parts(journal), journal)
-        except (ConnectorError, KeyError, TypeError, ValueError):
-            return None
+        earlier: EarlierUpload | None = None
+        if _about(journal.head, state):
+            try:
+                started = _read_started(journal.head, self.keys.private)
+                earlier = EarlierUpload(started, _read_parts(journal), journal)
+            except (ConnectorError, KeyError, TypeError, ValueError, AttributeError):
+                pass  # tampered with, or for another key of ours
+        return LeftUpload(journal.head, earlier)
 
-    def left(self, box: UUID, source: UploadSource) -> UUID | None:
-        """The id of the upload that an earlier run has left, whether it can be gone on with or not."""
-        journal = load(self.path(box, source))
-        try:
-            return UUID(journal.head["file_id"]) if journal is not None else None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
+    def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
+        """Note that the archive is about to be asked to create an upload for this source."""
+        self._make_folder()
+        facts = {"box": str(box), "alias": source.alias, "size": state.size}
+        JournalFile.begin(self.path(box, source), ANNOUNCED, facts, lasting=False).close()
+
+    def forget(self, box: UUID, source: UploadSource) -> None:
+        """Nothing is left of the upload of this source."""
+        path = self.path(box, source)
+        with local_failures("remove", path):
+            path.unlink(missing_ok=True)
 
     def claim(self, box: UUID, source: UploadSource) -> Claim:
         """Keep other processes off this upload; :class:`~connector.errors.LocalError` if one works on it."""
         self._make_folder()
         return Claim.take(claim_path(self.path(box, source)))
 
-    def begin(self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload) -> JournalFile:
-        """Start a journal for an upload that the archive has just created."""
+    def begin(
+        self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, *, lasting: bool
+    ) -> JournalFile:
+        """Start a journal for an upload that the archive has just created; ``lasting``: past a power cut too."""
         secrets = {
             "session_key": _encode(started.secrets.session_key),
             "nonce_seed": _encode(started.secrets.nonce_seed),
@@ -115,8 +150,7 @@ class UploadJournals:
             "envelope": _encode(started.envelope),
             "secrets": seal_text(json.dumps(secrets), self.keys.public),
         }
-        self._make_folder()
-        return JournalFile.begin(self.path(box, source), KIND, facts)
+        return JournalFile.begin(self.path(box, source), KIND, facts, lasting=lasting)
 
     def resume(self, box: UUID, source: UploadSource, earlier: EarlierUpload) -> JournalFile:
         """Go on with the journal of an earlier run."""
