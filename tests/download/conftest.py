@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from connector.bootstrap import Session
 from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
@@ -17,6 +19,7 @@ from tests.support.contract_client import unseal
 from tests.support.fake_archive import ENVELOPE, FakeArchive
 from tests.support.fake_session import fake_session, open_descriptors
 from tests.support.observers import Notes
+from tests.support.virtual_time import let_time_pass
 
 PART_SEGMENTS = 2
 
@@ -40,6 +43,7 @@ class Desk:
         self.state = folder / "state"
         self.folder.mkdir()
         self.notes = Notes()
+        self.threads = trio.CapacityLimiter(4)
 
     def file(self, parts: float, accession: str = "GHGAF01", **options: Any) -> bytes:
         """Register a file of so many parts, and some bytes more if that is no whole number."""
@@ -48,7 +52,9 @@ class Desk:
         return data
 
     def session(self, **options: Any) -> AbstractAsyncContextManager[Session]:
-        return fake_session(self.archive, self.state, observer=self.notes, part_size=self.PART, **options)
+        return fake_session(
+            self.archive, self.state, observer=self.notes, threads=self.threads, part_size=self.PART, **options
+        )
 
     async def download(
         self, *accessions: str, decrypt: bool = False, overwrite: bool = False, **options: Any
@@ -73,8 +79,18 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+async def desk(tmp_path: Path, nursery: trio.Nursery) -> Desk:
+    desk = Desk(tmp_path)
+    clock = trio.lowlevel.current_clock()
+    if isinstance(clock, MockClock):
+        nursery.start_soon(let_time_pass, clock, desk.threads)
+    return desk
+
+
+@pytest.fixture
+def virtual_time() -> MockClock:
+    """Waits cost no time; trio.current_time() says how long they would have been."""
+    return MockClock()
 
 
 @pytest.fixture(params=[False, True], ids=["sealed", "decrypted"])

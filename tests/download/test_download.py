@@ -17,7 +17,7 @@ pytestmark = pytest.mark.trio
 
 
 @pytest.mark.parametrize("parts", [1 / 131072, 0.5, 1, 1 + 1 / 131072, 3, 7.3])
-async def test_every_byte_arrives(desk, decrypt, name, parts, autojump_clock):
+async def test_every_byte_arrives(desk, decrypt, name, parts, virtual_time):
     data = desk.file(parts)
     (outcome,) = await desk.download(decrypt=decrypt)
     done = outcome.unwrap()
@@ -29,7 +29,7 @@ async def test_every_byte_arrives(desk, decrypt, name, parts, autojump_clock):
     assert desk.notes.retries == []
 
 
-async def test_each_byte_is_asked_for_once(desk, decrypt, autojump_clock):
+async def test_each_byte_is_asked_for_once(desk, decrypt, virtual_time):
     desk.file(5.5)
     await desk.download(decrypt=decrypt)
     content = desk.archive.files["GHGAF01"].content
@@ -41,7 +41,7 @@ async def test_each_byte_is_asked_for_once(desk, decrypt, autojump_clock):
     assert desk.archive.counts["envelope"] == 1
 
 
-async def test_many_files_at_once(desk, decrypt, autojump_clock):
+async def test_many_files_at_once(desk, decrypt, virtual_time):
     data = {f"GHGAF{n:02}": desk.file(n / 3 + 0.01, f"GHGAF{n:02}") for n in range(12)}
     outcomes = await desk.download(decrypt=decrypt, concurrency=5)
     assert [outcome.label for outcome in outcomes] == list(data)
@@ -49,7 +49,7 @@ async def test_many_files_at_once(desk, decrypt, autojump_clock):
         assert desk.plaintext(f"{accession}.bin{'' if decrypt else '.c4gh'}", decrypt=decrypt) == plaintext
 
 
-async def test_only_the_files_that_are_named(desk, autojump_clock):
+async def test_only_the_files_that_are_named(desk, virtual_time):
     for n in range(3):
         desk.file(0.1, f"GHGAF0{n}")
     await desk.download("GHGAF02", "GHGAF02", "GHGAF00")
@@ -64,14 +64,14 @@ async def test_a_file_that_is_not_in_the_package_is_refused_before_anything_is_f
     assert desk.names == []
 
 
-async def test_memory_does_not_grow_with_the_file(desk, autojump_clock):
+async def test_memory_does_not_grow_with_the_file(desk, virtual_time):
     data = desk.file(20)
     (outcome,) = await desk.download(decrypt=True, concurrency=8, memory=3 * desk.PART)
     assert outcome.ok
     assert desk.plaintext("GHGAF01.bin", decrypt=True) == data
 
 
-async def test_staging_is_waited_for_as_long_as_the_archive_says(desk, decrypt, name, autojump_clock):
+async def test_staging_is_waited_for_as_long_as_the_archive_says(desk, decrypt, name, virtual_time):
     data = desk.file(2, waits=3)
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.ok
@@ -82,14 +82,14 @@ async def test_staging_is_waited_for_as_long_as_the_archive_says(desk, decrypt, 
     assert desk.archive.counts["order"] == 4
 
 
-async def test_files_that_are_staged_do_not_hold_up_the_others(desk, autojump_clock):
+async def test_files_that_are_staged_do_not_hold_up_the_others(desk, virtual_time):
     desk.file(2, "GHGAF01", waits=2)
     desk.file(2, "GHGAF02")
     await desk.download(concurrency=1)
     assert [outcome.label for outcome in desk.notes.outcomes] == ["GHGAF02", "GHGAF01"]
 
 
-async def test_staging_that_takes_for_ever_ends(desk, autojump_clock):
+async def test_staging_that_takes_for_ever_ends(desk, virtual_time):
     desk.file(1, waits=10**9)
     desk.archive.staging_wait = 3600  # we ask at least every 5 minutes
     (outcome,) = await desk.download()
@@ -99,7 +99,7 @@ async def test_staging_that_takes_for_ever_ends(desk, autojump_clock):
     assert desk.archive.counts["object"] == 289
 
 
-async def test_tokens_that_are_used_up_are_renewed(desk, name, decrypt, autojump_clock):
+async def test_tokens_that_are_used_up_are_renewed(desk, name, decrypt, virtual_time):
     data = desk.file(4)
     desk.archive.token_uses = 1
     (outcome,) = await desk.download(decrypt=decrypt)
@@ -110,7 +110,7 @@ async def test_tokens_that_are_used_up_are_renewed(desk, name, decrypt, autojump
     assert trio.current_time() == 0, "a new token is tried at once"
 
 
-async def test_an_url_that_was_refused_once_is_renewed_at_once(desk, name, decrypt, autojump_clock):
+async def test_an_url_that_was_refused_once_is_renewed_at_once(desk, name, decrypt, virtual_time):
     data = desk.file(4)
     desk.archive.fail("get", 403, b"<Code>AccessDenied</Code>")
     (outcome,) = await desk.download(decrypt=decrypt)
@@ -121,7 +121,7 @@ async def test_an_url_that_was_refused_once_is_renewed_at_once(desk, name, decry
     assert trio.current_time() == 0
 
 
-async def test_urls_that_run_out_are_renewed_before_they_are_used(desk, autojump_clock):
+async def test_urls_that_run_out_are_renewed_before_they_are_used(desk, virtual_time):
     """Every range takes 3 s, and an URL is good for 5 s."""
     data = desk.file(8)
     desk.archive.url_seconds = 5.0
@@ -133,7 +133,7 @@ async def test_urls_that_run_out_are_renewed_before_they_are_used(desk, autojump
     assert desk.archive.counts["object"] == 4
 
 
-async def test_a_staged_copy_that_was_cleaned_away_is_staged_again(desk, autojump_clock):
+async def test_a_staged_copy_that_was_cleaned_away_is_staged_again(desk, virtual_time):
     data = desk.file(3)
     desk.archive.fail("get", 404, b"<Code>NoSuchKey</Code>")
     (outcome,) = await desk.download(decrypt=True)
@@ -141,7 +141,7 @@ async def test_a_staged_copy_that_was_cleaned_away_is_staged_again(desk, autojum
     assert desk.plaintext("GHGAF01.bin", decrypt=True) == data
 
 
-async def test_a_busy_archive_is_asked_again_when_it_says(desk, name, decrypt, autojump_clock):
+async def test_a_busy_archive_is_asked_again_when_it_says(desk, name, decrypt, virtual_time):
     data = desk.file(3)
     desk.archive.fail("object", 503, retry_after="7")
     desk.archive.fail("order", 429, retry_after="2")
@@ -151,7 +151,7 @@ async def test_a_busy_archive_is_asked_again_when_it_says(desk, name, decrypt, a
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_a_busy_storage_is_asked_again_part_by_part(desk, name, decrypt, autojump_clock):
+async def test_a_busy_storage_is_asked_again_part_by_part(desk, name, decrypt, virtual_time):
     data = desk.file(6)
     desk.archive.fail("get", 503, times=4)
     (outcome,) = await desk.download(decrypt=decrypt)
@@ -161,7 +161,7 @@ async def test_a_busy_storage_is_asked_again_part_by_part(desk, name, decrypt, a
     assert desk.notes.through == desk.notes.sizes, "what failed is not counted"
 
 
-async def test_cut_connections_are_made_again(desk, name, decrypt, autojump_clock):
+async def test_cut_connections_are_made_again(desk, name, decrypt, virtual_time):
     data = desk.file(6)
     for kind in ("order", "object", "envelope"):
         desk.archive.cut(kind)
@@ -171,7 +171,7 @@ async def test_cut_connections_are_made_again(desk, name, decrypt, autojump_cloc
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_after_a_cut_in_a_part_only_its_rest_is_fetched(desk, name, decrypt, autojump_clock):
+async def test_after_a_cut_in_a_part_only_its_rest_is_fetched(desk, name, decrypt, virtual_time):
     data = desk.file(3)
     desk.archive.cut_short("get", 70_000)
     (outcome,) = await desk.download(decrypt=decrypt, concurrency=1)
@@ -181,7 +181,7 @@ async def test_after_a_cut_in_a_part_only_its_rest_is_fetched(desk, name, decryp
     assert desk.notes.through == desk.notes.sizes
 
 
-async def test_a_storage_that_stays_down_fails_its_file_alone(desk, autojump_clock):
+async def test_a_storage_that_stays_down_fails_its_file_alone(desk, virtual_time):
     desk.file(3, "GHGAF01")
     data = desk.file(3, "GHGAF02")
 
@@ -197,7 +197,7 @@ async def test_a_storage_that_stays_down_fails_its_file_alone(desk, autojump_clo
     assert not (desk.folder / "GHGAF01.bin").exists()
 
 
-async def test_an_existing_file_is_not_fetched_again(desk, name, decrypt, autojump_clock):
+async def test_an_existing_file_is_not_fetched_again(desk, name, decrypt, virtual_time):
     desk.file(2)
     (desk.folder / name).write_bytes(b"precious")
     (outcome,) = await desk.download(decrypt=decrypt)

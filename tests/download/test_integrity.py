@@ -25,9 +25,7 @@ async def failed(desk, kind=IntegrityError, **options):
 @pytest.mark.parametrize(
     "offset", [0, 13, CIPHER_SEGMENT_SIZE - 1, 3 * CIPHER_SEGMENT_SIZE + 5, 9 * CIPHER_SEGMENT_SIZE]
 )
-async def test_a_part_that_was_damaged_on_its_way_is_fetched_again_by_itself(
-    desk, name, decrypt, offset, autojump_clock
-):
+async def test_a_part_that_was_damaged_on_its_way_is_fetched_again_by_itself(desk, name, decrypt, offset, virtual_time):
     data = desk.file(5)
     desk.archive.damage(offset)
     (outcome,) = await desk.download(decrypt=decrypt)
@@ -41,7 +39,7 @@ async def test_a_part_that_was_damaged_on_its_way_is_fetched_again_by_itself(
     assert isinstance(error, IntegrityError)
 
 
-async def test_a_part_that_is_damaged_at_the_source_fails_the_file_and_is_named(desk, decrypt, autojump_clock):
+async def test_a_part_that_is_damaged_at_the_source_fails_the_file_and_is_named(desk, decrypt, virtual_time):
     desk.file(5)
     stored = desk.archive.files["GHGAF01"]
     content = bytearray(stored.content)
@@ -54,7 +52,7 @@ async def test_a_part_that_is_damaged_at_the_source_fails_the_file_and_is_named(
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (1, 2), (0, 9), (4, 5)])
-async def test_swapped_segments_are_caught(desk, decrypt, pair, autojump_clock):
+async def test_swapped_segments_are_caught(desk, decrypt, pair, virtual_time):
     """Each of them is authentic, so only the sha256 of the whole can tell."""
     desk.file(5)
     stored = desk.archive.files["GHGAF01"]
@@ -67,8 +65,29 @@ async def test_swapped_segments_are_caught(desk, decrypt, pair, autojump_clock):
     assert desk.names == [], "nothing of it is worth keeping"
 
 
+async def test_segments_that_were_swapped_on_their_way_are_put_right(desk, name, decrypt, virtual_time):
+    """Only the whole tells, so the whole is fetched anew."""
+    data = desk.file(5)
+    stored = desk.archive.files["GHGAF01"]
+    size = CIPHER_SEGMENT_SIZE
+    content = stored.content[2 * size : 3 * size] + stored.content[3 * size : 4 * size]
+    swapped = content[size:] + content[:size]
+    desk.archive.fail(
+        "get",
+        206,
+        swapped,
+        when=lambda r: r.headers["range"] == f"bytes={2 * size}-{4 * size - 1}",
+        content_range=f"bytes {2 * size}-{4 * size - 1}/{len(stored.content)}",
+    )
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert outcome.ok
+    assert desk.plaintext(name, decrypt=decrypt) == data
+    assert desk.names == [name]
+    assert [type(error) for _, error, _ in desk.notes.retries] == [IntegrityError]
+
+
 @pytest.mark.parametrize("missing", [1, 2])
-async def test_missing_last_segments_are_caught(desk, decrypt, missing, autojump_clock):
+async def test_missing_last_segments_are_caught(desk, decrypt, missing, virtual_time):
     desk.file(5)
     stored = desk.archive.files["GHGAF01"]
     stored.content = stored.content[: -missing * CIPHER_SEGMENT_SIZE]
@@ -78,7 +97,7 @@ async def test_missing_last_segments_are_caught(desk, decrypt, missing, autojump
 
 
 @pytest.mark.parametrize("cut", [1, CIPHER_SEGMENT_SIZE, 3 * CIPHER_SEGMENT_SIZE])
-async def test_an_object_that_is_shorter_than_the_archive_says(desk, decrypt, cut, autojump_clock):
+async def test_an_object_that_is_shorter_than_the_archive_says(desk, decrypt, cut, virtual_time):
     desk.file(5)
     stored = desk.archive.files["GHGAF01"]
     stored.claims["size"] = len(stored.content)
@@ -104,7 +123,7 @@ async def test_a_size_that_no_disk_can_hold(desk, decrypt):
     assert desk.names == []
 
 
-async def test_another_sha256_than_the_archives(desk, decrypt, autojump_clock):
+async def test_another_sha256_than_the_archives(desk, decrypt, virtual_time):
     desk.file(2.5)
     desk.archive.files["GHGAF01"].claims["checksums"] = [{"checksum": "ab" * 32, "type": "sha-256"}]
     assert "ab" * 32 in (await failed(desk, decrypt=decrypt)).message
@@ -118,7 +137,7 @@ async def test_without_a_sha256_a_file_could_not_be_verified(desk, decrypt):
     assert desk.names == []
 
 
-async def test_a_sha256_in_capitals_is_the_same(desk, autojump_clock):
+async def test_a_sha256_in_capitals_is_the_same(desk, virtual_time):
     desk.file(1)
     digest = hashlib.sha256(desk.archive.files["GHGAF01"].plaintext).hexdigest().upper()
     desk.archive.files["GHGAF01"].claims["checksums"] = [{"checksum": digest, "type": "sha-256"}]
@@ -134,7 +153,7 @@ async def test_an_envelope_for_another_key(desk, decrypt):
     assert desk.names == []
 
 
-async def test_the_envelope_of_another_file(desk, decrypt, autojump_clock):
+async def test_the_envelope_of_another_file(desk, decrypt, virtual_time):
     data = desk.file(1)
     stored = desk.archive.files["GHGAF01"]
     other = seal(data, sender=b"s" * 32, recipient=desk.user.public)
@@ -192,7 +211,7 @@ async def test_an_archive_without_the_file_that_it_granted(desk, decrypt):
     assert desk.names == []
 
 
-async def test_an_object_that_is_another_one_all_of_a_sudden(desk, decrypt, autojump_clock):
+async def test_an_object_that_is_another_one_all_of_a_sudden(desk, decrypt, virtual_time):
     desk.file(6)
 
     def swap(label: str) -> None:

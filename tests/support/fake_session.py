@@ -44,6 +44,7 @@ async def fake_session(
     state_folder: Path,
     *,
     observer: Observer,
+    threads: trio.CapacityLimiter,
     part_size: int,
     concurrency: int = 3,
     attempts: int = 4,
@@ -68,7 +69,7 @@ async def fake_session(
                 caller=caller,
                 objects=ObjectClient(client),
                 scheduler=scheduler,
-                threads=trio.CapacityLimiter(4),
+                threads=threads,
                 observer=observer,
                 journal_folder=state_folder / "uploads",
             )
