@@ -17,6 +17,7 @@ from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 from persistence.protocols.dao import Id
 from persistence.providers.mongodb.failures import Failures
 from persistence.providers.mongodb.filters import Filters
+from persistence.providers.mongodb.gathering import Gatherer
 from persistence.query import Every, Some, Term, keyset
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class MongoCollection:
         self._id_field = id_field
         self._filters = filters
         self._failures = failures
+        self._gets: Gatherer[Id] = Gatherer(self._get_several)
+        self._inserts: Gatherer[Id] = Gatherer(self._insert_several)
 
     def on(self, caller: Caller) -> MongoCollection:
         """The same collection with its calls run elsewhere."""
@@ -63,9 +66,13 @@ class MongoCollection:
     async def get(self, id_: Id) -> Document | None:
         """See `persistence.documents.Collection`."""
         caller = self._caller
-        return self._out(
-            await caller.call(lambda: self.stored.find_one({"_id": id_}, session=caller.session), self._failures)
-        )
+        if caller.session is None:
+            found = await caller.call(lambda: self._gets.call(id_), self._failures)
+        else:
+            found = await caller.call(
+                lambda: self.stored.find_one({"_id": id_}, session=caller.session), self._failures
+            )
+        return self._out(found)
 
     async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
         """See `persistence.documents.Collection`."""
@@ -86,7 +93,10 @@ class MongoCollection:
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.Collection`."""
         caller, stored = self._caller, self._in(id_, document)
-        await caller.call(lambda: self.stored.insert_one(stored, session=caller.session), self._failures, id_)
+        if caller.session is None:
+            await caller.call(lambda: self._inserts.call(id_, stored), self._failures, id_)
+        else:
+            await caller.call(lambda: self.stored.insert_one(stored, session=caller.session), self._failures, id_)
 
     async def replace(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.Collection`."""
@@ -171,12 +181,53 @@ class MongoCollection:
         where = self._where(query)
         sort = self._filters.sort(query.sort)
         caller = self._caller
-        found = await caller.call(
-            lambda: self.stored.find_one(where, sort=sort, skip=query.skip, session=caller.session),
-            self._failures,
-        )
-        document = self._out(found)
+
+        async def first() -> dict[str, Any] | None:
+            if caller.session is not None or query.skip:
+                return await self.stored.find_one(where, sort=sort, skip=query.skip, session=caller.session)
+            found = await self._quick_find(where, 1, sort)
+            return found[0] if found else None
+
+        document = self._out(await caller.call(first, self._failures))
         return [] if document is None else [document]
+
+    async def _quick_find(
+        self, where: dict[str, Any], limit: int, sort: list[tuple[str, int]] | None = None
+    ) -> list[dict[str, Any]]:
+        """A find of one batch as a plain command: PyMongo's cursor costs more than the call itself."""
+        stored = self.stored
+        command: dict[str, Any] = {"find": stored.name, "filter": where, "limit": limit, "singleBatch": True}
+        if sort:
+            command["sort"] = dict(sort)
+        if stored.read_concern.level:
+            command["readConcern"] = stored.read_concern.document
+        answer = await stored.database.command(
+            command, read_preference=stored.read_preference, codec_options=stored.codec_options
+        )
+        found: list[dict[str, Any]] = answer["cursor"]["firstBatch"]
+        return found
+
+    async def _get_several(self, entries: list[tuple[Id, Any]]) -> list[Any]:
+        ids = list({id_ for id_, _ in entries})
+        where = {"_id": ids[0]} if len(ids) == 1 else {"_id": {"$in": ids}}
+        documents = await self._quick_find(where, len(ids))
+        found = {document["_id"]: document for document in documents}
+        return [dict(found[id_]) if id_ in found else None for id_, _ in entries]
+
+    async def _insert_several(self, entries: list[tuple[Id, Any]]) -> list[Any]:
+        if len(entries) == 1:
+            await self.stored.insert_one(entries[0][1])
+            return [None]
+        results: list[Any] = [None] * len(entries)
+        try:
+            await self.stored.insert_many([stored for _, stored in entries], ordered=False)
+        except BulkWriteError as error:
+            if not error.details["writeErrors"]:
+                raise
+            for entry in error.details["writeErrors"]:
+                position = entry["index"]
+                results[position] = self._failures.write_error(entry, entries[position][0])
+        return results
 
     def _find(self, query: Query) -> AsyncCursor[dict[str, Any]]:
         return self.stored.find(

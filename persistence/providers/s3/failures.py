@@ -104,6 +104,9 @@ def _known(code: str, status: int, target: Target) -> PersistenceError | None:
     if code == "NoSuchUpload":
         return UploadNotFound(bucket, object_id, target.upload_id)
     if code in ("NoSuchKey", "404", "NotFound"):
+        if target.upload_id:
+            # Ceph says so of an upload that is not there.
+            return UploadNotFound(bucket, object_id, target.upload_id)
         return ObjectNotFound(bucket, object_id) if object_id else BucketNotFound(bucket)
     if code in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
         return BucketExists(bucket)
