@@ -58,15 +58,24 @@ class ObjectClient:
 
     async def put_part(self, url: str, data: memoryview, progress: Progress) -> str:
         """Put ``data`` to the part URL ``url``; returns the ETag without quotes (empty if the storage names none)."""
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            progress(size)
+
         async with self._answer(
             "PUT",
             url,
             headers={"Content-Length": str(len(data))},
-            extensions={"on_bytes": progress},
+            extensions={"on_bytes": count},
             content=BufferStream(data),
         ) as response:
             if not 200 <= response.status_code < 300:
                 raise _refused(response, await response.aread(), "PUT")
+            if counted != len(data):
+                progress(len(data) - counted)  # by way of httpx, which tells of nothing on the way
             etag: str = response.headers.get("etag", "")
             return etag.removeprefix("W/").strip('"').lower()
 

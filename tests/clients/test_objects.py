@@ -194,8 +194,10 @@ async def test_all_of_a_part_is_sent_through_httpx_too():
         return httpx.Response(200)
 
     data = CONTENT * 100
+    progress: list[int] = []
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-        await ObjectClient(client).put_part("http://s3.test/o", memoryview(data), lambda _: None)
+        await ObjectClient(client).put_part("http://s3.test/o", memoryview(data), progress.append)
+    assert sum(progress) == len(data)
     assert received[0].content == data
     assert received[0].headers["content-length"] == str(len(data))
     assert "transfer-encoding" not in received[0].headers
