@@ -13,7 +13,11 @@ from connector.clients.bulk.dial import Origin
 from connector.clients.bulk.heads import HeadExchange, ResponseHead
 from connector.clients.bulk.inbox import Inbox
 from connector.clients.bulk.order import Order
+from connector.clients.bulk.request_body import BufferBody
 from connector.clients.bulk.wire import Glance, Wire
+
+_WITH_HEAD_AT_MOST = 1 << 14
+"""Bytes of a body that go out together with the head."""
 
 _CONTINUE_SECONDS = 1.0
 """How long a body that was announced with ``Expect: 100-continue`` waits for the server's word (as in curl)."""
@@ -64,8 +68,13 @@ class Connection:
         self._received_before = self.inbox.received
         heads = HeadExchange(order, self.inbox)
         order.phase = Phase.WRITE
-        await self._wire.send_all(memoryview(heads.request_head()), order.deadlines.write)
-        if order.body.size != 0:
+        head, body = heads.request_head(), order.body
+        if isinstance(body, BufferBody) and body.size <= _WITH_HEAD_AT_MOST and not _expects_word(order):
+            # The kernel takes it all at once, so there is no need to listen meanwhile.
+            await self._wire.send_all(memoryview(head + body.view), order.deadlines.write)
+            order.progress(body.size)
+        else:
+            await self._wire.send_all(memoryview(head), order.deadlines.write)
             early = await self._send_body(order, heads)
             if early is not None:
                 return early
@@ -82,7 +91,7 @@ class Connection:
             nursery.start_soon(heard.listen, heads, sending)
             with sending:
                 try:
-                    if "100-continue" in order.request.headers.get("expect", "").lower():
+                    if _expects_word(order):
                         with trio.move_on_after(_CONTINUE_SECONDS):
                             await heads.continued.wait()
                     await order.body.send(self._wire, idle=order.deadlines.write, progress=order.progress)
@@ -125,3 +134,7 @@ class _Heard:
             self.error = error
         self.over.set()
         sending.cancel()
+
+
+def _expects_word(order: Order) -> bool:
+    return "100-continue" in order.request.headers.get("expect", "").lower()

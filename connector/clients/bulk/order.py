@@ -51,6 +51,8 @@ class Order:
 
     def progress(self, count: int) -> None:
         """Tell the caller that ``count`` more bytes of a body have moved."""
+        if not count:
+            return
         self.moved += count
         if self.on_bytes is not None:
             self.on_bytes(count)

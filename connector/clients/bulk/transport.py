@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -71,18 +72,23 @@ class BulkTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and give its response. Raises :class:`httpx.TransportError` in all its kinds."""
         order = await Order.of(request)
+        if order.ends == math.inf:
+            return await self._handle(order)
         with trio.move_on_at(order.ends):
-            lease = await self._pool.admit(order.deadlines.pool)
-            try:
-                return await self._respond(order, lease, await self._ask(order, lease))
-            except BaseException:
-                lease.end(reusable=False)
-                raise
+            return await self._handle(order)
         raise order.overdue()
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use close when their requests end."""
         self._pool.close()
+
+    async def _handle(self, order: Order) -> httpx.Response:
+        lease = await self._pool.admit(order.deadlines.pool)
+        try:
+            return await self._respond(order, lease, await self._ask(order, lease))
+        except BaseException:
+            lease.end(reusable=False)
+            raise
 
     async def _ask(self, order: Order, lease: Lease) -> Answer:
         kept = self._pool.take_idle(order.origin)
