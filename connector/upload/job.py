@@ -38,6 +38,10 @@ from connector.upload.source import UploadSource, open_source
 
 T = TypeVar("T")
 
+_WORTHLESS = frozenset(
+    {"checksumMismatch", "uploadSizeMismatch", "invalidPartSize", "fileUploadNotFound", "s3UploadNotFound"}
+)
+"""What an archive says of an upload that no new try can complete."""
 _GIVING_UP = 5.0
 """Seconds that deleting a worthless upload may take while everything is being closed."""
 
@@ -187,8 +191,12 @@ class Upload:
         try:
             await self._in_thread(state.source.check_unchanged)
             await self._box.complete(state.started.file_id, completion)
-        except (SourceChangedError, RefusedError):
+        except SourceChangedError:
             self._worthless = True
+            raise
+        except RefusedError as error:
+            # A box locked meanwhile or an access token that has ended says nothing about what is stored.
+            self._worthless = error.exception_id in _WORTHLESS
             raise
         self._completed = True
         await self._in_thread(state.journal.remove)
@@ -280,13 +288,24 @@ class Upload:
         try:
             return await self._box.create(creation, note)
         except RefusedError as error:
-            if not unheard:
-                await self._forget()
+            taken = error.exception_id == "fileUploadAlreadyExists"
+            lost = await self._lost(creation) if taken and unheard else None
+            if lost is None:
+                if taken or not unheard:
+                    await self._forget()
                 raise
-            if error.exception_id != "fileUploadAlreadyExists":
-                raise
-            # The archive had created it, and its answer was lost on the way: what is in the way is our own.
-            return await self._box.create(attrs.evolve(creation, overwrite=True))
+        await self._box.delete(lost)
+        return await self._box.create(creation)
+
+    async def _lost(self, creation: UploadCreation) -> UUID | None:
+        """The upload that holds the alias if it is our own, the answer to whose creation was lost on the way.
+
+        One that has come farther was there before, and one of another size is of another file.
+        """
+        for upload in await self._box.list():
+            if upload.alias == creation.alias and upload.state == "init":
+                return upload.id if upload.decrypted_size in (None, creation.decrypted_size) else None
+        return None
 
     async def _delete(self, file_id: UUID) -> bool:
         """Delete an upload in the archive; whether that went well."""

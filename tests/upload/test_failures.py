@@ -1,0 +1,151 @@
+"""Uploads that fail: nothing is completed, nothing worthless is left, nothing of worth is lost."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+
+from connector.errors import BrokenError, IntegrityError, LocalError, RefusedError
+from connector.local.source_file import SourceChangedError
+from connector.transfer import OverloadedError
+
+pytestmark = pytest.mark.trio
+
+SMALL, BIG = 1000, 10_600_000
+
+
+async def failed(desk, *sources, **options):
+    (outcome,) = await desk.upload(*sources, **options)
+    assert outcome.error is not None
+    return outcome.error
+
+
+@pytest.mark.parametrize("size", [SMALL, BIG])
+async def test_a_file_that_changed_is_not_completed(desk, size, virtual_time):
+    source = desk.file(size)
+    desk.notes.on_opened = lambda label: os.utime(source.path)
+    error = await failed(desk, source)
+    assert isinstance(error, SourceChangedError)
+    assert desk.archive.counts["complete"] == 0
+    assert desk.states == ["cancelled"]
+    assert desk.journals == []
+    desk.notes.on_opened = lambda label: None
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok
+
+
+async def test_a_file_that_got_shorter_is_not_completed(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.notes.on_opened = lambda label: os.truncate(source.path, SMALL)
+    assert isinstance(await failed(desk, source), SourceChangedError)
+    assert desk.states == ["cancelled"]
+    assert desk.journals == []
+
+
+async def test_a_file_that_vanished_is_not_completed(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.notes.on_opened = lambda label: source.path.unlink()
+    assert isinstance(await failed(desk, source), LocalError)
+    assert desk.archive.counts["complete"] == 0
+
+
+async def test_a_file_of_one_part_that_fails_is_deleted_in_the_archive(desk, virtual_time):
+    desk.archive.fail("put", 500, times=10**6)
+    error = await failed(desk, desk.file(SMALL))
+    assert isinstance(error, OverloadedError)
+    assert desk.states == ["cancelled"], "it must not hold a place in the box"
+
+
+async def test_a_file_of_several_parts_that_fails_can_be_gone_on_with(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("put", 500, times=10**6, when=lambda r: r.url.params["partNumber"] == "3")
+    assert isinstance(await failed(desk, source), OverloadedError)
+    assert desk.states == ["init"]
+    desk.archive.heal()
+    desk.archive.stored_parts.clear()
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok
+    assert desk.archive.stored_parts == [3]
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
+
+
+async def test_a_part_that_always_arrives_damaged_fails(desk, virtual_time):
+    desk.archive.misname(1, times=10**6)
+    assert isinstance(await failed(desk, desk.file(SMALL)), IntegrityError)
+    assert desk.states == ["cancelled"]
+
+
+@pytest.mark.parametrize("keys", [{}, {"HD01": "AAAA"}, {"HD02": "A" * 43 + "="}])
+async def test_without_the_hubs_key_nothing_is_sealed_or_left(desk, keys, virtual_time):
+    desk.archive.hub_keys = keys
+    error = await failed(desk, desk.file(SMALL))
+    assert isinstance(error, BrokenError)
+    assert "HD01" in error.message
+    assert desk.archive.counts["put"] == 0
+    assert desk.states == ["cancelled"]
+
+
+@pytest.mark.parametrize("exception_id", ["checksumMismatch", "uploadSizeMismatch"])
+async def test_what_the_archive_found_damaged_is_given_up(desk, exception_id, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("complete", 400, {"exception_id": exception_id, "description": "x", "data": {}})
+    assert isinstance(await failed(desk, source), RefusedError)
+    assert desk.states == ["cancelled"]
+    assert desk.journals == []
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok
+
+
+async def resumed_without_sending_a_byte(desk, source):
+    assert desk.states == ["init"]
+    desk.archive.stored_parts.clear()
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok, outcome.error
+    assert desk.archive.stored_parts == []
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
+
+
+async def test_a_box_that_is_locked_at_the_last_moment_loses_nothing(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("complete", 409, {"exception_id": "boxStateError", "description": "locked", "data": {}})
+    error = await failed(desk, source)
+    assert isinstance(error, RefusedError)
+    assert error.exception_id == "boxStateError"
+    await resumed_without_sending_a_byte(desk, source)
+
+
+async def test_an_access_token_that_ends_at_the_last_moment_loses_nothing(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("order", 403, {"detail": "expired"}, when=lambda r: b'"close"' in r.content)
+    assert isinstance(await failed(desk, source), RefusedError)
+    await resumed_without_sending_a_byte(desk, source)
+
+
+async def test_an_archive_that_goes_down_at_the_last_moment_loses_nothing(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("complete", 503, times=4)
+    assert isinstance(await failed(desk, source), OverloadedError)
+    await resumed_without_sending_a_byte(desk, source)
+
+
+async def test_one_failure_among_many_leaves_the_others_alone(desk, virtual_time):
+    sources = [desk.file(SMALL + n, f"{n}") for n in range(8)]
+    sources[3].path.unlink()
+    outcomes = await desk.upload(*sources)
+    assert [outcome.ok for outcome in outcomes] == [n != 3 for n in range(8)]
+
+
+async def test_deleting_may_fail_too(desk, virtual_time):
+    desk.archive.fail("put", 500, times=10**6)
+    desk.archive.fail("delete", 500, times=10**6)
+    error = await failed(desk, desk.file(SMALL))
+    assert "PUT" in error.message, "the file's own failure is what the user hears of"
+
+
+async def test_an_archive_that_hangs_while_we_delete_does_not_hold_us(desk, virtual_time):
+    desk.archive.fail("put", 400, times=10**6)
+    desk.archive.stick("delete")
+    with trio.fail_after(60):
+        await failed(desk, desk.file(SMALL))

@@ -1,0 +1,205 @@
+"""Interrupted uploads: the next run sends what is missing, and nothing else, in the middle of an encrypted file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+
+import pytest
+import trio
+
+from connector.errors import LocalError, RefusedError
+from connector.local.key_files import KeyPair
+from connector.local.source_file import SourceState
+from connector.upload import UploadSource
+from connector.upload.resumption import UploadJournals
+from connector.upload.unfinished import unfinished_uploads
+
+pytestmark = pytest.mark.trio
+
+SIZE = 10_600_000  # 3 parts
+
+
+def stuck_at(desk, number: int) -> None:
+    desk.archive.stick("put", lambda request: request.url.params["partNumber"] == str(number))
+
+
+async def interrupted(desk, number: int = 3, **options) -> UploadSource:
+    """An upload that was cancelled while part ``number`` was on its way."""
+    source = desk.file(SIZE)
+    stuck_at(desk, number)
+    await desk.cancelled_at(source, **options)
+    desk.notes.through.clear()
+    return source
+
+
+async def finished(desk, source, sent) -> None:
+    desk.notes.through.clear()
+    desk.archive.stored_parts.clear()
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok, outcome.error
+    assert sorted(desk.archive.stored_parts) == sent
+    assert desk.archive.opened(source.alias) == source.path.read_bytes()
+    assert desk.journals == []
+    assert desk.notes.through == desk.notes.sizes
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_parts_that_are_stored_are_not_sent_again(desk, number, virtual_time):
+    """Every border cuts a segment, so both of its sides must be pieces of the same ciphertext, sealed in two runs."""
+    source = await interrupted(desk, number)
+    assert sorted(desk.archive.stored_parts) == [n for n in (1, 2, 3) if n != number]
+    assert desk.states == ["init"]
+    await finished(desk, source, [number])
+    assert desk.states == ["inbox"]
+
+
+async def test_interrupted_again_and_again(desk, virtual_time):
+    source = desk.file(SIZE)
+    for number in (1, 2, 3):
+        stuck_at(desk, number)
+        await desk.cancelled_at(source, concurrency=1)
+    assert desk.archive.stored_parts == [1, 2]
+    assert desk.archive.counts["create"] == 1
+    await finished(desk, source, [3])
+
+
+async def test_another_part_size_now_changes_nothing(desk, virtual_time):
+    source = await interrupted(desk, 2)
+    desk.PART = 200 * 65_564
+    await finished(desk, source, [2])
+
+
+async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk, virtual_time):
+    await interrupted(desk)
+    (journal,) = desk.journals
+    assert journal.stat().st_mode & 0o777 == 0o600
+    assert journal.parent.stat().st_mode & 0o777 == 0o700
+    head = json.loads(journal.read_bytes().splitlines()[0].partition(b" ")[2])
+    assert head["alias"] == "data.bin"
+    journals = UploadJournals(journal.parent, desk.user)
+    left = journals.find(desk.archive.research_box, desk_source(desk), state_of(desk))
+    assert left is not None
+    earlier = left.earlier
+    assert earlier is not None
+    for secret in (earlier.started.secrets.session_key, earlier.started.secrets.nonce_seed):
+        assert secret not in journal.read_bytes()
+        assert secret.hex().encode() not in journal.read_bytes()
+        assert base64.b64encode(secret) not in journal.read_bytes()
+    shown = repr(earlier)
+    assert repr(earlier.started.secrets.session_key) not in shown
+
+
+def desk_source(desk) -> UploadSource:
+    return UploadSource(desk.folder / "data.bin", "data.bin")
+
+
+def state_of(desk) -> SourceState:
+    return SourceState.of(os.stat(desk.folder / "data.bin"))
+
+
+async def test_the_journal_of_another_key_pair_is_of_no_use_and_no_harm(desk, virtual_time):
+    source = await interrupted(desk)
+    desk.user = desk.archive.user = KeyPair.of(b"v" * 32)
+    await finished(desk, source, [1, 2, 3])
+    assert sorted(desk.states) == ["inbox"]
+
+
+async def test_on_a_machine_without_the_journal_the_user_is_told(desk, virtual_time):
+    source = await interrupted(desk)
+    shutil.rmtree(desk.state)
+    (outcome,) = await desk.upload(source)
+    assert isinstance(outcome.error, RefusedError)
+    assert "--overwrite" in outcome.error.hint
+    (outcome,) = await desk.upload(source, overwrite=True)
+    assert outcome.ok
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+async def test_a_file_that_is_another_one_now_is_begun_anew(desk, change, virtual_time):
+    source = await interrupted(desk)
+    if change == "size":
+        os.truncate(source.path, SIZE - 1)
+    else:
+        os.utime(source.path, ns=(1, 1))
+    await finished(desk, source, [1, 2, 3])
+    assert desk.states.count("inbox") == 1
+    assert "init" not in desk.states, "the old one holds no place in the box"
+
+
+async def test_an_upload_that_was_deleted_in_the_archive_is_begun_anew(desk, virtual_time):
+    source = await interrupted(desk)
+    (upload,) = desk.archive.uploads.values()
+    upload.state = "cancelled"
+    await finished(desk, source, [1, 2, 3])
+
+
+@pytest.mark.parametrize("tail", [b"torn", b"0123456789abcdef {}\n"])
+async def test_a_torn_journal_is_believed_as_far_as_it_can_be(desk, tail, virtual_time):
+    source = await interrupted(desk, 3, concurrency=1)
+    (journal,) = desk.journals
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3
+    journal.write_bytes(b"".join(lines[:2]) + tail)
+    await finished(desk, source, [2, 3])
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense\n", os.urandom(500)])
+async def test_a_journal_that_cannot_be_believed_at_all(desk, content, virtual_time):
+    source = await interrupted(desk)
+    (journal,) = desk.journals
+    journal.write_bytes(content)
+    (outcome,) = await desk.upload(source, overwrite=True)
+    assert outcome.ok
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
+
+
+async def test_two_processes_do_not_send_the_same_file(desk, virtual_time):
+    source = desk.file(SIZE)
+    stuck_at(desk, 2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: desk.upload(source))
+        await desk.archive.reached.wait()
+        (outcome,) = await desk.upload(source)
+        assert isinstance(outcome.error, LocalError)
+        assert "Another process" in outcome.error.message
+        nursery.cancel_scope.cancel()
+    desk.archive.heal()
+    desk.notes.through.clear()
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok
+
+
+@pytest.mark.parametrize("size", [1000, SIZE], ids=["one part", "several parts"])
+@pytest.mark.parametrize("kind", ["order", "create", "part-url", "put", "complete"])
+async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, virtual_time):
+    source = desk.file(size)
+    desk.archive.stick(kind)
+    await desk.cancelled_at(source)
+    assert not [path for path in desk.journals if path.suffix == ".lock"]
+    if size == 1000 and kind not in ("order", "create"):
+        assert desk.states == ["cancelled"]
+    assert "inbox" not in desk.states
+    (outcome,) = await desk.upload(source)
+    assert outcome.ok, outcome.error
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
+    assert desk.journals == []
+
+
+async def test_cancelled_while_parts_wait_for_their_turn_to_be_hashed(desk, virtual_time):
+    source = await interrupted(desk, 1)
+    await finished(desk, source, [1])
+
+
+async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk, virtual_time):
+    source = await interrupted(desk, 3)
+    (unfinished,) = unfinished_uploads(desk.state / "uploads")
+    assert (unfinished.alias, unfinished.path, unfinished.size) == ("data.bin", source.path, SIZE)
+    assert 0 < unfinished.done < SIZE
+    async with desk.session() as session:
+        await session.discard_upload(unfinished)
+    assert desk.states == ["cancelled"]
+    assert desk.journals == []
+    assert unfinished_uploads(desk.state / "uploads") == []
