@@ -39,7 +39,7 @@ from connector.local.key_files import KeyPair
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.transfer import BufferPool, Observer, Outcome, Retrier, Scheduler, SilentObserver
 from connector.upload import Upload, UploadBox, UploadedFile, UploadSource, check_sources
-from connector.upload.plan import PlannedUpload, plan_uploads
+from connector.upload.plan import COMPLETE, PlannedUpload, plan_uploads
 from connector.upload.resumption import UploadJournals
 from connector.upload.unfinished import UnfinishedUpload
 
@@ -67,13 +67,58 @@ class Session:
     journal_folder: Path
 
     async def download(
-        self, accessions: Sequence[str] = (), *, output_dir: Path, decrypt: bool = False, overwrite: bool = False
+        self,
+        accessions: Sequence[str] = (),
+        *,
+        output_dir: Path,
+        decrypt: bool = False,
+        overwrite: bool = False,
+        verify: bool = True,
     ) -> list[Outcome[DownloadedFile]]:
         """Download files of the package, all of them if none is named, into ``output_dir``.
+
+        With ``verify`` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
+        decrypted ones are in any case.
 
         The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
         is not for downloads or lacks one of the files, before anything is fetched.
         """
+        if not await trio.Path(output_dir).is_dir():
+            raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
+        requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
+        downloads = DownloadClient(self.caller, self.values.dcs_api_url)
+        return await self.scheduler.run(
+            Download(
+                request,
+                order=self.packages.download_order(request.accession),
+                downloads=downloads,
+                objects=self.objects,
+                private_key=self.keys.private,
+                part_size=self.settings.part_size,
+                threads=self.threads,
+                observer=self.observer,
+            )
+            for request in requests
+        )
+
+    async def not_downloaded(
+        self, accessions: Sequence[str] = (), *, output_dir: Path, decrypt: bool = False
+    ) -> list[str]:
+        """Those of the files (all of the package if none is named) that are not in ``output_dir`` yet."""
+        requests = self._requests(accessions, output_dir, decrypt=decrypt)
+        return await trio.to_thread.run_sync(
+            lambda: [request.accession for request in requests if not request.is_there()], limiter=self.threads
+        )
+
+    def _requests(
+        self,
+        accessions: Sequence[str],
+        output_dir: Path,
+        *,
+        decrypt: bool,
+        overwrite: bool = False,
+        verify: bool = True,
+    ) -> list[DownloadRequest]:
         files = self.package.files
         if self.package.type != "download" or files is None:
             raise RefusedError(
@@ -85,23 +130,10 @@ class Session:
                 f"The work package does not include {', '.join(missing)}.",
                 hint="Check the accessions, or ask for a package that includes them.",
             )
-        if not await trio.Path(output_dir).is_dir():
-            raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
-        downloads = DownloadClient(self.caller, self.values.dcs_api_url)
-        wanted = dict.fromkeys(accessions or files)
-        return await self.scheduler.run(
-            Download(
-                DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite),
-                order=self.packages.download_order(accession),
-                downloads=downloads,
-                objects=self.objects,
-                private_key=self.keys.private,
-                part_size=self.settings.part_size,
-                threads=self.threads,
-                observer=self.observer,
-            )
-            for accession in wanted
-        )
+        return [
+            DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite, verify)
+            for accession in dict.fromkeys(accessions or files)
+        ]
 
     async def upload(self, sources: Sequence[UploadSource], *, overwrite: bool = False) -> list[Outcome[UploadedFile]]:
         """Seal and upload files into the package's box. The outcomes come in the order of the sources.
@@ -126,6 +158,11 @@ class Session:
             )
             for source in sources
         )
+
+    async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
+        """Those of the sources whose aliases the box does not hold yet as complete uploads."""
+        complete = {upload.alias for upload in await self.box().list() if upload.state in COMPLETE}
+        return [source for source in sources if source.alias not in complete]
 
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False

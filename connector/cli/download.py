@@ -12,6 +12,7 @@ from connector.cli.options import (
     key_options,
     option,
     overwrite_option,
+    skip_existing_option,
     talk_options,
     transfer_options,
 )
@@ -34,19 +35,33 @@ if TYPE_CHECKING:
     help="Where the files go; made if it is not there.",
 )
 @option("--decrypt", is_flag=True, help="Write the plaintext, checked against the archive's sha256.")
+@option(
+    "--no-verify",
+    is_flag=True,
+    help="Check only the size of files that stay encrypted. Faster where the processor is the limit.",
+)
 @overwrite_option
+@skip_existing_option
 @archive_options
 @key_options
 @transfer_options
 @talk_options
 @click.pass_context
 def download(
-    ctx: click.Context, /, accessions: tuple[str, ...], output_dir: Path, decrypt: bool, overwrite: bool, **_: object
+    ctx: click.Context,
+    /,
+    accessions: tuple[str, ...],
+    output_dir: Path,
+    decrypt: bool,
+    no_verify: bool,
+    overwrite: bool,
+    skip_existing: bool,
+    **_: object,
 ) -> None:
     """Fetch the files of your work package.
 
     All of them, or those whose ACCESSION is named. A file is called ACCESSION and its extension, then .c4gh unless it
-    is decrypted. What an earlier run has fetched already is not fetched again.
+    is decrypted. What an earlier run has fetched already is not fetched again; with --skip-existing that is no error.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
@@ -56,7 +71,12 @@ def download(
         from connector.cli.keys import own_keys
         from connector.cli.outputs import ready_folder
         from connector.clients.access_token import AccessToken
+        from connector.errors import UsageError
 
+        if decrypt and no_verify:
+            raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
+        if overwrite and skip_existing:
+            raise UsageError("--overwrite and --skip-existing contradict each other.", hint="Leave one out.")
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
         ready_folder(output_dir)
@@ -64,7 +84,15 @@ def download(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-                return await session.download(accessions, output_dir=output_dir, decrypt=decrypt, overwrite=overwrite)
+                wanted: Sequence[str] = accessions
+                if skip_existing:
+                    wanted = await session.not_downloaded(accessions, output_dir=output_dir, decrypt=decrypt)
+                    if not wanted:
+                        invocation.console.tell("All files are there already.")
+                        return []
+                return await session.download(
+                    wanted, output_dir=output_dir, decrypt=decrypt, overwrite=overwrite, verify=not no_verify
+                )
 
         return invocation.transfer(job, verb="downloaded")
 

@@ -97,3 +97,10 @@ def talk_options(function: F) -> F:
 def overwrite_option(function: F) -> F:
     """Add ``--overwrite``."""
     return option("--overwrite", is_flag=True, help="Replace what is there already.")(function)  # type: ignore[no-any-return]
+
+
+def skip_existing_option(function: F) -> F:
+    """Add ``--skip-existing``."""
+    return option("--skip-existing", is_flag=True, help="Leave out what is there already, without a word of error.")(  # type: ignore[no-any-return]
+        function
+    )

@@ -12,6 +12,7 @@ from connector.cli.options import (
     key_options,
     option,
     overwrite_option,
+    skip_existing_option,
     talk_options,
     transfer_options,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 )
 @option("--dry-run", is_flag=True, help="Check files, keys, token and box, and send nothing.")
 @overwrite_option
+@skip_existing_option
 @archive_options
 @key_options
 @transfer_options
@@ -48,6 +50,7 @@ def upload(
     tsv: Path | None,
     dry_run: bool,
     overwrite: bool,
+    skip_existing: bool,
     **_: object,
 ) -> None:
     """Encrypt files and send them to your upload box.
@@ -63,7 +66,10 @@ def upload(
         from connector.cli.keys import own_keys
         from connector.cli.sources import upload_sources
         from connector.clients.access_token import AccessToken
+        from connector.errors import UsageError
 
+        if overwrite and skip_existing:
+            raise UsageError("--overwrite and --skip-existing contradict each other.", hint="Leave one out.")
         sources = upload_sources(paths, alias, tsv)
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
@@ -71,9 +77,13 @@ def upload(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
+                wanted = await session.not_uploaded(sources) if skip_existing else sources
+                if not wanted:
+                    invocation.console.tell("All files are in the box already.")
+                    return []
                 if dry_run:
-                    return await session.plan_upload(sources, overwrite=overwrite)
-                return await session.upload(sources, overwrite=overwrite)
+                    return await session.plan_upload(wanted, overwrite=overwrite)
+                return await session.upload(wanted, overwrite=overwrite)
 
         return invocation.transfer(job, verb="could be uploaded" if dry_run else "uploaded")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
 from connector.core.file_names import checked_file_name
 from connector.core.header import OpenedEnvelope, open_envelope
-from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, Parts, align_to_segments, opened_size
+from connector.core.layout import Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
-from connector.core.segments import Opener, plain_views
+from connector.core.segments import Opener
+from connector.download.content import Content, Decrypted, Sealed, Unverified, Views
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, TRY_AGAIN, ConnectorError, IntegrityError
@@ -34,12 +36,15 @@ _DAMAGED = 3
 
 @attrs.frozen
 class DownloadedFile:
-    """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex."""
+    """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex;
+    ``verified``: whether the file was checked against it, or the archive is only quoted.
+    """
 
     accession: str
     path: Path
     size: int
     sha256: str
+    verified: bool = True
 
 
 @attrs.frozen
@@ -51,6 +56,7 @@ class DownloadRequest:
     output_dir: Path
     decrypt: bool
     overwrite: bool
+    verify: bool = True
 
     @property
     def target(self) -> Path:
@@ -58,21 +64,23 @@ class DownloadRequest:
         name = checked_file_name(self.accession + self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
 
+    def is_there(self) -> bool:
+        """Whether an earlier run has finished it: only what was verified gets its name. Blocks."""
+        try:
+            return os.path.lexists(self.target)
+        except IntegrityError:
+            return False  # fetching it will say what is wrong with the name
+
 
 @attrs.frozen
 class _Opened:
     """What is known once the archive has answered."""
 
-    drs: DrsObject
-    envelope: bytes = attrs.field(repr=False)
-    opener: Opener
+    content: Content
     fetcher: PartFetcher
     file: PartialFile
     journaled: bool
     sha256: str
-
-    def header_size(self, decrypt: bool) -> int:
-        return 0 if decrypt else len(self.envelope)
 
 
 class Download:
@@ -80,7 +88,7 @@ class Download:
 
     With ``decrypt`` the plaintext is written; else the envelope and the segments as they are. The sha256 is fed in the
     order of the parts either way: segments carry no order of their own, so this is what catches a swapped or missing
-    one.
+    one. Without ``verify`` segments that are kept as they are are only counted.
     """
 
     def __init__(
@@ -126,22 +134,21 @@ class Download:
                 f"The archive states no sha256 for {self.label}, so it could not be verified.",
                 hint="Tell the archive's operators.",
             )
-        decrypt = self._request.decrypt
-        size = opened_size(drs.size) if decrypt else len(data) + drs.size
+        content = self._content(drs, data, Opener(envelope.session_keys))
         parts = Parts(drs.size, self._part_size)
-        # The envelope is made anew each time, so the one of the first run has to stay with its working copy.
         facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": self._part_size}
-        kind = "download-decrypted" if decrypt else "download"
+        journaled = len(parts) > 1
 
         def begin() -> PartialFile:
-            self._file = file = PartialFile.open(target, size=size, kind=kind, facts=facts if len(parts) > 1 else None)
-            if not decrypt:
-                file.write(0, [memoryview(data)])
+            self._file = file = PartialFile.open(
+                target, size=content.size, kind=content.kind, facts=facts if journaled else None
+            )
+            content.begin(file)
             return file
 
         file = await self._in_thread(begin)
         fetcher = PartFetcher(self._staged, self._objects, label=self.label, size=drs.size)
-        self._state = _Opened(drs, data, Opener(envelope.session_keys), fetcher, file, len(parts) > 1, sha256)
+        self._state = _Opened(content, fetcher, file, journaled, sha256)
         self._observer.opened(self.label, drs.size)
         return parts
 
@@ -163,9 +170,9 @@ class Download:
             if number == self._turns.next:
                 # Nothing to wait for in between, as with every small file: one way to a thread and back.
                 async with self._turns.take(number):
-                    await self._in_thread(lambda: self._hash(self._open_and_write(part, buffer)))
+                    await self._in_thread(lambda: self._hash(state.content.take(part, buffer, state.file)))
             else:
-                views = await self._in_thread(lambda: self._open_and_write(part, buffer))
+                views = await self._in_thread(lambda: state.content.take(part, buffer, state.file))
         if views is not None and not self._turns.passed(number):
             async with self._turns.take(number):
                 await self._in_thread(lambda: self._hash(views))
@@ -180,7 +187,7 @@ class Download:
         """
         state, target = self._opened, self._request.target
         sha256 = self._digest.hexdigest()
-        if sha256 != state.sha256:
+        if state.content.verified and sha256 != state.sha256:
             await self._in_thread(state.file.discard)
             raise IntegrityError(
                 f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
@@ -188,9 +195,7 @@ class Download:
                 advice=TRY_AGAIN,
             )
         await self._in_thread(state.file.complete)
-        size = state.header_size(self._request.decrypt)
-        size += opened_size(state.drs.size) if self._request.decrypt else state.drs.size
-        return DownloadedFile(self.label, target, size, sha256)
+        return DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)
 
     async def close(self) -> None:
         """Let go of the working copy; unfinished, it stays with its journal."""
@@ -240,41 +245,23 @@ class Download:
             )
         return envelope
 
-    def _open_and_write(self, part: Part, buffer: memoryview) -> Sequence[memoryview]:
-        state = self._opened
-        first = part.start // CIPHER_SEGMENT_SIZE
+    def _content(self, drs: DrsObject, envelope: bytes, opener: Opener) -> Content:
         if self._request.decrypt:
-            views = state.opener.open_part(buffer, first_segment=first)
-            state.file.write(first * SEGMENT_SIZE, views)
-        else:
-            # Written first, since opening happens in place; a part that then proves damaged is not recorded.
-            state.file.write(len(state.envelope) + part.start, [buffer])
-            views = state.opener.open_part(buffer, first_segment=first)
-        return views
+            return Decrypted(opener, drs.size)
+        sealed = Sealed(opener, drs.size, envelope)
+        return sealed if self._request.verify else Unverified(sealed)
 
-    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Sequence[memoryview] | None:
+    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Views | None:
         """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
-        if part.number not in self._opened.file.done:
+        state = self._opened
+        if part.number not in state.file.done:
             return None
-        views = await self._in_thread(lambda: self._read_back_now(part, buffer))
+        views = await self._in_thread(lambda: state.content.read_back(part, buffer, state.file))
         if views is not None:
             progress(part.size)
         return views
 
-    def _read_back_now(self, part: Part, buffer: memoryview) -> Sequence[memoryview] | None:
-        state = self._opened
-        first = part.start // CIPHER_SEGMENT_SIZE
-        if self._request.decrypt:
-            views = plain_views(buffer)
-            return views if state.file.read_into(first * SEGMENT_SIZE, views) else None
-        if not state.file.read_into(len(state.envelope) + part.start, [buffer]):
-            return None
-        try:
-            return state.opener.open_part(buffer, first_segment=first)
-        except IntegrityError:
-            return None  # the disk lost it; the archive still has it
-
-    def _hash(self, views: Sequence[memoryview]) -> None:
+    def _hash(self, views: Views) -> None:
         for view in views:
             self._digest.update(view)
 

@@ -44,7 +44,7 @@ def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
     found = []
     for path in journals:
         journal = load(path)
-        if journal is None or journal.head.get("kind") not in ("download", "download-decrypted"):
+        if journal is None or journal.head.get("kind") not in ("download", "download-decrypted", "download-unverified"):
             continue
         target = path.with_name(path.name.removesuffix(_JOURNAL))
         found.append(_read(journal.head, len(journal.parts) + len(journal.unsynced(boot_id())), target))

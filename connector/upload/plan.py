@@ -14,6 +14,8 @@ from connector.upload.source import UploadSource, open_source
 
 REPLACEABLE = frozenset({"failed", "cancelled"})
 OVERWRITABLE = frozenset({"init", "inbox"})
+COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
+"""States of an upload that was closed and did not fail."""
 
 
 @attrs.frozen

@@ -34,6 +34,7 @@ class FakeEngine:
     """Notes what is asked of it; files whose name is in `failing` fail."""
 
     failing: dict[str, Exception] = attrs.field(factory=dict)
+    there: set[str] = attrs.field(factory=set)
     calls: list[dict[str, Any]] = attrs.field(factory=list)
     observer: Observer | None = None
     journals: Path = Path("/no/journals")
@@ -50,6 +51,12 @@ class FakeEngine:
 
     async def download(self, accessions: Sequence[str], **options: Any) -> list[Outcome[Any]]:
         return self._done("download", accessions or ["F1", "F2"], options)
+
+    async def not_downloaded(self, accessions: Sequence[str], **_: Any) -> list[str]:
+        return [name for name in accessions or ["F1", "F2"] if name not in self.there]
+
+    async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
+        return [source for source in sources if source.alias not in self.there]
 
     async def upload(self, sources: Sequence[UploadSource], **options: Any) -> list[Outcome[Any]]:
         return self._done("upload", [source.alias for source in sources], {"sources": sources, **options})
@@ -128,6 +135,7 @@ def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, t
         "output_dir": out,
         "decrypt": False,
         "overwrite": False,
+        "verify": True,
     }
     assert out.is_dir()
     assert desk.records == [
@@ -276,3 +284,36 @@ def test_a_misspelt_command_or_option(desk: Desk, capsys: pytest.CaptureFixture[
     assert "No such command 'dwonload'. Did you mean download?" in capsys.readouterr().err
     assert desk.run("download", "--no-such-option") == 2
     assert "No such option" in capsys.readouterr().err
+
+
+def test_what_is_there_already_is_left_out_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.there = {"F1"}
+    assert desk.run("download", "--output-dir", tmp_path, "--skip-existing") == 0
+    assert engine.calls[-1]["names"] == ["F2"]
+    engine.there = {"F1", "F2"}
+    assert desk.run("download", "--output-dir", tmp_path, "--skip-existing") == 0
+    assert "All files are there already." in desk.said
+    assert [call.get("what") for call in engine.calls].count("download") == 1
+
+
+def test_what_the_box_holds_already_is_left_out_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1")
+    (tmp_path / "two").write_text("2")
+    engine.there = {"one"}
+    assert desk.run("upload", tmp_path / "one", tmp_path / "two", "--skip-existing") == 0
+    assert engine.calls[-1]["names"] == ["two"]
+    assert desk.run("upload", tmp_path / "one", "--skip-existing") == 0
+    assert "All files are in the box already." in desk.said
+
+
+@pytest.mark.parametrize(
+    "options", [("--overwrite", "--skip-existing"), ("--decrypt", "--no-verify")], ids=["existing", "verify"]
+)
+def test_options_that_contradict_each_other(desk: Desk, engine: FakeEngine, tmp_path: Path, options: Any) -> None:
+    assert desk.run("download", "--output-dir", tmp_path, *options) == 2
+    assert engine.calls == []
+
+
+def test_without_verification_the_engine_is_told(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+    assert desk.run("download", "--output-dir", tmp_path, "--no-verify") == 0
+    assert engine.calls[-1]["verify"] is False

@@ -1,0 +1,135 @@
+"""What becomes of the sealed bytes of a download: kept as they are, or decrypted; verified, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, opened_size
+from connector.core.segments import Opener, plain_views
+from connector.errors import IntegrityError
+from connector.local.partial_file import PartialFile
+
+Views = Sequence[memoryview]
+
+
+class Content(Protocol):
+    """Treats the parts of one file. Methods block, and are called from several threads."""
+
+    @property
+    def kind(self) -> str:
+        """Tells the working copies of different contents apart."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether the views that the methods return are the whole plaintext, to be checked as such."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the local file."""
+
+    def begin(self, file: PartialFile) -> None:
+        """Write what stands before the parts."""
+
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Views:
+        """Treat and write the sealed bytes of a part, and return their plaintext.
+
+        Raises :class:`~connector.errors.IntegrityError` for a segment that does not authenticate.
+        """
+
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Views | None:
+        """The plaintext of a part that was written earlier, ``None`` if it is not there as it was written."""
+
+
+@attrs.frozen
+class Decrypted:
+    """The plaintext is kept."""
+
+    opener: Opener
+    sealed_size: int
+    kind: str = "download-decrypted"
+    verified: bool = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the plaintext."""
+        return opened_size(self.sealed_size)
+
+    def begin(self, file: PartialFile) -> None:
+        """Nothing stands before the plaintext."""
+
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Views:
+        """Open the segments and write what was in them."""
+        first = part.start // CIPHER_SEGMENT_SIZE
+        views = self.opener.open_part(buffer, first_segment=first)
+        file.write(first * SEGMENT_SIZE, views)
+        return views
+
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Views | None:
+        """Read plaintext."""
+        views = plain_views(buffer)
+        start = part.start // CIPHER_SEGMENT_SIZE * SEGMENT_SIZE
+        return views if file.read_into(start, views) else None
+
+
+@attrs.frozen
+class Sealed:
+    """Envelope and segments are kept as they are, and each segment is opened to see that it is authentic."""
+
+    opener: Opener
+    sealed_size: int
+    envelope: bytes = attrs.field(repr=False)
+    kind: str = "download"
+    verified: bool = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of envelope and segments."""
+        return len(self.envelope) + self.sealed_size
+
+    def begin(self, file: PartialFile) -> None:
+        """Write the envelope. It is made anew each time; whichever is written opens the same segments."""
+        file.write(0, [memoryview(self.envelope)])
+
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Views:
+        """Write the segments, then open them in place: a part that then proves damaged is not recorded."""
+        file.write(len(self.envelope) + part.start, [buffer])
+        return self.opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
+
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Views | None:
+        """Read segments and open them; what the disk lost, the archive still has."""
+        if not file.read_into(len(self.envelope) + part.start, [buffer]):
+            return None
+        try:
+            return self.opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
+        except IntegrityError:
+            return None
+
+
+@attrs.frozen
+class Unverified:
+    """Envelope and segments are kept as they are, and only their sizes are checked."""
+
+    sealed: Sealed
+    kind: str = "download-unverified"
+    verified: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of envelope and segments."""
+        return self.sealed.size
+
+    def begin(self, file: PartialFile) -> None:
+        """Write the envelope."""
+        self.sealed.begin(file)
+
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Views:
+        """Write the segments."""
+        file.write(len(self.sealed.envelope) + part.start, [buffer])
+        return ()
+
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Views | None:
+        """Take the journal's word."""
+        return ()
