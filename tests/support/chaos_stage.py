@@ -1,0 +1,220 @@
+"""The stage for chaos: an archive in a process of its own, a fault proxy before it, and the command line as processes.
+
+Everything that passes between the command and the archive, API calls and parts alike, goes through the proxy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from connector.archive import admin
+from connector.local.key_files import KeyPair, read_private_key
+from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.fault_proxy import FaultProxy
+from tests.support.faults import Counts, Faults
+
+MIB = 1024**2
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def proxy_thread(upstream: tuple[str, int], port: int) -> Iterator[FaultProxy]:
+    """A fault proxy that runs in a thread; its ``faults`` and ``counts`` may be set and read from this one."""
+    proxy = FaultProxy(upstream)
+    ready = threading.Event()
+    tokens: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(proxy.run, port)
+                tokens.append((trio.lowlevel.current_trio_token(), scope))
+                ready.set()
+
+    thread = threading.Thread(target=lambda: trio.run(main), name="fault proxy")
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield proxy
+    finally:
+        for token, scope in tokens:
+            token.run_sync_soon(scope.cancel)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@attrs.frozen
+class Published:
+    """A file that the archive has registered."""
+
+    accession: str
+    size: int
+    sha256: str
+
+
+@attrs.define
+class Stage:
+    """One archive and one user of it."""
+
+    folder: Path
+    archive: ArchiveProcess
+    proxy: FaultProxy
+    keys: KeyPair
+    serve_options: tuple[str, ...]
+    stack: ExitStack
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("CONNECTOR_", "XDG_"))}
+        return {
+            **ours,
+            "HOME": str(self.folder / "home"),
+            "CONNECTOR_CONFIG": os.devnull,
+            "CONNECTOR_WKVS_URL": self.archive.wkvs_url,
+            "CONNECTOR_MY_PUBLIC_KEY_PATH": str(self.folder / "user.pub"),
+            "CONNECTOR_MY_PRIVATE_KEY_PATH": str(self.folder / "user.sec"),
+        }
+
+    def start(self, *arguments: object, token: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Start a command; the access token goes by the environment."""
+        extra = {"CONNECTOR_ACCESS_TOKEN": token} if token else {}
+        return subprocess.Popen(
+            [sys.executable, "-m", "connector", *map(str, arguments)],
+            env={**self.environment, **extra, **environment},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: object, token: str = "", timeout: float = 120, **environment: str) -> Done:
+        """Run a command to its end."""
+        process = self.start(*arguments, token=token, **environment)
+        return finish(process, timeout=timeout)
+
+    def source(self, name: str, size: int) -> Path:
+        """A local file of ``size`` random bytes, the same for the same name."""
+        path = self.folder / name
+        if not path.exists() or path.stat().st_size != size:
+            rng = random.Random(name)
+            with path.open("wb") as file:
+                for start in range(0, size, MIB):
+                    file.write(rng.randbytes(min(MIB, size - start)))
+        return path
+
+    def publish(self, name: str, size: int) -> Published:
+        """Upload a file and wait until the archive has registered it."""
+        path = self.source(name, size)
+        token = self.archive.grant_upload(self.keys.public)
+        done = self.run("upload", path, "--quiet", token=token, timeout=300)
+        assert done.code == 0, done.err
+        return self.registered(name, seconds=120)
+
+    def registered(self, alias: str, *, seconds: float = 60) -> Published:
+        """The newest registered file of this alias, once there is one; checked against the local source."""
+        deadline = time.monotonic() + seconds
+        while True:
+            rows = self.archive.administer(lambda archive: admin.list_files(archive, uploads=True))
+            mine = [row for row in rows if row["alias"] == alias]
+            if mine and all(row["state"] == "archived" for row in mine):
+                row = mine[-1]
+                return Published(row["accession"], row["decrypted_size"], row["sha256"])
+            assert not any(row["state"] == "failed" for row in mine), mine
+            assert time.monotonic() < deadline, mine
+            time.sleep(0.1)
+
+    def grant_download(self, *accessions: str) -> str:
+        return self.archive.grant_download(self.keys.public, accessions or None)
+
+    def restart_archive(self, *, pause: float = 0.5) -> None:
+        """End the archive's process as a crash does, and start it again on the same address."""
+        self.archive.process.kill()
+        self.archive.process.wait()
+        time.sleep(pause)
+        self.archive = self.stack.enter_context(served_archive(self.archive.root, *self.serve_options))
+
+    def calm(self) -> None:
+        """No faults, and counts from zero."""
+        self.proxy.faults = Faults()
+        self.proxy.counts = Counts()
+
+
+@attrs.frozen
+class Done:
+    """An ended command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def finish(process: subprocess.Popen[str], *, timeout: float = 120) -> Done:
+    """Wait for a command; one that does not end is killed and fails the test with what it said."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"still running after {timeout} s:\n{out}\n{err}") from None
+    return Done(process.returncode, out, err)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def open_stage(folder: Path, *serve_options: str) -> Iterator[Stage]:
+    """Set the stage below ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "home").mkdir()
+    with ExitStack() as stack:
+        port, public = free_port(), free_port()
+        url = f"http://127.0.0.1:{public}"
+        # Fixed ports, so that an archive that is restarted is found again.
+        options = ("--port", str(port), "--public-url", url, *serve_options)
+        archive = stack.enter_context(served_archive(folder / "archive", *options))
+        proxy = stack.enter_context(proxy_thread(("127.0.0.1", port), public))
+        yield Stage(folder, archive, proxy, _make_keys(folder), options, stack)
+
+
+def _make_keys(folder: Path) -> KeyPair:
+    environment = {**os.environ, "CONNECTOR_CONFIG": os.devnull}
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "connector",
+            "keygen",
+            "--nocrypt",
+            "--sk",
+            folder / "user.sec",
+            "--pk",
+            folder / "user.pub",
+        ],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    return KeyPair.of(read_private_key(folder / "user.sec", lambda: ""))
