@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -36,7 +37,9 @@ class Threads:
         self._limit = limit
         self._deadline = deadline
         self._what = what
-        self._limiter = anyio.CapacityLimiter(limit)
+        self._turns = anyio.CapacityLimiter(limit)
+        # Threads have no limit of their own: who has a turn and finds a place gets one.
+        self._unlimited = anyio.CapacityLimiter(math.inf)
         self._busy = 0
         self._lock = threading.Lock()
 
@@ -46,25 +49,45 @@ class Threads:
         seconds = self._deadline if deadline is None else deadline
         try:
             with anyio.fail_after(seconds):
-                # Threads left behind hold no token of the limiter under asyncio, but they count here. A
-                # thread that nobody waits for cannot wake a task of the loop, so this looks again.
-                while self._busy >= self._limit and self._limiter.borrowed_tokens < self._limit:  # noqa: ASYNC110
-                    await anyio.sleep(_LOOK_AGAIN)
-                return await anyio.to_thread.run_sync(
-                    self._count, call, gone, limiter=self._limiter, abandon_on_cancel=True
-                )
+                async with self._turns:
+                    # Only threads left behind can fill the places of those who have a turn. Nobody waits
+                    # for them, so they cannot wake a task, and this looks again.
+                    while self._busy >= self._limit:  # noqa: ASYNC110
+                        await anyio.sleep(_LOOK_AGAIN)
+                    return await self._in_thread(call, gone)
         except TimeoutError as error:
             raise DeadlineExceeded(f"{self._what} did not answer within {seconds:g} s.") from error
         finally:
             gone.set()
 
-    def _count(self, call: Callable[[threading.Event], T], gone: threading.Event) -> T:
+    async def _in_thread(self, call: Callable[[threading.Event], T], gone: threading.Event) -> T:
+        place = _Place()
         with self._lock:
             self._busy += 1
+
+        def run() -> T:
+            with self._lock:
+                if place.given_up:
+                    raise Gone
+                place.taken = True
+            try:
+                return call(gone)
+            finally:
+                with self._lock:
+                    self._busy -= 1
+
         try:
-            if gone.is_set():
-                raise Gone
-            return call(gone)
+            return await anyio.to_thread.run_sync(run, limiter=self._unlimited, abandon_on_cancel=True)
         finally:
             with self._lock:
-                self._busy -= 1
+                if not place.taken:
+                    # Cancelled before the thread began: it will find that nobody wants it.
+                    place.given_up = True
+                    self._busy -= 1
+
+
+class _Place:
+    """Whether a thread has begun, or its caller went before that."""
+
+    taken = False
+    given_up = False

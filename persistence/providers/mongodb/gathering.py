@@ -29,20 +29,37 @@ class Gatherer(Generic[K]):
         self._send = send
         self._waiting: list[tuple[K, Any, asyncio.Future[Any]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._on_the_way = 0
 
     async def call(self, key: K, value: Any = None) -> Any:
         """Send an entry, alone or with others, and give its result."""
+        if self._on_the_way < _ON_THE_WAY and not self._waiting:
+            return await self._send_alone(key, value)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, value, future))
-        if len(self._tasks) < _ON_THE_WAY:
-            self._start()
         return await future
 
-    def _start(self) -> None:
-        # A task of its own: whoever asked first may be cancelled without the others noticing.
-        task = asyncio.get_running_loop().create_task(self._work())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _send_alone(self, key: K, value: Any) -> Any:
+        self._on_the_way += 1
+        try:
+            (result,) = await self._send([(key, value)])
+        finally:
+            self._on_the_way -= 1
+            if self._waiting:
+                # A task of its own: whoever asked first may be cancelled without the others noticing.
+                task = asyncio.get_running_loop().create_task(self._send_waiting())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def _send_waiting(self) -> None:
+        self._on_the_way += 1
+        try:
+            await self._work()
+        finally:
+            self._on_the_way -= 1
 
     async def _work(self) -> None:
         while self._waiting:
