@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks import peers, report
@@ -50,7 +51,9 @@ def main() -> int:
             began = time.monotonic()
             try:
                 found = importlib.import_module(f"benchmarks.scenarios.{name}").run(options)
-            except Failed as error:
+            except Exception as error:  # the others are worth having all the same
+                if not isinstance(error, Failed):
+                    traceback.print_exc()
                 print(f"  {name} failed: {error}", flush=True)
                 failed.append(name)
                 continue
