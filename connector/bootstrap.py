@@ -20,12 +20,13 @@ import platformdirs
 import trio
 
 from connector.clients.access_token import AccessToken
+from connector.clients.bulk import proxy_for
 from connector.clients.caller import Caller
 from connector.clients.downloads import DownloadClient
 from connector.clients.exchange import Exchange
 from connector.clients.http import HttpOptions, open_http
 from connector.clients.objects import ObjectClient
-from connector.clients.reach import reach_of
+from connector.clients.reach import Reach
 from connector.clients.uploads import UploadClient
 from connector.clients.well_known import fetch_values, hub_key
 from connector.clients.work_packages import WorkPackageClient
@@ -228,14 +229,16 @@ async def open_session(
             hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
         )
     observer = observer or SilentObserver()
+    proxies = urllib.request.getproxies()
+    by_proxy = proxy_for(settings.wkvs_url, proxies=proxies, option=settings.proxy) is not None
     options = HttpOptions(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_connections=max(64, settings.max_concurrency or 0),
         ca_file=settings.ca_file,
         proxy=settings.proxy,
-        proxies=urllib.request.getproxies(),
-        may_connect=await reach_of(settings.wkvs_url),
+        proxies=proxies,
+        may_connect=Reach(distant=by_proxy).allows,
     )
     retrier = Retrier(attempts=settings.retries + 1)
     async with open_http(options) as http:

@@ -11,6 +11,7 @@ import attrs
 import httpx
 import trio
 
+from connector.clients.bulk import ForbiddenAddressError
 from connector.errors import TRY_AGAIN, BrokenError, ConnectorError
 from connector.transfer import OverloadedError
 
@@ -119,6 +120,11 @@ def server_of(url: str) -> str:
 
 def broken(error: Exception, server: str) -> ConnectorError:
     """The error for a connection that failed; trying again may help unless the address itself is at fault."""
+    if isinstance(error, ForbiddenAddressError):
+        return BrokenError(
+            f"{server} is not spoken to: {_reason(error)}.",
+            hint="No honest archive sends its users to services of their own machine: tell its operators.",
+        )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return BrokenError(
             f"{server} cannot be reached: {_reason(error)}.",

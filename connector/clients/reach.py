@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from urllib.parse import urlsplit
-
-import trio
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -14,21 +10,25 @@ _METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::2
 """Where clouds tell a machine its credentials (AWS, Azure, Google; AWS over IPv6; Alibaba)."""
 
 
-async def reach_of(url: str) -> Callable[[str], bool]:
-    """What an archive at ``url`` may name as address of its storage.
+class Reach:
+    """What an archive may name as address of its storage.
 
     One on this machine may name this machine; any other may not. Private networks stay allowed: institutes resolve
-    their storage to one. Addresses of metadata services and link-local ones are out of reach for all. An archive whose
-    name does not resolve here (it is reached by a proxy) counts as distant.
+    their storage to one. Addresses of metadata services and link-local ones are out of reach for all.
+
+    The first address that is asked about is the archive's own, since the well-known values are what is fetched first,
+    from where the user said. With ``distant`` it is not: the archive is reached by a proxy, which asks nobody here.
     """
-    parts = urlsplit(url)
-    local = False
-    try:
-        found = await trio.socket.getaddrinfo(parts.hostname, parts.port or 443)
-        local = any(_parse(str(entry[4][0])).is_loopback for entry in found)
-    except OSError:
-        pass
-    return lambda address: may_reach(_parse(address), archive_is_local=local)
+
+    def __init__(self, *, distant: bool = False) -> None:
+        self._archive_is_local: bool | None = False if distant else None
+
+    def allows(self, address: str) -> bool:
+        """Whether a connection may lead to this IP address."""
+        parsed = _parse(address)
+        if self._archive_is_local is None:
+            self._archive_is_local = parsed.is_loopback
+        return may_reach(parsed, archive_is_local=self._archive_is_local)
 
 
 def may_reach(address: Address, *, archive_is_local: bool) -> bool:

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from connector.clients.reach import may_reach, reach_of
+from connector.clients.reach import Reach, may_reach
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"])
@@ -28,8 +28,18 @@ def test_private_and_public_addresses_are_within_reach(address: str) -> None:
     assert may_reach(ipaddress.ip_address(address), archive_is_local=False)
 
 
-@pytest.mark.trio
-async def test_the_reach_depends_on_where_the_archive_is() -> None:
-    assert (await reach_of("http://127.0.0.1:8080/.well-known"))("127.0.0.1")
-    assert not (await reach_of("http://192.0.2.1/.well-known"))("127.0.0.1")
-    assert not (await reach_of("http://name.invalid/.well-known"))("127.0.0.1")
+def test_the_reach_depends_on_where_the_archive_is() -> None:
+    here, there = Reach(), Reach()
+    assert here.allows("127.0.0.1")
+    assert here.allows("192.0.2.1")
+    assert here.allows("127.0.0.1")
+    assert there.allows("192.0.2.1")
+    assert not there.allows("127.0.0.1")
+
+
+def test_an_archive_behind_a_proxy_is_distant() -> None:
+    assert not Reach(distant=True).allows("127.0.0.1")
+
+
+def test_no_archive_is_a_metadata_service() -> None:
+    assert not Reach().allows("169.254.169.254")

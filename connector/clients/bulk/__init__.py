@@ -6,9 +6,10 @@ Everything above sees only httpx: :class:`BulkTransport` is an :class:`httpx.Asy
 
 from __future__ import annotations
 
+from connector.clients.bulk.dial import ForbiddenAddressError
 from connector.clients.bulk.proxy import proxy_for
 from connector.clients.bulk.request_body import BufferStream
 from connector.clients.bulk.tls import make_ssl_context
 from connector.clients.bulk.transport import BulkTransport
 
-__all__ = ["BufferStream", "BulkTransport", "make_ssl_context", "proxy_for"]
+__all__ = ["BufferStream", "BulkTransport", "ForbiddenAddressError", "make_ssl_context", "proxy_for"]

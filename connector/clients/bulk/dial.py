@@ -48,6 +48,10 @@ class Origin:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class ForbiddenAddressError(httpx.ConnectError):
+    """The peer has an address that it may not have: no other try will change that."""
+
+
 async def dial(
     origin: Origin, *, ssl_context: Callable[[], ssl.SSLContext], may_connect: Callable[[str], bool] | None = None
 ) -> Wire:
@@ -60,7 +64,7 @@ async def dial(
     sock = await _connect(origin)
     try:
         if may_connect is not None and not may_connect(address := str(sock.getpeername()[0])):
-            raise httpx.ConnectError(f"Refused to talk to {origin.peer}: its address {address} is not allowed.")
+            raise ForbiddenAddressError(f"its address {address} is not allowed.")
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_AT_MOST)
