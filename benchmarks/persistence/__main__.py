@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.persistence.peer import hexkit_python
+from persistence.providers.s3.settings import S3Settings, make_client
 from persistence.testing.servers import run_juicefs, run_mongod
 
 HERE = Path(__file__).parent
@@ -55,8 +57,9 @@ def contest(uri: str, hexkit: Path, rounds: int) -> bool:
 
 def url_contest(folder: Path, hexkit: Path) -> bool:
     with run_juicefs(folder) as endpoint:
-        make = "import sys; from persistence.providers.s3.settings import *; make_client(S3Settings(*sys.argv[1:])).create_bucket(Bucket='bench')"
-        subprocess.run([sys.executable, "-c", make, endpoint.url, endpoint.access_key, endpoint.secret_key], check=True)
+        settings = S3Settings(endpoint.url, endpoint.access_key, endpoint.secret_key)
+        client: Any = make_client(settings)
+        client.create_bucket(Bucket="bench")
         tail = ("urls", endpoint.url, endpoint.access_key, endpoint.secret_key, "bench", "10000")
         theirs = rate(hexkit, HERE / "theirs.py", *tail)
         found = {backend: rate(sys.executable, HERE / "ours.py", backend, *tail) for backend in WANTED}

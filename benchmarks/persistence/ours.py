@@ -8,7 +8,7 @@ sys.path.pop(0)
 
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any

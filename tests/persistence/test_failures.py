@@ -25,6 +25,7 @@ from persistence.errors import (
     Unavailable,
     Unreachable,
 )
+from persistence.protocols.dao import Dao
 from persistence.protocols.object_storage import ObjectStorage
 from persistence.providers.filesystem import FilesystemStorage, UrlSigner, content_files
 from persistence.providers.mongodb import MongoDaoFactory
@@ -251,6 +252,11 @@ async def test_a_cancelled_database_call_returns_at_once(mongodb: str) -> None:
         assert await jobs.count() == 2000
 
 
+async def fill(jobs: Dao[Job]) -> None:
+    for number in range(100):
+        await jobs.insert(Job(number + 2, owner="x" * 5000))
+
+
 async def test_a_full_sqlite_file(tmp_path: Path) -> None:
     path = tmp_path / "documents.db"
     async with SqliteDaoFactory(path) as factory:
@@ -262,8 +268,7 @@ async def test_a_full_sqlite_file(tmp_path: Path) -> None:
 
         await factory._connections.write(limit)
         with pytest.raises(StorageFull):
-            for number in range(100):
-                await jobs.insert(Job(number + 2, owner="x" * 5000))
+            await fill(jobs)
         assert await jobs.get_by_id(1) == Job(1)
 
 
@@ -298,8 +303,12 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     signer = UrlSigner("http://storage.test", b"0" * 16, time.time)
     async with FilesystemStorage(tmp_path, signing=signer) as storage:
         await storage.create_bucket("bucket")
-        monkeypatch.setattr(content_files, "open", lambda *_, **__: open("/dev/full", "wb", buffering=0), raising=False)
+        monkeypatch.setattr(content_files, "open", lambda *_, **__: full_device(), raising=False)
         with pytest.raises(StorageFull):
             await storage.put_object("bucket", "object", b"content")
         monkeypatch.undo()
         assert not await storage.object_exists("bucket", "object")
+
+
+def full_device() -> Any:
+    return Path("/dev/full").open("wb", buffering=0)

@@ -51,7 +51,14 @@ class OwnLoop:
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Await the call."""
-        return await call()
+        try:
+            return await call()
+        except RuntimeError as error:
+            # PyMongo's locks may answer a cancellation with "cannot wait on un-acquired lock".
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from error
+            raise
 
     async def stop(self) -> None:
         """Nothing to do."""

@@ -11,7 +11,8 @@ from urllib3.exceptions import HTTPError
 
 from persistence.errors import BucketNotFound, Closed, ObjectNotFound, PersistenceError
 from persistence.providers.s3.failures import Target, translated
-from persistence.providers.s3.settings import S3Settings, make_client
+from persistence.providers.s3.presigning import Presigner
+from persistence.providers.s3.settings import S3Settings, make_client, make_presigner
 from persistence.threads import Threads
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ class Calls:
         self.settings = settings
         self._client: Any = None
         self._threads: Threads | None = None
+        self._presigner = make_presigner(settings)
 
     async def open(self) -> None:
         """Make the client (which reads boto3's service description from disk)."""
@@ -36,6 +38,13 @@ class Calls:
         client, self._client, self._threads = self._client, None, None
         if client is not None:
             client.close()
+
+    @property
+    def presigner(self) -> Presigner | None:
+        """Our own signing, where server and keys are given and not found by boto3; `Closed`."""
+        if self._client is None:
+            raise Closed("The storage")
+        return self._presigner
 
     @property
     def client(self) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from persistence.naming import MAX_PART_SIZE, MIN_PART_SIZE
+from persistence.providers.s3.presigning import Presigner
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -88,6 +89,15 @@ def make_client(settings: S3Settings) -> BaseClient:
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
     return client
+
+
+def make_presigner(settings: S3Settings) -> Presigner | None:
+    """A signer of URLs, unless boto3 must find the server or the keys, or choose the addressing."""
+    if not (settings.endpoint_url and settings.access_key and settings.secret_key) or settings.addressing == "auto":
+        return None
+    keys = settings.access_key, settings.secret_key, settings.session_token
+    virtual = settings.addressing == "virtual"
+    return Presigner(settings.endpoint_url, keys, settings.region, virtual=virtual)
 
 
 def _add_md5(request: Any, **_: Any) -> None:

@@ -247,11 +247,11 @@ class S3Storage(S3Uploads):
         return await self.stat(bucket, object_id)
 
     async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
-        more = {} if file_name is None else {"ResponseContentDisposition": content_disposition(file_name)}
-        return self._presign("get_object", bucket, object_id, expires, **more)
+        query = {} if file_name is None else {"response-content-disposition": content_disposition(file_name)}
+        return self._presign("GET", bucket, object_id, expires, query)
 
     async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
-        return self._presign("put_object", bucket, object_id, expires)
+        return self._presign("PUT", bucket, object_id, expires, {})
 
     async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
         check_bucket(bucket)
@@ -266,16 +266,36 @@ class S3Storage(S3Uploads):
         self, bucket: str, object_id: str, upload_id: str, number: int, *, expires: int, md5: str | None = None
     ) -> str:
         check_upload_id(upload_id)
-        more: dict[str, Any] = {"UploadId": upload_id, "PartNumber": check_part_number(number)}
-        if md5 is not None:
-            more["ContentMD5"] = base64.b64encode(bytes.fromhex(md5)).decode()
-        return self._presign("upload_part", bucket, object_id, expires, **more)
+        query = {"uploadId": upload_id, "partNumber": str(check_part_number(number))}
+        headers = {} if md5 is None else {"content-md5": base64.b64encode(bytes.fromhex(md5)).decode()}
+        return self._presign("PUT", bucket, object_id, expires, query, headers)
 
-    def _presign(self, operation: str, bucket: str, object_id: str, expires: int, **more: Any) -> str:
-        parameters = {"Bucket": check_bucket(bucket), "Key": check_object_id(object_id), **more}
-        url: str = self._calls.client.generate_presigned_url(
-            operation, Params=parameters, ExpiresIn=check_expiry(expires)
-        )
+    def _presign(
+        self,
+        method: str,
+        bucket: str,
+        object_id: str,
+        expires: int,
+        query: dict[str, str],
+        headers: dict[str, str] | None = None,
+    ) -> str:
+        check_bucket(bucket)
+        check_object_id(object_id)
+        check_expiry(expires)
+        presigner = self._calls.presigner
+        if presigner is not None:
+            return presigner.sign(method, bucket, object_id, expires=expires, query=query, headers=headers)
+        # Keys that boto3 found elsewhere may be renewed by it, so it must sign.
+        parameters: dict[str, Any] = {"Bucket": bucket, "Key": object_id}
+        names = {"response-content-disposition": "ResponseContentDisposition", "uploadId": "UploadId"}
+        parameters |= {names[name]: value for name, value in query.items() if name in names}
+        if "partNumber" in query:
+            parameters["PartNumber"] = int(query["partNumber"])
+        if headers:
+            parameters["ContentMD5"] = headers["content-md5"]
+        put = "upload_part" if "uploadId" in query else "put_object"
+        operation = "get_object" if method == "GET" else put
+        url: str = self._calls.client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
         return url
 
     async def _some_ids(self, bucket: str) -> list[str]:
