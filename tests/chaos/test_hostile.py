@@ -1,0 +1,300 @@
+"""An archive that means harm, or talks nonsense: refused or made harmless, in bounded time and memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import resource
+import struct
+
+import pytest
+import trio
+
+from connector.clients.access_token import AccessToken
+from connector.config import Settings
+from connector.core.layout import CIPHER_SEGMENT_SIZE
+from tests.support.served_fake import endless, response, saying
+
+MIB = 1024**2
+
+
+def peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize(
+    ("accession", "extension"),
+    [
+        ("../../escaped", ".txt"),
+        ("..", ""),
+        ("/etc/cron.d/x", ""),
+        ("GHGAF01", "/../../../escaped"),
+        ("GHGAF01", "\\..\\..\\escaped"),
+        ("GHGAF01", ".txt\0.png"),
+        (".bashrc", ""),
+        ("-rf", ""),
+        ("CON", ".txt"),
+        ("GHGAF01", "." + "x" * 5000),
+        ("GHGAF01", ".\x1b[2J\x1b]0;owned\x07txt"),
+        ("GHGAF01", ".\u202egpj.exe"),
+    ],
+)
+def test_names_with_tricks_touch_nothing(user, tmp_path, accession, extension):
+    user.archive.add_file(accession, b"x" * 100, extension=extension)
+    before = sorted(tmp_path.rglob("*"))
+    said = user.download()
+    assert said.code == 6
+    assert "not safe to use on this machine" in said.err
+    assert "\x1b" not in said.err
+    assert "\x07" not in said.err
+    assert "\u202e" not in said.err
+    assert set(tmp_path.rglob("*")) - set(before) <= {user.out}
+
+
+@pytest.mark.parametrize(
+    "size",
+    [-1, 0, 3, 10**30, CIPHER_SEGMENT_SIZE * 2**44, "many", None, 1.5, True, [1]],
+)
+def test_sizes_that_lie_or_are_none(user, data, size):
+    user.archive.files["GHGAF01"].claims["size"] = size
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (3, 5, 6), said.err
+    assert "bug in connector" not in said.err
+    assert user.names == []
+
+
+@pytest.mark.parametrize("kind", ["values", "package", "order", "object", "envelope"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+        b"9" * 1_000_000,
+        b"\xff\xfe\x00",
+        b"null",
+        b"{}",
+        b'"\\ud800"',
+        b"1e999",
+        b"NaN",
+        b'{"crypt4gh_public_keys": {"a": 5}, "wps_api_url": 7}',
+        b"",
+    ],
+    ids=["deep list", "deep object", "long number", "no text", "null", "empty object", "surrogate", "inf", "nan", "types",
+         "nothing"],
+)  # fmt: skip
+def test_json_that_is_meant_to_hurt(user, data, kind, body):
+    user.server.play(kind, saying(201 if kind == "order" else 200, body, Content_Type="application/json"), times=100)
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (4, 5, 6), said.err
+    assert "bug in connector" not in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("kind", ["values", "object", "envelope"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_answer_without_end(user, data, kind, chunked):
+    head = b"HTTP/1.1 200 OK\r\n" + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"\r\n")
+    piece = b"x" * 65536
+    user.server.play(kind, endless(head, b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece), times=10)
+    before = peak_memory()
+    said = user.download(CONNECTOR_RETRIES="0", CONNECTOR_READ_TIMEOUT="30")
+    assert said.code == 5, said.err
+    assert "longer than" in said.err
+    assert peak_memory() - before < 200 * MIB
+
+
+def test_a_head_without_end(user, data):
+    user.server.play("object", endless(b"HTTP/1.1 200 OK\r\n", b"X-Header: " + b"x" * 1000 + b"\r\n"), times=10)
+    before = peak_memory()
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code == 5, said.err
+    assert peak_memory() - before < 100 * MIB
+
+
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_part_without_end(user, data, status):
+    head = f"HTTP/1.1 {status} OK\r\nContent-Range: bytes 0-{user.PART - 1}/999999999\r\n"
+    piece = b"x" * 65536
+    user.server.play(
+        "get",
+        endless(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%s\r\n" % (len(piece), piece)),
+        times=100,
+    )
+    before = peak_memory()
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (5, 6), said.err
+    assert peak_memory() - before < 100 * MIB
+    assert all(".part" in name for name in user.names)
+
+
+def test_more_bytes_than_the_range(user, data):
+    async def more(stream: trio.SocketStream, request) -> None:
+        field = f"bytes 0-{user.PART - 1}/{10 * user.PART}"
+        await stream.send_all(response(206, b"y" * (3 * user.PART), Content_Range=field))
+
+    user.server.play("get", more, times=100)
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (5, 6), said.err
+    assert all(".part" in name for name in user.names)
+
+
+@pytest.mark.parametrize("kind", ["values", "package", "order", "object", "envelope", "get"])
+def test_redirects_are_not_followed(user, data, kind):
+    where = f"{user.server.url}/trap"
+    user.server.play(kind, saying(302, Location=where), times=100)
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (4, 5), said.err
+    assert said.code == 5 or "302" in said.err
+    assert user.names == [] or all(".part" in name for name in user.names)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        b"crypt4gh" + struct.pack("<II", 1, 2**32 - 1),
+        b"crypt4gh" + struct.pack("<III", 1, 1, 2**32 - 1),
+        b"crypt4gh" + struct.pack("<III", 1, 1, 0),
+        b"crypt4gh" + struct.pack("<II", 1, 200_000) + struct.pack("<I", 4) * 200_000,
+        b"crypt4gh" + struct.pack("<II", 2, 1) + bytes(108),
+        b"",
+        b"\0" * 124,
+    ],
+    ids=["packets", "long packet", "empty packet", "many packets", "version", "nothing", "zeros"],
+)
+def test_envelopes_with_absurd_claims(user, data, envelope):
+    user.server.play("envelope", saying(200, json.dumps(base64.b64encode(envelope).decode()).encode()), times=10)
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code == 6, said.err
+    assert user.names == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", "http://", "javascript:alert(1)", "http://[::1", "x" * 9000,
+     "http://127.0.0.1:99999/x", "http://a\nb/", "http://ex\u0000ample/", ""],
+)  # fmt: skip
+def test_presigned_urls_that_are_none(user, data, url):
+    user.archive.files["GHGAF01"].claims["access_methods"] = [{"type": "s3", "access_url": {"url": url}}]
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code in (4, 5), said.err
+    assert "bug in connector" not in said.err
+    assert all(".part" in name for name in user.names)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "100.100.100.200", "[fd00:ec2::254]"])
+def test_the_metadata_service_is_spoken_to_for_no_archive(user, data, host, monkeypatch):
+    """Even where something answers at that address; here it is told apart by what the connection says of its peer."""
+    import connector.clients.bulk.dial as dial
+
+    async def connect(origin):
+        raise AssertionError("not reached")
+
+    class Peer:
+        def getpeername(self):
+            return (host.strip("[]"), 80)
+
+        def fileno(self):
+            return -1
+
+        def close(self):
+            pass
+
+    real = dial._connect
+
+    async def connected(origin):
+        return Peer() if origin.host.strip("[]") == host.strip("[]") else await real(origin)
+
+    monkeypatch.setattr(dial, "_connect", connected)
+    monkeypatch.setattr(trio.lowlevel, "notify_closing", lambda sock: None)
+    user.archive.files["GHGAF01"].claims["access_methods"] = [
+        {"type": "s3", "access_url": {"url": f"http://{host}/latest/meta-data"}}
+    ]
+    said = user.download()
+    assert said.code == 5, said.err
+    assert "is not spoken to" in said.err
+    assert "Trying again" not in said.err
+
+
+@pytest.mark.trio
+async def test_an_archive_elsewhere_names_no_address_of_this_machine(user, data):
+    """The archive's name leads to what counts as another machine; its presigned URLs lead to this one."""
+    import socket
+
+    import connector.clients.bulk.dial as dial
+    from connector.bootstrap import open_session
+
+    class Elsewhere(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
+
+        async def getnameinfo(self, sockaddr, flags):
+            raise NotImplementedError
+
+    class Distant:
+        """A socket that says that its peer is far away."""
+
+        def __init__(self, sock):
+            self._sock = sock
+
+        def getpeername(self):
+            return ("203.0.113.9", 80)
+
+        def __getattr__(self, name):
+            return getattr(self._sock, name)
+
+    real_socket = dial.socket.socket
+
+    class Sockets(real_socket):
+        def getpeername(self):
+            peer = super().getpeername()
+            return ("203.0.113.9", peer[1]) if dial_hosts and dial_hosts.pop() == "archive.example" else peer
+
+    dial_hosts: list[str] = []
+    real_connect = dial._connect
+
+    async def connect(origin):
+        sock = await real_connect(origin)
+        dial_hosts.append(origin.host)
+        return Sockets(fileno=sock.detach())
+
+    # What the archive says about itself keeps leading to its name; only the storage leads here.
+    base = f"http://archive.example:{user.server.port}"
+    values = {
+        "crypt4gh_public_keys": user.archive.hub_keys,
+        **{f"{api}_api_url": f"{base}/{api}" for api in ("wps", "dcs", "ucs")},
+    }
+    user.server.play("values", saying(200, json.dumps(values).encode()))
+    before = trio.socket.set_custom_hostname_resolver(Elsewhere())
+    dial._connect = connect
+    try:
+        settings = Settings(wkvs_url=f"{base}/wkvs", part_size=user.PART)
+        user.out.mkdir()
+        token = AccessToken.parse(user.archive.access_token)
+        async with open_session(settings, user.archive.user, token, state_folder=user.folder) as session:
+            (outcome,) = await session.download([], output_dir=user.out)
+    finally:
+        dial._connect = real_connect
+        trio.socket.set_custom_hostname_resolver(before)
+    assert outcome.error is not None
+    assert "its address 127.0.0.1 is not allowed" in str(outcome.error)
+    assert user.archive.counts["get"] == 0
+
+
+def test_words_of_the_archive_do_nothing_to_the_terminal(user, data):
+    nasty = "\x1b[2J\x1b]0;owned\x07\r\nFAKE LINE\u202e\u009b31m"
+    user.archive.fail("object", 403, {"exception_id": "wrongFileAuthorizationError", "description": nasty, "data": {}})
+    said = user.download()
+    assert said.code == 4
+    for letter in ("\x1b", "\x07", "\r", "\u202e", "\u009b"):
+        assert letter not in said.err
+    assert "\nFAKE" not in said.err
+
+
+def test_a_million_files_in_one_package_are_no_bug(user):
+    """A package may name more files than anybody can fetch; the names alone do no harm."""
+    files = {f"GHGAF{number:07}": ".bin" for number in range(20_000)}
+    body = json.dumps({"type": "download", "files": files, "created": "2026-01-01T00:00:00+00:00"}).encode()
+    user.server.play("package", saying(200, body))
+    said = user.download("GHGAF9999999")
+    assert said.code == 4
+    assert "does not include GHGAF9999999" in said.err
