@@ -20,6 +20,8 @@ from connector.errors import BrokenError
 
 USUAL_URL_LIFETIME = 60.0
 """Seconds; for an archive that does not say how long its URLs live."""
+_SIZES = 2**63
+"""Beyond what any file system can address."""
 USUAL_STAGING_WAIT = 10.0
 """Seconds between questions to an archive that stages a file and does not say how long."""
 
@@ -44,7 +46,12 @@ def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
     if reply.status != 200:
         raise refusal(reply, "get the file's address")
     drs = parse_payload(reply.body, DrsObject, what="The download service")
-    if drs.url is None or drs.size <= 0:
+    if not 0 < drs.size < _SIZES:
+        raise BrokenError(
+            f"The download service states a size that no file has: {str(drs.size)[:40]} bytes.",
+            hint="Tell the archive's operators.",
+        )
+    if drs.url is None:
         raise BrokenError("The download service names no address for the file.", hint="Tell the archive's operators.")
     lifetimes = [response_lifetime(reply.headers), presigned_lifetime(drs.url, reply.headers)]
     return Lent(drs, usable_seconds(lifetimes, otherwise=USUAL_URL_LIFETIME))

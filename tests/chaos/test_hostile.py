@@ -79,9 +79,20 @@ def test_sizes_that_lie_or_are_none(user, data, size):
         b'{"crypt4gh_public_keys": {"a": 5}, "wps_api_url": 7}',
         b"",
     ],
-    ids=["deep list", "deep object", "long number", "no text", "null", "empty object", "surrogate", "inf", "nan", "types",
-         "nothing"],
-)  # fmt: skip
+    ids=[
+        "deep list",
+        "deep object",
+        "long number",
+        "no text",
+        "null",
+        "empty object",
+        "surrogate",
+        "inf",
+        "nan",
+        "types",
+        "nothing",
+    ],
+)
 def test_json_that_is_meant_to_hurt(user, data, kind, body):
     user.server.play(kind, saying(201 if kind == "order" else 200, body, Content_Type="application/json"), times=100)
     said = user.download(CONNECTOR_RETRIES="0")
@@ -170,9 +181,20 @@ def test_envelopes_with_absurd_claims(user, data, envelope):
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", "http://", "javascript:alert(1)", "http://[::1", "x" * 9000,
-     "http://127.0.0.1:99999/x", "http://a\nb/", "http://ex\u0000ample/", ""],
-)  # fmt: skip
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://x",
+        "http://",
+        "javascript:alert(1)",
+        "http://[::1",
+        "x" * 9000,
+        "http://127.0.0.1:99999/x",
+        "http://a\nb/",
+        "http://ex\u0000ample/",
+        "",
+    ],
+)
 def test_presigned_urls_that_are_none(user, data, url):
     user.archive.files["GHGAF01"].claims["access_methods"] = [{"type": "s3", "access_url": {"url": url}}]
     said = user.download(CONNECTOR_RETRIES="0")
@@ -229,18 +251,6 @@ async def test_an_archive_elsewhere_names_no_address_of_this_machine(user, data)
 
         async def getnameinfo(self, sockaddr, flags):
             raise NotImplementedError
-
-    class Distant:
-        """A socket that says that its peer is far away."""
-
-        def __init__(self, sock):
-            self._sock = sock
-
-        def getpeername(self):
-            return ("203.0.113.9", 80)
-
-        def __getattr__(self, name):
-            return getattr(self._sock, name)
 
     real_socket = dial.socket.socket
 
