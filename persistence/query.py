@@ -163,6 +163,15 @@ def keyset(sort: tuple[tuple[str, int], ...], values: Sequence[Any]) -> tuple[Te
     return tuple(stretches)
 
 
+def fixed_fields(term: Term) -> frozenset[str]:
+    """The fields that have one value in all documents that match; sorting by them does nothing."""
+    if isinstance(term, Compare) and term.op == "eq":
+        return frozenset((term.field,))
+    if isinstance(term, Every):
+        return frozenset().union(*(fixed_fields(inner) for inner in term.terms))
+    return frozenset()
+
+
 def value_at(document: Mapping[str, Any], path: str) -> Any:
     """The value of a field or nested field; None where there is nothing."""
     value: Any = document

@@ -14,7 +14,7 @@ from persistence.errors import DocumentExists, DocumentNotFound, PersistenceErro
 from persistence.protocols.dao import Id
 from persistence.providers.sqlite.encoding import from_text, to_stored, to_text
 from persistence.providers.sqlite.sql import Where, quoted
-from persistence.query import Every, Term, apply_changes, keyset, value_at
+from persistence.query import Every, Term, apply_changes, fixed_fields, keyset, value_at
 
 T = TypeVar("T")
 
@@ -160,7 +160,10 @@ class SqliteCollection:
     def _select(self, term: Term, query: Query, limit: int, skip: int) -> tuple[str, list[Any]]:
         where = Where(self.id_field)
         condition = where.sql(term)
-        order = ",".join(f"{where.value(field)}{' DESC' if way < 0 else ''}" for field, way in query.sort)
+        # SQLite takes the order from an index only if nothing is sorted by that is the same everywhere.
+        fixed = fixed_fields(term)
+        fields = [pair for pair in query.sort if pair[0] not in fixed] or [query.sort[-1]]
+        order = ",".join(f"{where.value(field)}{' DESC' if way < 0 else ''}" for field, way in fields)
         sql = f"SELECT doc FROM {self._table} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
         return sql, [*where.parameters, limit, skip]
 
