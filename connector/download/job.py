@@ -194,7 +194,7 @@ class Download:
                 hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
                 advice=TRY_AGAIN,
             )
-        await self._in_thread(state.file.complete)
+        await self._in_thread(lambda: state.file.complete(overwrite=self._request.overwrite))
         return DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)
 
     async def close(self) -> None:

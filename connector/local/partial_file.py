@@ -117,11 +117,17 @@ class PartialFile:
         if due:
             self._flush()
 
-    def complete(self) -> None:
-        """The file is whole and verified: give it its name, for good."""
+    def complete(self, *, overwrite: bool = True) -> None:
+        """The file is whole and verified: give it its name, for good.
+
+        Without ``overwrite``, a file that has got that name in the meantime stays, and so does ours under its own:
+        raises :class:`~connector.errors.FileExistsAlready`.
+        """
         with self._writing():
             sync(self._file.descriptor)
-            self._file.close()
+        check_target(self.target, overwrite=overwrite)
+        self._file.close()
+        with local_failures("write", self.target):
             os.replace(working_paths(self.target)[0], self.target)
             sync_directory(self.target.parent)
         self._completed = True
@@ -150,6 +156,8 @@ class PartialFile:
             self._claim.release()
 
     def _flush(self) -> None:
+        if self._file.descriptor < 0:
+            return
         with self._lock:
             batch, self._pending = self._pending, {}
             self._unsynced, self._last_flush = 0, time.monotonic()

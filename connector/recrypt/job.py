@@ -83,7 +83,7 @@ class Recryption:
         """Check that the source stayed the same and give the result its name."""
         begun = self._opened
         await self._in_thread(begun.source.check_unchanged)
-        await self._in_thread(begun.target.complete)
+        await self._in_thread(lambda: begun.target.complete(overwrite=self._overwrite))
         return RecryptedFile(self._request.path, self._request.target, begun.extent.made)
 
     async def close(self) -> None:

@@ -28,10 +28,10 @@ def check_sources(sources: Sequence[UploadSource]) -> None:
     seen: dict[str, Path] = {}
     for source in sources:
         alias = source.alias
-        if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) == "Cc" for c in alias):
+        if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
             raise UsageError(
                 f"{alias!r} cannot be an alias for {source.path}.",
-                hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters.",
+                hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
             )
         if alias in seen:
             raise UsageError(

@@ -1,0 +1,348 @@
+"""What the local disk does: full, read-only, forbidden, in the way, oddly named, gone, shared by two."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connector.local.claim import Claim
+from connector.local.partial_file import claim_path, working_paths
+from tests.support.chaos_stage import MIB, finish
+from tests.support.faults import Faults
+from tests.support.served_fake import saying
+
+TARGET = "GHGAF01.bin.c4gh"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB; only root may make one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "chaos", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_file_that_does_not_fit_is_not_begun(user, small_disk):
+    user.archive.add_file("GHGAF01", bytes(5 * MIB))
+    said = user.download("--output-dir", small_disk)
+    assert said.code == 3
+    assert "are missing. Free some space" in said.err
+    assert os.listdir(small_disk) == []
+    assert user.archive.counts["get"] == 0
+
+
+def test_a_disk_that_fills_up_on_the_way_keeps_what_there_is(user, small_disk):
+    """Somebody else writes to the disk at the same time: first it fits, then it does not."""
+    user.archive.add_file("GHGAF01", os.urandom(3 * MIB))
+    greedy = small_disk / "greedy"
+    parts = []
+
+    async def fill(stream, request) -> None:
+        parts.append(request)
+        if len(parts) == 5:
+            with greedy.open("wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(64 * 1024))
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC  # noqa: PT017
+        # No answer: the line is cut, and the part asked for again.
+
+    user.server.play("get", fill, times=5)
+    out = small_disk / "out"
+    said = user.download("--output-dir", out, CONNECTOR_RETRIES="8")
+    assert said.code == 3, said.err
+    assert "The disk is full:" in said.err
+    assert "more bytes, and" in said.err
+    assert "are missing. Free some space, then run the same command again: what is done is kept." in said.err
+    assert not (out / TARGET).exists()
+    greedy.unlink()
+    said = user.download("--output-dir", out)
+    assert said.code == 0, said.err
+    assert os.listdir(out) == [TARGET]
+
+
+def test_a_full_disk_for_two_files_that_each_fit(user, small_disk):
+    for number in (1, 2):
+        user.archive.add_file(f"GHGAF0{number}", os.urandom(int(2.5 * MIB)))
+    out = small_disk / "out"
+    said = user.download("--output-dir", out)
+    assert said.code == 3, said.err
+    assert "are missing" in said.err
+    whole = [name for name in os.listdir(out) if name.endswith(".c4gh")]
+    for name in whole:
+        assert (out / name).stat().st_size > 2.5 * MIB
+
+
+def test_a_limit_on_the_size_of_files(user, data, tmp_path):
+    """As `ulimit -f` sets it."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * user.PART, before[1]))
+    try:
+        said = user.download()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert said.code == 3, said.err
+    assert "File too large" in said.err
+    assert "ulimit -f" in said.err
+    said = user.download()
+    assert said.code == 0, said.err
+    assert user.is_whole()
+
+
+def test_a_read_only_file_system(user, data, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    said = user.download("--output-dir", small_disk)
+    assert said.code == 3
+    assert "read-only: choose another folder" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(user, data, tmp_path):
+    user.out.mkdir(mode=0o500)
+    said = user.download()
+    assert said.code == 3
+    assert "Check the permissions" in said.err
+
+
+def test_a_source_that_may_not_be_read(user, tmp_path, monkeypatch):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(b"x")
+    real = os.open
+
+    def forbid(name, *arguments, **options):
+        if os.fspath(name) == str(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", forbid)
+    said = user.upload(path)
+    assert said.code == 3
+    assert f"Could not read {path}: Permission denied. Check the permissions" in said.err
+
+
+def test_a_file_in_the_way_is_not_fetched_again(user, data):
+    user.out.mkdir()
+    (user.out / TARGET).write_bytes(b"mine")
+    said = user.download()
+    assert said.code == 3
+    assert "exists already. Give --overwrite to replace it." in said.err
+    assert (user.out / TARGET).read_bytes() == b"mine"
+    assert user.archive.counts["get"] == 0
+    said = user.download("--overwrite")
+    assert said.code == 0, said.err
+    assert user.is_whole()
+
+
+def test_a_file_that_appears_while_ours_is_fetched_is_not_overwritten(user, data):
+    async def appear(stream, request) -> None:
+        (user.out / TARGET).write_bytes(b"mine")
+
+    user.server.play("get", appear)
+    said = user.download()
+    assert said.code == 3, said.err
+    assert (user.out / TARGET).read_bytes() == b"mine"
+
+
+def test_a_folder_in_the_way(user, data):
+    (user.out / TARGET).mkdir(parents=True)
+    said = user.download("--overwrite")
+    assert said.code == 3
+    assert "is a folder" in said.err
+
+
+@pytest.mark.parametrize("which", ["target", "working copy"])
+def test_a_link_leads_nowhere(user, data, tmp_path, which):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"keep me")
+    user.out.mkdir()
+    target = user.out / TARGET
+    (target if which == "target" else working_paths(target)[0]).symlink_to(precious)
+    said = user.download("--overwrite")
+    assert precious.read_bytes() == b"keep me"
+    if which == "target":
+        assert said.code == 0, said.err
+        assert not target.is_symlink()
+        assert user.is_whole()
+    else:
+        assert said.code == 3
+        assert "A symbolic link is in the way" in said.err
+
+
+def test_a_folder_that_vanishes_on_the_way(user, data):
+    async def vanish(stream, request) -> None:
+        for name in os.listdir(user.out):
+            os.unlink(user.out / name)
+        user.out.rmdir()
+
+    user.server.play("get", vanish)
+    said = user.download()
+    assert said.code == 3, said.err
+    assert "bug" not in said.err
+
+
+@pytest.mark.parametrize("change", ["gone", "longer", "shorter", "touched", "another"])
+def test_a_source_that_does_not_stay_the_same(user, tmp_path, change):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(4 * user.PLAIN))
+
+    async def meddle(stream, request) -> None:
+        if change == "gone":
+            path.unlink()
+        elif change == "longer":
+            with path.open("ab") as file:
+                file.write(b"more")
+        elif change == "shorter":
+            os.truncate(path, 10)
+        elif change == "touched":
+            os.utime(path, ns=(1, 1))
+        else:
+            other = tmp_path / "other"
+            other.write_bytes(os.urandom(4 * user.PLAIN))
+            os.replace(other, path)
+
+    user.server.play("put", meddle)
+    said = user.upload(path)
+    assert said.code == 3, said.err
+    assert "changed while it was read" in said.err or "Could not read" in said.err
+    assert "bug" not in said.err
+    assert all(upload.state in ("init", "cancelled") for upload in user.archive.uploads.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 250, "ä" * 120, "line\nbreak", "tab\tand \x1b[31mred", "-rf", " ", "'\"$(x)`", "..x"]
+)
+def test_odd_and_long_names_of_sources(user, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"content")
+    said = user.upload("--", path)
+    assert "bug" not in said.err
+    assert "\x1b" not in said.err
+    if "\n" in name or "\t" in name or not name.strip():
+        assert said.code == 2
+        assert "cannot be an alias" in said.err
+    else:
+        assert said.code == 0, said.err
+        assert user.archive.opened(name) == b"content"
+
+
+def test_a_name_that_is_no_text(user, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.bin"))
+    path.write_bytes(b"content")
+    said = user.upload(path)
+    assert said.code == 2, said.err
+    assert "cannot be an alias" in said.err
+    said = user.upload(path, "--alias", "plain")
+    assert said.code == 0, said.err
+
+
+def test_a_path_that_is_too_long(user, tmp_path):
+    said = user.upload(tmp_path / ("x" * 4000), "--alias", "alias")
+    assert said.code == 3
+    assert "too long" in said.err
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "device"])
+def test_sources_that_are_no_files(user, tmp_path, kind):
+    path = tmp_path / "source"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    else:
+        path = Path("/dev/zero")
+    said = user.upload(path, "--alias", "alias")
+    assert said.code in (2, 3), said.err
+
+
+def test_a_link_to_a_source_is_followed(user, tmp_path):
+    (tmp_path / "real").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert user.upload(tmp_path / "link").code == 0
+    assert user.archive.opened("link") == b"content"
+
+
+def test_two_on_one_target(user, data):
+    user.out.mkdir()
+    claim = Claim.take(claim_path(user.out / TARGET))
+    said = user.download()
+    assert said.code == 3
+    assert "Another process is working on" in said.err
+    assert f"delete {claim.path}" in said.err
+    claim.release()
+    assert user.download().code == 0
+
+
+def test_two_processes_on_one_target(stage):
+    published = stage.publish("two.bin", 24 * MIB)
+    token = stage.grant_download(published.accession)
+    stage.proxy.faults = Faults(bytes_per_second=4e6)
+    command = ("download", "--output-dir", stage.folder / "two", "--part-size", "5MiB", "--max-concurrency", 2)
+    first = stage.start(*command, token=token)
+    lock = stage.folder / "two" / f"{published.accession}.bin.c4gh.part.lock"
+    deadline = time.monotonic() + 60
+    while not lock.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second = stage.run(*command, token=token)
+    assert second.code == 3, second.err
+    assert "Another process is working on" in second.err
+    done = finish(first)
+    assert done.code == 0, done.err
+    assert [path.name for path in (stage.folder / "two").iterdir()] == [f"{published.accession}.bin.c4gh"]
+
+
+def test_two_processes_on_one_upload(user, tmp_path):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(3 * user.PLAIN))
+    codes = []
+
+    async def second(stream, request) -> None:
+        """While the first is sending: a thread of ours is to the claim as good as another process."""
+        thread = threading.Thread(target=lambda: codes.append(user.upload(path)))
+        thread.start()
+        while thread.is_alive():
+            import trio
+
+            await trio.sleep(0.01)
+
+    user.server.play("put", second)
+    said = user.upload(path)
+    assert said.code == 0, said.err
+    (other,) = codes
+    assert other.code == 3
+    assert "Another process is working on" in other.err
+
+
+def test_journals_are_for_their_owner_alone(user, data, tmp_path):
+    user.archive.fail("get", 404, times=100, when=lambda request: "bytes=0-" not in request.headers["range"])
+    assert user.download().code == 4
+    journal = working_paths(user.out / TARGET)[1]
+    assert journal.stat().st_mode & 0o777 == 0o600
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(11 * MIB))
+    user.server.play("put", saying(400), times=100)
+    assert user.upload(path).code == 4
+    (folder,) = (tmp_path / "state").rglob("uploads")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (journal,) = folder.iterdir()
+    assert journal.stat().st_mode & 0o777 == 0o600
+    assert user.archive.user.private.hex() not in journal.read_text()
