@@ -231,3 +231,5 @@ def _set_up_logging(console: Console, debug: bool) -> None:
     # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
     for name in ("httpcore", "h11", "hpack"):
         logging.getLogger(name).setLevel(logging.INFO)
+    # Its INFO lines are whole URLs, and a presigned one is a key to a file.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
