@@ -47,7 +47,5 @@ class LocalObject:
 
 async def find_local_object(storage: FilesystemStorage, bucket: str, object_id: str) -> LocalObject:
     """Look an object up; ``BucketNotFound``, ``ObjectNotFound``. Its files are never changed, but may be deleted."""
-    # The provider's local_path would put an object of many parts together into one file first, gigabytes for nothing.
-    record = await storage._find(bucket, object_id)
-    spans = [LocalSpan(storage._disk.content(bucket, extent), 0, extent.size) for extent in record.extents]
-    return LocalObject(record.size, record.etag, record.modified.timestamp(), spans)
+    stat, files = await storage.local_files(bucket, object_id)
+    return LocalObject(stat.size, stat.etag, stat.modified.timestamp(), [LocalSpan(path, 0, n) for path, n in files])

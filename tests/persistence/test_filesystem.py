@@ -90,6 +90,15 @@ async def test_a_multipart_object_is_one_file_when_asked_for(tmp_path: Path) -> 
         assert content_files(tmp_path) == [path]
 
 
+async def test_the_files_of_a_multipart_object_in_order(tmp_path: Path) -> None:
+    async with open_storage(tmp_path) as storage:
+        await storage.create_bucket("bucket")
+        await multipart(storage, b"1234", b"5678", b"9")
+        stat, files = await storage.local_files("bucket", "object")
+        assert stat == await storage.stat("bucket", "object")
+        assert [(path.read_bytes(), size) for path, size in files] == [(b"1234", 4), (b"5678", 4), (b"9", 1)]
+
+
 async def test_an_object_replaced_while_it_is_read(tmp_path: Path) -> None:
     async with open_storage(tmp_path) as storage:
         await storage.create_bucket("bucket")

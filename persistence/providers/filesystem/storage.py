@@ -309,6 +309,16 @@ class FilesystemStorage(ObjectStorage):
         _check(bucket, object_id)
         return await self._run(lambda: self._disk.single_file(bucket, object_id))
 
+    async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, list[tuple[Path, int]]]:
+        """What :meth:`stat` says, and the files (with their bytes) that hold the object one after the other.
+
+        For a server that sends them itself, of a multipart object without putting it together. They must not be
+        changed; they may vanish when the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
+        """
+        record = await self._find(bucket, object_id)
+        stat = ObjectStat(bucket, object_id, record.size, record.etag, record.modified)
+        return stat, [(self._disk.content(bucket, extent), extent.size) for extent in record.extents]
+
     async def _find(self, bucket: str, object_id: str) -> Record:
         _check(bucket, object_id)
         return await self._run(lambda: self._disk.find(bucket, object_id))
