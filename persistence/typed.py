@@ -28,6 +28,17 @@ C = TypeVar("C")
 _EVERYTHING: Mapping[str, Any] = {}
 
 
+class ModelIterator(AsyncIterator[M], Generic[M]):
+    """Models of documents, each made when it is its turn: many at once would keep the garbage collector busy."""
+
+    def __init__(self, documents: PagedIterator[Document, Any], codec: ModelCodec[M]) -> None:
+        self._documents = documents
+        self._load = codec.load
+
+    async def __anext__(self) -> M:
+        return self._load(await self._documents.__anext__())
+
+
 class _Documents(Generic[M]):
     """What both kinds of DAO share."""
 
@@ -69,11 +80,10 @@ class _Documents(Generic[M]):
         behind = None if after is None else self._values(after, order)
         query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind)
 
-        async def page(position: Any) -> tuple[list[M], Any]:
-            documents, following = await self.collection.page(query, position)
-            return [self.codec.load(document) for document in documents], following
+        async def page(position: Any) -> tuple[list[Document], Any]:
+            return await self.collection.page(query, position)
 
-        return PagedIterator(page, Start() if limit != 0 else None)
+        return ModelIterator(PagedIterator(page, Start() if limit != 0 else None), self.codec)
 
     async def count(self, where: Where = _EVERYTHING) -> int:
         """See `persistence.protocols.dao.Reads`."""

@@ -62,7 +62,9 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
         async def find_all(_: Any) -> None:
             assert sum([1 async for _ in dao.find_all(mapping={"state": TEXT})]) == 10_000
 
-        return await fastest(lambda: together(callers, find_all, list(range(callers))), callers * 10_000)
+        return await fastest(
+            lambda: together(callers, find_all, list(range(callers))), callers * 10_000, 1 if callers > 1 else 3
+        )
 
 
 async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> float:

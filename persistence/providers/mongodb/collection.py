@@ -22,7 +22,7 @@ from persistence.query import Every, Some, Term, keyset
 
 T = TypeVar("T")
 
-_PAGE: Final = 1000
+_PAGE: Final = 500
 
 
 class Caller(Protocol):

@@ -194,7 +194,7 @@ class Connections:
             try:
                 return call()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > until:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BUSY or time.monotonic() > until:
                     raise
             time.sleep(random.uniform(0, longest))
             longest = min(longest * 1.5, 0.02)
