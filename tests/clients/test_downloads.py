@@ -79,7 +79,7 @@ def test_staging_takes_the_time_that_the_archive_names(reply, headers, seconds):
 
 @pytest.mark.parametrize("body", [drs(None), drs(size=0), drs(size=-1), drs(size=10**30)])
 def test_an_object_that_cannot_be_fetched_is_none(reply, body):
-    with pytest.raises(BrokenError, match="names no address|states a size that no file has"):
+    with pytest.raises(BrokenError, match=r"names no address|states a size that no file has"):
         read_object(reply(200, body))
 
 
