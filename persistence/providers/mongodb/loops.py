@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import sniffio
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import trio
 
 T = TypeVar("T")
+
+_PATIENCE: Final = 2.0
 
 
 class Loop(Protocol):
@@ -44,24 +46,39 @@ def make_loop() -> Loop:
 
 
 class OwnLoop:
-    """The caller's own asyncio loop."""
+    """The caller's own asyncio loop.
+
+    A call runs in a task of its own. When its caller is cancelled it is left behind and ends by its
+    own timeouts: PyMongo's locks do not bear a cancellation while many calls wait for a server.
+    """
+
+    def __init__(self) -> None:
+        self._left: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Nothing to do."""
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Await the call."""
+        """Await the call, or leave it behind."""
+        task = asyncio.ensure_future(call())
         try:
-            return await call()
-        except RuntimeError as error:
-            # PyMongo's locks may answer a cancellation with "cannot wait on un-acquired lock".
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError from error
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                self._left.add(task)
+                task.add_done_callback(self._forget)
             raise
 
     async def stop(self) -> None:
-        """Nothing to do."""
+        """Give what was left behind a moment to end."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=_PATIENCE)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            # Looked at, so that asyncio does not complain about it.
+            task.exception()
 
 
 class _Call:
@@ -136,7 +153,8 @@ class LoopThread:
             left = asyncio.all_tasks(self._loop)
             for task in left:
                 task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
