@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import httpx
+import trio
 
 from connector.clients.bulk import BulkTransport, make_ssl_context, proxy_for
 
 USER_AGENT = "crypt4gh-connector"
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -47,6 +50,19 @@ class Router(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request the way that its URL has to take."""
+        if not _log.isEnabledFor(logging.DEBUG):
+            return await self._send(request)
+        # Without the query: that of a presigned URL is a key to a file.
+        what, began = f"{request.method} {request.url.copy_with(query=None)}", trio.current_time()
+        try:
+            response = await self._send(request)
+        except httpx.HTTPError as error:
+            _log.debug("%s failed after %.3f s: %s", what, trio.current_time() - began, error)
+            raise
+        _log.debug("%s was answered with %d in %.3f s", what, response.status_code, trio.current_time() - began)
+        return response
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url), proxies=self._options.proxies, option=self._options.proxy)
         if proxy is None:
             return await self._direct.handle_async_request(request)

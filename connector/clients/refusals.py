@@ -6,7 +6,7 @@ import re
 
 from connector.clients.exchange import ApiReply
 from connector.core.freshness import retry_after
-from connector.core.payloads import ErrorBody, parse_payload
+from connector.core.payloads import ErrorBody, parse_json, read_payload
 from connector.errors import GIVE_UP, RENEW, Advice, BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, WindowFullError
 
@@ -82,11 +82,15 @@ def _general_hint(status: int) -> str:
 
 
 def _error_body(reply: ApiReply) -> ErrorBody:
-    """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed."""
+    """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed.
+
+    Some layers of an archive (its web framework, its gateway) say ``detail`` instead of a description.
+    """
     try:
-        body = parse_payload(reply.body[:65_536], ErrorBody)
+        data = parse_json(reply.body[:65_536])
+        body = read_payload(data, ErrorBody)
     except ConnectorError:
         return ErrorBody()
-    return ErrorBody(
-        exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", body.description)[:300]
-    )
+    detail = data.get("detail")
+    said = body.description or (detail if isinstance(detail, str) else "")
+    return ErrorBody(exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", said)[:300])

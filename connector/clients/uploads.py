@@ -25,6 +25,8 @@ from connector.transfer import Notify
 
 PAGE_SIZE = 100
 """The most that the contract lets one ask for at once."""
+MAX_LISTED = 1_000_000
+"""File uploads in one box: far more than any honest one holds, so that no listing is endless."""
 _WHO = "The upload service"
 
 
@@ -109,6 +111,8 @@ class UploadClient:
             found += page.items
             if not page.items or len(found) >= page.total_count:
                 return found
+            if len(found) > MAX_LISTED:
+                raise BrokenError(f"The upload box lists more than {MAX_LISTED} files.", hint="Tell the archive.")
 
     async def create(
         self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None

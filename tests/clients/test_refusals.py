@@ -107,3 +107,11 @@ def test_what_the_archive_says_cannot_drive_the_terminal(reply):
     error = refusal(reply(409, body), "do it")
     assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in error.message + error.exception_id)
     assert len(error.message) < 400
+
+
+def test_the_archives_own_words_are_passed_on_whichever_layer_spoke(reply):
+    assert (
+        "box is locked" in refusal(reply(409, {"exception_id": "x", "description": "box is locked"}), "do it").message
+    )
+    assert "no such thing" in refusal(reply(403, {"detail": "no such thing"}), "do it").message
+    assert refusal(reply(422, {"detail": [{"loc": "body"}]}), "do it").message.endswith("answered 422.")

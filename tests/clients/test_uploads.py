@@ -125,6 +125,13 @@ async def test_a_count_that_is_too_high_does_not_keep_us_asking(answered_by):
 
 
 @pytest.mark.trio
+async def test_a_listing_without_end_is_given_up(answered_by):
+    many = json.dumps({"items": [item(n) for n in range(20_000)], "total_count": 10**9})
+    with pytest.raises(BrokenError, match="more than 1000000 files"):
+        await listed(answered_by(lambda _: httpx.Response(200, text=many)))
+
+
+@pytest.mark.trio
 async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
     page = {"items": [item(1, "frozen")], "total_count": 1}
     (upload,) = await listed(answered_by(lambda _: httpx.Response(200, json=page)))
