@@ -91,6 +91,6 @@ def _error_body(reply: ApiReply) -> ErrorBody:
         body = read_payload(data, ErrorBody)
     except ConnectorError:
         return ErrorBody()
-    detail = data.get("detail")
+    detail = data.get("detail") if isinstance(data, dict) else None
     said = body.description or (detail if isinstance(detail, str) else "")
     return ErrorBody(exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", said)[:300])
