@@ -37,7 +37,7 @@ from persistence.testing.servers import S3Endpoint, run_mongod
 from persistence.testing.servers.cleaning import settings_of
 from persistence.testing.servers.processes import free_port
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 CALLS: dict[str, Callable[[ObjectStorage], Any]] = {
     "bucket_exists": lambda s: s.bucket_exists("bucket"),

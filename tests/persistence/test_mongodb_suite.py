@@ -9,7 +9,7 @@ import pytest
 from persistence.providers.mongodb import MongoDaoFactory
 from persistence.testing import Case, DaoHarness, dao_suite
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

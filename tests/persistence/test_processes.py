@@ -16,7 +16,7 @@ import pytest
 from persistence.protocols.dao import Transaction
 from persistence.testing.models import Job
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WORKER = Path(__file__).with_name("document_worker.py")
 JOB_COUNT = 1000

@@ -13,7 +13,7 @@ from persistence.testing.gateway import NetworkSender
 from persistence.testing.servers import S3Endpoint
 from persistence.testing.servers.cleaning import settings_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -318,6 +318,7 @@ def opened(backend: str, *things: Any) -> Iterator[tuple[anyio.from_thread.Block
         yield portal, [stack.enter_context(portal.wrap_async_context_manager(thing)) for thing in things]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_memory_sqlite_and_mongodb_agree(backend: str, tmp_path: Path, mongodb: str) -> None:
     factories = (
@@ -329,6 +330,7 @@ def test_memory_sqlite_and_mongodb_agree(backend: str, tmp_path: Path, mongodb: 
         run_state_machine_as_test(dao_machine(portal, made), settings=SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_memory_filesystem_and_s3_agree(backend: str, tmp_path: Path, s3: S3Endpoint) -> None:
     signer = UrlSigner("http://storage.test", b"0" * 16, lambda: 0.0)
