@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import resource
 import struct
@@ -120,6 +121,16 @@ def test_a_head_without_end(user, data):
     said = user.download(CONNECTOR_RETRIES="0")
     assert said.code == 5, said.err
     assert peak_memory() - before < 100 * MIB
+
+
+def test_an_answer_that_unpacks_to_more_than_any_memory(user, data):
+    bomb = gzip.compress(bytes(400 * MIB), 9)
+    assert len(bomb) < MIB
+    user.server.play("object", saying(200, bomb, Content_Encoding="gzip"), times=10)
+    before = peak_memory()
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code == 5, said.err
+    assert peak_memory() - before < 250 * MIB
 
 
 @pytest.mark.parametrize("status", [200, 206])

@@ -1,0 +1,124 @@
+"""Secrets stay secret: not in argv, not in what is printed with --debug, not in tracebacks, not in the journals."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from connector.clients.access_token import AccessToken
+from connector.clients.work_orders import WorkOrder
+from connector.local.key_files import KeyPair
+from tests.support.chaos_stage import MIB
+from tests.support.served_fake import resetting, saying, silent
+
+BEARER = "abcdefghijklmnopqrstuvwx"
+
+
+def secrets_of(user) -> list[str]:
+    private = user.archive.user.private
+    token = user.archive.access_token
+    key = "".join((user.folder / "u.sec").read_text().splitlines()[1:-1])
+    return [BEARER, token, token.partition(":")[2], private.hex(), repr(private)[2:-1], key]
+
+
+def check(user, text: str) -> None:
+    for secret in secrets_of(user):
+        assert secret not in text
+    assert not re.search(r"eyJ[\w-]{10,}\.[\w-]+\.[\w-]+", text), "a work order token"
+    assert not re.search(r"(?i)signature=(?!\[hidden\])\w", text)
+
+
+@pytest.mark.parametrize("scene", [resetting, saying(500, b"{}"), saying(403, b"denied"), silent])
+@pytest.mark.parametrize("kind", ["package", "order", "object", "envelope", "get"])
+def test_debug_output_may_be_pasted_into_a_ticket(user, data, kind, scene):
+    user.server.play(kind, scene, times=100)
+    said = user.download("--debug", "--json", CONNECTOR_RETRIES="1", CONNECTOR_READ_TIMEOUT="0.3")
+    assert said.code in (4, 5)
+    assert "debug connector.clients.http: " in said.err
+    check(user, said.out + said.err)
+
+
+def test_the_debug_output_of_what_goes_well(user, data, tmp_path):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(11 * MIB))
+    for said in (user.download("--debug"), user.upload("--debug", path)):
+        assert said.code == 0, said.err
+        assert f"PUT {user.server.url}/storage/inbox/" in said.err or f"GET {user.server.url}/storage" in said.err
+        assert "was answered with 20" in said.err
+        check(user, said.out + said.err)
+
+
+def test_the_traceback_of_a_bug_shows_no_secret(user, data, monkeypatch):
+    """Even when an exception carries one in its text, as those of a library may."""
+    from connector.clients import work_packages
+
+    def broken(*arguments):
+        raise RuntimeError(f"Bearer {BEARER} for {arguments!r}")
+
+    monkeypatch.setattr(work_packages, "read_package", broken)
+    said = user.download("--debug")
+    assert said.code == 1
+    assert "RuntimeError" in said.err
+    check(user, said.out + said.err)
+
+
+def test_nothing_on_the_command_line_takes_a_secret(user, data):
+    for option in ("--token", "--access-token", "--passphrase", "--password"):
+        assert user.download(option, "x").code == 2
+
+
+def test_no_process_shows_a_secret_in_its_arguments(stage):
+    token = stage.archive.grant_upload(stage.keys.public)
+    process = stage.start("upload", stage.source("argv.bin", MIB), token=token)
+    seen = b""
+    while process.poll() is None:
+        try:
+            seen += Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        except OSError:
+            break
+    process.communicate(timeout=30)
+    assert b"upload" in seen
+    assert token.encode() not in seen
+
+
+def test_journals_give_nothing_away(user, data, tmp_path):
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(11 * MIB))
+    keys: list[bytes] = []
+    import connector.upload.job as job
+
+    real = job.make_envelope
+
+    def spy(session_key, **options):
+        keys.append(session_key)
+        return real(session_key, **options)
+
+    job.make_envelope = spy
+    try:
+        user.server.play("put", saying(400), times=100)
+        user.archive.fail("get", 404, times=100, when=lambda request: "bytes=0-" not in request.headers["range"])
+        assert user.upload(path).code == 4
+        assert user.download().code == 4
+    finally:
+        job.make_envelope = real
+    journals = [*(tmp_path / "state").rglob("*.upload"), *user.out.glob("*.journal")]
+    assert len(journals) == 2
+    import base64
+
+    for journal in journals:
+        text = journal.read_text()
+        check(user, text)
+        for key in keys:
+            assert key.hex() not in text
+            assert base64.b64encode(key).decode() not in text
+
+
+def test_a_repr_gives_nothing_away():
+    keys = KeyPair.of(b"p" * 32)
+    assert "pppp" not in repr(keys)
+    assert "70707070" not in repr(keys)
+    assert BEARER not in repr(WorkOrder(BEARER))
+    assert "QUJD" not in repr(AccessToken.parse("package:QUJD"))
