@@ -117,6 +117,7 @@ class Download:
         self._digest = hashlib.sha256()
         self._turns = Turns()
         self._damaged: Counter[int] = Counter()
+        self._envelope: bytes | None = None
         self._state: _Opened | None = None
         self._file: PartialFile | None = None
 
@@ -189,6 +190,7 @@ class Download:
         sha256 = self._digest.hexdigest()
         if state.content.verified and sha256 != state.sha256:
             await self._in_thread(state.file.discard)
+            self._envelope = None
             raise IntegrityError(
                 f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
                 hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
@@ -209,31 +211,30 @@ class Download:
         return self._state
 
     async def _ask(self) -> tuple[DrsObject, bytes]:
-        """Ask for address and envelope at once: two round trips that need not wait for each other."""
-        found: list[DrsObject] = []
-        envelopes: list[bytes] = []
-        errors: list[ConnectorError] = []
+        """Ask for address and envelope at once: two round trips that need not wait for each other.
 
-        async def address() -> None:
-            try:
-                found.append(await self._staged.get())
-            except ConnectorError as error:
-                errors.append(error)
-                nursery.cancel_scope.cancel()
+        An envelope that came is kept while the file is being staged.
+        """
+        found: list[DrsObject] = []
+        errors: list[ConnectorError] = []
 
         async def envelope() -> None:
             try:
-                envelopes.append(await self._downloads.envelope(self._order, self.label))
+                self._envelope = await self._downloads.envelope(self._order, self.label)
             except ConnectorError as error:
                 errors.append(error)
-                nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(address)
-            nursery.start_soon(envelope)
+            if self._envelope is None:
+                nursery.start_soon(envelope)
+            try:
+                found.append(await self._staged.get_if_staged())
+            except ConnectorError as error:
+                errors.insert(0, error)
         if errors:
             raise errors[0]
-        return found[0], envelopes[0]
+        assert self._envelope is not None
+        return found[0], self._envelope
 
     def _checked_envelope(self, drs: DrsObject, data: bytes) -> OpenedEnvelope:
         envelope = open_envelope(data, self._private_key)

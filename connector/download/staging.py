@@ -11,6 +11,7 @@ from connector.clients.leases import Lease, Lent
 from connector.clients.work_orders import WorkOrder
 from connector.core.payloads import DrsObject
 from connector.errors import BrokenError
+from connector.transfer import PostponedError
 
 _SHORTEST_WAIT = 0.2
 _LONGEST_WAIT = 300.0
@@ -38,6 +39,8 @@ class StagedObject:
         self._patience = patience
         self._waiting = waiting
         self._lease: Lease[DrsObject] = Lease(self._fetch)
+        self._asked_first: float | None = None
+        self._postpones = False
 
     async def get(self) -> DrsObject:
         """The object with an address that is good now; waits while the archive stages it.
@@ -46,21 +49,33 @@ class StagedObject:
         """
         return await self._lease.get()
 
+    async def get_if_staged(self) -> DrsObject:
+        """Like :meth:`get`, but raises :class:`~connector.transfer.PostponedError` instead of waiting."""
+        self._postpones = True
+        try:
+            return await self._lease.get()
+        finally:
+            self._postpones = False
+
     def refuse(self, drs: DrsObject) -> None:
         """The address in ``drs`` was refused: ask for a new one next time."""
         self._lease.refuse(drs)
 
     async def _fetch(self) -> Lent[DrsObject]:
-        give_up_at = trio.current_time() + self._patience
         while True:
+            now = trio.current_time()
+            self._asked_first = now if self._asked_first is None else self._asked_first
             answer = await self._client.object(self._order, self._accession)
             if not isinstance(answer, Staging):
+                self._asked_first = None
                 return answer
             wait = min(max(answer.seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
-            if trio.current_time() + wait > give_up_at:
+            if trio.current_time() + wait > self._asked_first + self._patience:
                 raise BrokenError(
                     f"The archive did not stage {self._accession} within {self._patience:g} seconds.",
                     hint="Run the same command again later.",
                 )
             self._waiting(wait)
+            if self._postpones:
+                raise PostponedError(f"The archive is staging {self._accession}.", seconds=wait)
             await trio.sleep(wait)

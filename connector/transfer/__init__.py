@@ -5,7 +5,7 @@ from connector.transfer.observer import Observer, SilentObserver
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Notify, Retrier
 from connector.transfer.scheduler import Scheduler
-from connector.transfer.transfer import OverloadedError, Progress, Transfer, WindowFullError
+from connector.transfer.transfer import OverloadedError, PostponedError, Progress, Transfer, WindowFullError
 from connector.transfer.turns import Turns
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "OverloadedError",
+    "PostponedError",
     "Progress",
     "Retrier",
     "Scheduler",

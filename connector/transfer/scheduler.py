@@ -16,7 +16,7 @@ from connector.transfer.buffers import BufferPool
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import OverloadedError, Transfer
+from connector.transfer.transfer import OverloadedError, PostponedError, Transfer
 from connector.transfer.window import Window
 
 T = TypeVar("T")
@@ -126,6 +126,9 @@ class _Batch(Generic[T]):
         observer = self._scheduler.observer
         try:
             outcome = await self._attempt(number, transfer)
+            while isinstance(outcome.error, PostponedError):
+                await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
+                outcome = await self._attempt(number, transfer)
             if outcome.error is not None and outcome.error.advice.again:
                 # The steps before the last were tried again on the spot; the whole can be put right only as a whole.
                 observer.retried(transfer.label, outcome.error, 0.0)

@@ -48,3 +48,11 @@ class WindowFullError(RefusedError):
 
 class OverloadedError(BrokenError):
     """The other side is too busy (429, 503) or did not answer in time: fewer requests at once may help."""
+
+
+class PostponedError(BrokenError):
+    """A transfer cannot be opened yet; it gives its place to others and is opened again after ``seconds``."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds

@@ -11,6 +11,9 @@ from connector.transfer.transfer import WindowFullError
 
 T = TypeVar("T")
 
+_MOST_ASIDE = 1000
+"""Transfers that may wait outside: each is a task, and a batch may have any number of files."""
+
 
 class Window:
     """Admits up to ``size`` transfers at once, and fewer once the other side was found to allow fewer.
@@ -23,6 +26,8 @@ class Window:
         self._size = size
         self._places = trio.CapacityLimiter(size)
         self._line = trio.lowlevel.ParkingLot()
+        self._inside: set[object] = set()
+        self._aside = 0
         self._busy = 0
         self._ended = 0
 
@@ -36,10 +41,27 @@ class Window:
         if not self._places.borrowed_tokens:
             self._places.total_tokens = self._size  # what was learned may have changed since
         await self._places.acquire_on_behalf_of(transfer)
+        self._inside.add(transfer)
         self._busy += 1
 
+    async def step_aside(self, transfer: object, seconds: float) -> None:
+        """Wait for so long, with the place left to others unless very many have stepped aside already."""
+        if self._aside >= _MOST_ASIDE:
+            await trio.sleep(seconds)
+            return
+        self._aside += 1
+        self.leave(transfer)
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self._aside -= 1
+        await self.enter(transfer)
+
     def leave(self, transfer: object) -> None:
-        """Give the place back, and let the first of those that were turned away ask again."""
+        """Give the place back if there is one, and let the first of those that were turned away ask again."""
+        if transfer not in self._inside:
+            return
+        self._inside.remove(transfer)
         self._places.release_on_behalf_of(transfer)
         self._busy -= 1
         self._ended += 1

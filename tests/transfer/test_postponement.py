@@ -1,0 +1,88 @@
+"""Transfers that cannot be opened yet step aside, and hold up nobody."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from connector.core.concurrency import ConcurrencyLimit
+from connector.core.layout import Parts
+from connector.transfer import BufferPool, PostponedError, Retrier, Scheduler, SilentObserver
+from connector.transfer.window import Window
+
+pytestmark = pytest.mark.trio
+
+
+class Late:
+    """Opens only after it was put off `times` times for ten seconds each."""
+
+    def __init__(self, label: str, times: int, opened: list[str]) -> None:
+        self.label = label
+        self.times = times
+        self.opened = opened
+        self.closed = 0
+
+    async def open(self):
+        await trio.sleep(0)
+        if self.times:
+            self.times -= 1
+            raise PostponedError("not yet", seconds=10)
+        self.opened.append(self.label)
+        return Parts(100, 60)
+
+    async def move(self, part, buffer, progress):
+        progress(part.size)
+
+    async def finish(self):
+        return self.label
+
+    async def close(self):
+        self.closed += 1
+
+
+def scheduler(window: int) -> Scheduler:
+    return Scheduler(
+        pool=BufferPool(2**20),
+        limit=ConcurrencyLimit.fixed(2),
+        retrier=Retrier(),
+        observer=SilentObserver(),
+        window=window,
+    )
+
+
+async def test_all_wait_at_once_though_only_one_may_be_open(autojump_clock: MockClock) -> None:
+    opened: list[str] = []
+    transfers = [Late(f"t{n}", 1, opened) for n in range(5)] + [Late("ready", 0, opened)]
+    outcomes = await scheduler(1).run(transfers)
+    assert [outcome.unwrap() for outcome in outcomes] == ["t0", "t1", "t2", "t3", "t4", "ready"]
+    assert opened[0] == "ready"
+    assert trio.current_time() == pytest.approx(10)
+    assert [transfer.closed for transfer in transfers] == [2] * 5 + [1]
+
+
+async def test_it_is_put_off_as_often_as_it_takes(autojump_clock: MockClock) -> None:
+    (outcome,) = await scheduler(1).run([Late("patient", 30, [])])
+    assert outcome.ok
+    assert trio.current_time() == pytest.approx(300)
+
+
+async def test_cancelled_while_aside_nothing_is_left_inside(autojump_clock: MockClock) -> None:
+    transfers = [Late(f"t{n}", 10**6, []) for n in range(5)]
+    machine = scheduler(2)
+    with trio.move_on_after(25) as scope:
+        await machine.run(transfers)
+    assert scope.cancelled_caught
+    (outcome,) = await machine.run([Late("next", 0, [])])
+    assert outcome.ok
+
+
+async def test_a_place_is_given_back_once() -> None:
+    window = Window(1)
+    await window.enter("a")
+    window.leave("a")
+    window.leave("a")
+    await window.enter("b")
+    with trio.move_on_after(0.01) as scope:
+        await window.enter("c")
+    assert scope.cancelled_caught
