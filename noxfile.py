@@ -13,11 +13,22 @@ nox.options.reuse_venv = "yes"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {"ceph": "ceph-common"}
 BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
 
 
 def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
+
+
+def provide(session: nox.Session, programs: dict[str, str]) -> None:
+    """Install Debian's packages for those of the programs that are not there."""
+    missing = [package for program, package in programs.items() if shutil.which(program) is None]
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "update", "-q", external=True)
+        session.run("apt-get", "install", "-qy", "--no-install-recommends", *missing, external=True)
+    elif missing:
+        session.error(f"install these first: {' '.join(missing)}")
 
 
 @nox.session
@@ -57,12 +68,17 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def ceph(session: nox.Session) -> None:
+    """Run the storage suite against a real Ceph radosgw, from Debian's packages."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    provide(session, CEPH_PROGRAMS)
+    arguments = session.posargs or ["tests/persistence/test_s3_suite.py"]
+    session.run("pytest", *arguments, env={"PERSISTENCE_TEST_S3_SERVER": "ceph", "CI": "true"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against peers: nox -s bench runs all, nox -s bench -- download one of them."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    missing = [package for program, package in BENCH_PROGRAMS.items() if shutil.which(program) is None]
-    if missing and shutil.which("apt-get") and os.geteuid() == 0:
-        session.run("apt-get", "install", "-qy", "--no-install-recommends", *missing, external=True)
-    elif missing:
-        session.error(f"install these first: {' '.join(missing)}")
+    provide(session, BENCH_PROGRAMS)
     session.run("python", "-m", "benchmarks", *session.posargs)
