@@ -62,9 +62,17 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Kill, cut, stall and damage transfers of real processes, and check that nothing is lost."""
+    """Kill (100 times each way, or as CHAOS_KILLS says), cut, stall and damage real processes: is nothing lost?"""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    session.run("pytest", "tests/chaos", *session.posargs)
+    kills = os.environ.get("CHAOS_KILLS", "100")
+    session.run("pytest", "tests/chaos", *session.posargs, env={"CHAOS_KILLS": kills})
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz what reads from outside, 40 s for each of the properties (10 minutes), or as FUZZ_SECONDS says."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    session.run("pytest", "tests/fuzz", *session.posargs, env={"FUZZ_SECONDS": os.environ.get("FUZZ_SECONDS", "40")})
 
 
 @nox.session

@@ -46,6 +46,8 @@ from connector.upload.unfinished import UnfinishedUpload
 
 _MOST_AT_ONCE = 16
 _AT_FIRST = 4
+_AT_LEAST = 2
+"""However much is refused: one connection that has fallen silent must not hold up all the rest."""
 _CORES = os.cpu_count() or 2
 _THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
@@ -326,7 +328,7 @@ def _scheduler(
 def _network_limit(settings: Settings) -> ConcurrencyLimit:
     """Finds out what the line and the archive bear; a quarter of the memory is left for the program itself."""
     most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
-    return ConcurrencyLimit(maximum=most, limit=_AT_FIRST)
+    return ConcurrencyLimit(minimum=_AT_LEAST, maximum=most, limit=_AT_FIRST)
 
 
 def _local_limit() -> ConcurrencyLimit:

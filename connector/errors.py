@@ -28,6 +28,8 @@ class Advice:
 GIVE_UP = Advice(again=False)
 TRY_AGAIN = Advice(again=True)
 RENEW = Advice(again=True, after=0.0)
+AT_ONCE = RENEW
+"""The same for a connection that broke: a new one may serve, and nobody said that it is too much."""
 
 
 class ConnectorError(Exception):

@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from connector.clients.bulk import ForbiddenAddressError
-from connector.errors import TRY_AGAIN, BrokenError, ConnectorError
+from connector.errors import AT_ONCE, TRY_AGAIN, BrokenError, ConnectorError
 from connector.transfer import OverloadedError
 
 MAX_BODY = 16 * 1024**2
@@ -137,7 +137,7 @@ def broken(error: Exception, server: str) -> ConnectorError:
         error, httpx.UnsupportedProtocol
     ):
         return BrokenError(
-            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=TRY_AGAIN
+            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=AT_ONCE
         )
     return BrokenError(f"{server} is no usable address: {_reason(error)}.", hint="Check the archive's address.")
 

@@ -13,7 +13,16 @@ import trio
 from connector.clients.bulk import BufferStream
 from connector.clients.exchange import FAILURES, broken, server_of
 from connector.core.freshness import retry_after
-from connector.errors import RENEW, TRY_AGAIN, Advice, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.errors import (
+    AT_ONCE,
+    RENEW,
+    TRY_AGAIN,
+    Advice,
+    BrokenError,
+    ConnectorError,
+    IntegrityError,
+    RefusedError,
+)
 from connector.transfer import OverloadedError, Progress
 
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
@@ -53,7 +62,7 @@ class ObjectClient:
                 received = await _fill(response, buffer, progress)
             if received != stop - start:
                 raise BrokenError(
-                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=TRY_AGAIN
+                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=AT_ONCE
                 )
 
     async def put_part(self, url: str, data: memoryview, progress: Progress) -> str:

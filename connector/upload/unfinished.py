@@ -48,7 +48,7 @@ def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
             continue
         try:
             found.append(_read(journal.head, len(journal.parts), path))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             continue  # of another version, or tampered with: nothing that could be gone on with
     return sorted(found, key=lambda upload: upload.alias)
 

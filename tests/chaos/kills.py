@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -218,6 +220,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=48, metavar="MIB")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the archive's process is ended too
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         killed = run(
             given.what,

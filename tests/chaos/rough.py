@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -86,6 +88,7 @@ def main() -> int:
     parser.add_argument("--leases", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the archive's process is ended too
     lives = ("--work-order-lifetime", "3", "--url-lifetime", "2") if given.leases else ()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, open_stage(Path(folder) / "stage", *lives) as stage:
         for label, faults in (
