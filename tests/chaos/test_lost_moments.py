@@ -1,0 +1,81 @@
+"""The moments of an upload in which a kill -9 would hurt most, each made on purpose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from connector.bootstrap import journal_folder
+from connector.local.source_file import SourceState
+from connector.upload.resumption import UploadJournals
+from connector.upload.source import UploadSource
+from tests.support.chaos_stage import MIB
+from tests.support.fake_archive import Upload
+
+
+@pytest.fixture(params=[1000, 11 * MIB], ids=["one part", "three parts"])
+def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "sample.bin"
+    path.write_bytes(os.urandom(request.param))
+    return path
+
+
+def announced(user, path: Path) -> None:
+    """What is on the disk when the archive is asked to create the upload."""
+    journals = UploadJournals(journal_folder(), user.archive.user)
+    source = UploadSource(path, path.name)
+    journals.claim(user.archive.research_box, source).release()
+    journals.announce(user.archive.research_box, source, SourceState.of(path.stat()))
+
+
+def created(user, path: Path, size: int) -> None:
+    """What is in the box once it has done so."""
+    upload = Upload(uuid4(), {"alias": path.name, "decrypted_size": size, "encrypted_size": size, "part_size": 5 * MIB})
+    user.archive.uploads[upload.id] = upload
+
+
+def test_before_the_archive_heard_of_it(user, path):
+    announced(user, path)
+    said = user.upload(path)
+    assert said.code == 0, said.err
+    assert user.archive.opened("sample.bin") == path.read_bytes()
+
+
+def test_after_the_creation_before_its_answer_was_written_down(user, path):
+    announced(user, path)
+    created(user, path, path.stat().st_size)
+    said = user.upload(path)
+    assert said.code == 0, said.err
+    assert user.archive.opened("sample.bin") == path.read_bytes()
+    assert [upload.state for upload in user.archive.uploads.values()].count("inbox") == 1
+
+
+def test_what_is_not_ours_stays(user, path):
+    """Another file under the same alias, begun by somebody else meanwhile: that is a conflict."""
+    announced(user, path)
+    created(user, path, path.stat().st_size + 1)
+    said = user.upload(path)
+    assert said.code == 4, said.err
+    assert "Give --overwrite" in said.err
+    assert [upload.state for upload in user.archive.uploads.values()] == ["init"]
+
+
+def test_after_the_completion_before_its_answer_was_heard(user, path):
+    user.archive.cut("complete", times=100, after=True)
+    assert user.upload(path, CONNECTOR_RETRIES="0").code == 5
+    user.archive.heal()
+    before = user.archive.counts["put"]
+    said = user.upload(path)
+    if path.stat().st_size > 5 * MIB:
+        assert said.code == 0, said.err
+        assert user.archive.counts["put"] == before, "nothing was sent again"
+    assert [upload.state for upload in user.archive.uploads.values() if upload.state != "cancelled"] == ["inbox"]
+    assert user.archive.opened("sample.bin") == path.read_bytes()
+
+
+def test_nothing_is_left_behind(user, path):
+    assert user.upload(path).code == 0
+    assert list(journal_folder().iterdir()) == []
