@@ -18,6 +18,10 @@ from persistence.threads import Threads
 T = TypeVar("T")
 
 
+_MAKING = 60.0
+"""Seconds for making a client."""
+
+
 class Calls:
     """The client of one storage and the threads that use it."""
 
@@ -31,7 +35,8 @@ class Calls:
         """Make the client (which reads boto3's service description from disk)."""
         settings = self.settings
         self._threads = Threads(settings.max_threads, deadline=settings.deadline, what=settings.where)
-        self._client = await self._threads.run(lambda _: make_client(settings))
+        # No server is asked, so this is no matter of the calls' deadline: a cold disk may take its time.
+        self._client = await self._threads.run(lambda _: make_client(settings), deadline=_MAKING)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
