@@ -292,7 +292,7 @@ def test_two_on_one_target(user, data):
 
 
 def test_two_processes_on_one_target(stage):
-    published = stage.publish("two.bin", 24 * MIB)
+    published = stage.publish("two.bin", 11 * MIB)
     token = stage.grant_download(published.accession)
     stage.proxy.faults = Faults(bytes_per_second=4e6)
     command = ("download", "--output-dir", stage.folder / "two", "--part-size", "5MiB", "--max-concurrency", 2)

@@ -1,4 +1,4 @@
-"""The short form of the runner in ``kills.py``; ``CHAOS_KILLS`` says how many (8 each way if it says nothing)."""
+"""The short form of the runner in ``kills.py``; ``CHAOS_KILLS`` says how many (6 each way if it says nothing)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.chaos import kills
 from tests.support.chaos_stage import MIB
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "8"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 
 
 @pytest.mark.slow
