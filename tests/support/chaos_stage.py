@@ -135,7 +135,8 @@ class Stage:
         deadline = time.monotonic() + seconds
         while True:
             rows = self.archive.administer(lambda archive: admin.list_files(archive, uploads=True))
-            mine = [row for row in rows if row["alias"] == alias]
+            # A kill between creation and journal leaves an upload that the next run deletes: cancelled, rightly so.
+            mine = [row for row in rows if row["alias"] == alias and row["state"] != "cancelled"]
             if mine and all(row["state"] == "archived" for row in mine):
                 row = mine[-1]
                 return Published(row["accession"], row["decrypted_size"], row["sha256"])
