@@ -47,6 +47,8 @@ def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
         if journal is None or journal.head.get("kind") not in ("download", "download-decrypted", "download-unverified"):
             continue
         target = path.with_name(path.name.removesuffix(_JOURNAL))
+        if target.exists() and not working_paths(target)[0].exists():
+            continue  # finished, and killed before it could remove the journal
         found.append(_read(journal.head, len(journal.parts) + len(journal.unsynced(boot_id())), target))
     return found
 

@@ -8,12 +8,12 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from connector.core.journal import Journal
-from connector.errors import FileExistsAlready, LocalError
+from connector.errors import ConnectorError, FileExistsAlready, LocalError
 from connector.local.boot import boot_id
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
@@ -30,6 +30,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         if target.is_dir():
             raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
         if not overwrite:
+            _sweep(target)
             raise FileExistsAlready(f"{target} exists already.", hint="Give --overwrite to replace it.")
 
 
@@ -193,6 +194,19 @@ def working_paths(target: Path) -> tuple[Path, Path]:
 def claim_path(target: Path) -> Path:
     """The claim that says a process works on ``target``."""
     return target.with_name(target.name + ".part.lock")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a process has left beside ``target`` that was killed right after it gave the file its name."""
+    path, journal_path = working_paths(target)
+    if path.exists() or not (journal_path.exists() or claim_path(target).exists()):
+        return
+    with suppress(ConnectorError, OSError):  # it may be just about to remove them itself
+        claim = Claim.take(claim_path(target))
+        try:
+            journal_path.unlink(missing_ok=True)
+        finally:
+            claim.release()
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:

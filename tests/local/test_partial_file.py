@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from connector.core.journal import encode_part
+from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
 from connector.local import partial_file
+from connector.local.claim import Claim
 from connector.local.journal_file import load
-from connector.local.partial_file import PartialFile, check_target, working_paths
+from connector.local.partial_file import PartialFile, check_target, claim_path, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 
@@ -299,3 +305,31 @@ def test_a_folder_is_never_replaced(target, overwrite):
     target.mkdir()
     with pytest.raises(LocalError, match="is a folder"):
         check_target(target, overwrite=overwrite)
+
+
+def killed_after_the_rename(target: Path) -> None:
+    """Leave what a process leaves that is killed between giving the name and removing the journal."""
+    path, journal = interrupted(target, 1, 2, 3)
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    claim_path(target).write_text(json.dumps({"host": socket.gethostname(), "pid": dead.pid, "started": "1"}))
+    path.rename(target)
+    assert journal.exists()
+
+
+def test_what_a_kill_after_the_rename_has_left_is_swept(target):
+    killed_after_the_rename(target)
+    assert unfinished_downloads(target.parent) == []
+    with pytest.raises(FileExistsAlready):
+        check_target(target, overwrite=False)
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_what_another_process_works_on_is_not_swept(target):
+    killed_after_the_rename(target)
+    claim_path(target).unlink()
+    claim = Claim.take(claim_path(target))
+    with pytest.raises(FileExistsAlready):
+        check_target(target, overwrite=False)
+    assert working_paths(target)[1].exists()
+    claim.release()
