@@ -15,6 +15,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {"ceph": "ceph-common"}
 BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
+# Many tests wait for a time to pass or for a process; every worker has servers of its own.
+SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
 
 
 def group(*names: str) -> list[str]:
@@ -35,7 +37,7 @@ def provide(session: nox.Session, programs: dict[str, str]) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or SEVERAL_AT_ONCE))
 
 
 @nox.session

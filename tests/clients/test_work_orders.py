@@ -58,7 +58,9 @@ def test_anything_else_is_no_access_token(text):
     assert text == "" or text not in str(caught.value)
 
 
-@pytest.mark.parametrize("secret", [sealed("x" * 24, THEIRS), "AAAA", "AAA", "QUJD" * 30])
+@pytest.mark.parametrize(
+    "secret", [sealed("x" * 24, THEIRS), "AAAA", "AAA", "QUJD" * 30], ids=["theirs", "three bytes", "cut", "long"]
+)
 def test_one_for_another_key_is_refused(secret):
     with pytest.raises(RefusedError, match="could not be opened with your private key"):
         AccessToken("p", secret).bearer(OURS.private)
