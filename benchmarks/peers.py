@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
 from benchmarks.process import Failed
 
-_CACHE = Path(__file__).resolve().parent.parent / ".nox" / "bench-peers"
+_ROOT = Path(__file__).resolve().parent.parent
+_CACHE = _ROOT / ".nox" / "bench-peers"
 
 PACKAGES = {
     "ghga-connector": ("ghga-connector==4.0.1", "ghga-connector"),
@@ -49,12 +50,19 @@ def program(name: str) -> Path:
     return path
 
 
+@functools.cache
 def ours() -> Path:
-    """Our own command, from the environment that runs the harness."""
-    path = Path(sys.executable).with_name("connector")
-    if not path.exists():
-        raise Failed("The connector is not installed beside this Python: pip install -e .")
-    return path
+    """Our own command as users have it: installed anew, in an environment with nothing but what it requires."""
+    home = _CACHE / "connector"
+    if not (home / "bin" / "python").exists():
+        venv.create(home, with_pip=True, clear=True)
+    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Once for what it requires, once more for the working tree as it is now, whatever its version says.
+    for options in ([], ["--force-reinstall", "--no-deps"]):
+        done = subprocess.run([*pip, *options, str(_ROOT)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"{_ROOT} cannot be installed:\n{done.stderr[-2000:]}")
+    return home / "bin" / "connector"
 
 
 def version(name: str) -> str:

@@ -17,6 +17,7 @@ def run(options: Options) -> Report:
             "download",
             {
                 "connector": stand.download_with_ours,
+                "connector --no-verify": lambda: stand.download_with_ours("--no-verify"),
                 "ghga-connector": stand.download_with_peer,
                 "curl -o": stand.fetch_with_curl,
                 "aria2c -x4": stand.fetch_with_aria2c,
@@ -32,6 +33,11 @@ def run(options: Options) -> Report:
     report.contests.append(contest)
     report.claims += [
         Claim.of_ratios("download against curl -o (times as fast)", contest.ratios("curl -o", "connector"), 1.0),
+        Claim.of_ratios(
+            "download --no-verify against curl -o (times as fast)",
+            contest.ratios("curl -o", "connector --no-verify"),
+            1.0,
+        ),
         Claim.of_ratios(
             "download against ghga-connector (times as fast)", contest.ratios("ghga-connector", "connector"), 4.0
         ),

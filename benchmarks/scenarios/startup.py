@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from benchmarks.contest import Claim, Report, compete
 from benchmarks.peers import ours, program
 from benchmarks.process import run as run_process
@@ -16,7 +14,7 @@ def run(options: Options) -> Report:
         "start",
         {
             "connector --help": lambda: run_process([ours(), "--help"]),
-            "import click": lambda: run_process([sys.executable, "-c", "import click"]),
+            "import click": lambda: run_process([ours().with_name("python"), "-c", "import click"]),
             "ghga-connector --help": lambda: run_process([program("ghga-connector"), "--help"]),
         },
         amount=1.0,
