@@ -16,10 +16,13 @@ from pathlib import PurePath
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
+import attrs
 import cattrs
+import cattrs.gen
 from cattrs.strategies import configure_union_passthrough
 
 from persistence.errors import InvalidQuery, InvalidValue
+from persistence.loading import compiled
 from persistence.protocols.dao import Id
 from persistence.shape import Shape, is_model, is_pydantic
 
@@ -31,6 +34,21 @@ Document = dict[str, Any]
 _MAX_INT: Final = 2**63 - 1
 _MAX_DEPTH: Final = 90
 """Levels of nesting: MongoDB stores 100 and needs some of them itself."""
+
+
+@attrs.frozen
+class Forms:
+    """How a database gives UUIDs and times, if not as what they are.
+
+    Args:
+        uuid: makes the UUID of such a value (and of its type, always UUID); `TypeError` if it is none.
+        time: makes the time of such a value; `TypeError` if it is none.
+        plain: makes what it is of any value.
+    """
+
+    uuid: Callable[[Any, Any], UUID]
+    time: Callable[[Any, Any], datetime]
+    plain: Callable[[Any], Any]
 
 
 class ModelCodec(Generic[M]):
@@ -66,8 +84,29 @@ class ModelCodec(Generic[M]):
             # Some databases give subclasses of int; a typed field makes an int of them, others must be cleaned.
             return self._from_dict({name: plain(v) for name, v in document.items()} if self._loose else document)
         except Exception as error:
-            id_ = document.get(self.id_field)
-            raise InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.") from error
+            raise self._misfit(document.get(self.id_field), error) from error
+
+    def loader(self, *, id_key: str, forms: Forms) -> Callable[[Any], M] | None:
+        """A quicker way to read documents as a database holds them, in one step; None if the model does not allow it.
+
+        Args:
+            id_key: what the database calls the id field.
+            forms: how the database gives UUIDs and times.
+        """
+        if self.shape.pydantic or self._loose:
+            return None
+        converter = _make_converter(forms)
+        make: Any = cattrs.gen.make_dict_structure_fn
+        from_dict = make(self.model, converter, **{self.id_field: cattrs.override(rename=id_key)})
+
+        def load(document: Any) -> M:
+            try:
+                model: M = from_dict(document)
+                return model
+            except Exception as error:
+                raise self._misfit(document.get(id_key), error) from error
+
+        return compiled(self.model, self.shape.fields, {self.id_field: id_key}, converter.get_structure_hook, load)
 
     def check_id(self, id_: Id) -> Id:
         """Give back the id, or raise `InvalidValue` if it is not of the id field's type."""
@@ -101,6 +140,9 @@ class ModelCodec(Generic[M]):
         if again != encoded or isinstance(again, bool) is not isinstance(encoded, bool):
             raise InvalidValue(f"{value!r} is not a value for field {path!r} of {self.model.__name__}.")
         return encoded
+
+    def _misfit(self, id_: Any, error: Exception) -> InvalidValue:
+        return InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.")
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -184,7 +226,7 @@ def _check_depth(depth: int) -> None:
         raise InvalidValue(f"The value is nested deeper than {_MAX_DEPTH} levels.")
 
 
-def _make_converter() -> cattrs.Converter:
+def _make_converter(forms: Forms | None = None) -> cattrs.Converter:
     converter = cattrs.Converter(unstruct_collection_overrides={Set: list}, detailed_validation=False)
     for kind in (UUID, datetime, bytes):
         converter.register_unstructure_hook(kind, lambda value: value)
@@ -201,16 +243,30 @@ def _make_converter() -> cattrs.Converter:
     # datetime is a date for isinstance, so the hook of date must not catch it.
     converter.register_structure_hook(datetime, _expect(datetime))
     configure_union_passthrough(str | int | float | bool | None | bytes | UUID | datetime, converter)
+    if forms is not None:
+        _read_forms(converter, forms)
     return converter
 
 
-def _expect(kind: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        if not isinstance(value, kind):
-            raise TypeError(f"{value!r} is not of type {kind.__name__}")
-        return value
+def _read_forms(converter: cattrs.Converter, forms: Forms) -> None:
+    converter.register_structure_hook(UUID, forms.uuid)
+    converter.register_structure_hook(datetime, forms.time)
+    # What other types make of a UUID or a time they must not make of the database's form of it.
+    converter.register_structure_hook(bytes, lambda value, _: _exactly(bytes, forms.plain(value)))
+    converter.register_structure_hook(str, lambda value, _: value if type(value) is str else str(forms.plain(value)))
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, Enum), lambda value, kind: kind(forms.plain(value))
+    )
 
-    return structure
+
+def _expect(kind: type) -> Callable[[Any, Any], Any]:
+    return lambda value, _: _exactly(kind, value)
+
+
+def _exactly(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
+    return value
 
 
 _CONVERTER: Final = _make_converter()

@@ -6,26 +6,32 @@ makes the DAOs of the protocol from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from persistence.codec import Document
+from persistence.codec import Document, ModelCodec
 from persistence.errors import PersistenceError
 from persistence.protocols.dao import Id
 from persistence.query import Term
 
+M = TypeVar("M")
+
 
 @attrs.frozen
 class Query:
-    """Which documents, in which order, how many. `after` are values of the sort fields to continue behind."""
+    """Which documents, in which order, how many. `after` are values of the sort fields to continue behind.
+
+    Where the order was not asked for (`ordered` is false), a database may give its own instead of `sort`.
+    """
 
     term: Term
     sort: tuple[tuple[str, int], ...]
     skip: int = 0
     limit: int | None = None
     after: tuple[Any, ...] | None = None
+    ordered: bool = True
 
 
 @attrs.frozen
@@ -50,10 +56,14 @@ class Collection(Protocol):
         ...
 
     async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
-        """Some documents of a query and the position of the next, or None at the end.
+        """Some documents of a query, for `loader`, and the position of the next, or None at the end.
 
         The first position is `Start`.
         """
+        ...
+
+    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
+        """What makes models of the documents of a page: `codec.load`, unless those are in a form of their own."""
         ...
 
     async def count(self, term: Term) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -16,12 +16,20 @@ class PagedIterator(AsyncIterator[T], Generic[T, K]):
     Args:
         fetch: gives the items of the page at a position, and the next position or None at the end.
         start: the position of the first page.
+        make: turns an item into what is given, when it is its turn: many made at once would keep the garbage
+            collector busy.
     """
 
-    def __init__(self, fetch: Callable[[K], Awaitable[tuple[list[T], K | None]]], start: K) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[K], Awaitable[tuple[list[Any], K | None]]],
+        start: K | None,
+        make: Callable[[Any], T] | None = None,
+    ) -> None:
         self._fetch = fetch
-        self._next: K | None = start
-        self._items: deque[T] = deque()
+        self._next = start
+        self._make = make
+        self._items: deque[Any] = deque()
 
     async def __anext__(self) -> T:
         while not self._items:
@@ -29,4 +37,5 @@ class PagedIterator(AsyncIterator[T], Generic[T, K]):
                 raise StopAsyncIteration
             page, self._next = await self._fetch(self._next)
             self._items.extend(page)
-        return self._items.popleft()
+        item = self._items.popleft()
+        return item if self._make is None else self._make(item)

@@ -28,23 +28,13 @@ C = TypeVar("C")
 _EVERYTHING: Mapping[str, Any] = {}
 
 
-class ModelIterator(AsyncIterator[M], Generic[M]):
-    """Models of documents, each made when it is its turn: many at once would keep the garbage collector busy."""
-
-    def __init__(self, documents: PagedIterator[Document, Any], codec: ModelCodec[M]) -> None:
-        self._documents = documents
-        self._load = codec.load
-
-    async def __anext__(self) -> M:
-        return self._load(await self._documents.__anext__())
-
-
 class _Documents(Generic[M]):
     """What both kinds of DAO share."""
 
     def __init__(self, collection: Collection, codec: ModelCodec[M]) -> None:
         self.collection = collection
         self.codec = codec
+        self._load_found = collection.loader(codec)
 
     async def get_by_id(self, id_: Id) -> M:
         """See `persistence.protocols.dao.Reads`."""
@@ -61,7 +51,7 @@ class _Documents(Generic[M]):
             return None if document is None else self.codec.load(document)
         query = Query(term, ((self.codec.id_field, 1),), limit=1)
         documents, _ = await self.collection.page(query, Start())
-        return self.codec.load(documents[0]) if documents else None
+        return self._load_found(documents[0]) if documents else None
 
     def find_all(
         self,
@@ -74,16 +64,18 @@ class _Documents(Generic[M]):
     ) -> AsyncIterator[M]:
         """See `persistence.protocols.dao.Reads`."""
         check_page(skip, limit)
+        if after is not None and not sort:
+            raise InvalidQuery("There is no order to continue in.", hint="Give the same sort for each page.")
         order = parse_sort(sort, self.codec.id_field)
         for field, _ in order:
             self.codec.shape.hint(field)
         behind = None if after is None else self._values(after, order)
-        query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind)
+        query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind, ordered=bool(sort))
 
-        async def page(position: Any) -> tuple[list[Document], Any]:
+        async def page(position: Any) -> tuple[list[Any], Any]:
             return await self.collection.page(query, position)
 
-        return ModelIterator(PagedIterator(page, Start() if limit != 0 else None), self.codec)
+        return PagedIterator(page, Start() if limit != 0 else None, self._load_found)
 
     async def count(self, where: Where = _EVERYTHING) -> int:
         """See `persistence.protocols.dao.Reads`."""

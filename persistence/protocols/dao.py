@@ -78,10 +78,10 @@ class Reads(Protocol[M]):
         sort: Sort = (),
         after: M | Mapping[str, Any] | None = None,
     ) -> AsyncIterator[M]:
-        """All documents that match, sorted by the given fields and then by id.
+        """All documents that match, sorted by the given fields and then by id; without a sort in any order.
 
-        `after` continues behind a document: the last one of the page before, or a mapping with
-        its id and its values of the sort fields; the cost does not grow with the depth, as that
+        `after` continues in a sort behind a document: the last one of the page before, or a mapping
+        with its id and its values of the sort fields; the cost does not grow with the depth, as that
         of `skip` does. None sorts before all values. Nothing needs closing after an early break.
         """
         ...

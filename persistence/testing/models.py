@@ -83,6 +83,47 @@ class Everything:
     anything: Any = None
 
 
+class Kind(Enum):
+    """An enum whose values are ids."""
+
+    ONE = UUID(int=1)
+    TWO = UUID(int=2)
+
+
+@attrs.frozen
+class Visit:
+    """A nested model with an id and a time."""
+
+    place: UUID
+    at: datetime
+    left: datetime | None = None
+
+
+@attrs.frozen
+class Journey:
+    """Ids and times at every depth, and no field without a type."""
+
+    id: str
+    _owner: UUID
+    kind: Kind = Kind.ONE
+    first: Visit | None = None
+    visits: list[Visit] = attrs.field(factory=list, kw_only=True)
+    refs: tuple[UUID, ...] = ()
+    times: dict[str, datetime] = attrs.field(factory=dict)
+    raw: bytes = b""
+    raws: list[bytes] = attrs.field(factory=list)
+    numbers: list[int] = attrs.field(factory=list)
+    maybe: list[str] | None = None
+
+
+@attrs.frozen
+class ShortJourney:
+    """A journey as it was before most of its fields were thought of."""
+
+    id: str
+    _owner: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """A dataclass with a number as its id."""

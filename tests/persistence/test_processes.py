@@ -66,7 +66,7 @@ async def test_each_job_is_taken_exactly_once(database: str) -> None:
             taken.append([int(word) for word in output.split()])
         assert sorted(number for numbers in taken for number in numbers) == list(range(JOB_COUNT))
         for number, numbers in enumerate(taken):
-            owned = [job.id async for job in jobs.find_all({"owner": f"worker-{number}"})]
+            owned = [job.id async for job in jobs.find_all({"owner": f"worker-{number}"}, sort=["id"])]
             assert owned == sorted(numbers)
 
 

@@ -97,6 +97,10 @@ async def listed(iterator: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in iterator]
 
 
+async def listed_by_id(iterator: AsyncIterator[Any]) -> list[Any]:
+    return sorted(await listed(iterator), key=lambda item: item.id)
+
+
 def plain_errors(result: Any) -> Any:
     return {key: type(error) for key, error in result.items()} if isinstance(result, dict) else result
 
@@ -163,11 +167,15 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
 
         @rule(where=queries, sort=sorts, skip=st.integers(0, 2), limit=st.none() | st.integers(0, 4))
         def find_all(self, where: Any, sort: Any, skip: int, limit: int | None) -> None:
-            self.same(lambda dao: listed(dao.find_all(where, sort=sort, skip=skip, limit=limit)))
+            self.same(lambda dao: listed(dao.find_all(where, sort=sort or ["id"], skip=skip, limit=limit)))
+
+        @rule(where=queries)
+        def find_all_in_any_order(self, where: Any) -> None:
+            self.same(lambda dao: listed_by_id(dao.find_all(where)))
 
         @rule(where=queries, sort=sorts, after=people)
         def find_after(self, where: Any, sort: Any, after: Person) -> None:
-            self.same(lambda dao: listed(dao.find_all(where, sort=sort, after=after)))
+            self.same(lambda dao: listed(dao.find_all(where, sort=sort or ["id"], after=after)))
 
         @rule(one=people, two=people, keep=st.booleans())
         def transaction(self, one: Person, two: Person, keep: bool) -> None:
@@ -181,7 +189,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
                         bound = transaction.bind(dao)
                         await bound.upsert(one)
                         await bound.upsert(two)
-                        seen = await listed(bound.find_all())
+                        seen = await listed_by_id(bound.find_all())
                         if not keep:
                             raise Stop
                 return seen
@@ -193,7 +201,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
 
         @invariant()
         def equal_content(self) -> None:
-            self.same(lambda dao: listed(dao.find_all()))
+            self.same(lambda dao: listed_by_id(dao.find_all()))
 
     return DaoMachine
 

@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio.lowlevel
-import attrs
 
-from persistence.codec import Document, plain
+from persistence.codec import Document, ModelCodec, plain
 from persistence.documents import Query, Start, Write
 from persistence.errors import (
     Closed,
@@ -18,11 +17,11 @@ from persistence.errors import (
     DocumentNotFound,
     InvalidQuery,
     PersistenceError,
-    UniqueViolation,
 )
-from persistence.matching import matches, order_key, sort_documents
+from persistence.matching import matches, sort_documents
 from persistence.naming import check_collection
 from persistence.protocols.dao import Dao, DaoFactory, Id, Index, SurrogateDao, Transaction
+from persistence.providers.memory.tables import Table
 from persistence.query import Some, Term, apply_changes, keyset, value_at
 from persistence.transactions import repeat_on_conflict
 from persistence.turns import Turn
@@ -33,45 +32,6 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 _PAGE: Final = 500
-
-
-@attrs.define
-class Table:
-    """The documents of one collection by id, and of each unique index the ids by values."""
-
-    documents: dict[Id, Document] = attrs.field(factory=dict)
-    unique: dict[tuple[str, ...], dict[Any, Id]] = attrs.field(factory=dict)
-
-    def copy(self) -> Table:
-        """A table that can be changed alone; documents are never changed in place."""
-        return Table(dict(self.documents), {fields: dict(ids) for fields, ids in self.unique.items()})
-
-    def add_unique(self, name: str, fields: tuple[str, ...]) -> None:
-        """Begin to watch over a unique index; `UniqueViolation`."""
-        ids: dict[Any, Id] = {}
-        for id_, document in self.documents.items():
-            if ids.setdefault(_values(fields, document), id_) != id_:
-                raise UniqueViolation(name, id_, fields)
-        self.unique[fields] = ids
-
-    def put(self, name: str, id_: Id, document: Document) -> None:
-        """Store a document under its id; `UniqueViolation`."""
-        for fields, ids in self.unique.items():
-            if ids.get(_values(fields, document), id_) != id_:
-                raise UniqueViolation(name, id_, fields)
-        self.drop(id_)
-        self.documents[id_] = document
-        for fields, ids in self.unique.items():
-            ids[_values(fields, document)] = id_
-
-    def drop(self, id_: Id) -> bool:
-        """Delete a document; whether there was one."""
-        document = self.documents.pop(id_, None)
-        if document is None:
-            return False
-        for fields, ids in self.unique.items():
-            ids.pop(_values(fields, document), None)
-        return True
 
 
 class MemoryDaoFactory(DaoFactory):
@@ -172,6 +132,10 @@ class MemoryCollection:
         if len(page) < size or left == 0:
             return page, None
         return page, (tuple(value_at(page[-1], field) for field, _ in query.sort), left)
+
+    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
+        """See `persistence.documents.Collection`."""
+        return codec.load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.Collection`."""
@@ -283,10 +247,6 @@ class _MemoryTransaction(Transaction):
 
     def _owns(self, collection: object) -> bool:
         return isinstance(collection, MemoryCollection) and collection.factory is self._factory
-
-
-def _values(fields: tuple[str, ...], document: Document) -> tuple[Any, ...]:
-    return tuple(order_key(value_at(document, field)) for field in fields)
 
 
 def _copied(document: Document) -> Document:

@@ -11,18 +11,21 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
-from persistence.codec import Document
+from persistence.codec import Document, ModelCodec
 from persistence.documents import Query, Start, Write
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 from persistence.protocols.dao import Id
 from persistence.providers.mongodb.failures import Failures
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.gathering import Gatherer
+from persistence.providers.mongodb.reading import Reader, encoded
 from persistence.query import Every, Some, Term, keyset
 
+M = TypeVar("M")
 T = TypeVar("T")
 
-_PAGE: Final = 500
+_PAGE: Final = 1000
+"""Documents of a query, or of a deletion by ids, per round trip."""
 
 
 class Caller(Protocol):
@@ -47,6 +50,7 @@ class MongoCollection:
         stored: AsyncCollection[dict[str, Any]],
         name: str,
         id_field: str,
+        reader: Reader,
         filters: Filters,
         failures: Failures,
     ) -> None:
@@ -54,6 +58,7 @@ class MongoCollection:
         self.stored = stored
         self._caller = caller
         self._id_field = id_field
+        self._reader = reader
         self._filters = filters
         self._failures = failures
         self._gets: Gatherer[Id] = Gatherer(self._get_several)
@@ -61,7 +66,9 @@ class MongoCollection:
 
     def on(self, caller: Caller) -> MongoCollection:
         """The same collection with its calls run elsewhere."""
-        return MongoCollection(caller, self.stored, self.name, self._id_field, self._filters, self._failures)
+        return MongoCollection(
+            caller, self.stored, self.name, self._id_field, self._reader, self._filters, self._failures
+        )
 
     async def get(self, id_: Id) -> Document | None:
         """See `persistence.documents.Collection`."""
@@ -79,10 +86,13 @@ class MongoCollection:
         if query.limit == 1 and isinstance(position, Start):
             return await self._first(query), None
         cursor = self._find(query) if isinstance(position, Start) else position
+
         documents = await self._caller.call(lambda: cursor.to_list(_PAGE), self._failures)
-        for document in documents:
-            document[self._id_field] = document.pop("_id")
         return documents, cursor if cursor.alive or len(documents) == _PAGE else None
+
+    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
+        """See `persistence.documents.Collection`."""
+        return self._reader.load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.Collection`."""
@@ -188,7 +198,7 @@ class MongoCollection:
             found = await self._quick_find(where, 1, sort)
             return found[0] if found else None
 
-        document = self._out(await caller.call(first, self._failures))
+        document = await caller.call(first, self._failures)
         return [] if document is None else [document]
 
     async def _quick_find(
@@ -230,9 +240,10 @@ class MongoCollection:
         return results
 
     def _find(self, query: Query) -> AsyncCursor[dict[str, Any]]:
-        return self.stored.find(
-            self._where(query),
-            sort=self._filters.sort(query.sort),
+        return self._reader.reading(self.stored).find(
+            encoded(self._where(query)),
+            sort=self._filters.sort(query.sort) if query.ordered else None,
+            batch_size=_PAGE,
             skip=query.skip,
             limit=query.limit or 0,
             session=self._caller.session,

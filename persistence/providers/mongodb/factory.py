@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -24,6 +21,7 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.loops import Loop, make_loop
+from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.transactions import repeat_on_conflict
 from persistence.typed import TypedDao, TypedSurrogateDao, check_creation_model, id_maker, make_codec
 
@@ -153,10 +151,7 @@ class MongoDaoFactory(DaoFactory):
             **self._options,
         }
         self._client = AsyncMongoClient(self._uri, **options)
-        codec: CodecOptions[dict[str, Any]] = CodecOptions(
-            tz_aware=True, tzinfo=UTC, uuid_representation=UuidRepresentation.STANDARD
-        )
-        self._database = self._client.get_database(self._database_name, codec_options=codec)
+        self._database = self._client.get_database(self._database_name, codec_options=STANDARD)
         await self._database.command("ping")
 
     async def _start(self) -> AsyncClientSession:
@@ -217,7 +212,7 @@ class MongoDaoFactory(DaoFactory):
                 await stored.create_indexes(models)
 
         await self.call(create, failures)
-        return MongoCollection(self, stored, name, codec.id_field, filters, failures)
+        return MongoCollection(self, stored, name, codec.id_field, Reader(codec), filters, failures)
 
 
 class _MongoTransaction(Transaction):

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
-from persistence.codec import Document
+from persistence.codec import Document, ModelCodec
 from persistence.documents import Query, Start, Write
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError, UniqueViolation
 from persistence.protocols.dao import Id
@@ -16,6 +16,7 @@ from persistence.providers.sqlite.encoding import from_text, to_stored, to_text
 from persistence.providers.sqlite.sql import Where, quoted
 from persistence.query import Every, Term, apply_changes, fixed_fields, keyset, value_at
 
+M = TypeVar("M")
 T = TypeVar("T")
 
 _PAGE: Final = 500
@@ -94,6 +95,10 @@ class SqliteCollection:
         if len(documents) < size or left == 0:
             return documents, None
         return documents, Position(tuple(value_at(documents[-1], field) for field, _ in query.sort), left)
+
+    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
+        """See `persistence.documents.Collection`."""
+        return codec.load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.Collection`."""

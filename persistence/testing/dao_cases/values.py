@@ -8,7 +8,7 @@ from uuid import UUID
 from persistence.errors import InvalidValue
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
-from persistence.testing.models import Address, Colour, Everything, Level
+from persistence.testing.models import Address, Colour, Everything, Journey, Kind, Level, ShortJourney, Visit
 from persistence.testing.raising import raises
 
 cases: Cases[DaoHarness] = Cases()
@@ -141,3 +141,39 @@ async def a_large_document(h: DaoHarness) -> None:
     item = Everything(raw=bytes(500_000), texts=["x" * 1000] * 500)
     await dao.insert(item)
     assert await dao.get_by_id(item.id) == item
+
+
+@cases
+async def ids_and_times_at_every_depth_come_back_from_every_read(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Journey, id_field="id")
+    start, place = datetime(1931, 5, 6, 7, 8, 9, 10_000, UTC), UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
+    visit = Visit(place, start, datetime(9999, 12, 30, tzinfo=UTC))
+    full = Journey(
+        "full", place, Kind.TWO, visit, refs=(place, UUID(int=0)), times={"a": start, "_id": start}, raw=place.bytes,
+        raws=[b"", place.bytes], numbers=[2**40, -1], maybe=["a"], visits=[visit, Visit(UUID(int=2**128 - 1), start)],
+    )  # fmt: skip
+    journeys = [Journey("bare", place), full]
+    await dao.insert_many(journeys)
+    assert [journey async for journey in dao.find_all(sort=["id"])] == journeys
+    assert await dao.find_one({"raw": place.bytes}) == full
+    assert await dao.get_by_id("full") == full
+    found = [journey async for journey in dao.find_all({"first.place": place})]
+    assert found == [full]
+    assert found[0].first is not None
+    assert found[0].first.at.tzinfo is UTC
+    assert type(found[0].raw) is bytes
+    assert repr(found[0].first.place) == repr(place)
+    assert hash(found[0].first.place) == hash(place)
+
+
+@cases
+async def documents_from_before_a_field_was_added_are_read(h: DaoHarness) -> None:
+    name = h.name()
+    before = await h.factory.dao(name, ShortJourney, id_field="id")
+    after = await h.factory.dao(name, Journey, id_field="id")
+    await before.insert(ShortJourney("text", str(UUID(int=4))))
+    with raises(InvalidValue):
+        [journey async for journey in after.find_all()]
+    await after.upsert(Journey("text", UUID(int=4)))
+    assert [short async for short in before.find_all()] == [ShortJourney("text", str(UUID(int=4)))]
+    assert [journey async for journey in after.find_all()] == [Journey("text", UUID(int=4))]
