@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from benchmarks.data import Keys, make_random_file
 from benchmarks.peers import ours, program
@@ -37,7 +38,7 @@ class Stand:
     name: str
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def __enter__(self) -> Stand:
+    def __enter__(self) -> Self:
         self.folder = self.options.folder / self.name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -49,11 +50,11 @@ class Stand:
     def __exit__(self, *details: object) -> None:
         self.stack.close()
 
-    def source(self, name: str, size: int) -> tuple[Path, str]:
-        """A random file and its sha256."""
+    def source(self, name: str, size: int, make: Callable[[Path, int], str] | None = None) -> tuple[Path, str]:
+        """A file and its sha256; random, or as ``make`` makes it."""
         path = self.folder / "sources" / name
         path.parent.mkdir(exist_ok=True)
-        return path, make_random_file(path, size)
+        return path, (make or make_random_file)(path, size)
 
     def certificate(self) -> Path:
         """A certificate for 127.0.0.1 with its key; sets ``ca_file`` to the authority that made it."""

@@ -3,54 +3,94 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
 
-from benchmarks.process import Usage, free_port
-from benchmarks.servers.archive import Archive
-from benchmarks.servers.nginx import Nginx
+from benchmarks.data import check
+from benchmarks.peers import program
+from benchmarks.process import Failed, Usage, free_port, run
+from benchmarks.servers.archive import Archive, ArchiveBesideNginx
 from benchmarks.stand import Stand, proxy
+
+Receiver = Literal["nginx", "archive"]
+"""Who takes the parts: nginx, which writes them to the disk; or the embedded archive as it is, in Python."""
 
 
 class UploadStand(Stand):
     """A stand with one folder of sources and, for every run, an archive of its own."""
 
-    def prepare(self, sizes: Sequence[int], *, faults: Sequence[str] = (), tls: bool | None = None) -> UploadStand:
-        """Make sources of these sizes. ``faults`` as for downloads; ``tls``: whether to go through nginx, and how."""
-        made = [self.source(f"file-{number:05}.bin", size) for number, size in enumerate(sizes)]
+    def prepare(
+        self,
+        sizes: Sequence[int],
+        *,
+        receiver: Receiver = "nginx",
+        faults: Sequence[str] = (),
+        tls: bool = False,
+        make: Callable[[Path, int], str] | None = None,
+    ) -> UploadStand:
+        """Make sources of these sizes. ``faults`` as for downloads, of an embedded archive; ``tls``: of nginx."""
+        if faults and receiver == "nginx":
+            raise Failed("the proxy with faults stands in front of an embedded archive")
+        made = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.sources = [path for path, _ in made]
         self.plain = {path.name: digest for path, digest in made}
+        self.receiver = receiver
         self.faults = faults
-        self.tls = tls
         self.pem = self.certificate() if tls else None
         return self
 
-    def upload_with_ours(self, *arguments: str) -> tuple[Usage, float]:
-        return self._upload("ours", *arguments)
+    def upload_with_ours(self, *arguments: str, receiver: Receiver | None = None) -> tuple[Usage, float]:
+        """By ``connector upload``, to the stand's receiver if no other is given."""
+
+        def upload(archive: Archive, token: str) -> Usage:
+            return self.ours("upload", archive.wkvs_url, token, "--tsv", self.tsv(self.sources), *arguments)
+
+        return self._upload(receiver or self.receiver, upload)
 
     def upload_with_peer(self, part_size: int = 0) -> tuple[Usage, float]:
-        return self._upload("peer", part_size=part_size)
+        """By ``ghga-connector batch-upload``, to the stand's receiver."""
 
-    def _upload(self, who: str, *arguments: str, part_size: int = 0) -> tuple[Usage, float]:
-        front = free_port()
-        root = self.folder / "archive"
-        public = None
-        if self.faults or self.tls is not None:
-            public = f"{'https' if self.tls else 'http'}://127.0.0.1:{front}"
-        archive = Archive(root, public_url=public)
+        def upload(archive: Archive, token: str) -> Usage:
+            tsv = self.tsv(self.sources)
+            return self.peer("batch-upload", archive.wkvs_url, token, "--tsv", tsv, part_size=part_size)
+
+        return self._upload(self.receiver, upload)
+
+    def put_with_curl(self) -> tuple[Usage, float]:
+        """The one source as it is, by ``curl -T`` in one request to the same nginx: what the way there allows."""
+        (source,) = self.sources
+        with self._archive("nginx") as archive:
+            before = archive.cpu_seconds()
+            trust = ["--cacert", self.ca_file] if self.ca_file is not None else []
+            usage = run([program("curl"), "-sSf", *trust, "-T", source, f"{archive.url}/parts/wire/1"])
+            spent = archive.cpu_seconds() - before
+            check(archive.root / "parts" / "wire" / "1", self.plain[source.name])
+        return usage, spent
+
+    def _upload(self, receiver: Receiver, upload: Callable[[Archive, str], Usage]) -> tuple[Usage, float]:
+        with self._archive(receiver) as archive:
+            token = archive.grant_upload(self.keys)
+            before = archive.cpu_seconds()
+            usage = upload(archive, token)
+            spent = archive.cpu_seconds() - before
+            archive.check_received(self.plain)
+        return usage, spent
+
+    @contextlib.contextmanager
+    def _archive(self, receiver: Receiver) -> Iterator[Archive]:
+        """A new archive; nothing of it is left when the block ends."""
         with contextlib.ExitStack() as stack:
+            archive: Archive
+            if receiver == "nginx":
+                archive = ArchiveBesideNginx(self.folder, certificate=self.pem)
+            elif self.faults:
+                front = free_port()
+                archive = Archive(self.folder / "archive", public_url=f"http://127.0.0.1:{front}")
+            else:
+                archive = Archive(self.folder / "archive")
             stack.callback(archive.remove)
             stack.enter_context(archive)
             if self.faults:
                 stack.enter_context(proxy(self.folder / "proxy.log", front, archive.port, *self.faults))
-            elif self.tls is not None:
-                stack.enter_context(Nginx(self.folder, port=front, archive_port=archive.port, certificate=self.pem))
-            token = archive.grant_upload(self.keys)
-            before = archive.server.cpu_seconds()
-            if who == "ours":
-                usage = self.ours("upload", archive.wkvs_url, token, "--tsv", self.tsv(self.sources), *arguments)
-            else:
-                tsv = self.tsv(self.sources)
-                usage = self.peer("batch-upload", archive.wkvs_url, token, "--tsv", tsv, part_size=part_size)
-            spent = archive.server.cpu_seconds() - before
-            archive.wait_until_archived(self.plain)
-        return usage, spent
+            yield archive

@@ -25,7 +25,7 @@ def run(options: Options) -> Report:
                 **common,  # type: ignore[arg-type]
             )
         with UploadStand(options, "small-up") as upload_stand:
-            upload_stand.prepare(sizes, faults=faults)
+            upload_stand.prepare(sizes, receiver="archive", faults=faults)
             up = compete(
                 f"{options.files} small files up{where}",
                 {"connector": upload_stand.upload_with_ours, "ghga-connector": upload_stand.upload_with_peer},

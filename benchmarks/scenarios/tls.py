@@ -24,11 +24,10 @@ def run(options: Options) -> Report:
             **common,  # type: ignore[arg-type]
         )
     with UploadStand(options, "tls-up") as tls, UploadStand(options, "plain-up") as plain:
-        # Both through nginx, so that the TLS is all the difference.
         tls.prepare([options.size], tls=True)
-        plain.prepare([options.size], tls=False)
+        plain.prepare([options.size])
         up = compete(
-            "upload through nginx",
+            "upload to nginx",
             {"with TLS": tls.upload_with_ours, "without TLS": plain.upload_with_ours},
             **common,  # type: ignore[arg-type]
         )

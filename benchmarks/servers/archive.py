@@ -1,9 +1,10 @@
-"""The embedded archive as a process, administered by its own command line."""
+"""The embedded archive as a process, administered by its own command line, alone or with nginx for its bytes."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from benchmarks.data import Keys
 from benchmarks.peers import ours
 from benchmarks.process import Failed, Server, free_port, run
+from benchmarks.servers.nginx import Nginx
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Archive:
@@ -27,12 +31,17 @@ class Archive:
         self._server: Server | None = None
 
     def __enter__(self) -> Archive:
-        command = [ours(), "archive", "serve", "--root", self.root, "--port", str(self.port), *self._options]
-        if self.url != f"http://127.0.0.1:{self.port}":
-            command += ["--public-url", self.url]
-        self._server = Server(command, log=self.root.with_suffix(".log"))
-        self._server.wait_for_line("Archive ready at ")
+        self._server = Server(self._command(), log=self.root.with_suffix(".log"), env={"PYTHONPATH": str(ROOT)})
+        try:
+            self._server.wait_for_line("Archive ready at ")
+        except BaseException:
+            self._server.__exit__()
+            raise
         return self
+
+    def _command(self) -> list[str | Path]:
+        public = ["--public-url", self.url] if self.url != f"http://127.0.0.1:{self.port}" else []
+        return [ours(), "archive", "serve", "--root", self.root, "--port", str(self.port), *public, *self._options]
 
     def __exit__(self, *details: object) -> None:
         self.server.__exit__(*details)
@@ -81,9 +90,55 @@ class Archive:
             time.sleep(0.3)
         raise Failed(f"the archive did not take in {len(expected)} files within {seconds:g} seconds")
 
+    def cpu_seconds(self) -> float:
+        """Processor time of all servers so far."""
+        return self.server.cpu_seconds()
+
+    def check_received(self, expected: dict[str, str]) -> None:
+        """Raise :class:`Failed` unless all files of ``expected`` (alias to sha256) came in whole."""
+        self.wait_until_archived(expected)
+
     def remove(self) -> None:
         """Delete everything; for an archive that no longer serves."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class ArchiveBesideNginx(Archive):
+    """An archive whose uploads go through nginx, which writes their parts to the disk by itself.
+
+    ``folder`` is nginx's; ``certificate`` makes it speak TLS. See :mod:`benchmarks.servers.archive_beside_nginx`.
+    """
+
+    def __init__(self, folder: Path, *, certificate: Path | None = None) -> None:
+        front = free_port()
+        super().__init__(folder / "archive", public_url=f"{'https' if certificate else 'http'}://127.0.0.1:{front}")
+        self.nginx = Nginx(folder, port=front, archive_port=self.port, certificate=certificate)
+
+    def _command(self) -> list[str | Path]:
+        module = [sys.executable, "-m", "benchmarks.servers.archive_beside_nginx"]
+        return [*module, self.root, "--port", str(self.port), "--public-url", self.url]
+
+    def __enter__(self) -> ArchiveBesideNginx:
+        super().__enter__()
+        try:
+            self.nginx.__enter__()
+        except BaseException:
+            super().__exit__()
+            raise
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.nginx.__exit__(*details)
+        super().__exit__(*details)
+
+    def cpu_seconds(self) -> float:
+        return super().cpu_seconds() + self.nginx.server.cpu_seconds()
+
+    def check_received(self, expected: dict[str, str]) -> None:
+        said = run([sys.executable, "-m", "benchmarks.servers.received", self.root], cwd=ROOT)
+        found = json.loads(said.output)
+        if found != expected:
+            raise Failed(f"{found} came in instead of {expected}")
 
 
 def _last_line(usage: Any) -> str:

@@ -1,4 +1,5 @@
-"""nginx in front of an archive: it serves the staged objects from files and passes everything else on."""
+"""nginx in front of an archive: it serves the staged objects from files, writes the parts of uploads to files, and
+passes everything else on."""
 
 from __future__ import annotations
 
@@ -44,6 +45,17 @@ _SERVER = """
       default_type application/octet-stream;
       {limits}
       try_files $uri @archive;
+    }}
+    location /parts/ {{
+      client_body_in_file_only on;
+      client_body_buffer_size 1m;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_set_header X-Body-File $request_body_file;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_http_version 1.1;
+      proxy_pass http://archive;
     }}
     location / {{ try_files /nonexistent @archive; }}
     location @archive {{

@@ -1,0 +1,111 @@
+"""An archive that leaves the bytes of uploads to the nginx in front of it: all else of it is the embedded one.
+
+python -m benchmarks.servers.archive_beside_nginx ROOT --port PORT --public-url URL
+
+Part URLs lead to nginx's ``/parts/FILE_ID/NUMBER``. nginx writes the body to a file and then asks here, with the
+file's name instead of the body; it is moved to ``ROOT/parts/FILE_ID/NUMBER`` and the answer is 200, as from S3. When
+the upload is closed, number and sizes of the parts are checked; what the client says of them is kept beside them as
+``claim.json``, for :mod:`benchmarks.servers.received`. There is no interrogation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+from starlette.responses import Response
+
+from connector.archive.app import WELL_KNOWN_PATH, make_app
+from connector.archive.assembly import Archive, open_archive
+from connector.archive.errors import UploadSizeMismatch
+from connector.archive.models import FileUpload
+from connector.archive.server import open_listener, serve
+from connector.archive.settings import ArchiveSettings
+from connector.archive.sole_server import sole_server
+from connector.archive.upload_controller import UploadController
+from connector.core.layout import Parts
+from connector.core.payloads import UploadCompletion
+
+_PART_PATH = re.compile(r"/parts/([0-9a-z-]+)/([0-9]+)")
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class UploadsBeside(UploadController):
+    """Uploads whose parts come to lie in ``parts``, a folder for each, without passing through here."""
+
+    def __init__(self, archive: Archive, parts: Path, base_url: str) -> None:
+        super().__init__(
+            archive.boxes,
+            archive.ledger,
+            archive.storage,
+            archive.settings,
+            clock=time.time,
+            received=lambda upload: None,
+        )
+        self._parts = parts
+        self._base_url = base_url
+
+    async def part_url(self, box_id: str, file_id: str, number: int) -> str:
+        """All checks and the signature as ever, but the URL leads to nginx."""
+        signed = await super().part_url(box_id, file_id, number)
+        return f"{self._base_url}/parts/{file_id}/{number}?{urlsplit(signed).query}"
+
+    async def _complete(self, upload: FileUpload, claim: UploadCompletion) -> None:
+        folder = self._parts / upload.id
+        planned = Parts(upload.encrypted_size, upload.part_size)
+        found = {int(path.name): path.stat().st_size for path in folder.iterdir()} if folder.exists() else {}
+        if found != {part.number: part.size for part in planned}:
+            raise UploadSizeMismatch(f"{len(found)} of {len(planned)} parts have arrived whole.", file_id=upload.id)
+        stated = {**attrs.asdict(claim), "alias": upload.alias, "encrypted_size": upload.encrypted_size}
+        (folder / "claim.json").write_text(json.dumps(stated))
+
+
+def with_parts(app: App, parts: Path) -> App:
+    """``app``, and what nginx asks about each part that it has received."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/parts/"):
+            return await app(scope, receive, send)
+        fits = _PART_PATH.fullmatch(scope["path"])
+        body = dict(scope["headers"]).get(b"x-body-file", b"").decode()
+        if scope["method"] != "PUT" or not fits or not body:
+            return await Response("not a part", status_code=400)(scope, receive, send)
+        folder = parts / fits[1]
+        folder.mkdir(exist_ok=True)
+        os.replace(body, folder / str(int(fits[2])))
+        await Response()(scope, receive, send)
+
+    return answer
+
+
+async def main(root: Path, port: int, public_url: str) -> None:
+    settings = ArchiveSettings(root)
+    parts = root / "parts"
+    listener = open_listener("127.0.0.1", port)
+    with listener, sole_server(root):
+        async with open_archive(settings, storage_url=f"{public_url}/storage") as archive:
+            parts.mkdir(exist_ok=True)
+            beside = attrs.evolve(archive, uploads=UploadsBeside(archive, parts, public_url))
+            app = with_parts(make_app(beside, public_url), parts)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(partial(serve, app, listener, stop=trio.Event()))
+                print(f"Archive ready at {public_url}{WELL_KNOWN_PATH}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--public-url", required=True)
+    arguments = parser.parse_args()
+    trio.run(main, arguments.root, arguments.port, arguments.public_url)
