@@ -52,8 +52,9 @@ def decrypt(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
+        from connector.cli.folders import ready_folder
         from connector.cli.keys import own_keys
-        from connector.cli.outputs import decrypt_targets, ready_folder
+        from connector.cli.outputs import decrypt_targets
 
         requests = decrypt_targets(files, input_dir, output_dir)
         keys = own_keys(invocation)

@@ -68,8 +68,8 @@ def download(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
+        from connector.cli.folders import ready_folder
         from connector.cli.keys import own_keys
-        from connector.cli.outputs import ready_folder
         from connector.clients.access_token import AccessToken
         from connector.errors import UsageError
 

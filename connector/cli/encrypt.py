@@ -63,8 +63,9 @@ def encrypt(
     def work(invocation: Invocation) -> int:
         import os
 
+        from connector.cli.folders import ready_folder
         from connector.cli.keys import own_keys
-        from connector.cli.outputs import encrypt_targets, ready_folder
+        from connector.cli.outputs import encrypt_targets
         from connector.local.key_files import KEY_SIZE, read_public_key
 
         requests = encrypt_targets(files, output_dir)

@@ -12,12 +12,6 @@ from connector.recrypt import RecryptRequest
 ENDING = ".c4gh"
 
 
-def ready_folder(folder: Path) -> None:
-    """Make the folder if it is not there; :class:`~connector.errors.LocalError` if that cannot be."""
-    with local_failures("use the folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
 def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[RecryptRequest]:
     """Return what is to be decrypted, and into which file: ``NAME.c4gh`` becomes ``NAME``.
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli.outputs import decrypt_targets, encrypt_targets, ready_folder
+from connector.cli.folders import ready_folder
+from connector.cli.outputs import decrypt_targets, encrypt_targets
 from connector.errors import LocalError, UsageError
 from connector.recrypt import RecryptRequest as Request
 

@@ -1,56 +1,44 @@
-"""The composition root: the one place where the real parts are put together.
+"""A session with an archive: what is put together for the transfers of one work package.
 
-As a library::
-
-    async with open_session(settings, keys, token) as session:
-        outcomes = await session.download([], output_dir=Path("."), decrypt=True)
+The two directions are loaded when they are first used: who downloads has no use for what uploads, and starting up is a
+good part of a short transfer.
 """
 
 from __future__ import annotations
 
-import os
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-import platformdirs
 import trio
 
+from connector.bootstrap.engine import make_threads, network_limit, open_scheduler
+from connector.bootstrap.places import journal_folder
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
 from connector.clients.caller import Caller
-from connector.clients.downloads import DownloadClient
 from connector.clients.exchange import Exchange
 from connector.clients.http import HttpOptions, open_http
 from connector.clients.objects import ObjectClient
 from connector.clients.reach import Reach
-from connector.clients.uploads import UploadClient
 from connector.clients.well_known import fetch_values, hub_key
 from connector.clients.work_packages import WorkPackageClient
-from connector.config import APPLICATION, Settings
-from connector.core.concurrency import ConcurrencyLimit
+from connector.config import Settings
 from connector.core.payloads import WellKnownValues, WorkPackage
-from connector.download import Download, DownloadedFile
-from connector.download.job import DownloadRequest
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
-from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
-from connector.transfer import BufferPool, Observer, Outcome, Retrier, Scheduler, SilentObserver
-from connector.upload import Upload, UploadBox, UploadedFile, UploadSource, check_sources
-from connector.upload.plan import COMPLETE, PlannedUpload, plan_uploads
-from connector.upload.resumption import UploadJournals
-from connector.upload.unfinished import UnfinishedUpload
+from connector.transfer import Observer, Outcome, Retrier, Scheduler, SilentObserver
 
-_MOST_AT_ONCE = 16
-_AT_FIRST = 4
-_AT_LEAST = 2
-"""However much is refused: one connection that has fallen silent must not hold up all the rest."""
-_CORES = os.cpu_count() or 2
-_THREADS = max(4, _CORES + 2)
-"""Threads that read, seal, hash and write: some wait for the disk while others compute."""
+if TYPE_CHECKING:
+    from connector.download import DownloadedFile
+    from connector.download.job import DownloadRequest
+    from connector.upload import UploadBox, UploadedFile, UploadSource
+    from connector.upload.plan import PlannedUpload
+    from connector.upload.unfinished import UnfinishedUpload
 
 
 @attrs.frozen
@@ -86,6 +74,9 @@ class Session:
         The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
         is not for downloads or lacks one of the files, before anything is fetched.
         """
+        from connector.clients.downloads import DownloadClient
+        from connector.download import Download
+
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
@@ -122,6 +113,8 @@ class Session:
         overwrite: bool = False,
         verify: bool = True,
     ) -> list[DownloadRequest]:
+        from connector.download.job import DownloadRequest
+
         files = self.package.files
         if self.package.type != "download" or files is None:
             raise RefusedError(
@@ -143,6 +136,9 @@ class Session:
 
         Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
         """
+        from connector.upload import Upload, check_sources
+        from connector.upload.resumption import UploadJournals
+
         check_sources(sources)
         box = self.box()
         journals = UploadJournals(self.journal_folder, self.keys)
@@ -164,6 +160,8 @@ class Session:
 
     async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
         """Those of the sources whose aliases the box does not hold yet as complete uploads."""
+        from connector.upload.plan import COMPLETE
+
         complete = {upload.alias for upload in await self.box().list() if upload.state in COMPLETE}
         return [source for source in sources if source.alias not in complete]
 
@@ -171,6 +169,9 @@ class Session:
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
     ) -> list[Outcome[PlannedUpload]]:
         """Say what :meth:`upload` would do with these sources, without doing it."""
+        from connector.upload import check_sources
+        from connector.upload.plan import plan_uploads
+
         check_sources(sources)
         listed = await self.box().list()
         plan = partial(plan_uploads, sources, listed, part_size=self.settings.part_size, overwrite=overwrite)
@@ -196,6 +197,9 @@ class Session:
 
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
+        from connector.clients.uploads import UploadClient
+        from connector.upload import UploadBox
+
         package = self.package
         if package.type != "upload" or not package.research_data_upload_box_id or not package.file_upload_box_id:
             raise RefusedError(
@@ -203,12 +207,6 @@ class Session:
             )
         uploads = UploadClient(self.caller, self.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
-
-
-def journal_folder(state_folder: Path | None = None) -> Path:
-    """Where the journals of unfinished uploads are: by default in the user's state folder, at home, which the machines
-    of a cluster share."""
-    return (state_folder or Path(platformdirs.user_state_dir(APPLICATION))) / "uploads"
 
 
 @asynccontextmanager
@@ -248,7 +246,7 @@ async def open_session(
         values = await fetch_values(caller, settings.wkvs_url)
         packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
         package = await packages.package()
-        with _scheduler(settings, retrier, observer, _network_limit(settings)) as scheduler:
+        with open_scheduler(settings, retrier, observer, network_limit(settings)) as scheduler:
             yield Session(
                 settings=settings,
                 keys=keys,
@@ -258,79 +256,7 @@ async def open_session(
                 caller=caller,
                 objects=ObjectClient(http),
                 scheduler=scheduler,
-                threads=trio.CapacityLimiter(_THREADS),
+                threads=make_threads(),
                 observer=observer,
                 journal_folder=journal_folder(state_folder),
             )
-
-
-async def decrypt_files(
-    settings: Settings,
-    private_key: bytes,
-    requests: Sequence[RecryptRequest],
-    *,
-    overwrite: bool = False,
-    observer: Observer | None = None,
-) -> list[Outcome[RecryptedFile]]:
-    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests."""
-    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer)
-
-
-async def encrypt_files(
-    settings: Settings,
-    private_key: bytes,
-    recipients: Sequence[bytes],
-    requests: Sequence[RecryptRequest],
-    *,
-    overwrite: bool = False,
-    observer: Observer | None = None,
-) -> list[Outcome[RecryptedFile]]:
-    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests."""
-    return await _recrypt(settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer)
-
-
-async def _recrypt(
-    settings: Settings,
-    requests: Sequence[RecryptRequest],
-    recipe: Callable[[], Recipe],
-    overwrite: bool,
-    observer: Observer | None,
-) -> list[Outcome[RecryptedFile]]:
-    observer = observer or SilentObserver()
-    threads = trio.CapacityLimiter(_THREADS)
-    with _scheduler(settings, Retrier(attempts=1), observer, _local_limit()) as scheduler:
-        return await scheduler.run(
-            Recryption(
-                request,
-                recipe(),
-                part_size=settings.part_size,
-                overwrite=overwrite,
-                threads=threads,
-                observer=observer,
-            )
-            for request in requests
-        )
-
-
-@contextmanager
-def _scheduler(
-    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit
-) -> Iterator[Scheduler]:
-    if settings.max_concurrency is not None:
-        limit = ConcurrencyLimit.fixed(settings.max_concurrency)
-    pool = BufferPool(settings.memory)
-    try:
-        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer)
-    finally:
-        pool.close()
-
-
-def _network_limit(settings: Settings) -> ConcurrencyLimit:
-    """Finds out what the line and the archive bear; a quarter of the memory is left for the program itself."""
-    most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
-    return ConcurrencyLimit(minimum=_AT_LEAST, maximum=most, limit=_AT_FIRST)
-
-
-def _local_limit() -> ConcurrencyLimit:
-    """As many parts as cores work on, and one that waits for the disk."""
-    return ConcurrencyLimit.fixed(min(_CORES + 1, _MOST_AT_ONCE))

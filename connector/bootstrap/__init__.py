@@ -1,0 +1,35 @@
+"""The composition root: the one place where the real parts are put together.
+
+As a library::
+
+    async with open_session(settings, keys, token) as session:
+        outcomes = await session.download([], output_dir=Path("."), decrypt=True)
+
+The names are loaded when first used, since decrypting a file has no use for the network.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connector.bootstrap.places import journal_folder
+    from connector.bootstrap.recryption import decrypt_files, encrypt_files
+    from connector.bootstrap.session import Session, open_session
+
+_HOMES = {
+    "Session": "session",
+    "decrypt_files": "recryption",
+    "encrypt_files": "recryption",
+    "journal_folder": "places",
+    "open_session": "session",
+}
+
+__all__ = ["Session", "decrypt_files", "encrypt_files", "journal_folder", "open_session"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

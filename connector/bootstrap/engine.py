@@ -1,0 +1,51 @@
+"""The scheduler with its bounds, as a session and as work on this machine use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from connector.config import Settings
+from connector.core.concurrency import ConcurrencyLimit
+from connector.transfer import BufferPool, Observer, Retrier, Scheduler
+
+_MOST_AT_ONCE = 16
+_AT_FIRST = 4
+_AT_LEAST = 2
+"""However much is refused: one connection that has fallen silent must not hold up all the rest."""
+_CORES = os.cpu_count() or 2
+_THREADS = max(4, _CORES + 2)
+"""Threads that read, seal, hash and write: some wait for the disk while others compute."""
+
+
+def make_threads() -> trio.CapacityLimiter:
+    """The places for blocking work of one session."""
+    return trio.CapacityLimiter(_THREADS)
+
+
+@contextmanager
+def open_scheduler(
+    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit
+) -> Iterator[Scheduler]:
+    """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it."""
+    if settings.max_concurrency is not None:
+        limit = ConcurrencyLimit.fixed(settings.max_concurrency)
+    pool = BufferPool(settings.memory)
+    try:
+        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer)
+    finally:
+        pool.close()
+
+
+def network_limit(settings: Settings) -> ConcurrencyLimit:
+    """Finds out what the line and the archive bear; a quarter of the memory is left for the program itself."""
+    most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
+    return ConcurrencyLimit(minimum=_AT_LEAST, maximum=most, limit=_AT_FIRST)
+
+
+def local_limit() -> ConcurrencyLimit:
+    """As many parts as cores work on, and one that waits for the disk."""
+    return ConcurrencyLimit.fixed(min(_CORES + 1, _MOST_AT_ONCE))

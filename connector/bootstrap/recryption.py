@@ -1,0 +1,58 @@
+"""Encrypting and decrypting files of this machine: no archive, and nothing of the network is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from connector.bootstrap.engine import local_limit, make_threads, open_scheduler
+from connector.config import Settings
+from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
+from connector.transfer import Observer, Outcome, Retrier, SilentObserver
+
+
+async def decrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests."""
+    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer)
+
+
+async def encrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    recipients: Sequence[bytes],
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests."""
+    return await _recrypt(settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer)
+
+
+async def _recrypt(
+    settings: Settings,
+    requests: Sequence[RecryptRequest],
+    recipe: Callable[[], Recipe],
+    overwrite: bool,
+    observer: Observer | None,
+) -> list[Outcome[RecryptedFile]]:
+    observer = observer or SilentObserver()
+    threads = make_threads()
+    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler:
+        return await scheduler.run(
+            Recryption(
+                request,
+                recipe(),
+                part_size=settings.part_size,
+                overwrite=overwrite,
+                threads=threads,
+                observer=observer,
+            )
+            for request in requests
+        )
