@@ -33,7 +33,7 @@ class Contest:
 
     def median(self, name: str, what: str = "wall") -> float:
         """Median over the runs of a contestant."""
-        return statistics.median(getattr(run, what) for run in self.runs[name])
+        return float(statistics.median(getattr(run, what) for run in self.runs[name]))
 
     def rate(self, name: str) -> float:
         """Median amount per second."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.data import check, sha256_of
 from benchmarks.peers import program
-from benchmarks.process import Failed, Usage, free_port, run
+from benchmarks.process import Command, Failed, Usage, free_port, run
 from benchmarks.servers.archive import Archive
 from benchmarks.servers.nginx import Nginx
 from benchmarks.stand import ROOT, Curve, Stand, proxy
@@ -19,14 +20,20 @@ ENVELOPE = 124
 
 
 class DownloadStand(Stand):
-    """A stand with files that can be downloaded: archive, nginx with the staged objects, and an access token."""
+    """A stand with files that can be downloaded: archive, nginx with the staged objects, an access token."""
 
     def prepare(
-        self, sizes: Sequence[int], *, tls: bool = False, limits: str = "", faults: Sequence[str] = ()
+        self,
+        sizes: Sequence[int],
+        *,
+        tls: bool = False,
+        limits: str = "",
+        faults: Sequence[str] = (),
+        make: Callable[[Path, int], str] | None = None,
     ) -> DownloadStand:
-        """Upload files of these sizes, let the archive take them in, stage them. ``limits`` are nginx's, ``faults``
-        the options of a proxy in front of everything (and what goes in goes through it, too)."""
-        sources = [self.source(f"file-{number:05}.bin", size) for number, size in enumerate(sizes)]
+        """Stock the archive with files of these sizes. ``limits`` are nginx's, ``faults`` the options of a
+        proxy in front of everything, ``make`` makes the sources."""
+        sources = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.plain = {path.name: digest for path, digest in sources}
         certificate = self.certificate() if tls else None
         nginx_port, proxy_port = free_port(), free_port()
@@ -39,19 +46,12 @@ class DownloadStand(Stand):
         self.stack.enter_context(self.nginx)
         if faults:
             self.stack.enter_context(proxy(self.folder / "proxy.log", proxy_port, nginx_port, *faults))
-        token = self.archive.grant_upload(self.keys)
-        self.ours("upload", self.archive.wkvs_url, token, "--tsv", self.tsv([path for path, _ in sources]))
-        self.accessions = self.archive.wait_until_archived(self.plain)
+        stocking: Command = [sys.executable, "-m", "benchmarks.servers.stocking", self.archive.root, self.nginx.served]
+        said = run([*stocking, *(path for path, _ in sources)], cwd=ROOT)
+        self.objects = {str(file["object_id"]): str(file["sha256"]) for file in json.loads(said.output)}
         for path, _ in sources:
             path.unlink()
         self.token = self.archive.grant_download(self.keys)
-        self.ours("download", self.archive.wkvs_url, self.token, "--output-dir", self.empty("first"))
-        shutil.rmtree(self.folder / "first")
-        command = [sys.executable, "-m", "benchmarks.contestants.export_staged"]
-        run([*command, self.archive.root, self.nginx.served], cwd=ROOT)
-        self.objects = {path.name: sha256_of(path) for path in sorted(self.nginx.served.iterdir())}
-        if len(self.objects) != len(sizes):
-            raise Failed(f"{len(self.objects)} of {len(sizes)} objects were staged")
         return self
 
     @property
@@ -82,7 +82,7 @@ class DownloadStand(Stand):
 
     def download_with_ours(self, *arguments: str, written: Curve | None = None) -> tuple[Usage, float]:
         out, before = self.empty("out"), self.server_cpu()
-        words = ["--output-dir", out, *arguments]
+        words: Command = ["--output-dir", out, *arguments]
         usage = self.ours("download", self.archive.wkvs_url, self.token, *words, written=written)
         spent = self.server_cpu() - before
         (self.check_decrypted if "--decrypt" in arguments else self.check_encrypted)(out)
@@ -95,7 +95,14 @@ class DownloadStand(Stand):
         if not decrypt:
             self.check_encrypted(out)
             return usage, spent
-        command = [program("ghga-connector"), "decrypt", "--input-dir", out, "--my-private-key-path", self.keys.private]
+        command: Command = [
+            program("ghga-connector"),
+            "decrypt",
+            "--input-dir",
+            out,
+            "--my-private-key-path",
+            self.keys.private,
+        ]
         usage += run(command)
         self.check_decrypted(out)
         return usage, spent
@@ -111,7 +118,7 @@ class DownloadStand(Stand):
         return usage, spent
 
     def fetch_with_curl(self) -> tuple[Usage, float]:
-        trust = ["--cacert", self.ca_file] if self.ca_file is not None else []
+        trust: Command = ["--cacert", self.ca_file] if self.ca_file is not None else []
         return self.fetch_url(program("curl"), "-sS", *trust, "-o", "{file}", "{url}")
 
     def fetch_with_aria2c(self) -> tuple[Usage, float]:
@@ -128,6 +135,6 @@ class DownloadStand(Stand):
 
     def fetch_in_parts(self, transport: str) -> tuple[Usage, float]:
         """The transport alone, by a program of a few lines: four ranged GETs at a time, written at their place."""
-        trust = ["--ca-file", self.ca_file] if self.ca_file is not None else []
+        trust: Command = ["--ca-file", self.ca_file] if self.ca_file is not None else []
         script = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", transport]
         return self.fetch_url(*script, *trust, "{url}", "{file}")

@@ -42,7 +42,8 @@ def program(name: str) -> Path:
         shutil.rmtree(home, ignore_errors=True)
         print(f"installing {package} ...", flush=True)
         venv.create(home, with_pip=True)
-        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+        pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip += ["--disable-pip-version-check", package]
         done = subprocess.run(pip, capture_output=True, text=True, check=False)
         if done.returncode or not path.exists():
             raise Failed(f"{package} cannot be installed:\n{done.stderr[-2000:]}")
@@ -56,7 +57,7 @@ def ours() -> Path:
     home = _CACHE / "connector"
     if not (home / "bin" / "python").exists():
         venv.create(home, with_pip=True, clear=True)
-    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # Once for what it requires, once more for the working tree as it is now, whatever its version says.
     for options in ([], ["--force-reinstall", "--no-deps"]):
         done = subprocess.run([*pip, *options, str(_ROOT)], capture_output=True, text=True, check=False)

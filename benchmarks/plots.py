@@ -6,14 +6,15 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
-import matplotlib
+import matplotlib  # type: ignore[import-not-found, unused-ignore]
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 
-def draw_contests(found: dict, path: Path) -> None:
+def draw_contests(found: dict[str, Any], path: Path) -> None:
     contests = found["contests"]
     figure, axes = pyplot.subplots(
         len(contests), 1, figsize=(8, 0.6 + sum(0.6 + 0.42 * len(c["runs"]) for c in contests))
@@ -33,7 +34,7 @@ def draw_contests(found: dict, path: Path) -> None:
     pyplot.close(figure)
 
 
-def draw_series(found: dict, path: Path) -> None:
+def draw_series(found: dict[str, Any], path: Path) -> None:
     figure, axis = pyplot.subplots(figsize=(8, 4))
     for name, points in found["series"].items():
         axis.plot([x for x, _ in points], [y for _, y in points], label=name, linewidth=1.2)

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+Command = list[str | Path]
+"""The words of a command."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -61,7 +64,7 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         if isinstance(stdin, Path):
-            source = stack.enter_context(stdin.open("rb"))
+            source: IO[bytes] = stack.enter_context(stdin.open("rb"))
         else:
             source = stack.enter_context(_memory_file(stdin.encode()))
         said = stack.enter_context(_memory_file(b""))

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.contest import Claim
+from benchmarks.process import Failed
 
 
 def line_of(claim: Claim) -> str:
@@ -42,7 +43,7 @@ def write_tables(results: Path) -> None:
     for name in (*peers.DEBIAN, *peers.PACKAGES):
         try:
             lines.append(f"- {name}: {peers.version(name)}")
-        except (peers.Failed, OSError):
+        except (Failed, OSError):
             lines.append(f"- {name}: not installed")
     (results / "results.md").write_text("\n".join(lines) + "\n")
 

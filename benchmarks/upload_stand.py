@@ -9,7 +9,7 @@ from typing import Literal
 
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Failed, Usage, free_port, run
+from benchmarks.process import Command, Failed, Usage, free_port, run
 from benchmarks.servers.archive import Archive, ArchiveBesideNginx
 from benchmarks.stand import Stand, proxy
 
@@ -62,7 +62,7 @@ class UploadStand(Stand):
         (source,) = self.sources
         with self._archive("nginx") as archive:
             before = archive.cpu_seconds()
-            trust = ["--cacert", self.ca_file] if self.ca_file is not None else []
+            trust: Command = ["--cacert", self.ca_file] if self.ca_file is not None else []
             usage = run([program("curl"), "-sSf", *trust, "-T", source, f"{archive.url}/parts/wire/1"])
             spent = archive.cpu_seconds() - before
             check(archive.root / "parts" / "wire" / "1", self.plain[source.name])

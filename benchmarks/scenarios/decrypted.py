@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.contest import Claim, Report, compete
+from benchmarks.contest import Claim, Job, Report, compete
 from benchmarks.download_stand import DownloadStand
 from benchmarks.process import Usage
 from benchmarks.process import run as run_process
@@ -23,7 +23,7 @@ def run(options: Options) -> Report:
             module = "benchmarks.contestants.pipeline"
             return run_process([sys.executable, "-m", module, what, str(options.size)], cwd=ROOT)
 
-        stages = {
+        stages: dict[str, Job] = {
             "stage: fetch and write": lambda: stand.fetch_in_parts("bulk"),
             "stage: open, 2 threads": lambda: stage("open"),
             "stage: sha256, 1 thread": lambda: stage("sha256"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.contest import Claim, Report, compete
 from benchmarks.data import check
 from benchmarks.peers import ours, program
-from benchmarks.process import Usage
+from benchmarks.process import Command, Usage
 from benchmarks.process import run as run_process
 from benchmarks.stand import Options, Stand
 
@@ -18,13 +18,13 @@ def run(options: Options) -> Report:
         source, digest = stand.source("plain.bin", options.size)
         keys = stand.keys
         sealed = stand.empty("sealed") / "plain.bin.c4gh"
-        encrypt_by_peer = [program("crypt4gh"), "encrypt", "--sk", keys.private, "--recipient_pk", keys.public]
-        decrypt_by_peer = [program("crypt4gh"), "decrypt", "--sk", keys.private]
+        encrypt_by_peer: Command = [program("crypt4gh"), "encrypt", "--sk", keys.private, "--recipient_pk", keys.public]
+        decrypt_by_peer: Command = [program("crypt4gh"), "decrypt", "--sk", keys.private]
         run_process(encrypt_by_peer, stdin=source, stdout=sealed)
 
         def decrypt_ours() -> Usage:
             out = stand.empty("out")
-            own = ["--my-private-key-path", keys.private]
+            own: Command = ["--my-private-key-path", keys.private]
             usage = run_process([ours(), "decrypt", "--quiet", *own, "--output-dir", out, sealed])
             check(out / "plain.bin", digest)
             return usage
@@ -42,7 +42,7 @@ def run(options: Options) -> Report:
 
         def encrypt_ours() -> Usage:
             out = stand.empty("out")
-            to = ["--recipient-public-key-path", keys.public, "--my-private-key-path", keys.private]
+            to: Command = ["--recipient-public-key-path", keys.public, "--my-private-key-path", keys.private]
             usage = run_process([ours(), "encrypt", "--quiet", *to, "--output-dir", out, source])
             opened(out / "plain.bin.c4gh")
             return usage

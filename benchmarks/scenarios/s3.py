@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contest import Report, compete
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Usage
+from benchmarks.process import Command, Usage
 from benchmarks.process import run as run_process
 from benchmarks.servers.juicefs import BUCKET, JuiceFs
 from benchmarks.stand import ROOT, Options, Stand
@@ -21,13 +21,13 @@ def run(options: Options) -> Report:
     report = Report("s3")
     with Stand(options, "s3") as stand, JuiceFs(stand.folder / "juicefs") as storage:
         source, digest = stand.source("object.bin", options.size)
-        s5cmd = [program("s5cmd"), "--endpoint-url", storage.url]
+        s5cmd: Command = [program("s5cmd"), "--endpoint-url", storage.url]
         run_process([*s5cmd, "mb", f"s3://{BUCKET}"], env=storage.env)
         run_process([*s5cmd, "cp", source, f"s3://{BUCKET}/object"], env=storage.env)
         presign = [sys.executable, "-m", "benchmarks.contestants.presign", storage.url, BUCKET, "object"]
         url = run_process(presign, env=storage.env, cwd=ROOT).output.strip()
         remote = f":s3,provider=Minio,env_auth=true,endpoint='{storage.url}':{BUCKET}/object"
-        fetch = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", "bulk"]
+        fetch: Command = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", "bulk"]
         # The gateway reads ahead beyond the end of every range, so that small parts cost it twice the work.
         fetch += ["--connections", "2", "--part", "64", url]
 

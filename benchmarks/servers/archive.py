@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.data import Keys
 from benchmarks.peers import ours
-from benchmarks.process import Failed, Server, free_port, run
+from benchmarks.process import Command, Failed, Server, free_port, run
 from benchmarks.servers.nginx import Nginx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ class Archive:
             raise
         return self
 
-    def _command(self) -> list[str | Path]:
+    def _command(self) -> Command:
         public = ["--public-url", self.url] if self.url != f"http://127.0.0.1:{self.port}" else []
         return [ours(), "archive", "serve", "--root", self.root, "--port", str(self.port), *public, *self._options]
 
@@ -63,7 +63,17 @@ class Archive:
     def grant_download(self, keys: Keys, *accessions: str) -> str:
         """Grant files, all of them by default; returns the access token."""
         which = accessions or ("--all",)
-        command = [ours(), "archive", "grant", "download", "--root", self.root, "--public-key", keys.public, *which]
+        command: Command = [
+            ours(),
+            "archive",
+            "grant",
+            "download",
+            "--root",
+            self.root,
+            "--public-key",
+            keys.public,
+            *which,
+        ]
         return _last_line(run(command))
 
     def files(self) -> list[dict[str, Any]]:
@@ -114,7 +124,7 @@ class ArchiveBesideNginx(Archive):
         super().__init__(folder / "archive", public_url=f"{'https' if certificate else 'http'}://127.0.0.1:{front}")
         self.nginx = Nginx(folder, port=front, archive_port=self.port, certificate=certificate)
 
-    def _command(self) -> list[str | Path]:
+    def _command(self) -> Command:
         module = [sys.executable, "-m", "benchmarks.servers.archive_beside_nginx"]
         return [*module, self.root, "--port", str(self.port), "--public-url", self.url]
 

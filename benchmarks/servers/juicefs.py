@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.peers import program
-from benchmarks.process import Server, free_port, run
+from benchmarks.process import Command, Server, free_port, run
 
 ACCESS_KEY = "bench-access"
 SECRET_KEY = "bench-secret-key"
@@ -29,11 +29,11 @@ class JuiceFs:
     def __enter__(self) -> JuiceFs:
         (self.folder / "data").mkdir(parents=True)
         meta = f"sqlite3://{self.folder}/meta.db"
-        keep = ["--trash-days", "0", "--storage", "file", "--bucket", f"{self.folder}/data/"]
+        keep: Command = ["--trash-days", "0", "--storage", "file", "--bucket", f"{self.folder}/data/"]
         run([program("juicefs"), "format", *keep, meta, "bench"])
-        quiet = ["--no-usage-report", "--no-banner", "--log", self.folder / "gateway.log"]
-        cache = ["--cache-size", "0", "--cache-dir", "memory", "--metrics", f"127.0.0.1:{free_port()}"]
-        gateway = [program("juicefs"), "gateway", "--multi-buckets", "--keep-etag", *cache, *quiet]
+        quiet: Command = ["--no-usage-report", "--no-banner", "--log", self.folder / "gateway.log"]
+        cache: Command = ["--cache-size", "0", "--cache-dir", "memory", "--metrics", f"127.0.0.1:{free_port()}"]
+        gateway: Command = [program("juicefs"), "gateway", "--multi-buckets", "--keep-etag", *cache, *quiet]
         self._server = Server(
             [*gateway, meta, f"127.0.0.1:{self.port}"],
             log=self.folder / "juicefs.log",

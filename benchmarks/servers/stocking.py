@@ -1,0 +1,106 @@
+"""Puts files into an archive as if they had been uploaded, interrogated and staged, and into nginx's folder.
+
+python -m benchmarks.servers.stocking ROOT SERVED FILE ...
+
+An upload would take several times as long and three times the disk. Each file is sealed once, under a secret of the
+archive's, right into the download bucket; nginx's folder gets a hard link to it. Prints, as JSON, the id and the
+sha256 of each sealed object, and the accession.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import trio
+
+from connector.archive.assembly import Archive, open_archive
+from connector.archive.key_store import KeyStore
+from connector.archive.models import FileUpload, StoredSecret
+from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, moment
+from connector.core.layout import CIPHER_SEGMENT_SIZE, Parts, sealed_size
+from connector.core.segments import PartSealer, SealedLayout
+from persistence.providers.filesystem import FilesystemStorage
+from persistence.providers.sqlite import SqliteDaoFactory
+
+_PIECE = 64 * CIPHER_SEGMENT_SIZE
+
+
+class SealedFile:
+    """A file that is sealed while it is read; knows both sha256 (hex) when it has been read to its end."""
+
+    def __init__(self, path: Path, secret: bytes) -> None:
+        self._path = path
+        self._secret = secret
+        self.size = path.stat().st_size
+        self._plain = hashlib.sha256()
+        self._sealed = hashlib.sha256()
+
+    @property
+    def plain_sha256(self) -> str:
+        return self._plain.hexdigest()
+
+    @property
+    def sealed_sha256(self) -> str:
+        return self._sealed.hexdigest()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The sealed segments in order, without envelope."""
+        layout = SealedLayout(b"", self.size)
+        sealer = PartSealer(layout, session_key=self._secret, nonce_seed=os.urandom(32), draw=os.urandom)
+        with self._path.open("rb", buffering=0) as file:
+
+            def read(_: int, views: Sequence[memoryview]) -> None:
+                if os.readv(file.fileno(), views) != sum(map(len, views)):
+                    raise OSError(f"{self._path} became shorter")
+
+            for part in Parts(sealed_size(self.size), _PIECE):
+                loaded = sealer.load(part, memoryview(bytearray(part.size)), read)
+                for view in loaded.plaintext:
+                    self._plain.update(view)
+                piece = loaded.seal()
+                self._sealed.update(piece)
+                yield bytes(piece)
+
+
+async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path) -> dict[str, Any]:
+    """Seal, store and register one file under its name."""
+    assert isinstance(archive.storage, FilesystemStorage)
+    object_id, secret = str(uuid4()), os.urandom(32)
+    sealed = SealedFile(path, secret)
+    await archive.storage.put_object(DOWNLOAD_BUCKET, object_id, sealed.pieces())
+    os.link(await archive.storage.local_path(DOWNLOAD_BUCKET, object_id), served / object_id)
+    upload = FileUpload(
+        id=object_id,
+        box_id="stocked",
+        alias=path.name,
+        state="interrogated",
+        storage_alias=archive.settings.storage_alias,
+        upload_id="stocked",
+        decrypted_size=sealed.size,
+        encrypted_size=sealed_size(sealed.size),
+        part_size=_PIECE,
+        created=moment(),
+        state_updated=moment(),
+        decrypted_sha256=sealed.plain_sha256,
+    )
+    file = await archive.registry.register(upload, secret_id=await key_store.deposit(secret))
+    return {"object_id": object_id, "accession": file.accession, "sha256": sealed.sealed_sha256}
+
+
+async def main(root: Path, served: Path, paths: Sequence[Path]) -> None:
+    settings = ArchiveSettings(root)
+    async with open_archive(settings) as archive, SqliteDaoFactory(settings.database_path) as documents:
+        secrets = await documents.dao("secrets", StoredSecret, id_field="id")
+        key_store = KeyStore(secrets, store_key=archive.keys.store_key)
+        print(json.dumps([await stock(archive, key_store, served, path) for path in paths]))
+
+
+if __name__ == "__main__":
+    trio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), [Path(word) for word in sys.argv[3:]])
