@@ -15,9 +15,11 @@ from persistence.codec import Document, ModelCodec
 from persistence.documents import Query, Start, Write
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 from persistence.protocols.dao import Id
+from persistence.providers.mongodb.commands import answer, find_command, first_batch
 from persistence.providers.mongodb.failures import Failures
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.gathering import Gatherer
+from persistence.providers.mongodb.lane import Stored
 from persistence.providers.mongodb.reading import Reader, encoded
 from persistence.query import Every, Some, Term, keyset
 
@@ -36,8 +38,17 @@ class Caller(Protocol):
         """The session of the transaction, if there is one."""
         ...
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is under way, so that `quick_call` is the quicker way."""
+        ...
+
     async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
         """Run a call within the deadline and translate its errors."""
+        ...
+
+    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+        """Run a blocking call on the collection elsewhere, within the deadline, and translate its errors."""
         ...
 
 
@@ -73,7 +84,11 @@ class MongoCollection:
     async def get(self, id_: Id) -> Document | None:
         """See `persistence.documents.Collection`."""
         caller = self._caller
-        if caller.session is None:
+        if caller.alone:
+            command = find_command(self.stored, {"_id": id_}, 1)
+            documents = await caller.quick_call(self.name, lambda stored: answer(stored, command), self._failures)
+            found = documents[0] if documents else None
+        elif caller.session is None:
             found = await caller.call(lambda: self._gets.call(id_), self._failures)
         else:
             found = await caller.call(
@@ -103,7 +118,9 @@ class MongoCollection:
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.Collection`."""
         caller, stored = self._caller, self._in(id_, document)
-        if caller.session is None:
+        if caller.alone:
+            await caller.quick_call(self.name, lambda there: there.insert_one(stored), self._failures, id_)
+        elif caller.session is None:
             await caller.call(lambda: self._inserts.call(id_, stored), self._failures, id_)
         else:
             await caller.call(lambda: self.stored.insert_one(stored, session=caller.session), self._failures, id_)
@@ -191,6 +208,9 @@ class MongoCollection:
         where = self._where(query)
         sort = self._filters.sort(query.sort)
         caller = self._caller
+        if caller.alone and not query.skip:
+            command = find_command(self.stored, where, 1, sort)
+            return await caller.quick_call(self.name, lambda stored: answer(stored, command), self._failures)
 
         async def first() -> dict[str, Any] | None:
             if caller.session is not None or query.skip:
@@ -204,18 +224,12 @@ class MongoCollection:
     async def _quick_find(
         self, where: dict[str, Any], limit: int, sort: list[tuple[str, int]] | None = None
     ) -> list[dict[str, Any]]:
-        """A find of one batch as a plain command: PyMongo's cursor costs more than the call itself."""
         stored = self.stored
-        command: dict[str, Any] = {"find": stored.name, "filter": where, "limit": limit, "singleBatch": True}
-        if sort:
-            command["sort"] = dict(sort)
-        if stored.read_concern.level:
-            command["readConcern"] = stored.read_concern.document
-        answer = await stored.database.command(
+        command = find_command(stored, where, limit, sort)
+        reply = await stored.database.command(
             command, read_preference=stored.read_preference, codec_options=stored.codec_options
         )
-        found: list[dict[str, Any]] = answer["cursor"]["firstBatch"]
-        return found
+        return first_batch(reply)
 
     async def _get_several(self, entries: list[tuple[Id, Any]]) -> list[Any]:
         ids = list({id_ for id_, _ in entries})

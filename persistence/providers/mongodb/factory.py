@@ -8,20 +8,22 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-from pymongo import AsyncMongoClient, IndexModel
+from pymongo import AsyncMongoClient, IndexModel, MongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
 
 from persistence.codec import ModelCodec
-from persistence.errors import Closed, DeadlineExceeded, InvalidQuery
+from persistence.errors import Closed, DeadlineExceeded
 from persistence.naming import check_collection
 from persistence.protocols.dao import Dao, DaoFactory, Id, Index, SurrogateDao, Transaction
 from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
+from persistence.providers.mongodb.lane import Client, QuickLane, Stored
 from persistence.providers.mongodb.loops import Loop, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
+from persistence.providers.mongodb.transaction import MongoTransaction
 from persistence.transactions import repeat_on_conflict
 from persistence.typed import TypedDao, TypedSurrogateDao, check_creation_model, id_maker, make_codec
 
@@ -55,6 +57,9 @@ class MongoDaoFactory(DaoFactory):
         self._deadline = deadline
         self._options = dict(options or {})
         self._loop: Loop | None = None
+        self._lane: QuickLane | None = None
+        self._blocking: dict[str, Stored] = {}
+        self._under_way = 0
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._database: AsyncDatabase[dict[str, Any]] | None = None
 
@@ -73,16 +78,22 @@ class MongoDaoFactory(DaoFactory):
             self._loop = None
             await loop.stop()
             raise
+        self._blocking = {}
+        self._lane = QuickLane(self._connect_lane)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         loop, self._loop = self._loop, None
+        lane, self._lane = self._lane, None
         client, self._client, self._database = self._client, None, None
         if loop is None:
             return
         try:
+            if lane is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(lane.close)
             if client is not None:
                 with anyio.move_on_after(_ABORT_DEADLINE, shield=True):
                     await loop.run(client.close)
@@ -111,7 +122,7 @@ class MongoDaoFactory(DaoFactory):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         session = await self.call(self._start, _NO_FAILURES)
-        transaction = _MongoTransaction(self, session)
+        transaction = MongoTransaction(self, session)
         try:
             yield transaction
             await self._commit(session)
@@ -128,13 +139,40 @@ class MongoDaoFactory(DaoFactory):
         """Run a call of PyMongo within the deadline and translate its errors."""
         if self._loop is None:
             raise Closed("The database")
+        return await self._ended(self._within_deadline(self._loop, call), failures, id_)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is under way."""
+        return not self._under_way and self._lane is not None and self._lane.free
+
+    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+        """Run a call of PyMongo's blocking client on the collection, if `alone`."""
+        if self._lane is None:
+            raise Closed("The database")
+
+        def run(client: Client) -> T:
+            stored = self._blocking.get(name)
+            if stored is None:
+                stored = self._blocking[name] = client.get_database(self._database_name, codec_options=STANDARD)[name]
+            return call(stored)
+
+        return await self._ended(self._lane.run(run, self._deadline), failures, id_)
+
+    async def _ended(self, answer: Awaitable[T], failures: Failures, id_: Id | None) -> T:
+        self._under_way += 1
         try:
-            with anyio.fail_after(self._deadline):
-                return await self._loop.run(call)
+            return await answer
         except (PyMongoError, OverflowError) as error:
             raise failures.translated(error, id_) from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The database did not answer within {self._deadline} s.") from error
+        finally:
+            self._under_way -= 1
+
+    async def _within_deadline(self, loop: Loop, call: Callable[[], Awaitable[T]]) -> T:
+        with anyio.fail_after(self._deadline):
+            return await loop.run(call)
 
     async def drop_database(self) -> None:
         """Delete the whole database: for tests."""
@@ -143,14 +181,22 @@ class MongoDaoFactory(DaoFactory):
             raise Closed("The database")
         await self.call(lambda: client.drop_database(self._database_name), _NO_FAILURES)
 
-    async def _connect(self) -> None:
-        options: dict[str, Any] = {
+    def _client_options(self, **further: Any) -> dict[str, Any]:
+        return {
             "serverSelectionTimeoutMS": int(self._deadline * 800),
             "connectTimeoutMS": int(self._deadline * 800),
             "appname": "persistence",
+            **further,
             **self._options,
         }
-        self._client = AsyncMongoClient(self._uri, **options)
+
+    def _connect_lane(self) -> Client:
+        # Nobody but these timeouts ends a call in a thread, and one monitor of each server is enough.
+        further = {"socketTimeoutMS": int(self._deadline * 1000), "serverMonitoringMode": "poll", "maxPoolSize": 1}
+        return MongoClient(self._uri, **self._client_options(**further))
+
+    async def _connect(self) -> None:
+        self._client = AsyncMongoClient(self._uri, **self._client_options())
         self._database = self._client.get_database(self._database_name, codec_options=STANDARD)
         await self._database.command("ping")
 
@@ -213,40 +259,6 @@ class MongoDaoFactory(DaoFactory):
 
         await self.call(create, failures)
         return MongoCollection(self, stored, name, codec.id_field, Reader(codec), filters, failures)
-
-
-class _MongoTransaction(Transaction):
-    """DAOs bound to a session with an open transaction."""
-
-    def __init__(self, factory: MongoDaoFactory, session: AsyncClientSession) -> None:
-        self._factory = factory
-        self._session = session
-        self._one_at_a_time = anyio.Lock()
-        self.open = True
-
-    @property
-    def session(self) -> AsyncClientSession:
-        """The session of this transaction."""
-        if not self.open:
-            raise Closed("The transaction")
-        return self._session
-
-    def bind(self, dao: Dao[M]) -> Dao[M]:
-        if not isinstance(dao, TypedDao) or not isinstance(dao.collection, MongoCollection):
-            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
-        return dao.on(dao.collection.on(self))
-
-    def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
-        if not isinstance(dao, TypedSurrogateDao) or not isinstance(dao.collection, MongoCollection):
-            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
-        return dao.on(dao.collection.on(self))
-
-    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
-        """Run a call as a step of the transaction."""
-        if not self.open:
-            raise Closed("The transaction")
-        async with self._one_at_a_time:
-            return await self._factory.call(call, failures, id_)
 
 
 __all__ = ["MongoDaoFactory", "translated"]

@@ -1,0 +1,66 @@
+"""A transaction of MongoDB: DAOs bound to a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from persistence.errors import Closed, InvalidQuery
+from persistence.protocols.dao import Dao, Id, SurrogateDao, Transaction
+from persistence.providers.mongodb.collection import MongoCollection
+from persistence.providers.mongodb.failures import Failures
+from persistence.providers.mongodb.lane import Stored
+from persistence.typed import TypedDao, TypedSurrogateDao
+
+if TYPE_CHECKING:
+    from persistence.providers.mongodb.factory import MongoDaoFactory
+
+M = TypeVar("M")
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+class MongoTransaction(Transaction):
+    """DAOs bound to a session with an open transaction."""
+
+    def __init__(self, factory: MongoDaoFactory, session: AsyncClientSession) -> None:
+        self._factory = factory
+        self._session = session
+        self._one_at_a_time = anyio.Lock()
+        self.open = True
+
+    @property
+    def session(self) -> AsyncClientSession:
+        """The session of this transaction."""
+        if not self.open:
+            raise Closed("The transaction")
+        return self._session
+
+    @property
+    def alone(self) -> bool:
+        """False: a transaction has one session, and that is the asyncio client's."""
+        return False
+
+    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+        """Never run."""
+        raise NotImplementedError
+
+    def bind(self, dao: Dao[M]) -> Dao[M]:
+        if not isinstance(dao, TypedDao) or not isinstance(dao.collection, MongoCollection):
+            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
+        return dao.on(dao.collection.on(self))
+
+    def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
+        if not isinstance(dao, TypedSurrogateDao) or not isinstance(dao.collection, MongoCollection):
+            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
+        return dao.on(dao.collection.on(self))
+
+    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
+        """Run a call as a step of the transaction."""
+        if not self.open:
+            raise Closed("The transaction")
+        async with self._one_at_a_time:
+            return await self._factory.call(call, failures, id_)
