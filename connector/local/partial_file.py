@@ -41,7 +41,8 @@ class PartialFile:
     Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
     written, which the next run believes unless the machine went down in between: a killed process loses no finished
     part, a power cut those 64 MiB or 5 s. Without ``facts`` there is no journal, and an unfinished file is removed:
-    right for what is made anew faster than it is verified.
+    right for what is made anew faster than it is verified. Its data goes to the disk on the way all the same, or the
+    disk would idle until the end and then be waited for.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class PartialFile:
         self._pending: dict[int, Mapping[str, Any]] = {}
         self._unsynced = 0
         self._last_flush = time.monotonic()
+        self._flushing = False
         self._completed = False
 
     @classmethod
@@ -98,7 +100,11 @@ class PartialFile:
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
         """Write ``views`` one after the other at ``offset``."""
         with self._writing():
-            self._unsynced += self._file.write_from(offset, views)
+            written = self._file.write_from(offset, views)
+        with self._lock:
+            self._unsynced += written
+        if self._journal is None:
+            self._flush_if_due()
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> bool:
         """Read back what was written; whether the file reaches that far."""
@@ -114,9 +120,7 @@ class PartialFile:
             self._pending[number] = facts
             if boot is not None:
                 self._journal.add_written(number, facts, boot)
-            due = self._unsynced >= _FLUSH_BYTES or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
-        if due:
-            self._flush()
+        self._flush_if_due()
 
     def complete(self, *, overwrite: bool = True) -> None:
         """The file is whole and verified: give it its name, for good.
@@ -156,15 +160,27 @@ class PartialFile:
                 self._journal.close()
             self._claim.release()
 
+    def _flush_if_due(self) -> None:
+        with self._lock:
+            due = self._unsynced >= _FLUSH_BYTES or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
+            if self._flushing or not due:
+                return  # one thread waits for the disk, the others have better things to do
+            self._flushing = True
+        try:
+            self._flush()
+        finally:
+            self._flushing = False
+
     def _flush(self) -> None:
         if self._file.descriptor < 0:
             return
         with self._lock:
             batch, self._pending = self._pending, {}
             self._unsynced, self._last_flush = 0, time.monotonic()
-        if batch and self._journal is not None:
+        if batch or self._journal is None:
             with self._writing():
                 sync(self._file.descriptor)
+        if batch and self._journal is not None:
             with self._lock:
                 self._journal.add_parts(batch)
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,38 @@ def test_a_lot_of_data_is_claimed_on_the_way(target, monkeypatch):
     assert load(working_paths(target)[1]).parts.keys() == set()
     write(partial, 2)
     assert load(working_paths(target)[1]).parts.keys() == {1, 2}
+    partial.close()
+
+
+def test_without_a_journal_the_disk_is_busy_on_the_way_too(target, monkeypatch):
+    synced: list[int] = []
+    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 20)
+    monkeypatch.setattr(partial_file, "sync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    partial = PartialFile.open(target, size=30, kind="decrypt", facts=None)
+    for number in (1, 2, 3):
+        partial.write((number - 1) * 10, [memoryview(PARTS[number])])
+    assert synced == [20]
+    partial.complete()
+    assert synced == [20, 30]
+    partial.close()
+
+
+def test_while_one_thread_waits_for_the_disk_the_others_go_on(target, monkeypatch):
+    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 10)
+    waiting, go_on = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        waiting.set()
+        assert go_on.wait(10)
+
+    partial = PartialFile.open(target, size=30, kind="decrypt", facts=None)
+    monkeypatch.setattr(partial_file, "sync", slow)
+    first = threading.Thread(target=partial.write, args=(0, [memoryview(PARTS[1])]))
+    first.start()
+    assert waiting.wait(10)
+    partial.write(10, [memoryview(PARTS[2])])  # would wait, too, if it synced
+    go_on.set()
+    first.join()
     partial.close()
 
 
