@@ -58,9 +58,9 @@ class Failures:
         """What one entry of a bulk write's errors means."""
         if entry.get("code") == 11000:
             return self.duplicate(str(entry.get("errmsg", "")), id_)
-        if entry.get("code") in _FULL:
-            return StorageFull(f"The database has no room for document {id_!r}.")
-        return ServiceRefused(f"The database refused document {id_!r}: {entry.get('errmsg')}.")
+        if entry.get("code") == 2 and "too large" in str(entry.get("errmsg")):
+            return TooLarge(f"Document {id_!r} is larger than MongoDB stores (16 MiB).")
+        return _of_code(errors.WriteError(f"document {id_!r}: {entry.get('errmsg')}", entry.get("code"), entry))
 
     def translated(self, error: Exception, id_: Id | None) -> PersistenceError:
         """The error of this package that says the same."""

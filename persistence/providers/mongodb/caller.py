@@ -1,0 +1,36 @@
+"""Who runs the calls of a collection: the factory, or a transaction of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from persistence.protocols.dao import Id
+from persistence.providers.mongodb.failures import Failures
+from persistence.providers.mongodb.lane import Stored
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """Runs calls of PyMongo: alone, or within a transaction."""
+
+    @property
+    def session(self) -> AsyncClientSession | None:
+        """The session of the transaction, if there is one."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is under way, so that `quick_call` is the quicker way."""
+        ...
+
+    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
+        """Run a call within the deadline and translate its errors."""
+        ...
+
+    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+        """Run a blocking call on the collection elsewhere, within the deadline, and translate its errors."""
+        ...
