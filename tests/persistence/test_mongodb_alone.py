@@ -66,7 +66,7 @@ async def test_a_lone_document_that_is_too_large(factory: MongoDaoFactory) -> No
     with pytest.raises(TooLarge):
         await jobs.insert(Job(1, owner="x" * (16 * 1024**2 + 1)))
     with pytest.raises(TooLarge):
-        await jobs.insert(Job(1, owner="x" * (16 * 1024**2 - 60)))
+        await jobs.insert(Job(1, owner="x" * (16 * 1024**2 - 20)))
     assert await jobs.count() == 0
 
 
