@@ -47,6 +47,7 @@ class Router(httpx.AsyncBaseTransport):
             may_connect=options.may_connect,
         )
         self._by_proxy: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._proxy_of: dict[tuple[str, bytes], str | None] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request the way that its URL has to take."""
@@ -63,7 +64,7 @@ class Router(httpx.AsyncBaseTransport):
         return response
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        proxy = proxy_for(str(request.url), proxies=self._options.proxies, option=self._options.proxy)
+        proxy = self._proxy(request.url)
         if proxy is None:
             return await self._direct.handle_async_request(request)
         transport = self._by_proxy.get(proxy)
@@ -72,11 +73,40 @@ class Router(httpx.AsyncBaseTransport):
             transport = self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=context, proxy=proxy)
         return await transport.handle_async_request(request)
 
+    def _proxy(self, url: httpx.URL) -> str | None:
+        host = url.scheme, url.netloc
+        if host not in self._proxy_of:
+            self._proxy_of[host] = proxy_for(str(url), proxies=self._options.proxies, option=self._options.proxy)
+        return self._proxy_of[host]
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._direct.aclose()
         for transport in self._by_proxy.values():
             await transport.aclose()
+
+
+class _NoCookies(httpx.Cookies):
+    """Takes none and shows none: tokens and signed URLs say who asks, and each answer would be searched for some."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave them."""
+
+    def set_cookie_header(self, request: httpx.Request) -> None:
+        """Send none."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _Client(httpx.AsyncClient):
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise TypeError("this client takes no cookies")
 
 
 @asynccontextmanager
@@ -88,7 +118,5 @@ async def open_http(options: HttpOptions) -> AsyncIterator[httpx.AsyncClient]:
     """
     timeout = httpx.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None)
     headers = {"User-Agent": USER_AGENT}
-    async with httpx.AsyncClient(
-        transport=Router(options), timeout=timeout, headers=headers, trust_env=False
-    ) as client:
+    async with _Client(transport=Router(options), timeout=timeout, headers=headers, trust_env=False) as client:
         yield client

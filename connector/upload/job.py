@@ -15,25 +15,18 @@ from connector.clients.leases import Lease
 from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
 from connector.core.checksums import PartDigests, digest_part, multipart_etag
-from connector.core.header import make_envelope
 from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
-from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation
+from connector.core.payloads import UploadCompletion
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import TRY_AGAIN, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, RefusedError
 from connector.local.claim import Claim
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.transfer import Observer, Progress, Turns
 from connector.upload.box import UploadBox
-from connector.upload.resumption import (
-    EarlierUpload,
-    LeftUpload,
-    StartedUpload,
-    UploadJournals,
-    UploadSecrets,
-    part_facts,
-)
+from connector.upload.opening import Opening
+from connector.upload.resumption import LeftUpload, StartedUpload, UploadJournals, part_facts
 from connector.upload.source import UploadSource, open_source
 
 T = TypeVar("T")
@@ -119,14 +112,15 @@ class Upload:
         box, source, size = self._box.id, self._source, file.state.size
         total = ENVELOPE_SIZE + sealed_size(size)
         part_size = fit_upload_part_size(total, self._part_size)
-        earlier = await self._find_earlier(left, total) if left is not None else None
+        opening = self._opening()
+        earlier = await opening.find_earlier(left, total) if left is not None else None
         if earlier is not None:
             started = earlier.started
             journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
         else:
             if left is not None:
                 await self._in_thread(lambda: self._journals.announce(box, source, file.state))
-            started = await self._start(size, total, part_size)
+            started = await opening.start(size, total, part_size)
             journal = await self._in_thread(
                 lambda: self._journals.begin(box, source, file.state, started, lasting=total > part_size)
             )
@@ -155,17 +149,13 @@ class Upload:
         """Read, hash in turn, seal and put one part; one that is stored already is only hashed."""
         state = self._opened
         try:
-            loaded = await self._in_thread(lambda: state.sealer.load(part, buffer, state.source.read_into))
+            digests = await (self._seal_whole if state.is_small else self._seal)(part, buffer)
         except SourceChangedError:
             self._worthless = True
             raise
-        if not self._turns.passed(part.number):
-            async with self._turns.take(part.number):
-                await self._in_thread(lambda: self._hash(loaded))
-        if part.number in state.stored_before:
+        if digests is None:
             progress(part.size)
             return
-        digests = await self._in_thread(lambda: digest_part(loaded.seal()))
         url = await self._box.part_url(state.order, state.started.file_id, part.number)
         etag = await self._objects.put_part(url, buffer, progress)
         if len(etag) == 32 and etag != digests.md5:
@@ -175,7 +165,32 @@ class Upload:
                 advice=TRY_AGAIN,
             )
         state.digests[part.number] = digests
-        await self._in_thread(lambda: state.journal.add_parts({part.number: part_facts(digests)}))
+        if not state.is_small:  # that of a small one is noted on the way through finish()
+            await self._in_thread(lambda: self._record(part.number))
+
+    async def _seal(self, part: Part, buffer: memoryview) -> PartDigests | None:
+        """Read, hash in turn and seal one of many parts; ``None`` if it is stored already."""
+        state = self._opened
+        loaded = await self._in_thread(lambda: state.sealer.load(part, buffer, state.source.read_into))
+        if not self._turns.passed(part.number):
+            async with self._turns.take(part.number):
+                await self._in_thread(lambda: self._hash(loaded))
+        if part.number in state.stored_before:
+            return None
+        return await self._in_thread(lambda: digest_part(loaded.seal()))
+
+    async def _seal_whole(self, part: Part, buffer: memoryview) -> PartDigests | None:
+        """The same for the one part of a small file, in one way to a thread and back: nobody waits for a turn."""
+        state = self._opened
+
+        def work() -> PartDigests | None:
+            loaded = state.sealer.load(part, buffer, state.source.read_into)
+            if not self._turns.passed(part.number):
+                self._hash(loaded)
+            return None if part.number in state.stored_before else digest_part(loaded.seal())
+
+        async with self._turns.take(part.number):
+            return await self._in_thread(work)
 
     async def finish(self) -> UploadedFile:
         """Check that the file is still the same, and tell the archive that all parts are there."""
@@ -189,7 +204,7 @@ class Upload:
             encrypted_parts_sha256=tuple(digests.sha256 for digests in ordered),
         )
         try:
-            await self._in_thread(state.source.check_unchanged)
+            await self._in_thread(self._check_source)
             await self._box.complete(state.started.file_id, completion)
         except SourceChangedError:
             self._worthless = True
@@ -199,17 +214,26 @@ class Upload:
             self._worthless = error.exception_id in _WORTHLESS
             raise
         self._completed = True
-        await self._in_thread(state.journal.remove)
         return UploadedFile(self.label, state.started.file_id, state.source.state.size, sha256)
 
     async def close(self) -> None:
         """Let go of the file. An upload that can be gone on with stays, any other is deleted in the archive."""
         state = self._state
-        deleted = False
-        if state is not None and not self._completed and (state.is_small or self._worthless):
+        over = self._completed
+        if state is not None and not over and (state.is_small or self._worthless):
             with trio.move_on_after(_GIVING_UP):
-                deleted = await self._delete(state.started.file_id)
-        await self._in_thread(lambda: self._let_go(forget=deleted))
+                over = await self._delete(state.started.file_id)
+        await self._in_thread(lambda: self._let_go(forget=over))
+
+    def _check_source(self) -> None:
+        state = self._opened
+        state.source.check_unchanged()
+        if state.is_small and not state.stored_before:
+            self._record(1)
+
+    def _record(self, number: int) -> None:
+        state = self._opened
+        state.journal.add_parts({number: part_facts(state.digests[number])})
 
     def _let_go(self, *, forget: bool) -> None:
         try:
@@ -239,73 +263,17 @@ class Upload:
         assert self._state is not None, "open() comes first"
         return self._state
 
-    async def _find_earlier(self, left: LeftUpload, total: int) -> EarlierUpload | None:
-        """The upload that an earlier run has left, as far as the archive still knows it.
-
-        One that cannot be gone on with, since the file is another by now or little is known of it, is deleted: it would
-        hold the alias.
-        """
-        found = next((upload for upload in await self._box.list() if left.is_it(upload)), None)
-        if found is None:
-            return None
-        earlier = left.earlier
-        if earlier is not None and earlier.can_go_on(found.state, len(Parts(total, earlier.started.part_size))):
-            return earlier
-        if found.state == "init":
-            await self._box.delete(found.id)
-        return None
-
-    async def _start(self, size: int, total: int, part_size: int) -> StartedUpload:
-        created = await self._create(
-            UploadCreation(
-                alias=self._source.alias,
-                decrypted_size=size,
-                encrypted_size=total,
-                part_size=part_size,
-                overwrite=self._overwrite,
-            )
+    def _opening(self) -> Opening:
+        return Opening(
+            self._source,
+            box=self._box,
+            keys=self._keys,
+            hub_key=self._hub_key,
+            overwrite=self._overwrite,
+            draw=self._draw,
+            delete=self._delete,
+            forget=lambda: self._in_thread(lambda: self._journals.forget(self._box.id, self._source)),
         )
-        try:
-            secrets = UploadSecrets(session_key=self._draw(32), nonce_seed=self._draw(32))
-            envelope = make_envelope(
-                secrets.session_key,
-                sender_private_key=self._keys.private,
-                recipient_public_keys=[self._hub_key(created.storage_alias)],
-            )
-        except ConnectorError:
-            if await self._delete(created.file_id):
-                await self._forget()
-            raise
-        return StartedUpload(created.file_id, part_size, envelope, secrets)
-
-    async def _create(self, creation: UploadCreation) -> CreatedUpload:
-        unheard = False
-
-        def note(error: ConnectorError, delay: float) -> None:
-            nonlocal unheard
-            unheard = unheard or isinstance(error, BrokenError)
-
-        try:
-            return await self._box.create(creation, note)
-        except RefusedError as error:
-            taken = error.exception_id == "fileUploadAlreadyExists"
-            lost = await self._lost(creation) if taken and unheard else None
-            if lost is None:
-                if taken or not unheard:
-                    await self._forget()
-                raise
-        await self._box.delete(lost)
-        return await self._box.create(creation)
-
-    async def _lost(self, creation: UploadCreation) -> UUID | None:
-        """The upload that holds the alias if it is our own, the answer to whose creation was lost on the way.
-
-        One that has come farther was there before, and one of another size is of another file.
-        """
-        for upload in await self._box.list():
-            if upload.alias == creation.alias and upload.state == "init":
-                return upload.id if upload.decrypted_size in (None, creation.decrypted_size) else None
-        return None
 
     async def _delete(self, file_id: UUID) -> bool:
         """Delete an upload in the archive; whether that went well."""
@@ -316,9 +284,6 @@ class Upload:
             self._observer.retried(self.label, error, 0.0)
             return False
         return True
-
-    async def _forget(self) -> None:
-        await self._in_thread(lambda: self._journals.forget(self._box.id, self._source))
 
     def _hash(self, loaded: LoadedPart) -> None:
         for view in loaded.plaintext:

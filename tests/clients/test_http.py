@@ -95,3 +95,14 @@ async def test_one_way_per_proxy_is_kept_open(no_proxies, nursery):
 
 async def test_a_proxys_password_is_not_shown():
     assert "secret" not in repr(HttpOptions(proxy="http://u:secret@p", proxies={"http": "http://u:secret@p"}))
+
+
+async def test_no_cookies_are_taken(no_proxies, nursery):
+    heads = Heads(response("200 OK", b"ok", ("Set-Cookie", "who=you")))
+    server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
+    async with open_http(HttpOptions()) as http:
+        for _ in range(2):
+            answer = await http.get(server.url)
+            assert answer.headers["set-cookie"] == "who=you"
+    assert len(heads.seen) == 2
+    assert b"cookie" not in heads.seen[1].lower()
