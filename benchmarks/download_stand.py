@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.data import check, sha256_of
 from benchmarks.peers import program
-from benchmarks.process import Command, Failed, Usage, free_port, run
+from benchmarks.process import Command, Failed, Server, Usage, free_port, run
 from benchmarks.servers.archive import Archive
 from benchmarks.servers.nginx import Nginx
 from benchmarks.stand import ROOT, Curve, Stand, proxy
@@ -44,8 +44,9 @@ class DownloadStand(Stand):
         )
         self.stack.enter_context(self.archive)
         self.stack.enter_context(self.nginx)
+        self.proxy: Server | None = None
         if faults:
-            self.stack.enter_context(proxy(self.folder / "proxy.log", proxy_port, nginx_port, *faults))
+            self.proxy = self.stack.enter_context(proxy(self.folder / "proxy.log", proxy_port, nginx_port, *faults))
         stocking: Command = [sys.executable, "-m", "benchmarks.servers.stocking", self.archive.root, self.nginx.served]
         said = run([*stocking, *(path for path, _ in sources)], cwd=ROOT)
         self.objects = {str(file["object_id"]): str(file["sha256"]) for file in json.loads(said.output)}
@@ -75,8 +76,9 @@ class DownloadStand(Stand):
         shutil.rmtree(folder)
 
     def server_cpu(self) -> float:
-        """Seconds of processor that archive and nginx have taken so far."""
-        return self.archive.server.cpu_seconds() + self.nginx.server.cpu_seconds()
+        """Seconds of processor that archive, nginx and the proxy, if any, have taken so far."""
+        way = self.proxy.cpu_seconds() if self.proxy else 0.0
+        return self.archive.server.cpu_seconds() + self.nginx.server.cpu_seconds() + way
 
     # Contestants ----------------------------------------------------------------------------------------------------
 

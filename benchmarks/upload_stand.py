@@ -9,7 +9,7 @@ from typing import Literal
 
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Command, Failed, Usage, free_port, run
+from benchmarks.process import Command, Failed, Server, Usage, free_port, run
 from benchmarks.servers.archive import Archive, ArchiveBesideNginx
 from benchmarks.stand import Stand, proxy
 
@@ -37,6 +37,7 @@ class UploadStand(Stand):
         self.plain = {path.name: digest for path, digest in made}
         self.receiver = receiver
         self.faults = faults
+        self._proxy: Server | None = None
         self.pem = self.certificate() if tls else None
         return self
 
@@ -71,9 +72,9 @@ class UploadStand(Stand):
     def _upload(self, receiver: Receiver, upload: Callable[[Archive, str], Usage]) -> tuple[Usage, float]:
         with self._archive(receiver) as archive:
             token = archive.grant_upload(self.keys)
-            before = archive.cpu_seconds()
+            before = self._server_cpu(archive)
             usage = upload(archive, token)
-            spent = archive.cpu_seconds() - before
+            spent = self._server_cpu(archive) - before
             archive.check_received(self.plain)
         return usage, spent
 
@@ -92,5 +93,9 @@ class UploadStand(Stand):
             stack.callback(archive.remove)
             stack.enter_context(archive)
             if self.faults:
-                stack.enter_context(proxy(self.folder / "proxy.log", front, archive.port, *self.faults))
+                way = proxy(self.folder / "proxy.log", front, archive.port, *self.faults)
+                self._proxy = stack.enter_context(way)
             yield archive
+
+    def _server_cpu(self, archive: Archive) -> float:
+        return archive.cpu_seconds() + (self._proxy.cpu_seconds() if self._proxy else 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.contest import Claim, Report, compete
+from benchmarks.contest import Claim, Contest, Report, compete
 from benchmarks.download_stand import DownloadStand
 from benchmarks.stand import Options
 from benchmarks.upload_stand import UploadStand
@@ -37,6 +37,15 @@ def run(options: Options) -> Report:
             report.claims.append(
                 Claim.of_ratios(f"{contest.title} against ghga-connector (times as fast)", ratios, bound)
             )
-            share = contest.median("connector", "server_cpu") / contest.median("connector")
-            report.notes.append(f"{contest.title}: the servers take {share:.2f} of one core while ours runs.")
+            report.notes += [_servers_share(contest, name) for name in ("connector", "ghga-connector")]
     return report
+
+
+def _servers_share(contest: Contest, name: str) -> str:
+    """How much of the cores the servers take (and what makes calls slower, if anything does), for a note."""
+    wall, servers, own = (contest.median(name, what) for what in ("wall", "server_cpu", "cpu"))
+    return (
+        f"{contest.title}, {name}: {contest.amount / wall:.0f} files/s. The servers take {servers / wall:.2f} of a core, "
+        f"{1000 * servers / contest.amount:.1f} ms of processor per file, the client {own / wall:.2f} of a core, "
+        f"{1000 * own / contest.amount:.1f} ms per file: the servers' share of both is {servers / (servers + own):.0%}."
+    )

@@ -46,6 +46,12 @@ class JuiceFs:
         assert self._server is not None
         self._server.__exit__(*details)
 
+    def bytes_read(self) -> int:
+        """What the gateway has read so far, mostly from its disk."""
+        assert self._server is not None
+        fields = Path(f"/proc/{self._server.pid}/io").read_text().split()
+        return int(fields[fields.index("rchar:") + 1])
+
     def cpu_seconds(self) -> float:
         assert self._server is not None
         return self._server.cpu_seconds()
