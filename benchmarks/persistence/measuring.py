@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import resource
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -36,11 +39,11 @@ def portion(things: list[Any], caller: int, callers: int) -> list[Any]:
     return things[caller::callers]
 
 
-async def fastest(work: Callable[[], Awaitable[Any]], count: int, rounds: int = 3) -> float:
-    """Operations per second in the fastest of some rounds."""
-    best = 0.0
-    for _ in range(rounds):
-        began = time.perf_counter()
+async def by_request(work: Callable[[], Awaitable[Any]]) -> None:
+    """Do the work once for each line of standard input, and say in a line of JSON what it took."""
+    while sys.stdin.readline():
+        wall, cpu = time.perf_counter(), time.process_time()
         await work()
-        best = max(best, count / (time.perf_counter() - began))
-    return best
+        took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({**took, "peak": peak}), flush=True)

@@ -1,4 +1,4 @@
-"""Our side: `python ours.py BACKEND WORK ...`, printing operations per second as JSON."""
+"""Our side: `python ours.py BACKEND WORK ...`: the work once per line of standard input."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import sys
 
 sys.path.pop(0)
 
-import json
 import uuid
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import anyio
 import attrs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.persistence.measuring import TEXT, documents, fastest, portion
+from benchmarks.persistence.measuring import TEXT, by_request, documents, portion
 
 
 @attrs.frozen
@@ -45,7 +43,7 @@ async def together(callers: int, work: Any, things: list[Any]) -> None:
             tasks.start_soon(run, portion(things, caller, callers))
 
 
-async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> float:
+async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> None:
     from persistence.protocols.dao import Index
     from persistence.providers.mongodb import MongoDaoFactory
 
@@ -53,30 +51,29 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
         dao = await factory.dao("items", Item, id_field="id", indexes=[Index("name")])
         stored = items(10_000)
         if operation == "insert":
-            return await fastest(lambda: together(callers, dao.insert, items(count)), count)
+            return await by_request(lambda: together(callers, dao.insert, items(count)))
         if operation == "prepare":
             await dao.upsert_many(stored)
-            return 0
+            return None
         if operation == "get_by_id":
-            return await fastest(lambda: together(callers, dao.get_by_id, [i.id for i in stored[:count]]), count)
+            return await by_request(lambda: together(callers, dao.get_by_id, [i.id for i in stored[:count]]))
         if operation == "find_one":
 
             async def find(name: str) -> None:
                 assert await dao.find_one({"name": name})
 
-            return await fastest(lambda: together(callers, find, [i.name for i in stored[:count]]), count)
+            return await by_request(lambda: together(callers, find, [i.name for i in stored[:count]]))
 
         async def find_all(_: Any) -> None:
             assert sum([1 async for _ in dao.find_all({"state": TEXT})]) == 10_000
 
-        return await fastest(
-            lambda: together(callers, find_all, list(range(callers))), callers * 10_000, 1 if callers > 1 else 3
-        )
+        await by_request(lambda: together(callers, find_all, list(range(callers))))
 
 
-async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> float:
+async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> None:
     from persistence.providers.s3 import S3Settings, S3Storage
 
+    bucket += "-ours"
     async with S3Storage(S3Settings(url, key, secret)) as storage:
         upload = await storage.start_upload(bucket, "object")
 
@@ -84,15 +81,15 @@ async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> 
             for number in range(1, count + 1):
                 await storage.presign_part(bucket, "object", upload, number, expires=60)
 
-        rate = await fastest(make, count, rounds=1)
+        await by_request(make)
         await storage.abort_upload(bucket, "object", upload)
-        return rate
 
 
 if __name__ == "__main__":
     backend, kind, *arguments = sys.argv[1:]
     if kind == "urls":
-        work = partial(url_work, *arguments[:4], int(arguments[4]))
+        url, key, secret, bucket, count = arguments
+        anyio.run(url_work, url, key, secret, bucket, int(count), backend=backend)
     else:
-        work = partial(dao_work, *arguments[:3], int(arguments[3]), int(arguments[4]))
-    print(json.dumps(anyio.run(work, backend=backend)))
+        uri, database, operation, callers, count = arguments
+        anyio.run(dao_work, uri, database, operation, int(callers), int(count), backend=backend)

@@ -1,4 +1,4 @@
-"""Hexkit's side: `python theirs.py WORK ...` in its own environment, printing operations per second as JSON."""
+"""Hexkit's side: `python theirs.py WORK ...` in its own environment: the work once per line of standard input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 sys.path.pop(0)
 
 import asyncio
-import json
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from hexkit.providers.s3 import S3Config, S3ObjectStorage
 from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.persistence.measuring import TEXT, documents, fastest, portion
+from benchmarks.persistence.measuring import TEXT, by_request, documents, portion
 
 
 class Item(BaseModel):
@@ -44,30 +43,28 @@ async def together(callers: int, work: Any, things: list[Any]) -> None:
     await asyncio.gather(*(run(portion(things, caller, callers)) for caller in range(callers)))
 
 
-async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> float:
+async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> None:
     async with MongoDbDaoFactory.construct(config=MongoDbConfig(mongo_dsn=uri, db_name=database)) as factory:
         dao = await factory.get_dao(name="items", dto_model=Item, id_field="id")
         stored = items(10_000)
         if operation == "insert":
-            return await fastest(lambda: together(callers, dao.insert, items(count)), count)
+            return await by_request(lambda: together(callers, dao.insert, items(count)))
         if operation == "get_by_id":
-            return await fastest(lambda: together(callers, dao.get_by_id, [i.id for i in stored[:count]]), count)
+            return await by_request(lambda: together(callers, dao.get_by_id, [i.id for i in stored[:count]]))
         if operation == "find_one":
 
             async def find(name: str) -> None:
                 assert await dao.find_one(mapping={"name": name})
 
-            return await fastest(lambda: together(callers, find, [i.name for i in stored[:count]]), count)
+            return await by_request(lambda: together(callers, find, [i.name for i in stored[:count]]))
 
         async def find_all(_: Any) -> None:
             assert sum([1 async for _ in dao.find_all(mapping={"state": TEXT})]) == 10_000
 
-        return await fastest(
-            lambda: together(callers, find_all, list(range(callers))), callers * 10_000, 1 if callers > 1 else 3
-        )
+        await by_request(lambda: together(callers, find_all, list(range(callers))))
 
 
-async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> float:
+async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> None:
     config = S3Config(s3_endpoint_url=url, s3_access_key_id=key, s3_secret_access_key=secret)
     storage = S3ObjectStorage(config=config)
     upload = await storage.init_multipart_upload(bucket_id=bucket, object_id="object")
@@ -78,15 +75,15 @@ async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> 
                 upload_id=upload, bucket_id=bucket, object_id="object", part_number=number
             )
 
-    rate = await fastest(make, count, rounds=1)
+    await by_request(make)
     await storage.abort_multipart_upload(upload_id=upload, bucket_id=bucket, object_id="object")
-    return rate
 
 
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind == "urls":
-        work = url_work(*arguments[:4], int(arguments[4]))
+        url, key, secret, bucket, count = arguments
+        asyncio.run(url_work(url, key, secret, bucket, int(count)))
     else:
-        work = dao_work(*arguments[:3], int(arguments[3]), int(arguments[4]))
-    print(json.dumps(asyncio.run(work)))
+        uri, database, operation, callers, count = arguments
+        asyncio.run(dao_work(uri, database, operation, int(callers), int(count)))

@@ -14,4 +14,5 @@ NAMES = (
     "scheduler",
     "growth",
     "s3",
+    "persistence",
 )
