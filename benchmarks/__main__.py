@@ -37,12 +37,13 @@ def main() -> int:
         "--dir", type=Path, help="where to work: the disk that is measured; a temporary folder by default"
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md, too")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
     arguments.results.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["nox -s bench", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
+    command = report.command_of(sys.argv[1:])
     failed = []
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:
         options = Options(arguments.size, arguments.pairs, Path(folder), large=arguments.large, files=arguments.files)
@@ -63,6 +64,8 @@ def main() -> int:
                 print("  " + report.line_of(claim), flush=True)
             print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
     report.write_tables(arguments.results)
+    if arguments.readme:
+        report.write_readme(arguments.results, Path(__file__).resolve().parents[1] / "README.md")
     plot(arguments.results)
     return 1 if failed else 0
 

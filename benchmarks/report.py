@@ -6,12 +6,28 @@ import json
 import os
 import platform
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
 from benchmarks.contest import Claim
 from benchmarks.process import Failed
+from benchmarks.scenarios import NAMES
+
+BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+_PLACES = ("--dir", "--results")
+MAIN = ("download", "decrypted", "upload", "recrypt", "small_files")
+
+
+def command_of(words: Sequence[str]) -> str:
+    """The command that makes a run again, by the words it was started with; without where it wrote to."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and not word.startswith(_PLACES):
+            kept.append(word)
+        skip = word in _PLACES
+    return " ".join(["nox -s bench", *(["--", *kept] if kept else [])])
 
 
 def line_of(claim: Claim) -> str:
@@ -21,21 +37,62 @@ def line_of(claim: Claim) -> str:
     return f"{'holds' if claim.holds else 'FAILS'}: {claim.text}: {claim.value:.2f}{spread} ({sign} {claim.bound:g})"
 
 
+def write_readme(results: Path, readme: Path) -> None:
+    """Write a short form of the tables into ``readme``, between its two markers.
+
+    Raises :class:`~benchmarks.process.Failed` if the markers are not there, once each and in order.
+    """
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end or BEGIN in rest or END in before + after:
+        raise Failed(f"{readme} has not one {BEGIN} with one {END} behind it")
+    readme.write_text("\n".join([before + begin, "", *_short_form(_load(results)), "", end + after]))
+
+
+def _short_form(scenarios: list[dict[str, Any]]) -> list[str]:
+    """One row per claim, one per contestant of the main contests, and the commands that made them."""
+    claims = ["| claim | measured | asked for | |", "|---|---:|---:|---|"]
+    rates = ["| contest | contestant | moved per second | peak memory |", "|---|---|---:|---:|"]
+    made: dict[str, list[str]] = {}
+    for found in sorted(scenarios, key=lambda found: _place(found["name"])):
+        command, _, time = str(found["made_by"]).rpartition(", ")
+        made.setdefault(f"`{command}` on {time.split()[0]}", []).append(found["name"])
+        for claim in found["claims"]:
+            verdict = "holds" if claim["holds"] else "**fails**"
+            claims.append(f"| {claim['text']} | {claim['value']:.2f} | {_bound(claim)} | {verdict} |")
+        for contest in found["contests"] if found["name"] in MAIN else ():
+            for name, runs in contest["runs"].items():
+                rate = contest["amount"] / statistics.median(run["wall"] for run in runs)
+                peak = statistics.median(run["peak"] for run in runs) / 1e6
+                rates.append(f"| {contest['title']} | {name} | {rate:.0f} {contest['unit']} | {peak:.0f} MB |")
+    makers = [command if len(made) == 1 else f"{command} ({', '.join(names)})" for command, names in made.items()]
+    return [f"Made by {', '.join(makers)}; {_machine()}. Medians.", "", *claims, "", *rates]
+
+
+def _place(name: str) -> int:
+    return NAMES.index(name) if name in NAMES else len(NAMES)
+
+
+def _bound(claim: dict[str, Any]) -> str:
+    return f"{'at most' if claim['at_most'] else 'at least'} {claim['bound']:g}"
+
+
+def _load(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+
+
 def write_tables(results: Path) -> None:
     """Write ``results.md`` from all JSON files in the folder, also those of earlier runs, each with its time."""
     lines = ["# Results", "", f"Measured on {_machine()}.", ""]
     lines += ["Medians over all rounds; contestants took turns. Loopback; the servers share the cores with them.", ""]
     claims = ["| claim | measured | smallest and largest | asked for | |", "|---|---:|---:|---:|---|"]
     tables: list[str] = []
-    for path in sorted(results.glob("*.json")):
-        found = json.loads(path.read_text())
+    for found in _load(results):
         for claim in found["claims"]:
             spread = "{:.2f} - {:.2f}".format(*claim["spread"]) if claim["spread"] else ""
-            sign = "at most" if claim["at_most"] else "at least"
             verdict = "holds" if claim["holds"] else "**fails**"
-            claims.append(
-                f"| {claim['text']} | {claim['value']:.2f} | {spread} | {sign} {claim['bound']:g} | {verdict} |"
-            )
+            claims.append(f"| {claim['text']} | {claim['value']:.2f} | {spread} | {_bound(claim)} | {verdict} |")
         for contest in found["contests"]:
             tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{found.get('made_by', '')}_"]
         tables += [line for note in found["notes"] for line in ("", note)]

@@ -31,9 +31,17 @@ def run(options: Options) -> Report:
         # Start-up weighs on the small ones; only growth counts.
         report.claims += [
             Claim(
-                f"{way}: time per byte of the larger against the smallest", max(paces) / paces[0], 1.10, at_most=True
+                f"growth {way}: time per byte of the larger against the smallest",
+                max(paces) / paces[0],
+                1.10,
+                at_most=True,
             ),
-            Claim(f"{way}: peak memory of the larger against the smallest", max(peaks) / peaks[0], 1.05, at_most=True),
+            Claim(
+                f"growth {way}: peak memory of the larger against the smallest",
+                max(peaks) / peaks[0],
+                1.05,
+                at_most=True,
+            ),
         ]
         report.series[way] = [(contest.amount, contest.rate("connector")) for contest in contests]
     return report

@@ -45,7 +45,8 @@ def _servers_share(contest: Contest, name: str) -> str:
     """How much of the cores the servers take (and what makes calls slower, if anything does), for a note."""
     wall, servers, own = (contest.median(name, what) for what in ("wall", "server_cpu", "cpu"))
     return (
-        f"{contest.title}, {name}: {contest.amount / wall:.0f} files/s. The servers take {servers / wall:.2f} of a core, "
-        f"{1000 * servers / contest.amount:.1f} ms of processor per file, the client {own / wall:.2f} of a core, "
+        f"{contest.title}, {name}: {contest.amount / wall:.0f} files/s. "
+        f"The servers take {servers / wall:.2f} of a core, {1000 * servers / contest.amount:.1f} ms of processor "
+        f"per file, the client {own / wall:.2f} of a core, "
         f"{1000 * own / contest.amount:.1f} ms per file: the servers' share of both is {servers / (servers + own):.0%}."
     )

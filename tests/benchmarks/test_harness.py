@@ -9,8 +9,10 @@ import pytest
 
 from benchmarks import report
 from benchmarks.contest import Claim, Contest, Report, Run, compete
-from benchmarks.data import check, make_random_file, sha256_of
+from benchmarks.data import check, make_random_file, make_sparse_file, sha256_of
 from benchmarks.process import Failed, Usage, run
+from benchmarks.scenarios.growth import rounds_of
+from benchmarks.stand import ROOT, Options
 
 PYTHON = sys.executable
 
@@ -90,6 +92,68 @@ class TestContests:
         text = (tmp_path / "results.md").read_text()
         assert "| times as fast | 3.00 | 2.50 - 3.50 | at least 4 | **fails** |" in text
         assert "| ours | 200 | 0.50 | 1.00 | 0.00 | 2 | 1 |" in text
+
+
+class TestReadme:
+    TEXT = f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\n## More\n"
+
+    def test_tables_between_the_markers(self, tmp_path):
+        found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
+        found.claims.append(Claim("times as fast", 3.0, 4.0, spread=(2.5, 3.5)))
+        found.write(tmp_path, "nox -s bench -- download, 2026-01-02 03:04 UTC")
+        Report("tls", [Contest("secret", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})]).write(tmp_path, "x, 2026 UTC")
+        readme = tmp_path / "README.md"
+        readme.write_text(self.TEXT)
+        for _ in range(2):
+            report.write_readme(tmp_path, readme)
+            text = readme.read_text()
+            assert text.startswith("# Title\n\n<!-- benchmarks -->\n")
+            assert text.endswith("<!-- /benchmarks -->\n\n## More\n")
+            assert "old" not in text
+            assert text.count("| times as fast | 3.00 | at least 4 | **fails** |") == 1
+            assert "| down | ours | 200 MB | 2 MB |" in text
+            assert "`nox -s bench -- download` on 2026-01-02 (download)" in text
+            assert "secret" not in text
+
+    @pytest.mark.parametrize(
+        "text", ["", report.BEGIN, f"{report.END} {report.BEGIN}", f"{report.BEGIN} {report.BEGIN} {report.END}"]
+    )
+    def test_without_markers_nothing_is_written(self, tmp_path, text):
+        readme = tmp_path / "README.md"
+        readme.write_text(text)
+        with pytest.raises(Failed, match="README"):
+            report.write_readme(tmp_path, readme)
+        assert readme.read_text() == text
+
+    def test_the_readme_has_its_markers(self):
+        text = (ROOT / "README.md").read_text()
+        assert text.count(report.BEGIN) == text.count(report.END) == 1
+
+    @pytest.mark.parametrize(
+        ("words", "command"),
+        [
+            ([], "nox -s bench"),
+            (["--dir", "/x", "tls", "--results=/y"], "nox -s bench -- tls"),
+            (["--results", "/y"], "nox -s bench"),
+            (["upload", "--size", "1G"], "nox -s bench -- upload --size 1G"),
+        ],
+    )
+    def test_the_command_is_told_without_its_places(self, words, command):
+        assert report.command_of(words) == command
+
+
+@pytest.mark.parametrize(("large", "rounds"), [(False, [5, 1, 1]), (True, [3, 1, 1])])
+def test_rounds_of_growing_files(tmp_path, large, rounds):
+    options = Options(1, 5, tmp_path, large=large)
+    assert [rounds_of(options, factor) for factor in (1, 4, 16)] == rounds
+
+
+@pytest.mark.parametrize("size", [5, 8, 9, 16 << 20, (16 << 20) + 8, (16 << 20) + 9, 50_000_001])
+def test_sparse_sources(tmp_path, size):
+    path = tmp_path / "x"
+    assert make_sparse_file(path, size) == sha256_of(path)
+    assert path.stat().st_size == size
+    assert path.stat().st_blocks * 512 <= 65536
 
 
 def test_sources_are_checked(tmp_path):

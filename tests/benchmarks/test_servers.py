@@ -1,0 +1,150 @@
+"""The harness's own servers: parts that nginx receives, what is made of them, and archives that are stocked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.data import make_random_file, sha256_of
+from benchmarks.servers.archive_beside_nginx import with_parts
+from benchmarks.servers.received import ReceivedFile
+from connector.archive.keys import new_keys
+from connector.core.checksums import multipart_etag
+from connector.core.header import make_envelope
+from connector.core.layout import Parts, sealed_size
+from connector.core.segments import PartSealer, SealedLayout
+
+KEYS = new_keys()
+PART = 1_000_000
+
+
+def receive(folder, plain: bytes):
+    """Let a folder hold what a client would have sent of ``plain``."""
+    secret = os.urandom(32)
+    envelope = make_envelope(secret, sender_private_key=new_keys().hub_private, recipient_public_keys=[KEYS.hub_public])
+    sealer = PartSealer(
+        SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), draw=os.urandom
+    )
+
+    def read(offset, views):
+        for view in views:
+            view[:] = plain[offset : offset + len(view)]
+            offset += len(view)
+
+    folder.mkdir()
+    digests = []
+    for part in Parts(len(envelope) + sealed_size(len(plain)), PART):
+        sealed = bytes(sealer.load(part, memoryview(bytearray(part.size)), read).seal())
+        (folder / str(part.number)).write_bytes(sealed)
+        digests.append((hashlib.md5(sealed).hexdigest(), hashlib.sha256(sealed).hexdigest()))
+    claim = {
+        "decrypted_sha256": hashlib.sha256(plain).hexdigest(),
+        "encrypted_parts_md5": [md5 for md5, _ in digests],
+        "encrypted_parts_sha256": [sha256 for _, sha256 in digests],
+        "encrypted_md5": multipart_etag(md5 for md5, _ in digests),
+    }
+    (folder / "claim.json").write_text(json.dumps(claim))
+    return folder
+
+
+def change_claim(folder, **changes):
+    path = folder / "claim.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+class TestReceivedFiles:
+    @pytest.mark.parametrize("size", [1, 65536, 5_000_000])
+    def test_what_is_whole(self, tmp_path, size):
+        plain = os.urandom(size)
+        folder = receive(tmp_path / "file", plain)
+        assert ReceivedFile(folder).check(KEYS.hub_private) == hashlib.sha256(plain).hexdigest()
+
+    def test_swapped_parts(self, tmp_path):
+        folder = receive(tmp_path / "file", os.urandom(3_000_000))
+        one, two = (folder / "1").read_bytes(), (folder / "2").read_bytes()
+        (folder / "1").write_bytes(two)
+        (folder / "2").write_bytes(one)
+        with pytest.raises(Exception, match="magic number"):
+            ReceivedFile(folder).check(KEYS.hub_private)
+
+    @pytest.mark.parametrize("name", ["encrypted_parts_md5", "encrypted_parts_sha256"])
+    def test_wrong_digests_of_a_part(self, tmp_path, name):
+        folder = receive(tmp_path / "file", os.urandom(1_500_000))
+        claimed = json.loads((folder / "claim.json").read_text())[name]
+        change_claim(folder, **{name: [claimed[0], claimed[0]]})
+        with pytest.raises(ValueError, match="than claimed"):
+            ReceivedFile(folder).check(KEYS.hub_private)
+
+    @pytest.mark.parametrize("name", ["encrypted_md5", "decrypted_sha256"])
+    def test_wrong_digest_of_the_whole(self, tmp_path, name):
+        folder = receive(tmp_path / "file", os.urandom(1_500_000))
+        change_claim(folder, **{name: "0" * 64})
+        with pytest.raises(ValueError, match=r"than claimed|has the sha256"):
+            ReceivedFile(folder).check(KEYS.hub_private)
+
+    def test_too_many_parts_and_too_few(self, tmp_path):
+        folder = receive(tmp_path / "file", os.urandom(1_500_000))
+        (folder / "3").write_bytes(b"more")
+        with pytest.raises(ValueError, match="does not hold the 2 parts"):
+            ReceivedFile(folder)
+        (folder / "3").unlink()
+        (folder / "2").unlink()
+        with pytest.raises(ValueError, match="does not hold the 2 parts"):
+            ReceivedFile(folder)
+
+
+@pytest.mark.trio
+class TestParts:
+    async def ask(self, parts, path, body, *, method="PUT"):
+        said = []
+
+        async def send(message):
+            said.append(message)
+
+        async def app(scope, receive, send):
+            await send({"status": "passed on"})
+
+        headers = [(b"x-body-file", str(body).encode())] if body else []
+        scope = {"type": "http", "method": method, "path": path, "headers": headers}
+        await with_parts(app, parts)(scope, None, send)
+        return said[0]["status"]
+
+    async def test_a_part_comes_to_its_place(self, tmp_path):
+        body = tmp_path / "0000000001"
+        body.write_bytes(b"sealed")
+        assert await self.ask(tmp_path, "/parts/0b5c-9f/12", body) == 200
+        assert (tmp_path / "0b5c-9f" / "12").read_bytes() == b"sealed"
+        assert not body.exists()
+
+    @pytest.mark.parametrize("path", ["/parts/../12", "/parts/a/b", "/parts/a/1/2"])
+    async def test_other_paths(self, tmp_path, path):
+        body = tmp_path / "0000000001"
+        body.write_bytes(b"sealed")
+        assert await self.ask(tmp_path, path, body) == 400
+        assert body.exists()
+
+    async def test_only_what_nginx_has_received(self, tmp_path):
+        assert await self.ask(tmp_path, "/parts/a/1", None) == 400
+
+    async def test_everything_else_is_passed_on(self, tmp_path):
+        assert await self.ask(tmp_path, "/ucs/boxes", None) == "passed on"
+
+
+def test_stocked_archives_hold_what_they_were_given(tmp_path):
+    source, served = tmp_path / "source.bin", tmp_path / "served"
+    digest = make_random_file(source, 5_000_000)
+    served.mkdir()
+    command = [sys.executable, "-m", "benchmarks.servers.stocking", tmp_path / "archive", served, source]
+    (file,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    (path,) = served.iterdir()
+    assert path.name == file["object_id"]
+    assert path.stat().st_size == sealed_size(5_000_000)
+    assert sha256_of(path) == file["sha256"]
+    files = [sys.executable, "-m", "connector", "archive", "files", "--json", "--root", tmp_path / "archive"]
+    (known,) = json.loads(subprocess.run(files, check=True, capture_output=True).stdout)
+    assert (known["alias"], known["sha256"], known["accession"]) == ("source.bin", digest, file["accession"])
