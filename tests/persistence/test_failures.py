@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from pymongo.errors import OperationFailure, WriteError
 
 from persistence.errors import (
     CredentialsRefused,
@@ -29,6 +30,7 @@ from persistence.protocols.dao import Dao
 from persistence.protocols.object_storage import ObjectStorage
 from persistence.providers.filesystem import FilesystemStorage, UrlSigner, content_files
 from persistence.providers.mongodb import MongoDaoFactory
+from persistence.providers.mongodb.failures import Failures
 from persistence.providers.s3 import S3Settings, S3Storage
 from persistence.providers.s3.failures import Target, from_code
 from persistence.providers.sqlite import SqliteDaoFactory
@@ -154,6 +156,14 @@ async def test_wrong_credentials_are_refused(s3: S3Endpoint) -> None:
 async def test_codes_of_servers_have_families(code: str, family: type) -> None:
     error = from_code(code, "said the server", Target("the server", "bucket", "object"))
     assert isinstance(error, family)
+
+
+async def test_a_full_database_is_full_whichever_way_it_says_so() -> None:
+    failures = Failures("jobs", {})
+    entry = {"index": 0, "code": 14031, "errmsg": "available disk space is below the minimum"}
+    assert isinstance(failures.write_error(entry, 1), StorageFull)
+    assert isinstance(failures.translated(WriteError("no room", 14031, entry), 1), StorageFull)
+    assert isinstance(failures.translated(OperationFailure("no room", 14031), None), StorageFull)
 
 
 async def test_a_thousand_failures_leak_nothing() -> None:
