@@ -39,3 +39,12 @@ class PagedIterator(AsyncIterator[T], Generic[T, K]):
             self._items.extend(page)
         item = self._items.popleft()
         return item if self._make is None else self._make(item)
+
+
+def nothing() -> AsyncIterator[Any]:
+    """An iterator without items."""
+
+    async def page(_: int) -> tuple[list[Any], int | None]:
+        return [], None
+
+    return PagedIterator(page, 0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,16 +11,9 @@ from typing import Final, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from persistence.content import pieces
 from persistence.errors import (
-    BucketNotFound,
-    Closed,
-    CredentialsRefused,
-    ObjectChanged,
     ObjectExists,
     PersistenceError,
-    StorageFull,
-    Unreachable,
 )
 from persistence.multipart import check_digest
 from persistence.naming import (
@@ -36,25 +28,22 @@ from persistence.paging import PagedIterator
 from persistence.protocols.object_storage import (
     Buffer,
     ObjectStat,
-    ObjectStorage,
     PartStat,
-    PresignedPost,
     UploadRef,
 )
-from persistence.providers.filesystem.content_files import ContentWriter, read_at
 from persistence.providers.filesystem.disk import Disk, check_range
 from persistence.providers.filesystem.records import Extent, Record, now
 from persistence.providers.filesystem.uploads import Uploads
+from persistence.providers.filesystem.work import DiskWork, check_names
 from persistence.signing import UrlSigner
 
 T = TypeVar("T")
 
 _PAGE: Final = 500
 _CHUNK: Final = 1024**2
-_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-class FilesystemStorage(ObjectStorage):
+class FilesystemStorage(DiskWork):
     """Object storage in a folder, shared by any number of processes.
 
     Content is written once into files of its own; small records, exchanged by rename, say which
@@ -79,11 +68,10 @@ class FilesystemStorage(ObjectStorage):
         durable: bool = False,
         max_threads: int = 16,
     ) -> None:
+        super().__init__(Disk(Path(root), durable=durable))
         self.signing = signing
-        self._disk = Disk(Path(root), durable=durable)
         self._uploads = Uploads(self._disk, min_part_size=min_part_size)
         self._max_threads = max_threads
-        self._limiter: anyio.CapacityLimiter | None = None
 
     async def __aenter__(self) -> Self:
         self._limiter = anyio.CapacityLimiter(self._max_threads)
@@ -111,7 +99,7 @@ class FilesystemStorage(ObjectStorage):
         return await self._run(self._disk.bucket_names)
 
     async def object_exists(self, bucket: str, object_id: str) -> bool:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         return await self._run(lambda: self._disk.has(bucket, object_id))
 
     async def stat(self, bucket: str, object_id: str) -> ObjectStat:
@@ -138,7 +126,7 @@ class FilesystemStorage(ObjectStorage):
         return PagedIterator(page, 0)
 
     async def delete_object(self, bucket: str, object_id: str) -> None:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         await self._run(lambda: self._disk.delete(bucket, object_id))
 
     async def delete_objects(self, bucket: str, object_ids: Iterable[str]) -> dict[str, PersistenceError]:
@@ -163,8 +151,8 @@ class FilesystemStorage(ObjectStorage):
         to_object_id: str,
         byte_range: tuple[int, int] | None = None,
     ) -> ObjectStat:
-        _check(bucket, object_id)
-        _check(to_bucket, to_object_id)
+        check_names(bucket, object_id)
+        check_names(to_bucket, to_object_id)
         return await self._run(lambda: self._disk.copy(bucket, object_id, (to_bucket, to_object_id), byte_range))
 
     async def read_into(self, bucket: str, object_id: str, start: int, buffer: memoryview) -> int:
@@ -203,7 +191,7 @@ class FilesystemStorage(ObjectStorage):
     async def put_object(
         self, bucket: str, object_id: str, data: Buffer | AsyncIterable[bytes], *, overwrite: bool = True
     ) -> ObjectStat:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         if not overwrite and await self.object_exists(bucket, object_id):
             raise ObjectExists(bucket, object_id)
         writer, size = await self._write(bucket, data)
@@ -219,26 +207,8 @@ class FilesystemStorage(ObjectStorage):
 
         return await self._run(publish)
 
-    async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
-        return self.signing.sign("GET", bucket, object_id, expires=expires, file_name=file_name)
-
-    async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
-        return self.signing.sign("PUT", bucket, object_id, expires=expires)
-
-    async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
-        return self.signing.sign_post(bucket, object_id, expires=expires, max_size=max_size)
-
-    async def presign_part(
-        self, bucket: str, object_id: str, upload_id: str, number: int, *, expires: int, md5: str | None = None
-    ) -> str:
-        check_upload_id(upload_id)
-        check_part_number(number)
-        return self.signing.sign(
-            "PUT", bucket, object_id, expires=expires, upload_id=upload_id, part_number=number, md5=md5
-        )
-
     async def start_upload(self, bucket: str, object_id: str) -> str:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         return await self._run(lambda: self._uploads.start(bucket, object_id))
 
     async def put_part(
@@ -251,7 +221,7 @@ class FilesystemStorage(ObjectStorage):
         *,
         md5: str | None = None,
     ) -> PartStat:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         check_upload_id(upload_id)
         check_part_number(number)
         await self._run(lambda: self._uploads.check(bucket, object_id, upload_id))
@@ -270,7 +240,7 @@ class FilesystemStorage(ObjectStorage):
         return await self._run(enter)
 
     async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         check_upload_id(upload_id)
         return await self._run(lambda: self._uploads.parts(bucket, object_id, upload_id))
 
@@ -289,14 +259,14 @@ class FilesystemStorage(ObjectStorage):
         expected_parts: int | None = None,
         expected_part_size: int | None = None,
     ) -> ObjectStat:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         check_upload_id(upload_id)
         return await self._run(
             lambda: self._uploads.complete(bucket, object_id, upload_id, expected_parts, expected_part_size)
         )
 
     async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         check_upload_id(upload_id)
         await self._run(lambda: self._uploads.abort(bucket, object_id, upload_id))
 
@@ -306,7 +276,7 @@ class FilesystemStorage(ObjectStorage):
         A multipart object is put together into one file first (once). The file must not be
         changed; it stays until the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
-        _check(bucket, object_id)
+        check_names(bucket, object_id)
         return await self._run(lambda: self._disk.single_file(bucket, object_id))
 
     async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, list[tuple[Path, int]]]:
@@ -318,61 +288,3 @@ class FilesystemStorage(ObjectStorage):
         record = await self._find(bucket, object_id)
         stat = ObjectStat(bucket, object_id, record.size, record.etag, record.modified)
         return stat, [(self._disk.content(bucket, extent), extent.size) for extent in record.extents]
-
-    async def _find(self, bucket: str, object_id: str) -> Record:
-        _check(bucket, object_id)
-        return await self._run(lambda: self._disk.find(bucket, object_id))
-
-    async def _read(self, bucket: str, object_id: str, extent: Extent, offset: int, view: memoryview) -> None:
-        try:
-            count = await self._run_raw(lambda: read_at(self._disk.content(bucket, extent), offset, view))
-        except FileNotFoundError as error:
-            raise ObjectChanged(bucket, object_id) from error
-        if count < len(view):
-            raise ObjectChanged(bucket, object_id)
-
-    async def _write(self, bucket: str, data: Buffer | AsyncIterable[bytes]) -> tuple[ContentWriter, int]:
-        path = self._disk.new_content(bucket)
-        try:
-            writer = await self._run_raw(lambda: ContentWriter(path, durable=self._disk.durable))
-        except FileNotFoundError as error:
-            raise BucketNotFound(bucket) from error
-        try:
-            async for piece in pieces(data):
-                await self._run(lambda: writer.write(piece))  # noqa: B023 (called before the next step)
-            return writer, await self._run(writer.close)
-        except BaseException:
-            # Deleting one file is quick, and a cancelled task gets no thread any more.
-            writer.drop()
-            raise
-
-    async def _run(self, call: Callable[[], T]) -> T:
-        """As `_run_raw`, for calls to which no file of theirs may be missing."""
-        try:
-            return await self._run_raw(call)
-        except OSError as error:
-            raise _translated(error, self._disk.root) from error
-
-    async def _run_raw(self, call: Callable[[], T]) -> T:
-        """Run a short blocking call in a thread; it is never left behind, since it may use the caller's buffer."""
-        if self._limiter is None:
-            raise Closed("The storage")
-        try:
-            return await anyio.to_thread.run_sync(call, limiter=self._limiter)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _translated(error, self._disk.root) from error
-
-
-def _check(bucket: str, object_id: str) -> None:
-    check_bucket(bucket)
-    check_object_id(object_id)
-
-
-def _translated(error: OSError, root: Path) -> PersistenceError:
-    if error.errno in _FULL:
-        return StorageFull(f"There is no room left below {root}.", hint="Free space, then repeat.")
-    if isinstance(error, PermissionError):
-        return CredentialsRefused(f"{root} may not be used: {error.strerror}.", hint="Check its permissions.")
-    return Unreachable(f"{root} cannot be used: {error}.")

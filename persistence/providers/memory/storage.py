@@ -39,11 +39,10 @@ from persistence.paging import PagedIterator
 from persistence.protocols.object_storage import (
     Buffer,
     ObjectStat,
-    ObjectStorage,
     PartStat,
-    PresignedPost,
     UploadRef,
 )
+from persistence.providers.signed_urls import SignedUrls
 from persistence.signing import UrlSigner
 
 _CHUNK: Final = 1024**2
@@ -61,7 +60,7 @@ class _Bucket:
     uploads: dict[str, _Upload] = attrs.field(factory=dict)
 
 
-class MemoryStorage(ObjectStorage):
+class MemoryStorage(SignedUrls):
     """Object storage in dicts; it lasts as long as the object, not just its `async with` block.
 
     Args:
@@ -179,24 +178,6 @@ class MemoryStorage(ObjectStorage):
         if object_id in (await self._bucket(bucket)).objects and not overwrite:
             raise ObjectExists(bucket, object_id)
         return self._store(bucket, object_id, content)
-
-    async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
-        return self.signing.sign("GET", bucket, object_id, expires=expires, file_name=file_name)
-
-    async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
-        return self.signing.sign("PUT", bucket, object_id, expires=expires)
-
-    async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
-        return self.signing.sign_post(bucket, object_id, expires=expires, max_size=max_size)
-
-    async def presign_part(
-        self, bucket: str, object_id: str, upload_id: str, number: int, *, expires: int, md5: str | None = None
-    ) -> str:
-        check_upload_id(upload_id)
-        check_part_number(number)
-        return self.signing.sign(
-            "PUT", bucket, object_id, expires=expires, upload_id=upload_id, part_number=number, md5=md5
-        )
 
     async def start_upload(self, bucket: str, object_id: str) -> str:
         check_object_id(object_id)

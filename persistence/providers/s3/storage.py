@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -23,26 +22,22 @@ from persistence.errors import (
 )
 from persistence.naming import (
     check_bucket,
-    check_expiry,
     check_object_id,
-    check_part_number,
     check_prefix,
-    check_upload_id,
 )
-from persistence.paging import PagedIterator
-from persistence.protocols.object_storage import Buffer, ObjectStat, PresignedPost
+from persistence.paging import PagedIterator, nothing
+from persistence.protocols.object_storage import Buffer, ObjectStat
 from persistence.providers.s3.bodies import GuardedReader, GuardedWriter, StreamedBody
 from persistence.providers.s3.calls import Calls
 from persistence.providers.s3.copying import Copier
 from persistence.providers.s3.failures import from_code
 from persistence.providers.s3.settings import S3Settings
-from persistence.providers.s3.uploads import S3Uploads
-from persistence.signing import content_disposition
+from persistence.providers.s3.urls import S3Urls
 
 _BATCH: Final = 1000
 
 
-class S3Storage(S3Uploads):
+class S3Storage(S3Urls):
     """Object storage on an S3 server.
 
     Every call runs in one of a bounded number of threads and ends with its deadline; a cancelled
@@ -206,7 +201,7 @@ class S3Storage(S3Uploads):
             stat = await self.stat(bucket, object_id)
             if start < 0 or start > stat.size or (stop is not None and stop < start):
                 raise InvalidRange(bucket, object_id, start, stop, stat.size)
-            yield _nothing()
+            yield nothing()
             return
         target = self._calls.target(bucket, object_id, start=start, stop=stop)
         span = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -221,7 +216,7 @@ class S3Storage(S3Uploads):
             body = await self._calls.run(open_body, target)
         except InvalidRange:
             await self._check_start(bucket, object_id, start)
-            yield _nothing()
+            yield nothing()
             return
 
         async def page(_: int) -> tuple[list[bytes], int | None]:
@@ -245,58 +240,6 @@ class S3Storage(S3Uploads):
         else:
             await self._put_stream(bucket, object_id, data, overwrite=overwrite)
         return await self.stat(bucket, object_id)
-
-    async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
-        query = {} if file_name is None else {"response-content-disposition": content_disposition(file_name)}
-        return self._presign("GET", bucket, object_id, expires, query)
-
-    async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
-        return self._presign("PUT", bucket, object_id, expires, {})
-
-    async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        conditions = [["content-length-range", 0, max_size]]
-        form = self._calls.client.generate_presigned_post(
-            bucket, object_id, Conditions=conditions, ExpiresIn=check_expiry(expires)
-        )
-        return PresignedPost(form["url"], form["fields"])
-
-    async def presign_part(
-        self, bucket: str, object_id: str, upload_id: str, number: int, *, expires: int, md5: str | None = None
-    ) -> str:
-        check_upload_id(upload_id)
-        query = {"uploadId": upload_id, "partNumber": str(check_part_number(number))}
-        headers = {} if md5 is None else {"content-md5": base64.b64encode(bytes.fromhex(md5)).decode()}
-        return self._presign("PUT", bucket, object_id, expires, query, headers)
-
-    def _presign(
-        self,
-        method: str,
-        bucket: str,
-        object_id: str,
-        expires: int,
-        query: dict[str, str],
-        headers: dict[str, str] | None = None,
-    ) -> str:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        check_expiry(expires)
-        presigner = self._calls.presigner
-        if presigner is not None:
-            return presigner.sign(method, bucket, object_id, expires=expires, query=query, headers=headers)
-        # Keys that boto3 found elsewhere may be renewed by it, so it must sign.
-        parameters: dict[str, Any] = {"Bucket": bucket, "Key": object_id}
-        names = {"response-content-disposition": "ResponseContentDisposition", "uploadId": "UploadId"}
-        parameters |= {names[name]: value for name, value in query.items() if name in names}
-        if "partNumber" in query:
-            parameters["PartNumber"] = int(query["partNumber"])
-        if headers:
-            parameters["ContentMD5"] = headers["content-md5"]
-        put = "upload_part" if "uploadId" in query else "put_object"
-        operation = "get_object" if method == "GET" else put
-        url: str = self._calls.client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
-        return url
 
     async def _some_ids(self, bucket: str) -> list[str]:
         answer = await self._calls.api("list_objects_v2", self._calls.target(bucket), Bucket=bucket)
@@ -354,10 +297,3 @@ class S3Storage(S3Uploads):
         with anyio.move_on_after(5, shield=True):
             with suppress(PersistenceError):
                 await self.abort_upload(bucket, object_id, upload_id)
-
-
-def _nothing() -> AsyncIterator[bytes]:
-    async def page(_: int) -> tuple[list[bytes], int | None]:
-        return [], None
-
-    return PagedIterator(page, 0)
