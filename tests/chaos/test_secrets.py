@@ -88,22 +88,22 @@ def test_journals_give_nothing_away(user, data, tmp_path):
     path = tmp_path / "sample.bin"
     path.write_bytes(os.urandom(11 * MIB))
     keys: list[bytes] = []
-    import connector.upload.job as job
+    import connector.upload.opening as opening
 
-    real = job.make_envelope
+    real = opening.make_envelope
 
     def spy(session_key, **options):
         keys.append(session_key)
         return real(session_key, **options)
 
-    job.make_envelope = spy
+    opening.make_envelope = spy
     try:
         user.server.play("put", saying(400), times=100)
         user.archive.fail("get", 404, times=100, when=lambda request: "bytes=0-" not in request.headers["range"])
         assert user.upload(path).code == 4
         assert user.download().code == 4
     finally:
-        job.make_envelope = real
+        opening.make_envelope = real
     journals = [*(tmp_path / "state").rglob("*.upload"), *user.out.glob("*.journal")]
     assert len(journals) == 2
     import base64
