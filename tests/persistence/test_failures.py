@@ -88,7 +88,7 @@ async def settled(before: tuple[int, int]) -> tuple[int, int]:
     """Open files and threads, once those left behind have had time to end."""
     for _ in range(100):
         now = open_files(), threading.active_count()
-        if now[0] <= before[0] + 3 and now[1] <= before[1] + 3:
+        if now[0] <= before[0] + 5 and now[1] <= before[1] + 5:
             break
         await anyio.sleep(0.1)
     return open_files(), threading.active_count()
@@ -196,7 +196,8 @@ async def test_many_cancelled_calls_leave_nothing_behind(silent_port: int) -> No
         # Threads left behind count until they end: there are never more than the limit.
         assert threading.active_count() <= before[1] + 40
         await anyio.sleep(0.8)
-    files, _ = await settled(before)
+    # Idle threads stay for the next call; it is the files that must go.
+    files, _ = await settled((before[0], before[1] + 40))
     assert files <= before[0] + 5
 
 

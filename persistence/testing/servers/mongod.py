@@ -30,6 +30,8 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
         "--setParameter", "transactionLifetimeLimitSeconds=10",
+        # A lone primary would look for its successor for ten seconds when it is stopped.
+        "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
     ]  # fmt: skip
     if os.name != "nt":
         command.append("--nounixsocket")
