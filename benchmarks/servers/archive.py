@@ -6,8 +6,9 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.data import Keys
 from benchmarks.peers import ours
@@ -23,6 +24,8 @@ class Archive:
     ``public_url`` is where clients reach it when something stands in front of it; ``port`` is its own.
     """
 
+    _env: ClassVar[Mapping[str, str]] = {}
+
     def __init__(self, root: Path, *, public_url: str | None = None, options: tuple[str, ...] = ()) -> None:
         self.root = root
         self.port = free_port()
@@ -31,7 +34,7 @@ class Archive:
         self._server: Server | None = None
 
     def __enter__(self) -> Archive:
-        self._server = Server(self._command(), log=self.root.with_suffix(".log"), env={"PYTHONPATH": str(ROOT)})
+        self._server = Server(self._command(), log=self.root.with_suffix(".log"), env=self._env)
         try:
             self._server.wait_for_line("Archive ready at ")
         except BaseException:
@@ -118,6 +121,8 @@ class ArchiveBesideNginx(Archive):
 
     ``folder`` is nginx's; ``certificate`` makes it speak TLS. See :mod:`benchmarks.servers.archive_beside_nginx`.
     """
+
+    _env: ClassVar[Mapping[str, str]] = {"PYTHONPATH": str(ROOT)}
 
     def __init__(self, folder: Path, *, certificate: Path | None = None) -> None:
         front = free_port()
