@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import anyio
+import pymongo.uri_parser
 import pytest
-from pymongo.errors import AutoReconnect
 
-from persistence.errors import DocumentExists, TooLarge, Unreachable
+from persistence.errors import DocumentExists, TooLarge
 from persistence.providers.mongodb import MongoDaoFactory
 from persistence.testing.models import Job
 
@@ -26,39 +27,65 @@ async def factory(mongodb: str) -> AsyncIterator[MongoDaoFactory]:
         await factory.drop_database()
 
 
-def losing(factory: MongoDaoFactory, *, before: bool) -> Callable[..., Any]:
-    """The lane's way to run a call, but the connection breaks before or after the database has done it."""
-    lane = factory._lane
-    assert lane is not None
-    really = lane.run
+class Line:
+    """A line to the database that swallows the answer to the next message holding ``lost``, and breaks."""
 
-    async def run(call: Callable[[Any], Any], deadline: float) -> Any:
-        def broken(client: Any) -> Any:
-            if not before:
-                call(client)
-            raise AutoReconnect("connection closed")
+    def __init__(self, uri: str) -> None:
+        self._target = pymongo.uri_parser.parse_uri(uri)["nodelist"][0]
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.uri = f"mongodb://127.0.0.1:{self._server.getsockname()[1]}/?directConnection=true"
+        self.lost: bytes | None = None
+        self.broken = 0
+        threading.Thread(target=self._accept, daemon=True).start()
 
-        return await really(broken, deadline)
+    def close(self) -> None:
+        self._server.close()
 
-    return run
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                database = socket.create_connection(self._target)
+                threading.Thread(target=self._up, args=(client, database), daemon=True).start()
+                threading.Thread(target=self._down, args=(database, client), daemon=True).start()
+
+    def _up(self, client: socket.socket, database: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(1 << 16):
+                if self.lost is not None and self.lost in data:
+                    self.lost = None
+                    client.shutdown(socket.SHUT_RDWR)
+                    database.sendall(data)
+                    self.broken += 1
+                    return
+                database.sendall(data)
+        with contextlib.suppress(OSError):
+            database.shutdown(socket.SHUT_RDWR)
+
+    def _down(self, database: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), database, client:
+            while data := database.recv(1 << 16):
+                client.sendall(data)
 
 
-async def test_a_lost_answer_is_no_duplicate(factory: MongoDaoFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = await factory.dao("jobs", Job, id_field="id")
-    monkeypatch.setattr(factory._lane, "run", losing(factory, before=False))
-    with pytest.raises(Unreachable):
+@pytest.fixture
+def line(mongodb: str) -> Iterator[Line]:
+    line = Line(mongodb)
+    yield line
+    line.close()
+
+
+async def test_an_insert_whose_answer_is_lost_is_sent_again_and_done_once(mongodb: str, line: Line) -> None:
+    async with MongoDaoFactory(line.uri, f"alone_{uuid4().hex[:8]}", deadline=5) as factory:
+        jobs = await factory.dao("jobs", Job, id_field="id")
         await jobs.insert(Job(1))
-    monkeypatch.undo()
-    assert await jobs.get_by_id(1) == Job(1)
-    with pytest.raises(DocumentExists):
-        await jobs.insert(Job(1))
-
-
-async def test_what_did_not_arrive_is_sent_again(factory: MongoDaoFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = await factory.dao("jobs", Job, id_field="id")
-    monkeypatch.setattr(factory._lane, "run", losing(factory, before=True))
-    await jobs.insert(Job(1))
-    assert await jobs.count() == 1
+        line.lost = b"insert\0"
+        await jobs.insert(Job(2))
+        assert line.broken == 1
+        assert await jobs.count() == 2
+        with pytest.raises(DocumentExists):
+            await jobs.insert(Job(2))
+        await factory.drop_database()
 
 
 async def test_a_lone_document_that_is_too_large(factory: MongoDaoFactory) -> None:

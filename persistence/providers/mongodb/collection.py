@@ -8,14 +8,14 @@ from typing import Any, Final, TypeVar
 from pymongo import InsertOne, ReplaceOne, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import BulkWriteError, ServerSelectionTimeoutError
+from pymongo.errors import BulkWriteError
 
 from persistence.codec import Document, ModelCodec
 from persistence.documents import Query, Start, Write
-from persistence.errors import AlreadyExists, DocumentNotFound, PersistenceError, ServiceFailed, Unreachable
+from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 from persistence.protocols.dao import Id
 from persistence.providers.mongodb.caller import Caller
-from persistence.providers.mongodb.commands import answer, find_command, first_batch, insert_command, run
+from persistence.providers.mongodb.commands import answer, find_command, first_batch
 from persistence.providers.mongodb.failures import Failures
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.gathering import Gatherer
@@ -96,7 +96,7 @@ class MongoCollection:
         """See `persistence.documents.Collection`."""
         caller, stored = self._caller, self._in(id_, document)
         if caller.alone and self.stored.write_concern.acknowledged:
-            await self._insert_alone(id_, stored)
+            await caller.quick_call(self.name, lambda there: there.insert_one(stored), self._failures, id_)
         elif caller.session is None:
             await caller.call(lambda: self._inserts.call(id_, stored), self._failures, id_)
         else:
@@ -214,28 +214,6 @@ class MongoCollection:
         documents = await self._quick_find(where, len(ids))
         found = {document["_id"]: document for document in documents}
         return [dict(found[id_]) if id_ in found else None for id_, _ in entries]
-
-    async def _insert_alone(self, id_: Id, stored: dict[str, Any]) -> None:
-        """Insert by a plain command, which costs the database a fifth less than one that it can recognize again.
-
-        So when the answer is lost it is the document itself that tells whether it was stored before: if the
-        second attempt finds it, or what collides with it, nobody can say whose it is.
-        """
-        caller = self._caller
-        try:
-            command = insert_command(self.stored, stored)
-            reply = await caller.quick_call(self.name, lambda there: run(there, command), self._failures, id_)
-            for entry in reply.get("writeErrors", ()):
-                raise self._failures.write_error(entry, id_)
-            return
-        except (Unreachable, ServiceFailed) as error:
-            if isinstance(error.__cause__, ServerSelectionTimeoutError):
-                raise
-            lost = error
-        try:
-            await caller.call(lambda: self.stored.insert_one(stored), self._failures, id_)
-        except AlreadyExists as error:
-            raise lost from error
 
     async def _insert_several(self, entries: list[tuple[Id, Any]]) -> list[Any]:
         if len(entries) == 1:

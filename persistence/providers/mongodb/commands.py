@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import WriteConcernError
 
 from persistence.providers.mongodb.lane import Stored
 
@@ -27,23 +26,6 @@ def answer(stored: Stored, command: dict[str, Any]) -> list[dict[str, Any]]:
     return first_batch(
         stored.database.command(command, read_preference=stored.read_preference, codec_options=stored.codec_options)
     )
-
-
-def insert_command(stored: AsyncCollection[Any], document: dict[str, Any]) -> dict[str, Any]:
-    """An insert of one document, which the database will not recognize when it is sent again."""
-    command: dict[str, Any] = {"insert": stored.name, "documents": [document]}
-    if stored.write_concern.document:
-        command["writeConcern"] = stored.write_concern.document
-    return command
-
-
-def run(stored: Stored, command: dict[str, Any]) -> dict[str, Any]:
-    """The answer of the primary to a write, by the blocking client; `WriteConcernError` if it is not safe."""
-    reply: dict[str, Any] = stored.database.command(command, codec_options=stored.codec_options)
-    if "writeConcernError" in reply:
-        unsafe = reply["writeConcernError"]
-        raise WriteConcernError(unsafe.get("errmsg", "not replicated"), unsafe.get("code"), unsafe)
-    return reply
 
 
 def first_batch(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -58,8 +58,6 @@ class Failures:
         """What one entry of a bulk write's errors means."""
         if entry.get("code") == 11000:
             return self.duplicate(str(entry.get("errmsg", "")), id_)
-        if entry.get("code") == 2 and "too large" in str(entry.get("errmsg")):
-            return TooLarge(f"Document {id_!r} is larger than MongoDB stores (16 MiB).")
         return _of_code(errors.WriteError(f"document {id_!r}: {entry.get('errmsg')}", entry.get("code"), entry))
 
     def translated(self, error: Exception, id_: Id | None) -> PersistenceError:
@@ -100,7 +98,7 @@ def _of_code(error: errors.OperationFailure) -> PersistenceError:
         return StorageFull(f"The database has no room left: {error}.", hint="Free space, then repeat.")
     if code in _NOT_VIABLE:
         return InvalidValue(f"A field cannot be set: there is nothing around it in the document ({error}).")
-    if code in (10334, 17280):
+    if code in (10334, 17280) or (code == 2 and "too large" in str(error)):
         return TooLarge("The document, or an indexed value of it, is larger than MongoDB stores.")
     if code in _BUSY:
         return ServiceFailed(f"The database cannot do this now: {error}.", hint="Try again.")
