@@ -24,9 +24,9 @@ from connector.core.segments import Opener
 from connector.download.content import Content, Decrypted, Sealed, Unverified, Views
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
-from connector.errors import GIVE_UP, TRY_AGAIN, ConnectorError, IntegrityError
+from connector.errors import GIVE_UP, TRY_AGAIN, IntegrityError
 from connector.local.partial_file import PartialFile, check_target
-from connector.transfer import Observer, Progress, Turns
+from connector.transfer import Observer, Progress, Turns, together
 
 T = TypeVar("T")
 
@@ -216,23 +216,15 @@ class Download:
         An envelope that came is kept while the file is being staged.
         """
         found: list[DrsObject] = []
-        errors: list[ConnectorError] = []
+
+        async def address() -> None:
+            found.append(await self._staged.get_if_staged())
 
         async def envelope() -> None:
-            try:
-                self._envelope = await self._downloads.envelope(self._order, self.label)
-            except ConnectorError as error:
-                errors.append(error)
-
-        async with trio.open_nursery() as nursery:
             if self._envelope is None:
-                nursery.start_soon(envelope)
-            try:
-                found.append(await self._staged.get_if_staged())
-            except ConnectorError as error:
-                errors.insert(0, error)
-        if errors:
-            raise errors[0]
+                self._envelope = await self._downloads.envelope(self._order, self.label)
+
+        await together(address, envelope)
         assert self._envelope is not None
         return found[0], self._envelope
 

@@ -5,6 +5,7 @@ from connector.transfer.observer import Observer, SilentObserver
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Notify, Retrier
 from connector.transfer.scheduler import Scheduler
+from connector.transfer.together import together
 from connector.transfer.transfer import OverloadedError, PostponedError, Progress, Transfer, WindowFullError
 from connector.transfer.turns import Turns
 
@@ -23,4 +24,5 @@ __all__ = [
     "Transfer",
     "Turns",
     "WindowFullError",
+    "together",
 ]

@@ -38,11 +38,13 @@ class UploadBox:
         """A URL to put one part to."""
         return await self._uploads.part_url(order, file_id, number)
 
-    async def complete(self, file_id: UUID, completion: UploadCompletion) -> None:
+    def closing_order(self, file_id: UUID) -> Lease[WorkOrder]:
+        """The token for the completion of one file."""
+        return self._packages.box_order(self._research_box, "close", file_id=file_id)
+
+    async def complete(self, order: Lease[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
         """Say that all parts are there."""
-        await self._uploads.complete(
-            self._packages.box_order(self._research_box, "close", file_id=file_id), file_id, completion
-        )
+        await self._uploads.complete(order, file_id, completion)
 
     async def delete(self, file_id: UUID) -> None:
         """Give a file upload up."""

@@ -23,18 +23,14 @@ from connector.local.claim import Claim
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.transfer import Observer, Progress, Turns
+from connector.transfer import Observer, Progress, Turns, together
 from connector.upload.box import UploadBox
 from connector.upload.opening import Opening
-from connector.upload.resumption import LeftUpload, StartedUpload, UploadJournals, part_facts
+from connector.upload.resumption import WORTHLESS, LeftUpload, StartedUpload, UploadJournals, part_facts
 from connector.upload.source import UploadSource, open_source
 
 T = TypeVar("T")
 
-_WORTHLESS = frozenset(
-    {"checksumMismatch", "uploadSizeMismatch", "invalidPartSize", "fileUploadNotFound", "s3UploadNotFound"}
-)
-"""What an archive says of an upload that no new try can complete."""
 _GIVING_UP = 5.0
 """Seconds that deleting a worthless upload may take while everything is being closed."""
 
@@ -55,6 +51,7 @@ class _Opened:
 
     started: StartedUpload
     order: Lease[WorkOrder]
+    closing: Lease[WorkOrder]
     sealer: PartSealer
     source: SourceFile
     journal: JournalFile
@@ -135,6 +132,7 @@ class Upload:
         self._state = _Opened(
             started,
             self._box.sending_order(started.file_id),
+            self._box.closing_order(started.file_id),
             sealer,
             file,
             journal,
@@ -180,8 +178,12 @@ class Upload:
         return await self._in_thread(lambda: digest_part(loaded.seal()))
 
     async def _seal_whole(self, part: Part, buffer: memoryview) -> PartDigests | None:
-        """The same for the one part of a small file, in one way to a thread and back: nobody waits for a turn."""
+        """The same for the one part of a small file, in one way to a thread and back: nobody waits for a turn.
+
+        Both tokens are fetched meanwhile: an archive allows few open uploads, so that each round trip counts.
+        """
         state = self._opened
+        digests: list[PartDigests | None] = []
 
         def work() -> PartDigests | None:
             loaded = state.sealer.load(part, buffer, state.source.read_into)
@@ -189,8 +191,12 @@ class Upload:
                 self._hash(loaded)
             return None if part.number in state.stored_before else digest_part(loaded.seal())
 
-        async with self._turns.take(part.number):
-            return await self._in_thread(work)
+        async def seal() -> None:
+            async with self._turns.take(part.number):
+                digests.append(await self._in_thread(work))
+
+        await together(seal, state.order.get, state.closing.get)
+        return digests[0]
 
     async def finish(self) -> UploadedFile:
         """Check that the file is still the same, and tell the archive that all parts are there."""
@@ -205,13 +211,13 @@ class Upload:
         )
         try:
             await self._in_thread(self._check_source)
-            await self._box.complete(state.started.file_id, completion)
+            await self._box.complete(state.closing, state.started.file_id, completion)
         except SourceChangedError:
             self._worthless = True
             raise
         except RefusedError as error:
             # A box locked meanwhile or an access token that has ended says nothing about what is stored.
-            self._worthless = error.exception_id in _WORTHLESS
+            self._worthless = error.exception_id in WORTHLESS
             raise
         self._completed = True
         return UploadedFile(self.label, state.started.file_id, state.source.state.size, sha256)

@@ -34,6 +34,10 @@ ANNOUNCED = "upload-announced"
 heard, it tells whose upload that is which holds the alias."""
 RECEIVED = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
 """States of an upload whose completion the archive has heard, though maybe not we its answer."""
+WORTHLESS = frozenset(
+    {"checksumMismatch", "uploadSizeMismatch", "invalidPartSize", "fileUploadNotFound", "s3UploadNotFound"}
+)
+"""What an archive says of an upload that no new try can complete."""
 SUFFIX = ".upload"
 
 
