@@ -48,13 +48,15 @@ def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Await
             Exception: on_unexpected_error,
         },
     )
-    if not isinstance(archive.storage, FilesystemStorage):
-        return DrainedBodies(apis)  # another storage serves its presigned URLs itself
-    storage = StorageApp(archive.storage)
+    # Another storage than this one serves its presigned URLs itself.
+    storage = StorageApp(archive.storage) if isinstance(archive.storage, FilesystemStorage) else None
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await apis(scope, receive, send)
         # Past Starlette: its layers would look at every message of a body.
-        is_storage = scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/")
-        await (storage if is_storage else apis)(scope, receive, send)
+        is_storage = scope["path"].startswith(f"{STORAGE_PATH}/")
+        with archive.traffic.request():
+            await (storage if storage is not None and is_storage else apis)(scope, receive, send)
 
     return DrainedBodies(app)

@@ -21,6 +21,7 @@ from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, S
 from connector.archive.settings import BUCKETS, ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenMint
+from connector.archive.traffic import Traffic
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_ledger import UploadLedger
 from connector.archive.work_packages import WorkPackageService
@@ -48,6 +49,7 @@ class Archive:
     downloads: DownloadController
     staging: StagingArea
     interrogation: InterrogationRoom
+    traffic: Traffic
 
 
 async def assemble(
@@ -71,6 +73,7 @@ async def assemble(
     secrets = await documents.dao("secrets", StoredSecret, id_field="id")
     key_store = KeyStore(secrets, store_key=keys.store_key)
     mint = TokenMint(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
+    traffic = Traffic()
     interrogation = InterrogationRoom(
         ledger,
         key_store,
@@ -78,6 +81,7 @@ async def assemble(
         storage,
         hub_private_key=keys.hub_private,
         memory=settings.interrogation_memory,
+        traffic=traffic,
     )
     staging = StagingArea(storage, settings, clock=clock)
     return Archive(
@@ -99,6 +103,7 @@ async def assemble(
         downloads=DownloadController(registry, key_store, staging, storage, settings, hub_private_key=keys.hub_private),
         staging=staging,
         interrogation=interrogation,
+        traffic=traffic,
     )
 
 

@@ -14,6 +14,7 @@ from connector.archive.interrogation import Archivist, Interrogation, WithdrawnE
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
+from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
 from connector.core.backoff import Backoff
 from connector.core.concurrency import ConcurrencyLimit
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 _BATCHES_AT_ONCE = 4
 _WINDOW = 4
 _TRY_AGAIN_AFTER = 60.0
+_QUIET, _PATIENCE = 0.25, 10.0
+"""Seconds without a request after which interrogation begins, and those after which it does so all the same."""
 
 
 class InterrogationRoom:
@@ -45,6 +48,7 @@ class InterrogationRoom:
         *,
         hub_private_key: bytes,
         memory: int,
+        traffic: Traffic,
     ) -> None:
         self._ledger = ledger
         self._key_store = key_store
@@ -52,6 +56,7 @@ class InterrogationRoom:
         self._storage = storage
         self._hub_private_key = hub_private_key
         self._memory = memory
+        self._traffic = traffic
         self._received: dict[str, FileUpload] = {}
         self._bell = trio.Event()
 
@@ -64,6 +69,7 @@ class InterrogationRoom:
         """Work until cancelled, beginning with what was left undone when the archive was stopped.
 
         What arrives while files are being interrogated is taken up beside them; all of it shares the same buffers.
+        Whoever uploads has the first claim on this machine, so that interrogation waits a while for a lull.
         """
         cores = os.cpu_count() or 1
         pool = BufferPool(self._memory)
@@ -84,6 +90,7 @@ class InterrogationRoom:
                 await self._bell.wait()
                 batch = object()
                 await batches.acquire_on_behalf_of(batch)
+                await self._traffic.lull(quiet=_QUIET, patience=_PATIENCE)
                 self._bell = trio.Event()
                 uploads, self._received = list(self._received.values()), {}
                 nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
