@@ -241,6 +241,34 @@ async def test_a_database_that_goes_away_fails_in_time_and_leaks_nothing(tmp_pat
     assert threads <= before[1] + 5
 
 
+async def test_calls_cancelled_while_the_database_is_away_do_not_harm_the_others(tmp_path: Path) -> None:
+    server = run_mongod(tmp_path)
+    uri = await anyio.to_thread.run_sync(server.__enter__)
+    async with MongoDaoFactory(uri, "away", deadline=2) as factory:
+        jobs = await factory.dao("jobs", Job, id_field="id")
+        await anyio.to_thread.run_sync(server.__exit__, None, None, None)
+        failures: list[BaseException] = []
+
+        async def fail() -> None:
+            try:
+                await jobs.count()
+            except Exception as error:
+                failures.append(error)
+
+        async def leave(delay: float) -> None:
+            with anyio.move_on_after(delay):
+                await fail()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(fail)
+            # PyMongo looks again every half second: cancelled just then, it once lost a lock they all share.
+            for number in range(900):
+                tasks.start_soon(leave, 0.45 + number % 300 / 1000)
+    assert len(failures) == 50
+    assert all(isinstance(error, (Unavailable, DeadlineExceeded)) for error in failures), failures
+
+
 async def test_a_database_refuses_credentials(tmp_path: Path) -> None:
     key = {"directConnection": True}
     with run_mongod(tmp_path) as uri:

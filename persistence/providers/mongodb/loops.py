@@ -2,8 +2,13 @@
 
 Under asyncio a call is simply awaited. Under trio it is handed over to an asyncio loop in one
 thread, without a thread per call: calls gather in a queue and the loop is woken once for all of
-them, results come back the same way. A call cancelled on the trio side returns at once; its
-asyncio task is cancelled and what it still gives is dropped.
+them, results come back the same way.
+
+Whoever is cancelled returns at once. The call of PyMongo behind it is not cancelled but left to
+end by itself (PyMongo drops the connections of a server that its monitor has lost), and what it
+still gives is dropped. For where many calls wait for a server, PyMongo's lock does not bear a
+cancellation: Python 3.11's `asyncio.wait_for` may then leave a condition without holding its
+lock, and a lock that is lost fails the calls of everybody else.
 """
 
 from __future__ import annotations
@@ -46,11 +51,7 @@ def make_loop() -> Loop:
 
 
 class OwnLoop:
-    """The caller's own asyncio loop.
-
-    A call runs in a task of its own. When its caller is cancelled it is left behind and ends by its
-    own timeouts: PyMongo's locks do not bear a cancellation while many calls wait for a server.
-    """
+    """The caller's own asyncio loop: a call runs in a task of its own."""
 
     def __init__(self) -> None:
         self._left: set[asyncio.Task[Any]] = set()
@@ -82,14 +83,13 @@ class OwnLoop:
 
 
 class _Call:
-    """A call on its way: who waits for it in trio, and its task in asyncio."""
+    """A call on its way, and who waits for it in trio."""
 
-    __slots__ = ("answered", "error", "make", "result", "task", "waiter")
+    __slots__ = ("answered", "error", "make", "result", "waiter")
 
     def __init__(self, make: Callable[[], Awaitable[Any]], waiter: trio.lowlevel.Task) -> None:
         self.make = make
         self.waiter = waiter
-        self.task: asyncio.Task[Any] | None = None
         self.answered = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -108,6 +108,7 @@ class LoopThread:
         self._calls_woken = False
         self._answers: deque[_Call] = deque()
         self._answers_woken = False
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start the thread."""
@@ -128,7 +129,6 @@ class LoopThread:
 
         def abort(_: Any) -> trio.lowlevel.Abort:
             waiting.answered = True
-            self._loop.call_soon_threadsafe(_cancel, waiting)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -165,7 +165,10 @@ class LoopThread:
         while self._calls:
             call = self._calls.popleft()
             if not call.answered:
-                call.task = self._loop.create_task(self._serve(call))
+                # Kept, for the loop itself only holds its tasks weakly.
+                task = self._loop.create_task(self._serve(call))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
 
     async def _serve(self, call: _Call) -> None:
         try:
@@ -191,8 +194,3 @@ class LoopThread:
             if not call.answered:
                 call.answered = True
                 trio.lowlevel.reschedule(call.waiter)
-
-
-def _cancel(call: _Call) -> None:
-    if call.task is not None:
-        call.task.cancel()
