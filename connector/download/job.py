@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,11 +21,12 @@ from connector.core.layout import Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
 from connector.core.segments import Opener
 from connector.download.content import Content, Decrypted, Sealed, Unverified, Views
+from connector.download.digest import OrderedDigest
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, TRY_AGAIN, IntegrityError
 from connector.local.partial_file import PartialFile, check_target
-from connector.transfer import Observer, Progress, Turns, together
+from connector.transfer import Observer, Progress, together
 
 T = TypeVar("T")
 
@@ -114,8 +114,7 @@ class Download:
         self._threads = threads
         self._observer = observer
         self._staged = StagedObject(downloads, order, request.accession, patience=patience, waiting=self._waiting)
-        self._digest = hashlib.sha256()
-        self._turns = Turns()
+        self._digest = OrderedDigest(threads)
         self._damaged: Counter[int] = Counter()
         self._envelope: bytes | None = None
         self._state: _Opened | None = None
@@ -123,7 +122,7 @@ class Download:
 
     async def open(self) -> Sequence[Part]:
         """Wait for staging, get the envelope, begin or go on with the working copy."""
-        self._digest, self._turns = hashlib.sha256(), Turns()
+        self._digest = OrderedDigest(self._threads)
         self._damaged.clear()
         target = self._request.target
         await self._in_thread(lambda: check_target(target, overwrite=self._request.overwrite))
@@ -154,7 +153,7 @@ class Download:
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Fetch one part, or read it back if an earlier run has it already; open, write, hash it in its turn."""
+        """Fetch one part, or read it back if an earlier run has it; open, write, hash it in its turn or later."""
         try:
             await self._move(part, buffer, progress)
         except IntegrityError as error:
@@ -164,21 +163,20 @@ class Download:
             raise
 
     async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        state, number = self._opened, part.number
+        state, digest, number = self._opened, self._digest, part.number
         views = await self._read_back(part, buffer, progress)
         if views is None:
             await state.fetcher.fetch(part, buffer, progress)
-            if number == self._turns.next:
+            if state.content.verified and digest.is_next(number):
                 # Nothing to wait for in between, as with every small file: one way to a thread and back.
-                async with self._turns.take(number):
-                    await self._in_thread(lambda: self._hash(state.content.take(part, buffer, state.file)))
+                await digest.take(part, lambda: state.content.take(part, buffer, state.file))
             else:
                 views = await self._in_thread(lambda: state.content.take(part, buffer, state.file))
-        if views is not None and not self._turns.passed(number):
-            async with self._turns.take(number):
-                await self._in_thread(lambda: self._hash(views))
+        if views is not None and state.content.verified and not digest.has(number):
+            await digest.take_or_leave(part, views)
         if number not in state.file.done and state.journaled:
             await self._in_thread(lambda: state.file.record(number, {}))
+        await digest.catch_up(buffer, lambda left, view: state.content.read_back(left, view, state.file))
 
     async def finish(self) -> DownloadedFile:
         """Check the sha256 of the whole and give the file its name.
@@ -253,10 +251,6 @@ class Download:
         if views is not None:
             progress(part.size)
         return views
-
-    def _hash(self, views: Views) -> None:
-        for view in views:
-            self._digest.update(view)
 
     def _waiting(self, delay: float) -> None:
         self._observer.waiting(self.label, delay, "the archive is staging the file")

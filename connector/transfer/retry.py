@@ -52,8 +52,9 @@ class Retrier:
             try:
                 return await step()
             except ConnectorError as error:
-                tries = 1 if got_farther() else tries + 1
-                delay = self._delay(error, tries, renewed)
+                farther = got_farther()
+                tries = 1 if farther else tries + 1
+                delay = self._delay(error, tries, renewed, farther)
                 renewed = error.advice.after == 0
                 if delay is None:
                     error.advice = GIVE_UP
@@ -61,12 +62,13 @@ class Retrier:
                 notify(error, delay)
             await trio.sleep(delay)
 
-    def _delay(self, error: ConnectorError, tries: int, renewed: bool) -> float | None:
-        """Seconds until the next try, ``None`` for no further one; ``renewed``: the last one began with new leases."""
+    def _delay(self, error: ConnectorError, tries: int, renewed: bool, farther: bool) -> float | None:
+        """Seconds until the next try, ``None`` for no further one; ``renewed``: the last came at once."""
         if not error.advice.again or tries >= self.attempts:
             return None
         after = error.advice.after
         if after is None or (after == 0 and renewed):
-            # "At once" holds for a lease that ran out; refused again when new, something else is wrong.
-            return self.backoff.wait(tries, self.uniform)
+            # "At once" holds for a lease that ran out or a line that was cut; twice in a row, something else is wrong.
+            # A line that is cut all the time, and yet brings something, only needs not to be pelted.
+            return self.backoff.wait(tries, self.uniform if after is None or not farther else lambda: 0.0)
         return after if after <= self.longest_wait else None

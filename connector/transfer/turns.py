@@ -24,14 +24,18 @@ class Turns:
         """Whether this step was taken already: a part that is tried again must not be counted twice."""
         return number < self._next
 
+    async def wait(self, number: int) -> None:
+        """Wait for the turn of ``number`` without taking it."""
+        while number > self._next:
+            await self._waiting.setdefault(number, trio.Event()).wait()
+
     @asynccontextmanager
     async def take(self, number: int) -> AsyncIterator[None]:
         """Wait for the turn of ``number``; leaving without an exception passes it on.
 
         A step that was taken before is let through at once; ask :meth:`passed` whether there is anything left to do.
         """
-        while number > self._next:
-            await self._waiting.setdefault(number, trio.Event()).wait()
+        await self.wait(number)
         yield
         if number < self._next:
             return  # tried again: the turn was passed on the first time

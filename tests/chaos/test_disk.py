@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -302,7 +303,9 @@ def test_two_processes_on_one_target(stage):
     while not lock.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # however long the second takes to start, the first is in the middle of it
     second = stage.run(*command, token=token)
+    first.send_signal(signal.SIGCONT)
     assert second.code == 3, second.err
     assert "Another process is working on" in second.err
     done = finish(first)

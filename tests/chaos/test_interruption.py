@@ -76,7 +76,7 @@ def test_asked_twice_it_ends_at_once(stage, published, tmp_path):
     began = time.monotonic()
     process.send_signal(number)
     done = finish(process, timeout=30)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert done.code == 128 + number
     stage.calm()
     done = stage.run("download", "--output-dir", out, *OPTIONS, token=token)

@@ -295,7 +295,7 @@ def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[s
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_under_nohup_a_hangup_is_ignored(start: Callable[..., subprocess.Popen[str]]) -> None:

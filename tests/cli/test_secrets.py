@@ -132,7 +132,7 @@ def test_a_pipe_that_says_nothing_does_not_hang_us() -> None:
     reader, writer = os.pipe()
     began = time.monotonic()
     assert ProcessInput(reader).line(0.1) is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     os.close(writer)
     os.close(reader)
 

@@ -36,7 +36,7 @@ def fuzz() -> Fuzz:
             examples += 1
             began = time.monotonic()
             check(value)
-            assert time.monotonic() - began < 5, "that took too long"
+            assert time.monotonic() - began < 15, "that took too long"
 
         while time.monotonic() < until:
             batch()

@@ -41,6 +41,10 @@ from persistence.testing.servers.processes import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
+# Far below what a call without a deadline would take, far above what a busy machine needs.
+IN_TIME = 12
+AT_ONCE = 3
+
 CALLS: dict[str, Callable[[ObjectStorage], Any]] = {
     "bucket_exists": lambda s: s.bucket_exists("bucket"),
     "create_bucket": lambda s: s.create_bucket("bucket"),
@@ -100,7 +104,7 @@ async def test_a_server_that_is_gone_is_unreachable(call: str) -> None:
         began = time.monotonic()
         with pytest.raises(Unreachable):
             await CALLS[call](storage)
-        assert time.monotonic() - began < 5.5
+        assert time.monotonic() - began < IN_TIME
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -109,7 +113,7 @@ async def test_a_server_that_hangs_ends_with_the_deadline(call: str, silent_port
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             await CALLS[call](storage)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < IN_TIME
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -118,7 +122,7 @@ async def test_a_cancelled_call_returns_at_once(call: str, silent_port: int) -> 
         with anyio.move_on_after(0.15) as scope:
             await CALLS[call](storage)
         assert scope.cancelled_caught
-        assert anyio.current_time() - scope.deadline < 0.5
+        assert anyio.current_time() - scope.deadline < AT_ONCE
 
 
 async def test_a_cancelled_read_never_touches_the_buffer_again(s3: S3Endpoint) -> None:
@@ -206,7 +210,7 @@ async def test_a_database_that_is_gone_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         async with MongoDaoFactory(f"mongodb://127.0.0.1:{free_port()}", "gone", deadline=1):
             raise AssertionError("it was opened")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < IN_TIME
 
 
 async def test_a_database_that_hangs_is_unavailable(silent_port: int) -> None:
@@ -214,7 +218,7 @@ async def test_a_database_that_hangs_is_unavailable(silent_port: int) -> None:
     with pytest.raises(Unavailable):
         async with MongoDaoFactory(f"mongodb://127.0.0.1:{silent_port}", "hangs", deadline=1):
             raise AssertionError("it was opened")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < IN_TIME
 
 
 async def test_a_database_that_goes_away_fails_in_time_and_leaks_nothing(tmp_path: Path) -> None:
@@ -231,7 +235,7 @@ async def test_a_database_that_goes_away_fails_in_time_and_leaks_nothing(tmp_pat
                 began = time.monotonic()
                 with pytest.raises(Unavailable):
                     await call()
-                assert time.monotonic() - began < 3
+                assert time.monotonic() - began < IN_TIME
 
         async with anyio.create_task_group() as tasks:
             for _ in range(334):
@@ -287,7 +291,7 @@ async def test_a_cancelled_database_call_returns_at_once(mongodb: str) -> None:
                 while True:
                     assert len([job async for job in jobs.find_all()]) == 2000
                     await jobs.get_by_id(1)
-            assert anyio.current_time() - scope.deadline < 0.5
+            assert anyio.current_time() - scope.deadline < AT_ONCE
         assert await jobs.count() == 2000
 
 
@@ -320,7 +324,7 @@ async def test_a_sqlite_file_that_another_process_holds(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             await jobs.insert(Job(1))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < IN_TIME
         with anyio.move_on_after(0.1) as scope:
             await jobs.insert(Job(2))
         assert scope.cancelled_caught

@@ -81,6 +81,13 @@ async def test_it_gives_up(autojump_clock: object, errors: list[Exception], trie
     assert len(told) == tries - 1
 
 
+async def test_a_line_that_is_cut_but_brings_something_each_time_is_hardly_waited_for(autojump_clock: object) -> None:
+    """Neither the growing waits of a line that brings nothing, nor a storm of requests."""
+    step = Step([broken(RENEW) for _ in range(6)])
+    assert await retrier(3).run(step, got_farther=lambda: True) == "done"
+    assert [after - before for before, after in pairwise(step.times)] == pytest.approx([0.0, *[0.1] * 5])
+
+
 async def test_who_is_above_is_advised_not_to_try_once_more(autojump_clock: object) -> None:
     """Else loops in loops would multiply the tries."""
     step = Step([broken(TRY_AGAIN) for _ in range(100)])

@@ -1,0 +1,100 @@
+"""Parts that come out of order: the sha256 is that of the whole, and one that is late holds up no other."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import httpx
+import pytest
+import trio
+
+from connector.core.layout import Part, Parts
+from connector.download.digest import OrderedDigest
+from connector.errors import GIVE_UP, IntegrityError
+
+pytestmark = pytest.mark.trio
+
+CONTENT = random.Random(1).randbytes(10_500)
+PARTS = Parts(len(CONTENT), 1000)
+
+
+@pytest.fixture
+def digest() -> OrderedDigest:
+    return OrderedDigest(trio.CapacityLimiter(2))
+
+
+def read_back(part: Part, buffer: memoryview) -> list[memoryview]:
+    buffer[:] = CONTENT[part.start : part.stop]
+    return [buffer]
+
+
+def start_of(request: httpx.Request) -> int:
+    return int(request.headers["range"].removeprefix("bytes=").split("-")[0])
+
+
+async def bring(digest: OrderedDigest, part: Part, after: float = 0.0) -> None:
+    await trio.sleep(after)
+    buffer = memoryview(bytearray(part.size))
+    if digest.is_next(part.number):
+        await digest.take(part, lambda: read_back(part, buffer))
+    else:
+        await digest.take_or_leave(part, read_back(part, buffer))
+    # From here on the buffer may be used for other parts.
+    buffer[:] = bytes(part.size)
+    await digest.catch_up(buffer, read_back)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_order_gives_the_sha256_of_the_whole(digest, seed):
+    rng = random.Random(seed)
+    async with trio.open_nursery() as nursery:
+        for part in PARTS:
+            nursery.start_soon(bring, digest, part, rng.choice([0.0, 0.05, 0.3, 0.6]))
+    assert digest.hexdigest() == hashlib.sha256(CONTENT).hexdigest()
+
+
+async def test_who_comes_too_early_is_left_and_read_back_by_who_is_late(digest):
+    with trio.fail_after(5):
+        for part in reversed(PARTS):
+            assert not digest.has(part.number)
+            await bring(digest, part)
+            assert digest.has(part.number)
+    assert digest.hexdigest() == hashlib.sha256(CONTENT).hexdigest()
+
+
+async def test_only_the_first_waits_for_one_that_does_not_come(digest):
+    began = trio.current_time()
+    for part in list(PARTS)[1:]:
+        await bring(digest, part)
+    assert trio.current_time() - began < 0.2 * 2
+
+
+async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
+    first, second = list(PARTS)[:2]
+    await bring(digest, second)
+    buffer = memoryview(bytearray(first.size))
+    await digest.take(first, lambda: read_back(first, buffer))
+    with pytest.raises(IntegrityError, match="bytes 1000 to 2000") as caught:
+        await digest.catch_up(buffer, lambda part, view: None)
+    assert caught.value.advice == GIVE_UP
+
+
+@pytest.mark.parametrize("verify", [True, False])
+async def test_a_part_that_has_to_wait_holds_up_no_other(desk, virtual_time, verify):
+    data = desk.file(12.5)
+    desk.archive.fail("get", 503, when=lambda request: start_of(request) == 0, retry_after="100")
+    began: dict[int, float] = {}
+
+    def note(request) -> bool:
+        began[start_of(request)] = trio.current_time()
+        return False
+
+    desk.archive.stick("get", note)
+    async with desk.session() as session:
+        (outcome,) = await session.download(output_dir=desk.folder, verify=verify)
+    assert outcome.ok
+    assert desk.plaintext("GHGAF01.bin.c4gh", decrypt=False) == data
+    assert began.pop(0) >= 100
+    assert len(began) == 12
+    assert max(began.values()) < 50
