@@ -21,7 +21,7 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.lane import Client, QuickLane, Stored
-from persistence.providers.mongodb.loops import Loop, make_loop
+from persistence.providers.mongodb.loops import Loop, OwnLoop, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.providers.mongodb.transaction import MongoTransaction
 from persistence.transactions import repeat_on_conflict
@@ -145,6 +145,11 @@ class MongoDaoFactory(DaoFactory):
     def alone(self) -> bool:
         """Whether nothing else is under way."""
         return not self._under_way and self._lane is not None and self._lane.free
+
+    @property
+    def alone_to_write(self) -> bool:
+        """Whether nothing else is under way, and calls have to be handed to another thread anyway."""
+        return self.alone and not isinstance(self._loop, OwnLoop)
 
     async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
         """Run a call of PyMongo's blocking client on the collection, if `alone`."""
