@@ -27,11 +27,6 @@ class Caller(Protocol):
         """Whether nothing else is under way, so that `quick_call` is the quicker way."""
         ...
 
-    @property
-    def alone_to_write(self) -> bool:
-        """The same for a write."""
-        ...
-
     async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
         """Run a call within the deadline and translate its errors."""
         ...

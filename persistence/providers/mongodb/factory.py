@@ -21,7 +21,7 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.lane import Client, QuickLane, Stored
-from persistence.providers.mongodb.loops import Loop, OwnLoop, make_loop
+from persistence.providers.mongodb.loops import Loop, LoopThread, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.providers.mongodb.transaction import MongoTransaction
 from persistence.transactions import repeat_on_conflict
@@ -79,7 +79,7 @@ class MongoDaoFactory(DaoFactory):
             await loop.stop()
             raise
         self._blocking = {}
-        self._lane = QuickLane(self._connect_lane)
+        self._lane = QuickLane(self._connect_lane) if isinstance(loop, LoopThread) else None
         return self
 
     async def __aexit__(
@@ -139,17 +139,12 @@ class MongoDaoFactory(DaoFactory):
         """Run a call of PyMongo within the deadline and translate its errors."""
         if self._loop is None:
             raise Closed("The database")
-        return await self._ended(self._within_deadline(self._loop, call), failures, id_)
+        return await self._ended(self._loop.run(call, self._deadline), failures, id_)
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else is under way."""
-        return not self._under_way and self._lane is not None and self._lane.free
-
-    @property
-    def alone_to_write(self) -> bool:
-        """Whether nothing else is under way, and calls have to be handed to another thread anyway."""
-        return self.alone and not isinstance(self._loop, OwnLoop)
+        """Whether nothing else is under way, and there is a lane, since calls go to another thread anyway."""
+        return self._lane is not None and not self._under_way and self._lane.free
 
     async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
         """Run a call of PyMongo's blocking client on the collection, if `alone`."""
@@ -174,10 +169,6 @@ class MongoDaoFactory(DaoFactory):
             raise DeadlineExceeded(f"The database did not answer within {self._deadline} s.") from error
         finally:
             self._under_way -= 1
-
-    async def _within_deadline(self, loop: Loop, call: Callable[[], Awaitable[T]]) -> T:
-        with anyio.fail_after(self._deadline):
-            return await loop.run(call)
 
     async def drop_database(self) -> None:
         """Delete the whole database: for tests."""

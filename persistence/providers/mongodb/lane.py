@@ -1,19 +1,18 @@
-"""The way for a call that is alone: PyMongo's blocking client in one thread of its own.
+"""The way for a call of trio that is alone: PyMongo's blocking client in one thread of its own.
 
-PyMongo's asyncio client makes two tasks and goes a dozen times around its loop for one answer;
-the blocking one just waits for it. With a single call under way that is half of its time. As soon
-as there are several at once, one loop serves them better than threads do, so this is for one only.
+Under trio a call goes to another thread anyway. There PyMongo's asyncio client makes two tasks and
+goes a dozen times around its loop for one answer; the blocking one just waits for it. As soon as
+there are several calls at once, one loop serves them better than threads do, so this is for one
+only. Under asyncio the asyncio client is at home, and waking a thread would cost more than it saves.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import sniffio
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
@@ -29,7 +28,7 @@ _PATIENCE: Final = 2.0
 
 
 class QuickLane:
-    """A blocking client in a thread, called from the library that runs now.
+    """A blocking client in a thread, called from trio.
 
     Whoever is cancelled returns at once; the call goes on by itself, ends by its own timeouts, and
     the lane is taken until then.
@@ -42,9 +41,6 @@ class QuickLane:
         self._connect = connect
         self._calls: SimpleQueue[tuple[Callable[[Client], Any], _Waiter] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="persistence-mongodb-lane", daemon=True)
-        self._make_waiter: Callable[[QuickLane], _Waiter] = (
-            _TrioWaiter if sniffio.current_async_library() == "trio" else _AsyncioWaiter
-        )
         self.free = True
 
     async def run(self, call: Callable[[Client], T], deadline: float) -> T:
@@ -52,7 +48,7 @@ class QuickLane:
         self.free = False
         if self._thread.ident is None:
             self._thread.start()
-        waiter = self._make_waiter(self)
+        waiter = _Waiter(self)
         self._calls.put((call, waiter))
         result: T = await waiter.wait(deadline)
         return result
@@ -81,44 +77,8 @@ class QuickLane:
             client.close()
 
 
-class _AsyncioWaiter:
-    """Who waits for a call, under asyncio."""
-
-    __slots__ = ("_future", "_lane", "_loop")
-
-    def __init__(self, lane: QuickLane) -> None:
-        self._lane = lane
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Any] = self._loop.create_future()
-
-    async def wait(self, deadline: float) -> Any:
-        # A timer on the future: a cancel scope would cost as much as the way to the thread and back.
-        timer = self._loop.call_later(deadline, self._take, None, TimeoutError(), False)
-        try:
-            return await self._future
-        finally:
-            timer.cancel()
-
-    def answer(self, result: Any, error: BaseException | None) -> None:
-        """Called in the lane's thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._take, result, error)
-        except RuntimeError:
-            # The loop was closed meanwhile: nobody waits any more.
-            self._lane.free = True
-
-    def _take(self, result: Any, error: BaseException | None, ended: bool = True) -> None:
-        self._lane.free = self._lane.free or ended
-        if self._future.done():
-            return
-        if error is None:
-            self._future.set_result(result)
-        else:
-            self._future.set_exception(error)
-
-
-class _TrioWaiter:
-    """Who waits for a call, under trio."""
+class _Waiter:
+    """Who waits for a call."""
 
     __slots__ = ("_error", "_lane", "_result", "_task", "_token")
 
@@ -162,6 +122,3 @@ class _TrioWaiter:
         self._lane.free = True
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
-
-
-_Waiter = _AsyncioWaiter | _TrioWaiter

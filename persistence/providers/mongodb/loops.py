@@ -14,6 +14,7 @@ lock, and a lock that is lost fails the calls of everybody else.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -36,8 +37,8 @@ class Loop(Protocol):
         """Make the loop ready."""
         ...
 
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run the call and give its result."""
+    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
+        """Run the call and give its result; `TimeoutError` after so many seconds."""
         ...
 
     async def stop(self) -> None:
@@ -59,16 +60,24 @@ class OwnLoop:
     async def start(self) -> None:
         """Nothing to do."""
 
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Await the call, or leave it behind."""
+        loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(call())
+        # A timer and a future of our own: a cancel scope and a shield would cost as much as PyMongo's own tasks.
+        ended: asyncio.Future[None] = loop.create_future()
+        task.add_done_callback(lambda _: _settle(ended))
+        timer = None if deadline is None else loop.call_later(deadline, _settle, ended, TimeoutError())
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.done():
-                self._left.add(task)
-                task.add_done_callback(self._forget)
+            await ended
+        except BaseException:
+            self._left.add(task)
+            task.add_done_callback(self._forget)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return task.result()
 
     async def stop(self) -> None:
         """Give what was left behind a moment to end."""
@@ -80,6 +89,15 @@ class OwnLoop:
         if not task.cancelled():
             # Looked at, so that asyncio does not complain about it.
             task.exception()
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
 
 
 class _Call:
@@ -117,7 +135,7 @@ class LoopThread:
         self._token = trio.lowlevel.current_trio_token()
         self._thread.start()
 
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Hand the call over and wait; on cancellation, leave it behind."""
         import trio
 
@@ -131,7 +149,10 @@ class LoopThread:
             waiting.answered = True
             return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        with trio.move_on_after(math.inf if deadline is None else deadline) as scope:
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if scope.cancelled_caught:
+            raise TimeoutError
         if waiting.error is not None:
             raise waiting.error
         result: T = waiting.result
