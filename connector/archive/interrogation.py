@@ -133,8 +133,8 @@ class Interrogation:
         plaintext = await self._compute(part, partial(self._open_part, part, buffer))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
-                await self._compute(part, partial(self._add_to_digest, plaintext))
-        await self._compute(part, partial(self._seal_part, part, buffer))
+                await self._compute(part, partial(self._digest.update, plaintext))
+        await self._compute(part, partial(self._seal_part, part, buffer, plaintext))
         await self._sink.write(part, buffer)
         progress(part.size)
 
@@ -176,17 +176,16 @@ class Interrogation:
             return work()
         return await trio.to_thread.run_sync(work, limiter=self._workers)
 
-    def _open_part(self, part: Part, buffer: memoryview) -> list[memoryview]:
+    def _open_part(self, part: Part, buffer: memoryview) -> memoryview:
         try:
             return self._opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         except IntegrityError as error:
             error.advice = GIVE_UP  # read from our own disk, it will not become better
             raise
 
-    def _add_to_digest(self, plaintext: list[memoryview]) -> None:
-        for view in plaintext:
-            self._digest.update(view)
+    def _seal_part(self, part: Part, buffer: memoryview, plaintext: memoryview) -> None:
+        def move(_: int, views: Sequence[memoryview]) -> None:
+            (whole,) = views  # nothing stands before the segments, so that no border cuts one
+            whole[:] = plaintext
 
-    def _seal_part(self, part: Part, buffer: memoryview) -> None:
-        # The plaintext lies already where the sealer wants it.
-        self._sealer.load(part, buffer, lambda offset, views: None).seal()
+        self._sealer.load(part, buffer, move).seal()

@@ -48,26 +48,14 @@ def kept_runs(edit_list: Sequence[int] | None, plain_size: int) -> tuple[Kept, .
     return tuple(runs)
 
 
-def place(
-    runs: Sequence[Kept], views: Sequence[memoryview], first_segment: int
-) -> Iterator[tuple[int, list[memoryview]]]:
-    """Say where the opened segments ``views``, the first of index ``first_segment``, go in the result.
+def place(runs: Sequence[Kept], plaintext: memoryview, first_segment: int) -> Iterator[tuple[int, memoryview]]:
+    """Say where the plaintext of opened segments, the first of index ``first_segment``, goes in the result.
 
-    Yields an offset of the result with the views to write there one after the other.
+    Yields an offset of the result with what to write there.
     """
     start = first_segment * SEGMENT_SIZE
-    stop = start + sum(map(len, views))
+    stop = start + len(plaintext)
     for run in runs:
         low, high = max(run.start, start), min(run.stop, stop)
         if low < high:
-            yield run.target + low - run.start, _cut(views, low - start, high - start)
-
-
-def _cut(views: Sequence[memoryview], low: int, high: int) -> list[memoryview]:
-    pieces, position = [], 0
-    for view in views:
-        begin, end = max(low - position, 0), min(high - position, len(view))
-        if begin < end:
-            pieces.append(view[begin:end])
-        position += len(view)
-    return pieces
+            yield run.target + low - run.start, plaintext[low - start : high - start]

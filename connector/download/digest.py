@@ -9,14 +9,13 @@ from functools import partial
 import trio
 
 from connector.core.layout import Part
-from connector.download.content import Views
 from connector.errors import GIVE_UP, IntegrityError
 from connector.transfer import Turns
 
 _PATIENCE = 0.2
 """Seconds that a part waits for those before it. Longer, and a line that stalls under one part would stop all."""
 
-ReadBack = Callable[[Part, memoryview], Views | None]
+ReadBack = Callable[[Part, memoryview], memoryview | None]
 """Reads a part that was written into the buffer and gives its plaintext; ``None`` if it is not there. Blocks."""
 
 
@@ -43,18 +42,18 @@ class OrderedDigest:
         """Whether this part is in the digest, or will be: a part that is tried again must not be counted twice."""
         return self._turns.passed(number) or number in self._left
 
-    async def take(self, part: Part, plaintext: Callable[[], Views]) -> None:
+    async def take(self, part: Part, plaintext: Callable[[], memoryview]) -> None:
         """Add what ``plaintext`` gives (it blocks, and is called in a thread) for the part whose turn it is."""
         async with self._turns.take(part.number):
-            await self._in_thread(lambda: self._hash(plaintext()))
+            await self._in_thread(lambda: self._sha256.update(plaintext()))
 
-    async def take_or_leave(self, part: Part, views: Views) -> None:
+    async def take_or_leave(self, part: Part, plaintext: memoryview) -> None:
         """Add the plaintext of a part that stands on the disk already, or leave it there for later."""
         if self._turns.next != self._late:
             with trio.move_on_after(_PATIENCE):
                 await self._turns.wait(part.number)
         if self.is_next(part.number):
-            await self.take(part, lambda: views)
+            await self.take(part, lambda: plaintext)
         else:
             self._left[part.number] = part
             self._late = self._turns.next
@@ -71,20 +70,16 @@ class OrderedDigest:
         """The sha256 of all parts so far, lower case hex."""
         return self._sha256.hexdigest()
 
-    def _hash(self, views: Views) -> None:
-        for view in views:
-            self._sha256.update(view)
-
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(work, limiter=self._limiter)
 
 
-def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> Views:
-    views = read_back(part, buffer)
-    if views is None:
+def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> memoryview:
+    plaintext = read_back(part, buffer)
+    if plaintext is None:
         raise IntegrityError(
             f"The disk no longer holds bytes {part.start} to {part.stop} as they were written a moment ago.",
             hint="Check the disk, then run the same command again: those bytes are fetched anew.",
             advice=GIVE_UP,
         )
-    return views
+    return plaintext

@@ -20,7 +20,7 @@ from connector.core.header import OpenedEnvelope, open_envelope
 from connector.core.layout import Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
 from connector.core.segments import Opener
-from connector.download.content import Content, Decrypted, Sealed, Unverified, Views
+from connector.download.content import Content, Decrypted, Sealed, Unverified
 from connector.download.digest import OrderedDigest
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
@@ -164,16 +164,16 @@ class Download:
 
     async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         state, digest, number = self._opened, self._digest, part.number
-        views = await self._read_back(part, buffer, progress)
-        if views is None:
+        plaintext = await self._read_back(part, buffer, progress)
+        if plaintext is None:
             await state.fetcher.fetch(part, buffer, progress)
             if state.content.verified and digest.is_next(number):
                 # Nothing to wait for in between, as with every small file: one way to a thread and back.
                 await digest.take(part, lambda: state.content.take(part, buffer, state.file))
             else:
-                views = await self._in_thread(lambda: state.content.take(part, buffer, state.file))
-        if views is not None and state.content.verified and not digest.has(number):
-            await digest.take_or_leave(part, views)
+                plaintext = await self._in_thread(lambda: state.content.take(part, buffer, state.file))
+        if plaintext is not None and state.content.verified and not digest.has(number):
+            await digest.take_or_leave(part, plaintext)
         if number not in state.file.done and state.journaled:
             await self._in_thread(lambda: state.file.record(number, {}))
         await digest.catch_up(buffer, lambda left, view: state.content.read_back(left, view, state.file))
@@ -242,15 +242,15 @@ class Download:
         sealed = Sealed(opener, drs.size, envelope)
         return sealed if self._request.verify else Unverified(sealed)
 
-    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Views | None:
+    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> memoryview | None:
         """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
         state = self._opened
         if part.number not in state.file.done:
             return None
-        views = await self._in_thread(lambda: state.content.read_back(part, buffer, state.file))
-        if views is not None:
+        plaintext = await self._in_thread(lambda: state.content.read_back(part, buffer, state.file))
+        if plaintext is not None:
             progress(part.size)
-        return views
+        return plaintext
 
     def _waiting(self, delay: float) -> None:
         self._observer.waiting(self.label, delay, "the archive is staging the file")

@@ -52,14 +52,14 @@ class Decryption:
         first = part.start // CIPHER_SEGMENT_SIZE
         source.read_into(plan.header_size + part.start, [buffer])
         try:
-            views = plan.opener.open_part(buffer, first_segment=first)
+            plaintext = plan.opener.open_part(buffer, first_segment=first)
         except IntegrityError as error:
             # Reading the same disk again will not help, and nobody but its owner has another copy.
             raise IntegrityError(
                 f"{source.path}: {error.message}", hint="Fetch the file again.", advice=GIVE_UP
             ) from error
-        for offset, pieces in place(plan.runs, views, first):
-            target.write(offset, pieces)
+        for offset, kept in place(plan.runs, plaintext, first):
+            target.write(offset, [kept])
 
 
 def _read_envelope(source: SourceFile, private_key: bytes) -> OpenedEnvelope:

@@ -24,9 +24,9 @@ def digest() -> OrderedDigest:
     return OrderedDigest(trio.CapacityLimiter(2))
 
 
-def read_back(part: Part, buffer: memoryview) -> list[memoryview]:
+def read_back(part: Part, buffer: memoryview) -> memoryview:
     buffer[:] = CONTENT[part.start : part.stop]
-    return [buffer]
+    return buffer
 
 
 def start_of(request: httpx.Request) -> int:
