@@ -82,10 +82,14 @@ class DownloadStand(Stand):
 
     # Contestants ----------------------------------------------------------------------------------------------------
 
-    def download_with_ours(self, *arguments: str, written: Curve | None = None) -> tuple[Usage, float]:
+    def download_with_ours(
+        self, *arguments: str, written: Curve | None = None, through_httpx: bool = False
+    ) -> tuple[Usage, float]:
         out, before = self.empty("out"), self.server_cpu()
         words: Command = ["--output-dir", out, *arguments]
-        usage = self.ours("download", self.archive.wkvs_url, self.token, *words, written=written)
+        usage = self.ours(
+            "download", self.archive.wkvs_url, self.token, *words, written=written, through_httpx=through_httpx
+        )
         spent = self.server_cpu() - before
         (self.check_decrypted if "--decrypt" in arguments else self.check_encrypted)(out)
         return usage, spent

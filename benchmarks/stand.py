@@ -76,12 +76,24 @@ class Stand:
     # Commands -------------------------------------------------------------------------------------------------------
 
     def ours(
-        self, command: str, wkvs_url: str, token: str, *arguments: str | Path, written: Curve | None = None
+        self,
+        command: str,
+        wkvs_url: str,
+        token: str,
+        *arguments: str | Path,
+        written: Curve | None = None,
+        through_httpx: bool = False,
     ) -> Usage:
-        """Run ``connector download`` or ``connector upload``; ``written`` as in :func:`~benchmarks.process.run`."""
+        """Run ``connector download`` or ``connector upload``; ``written`` as in :func:`~benchmarks.process.run`.
+
+        ``through_httpx`` takes the bulk transport away (:mod:`benchmarks.contestants.through_httpx`).
+        """
+        start: list[str | Path] = [ours()]
+        if through_httpx:
+            start = [ours().with_name("python"), ROOT / "benchmarks" / "contestants" / "through_httpx.py"]
         token_file = self.folder / "token"
         token_file.write_text(token)
-        words = [ours(), command, "--wkvs-url", wkvs_url, "--token-file", token_file, "--quiet", *arguments]
+        words = [*start, command, "--wkvs-url", wkvs_url, "--token-file", token_file, "--quiet", *arguments]
         words += ["--my-private-key-path", self.keys.private, "--my-public-key-path", self.keys.public]
         if self.ca_file is not None:
             words += ["--ca-file", self.ca_file]

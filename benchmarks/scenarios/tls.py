@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
+
 from benchmarks.contest import Claim, Report, compete
 from benchmarks.download_stand import DownloadStand
 from benchmarks.stand import Options
 from benchmarks.upload_stand import UploadStand
+
+THROUGH_HTTPX = "connector, through httpx's own transport"
 
 
 def run(options: Options) -> Report:
@@ -18,6 +22,7 @@ def run(options: Options) -> Report:
             {
                 "connector": stand.download_with_ours,
                 "curl -o": stand.fetch_with_curl,
+                THROUGH_HTTPX: lambda: stand.download_with_ours(through_httpx=True),
                 "bulk transport, no control": lambda: stand.fetch_in_parts("bulk"),
                 "httpx transport, no control": lambda: stand.fetch_in_parts("httpx"),
             },
@@ -36,9 +41,14 @@ def run(options: Options) -> Report:
         Claim.of_ratios("download over TLS against curl over TLS", down.ratios("curl -o", "connector"), 0.7),
         Claim.of_ratios(
             "download over TLS against httpx's own transport (times as fast)",
-            down.ratios("httpx transport, no control", "connector"),
+            down.ratios(THROUGH_HTTPX, "connector"),
             4.0,
         ),
         Claim.of_ratios("upload over TLS against upload without", up.ratios("without TLS", "with TLS"), 0.8),
     ]
+    alone = down.ratios("httpx transport, no control", "bulk transport, no control")
+    report.notes.append(
+        f"The transports alone, without control calls, digests and opening: the bulk transport is "
+        f"{statistics.median(alone):.1f} times as fast over TLS as httpx's."
+    )
     return report
