@@ -10,9 +10,10 @@ from contextlib import suppress
 import trio
 
 from connector.adapters.failures import MissingObjectError, storage_failures
+from connector.archive.errors import FileUploadNotFound
 from connector.archive.interrogation import Archivist, Interrogation, WithdrawnError
 from connector.archive.key_store import KeyStore
-from connector.archive.models import FileUpload, RegisteredFile
+from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
@@ -96,10 +97,15 @@ class InterrogationRoom:
                 nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
 
     async def _clear_up(self) -> None:
-        """Drop what interrogations left half-written when the archive was stopped; they begin anew."""
+        """Drop what was left when the archive was stopped: what interrogations had half-written, since they begin anew,
+        and objects of uploads that had been judged and were about to be deleted."""
         for left in await self._storage.list_uploads(PERMANENT_BUCKET):
             with suppress(NotFound):
                 await self._storage.abort_upload(PERMANENT_BUCKET, left.object_id, left.upload_id)
+        async for found in self._storage.list_objects(INBOX_BUCKET):
+            with suppress(FileUploadNotFound, NotFound):
+                if (await self._ledger.get(found.object_id)).state in REPLACEABLE:
+                    await self._storage.delete_object(INBOX_BUCKET, found.object_id)
 
     async def _run_batch(
         self,

@@ -56,7 +56,7 @@ async def room(archive: Archive) -> AsyncIterator[None]:
 
 
 async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUpload:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while (found := await archive.ledger.get(upload.id)).state not in states:
             await trio.sleep(0.005)
     return found
@@ -64,7 +64,7 @@ async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUploa
 
 async def gone(archive: Archive, bucket: str, upload: FileUpload) -> None:
     """Wait, while the interrogation is at work, until the object is deleted: that comes after the change of state."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while await archive.storage.object_exists(bucket, upload.id):
             await trio.sleep(0.005)
 
@@ -157,6 +157,20 @@ async def test_half_written_objects_of_an_earlier_run_are_dropped() -> None:
         async with room(archive):
             await until(archive, upload, "archived")
         assert await archive.storage.list_uploads("permanent") == []
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+async def test_an_object_that_was_about_to_be_deleted_is_deleted_at_the_next_start(state) -> None:
+    async with memory_archive() as archive:
+        judged = await received(archive, b"other data")
+        await archive.ledger.move(judged, state)  # and then the machine went down
+        await archive.storage.put_object("inbox", "of-nobody", b"not the archive's")
+        upload = await received(archive, b"data")
+        async with room(archive):
+            await until(archive, upload, "archived")
+            await gone(archive, "inbox", judged)
+        assert (await archive.ledger.get(judged.id)).state == state
+        assert await archive.storage.object_exists("inbox", "of-nobody")
 
 
 async def test_many_small_files() -> None:
