@@ -10,6 +10,10 @@ _NOTHING = 0.01
 """Share of the goodput that a step down may cost and still be said to cost nothing: less than can be measured."""
 _CAREFUL = 4
 """How many times as long a step is watched once the first climb is over, when there is time to be sure."""
+_TWICE = 2
+"""The same for a height that is gone back to in doubt."""
+_CLEAR = 1.7
+"""Times the goodput that a doubled height must bring to be believed at once."""
 _NEWEST = 0.3
 """Weight of the newest round in the running mean of the goodput at rest."""
 
@@ -21,7 +25,9 @@ class ConcurrencyLimit:
     Goodput (bytes per second over all connections) is measured in rounds. A step up is kept, and followed by another,
     if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
     nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
-    step that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
+    doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
+    came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
+    that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
     direction. A refusal for load (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial
     came from, and holds it below that height for ``ceiling_seconds`` (longer each time it proves true). Times are
     seconds of any one clock, passed in.
@@ -42,6 +48,7 @@ class ConcurrencyLimit:
     _upwards: bool = attrs.field(default=True, init=False)
     _limit_before: int | None = attrs.field(default=None, init=False)
     _goodput_before: float = attrs.field(default=0.0, init=False)
+    _doubted: tuple[int, float] | None = attrs.field(default=None, init=False)
     _goodput: float | None = attrs.field(default=None, init=False)
     _rest: float | None = attrs.field(default=None, init=False)
     _rest_until: float = attrs.field(default=float("-inf"), init=False)
@@ -69,8 +76,7 @@ class ConcurrencyLimit:
             self._round_start = now
         self._round_bytes += size
         elapsed = now - self._round_start
-        on_trial = self._limit_before is not None and self._rest is not None and not self._settling
-        if elapsed >= self.round_seconds * (_CAREFUL if on_trial else 1):
+        if elapsed >= self.round_seconds * self._rounds():
             # Only rounds that used their places say something about the number of places (cf. Netflix's AIMDLimit).
             if in_flight == self.limit:
                 self._judge(self._round_bytes / elapsed, now)
@@ -94,10 +100,18 @@ class ConcurrencyLimit:
         self._ceiling, self._ceiling_until = ceiling, now + self._ceiling_hold
         good = self._limit_before if self._upwards and self._limit_before is not None else 0
         self.limit = max(self.minimum, min(ceiling, max(good, int(self.limit * self.backoff))))
-        self._limit_before, self._goodput, self._upwards, self._settling = None, None, True, True
+        self._limit_before, self._doubted, self._goodput, self._upwards, self._settling = None, None, None, True, True
         self._rest, self._rest_until = None, now
         self._begin(now)
         return self.limit
+
+    def _rounds(self) -> int:
+        """For how many rounds the present height is watched before it is judged."""
+        if self._settling:
+            return 1
+        if self._doubted is not None:
+            return _TWICE
+        return _CAREFUL if self._limit_before is not None and self._rest is not None else 1
 
     def _begin(self, now: float) -> None:
         self._round_start, self._round_bytes = now, 0
@@ -105,20 +119,40 @@ class ConcurrencyLimit:
     def _judge(self, goodput: float, now: float) -> None:
         if self._settling:
             self._settling = False  # the first round at a new height still holds the old one's connections
+        elif self._doubted is not None:
+            self._look_again(self._doubted, goodput, now)
         elif self._limit_before is None:
             mean = self._goodput if self._goodput is not None else goodput
             self._goodput = mean + _NEWEST * (goodput - mean)
             if now >= self._rest_until:
                 self._try(self._goodput, now)
         elif self._is_kept(goodput, self._limit_before):
+            if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * self._goodput_before:
+                self._doubted = self.limit, goodput
+                self.limit, self._limit_before, self._settling = self._limit_before, None, True
+                return
             self._limit_before = None
-            if self._rest is not None:
-                self._rest = self.patience
+            self._climbs_on()
             self._try(goodput, now)
         else:
             self.limit, self._limit_before, self._goodput = self._limit_before, None, self._goodput_before
             self._settling = True
             self._turn(now)
+
+    def _look_again(self, doubted: tuple[int, float], goodput: float, now: float) -> None:
+        """Back at the old height with a second ``goodput`` of it: go up again for good, or stay."""
+        height, seen = doubted
+        self._doubted = None
+        if seen >= goodput * (1 + self.gain):
+            self.limit, self._goodput, self._settling = height, None, True
+            self._climbs_on()
+        else:
+            self._goodput = goodput
+            self._turn(now)
+
+    def _climbs_on(self) -> None:
+        if self._rest is not None:
+            self._rest = self.patience
 
     def _is_kept(self, goodput: float, before: int) -> bool:
         wanted = min(self.gain, 0.5 * (self.limit / before - 1)) if self._upwards else -_NOTHING
