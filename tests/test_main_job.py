@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,17 @@ def registered(user: CommandLine, archive: ArchiveProcess, count: int) -> dict[s
             return {file["alias"]: file["accession"] for file in files}
         assert time.monotonic() < deadline, files
         time.sleep(0.2)
+
+
+def test_jobs_that_upload_into_one_box_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    with served_archive(tmp_path / "archive", "--open-uploads", "1") as archive:
+        user = CommandLine.of(archive, tmp_path / "user")
+        token = user.last_line("archive", "grant", "upload", "--root", archive.root, "--public-key", "my.pub")
+        jobs = [[noise(user.folder / f"{job}-{number}", 1000 + number) for number in range(6)] for job in range(3)]
+        with ThreadPoolExecutor(len(jobs)) as threads:
+            ended = list(threads.map(lambda paths: user.run("upload", *paths, token=token), jobs))
+        assert [done.returncode for done in ended] == [0, 0, 0], [done.stderr for done in ended]
+        registered(user, archive, 18)
 
 
 def test_keys_with_a_passphrase_all_the_way(archive: ArchiveProcess, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from connector.transfer.buffers import BufferPool
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import OverloadedError, PostponedError, Transfer
+from connector.transfer.transfer import OverloadedError, PostponedError, Transfer, WindowFullError
 from connector.transfer.window import Window
 
 T = TypeVar("T")
@@ -61,7 +61,8 @@ class _Open(Generic[T]):
 class Scheduler:
     """Runs transfers. One instance may run several batches, one after the other or at once, within the same bounds.
 
-    ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once.
+    ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once. When
+    the other side lets none of them in because of others, that is tried again for ``patience`` seconds.
     Parts of the oldest open transfer go first; while it has none to give (it opens, finishes, waits), younger ones
     fill the gap. There is no task and no buffer per part up front: as many workers as the limit allows take the next
     part when they are free, and end when there is none.
@@ -75,12 +76,13 @@ class Scheduler:
         retrier: Retrier,
         observer: Observer,
         window: int = 32,
+        patience: float = 3600.0,
     ) -> None:
         self.pool = pool
         self.limit = limit
         self.retrier = retrier
         self.observer = observer
-        self.window = Window(window)
+        self.window = Window(window, patience=patience)
         self.workers = 0
         self.moving = 0
         self._batches: list[_Batch[Any]] = []
@@ -150,12 +152,17 @@ class _Batch(Generic[T]):
             outcome = Outcome(transfer.label, error=failure)
         return outcome
 
+    def _say_turned_away(self, label: str, error: WindowFullError, delay: float) -> None:
+        # While one of ours is waited for, there is nothing to be done.
+        why = f"{error.message} {error.hint}" if delay else error.message
+        self._scheduler.observer.waiting(label, delay, why)
+
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:
         scheduler, label = self._scheduler, transfer.label
         retry_notice = partial(scheduler.observer.retried, label)
         parts = await scheduler.window.ask(
             lambda: scheduler.retrier.run(transfer.open, notify=retry_notice),
-            turned_away=lambda error: scheduler.observer.waiting(label, 0.0, error.message),
+            turned_away=partial(self._say_turned_away, label),
         )
         entry = _Open(transfer, parts)
         self._open[number] = entry

@@ -117,6 +117,7 @@ def make_scheduler(
     *,
     budget: int = BUDGET,
     window: int = 32,
+    patience: float = 3600.0,
     attempts: int = 10,
     observer: Observer | None = None,
     pool: BufferPool | None = None,
@@ -127,6 +128,7 @@ def make_scheduler(
         limit=ConcurrencyLimit.fixed(limit) if isinstance(limit, int) else limit,
         retrier=Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=60.0), uniform=lambda: 1.0),
         observer=observer or Recorder(),
+        patience=patience,
         window=window,
     )
 

@@ -78,7 +78,7 @@ async def test_cancelled_while_aside_nothing_is_left_inside(autojump_clock: Mock
 
 
 async def test_a_place_is_given_back_once() -> None:
-    window = Window(1)
+    window = Window(1, patience=60.0)
     await window.enter("a")
     window.leave("a")
     window.leave("a")

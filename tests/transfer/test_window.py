@@ -67,13 +67,40 @@ async def test_who_was_turned_away_is_told_to_wait(autojump_clock: object) -> No
     assert event[3] == "Too many open uploads."
 
 
-async def test_when_nobody_of_ours_is_open_the_refusal_is_the_outcome(autojump_clock: object) -> None:
-    """The places are all taken by somebody else: nothing of ours will end, so waiting would last for ever."""
-    box = Box(cap=0)
+async def test_what_others_take_is_waited_for_as_long_as_patience_lasts(autojump_clock: object) -> None:
+    """The places are all taken by somebody else, who does not go: the refusal is the outcome, for all at once."""
+    box, recorder = Box(cap=0), Recorder()
+    scheduler = make_scheduler(patience=600, observer=recorder)
     with trio.fail_after(1000):
-        outcomes = await make_scheduler().run([box.upload(str(n)) for n in range(10)])
+        outcomes = await scheduler.run([box.upload(str(n)) for n in range(10)])
     assert all(isinstance(outcome.error, WindowFullError) for outcome in outcomes)
-    assert box.asked < 30
+    assert 600 <= trio.current_time() < 640
+    assert box.asked < 70
+    waits = [event for event in recorder.events if event[1] == "waiting"]
+    assert len(waits) == box.asked - len(outcomes)
+    # The next batch hopes anew.
+    begun = trio.current_time()
+    await scheduler.run([box.upload("later")])
+    assert trio.current_time() - begun >= 600
+
+
+@pytest.mark.parametrize("free", [1, 3])
+async def test_when_others_make_room_all_of_it_is_used(autojump_clock: object, free: int) -> None:
+    box = Box(cap=0)
+    uploads = [box.upload(str(n)) for n in range(30)]
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def others_end() -> None:
+            await trio.sleep(100)
+            box.cap = free
+
+        with trio.fail_after(1000):
+            outcomes = await make_scheduler(8).run(uploads)
+    assert labels(outcomes) == [str(n) for n in range(30)]
+    assert box.most == free
+    # Noticed within the longest pause, and then 30 uploads of 1.2 s by as many at once as there is room for.
+    assert trio.current_time() < 100 + 30 + 30 * 1.2 / free * 1.25
 
 
 async def test_a_place_that_comes_free_while_the_no_travels_is_not_missed(autojump_clock: object) -> None:
@@ -121,13 +148,13 @@ async def test_failing_transfers_make_room_too(autojump_clock: object) -> None:
 async def test_those_that_wait_can_be_cancelled(autojump_clock: object) -> None:
     box = Box(cap=1)
     uploads = [box.upload(str(n), parts=100) for n in range(5)]
-    scheduler = make_scheduler(1)
+    scheduler = make_scheduler(1, patience=60)
     with trio.move_on_after(10) as scope:
         await scheduler.run(uploads)
     assert scope.cancelled_caught
     assert [upload.closes for upload in uploads] == [1] * 5
     # Nothing is left behind that would hold up the next batch.
-    with trio.fail_after(100):
+    with trio.fail_after(200):
         again = [Scripted(str(n), parts_of(1), on_move=take_a_second) for n in range(40)]
         assert len(labels(await scheduler.run(again))) == 40
         (outcome,) = await scheduler.run([Box(cap=0).upload("turned away")])
