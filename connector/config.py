@@ -7,11 +7,8 @@ default; an error names the place where the value came from.
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -68,6 +65,8 @@ def parse_size(text: str) -> int:
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(f"{text!r} is not a size; write it like 16MiB, 1GiB or 65536")
+    from decimal import Decimal  # like the two below: loaded by those who need it, since every start counts
+
     size = Decimal(match[1]) * unit
     if size != int(size):
         raise ValueError(f"{text!r} is not a whole number of bytes")
@@ -255,6 +254,8 @@ def load_settings(
 
 
 def _read_toml(content: bytes, name: str) -> dict[str, object]:
+    import tomllib
+
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
@@ -270,6 +271,8 @@ def _read_toml(content: bytes, name: str) -> dict[str, object]:
                 hint="Name a file with token_file or passphrase_file, or use the environment.",
             )
         if setting not in _PARSERS:
+            import difflib
+
             close = difflib.get_close_matches(setting, _PARSERS, n=1)
             raise UsageError(
                 f"{name}: there is no setting {key!r}.",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-import certifi
-
 
 def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """Make a context that checks certificate and host name against the system trust store or, if given, ``ca_file``.
@@ -21,6 +19,8 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context()
         paths = ssl.get_default_verify_paths()
         if not paths.cafile and not paths.capath and not context.cert_store_stats()["x509_ca"]:
+            import certifi
+
             context.load_verify_locations(cafile=certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
