@@ -43,7 +43,7 @@ class Transfer(Protocol[T_co]):
 
 
 class WindowFullError(RefusedError):
-    """The other side allows no more open transfers at the moment: one of ours has to end first."""
+    """The other side allows no more open transfers at the moment: one has to end first, of ours or of others."""
 
 
 class OverloadedError(BrokenError):
