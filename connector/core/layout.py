@@ -115,3 +115,16 @@ def segment_range(part: Part, *, offset: int) -> range:
     first = max(part.start - offset, 0) // CIPHER_SEGMENT_SIZE
     last = -(-max(part.stop - offset, 0) // CIPHER_SEGMENT_SIZE)
     return range(first, last)
+
+
+def cut(part: Part, size: int, *, offset: int) -> Iterator[Part]:
+    """The pieces of ``part`` between borders at ``offset`` plus multiples of ``size`` bytes, numbered as it is.
+
+    With the offset of the first segment and a multiple of a sealed segment as size, a piece holds whole segments but
+    for what the part's own borders cut.
+    """
+    start = part.start
+    while start < part.stop:
+        stop = min(start + size - (start - offset) % size, part.stop)
+        yield Part(part.number, start, stop)
+        start = stop

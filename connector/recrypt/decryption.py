@@ -46,7 +46,7 @@ class Decryption:
         return Extent(moved=content, made=sum(run.stop - run.start for run in runs))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
-        """Read, open and write one part."""
+        """Read, open and write a part or a piece of one."""
         plan = self._plan
         assert plan is not None, "begin() comes first"
         first = part.start // CIPHER_SEGMENT_SIZE

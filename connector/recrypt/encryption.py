@@ -42,9 +42,9 @@ class Encryption:
             draw=self._draw,
         )
         total = len(envelope) + sealed_size(source.state.size)
-        return Extent(moved=total, made=total)
+        return Extent(moved=total, made=total, shift=len(envelope))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
-        """Read, seal and write one part."""
+        """Read, seal and write a part or a piece of one."""
         assert self._sealer is not None, "begin() comes first"
         target.write(part.start, [self._sealer.load(part, buffer, source.read_into).seal()])

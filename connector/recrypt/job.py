@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
-from connector.core.layout import Part, Parts, align_to_segments
+from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, align_to_segments, cut
 from connector.local.partial_file import PartialFile, check_target
 from connector.local.source_file import SourceFile
 from connector.recrypt.request import RecryptedFile, RecryptRequest
@@ -16,17 +16,25 @@ from connector.transfer import Observer, Progress
 
 T = TypeVar("T")
 
+_PIECE = 16 * CIPHER_SEGMENT_SIZE
+"""Bytes (1 MiB) that are read, treated and written before the next ones are: they stay in a core's own cache, so that
+a byte goes to memory and back once and not for each of the three."""
+
 
 @attrs.frozen
 class Extent:
-    """How much there is to do: ``moved`` bytes are cut in parts, and a file of ``made`` bytes comes out."""
+    """How much there is to do: ``moved`` bytes are cut in parts, and a file of ``made`` bytes comes out.
+
+    The first segment starts ``shift`` bytes into what is moved.
+    """
 
     moved: int
     made: int
+    shift: int = 0
 
 
 class Recipe(Protocol):
-    """What is done to the bytes. Methods block, and :meth:`move` is called from several threads."""
+    """What is done to the bytes. Methods block, and :meth:`move` is called from several threads, piece by piece."""
 
     kind: str
 
@@ -34,7 +42,7 @@ class Recipe(Protocol):
         """Look at the source before anything is written."""
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
-        """Read, treat and write one part, using ``buffer``."""
+        """Read, treat and write a part, or a piece of one, using ``buffer``, which has its size."""
 
 
 @attrs.frozen
@@ -75,8 +83,7 @@ class Recryption:
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read, treat and write one part."""
-        begun = self._opened
-        await self._in_thread(lambda: self._recipe.move(part, buffer, begun.source, begun.target))
+        await self._in_thread(lambda: self._move_pieces(part, buffer))
         progress(part.size)
 
     async def finish(self) -> RecryptedFile:
@@ -106,6 +113,11 @@ class Recryption:
         target = PartialFile.open(request.target, size=extent.made, kind=self._recipe.kind, facts=None)
         self._begun = _Begun(source, target, extent)
         return self._begun
+
+    def _move_pieces(self, part: Part, buffer: memoryview) -> None:
+        begun = self._opened
+        for piece in cut(part, _PIECE, offset=begun.extent.shift):
+            self._recipe.move(piece, buffer[: piece.size], begun.source, begun.target)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)

@@ -14,6 +14,7 @@ from connector.core.layout import (
     Part,
     Parts,
     align_to_segments,
+    cut,
     fit_upload_part_size,
     opened_size,
     sealed_size,
@@ -141,3 +142,20 @@ def test_a_part_touches_exactly_the_segments_that_share_a_byte_with_it(offset: i
             and offset + (index + 1) * CIPHER_SEGMENT_SIZE > part.start
         ]
         assert list(segment_range(part, offset=offset)) == touched
+
+
+@given(
+    st.integers(0, 10 * CIPHER_SEGMENT_SIZE),
+    st.integers(1, 5 * CIPHER_SEGMENT_SIZE),
+    st.integers(1, 3),
+    st.integers(0, 2 * CIPHER_SEGMENT_SIZE),
+)
+def test_pieces_are_the_part_cut_at_borders_of_segments(start: int, size: int, segments: int, offset: int) -> None:
+    part = Part(7, start, start + size)
+    pieces = list(cut(part, segments * CIPHER_SEGMENT_SIZE, offset=offset))
+    assert [piece.start for piece in pieces] == [part.start, *(piece.stop for piece in pieces[:-1])]
+    assert pieces[-1].stop == part.stop
+    assert {piece.number for piece in pieces} == {7}
+    for piece in pieces[1:]:
+        assert (piece.start - offset) % (segments * CIPHER_SEGMENT_SIZE) == 0
+    assert all(0 < piece.size <= segments * CIPHER_SEGMENT_SIZE for piece in pieces)

@@ -36,6 +36,18 @@ SEALED_PART = SEGMENTS * CIPHER_SEGMENT_SIZE
 LAST = SEALED_PART - ENVELOPE_SIZE - (SEGMENTS - 1) * 28 - 28
 """Plaintext bytes with which an encryption is exactly one part."""
 SIZES = [0, 1, 65535, 65536, 65537, PART - 1, PART, PART + 1, LAST - 1, LAST, LAST + 1, 5 * PART + 7]
+LARGE = Settings()
+"""Parts of the usual size, which are read, treated and written in pieces of 16 segments."""
+PIECE = 16 * SEGMENT_SIZE
+LARGE_SIZES = [
+    PIECE - 1,
+    PIECE,
+    PIECE + 1,
+    PIECE - ENVELOPE_SIZE,
+    128 * SEGMENT_SIZE - 1,
+    128 * SEGMENT_SIZE,
+    9 * PIECE + 1,
+]
 CRYPT4GH = Path(sysconfig.get_path("scripts"), "crypt4gh")
 
 
@@ -44,10 +56,15 @@ def noise(size: int) -> bytes:
 
 
 async def encrypt(
-    path: Path, *, recipients: Sequence[KeyPair] = (BOB,), overwrite: bool = False, notes: Notes | None = None
+    path: Path,
+    *,
+    recipients: Sequence[KeyPair] = (BOB,),
+    overwrite: bool = False,
+    notes: Notes | None = None,
+    settings: Settings = SETTINGS,
 ) -> Outcome[RecryptedFile]:
     (outcome,) = await encrypt_files(
-        SETTINGS,
+        settings,
         ALICE.private,
         [keys.public for keys in recipients],
         [RecryptRequest(path, Path(f"{path}.c4gh"))],
@@ -58,10 +75,15 @@ async def encrypt(
 
 
 async def decrypt(
-    path: Path, *, keys: KeyPair = BOB, overwrite: bool = False, notes: Notes | None = None
+    path: Path,
+    *,
+    keys: KeyPair = BOB,
+    overwrite: bool = False,
+    notes: Notes | None = None,
+    settings: Settings = SETTINGS,
 ) -> Outcome[RecryptedFile]:
     (outcome,) = await decrypt_files(
-        SETTINGS,
+        settings,
         keys.private,
         [RecryptRequest(path, path.with_name("opened"))],
         overwrite=overwrite,
@@ -103,6 +125,37 @@ async def test_what_others_encrypt_we_can_decrypt(tmp_path, size):
     assert done.size == size
     assert notes.through.get("sealed.c4gh", 0) == notes.sizes["sealed.c4gh"]
     assert sorted(os.listdir(tmp_path)) == ["opened", "sealed.c4gh"]
+
+
+@pytest.mark.parametrize("size", LARGE_SIZES)
+async def test_parts_of_several_pieces_come_out_the_same_both_ways(tmp_path, size):
+    plain = tmp_path / "plain"
+    plain.write_bytes(noise(size))
+    content = (await encrypt(plain, settings=LARGE)).unwrap().target.read_bytes()
+    assert unseal(content[:ENVELOPE_SIZE], content[ENVELOPE_SIZE:], BOB.private) == noise(size)
+    done = (await decrypt(sealed(tmp_path, noise(size)), settings=LARGE)).unwrap()
+    assert done.target.read_bytes() == noise(size)
+
+
+@pytest.mark.parametrize("segment", [15, 16, 40])
+async def test_damage_in_a_later_piece_is_named_by_its_place_in_the_file(tmp_path, segment):
+    path = sealed(tmp_path, noise(50 * SEGMENT_SIZE))
+    content = bytearray(path.read_bytes())
+    start = segment * CIPHER_SEGMENT_SIZE
+    content[ENVELOPE_SIZE + start + 500] ^= 1
+    path.write_bytes(content)
+    error = failure(await decrypt(path, settings=LARGE))
+    assert f"Segment {segment} (bytes {start} to {start + CIPHER_SEGMENT_SIZE} of" in error.message
+    assert os.listdir(tmp_path) == ["sealed.c4gh"]
+
+
+async def test_an_edit_list_reaches_across_pieces(tmp_path):
+    data = noise(5 * PIECE)
+    part = tmp_path / "part.c4gh"
+    with sealed(tmp_path, data).open("rb") as source, part.open("wb") as target:
+        crypt4gh.lib.rearrange([(0, BOB.private, BOB.public)], source, target, offset=PIECE - 5, span=3 * PIECE + 11)
+    done = (await decrypt(part, settings=LARGE)).unwrap()
+    assert done.target.read_bytes() == data[PIECE - 5 : 4 * PIECE + 6]
 
 
 async def test_no_two_encryptions_are_alike(tmp_path):
