@@ -66,7 +66,8 @@ class ReceivedFile:
             raise ValueError("the envelope is cut off")
         opener, digest = Opener(open_envelope(head[:shift], hub_private_key).session_keys), hashlib.sha256()
         for number, content in enumerate(self._pieces(shift)):
-            digest.update(opener.open_part(content, first_segment=number * (_PIECE // CIPHER_SEGMENT_SIZE)))
+            for plain in opener.open_part(content, first_segment=number * (_PIECE // CIPHER_SEGMENT_SIZE)):
+                digest.update(plain)
         return digest.hexdigest()
 
     def _pieces(self, skip: int) -> Iterator[memoryview]:

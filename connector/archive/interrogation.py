@@ -20,7 +20,7 @@ from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
 from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
 from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, fit_upload_part_size, sealed_size
-from connector.core.segments import Opener, PartSealer, SealedLayout
+from connector.core.segments import Opener, PartSealer, Plaintext, SealedLayout
 from connector.errors import GIVE_UP, IntegrityError
 from connector.transfer.transfer import Progress
 from connector.transfer.turns import Turns
@@ -133,7 +133,7 @@ class Interrogation:
         plaintext = await self._compute(part, partial(self._open_part, part, buffer))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
-                await self._compute(part, partial(self._digest.update, plaintext))
+                await self._compute(part, partial(self._add, plaintext))
         await self._compute(part, partial(self._seal_part, part, buffer, plaintext))
         await self._sink.write(part, buffer)
         progress(part.size)
@@ -176,16 +176,20 @@ class Interrogation:
             return work()
         return await trio.to_thread.run_sync(work, limiter=self._workers)
 
-    def _open_part(self, part: Part, buffer: memoryview) -> memoryview:
+    def _add(self, plaintext: Plaintext) -> None:
+        for view in plaintext:
+            self._digest.update(view)
+
+    def _open_part(self, part: Part, buffer: memoryview) -> Plaintext:
         try:
             return self._opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         except IntegrityError as error:
             error.advice = GIVE_UP  # read from our own disk, it will not become better
             raise
 
-    def _seal_part(self, part: Part, buffer: memoryview, plaintext: memoryview) -> None:
+    def _seal_part(self, part: Part, buffer: memoryview, plaintext: Plaintext) -> None:
         def move(_: int, views: Sequence[memoryview]) -> None:
-            (whole,) = views  # nothing stands before the segments, so that no border cuts one
-            whole[:] = plaintext
+            # Nothing stands before the segments, so that no border cuts one, and all but the first are in place.
+            views[0][:] = plaintext[0]
 
         self._sealer.load(part, buffer, move).seal()

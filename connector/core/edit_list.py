@@ -48,14 +48,24 @@ def kept_runs(edit_list: Sequence[int] | None, plain_size: int) -> tuple[Kept, .
     return tuple(runs)
 
 
-def place(runs: Sequence[Kept], plaintext: memoryview, first_segment: int) -> Iterator[tuple[int, memoryview]]:
+def place(
+    runs: Sequence[Kept], plaintext: Sequence[memoryview], first_segment: int
+) -> Iterator[tuple[int, list[memoryview]]]:
     """Say where the plaintext of opened segments, the first of index ``first_segment``, goes in the result.
 
     Yields an offset of the result with what to write there.
     """
     start = first_segment * SEGMENT_SIZE
-    stop = start + len(plaintext)
+    stop = start + sum(map(len, plaintext))
     for run in runs:
         low, high = max(run.start, start), min(run.stop, stop)
         if low < high:
-            yield run.target + low - run.start, plaintext[low - start : high - start]
+            yield run.target + low - run.start, list(_clip(plaintext, low - start, high - start))
+
+
+def _clip(plaintext: Sequence[memoryview], low: int, high: int) -> Iterator[memoryview]:
+    for view in plaintext:
+        piece = view[max(low, 0) : max(high, 0)]
+        if piece:
+            yield piece
+        low, high = low - len(view), high - len(view)

@@ -2,16 +2,16 @@
 
 Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, nonce in front, tag behind). ``cryptography``
 and ``hashlib`` let go of the interpreter lock while they work, so parts are sealed and opened in parallel threads; but
-each time they take it back they may have to wait for another thread. So the plaintext of a part lies in one piece, to
-be hashed, read and written by one call: at the front of the buffer once opened, at its end until it is sealed. On its
-way each segment goes through a scratch of its own size, which stays in the processor's cache.
+each time they take it back they may have to wait for another thread. So the plaintext of a part lies in two pieces,
+to be hashed, read and written by a call or two: that of the first segment in memory of its own, all the rest at the
+front of the buffer. Each segment then has its plaintext where the one before it has its sealed bytes: it is opened and
+sealed from its place to its place, without a copy between, first to last the one way and last to first the other.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from operator import itemgetter
 
 import attrs
@@ -30,6 +30,9 @@ from connector.core.layout import (
 )
 from connector.errors import TRY_AGAIN, IntegrityError
 
+Plaintext = Sequence[memoryview]
+"""Pieces of plaintext, one after the other."""
+
 ReadPlaintext = Callable[[int, Sequence[memoryview]], None]
 """Fills the given views with plaintext from the given offset (bytes) on; raises if there is less."""
 
@@ -42,29 +45,45 @@ class Opener:
             raise IntegrityError("There is no data key to open this content with.")
         self._ciphers = [ChaCha20Poly1305(key) for key in session_keys]
 
-    def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> memoryview:
-        """Open all segments in ``buffer`` and return their plaintext: the front of the buffer.
+    def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> Plaintext:
+        """Open all segments in ``buffer`` and return their plaintext, all but the first 64 KiB of it in the buffer.
 
         ``first_segment`` is the index of the first one in the file, for the message. Raises
         :class:`~connector.errors.IntegrityError` naming the damaged byte range of the sealed content; the buffer is
         then partly opened and good for nothing but to be filled again.
         """
-        scratch = memoryview(bytearray(min(len(buffer), SEGMENT_SIZE)))
-        size = 0
-        for index, start in enumerate(range(0, len(buffer), CIPHER_SEGMENT_SIZE)):
-            plain = self._open(buffer[start : start + CIPHER_SEGMENT_SIZE], scratch, first_segment + index)
-            buffer[size : size + len(plain)] = plain
-            size += len(plain)
-        return buffer[:size]
+        if not buffer:
+            return []
+        first, rest = plaintext_places(buffer)
+        self._open(buffer[:CIPHER_SEGMENT_SIZE], first, first_segment)
+        done = 0
+        for start in range(CIPHER_SEGMENT_SIZE, len(buffer), CIPHER_SEGMENT_SIZE):
+            sealed = buffer[start : start + CIPHER_SEGMENT_SIZE]
+            plain = rest[done : done + SEGMENT_SIZE]
+            self._open(sealed, plain, first_segment + start // CIPHER_SEGMENT_SIZE)
+            done += SEGMENT_SIZE
+        return [first, rest] if rest else [first]
 
-    def _open(self, sealed: memoryview, scratch: memoryview, index: int) -> memoryview:
-        plain = scratch[: max(len(sealed) - SEGMENT_OVERHEAD, 0)]
+    def _open(self, sealed: memoryview, plain: memoryview, index: int) -> None:
         # With several data keys (specification, section 4.2.1.1) each is tried.
-        for cipher in self._ciphers if plain else ():
-            with suppress(InvalidTag):
-                cipher.decrypt_into(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], None, plain)
-                return plain
-        raise damaged_segment(index, len(sealed))
+        if len(sealed) <= SEGMENT_OVERHEAD or not any(_opens(cipher, sealed, plain) for cipher in self._ciphers):
+            raise damaged_segment(index, len(sealed))
+
+
+def _opens(cipher: ChaCha20Poly1305, sealed: memoryview, plain: memoryview) -> bool:
+    try:
+        cipher.decrypt_into(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], None, plain)
+    except InvalidTag:
+        return False
+    return True
+
+
+def plaintext_places(sealed: memoryview) -> tuple[memoryview, memoryview]:
+    """Where the plaintext of the segments in ``sealed`` goes: that of the first, and that of the rest."""
+    full, rest = divmod(len(sealed), CIPHER_SEGMENT_SIZE)
+    size = full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
+    first = memoryview(bytearray(min(size, SEGMENT_SIZE)))
+    return first, sealed[: max(size - SEGMENT_SIZE, 0)]
 
 
 def damaged_segment(index: int, size: int) -> IntegrityError:
@@ -134,10 +153,11 @@ class PartSealer:
         head = layout.envelope[part.start : part.stop]
         buffer[: len(head)] = head
         whole = layout.whole_segments(part)
-        start, size = shift + whole.start * CIPHER_SEGMENT_SIZE - part.start, layout.plain_length(whole)
-        stop = start + sealed_size(size)
+        start = shift + whole.start * CIPHER_SEGMENT_SIZE - part.start
+        sealed = buffer[start : start + sealed_size(layout.plain_length(whole))] if whole else buffer[:0]
         cut: dict[int, memoryview] = {}
-        plain: list[tuple[int, memoryview]] = [(whole.start, buffer[stop - size : stop])] if whole else []
+        first, rest = plaintext_places(sealed)
+        plain = [(index, view) for index, view in ((whole.start, first), (whole.start + 1, rest)) if len(view)]
         for index in segment_range(part, offset=shift):
             if index not in whole:
                 cut[index] = memoryview(bytearray(sealed_size(layout.plain_length(range(index, index + 1)))))
@@ -147,11 +167,11 @@ class PartSealer:
             read(plain[0][0] * SEGMENT_SIZE, [view for _, view in plain])
         own = layout.plain_range(part)
         plaintext = [view for index, view in plain if index * SEGMENT_SIZE in own]
-        return LoadedPart(part, buffer, plaintext, buffer[start:stop] if whole else buffer[:0], cut, self)
+        return LoadedPart(part, buffer, plaintext, sealed, first, cut, self)
 
     def seal(self, loaded: LoadedPart) -> memoryview:
         """Seal a loaded part; returns its buffer, now holding exactly the part's bytes of the object."""
-        self._seal_whole(loaded.whole)
+        self._seal_whole(loaded.whole, loaded.first)
         for index, sealed in loaded.cut.items():
             self._seal_into(sealed, self._derived_nonce(index), _plain(sealed))
             start = len(self._layout.envelope) + index * CIPHER_SEGMENT_SIZE - loaded.part.start
@@ -159,21 +179,15 @@ class PartSealer:
             loaded.buffer[max(start, 0) : max(start, 0) + len(piece)] = piece
         return loaded.buffer
 
-    def _seal_whole(self, sealed: memoryview) -> None:
-        """Seal segments in the memory at the end of which their plaintext lies.
-
-        From the first to the last: each moves forward by the 28 bytes that are still to come in front of each one
-        behind it, and so never over plaintext that has not been sealed.
-        """
+    def _seal_whole(self, sealed: memoryview, first: memoryview) -> None:
+        """Seal segments to where they belong, from the last one to the first."""
         count = -(-len(sealed) // CIPHER_SEGMENT_SIZE)
         nonces = self._draw(NONCE_SIZE * count)
-        plaintext = sealed[count * SEGMENT_OVERHEAD :]
-        scratch = memoryview(bytearray(min(len(plaintext), SEGMENT_SIZE)))
-        for number in range(count):
-            piece = plaintext[number * SEGMENT_SIZE : (number + 1) * SEGMENT_SIZE]
-            scratch[: len(piece)] = piece
+        for number in reversed(range(count)):
             target = sealed[number * CIPHER_SEGMENT_SIZE : (number + 1) * CIPHER_SEGMENT_SIZE]
-            self._seal_into(target, nonces[number * NONCE_SIZE : (number + 1) * NONCE_SIZE], scratch[: len(piece)])
+            start = (number - 1) * SEGMENT_SIZE
+            plain = sealed[start : start + len(target) - SEGMENT_OVERHEAD] if number else first
+            self._seal_into(target, nonces[number * NONCE_SIZE : (number + 1) * NONCE_SIZE], plain)
 
     def _seal_into(self, sealed: memoryview, nonce: bytes, plain: memoryview) -> None:
         sealed[:NONCE_SIZE] = nonce
@@ -189,14 +203,15 @@ class PartSealer:
 class LoadedPart:
     """A part whose plaintext is in memory and waits to be sealed.
 
-    ``plaintext`` is what it adds to the file's, in order: mostly one piece. ``whole`` is where its whole segments
-    belong in ``buffer``, ``cut`` holds the others by index.
+    ``plaintext`` is what it adds to the file's, in order. ``whole`` is where its whole segments belong in ``buffer``,
+    ``first`` the plaintext of the first of them, ``cut`` holds the others by index.
     """
 
     part: Part
     buffer: memoryview
-    plaintext: list[memoryview]
+    plaintext: Plaintext
     whole: memoryview
+    first: memoryview
     cut: dict[int, memoryview]
     _sealer: PartSealer
 

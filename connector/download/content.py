@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, opened_size
-from connector.core.segments import Opener
+from connector.core.segments import Opener, Plaintext
 from connector.errors import IntegrityError
 from connector.local.partial_file import PartialFile
 
@@ -30,13 +30,13 @@ class Content(Protocol):
     def begin(self, file: PartialFile) -> None:
         """Write what stands before the parts."""
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview:
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Treat and write the sealed bytes of a part, and return their plaintext.
 
         Raises :class:`~connector.errors.IntegrityError` for a segment that does not authenticate.
         """
 
-    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview | None:
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
         """The plaintext of a part that was written earlier, ``None`` if it is not there as it was written."""
 
 
@@ -57,18 +57,18 @@ class Decrypted:
     def begin(self, file: PartialFile) -> None:
         """Nothing stands before the plaintext."""
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview:
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Open the segments and write what was in them."""
         first = part.start // CIPHER_SEGMENT_SIZE
         plaintext = self.opener.open_part(buffer, first_segment=first)
-        file.write(first * SEGMENT_SIZE, [plaintext])
+        file.write(first * SEGMENT_SIZE, plaintext)
         return plaintext
 
-    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview | None:
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
         """Read plaintext."""
         plaintext = buffer[: opened_size(part.size)]
         start = part.start // CIPHER_SEGMENT_SIZE * SEGMENT_SIZE
-        return plaintext if file.read_into(start, [plaintext]) else None
+        return [plaintext] if file.read_into(start, [plaintext]) else None
 
 
 @attrs.frozen
@@ -90,12 +90,12 @@ class Sealed:
         """Write the envelope. It is made anew each time; whichever is written opens the same segments."""
         file.write(0, [memoryview(self.envelope)])
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview:
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments, then open them: a part that then proves damaged is not recorded."""
         file.write(len(self.envelope) + part.start, [buffer])
         return self.opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
 
-    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview | None:
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
         """Read segments and open them; what the disk lost, the archive still has."""
         if not file.read_into(len(self.envelope) + part.start, [buffer]):
             return None
@@ -122,11 +122,11 @@ class Unverified:
         """Write the envelope."""
         self.sealed.begin(file)
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview:
+    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments."""
         file.write(len(self.sealed.envelope) + part.start, [buffer])
-        return buffer[:0]
+        return []
 
-    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> memoryview | None:
+    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
         """Take the journal's word."""
-        return buffer[:0]
+        return []

@@ -9,13 +9,14 @@ from functools import partial
 import trio
 
 from connector.core.layout import Part
+from connector.core.segments import Plaintext
 from connector.errors import GIVE_UP, IntegrityError
 from connector.transfer import Turns
 
 _PATIENCE = 0.2
 """Seconds that a part waits for those before it. Longer, and a line that stalls under one part would stop all."""
 
-ReadBack = Callable[[Part, memoryview], memoryview | None]
+ReadBack = Callable[[Part, memoryview], Plaintext | None]
 """Reads a part that was written into the buffer and gives its plaintext; ``None`` if it is not there. Blocks."""
 
 
@@ -42,12 +43,12 @@ class OrderedDigest:
         """Whether this part is in the digest, or will be: a part that is tried again must not be counted twice."""
         return self._turns.passed(number) or number in self._left
 
-    async def take(self, part: Part, plaintext: Callable[[], memoryview]) -> None:
+    async def take(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
         """Add what ``plaintext`` gives (it blocks, and is called in a thread) for the part whose turn it is."""
         async with self._turns.take(part.number):
-            await self._in_thread(lambda: self._sha256.update(plaintext()))
+            await self._in_thread(lambda: self._add(plaintext()))
 
-    async def take_or_leave(self, part: Part, plaintext: memoryview) -> None:
+    async def take_or_leave(self, part: Part, plaintext: Plaintext) -> None:
         """Add the plaintext of a part that stands on the disk already, or leave it there for later."""
         if self._turns.next != self._late:
             with trio.move_on_after(_PATIENCE):
@@ -70,11 +71,15 @@ class OrderedDigest:
         """The sha256 of all parts so far, lower case hex."""
         return self._sha256.hexdigest()
 
+    def _add(self, plaintext: Plaintext) -> None:
+        for view in plaintext:
+            self._sha256.update(view)
+
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(work, limiter=self._limiter)
 
 
-def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> memoryview:
+def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> Plaintext:
     plaintext = read_back(part, buffer)
     if plaintext is None:
         raise IntegrityError(

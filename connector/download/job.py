@@ -19,7 +19,7 @@ from connector.core.file_names import checked_file_name
 from connector.core.header import OpenedEnvelope, open_envelope
 from connector.core.layout import Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
-from connector.core.segments import Opener
+from connector.core.segments import Opener, Plaintext
 from connector.download.content import Content, Decrypted, Sealed, Unverified
 from connector.download.digest import OrderedDigest
 from connector.download.fetching import PartFetcher
@@ -242,7 +242,7 @@ class Download:
         sealed = Sealed(opener, drs.size, envelope)
         return sealed if self._request.verify else Unverified(sealed)
 
-    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> memoryview | None:
+    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Plaintext | None:
         """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
         state = self._opened
         if part.number not in state.file.done:

@@ -59,7 +59,7 @@ class Decryption:
                 f"{source.path}: {error.message}", hint="Fetch the file again.", advice=GIVE_UP
             ) from error
         for offset, kept in place(plan.runs, plaintext, first):
-            target.write(offset, [kept])
+            target.write(offset, kept)
 
 
 def _read_envelope(source: SourceFile, private_key: bytes) -> OpenedEnvelope:

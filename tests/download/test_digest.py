@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from connector.core.layout import Part, Parts
+from connector.core.segments import Plaintext
 from connector.download.digest import OrderedDigest
 from connector.errors import GIVE_UP, IntegrityError
 
@@ -24,9 +25,9 @@ def digest() -> OrderedDigest:
     return OrderedDigest(trio.CapacityLimiter(2))
 
 
-def read_back(part: Part, buffer: memoryview) -> memoryview:
+def read_back(part: Part, buffer: memoryview) -> Plaintext:
     buffer[:] = CONTENT[part.start : part.stop]
-    return buffer
+    return [buffer[: part.size // 3], buffer[part.size // 3 :]]
 
 
 def start_of(request: httpx.Request) -> int:
