@@ -14,6 +14,10 @@ _TWICE = 2
 """The same for a height that is gone back to in doubt."""
 _CLEAR = 1.7
 """Times the goodput that a doubled height must bring to be believed at once."""
+_SMALL = 4
+"""A small step is this part of the height."""
+_WORTH = 0.5
+"""Share of what a step could bring or cost at most that it must have, to say that a greater height is worth a trial."""
 _NEWEST = 0.3
 """Weight of the newest round in the running mean of the goodput at rest."""
 
@@ -28,7 +32,9 @@ class ConcurrencyLimit:
     doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
     came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
     that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
-    direction. A refusal for load (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial
+    direction. Goodput over height is a curve that bends down: where a step down costs little, one up brings less. So
+    once the first climb is over, heights that were never tried, and would take more memory, are tried only where the
+    last step cost or brought a good part of what it could, and by small steps. A refusal for load (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial
     came from, and holds it below that height for ``ceiling_seconds`` (longer each time it proves true). Times are
     seconds of any one clock, passed in.
     """
@@ -52,6 +58,8 @@ class ConcurrencyLimit:
     _goodput: float | None = attrs.field(default=None, init=False)
     _rest: float | None = attrs.field(default=None, init=False)
     _rest_until: float = attrs.field(default=float("-inf"), init=False)
+    _highest: int = attrs.field(default=0, init=False)
+    _worth_more: bool = attrs.field(default=True, init=False)
     _ceiling: int | None = attrs.field(default=None, init=False)
     _ceiling_hold: float = attrs.field(default=0.0, init=False)
     _ceiling_until: float = attrs.field(default=0.0, init=False)
@@ -127,6 +135,7 @@ class ConcurrencyLimit:
             if now >= self._rest_until:
                 self._try(self._goodput, now)
         elif self._is_kept(goodput, self._limit_before):
+            self._worth_more = self._is_worth(goodput, self._limit_before)
             if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * self._goodput_before:
                 self._doubted = self.limit, goodput
                 self.limit, self._limit_before, self._settling = self._limit_before, None, True
@@ -135,6 +144,7 @@ class ConcurrencyLimit:
             self._climbs_on()
             self._try(goodput, now)
         else:
+            self._worth_more = self._is_worth(goodput, self._limit_before)
             self.limit, self._limit_before, self._goodput = self._limit_before, None, self._goodput_before
             self._settling = True
             self._turn(now)
@@ -158,19 +168,29 @@ class ConcurrencyLimit:
         wanted = min(self.gain, 0.5 * (self.limit / before - 1)) if self._upwards else -_NOTHING
         return goodput >= self._goodput_before * (1 + wanted)
 
+    def _is_worth(self, goodput: float, before: int) -> bool:
+        """Whether the step from ``before`` brought, or cost, a good part of what a step of its size can."""
+        most, fewest = max(self.limit, before), min(self.limit, before)
+        more, less = (goodput, self._goodput_before) if self._upwards else (self._goodput_before, goodput)
+        return more >= less * (1 + _WORTH * (most / fewest - 1))
+
     def _try(self, goodput: float, now: float) -> None:
         """Put one step in the present direction on trial; if there is none, rest and turn round."""
         if self._upwards:
             held = self._ceiling is not None and now < self._ceiling_until
             top = min(self.maximum, self._ceiling) if held and self._ceiling is not None else self.maximum
             target = min(top, 2 * self.limit if self._ceiling is None else self.limit + 1)
+            if self._rest is not None and target > self._highest:
+                small = self.limit + max(self.limit // _SMALL, 1) if self._worth_more else self.limit
+                target = min(target, max(small, self._highest))
         else:
-            target = max(self.minimum, self.limit - max(self.limit // 4, 1))
+            target = max(self.minimum, self.limit - max(self.limit // _SMALL, 1))
         if target == self.limit or (target > self.limit) is not self._upwards:
             self._turn(now)
             return
         self._limit_before, self._goodput_before, self._goodput = self.limit, goodput, None
         self.limit, self._settling = target, True
+        self._highest = max(self._highest, target)
 
     def _turn(self, now: float) -> None:
         self._rest = self.patience if self._rest is None else min(2 * self._rest, _LONGEST * self.patience)
