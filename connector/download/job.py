@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from connector.download.digest import OrderedDigest
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, TRY_AGAIN, IntegrityError
-from connector.local.partial_file import PartialFile, check_target
+from connector.local.partial_file import PartialFile, check_target, is_complete
 from connector.transfer import Observer, Progress, together
 
 T = TypeVar("T")
@@ -67,7 +66,7 @@ class DownloadRequest:
     def is_there(self) -> bool:
         """Whether an earlier run has finished it: only what was verified gets its name. Blocks."""
         try:
-            return os.path.lexists(self.target)
+            return is_complete(self.target)
         except IntegrityError:
             return False  # fetching it will say what is wrong with the name
 

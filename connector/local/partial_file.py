@@ -34,6 +34,14 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             raise FileExistsAlready(f"{target} exists already.", hint="Give --overwrite to replace it.")
 
 
+def is_complete(target: Path) -> bool:
+    """Whether ``target`` is there; what a kill right after it got its name has left beside it is removed."""
+    if not os.path.lexists(target):
+        return False
+    _sweep(target)
+    return True
+
+
 class PartialFile:
     """The working copy ``NAME.part`` of a target with its journal. Methods block (call them in threads) and may be
     called from several threads.

@@ -18,7 +18,7 @@ from connector.errors import FileExistsAlready, LocalError
 from connector.local import partial_file
 from connector.local.claim import Claim
 from connector.local.journal_file import load
-from connector.local.partial_file import PartialFile, check_target, claim_path, working_paths
+from connector.local.partial_file import PartialFile, check_target, claim_path, is_complete, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 
@@ -355,6 +355,13 @@ def test_what_a_kill_after_the_rename_has_left_is_swept(target):
     assert unfinished_downloads(target.parent) == []
     with pytest.raises(FileExistsAlready):
         check_target(target, overwrite=False)
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_asking_whether_a_file_is_complete_sweeps_too(target):
+    assert not is_complete(target)
+    killed_after_the_rename(target)
+    assert is_complete(target)
     assert os.listdir(target.parent) == [target.name]
 
 
