@@ -11,8 +11,8 @@ import gc
 def main() -> int:
     """Run the command line with the process' own arguments and return its exit code."""
     # What is loaded stays: to look through it for garbage hundreds of times meanwhile, and several times more at the
-    # end, is a tenth of a start. A transfer leaves few circles behind.
-    gc.set_threshold(50_000, 20, 100)
+    # end, is a tenth of a start. Not so rarely, though, that the circles of a transfer become megabytes.
+    gc.set_threshold(5_000, 20, 100)
     from connector.cli.root import run_command_line
 
     try:

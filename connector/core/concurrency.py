@@ -17,7 +17,9 @@ _CLEAR = 1.7
 _SMALL = 4
 """A small step is this part of the height."""
 _WORTH = 0.5
-"""Share of what a step could bring or cost at most that it must have, to say that a greater height is worth a trial."""
+_WORTH_AT_FIRST = 0.3
+"""Share of what a step could bring or cost at most that it must have, to say that a greater height is worth a trial:
+later, when there is time to be sure, and in the first climb."""
 _NEWEST = 0.3
 """Weight of the newest round in the running mean of the goodput at rest."""
 
@@ -32,9 +34,9 @@ class ConcurrencyLimit:
     doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
     came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
     that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
-    direction. Goodput over height is a curve that bends down: where a step down costs little, one up brings less. So
-    once the first climb is over, heights that were never tried, and would take more memory, are tried only where the
-    last step cost or brought a good part of what it could, and by small steps. A refusal for load (429, 503, timeout)
+    direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
+    brings less. So heights that were never tried, and would take more memory, are tried only where the last step brought
+    or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load (429, 503, timeout)
     cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below that height for
     ``ceiling_seconds`` (longer each time it proves true). Times are
     seconds of any one clock, passed in.
@@ -110,7 +112,7 @@ class ConcurrencyLimit:
         good = self._limit_before if self._upwards and self._limit_before is not None else 0
         self.limit = max(self.minimum, min(ceiling, max(good, int(self.limit * self.backoff))))
         self._limit_before, self._doubted, self._goodput, self._upwards, self._settling = None, None, None, True, True
-        self._rest, self._rest_until = None, now
+        self._rest, self._rest_until, self._worth_more = None, now, True
         self._begin(now)
         return self.limit
 
@@ -155,6 +157,7 @@ class ConcurrencyLimit:
         height, seen = doubted
         self._doubted = None
         if seen >= goodput * (1 + self.gain):
+            self._worth_more = self._worth_more and seen >= goodput * (1 + _WORTH_AT_FIRST)
             self.limit, self._goodput, self._settling = height, None, True
             self._climbs_on()
         else:
@@ -173,7 +176,8 @@ class ConcurrencyLimit:
         """Whether the step from ``before`` brought, or cost, a good part of what a step of its size can."""
         most, fewest = max(self.limit, before), min(self.limit, before)
         more, less = (goodput, self._goodput_before) if self._upwards else (self._goodput_before, goodput)
-        return more >= less * (1 + _WORTH * (most / fewest - 1))
+        share = _WORTH_AT_FIRST if self._rest is None else _WORTH
+        return more >= less * (1 + share * (most / fewest - 1))
 
     def _try(self, goodput: float, now: float) -> None:
         """Put one step in the present direction on trial; if there is none, rest and turn round."""
@@ -181,9 +185,10 @@ class ConcurrencyLimit:
             held = self._ceiling is not None and now < self._ceiling_until
             top = min(self.maximum, self._ceiling) if held and self._ceiling is not None else self.maximum
             target = min(top, 2 * self.limit if self._ceiling is None else self.limit + 1)
-            if self._rest is not None and target > self._highest:
-                small = self.limit + max(self.limit // _SMALL, 1) if self._worth_more else self.limit
-                target = min(target, max(small, self._highest))
+            if target > self._highest and not self._worth_more:
+                target = min(target, max(self.limit, self._highest))
+            elif target > self._highest and self._rest is not None:
+                target = min(target, max(self.limit + max(self.limit // _SMALL, 1), self._highest))
         else:
             target = max(self.minimum, self.limit - max(self.limit // _SMALL, 1))
         if target == self.limit or (target > self.limit) is not self._upwards:
