@@ -35,10 +35,10 @@ class ConcurrencyLimit:
     came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
     that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
     direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
-    brings less. So heights that were never tried, and would take more memory, are tried only where the last step brought
-    or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load (429, 503,
-    timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below that height
-    for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock, passed in.
+    brings less. So heights that were never tried, and would take more memory, are tried only where the last step
+    brought or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load
+    (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below
+    that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock, passed in.
     """
 
     minimum: int = 1
