@@ -38,7 +38,7 @@ class ConcurrencyLimit:
     brings less. So heights that were never tried, and would take more memory, are tried only where the last step
     brought or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load
     (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below
-    that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock, passed in.
+    that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock.
     """
 
     minimum: int = 1
