@@ -16,7 +16,7 @@ from typing import Any
 
 from connector.archive.keys import load_keys
 from connector.archive.settings import ArchiveSettings
-from connector.core.checksums import multipart_etag
+from connector.core.checksums import add_pieces, multipart_etag
 from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
 from connector.core.layout import CIPHER_SEGMENT_SIZE
 from connector.core.segments import Opener
@@ -66,8 +66,7 @@ class ReceivedFile:
             raise ValueError("the envelope is cut off")
         opener, digest = Opener(open_envelope(head[:shift], hub_private_key).session_keys), hashlib.sha256()
         for number, content in enumerate(self._pieces(shift)):
-            for plain in opener.open_part(content, first_segment=number * (_PIECE // CIPHER_SEGMENT_SIZE)):
-                digest.update(plain)
+            add_pieces(digest, opener.open_part(content, first_segment=number * (_PIECE // CIPHER_SEGMENT_SIZE)))
         return digest.hexdigest()
 
     def _pieces(self, skip: int) -> Iterator[memoryview]:

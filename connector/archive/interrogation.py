@@ -18,6 +18,7 @@ from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
+from connector.core.checksums import add_pieces
 from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
 from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, fit_upload_part_size, sealed_size
 from connector.core.segments import Opener, PartSealer, Plaintext, SealedLayout
@@ -133,7 +134,7 @@ class Interrogation:
         plaintext = await self._compute(part, partial(self._open_part, part, buffer))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
-                await self._compute(part, partial(self._add, plaintext))
+                await self._compute(part, partial(add_pieces, self._digest, plaintext))
         await self._compute(part, partial(self._seal_part, part, buffer, plaintext))
         await self._sink.write(part, buffer)
         progress(part.size)
@@ -175,10 +176,6 @@ class Interrogation:
         if part.size <= _AT_ONCE:
             return work()
         return await trio.to_thread.run_sync(work, limiter=self._workers)
-
-    def _add(self, plaintext: Plaintext) -> None:
-        for view in plaintext:
-            self._digest.update(view)
 
     def _open_part(self, part: Part, buffer: memoryview) -> Plaintext:
         try:

@@ -23,6 +23,12 @@ def digest_part(data: memoryview) -> PartDigests:
     )
 
 
+def add_pieces(digest: hashlib._Hash, pieces: Iterable[memoryview]) -> None:
+    """Add data that lies in several pieces to a running digest. Blocks."""
+    for piece in pieces:
+        digest.update(piece)
+
+
 def multipart_etag(part_md5s: Iterable[str]) -> str:
     """The ETag that S3 gives an object of these parts: md5 over the binary part md5s, ``-``, part count."""
     digest = hashlib.md5(usedforsecurity=False)

@@ -8,6 +8,7 @@ from functools import partial
 
 import trio
 
+from connector.core.checksums import add_pieces
 from connector.core.layout import Part
 from connector.core.segments import Plaintext
 from connector.errors import GIVE_UP, IntegrityError
@@ -46,7 +47,7 @@ class OrderedDigest:
     async def take(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
         """Add what ``plaintext`` gives (it blocks, and is called in a thread) for the part whose turn it is."""
         async with self._turns.take(part.number):
-            await self._in_thread(lambda: self._add(plaintext()))
+            await self._in_thread(lambda: add_pieces(self._sha256, plaintext()))
 
     async def take_or_leave(self, part: Part, plaintext: Plaintext) -> None:
         """Add the plaintext of a part that stands on the disk already, or leave it there for later."""
@@ -70,10 +71,6 @@ class OrderedDigest:
     def hexdigest(self) -> str:
         """The sha256 of all parts so far, lower case hex."""
         return self._sha256.hexdigest()
-
-    def _add(self, plaintext: Plaintext) -> None:
-        for view in plaintext:
-            self._sha256.update(view)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(work, limiter=self._limiter)

@@ -14,7 +14,7 @@ import trio
 from connector.clients.leases import Lease
 from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
-from connector.core.checksums import PartDigests, digest_part, multipart_etag
+from connector.core.checksums import PartDigests, add_pieces, digest_part, multipart_etag
 from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
 from connector.core.payloads import UploadCompletion
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
@@ -292,8 +292,7 @@ class Upload:
         return True
 
     def _hash(self, loaded: LoadedPart) -> None:
-        for view in loaded.plaintext:
-            self._digest.update(view)
+        add_pieces(self._digest, loaded.plaintext)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
