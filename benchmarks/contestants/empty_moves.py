@@ -28,6 +28,9 @@ class Nothing:
     def __init__(self, parts: int) -> None:
         self._parts = Parts(parts * PART, PART)
 
+    async def prepare(self) -> None:
+        return None
+
     async def open(self) -> Sequence[Part]:
         return self._parts
 

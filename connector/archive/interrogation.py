@@ -109,6 +109,9 @@ class Interrogation:
         """The upload's id."""
         return self._upload.id
 
+    async def prepare(self) -> None:
+        """Nobody has to let it in: nothing to do before."""
+
     async def open(self) -> Sequence[Part]:
         """Open the envelope, compare the sizes, and plan the parts."""
         upload = self._upload

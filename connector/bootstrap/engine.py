@@ -29,14 +29,17 @@ def make_threads() -> trio.CapacityLimiter:
 
 @contextmanager
 def open_scheduler(
-    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit
+    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
 ) -> Iterator[Scheduler]:
-    """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it."""
+    """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it.
+
+    ``first``: transfers that ask to be let in before it is known how many the other side takes.
+    """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
     pool = BufferPool(settings.memory)
     try:
-        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer)
+        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
     finally:
         pool.close()
 

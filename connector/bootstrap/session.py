@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from connector.upload.plan import PlannedUpload
     from connector.upload.unfinished import UnfinishedUpload
 
+_USUAL_OPEN_UPLOADS = 5
+"""What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""
+
 
 @attrs.frozen
 class Session:
@@ -246,7 +249,8 @@ async def open_session(
         values = await fetch_values(caller, settings.wkvs_url)
         packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
         package = await packages.package()
-        with open_scheduler(settings, retrier, observer, network_limit(settings)) as scheduler:
+        first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
+        with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
             yield Session(
                 settings=settings,
                 keys=keys,

@@ -119,6 +119,9 @@ class Download:
         self._state: _Opened | None = None
         self._file: PartialFile | None = None
 
+    async def prepare(self) -> None:
+        """A download is let in at once: nothing to do before."""
+
     async def open(self) -> Sequence[Part]:
         """Wait for staging, get the envelope, begin or go on with the working copy."""
         self._digest = OrderedDigest(self._threads)

@@ -75,6 +75,9 @@ class Recryption:
         self._source: SourceFile | None = None
         self._begun: _Begun | None = None
 
+    async def prepare(self) -> None:
+        """Nobody has to let it in: nothing to do before."""
+
     async def open(self) -> Sequence[Part]:
         """Look at the source and begin the file that it becomes."""
         begun = await self._in_thread(self._begin)

@@ -61,8 +61,9 @@ class _Open(Generic[T]):
 class Scheduler:
     """Runs transfers. One instance may run several batches, one after the other or at once, within the same bounds.
 
-    ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once. When
-    the other side lets none of them in because of others, that is tried again for ``patience`` seconds.
+    ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once, of
+    which ``first`` ask to be let in before it is known whether the other side takes more (all, if not given). When it
+    lets none of them in because of others, that is tried again for ``patience`` seconds.
     Parts of the oldest open transfer go first; while it has none to give (it opens, finishes, waits), younger ones
     fill the gap. There is no task and no buffer per part up front: as many workers as the limit allows take the next
     part when they are free, and end when there is none.
@@ -76,13 +77,14 @@ class Scheduler:
         retrier: Retrier,
         observer: Observer,
         window: int = 32,
+        first: int | None = None,
         patience: float = 3600.0,
     ) -> None:
         self.pool = pool
         self.limit = limit
         self.retrier = retrier
         self.observer = observer
-        self.window = Window(window, patience=patience)
+        self.window = Window(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
         self._batches: list[_Batch[Any]] = []
@@ -160,7 +162,9 @@ class _Batch(Generic[T]):
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:
         scheduler, label = self._scheduler, transfer.label
         retry_notice = partial(scheduler.observer.retried, label)
+        await scheduler.retrier.run(transfer.prepare, notify=retry_notice)
         parts = await scheduler.window.ask(
+            (self, number),
             lambda: scheduler.retrier.run(transfer.open, notify=retry_notice),
             turned_away=partial(self._say_turned_away, label),
         )
@@ -171,7 +175,9 @@ class _Batch(Generic[T]):
         await entry.all_moved.wait()
         if entry.error is not None:
             raise entry.error
-        return await transfer.finish()
+        result = await transfer.finish()
+        scheduler.window.give_back((self, number))  # what is left to do is no business of the other side
+        return result
 
     async def _close(self, number: int, transfer: Transfer[T]) -> ConnectorError | None:
         entry = self._open.pop(number, None)

@@ -15,18 +15,21 @@ Progress = Callable[[int], None]
 
 
 class Transfer(Protocol[T_co]):
-    """One file on its way. The scheduler calls ``open``, then ``move`` for each part, then ``finish``, then ``close``.
+    """One file on its way: the scheduler calls ``prepare``, ``open``, ``move`` for each part, ``finish`` and ``close``.
 
     Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone. An error of ``finish``
-    that advises to try again has all of it done once more, from ``open`` on.
+    that advises to try again has all of it done once more, from ``prepare`` on.
     """
 
     @property
     def label(self) -> str:
         """What people know this transfer by."""
 
+    async def prepare(self) -> None:
+        """Do what can be done before the other side takes note of this transfer, while it waits to be let in."""
+
     async def open(self) -> Sequence[Part]:
-        """Prepare and return the parts to move, in the order to hand them out. Nothing may be allocated per part."""
+        """Begin, and return the parts to move, in the order to hand them out. Nothing may be allocated per part."""
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Move one part, using ``buffer`` (of the part's size) and nothing like it besides.

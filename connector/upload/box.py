@@ -25,9 +25,14 @@ class UploadBox:
         """All file uploads in the box, of every state."""
         return await self._uploads.list(self._packages.box_order(self._research_box, "view"))
 
-    async def create(self, creation: UploadCreation, notify: Notify | None = None) -> CreatedUpload:
+    def creating_order(self, alias: str) -> Lease[WorkOrder]:
+        """The token for the announcement of a file."""
+        return self._packages.box_order(self._research_box, "create", alias=alias)
+
+    async def create(
+        self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+    ) -> CreatedUpload:
         """Announce a file; ``notify`` is told of each try that failed."""
-        order = self._packages.box_order(self._research_box, "create", alias=creation.alias)
         return await self._uploads.create(order, creation, notify)
 
     def sending_order(self, file_id: UUID) -> Lease[WorkOrder]:

@@ -19,15 +19,15 @@ from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_si
 from connector.core.payloads import UploadCompletion
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
 from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, RefusedError
-from connector.local.claim import Claim
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.transfer import Observer, Progress, Turns, together
 from connector.upload.box import UploadBox
 from connector.upload.opening import Opening
-from connector.upload.resumption import WORTHLESS, LeftUpload, StartedUpload, UploadJournals, part_facts
-from connector.upload.source import UploadSource, open_source
+from connector.upload.preparation import Preparation, Prepared
+from connector.upload.resumption import WORTHLESS, StartedUpload, UploadJournals, part_facts
+from connector.upload.source import UploadSource
 
 T = TypeVar("T")
 
@@ -97,16 +97,27 @@ class Upload:
         self._draw = draw
         self._digest = hashlib.sha256()
         self._turns = Turns()
-        self._file: SourceFile | None = None
-        self._claim: Claim | None = None
+        self._preparation = Preparation(source, box.id, journals)
+        self._prepared: Prepared | None = None
+        self._creating = box.creating_order(source.alias)
         self._state: _Opened | None = None
         self._completed = False
         self._worthless = False
 
+    async def prepare(self) -> None:
+        """Open the file, and fetch the token to announce it: an archive allows few open uploads, so that each round
+        trip counts which is not made while one of them is this."""
+        self._prepared = await self._in_thread(self._preparation.make)
+        if self._prepared.left is None:
+            await self._creating.get()
+
     async def open(self) -> Sequence[Part]:
-        """Open the file and announce it to the box, or go on with what an earlier run has announced."""
-        file, left = await self._in_thread(self._prepare)
-        box, source, size = self._box.id, self._source, file.state.size
+        """Announce the file to the box, or go on with what an earlier run has announced."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:  # what was found before the first try no longer holds in a second
+            prepared = await self._in_thread(self._preparation.make)
+        box, source, file, left = self._box.id, self._source, prepared.file, prepared.left
+        size = file.state.size
         total = ENVELOPE_SIZE + sealed_size(size)
         part_size = fit_upload_part_size(total, self._part_size)
         opening = self._opening()
@@ -116,7 +127,7 @@ class Upload:
             journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
         else:
             if left is not None:
-                await self._in_thread(lambda: self._journals.announce(box, source, file.state))
+                await self._in_thread(self._preparation.announce)
             started = await opening.start(size, total, part_size)
             journal = await self._in_thread(
                 lambda: self._journals.begin(box, source, file.state, started, lasting=total > part_size)
@@ -229,7 +240,8 @@ class Upload:
         if state is not None and not over and (state.is_small or self._worthless):
             with trio.move_on_after(_GIVING_UP):
                 over = await self._delete(state.started.file_id)
-        await self._in_thread(lambda: self._let_go(forget=over))
+        never_asked = self._prepared is not None and self._prepared.left is None
+        await self._in_thread(lambda: self._let_go(forget=over or never_asked))
 
     def _check_source(self) -> None:
         state = self._opened
@@ -247,22 +259,10 @@ class Upload:
                 if forget:  # if it could not be deleted, the next run will try
                     self._state.journal.remove()
                 self._state.journal.close()
+            elif forget:
+                self._preparation.forget()
         finally:
-            if self._file is not None:
-                self._file.close()
-            if self._claim is not None:
-                self._claim.release()
-
-    def _prepare(self) -> tuple[SourceFile, LeftUpload | None]:
-        """Open the file, keep others off it, and see what is left of an earlier run."""
-        if self._file is None:
-            self._file = open_source(self._source.path)
-        if self._claim is None:
-            self._claim = self._journals.claim(self._box.id, self._source)
-        left = self._journals.find(self._box.id, self._source, self._file.state)
-        if left is None:
-            self._journals.announce(self._box.id, self._source, self._file.state)
-        return self._file, left
+            self._preparation.release()
 
     @property
     def _opened(self) -> _Opened:
@@ -273,12 +273,13 @@ class Upload:
         return Opening(
             self._source,
             box=self._box,
+            order=self._creating,
             keys=self._keys,
             hub_key=self._hub_key,
             overwrite=self._overwrite,
             draw=self._draw,
             delete=self._delete,
-            forget=lambda: self._in_thread(lambda: self._journals.forget(self._box.id, self._source)),
+            forget=lambda: self._in_thread(self._preparation.forget),
         )
 
     async def _delete(self, file_id: UUID) -> bool:

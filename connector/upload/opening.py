@@ -7,6 +7,8 @@ from uuid import UUID
 
 import attrs
 
+from connector.clients.leases import Lease
+from connector.clients.work_orders import WorkOrder
 from connector.core.header import make_envelope
 from connector.core.layout import Parts
 from connector.core.payloads import CreatedUpload, UploadCreation
@@ -19,7 +21,7 @@ from connector.upload.source import UploadSource
 
 @attrs.frozen(kw_only=True)
 class Opening:
-    """Opens the upload of one source in a box.
+    """Opens the upload of one source in a box, announced with the token ``order``.
 
     ``hub_key`` gives the public key of a storage alias, ``draw`` random bytes. ``delete`` deletes an upload and tells
     whether that went well, ``forget`` drops what is noted here of an upload that is not in the archive.
@@ -27,6 +29,7 @@ class Opening:
 
     source: UploadSource = attrs.field(kw_only=False)
     box: UploadBox
+    order: Lease[WorkOrder]
     keys: KeyPair
     hub_key: Callable[[str], bytes]
     overwrite: bool
@@ -82,7 +85,7 @@ class Opening:
             unheard = unheard or isinstance(error, BrokenError)
 
         try:
-            return await self.box.create(creation, note)
+            return await self.box.create(self.order, creation, note)
         except RefusedError as error:
             taken = error.exception_id == "fileUploadAlreadyExists"
             lost = await self._lost(creation) if taken and unheard else None
@@ -91,7 +94,7 @@ class Opening:
                     await self.forget()
                 raise
         await self.box.delete(lost)
-        return await self.box.create(creation)
+        return await self.box.create(self.order, creation)
 
     async def _lost(self, creation: UploadCreation) -> UUID | None:
         """The upload that holds the alias if it is our own, the answer to whose creation was lost on the way.

@@ -44,10 +44,12 @@ class Scripted:
     label: str
     parts: Sequence[Part] = attrs.field(factory=list)
     on_move: Move = take_a_second
+    on_prepare: Step = do_nothing
     on_open: Step = do_nothing
     on_finish: Step = do_nothing
     on_close: Step = do_nothing
     log: list[tuple[float, str, str]] = attrs.field(factory=list)
+    prepares: int = 0
     opens: int = 0
     closes: int = 0
     moving: int = 0
@@ -56,6 +58,10 @@ class Scripted:
 
     def note(self, what: str) -> None:
         self.log.append((trio.current_time(), self.label, what))
+
+    async def prepare(self) -> None:
+        self.prepares += 1
+        await self.on_prepare(self)
 
     async def open(self) -> Sequence[Part]:
         self.opens += 1
@@ -117,6 +123,7 @@ def make_scheduler(
     *,
     budget: int = BUDGET,
     window: int = 32,
+    first: int | None = None,
     patience: float = 3600.0,
     attempts: int = 10,
     observer: Observer | None = None,
@@ -130,6 +137,7 @@ def make_scheduler(
         observer=observer or Recorder(),
         patience=patience,
         window=window,
+        first=first,
     )
 
 

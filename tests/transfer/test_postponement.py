@@ -23,6 +23,9 @@ class Late:
         self.opened = opened
         self.closed = 0
 
+    async def prepare(self):
+        pass
+
     async def open(self):
         await trio.sleep(0)
         if self.times:

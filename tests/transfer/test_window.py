@@ -169,3 +169,80 @@ async def test_a_later_batch_begins_with_the_whole_window_again(autojump_clock: 
     begun = trio.current_time()
     await scheduler.run([Scripted(str(n), parts_of(1)) for n in range(8)])
     assert trio.current_time() - begun == 1.0
+
+
+async def test_with_a_guess_of_the_cap_hardly_anybody_is_turned_away(autojump_clock: object) -> None:
+    """Those that ask beyond the places granted are single ones, and seldom."""
+    box = Box(cap=5)
+    with trio.fail_after(1000):
+        await make_scheduler(8, first=5).run([box.upload(str(n)) for n in range(200)])
+    assert box.most == 5
+    assert box.refused <= 4
+
+
+@pytest.mark.parametrize("cap", [12, 1000])
+async def test_a_guess_that_is_too_low_is_corrected_soon(autojump_clock: object, cap: int) -> None:
+    box = Box(cap=cap)
+    with trio.fail_after(1000):
+        await make_scheduler(32, first=5).run([box.upload(str(n)) for n in range(150)])
+    assert box.most == min(cap, 32)
+    # 1.2 s each; it takes a second or two until as many as there is room for are open.
+    assert trio.current_time() < 150 * 1.2 / min(cap, 32) + 4
+
+
+async def test_preparations_are_made_while_others_hold_the_places(autojump_clock: object) -> None:
+    """Also those of a file that follows one whose end was a matter of seconds."""
+    box = Box(cap=2)
+
+    async def prepare(transfer: Scripted) -> None:
+        await trio.sleep(1)
+
+    uploads = [box.upload(str(n)) for n in range(40)]
+    for upload in uploads:
+        upload.on_prepare = prepare
+    with trio.fail_after(1000):
+        await make_scheduler(8, first=2).run(uploads)
+    assert [upload.prepares for upload in uploads] == [1] * 40
+    # 40 uploads of 1.2 s by twos take 24 s. One after the other, a second of preparation would make them 44 s.
+    assert trio.current_time() < 24 * 1.1 + 1
+
+
+async def test_no_more_are_prepared_than_can_be_let_in_next(autojump_clock: object) -> None:
+    async def create(transfer: Scripted) -> None:
+        await trio.sleep(100)
+
+    uploads = [Scripted(str(n), parts_of(1), on_open=create) for n in range(40)]
+    with trio.move_on_after(50):
+        await make_scheduler(8, first=3).run(uploads)
+    assert sum(upload.prepares for upload in uploads) == 6
+    assert sum(upload.opens for upload in uploads) == 3
+
+
+async def test_the_place_goes_on_while_the_transfer_is_put_away(autojump_clock: object) -> None:
+    """What is done after the end is no business of the other side, which has room for the next one then."""
+    box = Box(cap=1, latency=0)
+
+    async def put_away(transfer: Scripted) -> None:
+        await trio.sleep(10)
+
+    uploads = [box.upload(str(n)) for n in range(3)]
+    for upload in uploads:
+        upload.on_close = put_away
+    await make_scheduler(8, first=1).run(uploads)
+    assert box.most == 1
+    assert trio.current_time() < 3 + 10 + 10 + 1  # two inside: one has the place, and one is put away
+
+
+async def test_once_others_are_done_their_places_are_found(autojump_clock: object) -> None:
+    box = Box(cap=1)
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def others_end() -> None:
+            await trio.sleep(10)
+            box.cap = 5
+
+        with trio.fail_after(1000):
+            await make_scheduler(8, first=5).run([box.upload(str(n)) for n in range(300)])
+    assert box.most == 5
+    assert trio.current_time() < 200

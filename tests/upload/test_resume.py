@@ -179,6 +179,8 @@ async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, vi
     desk.archive.stick(kind)
     await desk.cancelled_at(source)
     assert not [path for path in desk.journals if path.suffix == ".lock"]
+    if kind == "order":
+        assert desk.journals == [], "the archive was not asked yet"
     if size == 1000 and kind not in ("order", "create"):
         assert desk.states == ["cancelled"]
     assert "inbox" not in desk.states
@@ -186,6 +188,17 @@ async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, vi
     assert outcome.ok, outcome.error
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
     assert desk.journals == []
+
+
+async def test_files_that_waited_for_a_place_leave_nothing_behind(desk, virtual_time):
+    sources = [desk.file(1000 + n, f"{n}") for n in range(6)]
+    desk.archive.window = 1
+    desk.archive.stick("put")
+    await desk.cancelled_at(*sources)
+    assert desk.journals == []
+    outcomes = await desk.upload(*sources)
+    assert all(outcome.ok for outcome in outcomes)
+    assert desk.archive.counts["list"] == 0, "nobody was suspected of having been announced before"
 
 
 async def test_cancelled_while_parts_wait_for_their_turn_to_be_hashed(desk, virtual_time):

@@ -72,6 +72,20 @@ async def test_a_box_that_takes_few_at_once_is_filled_in_a_window_of_that_size(d
     assert desk.archive.counts["create"] < 20 + 40, "the archive is not asked over and over"
 
 
+async def test_tokens_of_announcements_are_fetched_once_and_before_there_is_a_place(desk, virtual_time):
+    """With a second for each call the places would be empty for a second more per file, did a file in them begin so."""
+    desk.archive.window = 2
+    for kind in ("order", "create", "part-url", "put", "complete"):
+        desk.archive.latency[kind] = 1.0
+    sources = [desk.file(1000 + n, f"{n}") for n in range(8)]
+    outcomes = await desk.upload(*sources, concurrency=8)
+    assert all(outcome.ok for outcome in outcomes)
+    assert desk.archive.counts["create"] > 8, "some were turned away"
+    assert desk.archive.counts["order"] == 8 * 3
+    # By twos, each with five calls in a row: creation, tokens, URL, part, completion.
+    assert trio.current_time() <= 4 * 5 + 3
+
+
 async def test_a_box_that_is_full_of_others_uploads_is_a_refusal(desk, virtual_time):
     desk.archive.window = 0
     (outcome,) = await desk.upload(desk.file(10))
