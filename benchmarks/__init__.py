@@ -13,8 +13,8 @@ nginx's own means a PUT is answered with 201 or 204 where S3 says 200, which ``g
 Control calls, tokens and part URLs are the embedded archive's, through the same nginx. Nobody computes the md5 of a
 part on the server's side: storage that does it is another machine in real life, and its md5 no cost of the client. So
 after each run, outside its time, the harness checks all that came in: parts, their digests, and the plaintext inside,
-by the data hub's key. Small files, and one row of the large ones, go to the embedded archive as it is, which computes
-an md5 of each part in its threads; it has to take the file in (it decrypts it, too) before the run counts.
+by the data hub's key. One row of the large files goes to the embedded archive as it is, which computes an md5 of each
+part in its threads; it has to take the file in (it decrypts it, too) before the run counts.
 
 What the servers take of the processor is reported beside each run.
 """

@@ -9,7 +9,7 @@ from typing import Literal
 
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Command, Failed, Server, Usage, free_port, run
+from benchmarks.process import Command, Server, Usage, free_port, run
 from benchmarks.servers.archive import Archive, ArchiveBesideNginx
 from benchmarks.stand import Stand, proxy
 
@@ -27,16 +27,17 @@ class UploadStand(Stand):
         receiver: Receiver = "nginx",
         faults: Sequence[str] = (),
         tls: bool = False,
+        open_uploads: int | None = None,
         make: Callable[[Path, int], str] | None = None,
     ) -> UploadStand:
-        """Make sources of these sizes. ``faults`` as for downloads, of an embedded archive; ``tls``: of nginx."""
-        if faults and receiver == "nginx":
-            raise Failed("the proxy with faults stands in front of an embedded archive")
+        """Make sources of these sizes. ``faults`` as for downloads; ``tls``: of nginx; ``open_uploads``: how many the
+        archive allows in its box, if not as many as usual."""
         made = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.sources = [path for path, _ in made]
         self.plain = {path.name: digest for path, digest in made}
         self.receiver = receiver
         self.faults = faults
+        self._archive_options: tuple[str, ...] = () if open_uploads is None else ("--open-uploads", str(open_uploads))
         self._proxy: Server | None = None
         self.pem = self.certificate() if tls else None
         return self
@@ -82,18 +83,19 @@ class UploadStand(Stand):
     def _archive(self, receiver: Receiver) -> Iterator[Archive]:
         """A new archive; nothing of it is left when the block ends."""
         with contextlib.ExitStack() as stack:
+            front = free_port() if self.faults else None
+            public = None if front is None else f"http://127.0.0.1:{front}"
             archive: Archive
             if receiver == "nginx":
-                archive = ArchiveBesideNginx(self.folder, certificate=self.pem)
-            elif self.faults:
-                front = free_port()
-                archive = Archive(self.folder / "archive", public_url=f"http://127.0.0.1:{front}")
+                archive = ArchiveBesideNginx(
+                    self.folder, certificate=self.pem, public_url=public, options=self._archive_options
+                )
             else:
-                archive = Archive(self.folder / "archive")
+                archive = Archive(self.folder / "archive", public_url=public, options=self._archive_options)
             stack.callback(archive.remove)
             stack.enter_context(archive)
-            if self.faults:
-                way = proxy(self.folder / "proxy.log", front, archive.port, *self.faults)
+            if front is not None:
+                way = proxy(self.folder / "proxy.log", front, archive.entrance, *self.faults)
                 self._proxy = stack.enter_context(way)
             yield archive
 

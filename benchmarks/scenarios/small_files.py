@@ -1,44 +1,54 @@
-"""Many small files both ways, at once and with 20 ms added to every call, under the archive's cap of open uploads."""
+"""Many small files both ways, at once and with 20 ms added to every call, also where few uploads may be open."""
 
 from __future__ import annotations
 
-from benchmarks.contest import Claim, Contest, Report, compete
+from collections.abc import Mapping
+
+from benchmarks.contest import Claim, Contest, Job, Report, compete
 from benchmarks.download_stand import DownloadStand
 from benchmarks.stand import Options
 from benchmarks.upload_stand import UploadStand
 
+PEER = "ghga-connector"
 DELAY = 0.02
+SLOW = f"{DELAY * 1000:.0f} ms more per call"
+ROOM = 64
+"""Open uploads that an archive allows which is not to hold anybody up. Usually it allows 5."""
 
 
 def run(options: Options) -> Report:
     report = Report("small_files")
-    sizes = [options.file_size] * options.files
-    for delay in (0.0, DELAY):
-        faults = ["--delay", str(delay)] if delay else []
-        where = f", {delay * 1000:.0f} ms more per call" if delay else ""
-        common = {"amount": float(options.files), "unit": "files", "rounds": options.rounds}
-        with DownloadStand(options, "small-down") as stand:
-            stand.prepare(sizes, faults=faults)
-            down = compete(
-                f"{options.files} small files down{where}",
-                {"connector": stand.download_with_ours, "ghga-connector": stand.download_with_peer},
-                **common,  # type: ignore[arg-type]
-            )
-        with UploadStand(options, "small-up") as upload_stand:
-            upload_stand.prepare(sizes, receiver="archive", faults=faults)
-            up = compete(
-                f"{options.files} small files up{where}",
-                {"connector": upload_stand.upload_with_ours, "ghga-connector": upload_stand.upload_with_peer},
-                **common,  # type: ignore[arg-type]
-            )
-        report.contests += [down, up]
-        for contest, bound in ((down, 10.0 if delay else 8.0), (up, 10.0 if delay else 2.5)):
-            ratios = contest.ratios("ghga-connector", "connector")
-            report.claims.append(
-                Claim.of_ratios(f"{contest.title} against ghga-connector (times as fast)", ratios, bound)
-            )
-            report.notes += [_servers_share(contest, name) for name in ("connector", "ghga-connector")]
+    faults = ("--delay", str(DELAY))
+    _judge(report, _down(options, "down"), 8.0)
+    _judge(report, _up(options, "up"), 2.5)
+    _judge(report, _down(options, f"down, {SLOW}", faults), 10.0)
+    _judge(report, _up(options, f"up, {SLOW}, {ROOM} may be open", faults, ROOM), 10.0)
+    _judge(report, _up(options, f"up, {SLOW}, 5 may be open", faults), 10.0)
     return report
+
+
+def _down(options: Options, which: str, faults: tuple[str, ...] = ()) -> Contest:
+    with DownloadStand(options, "small-down") as stand:
+        stand.prepare([options.file_size] * options.files, faults=faults)
+        return _compete(options, which, {"connector": stand.download_with_ours, PEER: stand.download_with_peer})
+
+
+def _up(options: Options, which: str, faults: tuple[str, ...] = (), open_uploads: int | None = None) -> Contest:
+    with UploadStand(options, "small-up") as stand:
+        stand.prepare([options.file_size] * options.files, faults=faults, open_uploads=open_uploads)
+        return _compete(options, which, {"connector": stand.upload_with_ours, PEER: stand.upload_with_peer})
+
+
+def _compete(options: Options, which: str, jobs: Mapping[str, Job]) -> Contest:
+    title = f"{options.files} small files {which}"
+    return compete(title, jobs, amount=float(options.files), unit="files", rounds=options.rounds)
+
+
+def _judge(report: Report, contest: Contest, bound: float) -> None:
+    ratios = contest.ratios(PEER, "connector")
+    report.contests.append(contest)
+    report.claims.append(Claim.of_ratios(f"{contest.title} against {PEER} (times as fast)", ratios, bound))
+    report.notes += [_servers_share(contest, name) for name in ("connector", PEER)]
 
 
 def _servers_share(contest: Contest, name: str) -> str:

@@ -55,6 +55,11 @@ class Archive:
         return self._server
 
     @property
+    def entrance(self) -> int:
+        """The port to which a proxy in front of it all sends what it takes."""
+        return self.port
+
+    @property
     def wkvs_url(self) -> str:
         """Where clients find the well-known values."""
         return f"{self.url}/.well-known"
@@ -124,14 +129,26 @@ class ArchiveBesideNginx(Archive):
 
     _env: ClassVar[Mapping[str, str]] = {"PYTHONPATH": str(ROOT)}
 
-    def __init__(self, folder: Path, *, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        certificate: Path | None = None,
+        public_url: str | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
         front = free_port()
-        super().__init__(folder / "archive", public_url=f"{'https' if certificate else 'http'}://127.0.0.1:{front}")
+        own_url = f"{'https' if certificate else 'http'}://127.0.0.1:{front}"
+        super().__init__(folder / "archive", public_url=public_url or own_url, options=options)
         self.nginx = Nginx(folder, port=front, archive_port=self.port, certificate=certificate)
+
+    @property
+    def entrance(self) -> int:
+        return self.nginx.port
 
     def _command(self) -> Command:
         module = [sys.executable, "-m", "benchmarks.servers.archive_beside_nginx"]
-        return [*module, self.root, "--port", str(self.port), "--public-url", self.url]
+        return [*module, self.root, "--port", str(self.port), "--public-url", self.url, *self._options]
 
     def __enter__(self) -> ArchiveBesideNginx:
         super().__enter__()

@@ -1,6 +1,6 @@
 """An archive that leaves the bytes of uploads to the nginx in front of it: all else of it is the embedded one.
 
-python -m benchmarks.servers.archive_beside_nginx ROOT --port PORT --public-url URL
+python -m benchmarks.servers.archive_beside_nginx ROOT --port PORT --public-url URL [--open-uploads N]
 
 Part URLs lead to nginx's ``/parts/FILE_ID/NUMBER``. nginx writes the body to a file and then asks here, with the
 file's name instead of the body; it is moved to ``ROOT/parts/FILE_ID/NUMBER`` and the answer is 200, as from S3. When
@@ -88,8 +88,8 @@ def with_parts(app: App, parts: Path) -> App:
     return answer
 
 
-async def main(root: Path, port: int, public_url: str) -> None:
-    settings = ArchiveSettings(root)
+async def main(root: Path, port: int, public_url: str, open_uploads: int) -> None:
+    settings = ArchiveSettings(root, open_uploads=open_uploads)
     parts = root / "parts"
     listener = open_listener("127.0.0.1", port)
     with listener, sole_server(root):
@@ -107,5 +107,6 @@ if __name__ == "__main__":
     parser.add_argument("root", type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--public-url", required=True)
+    parser.add_argument("--open-uploads", type=int, default=5)
     arguments = parser.parse_args()
-    trio.run(main, arguments.root, arguments.port, arguments.public_url)
+    trio.run(main, arguments.root, arguments.port, arguments.public_url, arguments.open_uploads)
