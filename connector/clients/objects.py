@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import trio
 
-from connector.clients.bulk import BufferStream
+from connector.clients.bulk import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
 from connector.clients.exchange import FAILURES, broken, server_of
 from connector.core.freshness import retry_after
 from connector.errors import (
@@ -43,23 +43,27 @@ class ObjectClient:
         self._client = client
         self._deadline = deadline
 
-    async def get_range(self, url: str, start: int, stop: int, buffer: memoryview, progress: Progress) -> None:
+    async def get_range(
+        self, url: str, start: int, stop: int, buffer: memoryview, progress: Progress, *, size: int | None = None
+    ) -> None:
         """Fill ``buffer`` with bytes ``start`` to ``stop`` (exclusive) of the object at ``url``.
 
+        From a storage that sends the whole object instead, of ``size`` bytes, they are picked out, up to 256 MiB.
         Raises :class:`UrlRefusedError` for a URL that is to be renewed, other errors of the families.
         """
         async with self._answer(
             "GET",
             url,
             headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
-            extensions={"sink": buffer, "on_bytes": progress},
+            extensions={"sink": buffer, "on_bytes": progress, "whole": size},
         ) as response:
             if response.status_code not in (200, 206):
                 raise _refused(response, await response.aread(), "GET")
-            _check_range(response, start, stop)
+            picked = _check_range(response, start, stop, size)
             received = response.extensions.get("received")
             if received is None:
-                received = await _fill(response, buffer, progress)
+                skip = start if picked else 0
+                received = await _fill(response, buffer, progress, skip, surplus=picked)
             if received != stop - start:
                 raise BrokenError(
                     f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=AT_ONCE
@@ -114,6 +118,8 @@ class ObjectClient:
                 hint="Choose a smaller --part-size.",
                 advice=TRY_AGAIN,
             ) from None
+        except RangeIgnoredError:
+            raise _sends_all(url) from None
         except FAILURES as error:
             raise broken(error, server_of(url)) from error
 
@@ -121,26 +127,52 @@ class ObjectClient:
 _AGAIN = "It is tried again by itself."
 
 
-async def _fill(response: httpx.Response, buffer: memoryview, progress: Progress) -> int:
-    """Read a body into the buffer by way of httpx: under a proxy, where our own transport steps aside."""
+async def _fill(
+    response: httpx.Response, buffer: memoryview, progress: Progress, skip: int = 0, *, surplus: bool = False
+) -> int:
+    """Read a body into the buffer by way of httpx: under a proxy, where our own transport steps aside.
+
+    The first ``skip`` bytes are passed over; ``surplus`` says that more may follow than the buffer takes.
+    """
     position = 0
-    async for chunk in response.aiter_raw():
+    async for piece in response.aiter_raw():
+        chunk = piece[skip:]
+        skip -= len(piece) - len(chunk)
         if position + len(chunk) > len(buffer):
-            raise _misbehaves(response, "sent more bytes than were asked for")
+            if not surplus:
+                raise _misbehaves(response, "sent more bytes than were asked for")
+            chunk = chunk[: len(buffer) - position]
         buffer[position : position + len(chunk)] = chunk
         position += len(chunk)
         progress(len(chunk))
     return position
 
 
-def _check_range(response: httpx.Response, start: int, stop: int) -> None:
-    """Raise unless the answer is about the bytes that were asked for (RFC 9110, section 14.4)."""
+def _check_range(response: httpx.Response, start: int, stop: int, size: int | None) -> bool:
+    """Raise unless the answer is about the bytes that were asked for (RFC 9110, section 14.4) or all of the object.
+
+    Tell whether it is all of the object, ``size`` bytes, of which a part was asked for.
+    """
+    length = response.headers.get("content-length")
     if response.status_code == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
         if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
             raise _misbehaves(response, "answered with another range than was asked for")
-    elif start != 0 or response.headers.get("content-length") not in (None, str(stop)):
+        return False
+    if size is not None and length == str(size) and stop <= size:
+        if stop - start < size and size > WHOLE_AT_MOST:
+            raise _sends_all(str(response.request.url))
+        return True
+    if start != 0 or length not in (None, str(stop)):
         raise _misbehaves(response, "does not serve ranges")
+    return False
+
+
+def _sends_all(url: str) -> BrokenError:
+    return BrokenError(
+        f"{server_of(url)} sends whole objects where parts of them are asked for, and this one is large.",
+        hint="Choose a --part-size, and --memory, of at least the file's size, or tell the archive's operators.",
+    )
 
 
 def _misbehaves(response: httpx.Response, what: str) -> BrokenError:

@@ -39,7 +39,8 @@ class PartFetcher:
             progress(size)
 
         try:
-            await self._objects.get_range(drs.url, part.start + filled, part.stop, buffer[filled:], count)
+            start, rest = part.start + filled, buffer[filled:]
+            await self._objects.get_range(drs.url, start, part.stop, rest, count, size=self._size)
         except ConnectorError as error:
             if isinstance(error, UrlRefusedError):
                 self._staged.refuse(drs)

@@ -60,11 +60,11 @@ class Way:
         server: ScriptedServer = await self._nursery.start(ScriptedServer(answering(raw, times=3)).run)
         return httpx.AsyncClient(transport=BulkTransport(), timeout=5), server.url
 
-    async def get(self, raw: bytes, start: int = START, stop: int = STOP) -> bytes:
+    async def get(self, raw: bytes, start: int = START, stop: int = STOP, size: int | None = None) -> bytes:
         client, url = await self.client(raw)
-        buffer = bytearray(stop - start)
+        buffer, progress = bytearray(stop - start), self.progress.append
         async with client:
-            await ObjectClient(client).get_range(url, start, stop, memoryview(buffer), self.progress.append)
+            await ObjectClient(client).get_range(url, start, stop, memoryview(buffer), progress, size=size)
         return bytes(buffer)
 
     async def put(self, raw: bytes, data: bytes = PIECE) -> str:
@@ -86,6 +86,37 @@ async def test_a_range_lands_in_the_buffer(way):
 
 async def test_a_whole_object_will_do_if_the_whole_was_asked_for(way):
     assert await way.get(response("200 OK", CONTENT), 0, len(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 512), (START, STOP), (1, 2048), (2047, 2048), (0, 2048)])
+async def test_parts_are_picked_out_of_a_whole_object_that_comes_instead(way, start, stop):
+    """A server may ignore a Range (RFC 9110, section 14.2)."""
+    assert await way.get(response("200 OK", CONTENT), start, stop, size=len(CONTENT)) == CONTENT[start:stop]
+    assert sum(way.progress) == stop - start
+
+
+@pytest.mark.parametrize("body", [CONTENT[:-1], CONTENT + b"x", CONTENT[:START]], ids=["shorter", "longer", "short"])
+async def test_nothing_is_picked_out_of_another_object_than_was_announced(way, body):
+    with pytest.raises(BrokenError) as caught:
+        await way.get(response("200 OK", body), size=len(CONTENT))
+    assert caught.value.advice.again
+
+
+async def test_a_whole_object_that_is_cut_off_is_not_enough(way):
+    cut = response("200 OK", CONTENT)[: -len(CONTENT) + STOP - 1]
+    with pytest.raises(BrokenError) as caught:
+        await way.get(cut, size=len(CONTENT))
+    assert caught.value.advice.again
+
+
+async def test_parts_are_not_picked_out_of_a_large_object(way, monkeypatch):
+    for module in ("connector.clients.objects", "connector.clients.bulk.framing"):
+        monkeypatch.setattr(f"{module}.WHOLE_AT_MOST", 2000)
+    with pytest.raises(BrokenError, match="sends whole objects") as caught:
+        await way.get(response("200 OK", CONTENT), size=len(CONTENT))
+    assert not caught.value.advice.again
+    assert "--part-size" in caught.value.hint
+    assert await way.get(response("200 OK", CONTENT), 0, len(CONTENT), size=len(CONTENT)) == CONTENT
 
 
 async def test_a_total_that_is_not_told_is_no_harm(way):

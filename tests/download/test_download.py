@@ -29,6 +29,17 @@ async def test_every_byte_arrives(desk, decrypt, name, parts, virtual_time):
     assert desk.notes.retries == []
 
 
+async def test_a_storage_may_send_whole_objects(desk, decrypt, name, virtual_time):
+    """Ranges are a thing that servers may ignore (RFC 9110, section 14.2); the parts are picked out."""
+    data = desk.file(4.5)
+    desk.archive.serves_ranges = False
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert outcome.ok, outcome.error
+    assert desk.plaintext(name, decrypt=decrypt) == data
+    assert desk.notes.through == desk.notes.sizes
+    assert desk.notes.retries == []
+
+
 async def test_each_byte_is_asked_for_once(desk, decrypt, virtual_time):
     desk.file(5.5)
     await desk.download(decrypt=decrypt)

@@ -103,6 +103,7 @@ class FakeArchive:
         self.url_seconds = 60.0
         self.staging_wait = 30
         self.window = 1000
+        self.serves_ranges = True
         self.counts: Counter[str] = Counter()
         self.ranges: list[tuple[int, int]] = []
         self.stored_parts: list[int] = []
@@ -301,6 +302,8 @@ class FakeArchive:
         if start >= len(content):
             return httpx.Response(416)
         self.ranges.append((start, min(stop, len(content))))
+        if not self.serves_ranges:
+            return httpx.Response(200, content=content)
         piece = content[start:stop]
         field = f"bytes {start}-{start + len(piece) - 1}/{len(content)}"
         return httpx.Response(206, headers={"Content-Range": field}, content=piece)

@@ -7,9 +7,18 @@ Everything above sees only httpx: :class:`BulkTransport` is an :class:`httpx.Asy
 from __future__ import annotations
 
 from connector.clients.bulk.dial import ForbiddenAddressError
+from connector.clients.bulk.framing import WHOLE_AT_MOST, RangeIgnoredError
 from connector.clients.bulk.proxy import proxy_for
 from connector.clients.bulk.request_body import BufferStream
 from connector.clients.bulk.tls import make_ssl_context
 from connector.clients.bulk.transport import BulkTransport
 
-__all__ = ["BufferStream", "BulkTransport", "ForbiddenAddressError", "make_ssl_context", "proxy_for"]
+__all__ = [
+    "WHOLE_AT_MOST",
+    "BufferStream",
+    "BulkTransport",
+    "ForbiddenAddressError",
+    "RangeIgnoredError",
+    "make_ssl_context",
+    "proxy_for",
+]

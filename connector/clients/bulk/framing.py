@@ -9,6 +9,8 @@ import httpx
 
 SINKABLE = (200, 206)
 """Statuses whose body goes into a sink."""
+WHOLE_AT_MOST = 256 * 1024**2
+"""Bytes of an object whose parts are picked out of the whole, again and again, where a server ignores ranges."""
 
 
 @attrs.frozen
@@ -29,6 +31,21 @@ class UntilClose:
 
 
 Framing = Length | Chunked | UntilClose
+
+
+class RangeIgnoredError(httpx.RemoteProtocolError):
+    """The server answered with the whole of a large object where a part of it was asked for."""
+
+
+@attrs.frozen
+class Fit:
+    """How a body fits a sink: bytes to pass over before it, bytes that go into it (``None``: the body's end will tell),
+    and whether bytes follow that nobody wants."""
+
+    size: int | None
+    skip: int = 0
+    more: bool = False
+
 
 # RFC 9110, sections 14.1.2 and 14.4.
 _RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})?")
@@ -57,11 +74,18 @@ def framing_of(method: str, status: int, headers: httpx.Headers) -> Framing:
 
 
 def check_sinkable(
-    *, requested: str | None, status: int, headers: httpx.Headers, framing: Framing, room: int
-) -> int | None:
+    *,
+    requested: str | None,
+    status: int,
+    headers: httpx.Headers,
+    framing: Framing,
+    room: int,
+    whole: int | None = None,
+) -> Fit:
     """Check that a 200 or 206 fits the request's Range header (``requested``) and a sink of ``room`` bytes.
 
-    Returns the size that the body must have, ``None`` if only its end will tell. Raises
+    A server may ignore the header and send all of the object (RFC 9110, section 14.2): that is taken if it has
+    ``whole`` bytes, or refused with a :class:`RangeIgnoredError` if these are more than 256 MiB. Raises
     :class:`httpx.RemoteProtocolError`: other bytes than asked for, a content coding, no length, too many bytes.
     """
     coding = headers.get("content-encoding", "identity").strip().lower()
@@ -71,6 +95,9 @@ def check_sinkable(
     if isinstance(framing, UntilClose):
         raise httpx.RemoteProtocolError("The server sent a body without saying how long it is.")
     size = framing.size if isinstance(framing, Length) else None
+    picked = _within_whole(requested, status, size) if size is not None and size == whole else None
+    if picked is not None and picked.size == room:
+        return picked
     stretch = _check_range(requested, status, headers.get("content-range"))
     if stretch is not None and size is not None and size != stretch:
         raise httpx.RemoteProtocolError(
@@ -81,7 +108,18 @@ def check_sinkable(
         raise httpx.RemoteProtocolError(
             f"The server sent a body that is too long: {size} bytes where at most {room} were expected."
         )
-    return size
+    return Fit(size)
+
+
+def _within_whole(requested: str | None, status: int, whole: int) -> Fit | None:
+    """Where the bytes that were asked for lie in a whole object of ``whole`` bytes, if that is what was sent."""
+    asked = _asked_for(requested)
+    if status != 200 or asked is None or asked[1] is None or asked[1] >= whole:
+        return None
+    start, stop = asked[0], asked[1] + 1
+    if stop - start < whole and whole > WHOLE_AT_MOST:
+        raise RangeIgnoredError(f"The server answered with all {whole} bytes of the object, not with {requested!r}.")
+    return Fit(stop - start, skip=start, more=stop < whole)
 
 
 def _check_range(requested: str | None, status: int, content_range: str | None) -> int | None:

@@ -50,6 +50,20 @@ class BodyReader:
         self.finished = True
         return position
 
+    async def within(self, sink: memoryview, skip: int, progress: Progress | None) -> int:
+        """Fill ``sink`` from a body of known length after its first ``skip`` bytes; the rest stays where it is.
+
+        Raises :class:`httpx.RemoteProtocolError` for a body that is too short.
+        """
+        self._left -= skip + len(sink)
+        while skip:
+            passed = sink[:skip]
+            await self._inbox.exactly(passed, self._idle)
+            skip -= len(passed)
+        await self._inbox.exactly(sink, self._idle, progress)
+        self.finished = not self._left
+        return len(sink)
+
     async def some(self) -> bytes:
         """Give the next piece of the body, empty at its end. Raises :class:`httpx.RemoteProtocolError`."""
         stretch = await self._stretch()

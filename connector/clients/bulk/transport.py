@@ -34,6 +34,9 @@ class BulkTransport(httpx.AsyncBaseTransport):
         A writable buffer. The body of a 200 or 206 is received straight into it; the response then has an empty
         body and ``response.extensions["received"]``, the count of bytes. Whatever does not fit the request's
         ``Range``, the length announced or the sink is an :class:`httpx.RemoteProtocolError`.
+    ``whole``
+        Bytes of the whole object, which is then taken too, in answer to a ``Range`` that the server ignores: what lies
+        before is passed over, what follows ends the connection.
     ``on_bytes``
         Called with every count of body bytes that moved. A negative count takes back what an attempt on a stale
         connection had moved before it was repeated on a fresh one.
@@ -132,14 +135,14 @@ class BulkTransport(httpx.AsyncBaseTransport):
 
         stream: httpx.AsyncByteStream
         if order.sink is not None and head.status in SINKABLE:
-            extensions["received"] = await _receive(order, connection, head, reader)
+            extensions["received"] = await _receive(order, head, reader)
             seen = connection.glance()
-            if seen is Glance.TALKING:
+            if seen is Glance.TALKING and reader.finished:
                 raise httpx.RemoteProtocolError(
                     f"{order.origin.peer} sent a body that is too long: more bytes followed its end."
                 )
             stream = httpx.ByteStream(b"")
-            release(seen is Glance.QUIET)
+            release(seen is Glance.QUIET and reader.finished)
         elif order.sink is not None or head.status >= 300:
             stream = httpx.ByteStream(await read_error_body(reader))
             release(reader.finished)
@@ -155,19 +158,22 @@ class BulkTransport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
 
-async def _receive(order: Order, connection: Connection, head: ResponseHead, reader: BodyReader) -> int:
+async def _receive(order: Order, head: ResponseHead, reader: BodyReader) -> int:
     assert order.sink is not None
-    expected = check_sinkable(
+    fit = check_sinkable(
         requested=order.request.headers.get("range"),
         status=head.status,
         headers=head.headers,
         framing=reader.framing,
         room=len(order.sink),
+        whole=order.request.extensions.get("whole"),
     )
+    if fit.skip or fit.more:
+        return await reader.within(order.sink, fit.skip, order.progress)
     received = await reader.into(order.sink, order.progress)
-    if expected is not None and received != expected:
+    if fit.size is not None and received != fit.size:
         raise httpx.RemoteProtocolError(
-            f"{order.origin.peer} sent {received} of the {expected} bytes that it had announced."
+            f"{order.origin.peer} sent {received} of the {fit.size} bytes that it had announced."
         )
     return received
 

@@ -73,6 +73,21 @@ async def test_whole_object_without_a_range(serve, client):
     assert sink[:200] == BODY
 
 
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("asked", "kept"), [("0-99", 0), ("100-199", 1), ("50-120", 0)])
+async def test_a_range_is_picked_out_of_the_whole_object(serve, client, transport, asked, kept, step):
+    """The connection lives on only where nothing follows that nobody wants."""
+    first, last = map(int, asked.split("-"))
+    server = await serve(answering(response("200 OK", BODY), step=step, times=2))
+    sink, seen = bytearray(last + 1 - first), list[int]()
+    extensions = {"sink": sink, "whole": len(BODY), "on_bytes": seen.append}
+    reply = await client.get(server.url, headers={"Range": f"bytes={asked}"}, extensions=extensions)
+    assert (reply.status_code, reply.extensions["received"]) == (200, len(sink))
+    assert sink == BODY[first : last + 1]
+    assert sum(seen) == len(sink)
+    assert transport.pool.idle == kept
+
+
 async def test_large_body_is_not_touched_by_other_sizes_of_read(serve, client):
     body = random.Random(2).randbytes(5_000_000)
     server = await serve(answering(response("200 OK", body)))
