@@ -17,6 +17,8 @@ _UNSENT_AT_MOST = 1 << 20
 """Bytes that may lie unsent in the kernel before a socket counts as full. Trio's 16 KiB suits interactive
 protocols; a bulk sender would wake for every 16 KiB."""
 
+_LAST_PORT = (1 << 16) - 1
+
 
 @attrs.frozen
 class Origin:
@@ -31,7 +33,7 @@ class Origin:
     def of(cls, request: httpx.Request) -> Origin:
         """Take the origin from the URL; the ``sni_hostname`` extension overrides the name that TLS checks.
 
-        Raises :class:`httpx.UnsupportedProtocol` for anything but http and https.
+        Raises :class:`httpx.UnsupportedProtocol` for anything but http and https, and for a port that is none.
         """
         url = request.url
         if url.scheme not in ("http", "https"):
@@ -39,7 +41,9 @@ class Origin:
         if not url.host:
             raise httpx.UnsupportedProtocol("The URL names no host.")
         host = url.raw_host.decode("ascii")
-        port = url.port or (443 if url.scheme == "https" else 80)
+        port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
+        if not 0 < port <= _LAST_PORT:  # a resolver may take it modulo 65,536, which is somebody else's
+            raise httpx.UnsupportedProtocol(f"{port} is no port.")
         return cls(url.scheme, host, port, str(request.extensions.get("sni_hostname") or host))
 
     @property
