@@ -21,6 +21,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, HTTPRequestEvent
 
+from connector.archive.idle_watch import IdleWatch
+
 ZERO_COPY_SEND = "http.response.zerocopysend"
 """The ASGI extension "Zero Copy Send": the server sends a file itself."""
 
@@ -52,7 +54,7 @@ class BulkConnection(TCPServer):
     """One connection of a client.
 
     ``stall_timeout``: seconds without a byte after which a request that is on its way in, or a file on its way out,
-    is given up. Between requests Hypercorn's own ``keep_alive_timeout`` counts.
+    is given up. Between requests Hypercorn's ``keep_alive_timeout`` counts.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class BulkConnection(TCPServer):
         self._stall_timeout = stall_timeout
         self._senders = senders
         self._head = b""
+        self._idle_watch = IdleWatch(config.keep_alive_timeout, context.terminated)
+        self.idle_task = cast(Any, self._idle_watch)
 
     async def _call_app(self, scope: Any, receive: Any, send: Send, *others: Any) -> None:
         if _CAN_SEND_FILES and scope["type"] == "http" and self._h11 is not None and self._socket is not None:
@@ -164,7 +168,13 @@ class BulkConnection(TCPServer):
                     break
         except (OSError, trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
             pass
+        self._idle_watch.end()
         await self.protocol.handle(Closed())
+
+    async def _idle_timeout(self) -> None:
+        """Close the connection; the watch has waited already."""
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
     @property
     def _owed(self) -> bool:

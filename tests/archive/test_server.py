@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -191,6 +192,65 @@ async def test_a_client_that_stops_sending_is_given_up(sent: int) -> None:
                 while not outcomes:
                     await trio.sleep(0.01)
     assert outcomes == ["gone"]
+
+
+async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
+    """Idle is the time since the last answer, also when one took longer than connections may be idle."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(0.6 if scope["path"] == "/slow" else 0)
+        await answer(send, b"done")
+
+    async with served(app, keep_alive=0.3) as address:
+        stream = await trio.open_tcp_stream(*address)
+        async with stream:
+            with trio.fail_after(10):
+                for path in (b"/slow", b"/quick", b"/slow"):
+                    await stream.send_all(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                    answered = b""
+                    while not answered.endswith(b"done"):
+                        answered += await stream.receive_some()
+                        assert answered
+                    await trio.sleep(0.1)
+                began = trio.current_time()
+                assert await stream.receive_some() == b""
+                assert 0.1 < trio.current_time() - began < 3
+
+
+async def test_connections_end_with_their_clients() -> None:
+    """Not only when they could have been idle for too long: each holds a descriptor."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"done")
+
+    gc.collect()  # earlier tests may have left some to it
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    async with served(app, keep_alive=60) as address:
+        for request in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") * 40:
+            stream = await trio.open_tcp_stream(*address)
+            await stream.send_all(request or b"\r\n")
+            if request:
+                await stream.receive_some()
+            await stream.aclose()
+        with trio.fail_after(5):
+            while before and len(os.listdir("/proc/self/fd")) > before + 6:
+                await trio.sleep(0.02)
+
+
+async def test_idle_connections_end_at_once_when_the_server_stops() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"done")
+
+    began = trio.current_time()
+    async with served(app, keep_alive=60, grace=30) as address:
+        fresh = await trio.open_tcp_stream(*address)
+        used = await trio.open_tcp_stream(*address)
+        await used.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await used.receive_some()).startswith(b"HTTP/1.1 200")
+        await trio.sleep(0.05)
+    assert trio.current_time() - began < 10
+    await fresh.aclose()
+    await used.aclose()
 
 
 async def test_answers_under_way_are_finished_when_the_server_stops() -> None:
