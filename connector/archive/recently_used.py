@@ -1,4 +1,4 @@
-"""A small memory of documents that never change."""
+"""A small memory of documents that are asked for often."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class RecentlyUsed(Generic[T]):
-    """Keeps the ``size`` values that were asked for last."""
+    """Keeps the ``size`` values that were asked for last. Whoever changes one has to drop it."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -29,3 +29,7 @@ class RecentlyUsed(Generic[T]):
         while len(self._values) > self._size:
             self._values.popitem(last=False)
         return value
+
+    def drop(self, key: str) -> None:
+        """Forget a value, if it is there."""
+        self._values.pop(key, None)

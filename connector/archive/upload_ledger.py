@@ -9,10 +9,12 @@ import attrs
 
 from connector.archive.errors import FileUploadNotFound
 from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, UploadState
+from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from persistence.errors import NotFound
 from persistence.protocols.dao import Dao
 
+_KNOWN_UPLOADS = 1024
 _STANDING = ("init", "inbox", "interrogated", "awaiting_archival", "archived")
 
 
@@ -34,22 +36,35 @@ class BoxTally:
 class UploadLedger:
     """All uploads of an archive. The only place that writes their documents.
 
-    The tallies are kept in memory, since a box may hold many thousands of files; so one process at a time may write.
+    The tallies are kept in memory, since a box may hold many thousands of files, and so are open uploads, which are
+    asked for with every part; so one process at a time may write.
     """
 
     def __init__(self, uploads: Dao[FileUpload], *, clock: Clock) -> None:
         self._uploads = uploads
         self._clock = clock
         self._tallies: dict[str, BoxTally] = {}
+        self._open = RecentlyUsed[FileUpload](_KNOWN_UPLOADS)
+        self._moves = 0
 
     async def get(self, file_id: str, *, box_id: str | None = None) -> FileUpload:
         """The upload with this id; :class:`~connector.archive.errors.FileUploadNotFound` if not (in that box)."""
+        upload = self._open.get(file_id)
+        if upload is None:
+            upload = await self._read(file_id)
+        if upload is None or box_id not in (None, upload.box_id):
+            raise FileUploadNotFound(f"There is no upload {file_id!r} in this box.", file_id=file_id)
+        return upload
+
+    async def _read(self, file_id: str) -> FileUpload | None:
+        moves = self._moves
         try:
             upload = await self._uploads.get_by_id(file_id)
         except NotFound:
-            upload = None
-        if upload is None or box_id not in (None, upload.box_id):
-            raise FileUploadNotFound(f"There is no upload {file_id!r} in this box.", file_id=file_id)
+            return None
+        # What was read while one was being moved may be of the time before.
+        if upload.state == "init" and moves == self._moves:
+            self._open.put(file_id, upload)
         return upload
 
     async def find_standing(self, box_id: str, alias: str) -> FileUpload | None:
@@ -86,14 +101,19 @@ class UploadLedger:
         tally = await self.tally(upload.box_id)
         await self._uploads.insert(upload)
         tally.count(upload, 1)
+        self._open.put(upload.id, upload)
 
     async def move(self, upload: FileUpload, state: UploadState, **changes: Any) -> FileUpload | None:
         """Bring an upload from the state it was read in to another one; ``None`` if it has left that state since."""
         tally = await self.tally(upload.box_id)
         now = moment(self._clock)
-        moved = await self._uploads.compare_and_set(
-            upload.id, expected={"state": upload.state}, changes={"state": state, "state_updated": now, **changes}
-        )
+        try:
+            moved = await self._uploads.compare_and_set(
+                upload.id, expected={"state": upload.state}, changes={"state": state, "state_updated": now, **changes}
+            )
+        finally:
+            self._moves += 1
+            self._open.drop(upload.id)
         if moved is not None:
             tally.count(upload, -1)
             tally.count(moved, 1)

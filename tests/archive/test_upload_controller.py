@@ -12,12 +12,14 @@ from connector.archive.errors import (
     ApiError,
     ChecksumMismatch,
     FileUploadAlreadyExists,
+    FileUploadNotFound,
     FileUploadStateError,
     OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
 )
 from connector.archive.models import Box, FileUpload
+from connector.archive.upload_ledger import UploadLedger
 from connector.core.payloads import UploadCompletion, UploadCreation
 from persistence.errors import Unreachable
 from persistence.providers.memory import MemoryStorage
@@ -231,8 +233,32 @@ async def test_tallies_are_counted_anew_from_the_documents() -> None:
         box = await new_box(archive)
         for number in range(3):
             await archive.uploads.create(box.id, announced(f"f{number}"))
-        from connector.archive.upload_ledger import UploadLedger
-
         fresh = UploadLedger(archive.ledger._uploads, clock=lambda: 0.0)
         tally = await fresh.tally(box.id)
         assert (tally.open_uploads, tally.used_size) == (3, 300)
+
+
+async def test_an_open_upload_is_read_once_and_a_moved_one_anew() -> None:
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced("f"))
+        documents, reads = archive.ledger._uploads, 0
+        ledger = UploadLedger(documents, clock=lambda: 0.0)
+        read = documents.get_by_id
+
+        async def counted(file_id: str) -> FileUpload:
+            nonlocal reads
+            reads += 1
+            found = await read(file_id)
+            if reads == 2:
+                assert await ledger.move(upload, "cancelled") is not None  # while this answer is on its way
+            return found
+
+        documents.get_by_id = counted  # type: ignore[method-assign]
+        assert [(await ledger.get(upload.id)).state for _ in range(3)] == ["init"] * 3
+        assert reads == 1
+        with pytest.raises(FileUploadNotFound):
+            await ledger.get(upload.id, box_id="another")
+        ledger._open.drop(upload.id)
+        assert (await ledger.get(upload.id)).state == "init"
+        assert (await ledger.get(upload.id)).state == "cancelled"
