@@ -24,7 +24,6 @@ class UploadStand(Stand):
         self,
         sizes: Sequence[int],
         *,
-        receiver: Receiver = "nginx",
         faults: Sequence[str] = (),
         tls: bool = False,
         open_uploads: int | None = None,
@@ -35,29 +34,28 @@ class UploadStand(Stand):
         made = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.sources = [path for path, _ in made]
         self.plain = {path.name: digest for path, digest in made}
-        self.receiver = receiver
         self.faults = faults
         self._archive_options: tuple[str, ...] = () if open_uploads is None else ("--open-uploads", str(open_uploads))
         self._proxy: Server | None = None
         self.pem = self.certificate() if tls else None
         return self
 
-    def upload_with_ours(self, *arguments: str, receiver: Receiver | None = None) -> tuple[Usage, float]:
-        """By ``connector upload``, to the stand's receiver if no other is given."""
+    def upload_with_ours(self, *arguments: str, receiver: Receiver = "nginx") -> tuple[Usage, float]:
+        """By ``connector upload``, to ``receiver``."""
 
         def upload(archive: Archive, token: str) -> Usage:
             return self.ours("upload", archive.wkvs_url, token, "--tsv", self.tsv(self.sources), *arguments)
 
-        return self._upload(receiver or self.receiver, upload)
+        return self._upload(receiver, upload)
 
     def upload_with_peer(self, part_size: int = 0) -> tuple[Usage, float]:
-        """By ``ghga-connector batch-upload``, to the stand's receiver."""
+        """By ``ghga-connector batch-upload``, to nginx."""
 
         def upload(archive: Archive, token: str) -> Usage:
             tsv = self.tsv(self.sources)
             return self.peer("batch-upload", archive.wkvs_url, token, "--tsv", tsv, part_size=part_size)
 
-        return self._upload(self.receiver, upload)
+        return self._upload("nginx", upload)
 
     def put_with_curl(self) -> tuple[Usage, float]:
         """The one source as it is, by ``curl -T`` in one request to the same nginx: what the way there allows."""

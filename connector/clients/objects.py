@@ -127,9 +127,7 @@ class ObjectClient:
 _AGAIN = "It is tried again by itself."
 
 
-async def _fill(
-    response: httpx.Response, buffer: memoryview, progress: Progress, skip: int = 0, *, surplus: bool = False
-) -> int:
+async def _fill(response: httpx.Response, buffer: memoryview, progress: Progress, skip: int, *, surplus: bool) -> int:
     """Read a body into the buffer by way of httpx: under a proxy, where our own transport steps aside.
 
     The first ``skip`` bytes are passed over; ``surplus`` says that more may follow than the buffer takes.
