@@ -15,6 +15,7 @@ from benchmarks import peers, report
 from benchmarks.process import Failed
 from benchmarks.scenarios import NAMES
 from benchmarks.stand import Options
+from benchmarks.warm_memory import WarmMemory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -45,8 +46,18 @@ def main() -> int:
     arguments.results.mkdir(parents=True, exist_ok=True)
     command = report.command_of(sys.argv[1:])
     failed = []
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder:
-        options = Options(arguments.size, arguments.pairs, Path(folder), large=arguments.large, files=arguments.files)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as folder,
+        WarmMemory(Path(folder)) as memory,
+    ):
+        options = Options(
+            arguments.size,
+            arguments.pairs,
+            Path(folder),
+            large=arguments.large,
+            files=arguments.files,
+            memory=memory,
+        )
         for name in arguments.names or NAMES:
             print(f"{name}:", flush=True)
             began = time.monotonic()

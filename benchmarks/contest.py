@@ -87,15 +87,25 @@ Job = Callable[[], Usage | tuple[Usage, float]]
 """Does the work once, checks the result, and returns what it took; with the servers' seconds of processor, if known."""
 
 
-def compete(title: str, jobs: Mapping[str, Job], *, amount: float, unit: str, rounds: int) -> Contest:
+def compete(
+    title: str,
+    jobs: Mapping[str, Job],
+    *,
+    amount: float,
+    unit: str,
+    rounds: int,
+    room: Callable[[], None] = lambda: None,
+) -> Contest:
     """Let all contestants run in turn, ``rounds`` times; the first round starts with the first of them, and so on,
-    so that nobody always follows the same neighbour."""
+    so that nobody always follows the same neighbour. ``room`` is called before each, and sees to equal conditions.
+    """
     contest = Contest(title, amount, unit, {name: [] for name in jobs})
     names = list(jobs)
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             os.sync()  # nobody pays for what the one before left to be written
+            room()
             done = jobs[name]()
             usage, server_cpu = done if isinstance(done, tuple) else (done, 0.0)
             contest.runs[name].append(Run(usage.wall, usage.cpu, usage.peak, server_cpu))

@@ -13,9 +13,11 @@ from typing import Self
 from benchmarks.data import Keys, make_random_file
 from benchmarks.peers import ours, program
 from benchmarks.process import Server, Usage, run
+from benchmarks.warm_memory import WarmMemory
 
 ROOT = Path(__file__).resolve().parent.parent
 Curve = list[tuple[float, float]]
+_FOR_ITSELF = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Options:
     large: bool = False
     files: int = 200
     file_size: int = 256 << 10
+    memory: WarmMemory | None = None
+
+    def room(self, times: int = 1) -> Callable[[], None]:
+        """For :func:`~benchmarks.contest.compete`: gives each contestant the memory for three times what it moves
+        (``times`` the size of the large file), and some for itself."""
+        memory, size = self.memory, 3 * times * self.size + _FOR_ITSELF
+        return (lambda: None) if memory is None else lambda: memory.offer(size)
 
 
 @dataclass

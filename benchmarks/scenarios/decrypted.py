@@ -38,6 +38,7 @@ def run(options: Options) -> Report:
             amount=options.size / 1e6,
             unit="MB",
             rounds=options.rounds,
+            room=options.room(),
         )
     report.contests.append(contest)
     slowest = max(stages, key=contest.median)

@@ -63,7 +63,8 @@ def _step(options: Options, factor: int) -> Sequence[tuple[str, Contest]]:
 
     def measure(way: str, job: Job) -> tuple[str, Contest]:
         title = f"{size / 1e9:.1f} GB {way}"
-        return way, compete(title, {"connector": job}, amount=size / 1e6, unit="MB", rounds=rounds)
+        room = options.room(factor)
+        return way, compete(title, {"connector": job}, amount=size / 1e6, unit="MB", rounds=rounds, room=room)
 
     with UploadStand(options, "growth-up") as upload_stand:
         upload_stand.prepare([size], make=make)

@@ -53,7 +53,7 @@ def run(options: Options) -> Report:
             opened(out / "plain.bin.c4gh")
             return usage
 
-        sizes = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds}
+        sizes = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds, "room": options.room()}
         decrypt = compete("decrypt", {"connector": decrypt_ours, "crypt4gh": decrypt_peer}, **sizes)  # type: ignore[arg-type]
         encrypt = compete("encrypt", {"connector": encrypt_ours, "crypt4gh": encrypt_peer}, **sizes)  # type: ignore[arg-type]
     report.contests += [decrypt, encrypt]

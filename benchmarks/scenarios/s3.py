@@ -57,6 +57,7 @@ def run(options: Options) -> Report:
             amount=options.size / 1e6,
             unit="MB",
             rounds=options.rounds,
+            room=options.room(),
         )
         start_up = statistics.median(run_process([*fetch, "--help"], cwd=ROOT).wall for _ in range(options.rounds))
     report.contests.append(contest)

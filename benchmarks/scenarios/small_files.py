@@ -41,7 +41,7 @@ def _up(options: Options, which: str, faults: tuple[str, ...] = (), open_uploads
 
 def _compete(options: Options, which: str, jobs: Mapping[str, Job]) -> Contest:
     title = f"{options.files} small files {which}"
-    return compete(title, jobs, amount=float(options.files), unit="files", rounds=options.rounds)
+    return compete(title, jobs, amount=float(options.files), unit="files", rounds=options.rounds, room=options.room())
 
 
 def _judge(report: Report, contest: Contest, bound: float) -> None:

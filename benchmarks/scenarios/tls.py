@@ -14,7 +14,7 @@ THROUGH_HTTPX = "connector, through httpx's own transport"
 
 def run(options: Options) -> Report:
     report = Report("tls")
-    common = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds}
+    common = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds, "room": options.room()}
     with DownloadStand(options, "tls-down") as stand:
         stand.prepare([options.size], tls=True)
         down = compete(

@@ -36,6 +36,7 @@ def run(options: Options) -> Report:
             amount=options.size / 1e6,
             unit="MB",
             rounds=options.rounds,
+            room=options.room(),
         )
     report.contests.append(contest)
     us = "connector, 16 MiB parts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.data import check, make_random_file, make_sparse_file, sha256_of
 from benchmarks.process import Failed, Usage, run
 from benchmarks.scenarios.growth import rounds_of
 from benchmarks.stand import ROOT, Options
+from benchmarks.warm_memory import WarmMemory
 
 PYTHON = sys.executable
 
@@ -168,3 +170,24 @@ def test_sources_are_checked(tmp_path):
     assert not path.exists()
     with pytest.raises(Failed, match="was not written"):
         check(path, digest)
+
+
+class TestWarmMemory:
+    def test_what_is_offered_is_free_and_the_rest_is_kept(self, tmp_path):
+        with WarmMemory(tmp_path) as memory:
+            for size in (8 << 20, 16 << 20, 4 << 20):
+                memory.offer(size)
+                kept = os.fstat(memory.descriptor)
+                assert kept.st_blocks == 0  # it takes no disk
+            assert kept.st_size == 32 << 20  # twice the most that was ever asked for
+        assert list(tmp_path.iterdir()) == []
+
+    def test_contestants_get_it_before_each_run(self):
+        order: list[str] = []
+
+        def job() -> Usage:
+            order.append("run")
+            return Usage(1.0, 1.0, 0)
+
+        compete("t", {"a": job, "b": job}, amount=1, unit="MB", rounds=2, room=lambda: order.append("room"))
+        assert order == ["room", "run"] * 4
