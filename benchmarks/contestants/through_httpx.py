@@ -5,7 +5,6 @@ The body of a part then comes as it does through a proxy: in pieces, each copied
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import httpx
@@ -29,4 +28,4 @@ class Plain(httpx.AsyncHTTPTransport):
 
 if __name__ == "__main__":
     http.BulkTransport = Plain  # type: ignore[misc,assignment]
-    sys.exit(main())
+    main()

@@ -6,16 +6,32 @@ Importing this package is cheap on purpose: ``connector --help`` answers before 
 from __future__ import annotations
 
 import gc
+import os
+import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run the command line with the process' own arguments and return its exit code."""
-    # What is loaded stays: to look through it for garbage hundreds of times meanwhile, and several times more at the
-    # end, is a tenth of a start. Not so rarely, though, that the circles of a transfer become megabytes.
+def main() -> NoReturn:
+    """Run the command line with the process' own arguments, and end the process with its exit code."""
+    # What is loaded stays: to look through it for garbage hundreds of times meanwhile is a tenth of a start. Not so
+    # rarely, though, that the circles of a transfer become megabytes.
     gc.set_threshold(5_000, 20, 100)
     from connector.cli.root import run_command_line
 
-    try:
-        return run_command_line()
-    finally:
-        gc.freeze()
+    _leave(run_command_line())
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart, which nobody waits for but the user.
+
+    Files are closed and threads ended by then, by those who opened and started them; what is printed is flushed here.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or it was closed
+            from connector.errors import LocalError
+
+            code = code or LocalError.exit_code
+    os._exit(code)

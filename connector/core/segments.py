@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from operator import itemgetter
 
 import attrs
@@ -44,6 +45,7 @@ class Opener:
         if not session_keys:
             raise IntegrityError("There is no data key to open this content with.")
         self._ciphers = [ChaCha20Poly1305(key) for key in session_keys]
+        self._open_into = self._ciphers[0].decrypt_into if len(self._ciphers) == 1 else self._open_with_any
 
     def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> Plaintext:
         """Open all segments in ``buffer`` and return their plaintext, all but the first 64 KiB of it in the buffer.
@@ -55,27 +57,28 @@ class Opener:
         if not buffer:
             return []
         first, rest = plaintext_places(buffer)
-        self._open(buffer[:CIPHER_SEGMENT_SIZE], first, first_segment)
-        done = 0
-        for start in range(CIPHER_SEGMENT_SIZE, len(buffer), CIPHER_SEGMENT_SIZE):
-            sealed = buffer[start : start + CIPHER_SEGMENT_SIZE]
-            plain = rest[done : done + SEGMENT_SIZE]
-            self._open(sealed, plain, first_segment + start // CIPHER_SEGMENT_SIZE)
-            done += SEGMENT_SIZE
+        last = (len(buffer) - 1) // CIPHER_SEGMENT_SIZE
+        if len(buffer) - last * CIPHER_SEGMENT_SIZE <= SEGMENT_OVERHEAD:
+            raise damaged_segment(buffer, last, first_segment)
+        # As little as possible around the call for each segment: meanwhile no other thread can go on.
+        index, open_into = 0, self._open_into
+        try:
+            open_into(buffer[:NONCE_SIZE], buffer[NONCE_SIZE:CIPHER_SEGMENT_SIZE], None, first)
+            for index in range(1, last + 1):
+                start, done = index * CIPHER_SEGMENT_SIZE, (index - 1) * SEGMENT_SIZE
+                body = start + NONCE_SIZE
+                sealed, plain = buffer[body : start + CIPHER_SEGMENT_SIZE], rest[done : done + SEGMENT_SIZE]
+                open_into(buffer[start:body], sealed, None, plain)
+        except InvalidTag:
+            raise damaged_segment(buffer, index, first_segment) from None
         return [first, rest] if rest else [first]
 
-    def _open(self, sealed: memoryview, plain: memoryview, index: int) -> None:
-        # With several data keys (specification, section 4.2.1.1) each is tried.
-        if len(sealed) <= SEGMENT_OVERHEAD or not any(_opens(cipher, sealed, plain) for cipher in self._ciphers):
-            raise damaged_segment(index, len(sealed))
-
-
-def _opens(cipher: ChaCha20Poly1305, sealed: memoryview, plain: memoryview) -> bool:
-    try:
-        cipher.decrypt_into(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], None, plain)
-    except InvalidTag:
-        return False
-    return True
+    def _open_with_any(self, nonce: memoryview, sealed: memoryview, aad: None, plain: memoryview) -> int:
+        """Try each of several data keys (specification, section 4.2.1.1); raises ``InvalidTag`` if none fits."""
+        for cipher in self._ciphers:
+            with suppress(InvalidTag):
+                return cipher.decrypt_into(nonce, sealed, aad, plain)
+        raise InvalidTag
 
 
 def plaintext_places(sealed: memoryview) -> tuple[memoryview, memoryview]:
@@ -86,11 +89,14 @@ def plaintext_places(sealed: memoryview) -> tuple[memoryview, memoryview]:
     return first, sealed[: max(size - SEGMENT_SIZE, 0)]
 
 
-def damaged_segment(index: int, size: int) -> IntegrityError:
-    """The error for a segment that does not authenticate; trying again may help, since the way may be at fault."""
-    start = index * CIPHER_SEGMENT_SIZE
+def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityError:
+    """The error for a segment of ``buffer`` that does not authenticate; trying again may help, since the way may be at
+    fault. ``before``: segments of the file before those in the buffer.
+    """
+    start = (before + index) * CIPHER_SEGMENT_SIZE
+    size = len(buffer[index * CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE])
     return IntegrityError(
-        f"Segment {index} (bytes {start} to {start + size} of the encrypted content) is damaged.",
+        f"Segment {before + index} (bytes {start} to {start + size} of the encrypted content) is damaged.",
         hint="If fetching it again does not help, the archive's copy is damaged: tell the archive.",
         advice=TRY_AGAIN,
     )

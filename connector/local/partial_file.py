@@ -18,7 +18,7 @@ from connector.local.boot import boot_id
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import JournalFile, load
-from connector.local.positional import PositionalFile, sync, sync_directory
+from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
 _FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
@@ -49,8 +49,8 @@ class PartialFile:
     Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
     written, which the next run believes unless the machine went down in between: a killed process loses no finished
     part, a power cut those 64 MiB or 5 s. Without ``facts`` there is no journal, and an unfinished file is removed:
-    right for what is made anew faster than it is verified. Its data goes to the disk on the way all the same, or the
-    disk would idle until the end and then be waited for.
+    right for what is made anew faster than it is verified. All data is on its way to the disk as soon as it is written,
+    or the disk would idle and then be waited for.
     """
 
     def __init__(
@@ -109,10 +109,9 @@ class PartialFile:
         """Write ``views`` one after the other at ``offset``."""
         with self._writing():
             written = self._file.write_from(offset, views)
+            start_writeback(self._file.descriptor, offset, written)
         with self._lock:
             self._unsynced += written
-        if self._journal is None:
-            self._flush_if_due()
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> bool:
         """Read back what was written; whether the file reaches that far."""
@@ -185,10 +184,9 @@ class PartialFile:
         with self._lock:
             batch, self._pending = self._pending, {}
             self._unsynced, self._last_flush = 0, time.monotonic()
-        if batch or self._journal is None:
+        if batch and self._journal is not None:
             with self._writing():
                 sync(self._file.descriptor)
-        if batch and self._journal is not None:
             with self._lock:
                 self._journal.add_parts(batch)
 

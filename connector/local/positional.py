@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 _IOV_MAX = 1024
 """Pieces per vectored call that every POSIX system allows (Linux and macOS: 1024)."""
@@ -15,11 +16,15 @@ class PositionalFile:
 
     Uses ``preadv`` and ``pwritev``; where the system has none (Windows), a lock guards seek and read or write.
     All methods block: call them in threads. Errors are plain :class:`OSError`.
+
+    One thread writes at a time: file systems take a lock of their own for each write to a file, and on Linux a thread
+    that waits for it spins, on a core that others could compute on.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
+        self._write_lock = threading.Lock()
 
     @property
     def descriptor(self) -> int:
@@ -32,7 +37,8 @@ class PositionalFile:
 
     def write_from(self, offset: int, views: Sequence[memoryview]) -> int:
         """Write ``views`` in order from ``offset`` on; returns the bytes written: all of them."""
-        return self._transfer(offset, views, self._write_some)
+        with self._write_lock:
+            return self._transfer(offset, views, self._write_some)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -70,6 +76,17 @@ class PositionalFile:
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, views[0])
+
+
+def start_writeback(descriptor: int, offset: int, size: int) -> None:
+    """Ask the system to begin bringing ``size`` bytes from ``offset`` on to the disk, without waiting for it.
+
+    A hint: Linux writes back what is dirty in a range that is said not to be needed (``posix_fadvise(2)``), and keeps
+    it in the cache meanwhile; what a system does not know it ignores.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
 
 def sync(descriptor: int) -> None:

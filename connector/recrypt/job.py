@@ -16,9 +16,9 @@ from connector.transfer import Observer, Progress
 
 T = TypeVar("T")
 
-_PIECE = 16 * CIPHER_SEGMENT_SIZE
-"""Bytes (1 MiB) that are read, treated and written before the next ones are: they stay in a core's own cache, so that
-a byte goes to memory and back once and not for each of the three."""
+_PIECE = 64 * CIPHER_SEGMENT_SIZE
+"""Bytes (4 MiB) that are read, treated and written before the next ones are. Of smaller ones a byte would go to memory
+and back once and not for each of the three, but one thread writes at a time, and taking turns costs more than that."""
 
 
 @attrs.frozen

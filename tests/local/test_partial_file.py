@@ -175,16 +175,18 @@ def test_a_lot_of_data_is_claimed_on_the_way(target, monkeypatch):
     partial.close()
 
 
-def test_without_a_journal_the_disk_is_busy_on_the_way_too(target, monkeypatch):
+def test_the_disk_is_busy_on_the_way(target, monkeypatch):
+    begun: list[tuple[int, int]] = []
     synced: list[int] = []
-    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 20)
+    monkeypatch.setattr(partial_file, "start_writeback", lambda _, offset, size: begun.append((offset, size)))
     monkeypatch.setattr(partial_file, "sync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     partial = PartialFile.open(target, size=30, kind="decrypt", facts=None)
     for number in (1, 2, 3):
         partial.write((number - 1) * 10, [memoryview(PARTS[number])])
-    assert synced == [20]
+    assert begun == [(0, 10), (10, 10), (20, 10)]
+    assert synced == []  # nothing is claimed, so nothing has to be there before the end
     partial.complete()
-    assert synced == [20, 30]
+    assert synced == [30]
     partial.close()
 
 
@@ -196,12 +198,12 @@ def test_while_one_thread_waits_for_the_disk_the_others_go_on(target, monkeypatc
         waiting.set()
         assert go_on.wait(10)
 
-    partial = PartialFile.open(target, size=30, kind="decrypt", facts=None)
+    partial = opened(target)
     monkeypatch.setattr(partial_file, "sync", slow)
-    first = threading.Thread(target=partial.write, args=(0, [memoryview(PARTS[1])]))
+    first = threading.Thread(target=write, args=(partial, 1))
     first.start()
     assert waiting.wait(10)
-    partial.write(10, [memoryview(PARTS[2])])  # would wait, too, if it synced
+    write(partial, 2)  # would wait, too, if it synced
     go_on.set()
     first.join()
     partial.close()

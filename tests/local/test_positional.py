@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from connector.local import positional
-from connector.local.positional import PositionalFile, sync, sync_directory
+from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
 DATA = random.Random(7).randbytes(10_000)
 
@@ -115,3 +117,37 @@ def test_syncing_goes_on_without_fdatasync(file, tmp_path, monkeypatch):
     sync(file.descriptor)
     sync_directory(tmp_path)
     assert os.sysconf("SC_IOV_MAX") >= positional._IOV_MAX
+
+
+def test_writeback_is_a_hint_that_changes_nothing_of_the_content(file, monkeypatch):
+    file.write_from(0, [memoryview(DATA)])
+    start_writeback(file.descriptor, 0, len(DATA))
+    start_writeback(file.descriptor, 5_000, 10 * len(DATA))
+    read, write = os.pipe()
+    start_writeback(read, 0, 1)  # what cannot be hinted at is let be
+    os.close(read)
+    os.close(write)
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)  # macOS, Windows
+    start_writeback(file.descriptor, 0, len(DATA))
+    back = bytearray(len(DATA))
+    assert file.read_into(0, [memoryview(back)]) == len(DATA)
+    assert back == DATA
+
+
+def test_one_thread_writes_at_a_time(file, monkeypatch):
+    at_once: list[int] = []
+    writing = threading.Lock()
+
+    def alone(descriptor: int, views: Sequence[memoryview], offset: int) -> int:
+        at_once.append(not writing.acquire(blocking=False))
+        time.sleep(0.005)
+        writing.release()
+        return sum(map(len, views))
+
+    monkeypatch.setattr(os, "pwritev", alone)
+    threads = [threading.Thread(target=file.write_from, args=(0, [memoryview(DATA)])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert at_once == [False] * 4

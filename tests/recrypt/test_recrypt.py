@@ -37,8 +37,8 @@ LAST = SEALED_PART - ENVELOPE_SIZE - (SEGMENTS - 1) * 28 - 28
 """Plaintext bytes with which an encryption is exactly one part."""
 SIZES = [0, 1, 65535, 65536, 65537, PART - 1, PART, PART + 1, LAST - 1, LAST, LAST + 1, 5 * PART + 7]
 LARGE = Settings()
-"""Parts of the usual size, which are read, treated and written in pieces of 16 segments."""
-PIECE = 16 * SEGMENT_SIZE
+"""Parts of the usual size, which are read, treated and written in pieces of 64 segments."""
+PIECE = 64 * SEGMENT_SIZE
 LARGE_SIZES = [
     PIECE - 1,
     PIECE,
@@ -46,7 +46,7 @@ LARGE_SIZES = [
     PIECE - ENVELOPE_SIZE,
     128 * SEGMENT_SIZE - 1,
     128 * SEGMENT_SIZE,
-    9 * PIECE + 1,
+    3 * PIECE + 1,
 ]
 CRYPT4GH = Path(sysconfig.get_path("scripts"), "crypt4gh")
 
