@@ -113,7 +113,7 @@ class BufferPool:
             self._drop(self._free.pop())
         if self._allocated + capacity > self._budget:
             return None
-        memory = mmap.mmap(-1, capacity)
+        memory = _new_map(capacity)
         self._allocated += capacity
         return Buffer(memory, memoryview(memory)[:size])
 
@@ -136,3 +136,12 @@ class BufferPool:
             place = self._waiting.popleft()
             place.buffer = buffer
             place.served.set()
+
+
+def _new_map(size: int) -> mmap.mmap:
+    """An anonymous map of our own. Python's default is a shared one, whose pages are files of the kernel's: each first
+    touch of them takes longer, and so does each copy.
+    """
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)  # Windows
