@@ -17,8 +17,8 @@ from connector.transfer import Observer, Progress
 T = TypeVar("T")
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
-"""Bytes (4 MiB) that are read, treated and written before the next ones are. Of smaller ones a byte would go to memory
-and back once and not for each of the three, but one thread writes at a time, and taking turns costs more than that."""
+"""Bytes (4 MiB) that are read, treated and written before the next ones are. Smaller ones would stay in a core's own
+cache, but one thread writes at a time, and taking turns more often costs more than that saves."""
 
 
 @attrs.frozen

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import mmap
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -169,3 +171,13 @@ async def test_memory_does_not_grow_with_the_number_of_requests() -> None:
         pool.release(buffer)
         assert pool.allocated <= 8 * GRAIN
     assert len(memories) <= 8
+
+
+async def test_systems_without_private_maps_have_buffers_too(monkeypatch):
+    monkeypatch.delattr(mmap, "MAP_PRIVATE", raising=False)  # Windows
+    pool = BufferPool(1 << 20)
+    buffer = await pool.acquire(100)
+    buffer.view[:] = bytes(range(100))
+    assert buffer.view.tobytes() == bytes(range(100))
+    pool.release(buffer)
+    pool.close()
