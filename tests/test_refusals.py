@@ -112,6 +112,7 @@ def test_the_token_of_another_package(stand: Stand, out: Path) -> None:
 def test_a_token_for_the_other_direction(stand: Stand, out: Path) -> None:
     refused(stand, 4, "work package is for uploads", "download", "--output-dir", out, token=stand.writing)
     refused(stand, 4, "work package is for downloads", "upload", "data.bin", token=stand.reading)
+    refused(stand, 4, "work package is for downloads", "status", "--in-box", token=stand.reading)
 
 
 # Downloads

@@ -28,7 +28,7 @@ from connector.clients.reach import Reach
 from connector.clients.well_known import fetch_values, hub_key
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
-from connector.core.payloads import WellKnownValues, WorkPackage
+from connector.core.payloads import FileUpload, WellKnownValues, WorkPackage
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
 from connector.transfer import Observer, Outcome, Retrier, Scheduler, SilentObserver
@@ -197,6 +197,17 @@ class Session:
             await trio.to_thread.run_sync(unfinished.forget, limiter=self.threads)
         finally:
             claim.release()
+
+    async def open_in_box(self) -> list[FileUpload]:
+        """The uploads that are open in the package's box, whoever began them and wherever.
+
+        An archive allows only a few of them at a time, so one that nobody sends any more is in the way of others.
+        """
+        return [upload for upload in await self.box().list() if upload.state == "init"]
+
+    async def delete_from_box(self, upload: FileUpload) -> None:
+        """Delete one of :meth:`open_in_box` in the archive. If somebody still sends it, that fails."""
+        await self.box().delete(upload.id)
 
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import option, talk_options
+from connector.cli.options import archive_options, key_options, option, talk_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
+    from connector.core.payloads import FileUpload
+    from connector.upload.unfinished import UnfinishedUpload
 
 
 @click.command()
@@ -21,9 +24,18 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where downloads went to. Default: the current folder.",
 )
+@option(
+    "--in-box",
+    is_flag=True,
+    envvar=None,
+    show_envvar=False,
+    help="Also what is open in the upload box of your access token and was begun elsewhere. Asks the archive.",
+)
+@archive_options
+@key_options
 @talk_options
 @click.pass_context
-def status(ctx: click.Context, /, output_dir: Path, **_: object) -> None:
+def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
 
     Each goes on where it stopped when its command is run again, or is given up with: connector discard
@@ -60,8 +72,21 @@ def status(ctx: click.Context, /, output_dir: Path, **_: object) -> None:
                     "size": download.size,
                 }
             )
-        if not uploads and not downloads:
+        elsewhere = _elsewhere(invocation, uploads) if in_box else []
+        for listed in elsewhere:
+            size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
+            show(f"in box    {listed.alias}: open{size}, begun elsewhere")
+            console.record(
+                {"kind": "in box", "name": listed.alias, "file_id": listed.id, "size": listed.decrypted_size}
+            )
+        if not uploads and not downloads and not elsewhere:
             console.tell("Nothing is unfinished.")
         return 0
 
     run(ctx, work)
+
+
+def _elsewhere(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
+    from connector.cli.box import begun_elsewhere, with_session
+
+    return begun_elsewhere(with_session(invocation, lambda session: session.open_in_box()), here)

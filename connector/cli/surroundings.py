@@ -21,6 +21,7 @@ import attrs
 if TYPE_CHECKING:
     from connector.clients.access_token import AccessToken
     from connector.config import Settings
+    from connector.core.payloads import FileUpload
     from connector.local.key_files import KeyPair
     from connector.recrypt import RecryptRequest
     from connector.transfer.observer import Observer
@@ -100,6 +101,12 @@ class Session(Protocol):
 
     async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
         """Give an unfinished upload up."""
+
+    async def open_in_box(self) -> list[FileUpload]:
+        """Say what is open in the upload box, whoever began it."""
+
+    async def delete_from_box(self, upload: FileUpload) -> None:
+        """Delete one of those."""
 
 
 class Engine(Protocol):

@@ -50,7 +50,8 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
     if body.exception_id == "tooManyOpenUploads":
         return WindowFullError(
             message,
-            hint="Wait until other uploads into this box have ended, or delete unfinished ones.",
+            hint="Others are being uploaded into this box. See which, and delete what nobody sends any more:"
+            " connector status --in-box; connector discard --in-box NAME.",
             status=status,
             exception_id=body.exception_id,
         )
