@@ -71,6 +71,35 @@ async def test_only_the_first_waits_for_one_that_does_not_come(digest):
     assert trio.current_time() - began < 0.2 * 2
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_few_threads_for_many_parts_are_no_deadlock(threads):
+    limiter = trio.CapacityLimiter(threads)
+    files = [OrderedDigest(limiter) for _ in range(5)]
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for digest in files:
+                for part in reversed(PARTS):
+                    nursery.start_soon(bring, digest, part)
+    assert {digest.hexdigest() for digest in files} == {hashlib.sha256(CONTENT).hexdigest()}
+
+
+async def test_a_part_that_arrives_damaged_passes_no_turn_on(digest):
+    first, second = list(PARTS)[:2]
+
+    def damaged() -> Plaintext:
+        raise IntegrityError("A segment is damaged.")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(digest.take_or_leave, second, [memoryview(CONTENT[second.start : second.stop])])
+        with pytest.raises(IntegrityError):
+            await digest.take(first, damaged)
+        assert digest.is_next(1)
+        await digest.take(first, lambda: [memoryview(CONTENT[: first.size])])
+    buffer = memoryview(bytearray(1000))
+    await digest.catch_up(buffer, read_back)
+    assert digest.hexdigest() == hashlib.sha256(CONTENT[: second.stop]).hexdigest()
+
+
 async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
     first, second = list(PARTS)[:2]
     await bring(digest, second)
