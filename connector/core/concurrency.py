@@ -30,16 +30,15 @@ class ConcurrencyLimit:
 
     Goodput (bytes per second over all connections) is measured in rounds. A step up is kept, and followed by another,
     if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
-    nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise.
-    What the first height brings is the better of two rounds, since all that follows is measured by it. A doubling that
-    brought something, but not nearly twice as much, is kept only if the goodput falls again where it came from:
-    machines and lines get slower and faster by themselves, and each height takes memory for good. A step that is taken
-    back is followed by ``patience`` seconds of rest (longer each time), then by one in the other direction. Goodput
-    over height is a curve that bends down: where a step brought or cost little, the next one up brings less. So
-    heights that were never tried, and would take more memory, are tried only where the last step brought or cost a
-    good part of what it could, and by small steps once the first climb is over. A refusal for load (429, 503, timeout)
-    cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below that height for
-    ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock.
+    nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. The
+    first doubling, and one that brought something but not nearly twice as much, is kept only if the goodput falls
+    again where it came from: machines and lines get slower and faster by themselves, and each height takes memory for
+    good. A step that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the
+    other direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one
+    up brings less. So heights that were never tried, and would take more memory, are tried only where the last step
+    brought or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load
+    (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below
+    that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock.
     """
 
     minimum: int = 1
@@ -63,6 +62,7 @@ class ConcurrencyLimit:
     _rest_until: float = attrs.field(default=float("-inf"), init=False)
     _highest: int = attrs.field(default=0, init=False)
     _worth_more: bool = attrs.field(default=True, init=False)
+    _compared: bool = attrs.field(default=False, init=False)
     _ceiling: int | None = attrs.field(default=None, init=False)
     _ceiling_hold: float = attrs.field(default=0.0, init=False)
     _ceiling_until: float = attrs.field(default=0.0, init=False)
@@ -133,19 +133,15 @@ class ConcurrencyLimit:
         elif self._doubted is not None:
             self._look_again(self._doubted, goodput, now)
         elif self._limit_before is None:
-            if not self._highest:  # no step was tried yet
-                if self._goodput is None:
-                    self._goodput = goodput  # one more look: a machine that stalls for a moment is not slow
-                    return
-                goodput = self._goodput = max(goodput, self._goodput)
             mean = self._goodput if self._goodput is not None else goodput
             self._goodput = mean + _NEWEST * (goodput - mean)
             if now >= self._rest_until:
                 self._try(self._goodput, now)
         elif self._is_kept(goodput, self._limit_before):
             self._worth_more = self._is_worth(goodput, self._limit_before)
-            if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * self._goodput_before:
-                self._doubted = self.limit, goodput
+            clear = self._compared and goodput >= _CLEAR * self._goodput_before
+            if self._upwards and self.limit >= 2 * self._limit_before and not clear:
+                self._compared, self._doubted = True, (self.limit, goodput)
                 self.limit, self._limit_before, self._settling = self._limit_before, None, True
                 return
             self._limit_before = None
@@ -165,6 +161,8 @@ class ConcurrencyLimit:
             self._worth_more = self._worth_more and seen >= goodput * (1 + _WORTH_AT_FIRST)
             self.limit, self._goodput, self._settling = height, None, True
             self._climbs_on()
+            if seen >= goodput * _CLEAR:
+                self._try(seen, now)
         else:
             self._goodput = goodput
             self._turn(now)
