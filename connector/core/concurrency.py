@@ -30,12 +30,12 @@ class ConcurrencyLimit:
 
     Goodput (bytes per second over all connections) is measured in rounds. A step up is kept, and followed by another,
     if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
-    nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. The
-    first doubling, and one that brought something but not nearly twice as much, is kept only if the goodput falls
-    again where it came from: machines and lines get slower and faster by themselves, and each height takes memory for
-    good. A step that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the
-    other direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one
-    up brings less. So heights that were never tried, and would take more memory, are tried only where the last step
+    nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
+    doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
+    came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
+    that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
+    direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
+    brings less. So heights that were never tried, and would take more memory, are tried only where the last step
     brought or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load
     (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below
     that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock.
@@ -62,7 +62,6 @@ class ConcurrencyLimit:
     _rest_until: float = attrs.field(default=float("-inf"), init=False)
     _highest: int = attrs.field(default=0, init=False)
     _worth_more: bool = attrs.field(default=True, init=False)
-    _compared: bool = attrs.field(default=False, init=False)
     _ceiling: int | None = attrs.field(default=None, init=False)
     _ceiling_hold: float = attrs.field(default=0.0, init=False)
     _ceiling_until: float = attrs.field(default=0.0, init=False)
@@ -139,9 +138,8 @@ class ConcurrencyLimit:
                 self._try(self._goodput, now)
         elif self._is_kept(goodput, self._limit_before):
             self._worth_more = self._is_worth(goodput, self._limit_before)
-            clear = self._compared and goodput >= _CLEAR * self._goodput_before
-            if self._upwards and self.limit >= 2 * self._limit_before and not clear:
-                self._compared, self._doubted = True, (self.limit, goodput)
+            if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * self._goodput_before:
+                self._doubted = self.limit, goodput
                 self.limit, self._limit_before, self._settling = self._limit_before, None, True
                 return
             self._limit_before = None
@@ -161,8 +159,6 @@ class ConcurrencyLimit:
             self._worth_more = self._worth_more and seen >= goodput * (1 + _WORTH_AT_FIRST)
             self.limit, self._goodput, self._settling = height, None, True
             self._climbs_on()
-            if seen >= goodput * _CLEAR:
-                self._try(seen, now)
         else:
             self._goodput = goodput
             self._turn(now)

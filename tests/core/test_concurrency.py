@@ -182,15 +182,6 @@ def test_a_machine_that_gets_faster_by_itself_is_no_reason_for_more() -> None:
     assert sum(height > 8 for height in highest) <= 4
 
 
-@pytest.mark.parametrize("start", [quarter / 4 for quarter in range(32)])
-@pytest.mark.parametrize("length", [0.25, 0.5, 0.75])
-def test_a_machine_that_stalls_for_a_moment_is_no_reason_for_more(start: float, length: float) -> None:
-    server = Server(
-        adaptive(), capacity=400 * MB, share=lambda now: 0.2 if start <= now < start + length else 1.0, part=8 * MB
-    ).run(30)
-    assert max(height for _, height in server.heights) <= 8
-
-
 def test_a_long_transfer_takes_no_more_memory_than_a_short_one() -> None:
     climbed = 0
     for seed in range(60):
