@@ -68,11 +68,11 @@ def discard(
                 f"Nothing unfinished is called {', '.join(sorted(unknown))}.",
                 hint="See: connector status. What was begun elsewhere takes --in-box.",
             )
-        if uploads or unknown:
-            _discard_uploads(invocation, uploads, unknown)
         for download in downloads:
             download.discard()
             invocation.console.tell(f"{download.accession}: discarded")
+        if uploads or unknown:
+            _discard_uploads(invocation, uploads, unknown)
         return 0
 
     run(ctx, work, go_on="")
