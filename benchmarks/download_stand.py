@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,8 +49,7 @@ class DownloadStand(Stand):
         stocking: Command = [sys.executable, "-m", "benchmarks.servers.stocking", self.archive.root, self.nginx.served]
         said = run([*stocking, *(path for path, _ in sources)], cwd=ROOT)
         self.objects = {str(file["object_id"]): str(file["sha256"]) for file in json.loads(said.output)}
-        for path, _ in sources:
-            path.unlink()
+        self.put_away(self.folder / "sources")
         self.token = self.archive.grant_download(self.keys)
         return self
 
@@ -66,14 +64,14 @@ class DownloadStand(Stand):
         found = sorted(sha256_of(path, skip=ENVELOPE) for path in folder.iterdir())
         if found != sorted(self.objects.values()):
             raise Failed(f"{folder} holds {len(found)} files that are not the {len(self.objects)} staged objects")
-        shutil.rmtree(folder)
+        self.put_away(folder)
 
     def check_decrypted(self, folder: Path) -> None:
         """Check that the folder holds the plaintext of all files, beside what is still encrypted; empty it."""
         found = sorted(sha256_of(path) for path in folder.iterdir() if path.suffix != ".c4gh")
         if found != sorted(self.plain.values()):
             raise Failed(f"{folder} does not hold the {len(self.plain)} files that were uploaded")
-        shutil.rmtree(folder)
+        self.put_away(folder)
 
     def server_cpu(self) -> float:
         """Seconds of processor that archive, nginx and the proxy, if any, have taken so far."""

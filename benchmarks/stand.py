@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from benchmarks.data import Keys, make_random_file
+from benchmarks.leftovers import Leftovers
 from benchmarks.peers import ours, program
 from benchmarks.process import Server, Usage, run
 from benchmarks.warm_memory import WarmMemory
@@ -32,6 +33,11 @@ class Options:
     file_size: int = 256 << 10
     memory: WarmMemory | None = None
 
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """Where the folders of earlier runs go."""
+        return Leftovers(self.folder / "leftovers")
+
     def room(self, times: int = 1) -> Callable[[], None]:
         """For :func:`~benchmarks.contest.compete`: gives each contestant the memory for three times what it moves
         (``times`` the size of the large file), and some for itself."""
@@ -41,7 +47,7 @@ class Options:
 
 @dataclass
 class Stand:
-    """A folder of its own below the options' folder; everything in it goes with the ``with`` block."""
+    """A folder of its own below the options' folder; its bytes are given back when the ``with`` block ends."""
 
     options: Options
     name: str
@@ -49,9 +55,9 @@ class Stand:
 
     def __enter__(self) -> Self:
         self.folder = self.options.folder / self.name
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.put_away(self.folder)
         self.folder.mkdir(parents=True)
-        self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.stack.callback(self.put_away, self.folder)
         self.keys = Keys(self.folder)
         self.ca_file: Path | None = None
         return self
@@ -78,9 +84,13 @@ class Stand:
     def empty(self, name: str) -> Path:
         """An empty folder, whatever was in it before."""
         folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
+        self.put_away(folder)
         folder.mkdir()
         return folder
+
+    def put_away(self, folder: Path) -> None:
+        """Have done with a folder, if there is such a one."""
+        self.options.leftovers.take(folder)
 
     # Commands -------------------------------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class UploadStand(Stand):
                 )
             else:
                 archive = Archive(self.folder / "archive", public_url=public, options=self._archive_options)
-            stack.callback(archive.remove)
+            stack.callback(self.put_away, archive.root)
             stack.enter_context(archive)
             if front is not None:
                 way = proxy(self.folder / "proxy.log", front, archive.entrance, *self.faults)

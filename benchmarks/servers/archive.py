@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -115,10 +114,6 @@ class Archive:
     def check_received(self, expected: dict[str, str]) -> None:
         """Raise :class:`Failed` unless all files of ``expected`` (alias to sha256) came in whole."""
         self.wait_until_archived(expected)
-
-    def remove(self) -> None:
-        """Delete everything; for an archive that no longer serves."""
-        shutil.rmtree(self.root, ignore_errors=True)
 
 
 class ArchiveBesideNginx(Archive):
