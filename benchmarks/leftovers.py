@@ -8,7 +8,7 @@ had left, making a file took forty times as long, for whoever came next.
 from __future__ import annotations
 
 import os
-from itertools import count
+import tempfile
 from pathlib import Path
 
 
@@ -17,7 +17,6 @@ class Leftovers:
 
     def __init__(self, heap: Path) -> None:
         self._heap = heap
-        self._numbers = count()
 
     def take(self, folder: Path) -> None:
         """Empty all files of ``folder``, if there is such a one, and move it away."""
@@ -29,4 +28,4 @@ class Leftovers:
                 if path.is_file() and not path.is_symlink():
                     os.truncate(path, 0)
         self._heap.mkdir(exist_ok=True)
-        folder.rename(self._heap / str(next(self._numbers)))
+        folder.rename(Path(tempfile.mkdtemp(dir=self._heap), folder.name))

@@ -46,13 +46,32 @@ def test_header_names_es256(mint: TokenMint) -> None:
     assert jwt.get_unverified_header(mint.mint(ORDER))["alg"] == "ES256"
 
 
-def test_a_token_is_good_until_the_last_second(mint: TokenMint, clock: ManualClock) -> None:
+@pytest.mark.parametrize("restarted", [False, True], ids=["known by heart", "read anew"])
+def test_a_token_is_good_until_the_last_second(
+    mint: TokenMint, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, restarted: bool
+) -> None:
     token = mint.mint(ORDER)
+    judge = TokenMint(signing_key, lifetime=30, clock=clock) if restarted else mint
     clock.now += 29.9
-    assert mint.verify(token, "upload") == ORDER
+    assert judge.verify(token, "upload") == ORDER
     clock.now += 0.1
     with pytest.raises(Unauthenticated, match="expired"):
-        mint.verify(token, "upload")
+        judge.verify(token, "upload")
+
+
+def test_a_token_that_was_changed(mint: TokenMint) -> None:
+    token = mint.mint(ORDER)
+    head, claims, signature = token.split(".")
+    for changed in (f"{head}.{claims}.", f"{head}.{claims}.{signature[::-1]}", f"{head}.{claims[:-2]}.{signature}"):
+        with pytest.raises(Unauthenticated, match="not valid"):
+            mint.verify(changed, "upload")
+
+
+def test_one_that_is_not_known_by_heart_any_more(mint: TokenMint) -> None:
+    first = mint.mint(ORDER)
+    for number in range(1100):
+        mint.mint(attrs.evolve(ORDER, file_id=str(number)))
+    assert mint.verify(first, "upload") == ORDER
 
 
 def test_other_work_is_not_allowed(mint: TokenMint) -> None:
