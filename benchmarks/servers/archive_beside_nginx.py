@@ -11,6 +11,7 @@ the upload is closed, number and sizes of the parts are checked; what the client
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -109,4 +110,5 @@ if __name__ == "__main__":
     parser.add_argument("--public-url", required=True)
     parser.add_argument("--open-uploads", type=int, default=5)
     arguments = parser.parse_args()
+    gc.set_threshold(5_000, 20, 100)  # as our own command sets it
     trio.run(main, arguments.root, arguments.port, arguments.public_url, arguments.open_uploads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -26,7 +27,7 @@ class Claim:
     @classmethod
     def take(cls, path: Path) -> Claim:
         """Claim the target beside which ``path`` lies; :class:`~connector.errors.LocalError` if another has it."""
-        mine = json.dumps(_identity(os.getpid())).encode()
+        mine = _mark(os.getpid())
         with local_failures("write", path):
             for _ in range(3):
                 try:
@@ -53,8 +54,10 @@ class Claim:
             self.path.unlink(missing_ok=True)
 
 
-def _identity(pid: int) -> dict[str, object]:
-    return {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+@functools.lru_cache(1)
+def _mark(pid: int) -> bytes:
+    """What a process writes into all of its claims."""
+    return json.dumps({"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}).encode()
 
 
 def _start_time(pid: int) -> str | None:

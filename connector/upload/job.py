@@ -54,7 +54,6 @@ class _Opened:
     closing: Lease[WorkOrder]
     sealer: PartSealer
     source: SourceFile
-    journal: JournalFile
     is_small: bool
     stored_before: frozenset[int]
     digests: dict[int, PartDigests]
@@ -101,6 +100,7 @@ class Upload:
         self._prepared: Prepared | None = None
         self._creating = box.creating_order(source.alias)
         self._state: _Opened | None = None
+        self._journal: JournalFile | None = None
         self._completed = False
         self._worthless = False
 
@@ -124,14 +124,11 @@ class Upload:
         earlier = await opening.find_earlier(left, total) if left is not None else None
         if earlier is not None:
             started = earlier.started
-            journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
+            self._journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
         else:
             if left is not None:
                 await self._in_thread(self._preparation.announce)
             started = await opening.start(size, total, part_size)
-            journal = await self._in_thread(
-                lambda: self._journals.begin(box, source, file.state, started, lasting=total > part_size)
-            )
         parts = Parts(total, started.part_size)
         sealer = PartSealer(
             SealedLayout(started.envelope, size),
@@ -146,11 +143,12 @@ class Upload:
             self._box.closing_order(started.file_id),
             sealer,
             file,
-            journal,
             len(parts) == 1,
             frozenset(digests),
             digests,
         )
+        if self._journal is None and not self._state.is_small:  # a small one does it when its part is sealed
+            await self._in_thread(self._begin_journal)
         self._observer.opened(self.label, total)
         return parts
 
@@ -197,6 +195,7 @@ class Upload:
         digests: list[PartDigests | None] = []
 
         def work() -> PartDigests | None:
+            self._begin_journal()
             loaded = state.sealer.load(part, buffer, state.source.read_into)
             if not self._turns.passed(part.number):
                 self._hash(loaded)
@@ -249,16 +248,25 @@ class Upload:
         if state.is_small and not state.stored_before:
             self._record(1)
 
+    def _begin_journal(self) -> None:
+        """Start the journal of an upload that the archive has just created, unless it goes on with an earlier one."""
+        state = self._opened
+        if self._journal is None:
+            self._journal = self._journals.begin(
+                self._box.id, self._source, state.source.state, state.started, lasting=not state.is_small
+            )
+
     def _record(self, number: int) -> None:
         state = self._opened
-        state.journal.add_parts({number: part_facts(state.digests[number])})
+        assert self._journal is not None, "it begins before the first part"
+        self._journal.add_parts({number: part_facts(state.digests[number])})
 
     def _let_go(self, *, forget: bool) -> None:
         try:
-            if self._state is not None:
+            if self._journal is not None:
                 if forget:  # if it could not be deleted, the next run will try
-                    self._state.journal.remove()
-                self._state.journal.close()
+                    self._journal.remove()
+                self._journal.close()
             elif forget:
                 self._preparation.forget()
         finally:

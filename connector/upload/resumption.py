@@ -119,8 +119,7 @@ class UploadJournals:
         return LeftUpload(journal.head, earlier)
 
     def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
-        """Note that the archive is about to be asked to create an upload for this source."""
-        self._make_folder()
+        """Note that the archive is about to be asked to create an upload for this source, which is claimed by now."""
         facts = {"box": str(box), "alias": source.alias, "size": state.size}
         JournalFile.begin(self.path(box, source), ANNOUNCED, facts, lasting=False).close()
 
@@ -132,7 +131,8 @@ class UploadJournals:
 
     def claim(self, box: UUID, source: UploadSource) -> Claim:
         """Keep other processes off this upload; :class:`~connector.errors.LocalError` if one works on it."""
-        self._make_folder()
+        with local_failures("write", self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Claim.take(claim_path(self.path(box, source)))
 
     def begin(
@@ -159,10 +159,6 @@ class UploadJournals:
     def resume(self, box: UUID, source: UploadSource, earlier: EarlierUpload) -> JournalFile:
         """Go on with the journal of an earlier run."""
         return JournalFile.resume(self.path(box, source), earlier.journal)
-
-    def _make_folder(self) -> None:
-        with local_failures("write", self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def part_facts(digests: PartDigests) -> dict[str, str]:
