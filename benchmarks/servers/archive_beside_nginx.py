@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,16 @@ class UploadsBeside(UploadController):
         return f"{self._base_url}/parts/{file_id}/{number}?{urlsplit(signed).query}"
 
     async def _complete(self, upload: FileUpload, claim: UploadCompletion) -> None:
-        folder = self._parts / upload.id
+        folder = f"{self._parts}/{upload.id}"
         planned = Parts(upload.encrypted_size, upload.part_size)
-        found = {int(path.name): path.stat().st_size for path in folder.iterdir()} if folder.exists() else {}
-        if found != {part.number: part.size for part in planned}:
-            raise UploadSizeMismatch(f"{len(found)} of {len(planned)} parts have arrived whole.", file_id=upload.id)
-        stated = {**attrs.asdict(claim), "alias": upload.alias, "encrypted_size": upload.encrypted_size}
-        (folder / "claim.json").write_text(json.dumps(stated))
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            found = {int(entry.name): entry.stat().st_size for entry in entries}
+            if found == {part.number: part.size for part in planned}:
+                stated = {**attrs.asdict(claim), "alias": upload.alias, "encrypted_size": upload.encrypted_size}
+                with open(f"{folder}/claim.json", "wb", buffering=0) as file:
+                    file.write(json.dumps(stated).encode())
+                return
+        raise UploadSizeMismatch(f"Not all of {len(planned)} parts have arrived whole.", file_id=upload.id)
 
 
 def with_parts(app: App, parts: Path) -> App:
@@ -81,9 +85,10 @@ def with_parts(app: App, parts: Path) -> App:
         body = dict(scope["headers"]).get(b"x-body-file", b"").decode()
         if scope["method"] != "PUT" or not fits or not body:
             return await Response("not a part", status_code=400)(scope, receive, send)
-        folder = parts / fits[1]
-        folder.mkdir(exist_ok=True)
-        os.replace(body, folder / str(int(fits[2])))
+        folder = f"{parts}/{fits[1]}"
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        os.replace(body, f"{folder}/{int(fits[2])}")
         await Response()(scope, receive, send)
 
     return answer
