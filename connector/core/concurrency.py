@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import attrs
 
 _LONGEST = 16
@@ -14,6 +16,8 @@ _TWICE = 2
 """The same for a height that is gone back to in doubt."""
 _CLEAR = 1.7
 """Times the goodput that a doubled height must bring to be believed at once."""
+_COLLAPSED = 0.7
+"""Share of the goodput below which a step up is not to blame: the line itself has changed."""
 _SMALL = 4
 """A small step is this part of the height."""
 _WORTH = 0.5
@@ -22,6 +26,9 @@ _WORTH_AT_FIRST = 0.3
 later, when there is time to be sure, and in the first climb."""
 _NEWEST = 0.3
 """Weight of the newest round in the running mean of the goodput at rest."""
+_SLICES, _BEST = 5, 3
+"""The first height is also watched in so many slices of each round, and it can do what the third best of the last two
+rounds' slices brought, wherever the machine stood still for half of the time."""
 
 
 @attrs.define
@@ -32,7 +39,8 @@ class ConcurrencyLimit:
     if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
     nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
     doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
-    came from: machines and lines get slower and faster by themselves, and each height takes memory for good. A step
+    came from: machines and lines get slower and faster by themselves, and each height takes memory for good. So is the
+    first one if the height before did as much in some moments (it is measured in one round only). A step
     that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
     direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
     brings less. So heights that were never tried, and would take more memory, are tried only where the last step
@@ -60,7 +68,9 @@ class ConcurrencyLimit:
     _goodput: float | None = attrs.field(default=None, init=False)
     _rest: float | None = attrs.field(default=None, init=False)
     _rest_until: float = attrs.field(default=float("-inf"), init=False)
+    _excused: bool = attrs.field(default=False, init=False)
     _highest: int = attrs.field(default=0, init=False)
+    _slices: deque[tuple[int, int]] = attrs.field(factory=lambda: deque(maxlen=2 * _SLICES), init=False)
     _worth_more: bool = attrs.field(default=True, init=False)
     _ceiling: int | None = attrs.field(default=None, init=False)
     _ceiling_hold: float = attrs.field(default=0.0, init=False)
@@ -85,6 +95,8 @@ class ConcurrencyLimit:
         if self._round_start is None:
             self._round_start = now
         self._round_bytes += size
+        if not self._highest:
+            self._slice(size, now)
         elapsed = now - self._round_start
         if elapsed >= self.round_seconds * self._rounds():
             # Only rounds that used their places say something about the number of places (cf. Netflix's AIMDLimit).
@@ -123,6 +135,18 @@ class ConcurrencyLimit:
             return _TWICE
         return _CAREFUL if self._limit_before is not None and self._rest is not None else 1
 
+    def _slice(self, size: int, now: float) -> None:
+        number = int(now / self.round_seconds * _SLICES)
+        if self._slices and self._slices[-1][0] == number:
+            size += self._slices.pop()[1]
+        self._slices.append((number, size))
+
+    def _at_best(self) -> float:
+        """Goodput of the first height in its better moments; 0 once the step after it was judged."""
+        best = sorted((size for _, size in self._slices), reverse=True)
+        self._slices.clear()
+        return best[_BEST - 1] * _SLICES / self.round_seconds if len(best) >= _BEST else 0.0
+
     def _begin(self, now: float) -> None:
         self._round_start, self._round_bytes = now, 0
 
@@ -138,7 +162,8 @@ class ConcurrencyLimit:
                 self._try(self._goodput, now)
         elif self._is_kept(goodput, self._limit_before):
             self._worth_more = self._is_worth(goodput, self._limit_before)
-            if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * self._goodput_before:
+            at_best = max(self._goodput_before, self._at_best())
+            if self._upwards and self.limit >= 2 * self._limit_before and goodput < _CLEAR * at_best:
                 self._doubted = self.limit, goodput
                 self.limit, self._limit_before, self._settling = self._limit_before, None, True
                 return
@@ -146,10 +171,17 @@ class ConcurrencyLimit:
             self._climbs_on()
             self._try(goodput, now)
         else:
-            self._worth_more = self._is_worth(goodput, self._limit_before)
-            self.limit, self._limit_before, self._goodput = self._limit_before, None, self._goodput_before
-            self._settling = True
-            self._turn(now)
+            # Many lines are fast for a second and then slower for good (token buckets). Measured anew, but only once.
+            collapsed = self._rest is None and not self._excused and goodput < _COLLAPSED * self._goodput_before
+            self._excused = collapsed or self._excused
+            self._worth_more = collapsed or self._is_worth(goodput, self._limit_before)
+            self.limit, self._limit_before, self._settling = self._limit_before, None, True
+            self._slices.clear()
+            if collapsed:
+                self._goodput = None
+            else:
+                self._goodput = self._goodput_before
+                self._turn(now)
 
     def _look_again(self, doubted: tuple[int, float], goodput: float, now: float) -> None:
         """Back at the old height with a second ``goodput`` of it: go up again for good, or stay."""

@@ -193,6 +193,25 @@ def test_a_long_transfer_takes_no_more_memory_than_a_short_one() -> None:
     assert climbed <= 2
 
 
+@pytest.mark.parametrize("begin", [n / 10 for n in range(11)])
+def test_half_a_second_in_which_nothing_moves_is_no_reason_for_more(begin: float) -> None:
+    def share(now: float) -> float:
+        return 0.05 if begin <= now < begin + 0.5 else 1.0
+
+    server = Server(adaptive(maximum=24), capacity=800 * MB, share=share, part=8 * MB, latency=0.001, noise=0.1)
+    assert max(height for _, height in server.run(15).heights) == 8
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 1, 1.5])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_line_that_is_faster_in_its_first_second_is_measured_anew(seconds: float, seed: int) -> None:
+    def share(now: float) -> float:
+        return 10.0 if now < seconds else 1.0
+
+    server = Server(adaptive(), per_connection=10 * MB, share=share, noise=0.2, chunk=MB // 4, part=8 * MB, seed=seed)
+    assert server.run(20).goodput(10, 20) > 0.9 * 16 * 10 * MB
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_brings_nothing_is_given_up_in_time(seed: int) -> None:
     server = Server(adaptive(limit=16), capacity=100 * MB, noise=0.1, seed=seed).run(600)
