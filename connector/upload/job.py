@@ -148,7 +148,7 @@ class Upload:
             digests,
         )
         if self._journal is None and not self._state.is_small:  # a small one does it when its part is sealed
-            await self._in_thread(self._begin_journal)
+            await self._in_thread(lambda: self._begin_journal(None))
         self._observer.opened(self.label, total)
         return parts
 
@@ -172,7 +172,7 @@ class Upload:
                 advice=TRY_AGAIN,
             )
         state.digests[part.number] = digests
-        if not state.is_small:  # that of a small one is noted on the way through finish()
+        if not state.is_small:  # that of a small one was noted before
             await self._in_thread(lambda: self._record(part.number))
 
     async def _seal(self, part: Part, buffer: memoryview) -> PartDigests | None:
@@ -189,17 +189,22 @@ class Upload:
     async def _seal_whole(self, part: Part, buffer: memoryview) -> PartDigests | None:
         """The same for the one part of a small file, in one way to a thread and back: nobody waits for a turn.
 
-        Both tokens are fetched meanwhile: an archive allows few open uploads, so that each round trip counts.
+        Both tokens are fetched meanwhile: an archive allows few open uploads, so that each round trip counts. What the
+        part was sealed to is noted before it is sent, for the next run to tell the archive if it has that already.
         """
         state = self._opened
         digests: list[PartDigests | None] = []
 
         def work() -> PartDigests | None:
-            self._begin_journal()
             loaded = state.sealer.load(part, buffer, state.source.read_into)
             if not self._turns.passed(part.number):
                 self._hash(loaded)
-            return None if part.number in state.stored_before else digest_part(loaded.seal())
+            state.source.check_unchanged()
+            if part.number in state.stored_before:
+                return None
+            sealed = digest_part(loaded.seal())
+            self._begin_journal(sealed)
+            return sealed
 
         async def seal() -> None:
             async with self._turns.take(part.number):
@@ -220,7 +225,8 @@ class Upload:
             encrypted_parts_sha256=tuple(digests.sha256 for digests in ordered),
         )
         try:
-            await self._in_thread(self._check_source)
+            if not state.is_small:  # that was looked at when it had been read
+                await self._in_thread(state.source.check_unchanged)
             await self._box.complete(state.closing, state.started.file_id, completion)
         except SourceChangedError:
             self._worthless = True
@@ -242,19 +248,11 @@ class Upload:
         never_asked = self._prepared is not None and self._prepared.left is None
         await self._in_thread(lambda: self._let_go(forget=over or never_asked))
 
-    def _check_source(self) -> None:
+    def _begin_journal(self, sealed: PartDigests | None) -> None:
         state = self._opened
-        state.source.check_unchanged()
-        if state.is_small and not state.stored_before:
-            self._record(1)
-
-    def _begin_journal(self) -> None:
-        """Start the journal of an upload that the archive has just created, unless it goes on with an earlier one."""
-        state = self._opened
-        if self._journal is None:
-            self._journal = self._journals.begin(
-                self._box.id, self._source, state.source.state, state.started, lasting=not state.is_small
-            )
+        if self._journal is not None:  # of a try before, in which the part was sealed to something else
+            self._journal.close()
+        self._journal = self._journals.begin(self._box.id, self._source, state.source.state, state.started, sealed)
 
     def _record(self, number: int) -> None:
         state = self._opened

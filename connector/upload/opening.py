@@ -47,11 +47,11 @@ class Opening:
         if found is None:
             return None
         earlier = left.earlier
-        if earlier is not None and earlier.can_go_on(found.state, len(Parts(total, earlier.started.part_size))):
-            return earlier
-        if found.state == "init":
+        if earlier is not None:
+            earlier = earlier.at(found.state, len(Parts(total, earlier.started.part_size)))
+        if earlier is None and found.state == "init":
             await self.box.delete(found.id)
-        return None
+        return earlier
 
     async def start(self, size: int, total: int, part_size: int) -> StartedUpload:
         """Announce the file of ``size`` bytes, ``total`` sealed, and draw its secrets."""

@@ -66,15 +66,24 @@ class StartedUpload:
 
 @attrs.frozen
 class EarlierUpload:
-    """An upload that an earlier run has started, and the digests of the parts that it has stored."""
+    """An upload that an earlier run has started, and the digests of the parts that it has stored.
+
+    ``sealed``: those of the one part of a small file, of which it is not known whether it was stored.
+    """
 
     started: StartedUpload
     parts: Mapping[int, PartDigests]
+    sealed: PartDigests | None
     journal: Journal = attrs.field(repr=False)
 
-    def can_go_on(self, state: str, parts: int) -> bool:
-        """Whether it can be gone on with in this state; once received, what is left is to hear that it was."""
-        return state == "init" or (state in RECEIVED and len(self.parts) == parts)
+    def at(self, state: str, parts: int) -> EarlierUpload | None:
+        """What of it can be gone on with in this state; once received, what is left is to hear that it was."""
+        if state == "init":
+            return self
+        if state not in RECEIVED:
+            return None
+        stored = self.parts or ({1: self.sealed} if self.sealed is not None else {})
+        return attrs.evolve(self, parts=stored) if len(stored) == parts else None
 
 
 @attrs.frozen
@@ -113,7 +122,7 @@ class UploadJournals:
         if _about(journal.head, state):
             try:
                 started = _read_started(journal.head, self.keys.private)
-                earlier = EarlierUpload(started, _read_parts(journal), journal)
+                earlier = EarlierUpload(started, _read_parts(journal), _read_sealed(journal), journal)
             except (ConnectorError, KeyError, TypeError, ValueError, AttributeError):
                 pass  # tampered with, or for another key of ours
         return LeftUpload(journal.head, earlier)
@@ -136,14 +145,17 @@ class UploadJournals:
         return Claim.take(claim_path(self.path(box, source)))
 
     def begin(
-        self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, *, lasting: bool
+        self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, sealed: PartDigests | None
     ) -> JournalFile:
-        """Start a journal for an upload that the archive has just created; ``lasting``: past a power cut too."""
+        """Start a journal for an upload that the archive has just created.
+
+        Given the digests of its only part, it need not outlive a power cut: that one is soon done again.
+        """
         secrets = {
             "session_key": _encode(started.secrets.session_key),
             "nonce_seed": _encode(started.secrets.nonce_seed),
         }
-        facts = {
+        facts: dict[str, Any] = {
             "box": str(box),
             "alias": source.alias,
             "path": str(source.path.absolute()),
@@ -154,7 +166,9 @@ class UploadJournals:
             "envelope": _encode(started.envelope),
             "secrets": seal_text(json.dumps(secrets), self.keys.public),
         }
-        return JournalFile.begin(self.path(box, source), KIND, facts, lasting=lasting)
+        if sealed is not None:
+            facts["sealed"] = part_facts(sealed)
+        return JournalFile.begin(self.path(box, source), KIND, facts, lasting=sealed is None)
 
     def resume(self, box: UUID, source: UploadSource, earlier: EarlierUpload) -> JournalFile:
         """Go on with the journal of an earlier run."""
@@ -182,7 +196,16 @@ def _read_started(head: Mapping[str, Any], private_key: bytes) -> StartedUpload:
 
 
 def _read_parts(journal: Journal) -> dict[int, PartDigests]:
-    return {number: PartDigests(facts["md5"], facts["sha256"]) for number, facts in journal.parts.items()}
+    return {number: _digests(facts) for number, facts in journal.parts.items()}
+
+
+def _read_sealed(journal: Journal) -> PartDigests | None:
+    facts = journal.head.get("sealed")
+    return None if facts is None else _digests(facts)
+
+
+def _digests(facts: Mapping[str, Any]) -> PartDigests:
+    return PartDigests(facts["md5"], facts["sha256"])
 
 
 def _encode(data: bytes) -> str:

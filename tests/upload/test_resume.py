@@ -190,6 +190,44 @@ async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, vi
     assert desk.journals == []
 
 
+async def killed_at(desk, source: UploadSource, kind: str, *, heard: bool) -> None:
+    """Leave everything as if the process had been killed when it waited for that answer."""
+    desk.archive.stick(kind, lambda request: not heard or desk.archive._route(request, kind).is_success)
+    left = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: desk.upload(source))
+        await desk.archive.reached.wait()
+        await trio.sleep(1)
+        (upload,) = desk.archive.uploads.values()
+        state, parts = upload.state, dict(upload.parts)
+        left = {path: path.read_bytes() for path in desk.journals if path.suffix != ".lock"}
+        nursery.cancel_scope.cancel()
+    desk.archive.heal()
+    upload.state, upload.parts = state, parts
+    for path, content in left.items():
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "heard", "sent"),
+    [("put", False, [1]), ("put", True, [1]), ("complete", False, [1]), ("complete", True, [])],
+)
+async def test_a_small_upload_that_was_killed_is_gone_on_with(desk, kind, heard, sent, virtual_time):
+    source = desk.file(1000)
+    await killed_at(desk, source, kind, heard=heard)
+    assert desk.states == ["inbox" if (kind, heard) == ("complete", True) else "init"]
+    await finished(desk, source, sent)
+    assert desk.states == ["inbox"]
+    assert desk.archive.counts["create"] == 1
+
+
+async def test_a_small_upload_that_is_tried_again_notes_what_it_was_sealed_to_last(desk, virtual_time):
+    source = desk.file(1000)
+    desk.archive.fail("put", 503, times=2)
+    await killed_at(desk, source, "complete", heard=True)
+    await finished(desk, source, [])
+
+
 async def test_files_that_waited_for_a_place_leave_nothing_behind(desk, virtual_time):
     sources = [desk.file(1000 + n, f"{n}") for n in range(6)]
     desk.archive.window = 1
