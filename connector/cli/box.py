@@ -11,7 +11,7 @@ from connector.clients.access_token import AccessToken
 from connector.core.payloads import FileUpload
 from connector.errors import UsageError
 from connector.transfer.observer import Observer
-from connector.upload.unfinished import UnfinishedUpload
+from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
 
 if TYPE_CHECKING:
     from connector.cli.surroundings import Session
@@ -32,8 +32,13 @@ def with_session(invocation: Invocation, job: Callable[[Session], Awaitable[T]])
     return invocation.wait_for(work)
 
 
+def announced_here(upload: FileUpload, announced: Sequence[AnnouncedUpload]) -> bool:
+    """Whether an open upload is, by name and size, one that a run on this machine asked for and never heard of."""
+    return any(upload.alias == each.alias and upload.decrypted_size in (None, each.size) for each in announced)
+
+
 def begun_elsewhere(listed: Sequence[FileUpload], here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    """Those of the open uploads of a box that this machine knows nothing of, by alias."""
+    """Those of the open uploads of a box that no unfinished upload of this machine is, by alias."""
     known = {upload.file_id for upload in here}
     return sorted((upload for upload in listed if upload.id not in known), key=lambda upload: upload.alias)
 

@@ -43,9 +43,10 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
+        from connector.cli.box import announced_here
         from connector.cli.progress import amount
         from connector.download.unfinished import unfinished_downloads
-        from connector.upload.unfinished import unfinished_uploads
+        from connector.upload.unfinished import announced_uploads, unfinished_uploads
 
         console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
 
@@ -73,11 +74,20 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
                 }
             )
         elsewhere = _elsewhere(invocation, uploads) if in_box else []
+        announced = announced_uploads(folder) if elsewhere else []
         for listed in elsewhere:
+            here = announced_here(listed, announced)
+            begun = "announced from here and not heard of since; upload it again" if here else "begun elsewhere"
             size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
-            show(f"in box    {listed.alias}: open{size}, begun elsewhere")
+            show(f"in box    {listed.alias}: open{size}, {begun}")
             console.record(
-                {"kind": "in box", "name": listed.alias, "file_id": listed.id, "size": listed.decrypted_size}
+                {
+                    "kind": "in box",
+                    "name": listed.alias,
+                    "file_id": listed.id,
+                    "size": listed.decrypted_size,
+                    "announced_here": here,
+                }
             )
         if not uploads and not downloads and not elsewhere:
             console.tell("Nothing is unfinished.")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import attrs
 
+from connector.core.journal import Journal
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import load
-from connector.upload.resumption import KIND, SUFFIX, claim_path
+from connector.upload.resumption import ANNOUNCED, KIND, SUFFIX, claim_path
 
 
 @attrs.frozen
@@ -37,20 +38,44 @@ class UnfinishedUpload:
             self.journal.unlink(missing_ok=True)
 
 
+@attrs.frozen
+class AnnouncedUpload:
+    """An upload that the archive was asked to create, by a run that ended before it could note more of it."""
+
+    alias: str
+    size: int
+
+
 def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
     """The unfinished uploads whose journals are in ``folder``, by alias. Blocks."""
-    with local_failures("read", folder):
-        paths = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     found = []
-    for path in paths:
-        journal = load(path)
-        if journal is None or journal.head.get("kind") != KIND:
-            continue
+    for path, journal in _journals(folder, KIND):
         try:
             found.append(_read(journal.head, len(journal.parts), path))
         except (KeyError, TypeError, ValueError, AttributeError):
             continue  # of another version, or tampered with: nothing that could be gone on with
     return sorted(found, key=lambda upload: upload.alias)
+
+
+def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
+    """The uploads in ``folder`` of which no more is known than that they were announced. Blocks."""
+    found = []
+    for _, journal in _journals(folder, ANNOUNCED):
+        head = journal.head
+        try:
+            found.append(AnnouncedUpload(alias=str(head["alias"]), size=int(head["size"])))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return found
+
+
+def _journals(folder: Path, kind: str) -> Iterator[tuple[Path, Journal]]:
+    with local_failures("read", folder):
+        paths = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    for path in paths:
+        journal = load(path)
+        if journal is not None and journal.head.get("kind") == kind:
+            yield path, journal
 
 
 def _read(head: Mapping[str, Any], parts: int, path: Path) -> UnfinishedUpload:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import attrs
 import httpx
 import pytest
 
+from connector.local.journal_file import JournalFile
+from connector.upload.resumption import ANNOUNCED
 from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
 from tests.support.contract_client import ContractClient
@@ -68,6 +71,20 @@ def test_a_full_box_is_looked_into_and_made_room_in(stand: Stand) -> None:
         "d": "init",
         "e": "init",
     }
+
+
+def test_what_a_run_of_this_machine_announced_and_never_heard_of_is_told_apart(stand: Stand) -> None:
+    stand.begin("mine.bin", "theirs.bin")
+    folder = stand.user.folder / "state" / "connector" / "uploads"
+    folder.mkdir(parents=True)
+    for alias, size in (("mine.bin", 1000), ("theirs.bin", 999)):
+        facts = {"box": str(UUID(int=1)), "alias": alias, "size": size}
+        JournalFile.begin(folder / f"{alias}.upload", ANNOUNCED, facts, lasting=False).close()
+    seen = stand.user.run("status", "--in-box", token=stand.token)
+    assert seen.stdout.splitlines() == [
+        "in box    mine.bin: open, 1.00 kB, announced from here and not heard of since; upload it again",
+        "in box    theirs.bin: open, 1.00 kB, begun elsewhere",
+    ]
 
 
 def test_what_was_begun_elsewhere_is_not_discarded_by_mistake(stand: Stand) -> None:
