@@ -153,6 +153,8 @@ class _Line:
                 await self._pass(self._server, data)
             except trio.BrokenResourceError:
                 return  # the server wants no more of it, and says why in its answer
+        if not body.finished:
+            raise trio.BrokenResourceError("the client has gone")  # or the server would wait for the rest
 
     async def _download(self, request: Head, fate: Fate) -> bool:
         while True:

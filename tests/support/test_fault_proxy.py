@@ -209,6 +209,22 @@ async def test_early_answers_of_the_server_come_through(client, nursery):
     assert (reply.status_code, reply.text) == (403, "expired")
 
 
+async def test_a_client_that_dies_in_the_middle_of_a_body_is_not_waited_for_by_the_server(nursery):
+    gone = trio.Event()
+
+    async def wait_for_the_rest(peer) -> None:
+        await peer.head()
+        assert len(await peer.body(1000)) == 10
+        gone.set()
+
+    server = await nursery.start(ScriptedServer(wait_for_the_rest).run)
+    proxy = await nursery.start(FaultProxy(("127.0.0.1", server.port)).run)
+    async with await trio.open_tcp_stream("127.0.0.1", proxy.port) as dying:
+        await dying.send_all(b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(10))
+    with trio.fail_after(5):
+        await gone.wait()
+
+
 async def test_all_connections_can_be_cut_at_once(client, proxy, storage):
     proxy.faults = Faults(stall=1.0, stall_seconds=60)
 
