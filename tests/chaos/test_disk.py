@@ -199,9 +199,12 @@ def test_a_folder_that_vanishes_on_the_way(user, data):
 
 
 @pytest.mark.parametrize("change", ["gone", "longer", "shorter", "touched", "another"])
-def test_a_source_that_does_not_stay_the_same(user, tmp_path, change):
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_source_that_does_not_stay_the_same(user, tmp_path, change, parts):
+    """Of several parts none is completed; one part was read as a whole before, and is that."""
     path = tmp_path / "sample.bin"
-    path.write_bytes(os.urandom(4 * user.PLAIN))
+    content = os.urandom(parts * 16 * 1024**2 - 5 * 1024**2)
+    path.write_bytes(content)
 
     async def meddle(stream, request) -> None:
         if change == "gone":
@@ -215,11 +218,15 @@ def test_a_source_that_does_not_stay_the_same(user, tmp_path, change):
             os.utime(path, ns=(1, 1))
         else:
             other = tmp_path / "other"
-            other.write_bytes(os.urandom(4 * user.PLAIN))
+            other.write_bytes(os.urandom(len(content)))
             os.replace(other, path)
 
     user.server.play("put", meddle)
-    said = user.upload(path)
+    said = user.upload(path, "--part-size", "16MiB")
+    if parts == 1:
+        assert said.code == 0, said.err
+        assert user.archive.opened("sample.bin") == content
+        return
     assert said.code == 3, said.err
     assert "changed while it was read" in said.err or "Could not read" in said.err
     assert "bug" not in said.err
