@@ -27,8 +27,8 @@ later, when there is time to be sure, and in the first climb."""
 _NEWEST = 0.3
 """Weight of the newest round in the running mean of the goodput at rest."""
 _SLICES, _BEST = 5, 3
-"""The first height is also watched in so many slices of each round, and it can do what the third best of the last two
-rounds' slices brought, wherever the machine stood still for half of the time."""
+"""The first height is also watched in so many slices of each round. It can do what the third best of the slices of the
+last two rounds brought, even if nothing moved for half of the time."""
 
 
 @attrs.define
@@ -40,7 +40,8 @@ class ConcurrencyLimit:
     nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
     doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
     came from: machines and lines get slower and faster by themselves, and each height takes memory for good. So is the
-    first one if the height before did as much in some moments (it is measured in one round only). A step
+    first doubling if the height before it, which is measured in one round only, had moments nearly as good; and if the
+    first step up seems to bring much less than nothing, both are measured anew, once. A step
     that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
     direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
     brings less. So heights that were never tried, and would take more memory, are tried only where the last step
