@@ -48,9 +48,11 @@ def run(options: Options) -> Report:
 
 
 def rounds_of(options: Options, factor: int) -> int:
-    """As many as make each size take about as long as the others; with ``--large`` (at 1 GiB, about 8 minutes
-    altogether, of which the largest takes 5) no more than 3 of the smallest."""
-    return max(1, (min(options.rounds, 3) if options.large else options.rounds) // factor)
+    """As many as make each size take about as long as the others; with ``--large`` (at 1 GiB, about 9 minutes
+    altogether, of which the largest takes 5) 3 of all but the largest, since one alone may meet a busy moment."""
+    if options.large:
+        return min(options.rounds, 3) if factor < SPARSE else 1
+    return max(1, options.rounds // factor)
 
 
 def _step(options: Options, factor: int) -> Sequence[tuple[str, Contest]]:

@@ -145,7 +145,7 @@ class TestReadme:
         assert report.command_of(words) == command
 
 
-@pytest.mark.parametrize(("large", "rounds"), [(False, [5, 1, 1]), (True, [3, 1, 1])])
+@pytest.mark.parametrize(("large", "rounds"), [(False, [5, 1, 1]), (True, [3, 3, 1])])
 def test_rounds_of_growing_files(tmp_path, large, rounds):
     options = Options(1, 5, tmp_path, large=large)
     assert [rounds_of(options, factor) for factor in (1, 4, 16)] == rounds
