@@ -48,7 +48,7 @@ def run(options: Options) -> Report:
 
 
 def rounds_of(options: Options, factor: int) -> int:
-    """As many as make each size take about as long as the others; with ``--large`` (at 1 GiB, about 9 minutes
+    """As many as make each size take about as long as the others; with ``--large`` (at 1 GiB, about 10 minutes
     altogether, of which the largest takes 5) 3 of all but the largest, since one alone may meet a busy moment."""
     if options.large:
         return min(options.rounds, 3) if factor < SPARSE else 1
