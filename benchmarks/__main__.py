@@ -20,8 +20,8 @@ from benchmarks.warm_memory import WarmMemory
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DISK = Path("/var/tmp")
-"""For temporary files that are to lie on a disk (FHS 5.15): ``/tmp`` may be memory, or so full of others' files that
-each new one costs many times the processor time (ext4 then looks through its groups of inodes for a free one)."""
+"""For temporary files that are to lie on a disk (FHS 5.15): ``/tmp`` may be memory, or a place where others have just
+deleted many files, which makes new ones slow (:mod:`benchmarks.leftovers`)."""
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 

@@ -1,8 +1,8 @@
 """Folders that a run leaves behind: their bytes are given back at once, the files themselves go at the end.
 
 ext4 without a journal does not use the inode of a file again that was deleted in the last minutes, and looks through
-all of these whenever a file is made. After a few rounds of many small files, each of which deleted what the one before
-had left, making a file took forty times as long, for whoever came next.
+all of these whenever a file is made. After a few rounds of many small files, each of which deletes what the one before
+had left, that would be a good part of what is measured.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def announced_here(upload: FileUpload, announced: Sequence[AnnouncedUpload]) -> 
     return any(upload.alias == each.alias and upload.decrypted_size in (None, each.size) for each in announced)
 
 
-def begun_elsewhere(listed: Sequence[FileUpload], here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
+def not_unfinished_here(listed: Sequence[FileUpload], here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
     """Those of the open uploads of a box that no unfinished upload of this machine is, by alias."""
     known = {upload.file_id for upload in here}
     return sorted((upload for upload in listed if upload.id not in known), key=lambda upload: upload.alias)

@@ -73,9 +73,9 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
                     "size": download.size,
                 }
             )
-        elsewhere = _elsewhere(invocation, uploads) if in_box else []
-        announced = announced_uploads(folder) if elsewhere else []
-        for listed in elsewhere:
+        others = _others_in_box(invocation, uploads) if in_box else []
+        announced = announced_uploads(folder) if others else []
+        for listed in others:
             here = announced_here(listed, announced)
             begun = "announced from here and not heard of since; upload it again" if here else "begun elsewhere"
             size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
@@ -89,14 +89,14 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
                     "announced_here": here,
                 }
             )
-        if not uploads and not downloads and not elsewhere:
+        if not uploads and not downloads and not others:
             console.tell("Nothing is unfinished.")
         return 0
 
     run(ctx, work)
 
 
-def _elsewhere(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    from connector.cli.box import begun_elsewhere, with_session
+def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
+    from connector.cli.box import not_unfinished_here, with_session
 
-    return begun_elsewhere(with_session(invocation, lambda session: session.open_in_box()), here)
+    return not_unfinished_here(with_session(invocation, lambda session: session.open_in_box()), here)
