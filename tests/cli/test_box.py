@@ -102,6 +102,16 @@ def test_what_was_begun_elsewhere_is_not_discarded_by_mistake(stand: Stand) -> N
     assert stand.states() == {"a": "init", "b": "init"}
 
 
+def test_a_local_download_is_discarded_whatever_the_archive_says(stand: Stand) -> None:
+    journal = stand.user.folder / "sample.c4gh.part.journal"
+    JournalFile.begin(journal, "download", {"accession": "GHGAF1"}, lasting=False).close()
+    done = stand.user.run("discard", "--in-box", "GHGAF1", "z", token=stand.token)
+    assert done.returncode == 2
+    assert "GHGAF1: discarded" in done.stderr
+    assert "Nothing open in the box is called z." in done.stderr
+    assert not journal.exists()
+
+
 def test_status_asks_for_key_and_token_only_to_look_into_the_box(stand: Stand) -> None:
     assert stand.user.run("status").returncode == 0
     done = stand.user.run("status", "--in-box")
