@@ -12,6 +12,7 @@ import httpx
 import trio
 
 from connector.clients.bulk import ForbiddenAddressError
+from connector.clients.http import HttpClient
 from connector.errors import AT_ONCE, TRY_AGAIN, BrokenError, ConnectorError
 from connector.transfer import OverloadedError
 
@@ -66,7 +67,7 @@ class ApiReply:
 class Exchange:
     """Sends API requests, one try each, within ``deadline`` seconds from the first byte to the last."""
 
-    def __init__(self, client: httpx.AsyncClient, *, deadline: float = 60.0) -> None:
+    def __init__(self, client: HttpClient, *, deadline: float = 60.0) -> None:
         self._client = client
         self._deadline = deadline
 
@@ -88,14 +89,16 @@ class Exchange:
             raise broken(error, request.server) from error
 
     async def _send(self, request: ApiRequest) -> ApiReply:
-        async with self._client.stream(
-            request.method,
-            request.url,
-            params=request.params or None,
-            headers=request.headers,
-            content=request.body,
-            follow_redirects=False,
-        ) as response:
+        response = await self._client.send(
+            httpx.Request(
+                request.method,
+                request.url,
+                params=request.params or None,
+                headers=request.headers,
+                content=request.body,
+            )
+        )
+        try:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -104,9 +107,9 @@ class Exchange:
                         f"{request.server} sent an answer longer than {MAX_BODY} bytes.",
                         hint="Check the archive's address.",
                     )
-            return ApiReply(
-                response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body), request.server
-            )
+        finally:
+            await response.aclose()
+        return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server)
 
 
 def server_of(url: str) -> str:

@@ -86,37 +86,49 @@ class Router(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
-class _NoCookies(httpx.Cookies):
-    """Takes none and shows none: tokens and signed URLs say who asks, and each answer would be searched for some."""
+class HttpClient:
+    """Sends requests as they were built: it adds deadlines and who asks, and no more.
 
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them."""
+    httpx's own client would look for redirects, cookies and credentials, which the archive's contract has none of;
+    with many small files that costs more than the requests themselves.
 
-    def set_cookie_header(self, request: httpx.Request) -> None:
-        """Send none."""
+    :param transport: sends them and is closed with the client.
+    :param timeout: how long each phase of a request may take.
+    """
 
+    def __init__(self, transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout | None = None) -> None:
+        self._transport = transport
+        self._timeout = (timeout or httpx.Timeout(60.0, pool=None)).as_dict()
 
-_NO_COOKIES = _NoCookies()
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request`` and give its response, whose body is yet to be read, and which the caller closes.
 
+        Raises :class:`httpx.TransportError` in all its kinds.
+        """
+        request.headers["User-Agent"] = USER_AGENT
+        request.extensions["timeout"] = self._timeout
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        return response
 
-class _Client(httpx.AsyncClient):
-    @property
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
 
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        raise TypeError("this client takes no cookies")
+    async def __aenter__(self) -> HttpClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
 
 
 @asynccontextmanager
-async def open_http(options: HttpOptions) -> AsyncIterator[httpx.AsyncClient]:
+async def open_http(options: HttpOptions) -> AsyncIterator[HttpClient]:
     """Open the client that speaks to the archive's APIs and to storage hosts; its connections end with the block.
 
     API calls take our own transport as well: httpx's looks through all its connections for each request, which with
     many small files costs more than the requests.
     """
     timeout = httpx.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None)
-    headers = {"User-Agent": USER_AGENT}
-    async with _Client(transport=Router(options), timeout=timeout, headers=headers, trust_env=False) as client:
+    async with HttpClient(Router(options), timeout) as client:
         yield client

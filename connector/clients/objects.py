@@ -12,6 +12,7 @@ import trio
 
 from connector.clients.bulk import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
 from connector.clients.exchange import FAILURES, broken, server_of
+from connector.clients.http import HttpClient
 from connector.core.freshness import retry_after
 from connector.errors import (
     AT_ONCE,
@@ -39,7 +40,7 @@ class ObjectClient:
     ``deadline`` bounds one part (seconds), however slowly it trickles; silence is bounded by the client's timeouts.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, deadline: float = 1800.0) -> None:
+    def __init__(self, client: HttpClient, *, deadline: float = 1800.0) -> None:
         self._client = client
         self._deadline = deadline
 
@@ -105,9 +106,8 @@ class ObjectClient:
         """Send one request and give its response, with the failures of both turned into ours."""
         try:
             with trio.fail_after(self._deadline):
-                request = self._client.build_request(method, url, headers=headers, content=content)
-                request.extensions.update(extensions)
-                response = await self._client.send(request, stream=True, follow_redirects=False)
+                request = httpx.Request(method, url, headers=headers, content=content, extensions={**extensions})
+                response = await self._client.send(request)
                 try:
                     yield response
                 finally:

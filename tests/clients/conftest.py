@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from connector.clients.exchange import ApiReply
+from connector.clients.http import HttpClient
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 Reply = Callable[..., ApiReply]
@@ -27,12 +28,12 @@ def reply() -> Reply:
 
 
 @pytest.fixture
-async def answered_by() -> AsyncIterator[Callable[[Handler], httpx.AsyncClient]]:
+async def answered_by() -> AsyncIterator[Callable[[Handler], HttpClient]]:
     """Make a client whose requests a function of the test answers."""
-    clients: list[httpx.AsyncClient] = []
+    clients: list[HttpClient] = []
 
-    def make(handler: Handler) -> httpx.AsyncClient:
-        clients.append(httpx.AsyncClient(transport=httpx.MockTransport(handler)))  # type: ignore[arg-type]
+    def make(handler: Handler) -> HttpClient:
+        clients.append(HttpClient(httpx.MockTransport(handler)))  # type: ignore[arg-type]
         return clients[-1]
 
     yield make

@@ -8,6 +8,7 @@ import trio
 
 from connector.clients.caller import Caller
 from connector.clients.exchange import ApiReply, ApiRequest, Exchange
+from connector.clients.http import HttpClient
 from connector.clients.leases import Lease, Lent
 from connector.clients.refusals import TokenRefusedError, refusal
 from connector.clients.work_orders import WorkOrder
@@ -59,7 +60,7 @@ def read(reply: ApiReply) -> bytes:
     return reply.body
 
 
-async def call(client: httpx.AsyncClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
+async def call(client: HttpClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1, cap=8), uniform=lambda: 1.0)
     return await Caller(Exchange(client), retrier, notes).authorized(Lease(orders), build, read)
 

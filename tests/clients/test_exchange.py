@@ -12,6 +12,7 @@ import trio
 
 from connector.clients.bulk import BulkTransport
 from connector.clients.exchange import MAX_BODY, ApiRequest, Exchange
+from connector.clients.http import HttpClient
 from connector.errors import GIVE_UP, BrokenError
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import ScriptedServer, answering, response
@@ -148,7 +149,7 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
 async def test_an_address_that_is_none_is_not_tried_again(url):
-    async with httpx.AsyncClient() as client:
+    async with HttpClient(BulkTransport()) as client:
         with pytest.raises(BrokenError, match="is no usable address") as caught:
             await Exchange(client).send(ApiRequest("GET", url))
     assert caught.value.advice == GIVE_UP
@@ -156,7 +157,7 @@ async def test_an_address_that_is_none_is_not_tried_again(url):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
 async def test_an_odd_address_meets_no_foreign_error(url):
-    async with httpx.AsyncClient(transport=BulkTransport()) as client:
+    async with HttpClient(BulkTransport()) as client:
         with pytest.raises(BrokenError):
             await Exchange(client).send(ApiRequest("GET", url))
 
@@ -166,7 +167,7 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port, nursery):
     """Resolvers take some of them modulo 65,536."""
     server = await nursery.start(ScriptedServer(answering(response("200 OK", b"{}"))).run)
     its_own = httpx.URL(server.url).port or 0
-    async with httpx.AsyncClient(transport=BulkTransport()) as client:
+    async with HttpClient(BulkTransport()) as client:
         for number in (port, its_own + 65_536):
             with pytest.raises(BrokenError, match="is no usable address") as caught:
                 await Exchange(client).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.http import HttpOptions, Router, open_http
+from connector.clients.http import HttpClient, HttpOptions, Router, open_http
 from tests.support.scripted_server import Peer, ScriptedServer, answering, response
 
 pytestmark = pytest.mark.trio
@@ -34,7 +34,13 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def get(options: HttpOptions, url: str) -> httpx.Response:
     async with open_http(options) as http:
-        return await http.get(url, extensions={"sink": bytearray(2)})
+        return await ask(http, url, sink=bytearray(2))
+
+
+async def ask(http: HttpClient, url: str, **extensions: object) -> httpx.Response:
+    response = await http.send(httpx.Request("GET", url, extensions=extensions))
+    await response.aread()
+    return response
 
 
 async def test_without_a_proxy_the_bulk_transport_takes_the_body(no_proxies, nursery):
@@ -65,7 +71,7 @@ async def test_api_calls_take_the_proxy_too(no_proxies, nursery):
     heads = Heads(response(body=b"{}"))
     proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
-        await http.get("http://archive.invalid/values")
+        await ask(http, "http://archive.invalid/values")
     assert heads.seen[0].startswith(b"GET http://archive.invalid/values HTTP/1.1\r\n")
 
 
@@ -73,8 +79,8 @@ async def test_it_says_who_it_is_and_ends_with_the_block(no_proxies, nursery):
     heads = Heads(response(body=b"ok"))
     server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     async with open_http(HttpOptions()) as http:
-        await http.get(server.url)
-        await http.get(server.url)
+        await ask(http, server.url)
+        await ask(http, server.url)
         assert server.open == 1
     with trio.fail_after(2):
         while server.open:
@@ -86,9 +92,9 @@ async def test_one_way_per_proxy_is_kept_open(no_proxies, nursery):
     heads = Heads(response(body=b"ok"))
     proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     options = HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")
-    async with httpx.AsyncClient(transport=Router(options)) as client:
+    async with HttpClient(Router(options)) as http:
         for _ in range(3):
-            await client.get("http://storage.invalid/object")
+            await ask(http, "http://storage.invalid/object")
     assert len(heads.seen) == 3
     assert proxy.connections == 1
 
@@ -102,7 +108,7 @@ async def test_no_cookies_are_taken(no_proxies, nursery):
     server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
     async with open_http(HttpOptions()) as http:
         for _ in range(2):
-            answer = await http.get(server.url)
+            answer = await ask(http, server.url)
             assert answer.headers["set-cookie"] == "who=you"
     assert len(heads.seen) == 2
     assert b"cookie" not in heads.seen[1].lower()

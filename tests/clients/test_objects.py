@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from connector.clients.bulk import BulkTransport
+from connector.clients.http import HttpClient
 from connector.clients.objects import ObjectClient, UrlRefusedError
 from connector.errors import RENEW, BrokenError, ConnectorError, IntegrityError, RefusedError
 from connector.transfer import OverloadedError
@@ -48,7 +49,7 @@ class Way:
         self.asked: list[str] = []
         self._nursery = nursery
 
-    async def client(self, raw: bytes) -> tuple[httpx.AsyncClient, str]:
+    async def client(self, raw: bytes) -> tuple[HttpClient, str]:
         if self.name == "httpx":
 
             async def handler(request: httpx.Request) -> httpx.Response:
@@ -56,9 +57,9 @@ class Way:
                 self.asked.append(request.headers.get("range", ""))
                 return as_httpx(raw)
 
-            return httpx.AsyncClient(transport=httpx.MockTransport(handler)), "http://s3.test/o?signature=secret"
+            return HttpClient(httpx.MockTransport(handler)), "http://s3.test/o?signature=secret"
         server: ScriptedServer = await self._nursery.start(ScriptedServer(answering(raw, times=3)).run)
-        return httpx.AsyncClient(transport=BulkTransport(), timeout=5), server.url
+        return HttpClient(BulkTransport(), httpx.Timeout(5)), server.url
 
     async def get(self, raw: bytes, start: int = START, stop: int = STOP, size: int | None = None) -> bytes:
         client, url = await self.client(raw)
@@ -208,7 +209,7 @@ async def test_all_of_a_part_is_sent(nursery):
 
     server: ScriptedServer = await nursery.start(ScriptedServer(scene).run)
     progress: list[int] = []
-    async with httpx.AsyncClient(transport=BulkTransport(), timeout=5) as client:
+    async with HttpClient(BulkTransport(), httpx.Timeout(5)) as client:
         await ObjectClient(client).put_part(server.url, memoryview(CONTENT), progress.append)
     assert received[0].startswith(b"PUT /object?signature=secret HTTP/1.1\r\n")
     assert f"content-length: {len(CONTENT)}" in received[0].decode().lower()
@@ -226,7 +227,7 @@ async def test_all_of_a_part_is_sent_through_httpx_too():
 
     data = CONTENT * 100
     progress: list[int] = []
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+    async with HttpClient(httpx.MockTransport(handler)) as client:
         await ObjectClient(client).put_part("http://s3.test/o", memoryview(data), progress.append)
     assert sum(progress) == len(data)
     assert received[0].content == data
@@ -243,7 +244,7 @@ async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(autojump_clock
     def handler(request: httpx.Request) -> httpx.Response:
         return httpx.Response(206, headers=[RIGHT], content=trickle())
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+    async with HttpClient(httpx.MockTransport(handler)) as client:
         with pytest.raises(OverloadedError, match="more than 60 seconds") as caught:
             await ObjectClient(client, deadline=60.0).get_range(
                 "http://s3.test/o", START, STOP, memoryview(bytearray(STOP - START)), lambda _: None
@@ -256,7 +257,7 @@ async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(autojump_clock
 async def test_a_cut_connection_is_tried_again(nursery, end):
     cut = response("206 Partial Content", PIECE[:100], RIGHT, length=len(PIECE))
     server: ScriptedServer = await nursery.start(ScriptedServer(answering(cut, then=end)).run)
-    async with httpx.AsyncClient(transport=BulkTransport(), timeout=5) as client:
+    async with HttpClient(BulkTransport(), httpx.Timeout(5)) as client:
         with pytest.raises(BrokenError) as caught:
             await ObjectClient(client).get_range(
                 server.url, START, STOP, memoryview(bytearray(len(PIECE))), lambda _: None
@@ -267,7 +268,7 @@ async def test_a_cut_connection_is_tried_again(nursery, end):
 
 @pytest.mark.parametrize("url", ["http://[bad/o", "ftp://s3.test/o", "http://..invalid/o", "http://h:x/o"])
 async def test_an_address_that_is_none_meets_no_foreign_error(url):
-    async with httpx.AsyncClient(transport=BulkTransport(), timeout=5) as client:
+    async with HttpClient(BulkTransport(), httpx.Timeout(5)) as client:
         objects = ObjectClient(client)
         with pytest.raises(ConnectorError):
             await objects.get_range(url, START, STOP, memoryview(bytearray(STOP - START)), lambda _: None)

@@ -10,6 +10,7 @@ import pytest
 
 from connector.clients.caller import Caller
 from connector.clients.exchange import Exchange
+from connector.clients.http import HttpClient
 from connector.clients.leases import Lease, Lent
 from connector.clients.uploads import (
     UploadClient,
@@ -138,7 +139,7 @@ async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
     assert upload.state == "frozen"
 
 
-async def listed(client: httpx.AsyncClient):
+async def listed(client: HttpClient):
     async def order() -> Lent[WorkOrder]:
         return Lent(WorkOrder("t"), 30.0)
 

@@ -14,6 +14,7 @@ from connector.bootstrap import Session
 from connector.clients.access_token import AccessToken
 from connector.clients.caller import Caller
 from connector.clients.exchange import Exchange
+from connector.clients.http import HttpClient
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import fetch_values
 from connector.clients.work_packages import WorkPackageClient
@@ -54,7 +55,7 @@ async def fake_session(
     settings = Settings(wkvs_url=f"{BASE}/wkvs", part_size=part_size, max_concurrency=concurrency, memory=memory)
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 1.0)
     pool = BufferPool(settings.memory)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(archive)) as client:
+    async with HttpClient(httpx.MockTransport(archive)) as client:
         caller = Caller(Exchange(client), retrier, observer)
         values = await fetch_values(caller, f"{BASE}/wkvs")
         packages = WorkPackageClient(caller, values.wps_api_url, AccessToken.parse(archive.access_token), archive.user)

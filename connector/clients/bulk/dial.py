@@ -63,7 +63,8 @@ async def dial(
     loading a trust store takes tens of milliseconds.
 
     ``may_connect`` is asked about the peer's IP address before a byte is sent: the one moment when a name that
-    resolves to different addresses at different times cannot cheat. Raises :class:`httpx.ConnectError`.
+    resolves to different addresses at different times cannot cheat. Raises :class:`httpx.ConnectError`, and
+    :class:`httpx.UnsupportedProtocol` for a host name that cannot be one.
     """
     sock = await _connect(origin)
     try:
@@ -101,7 +102,9 @@ async def _connect(origin: Origin) -> socket.socket:
         stream = await trio.open_tcp_stream(origin.host, origin.port)
     except socket.gaierror as error:
         raise httpx.ConnectError(f"The name {origin.host} cannot be resolved: {error.strerror}.") from error
-    except (OSError, UnicodeError, ValueError) as error:
+    except UnicodeError as error:  # an empty or too long label: no other try will change that
+        raise httpx.UnsupportedProtocol(f"The name {origin.host} is none: {error}.") from error
+    except (OSError, ValueError) as error:
         raise httpx.ConnectError(f"Cannot connect to {origin.peer}: {_first_reason(error)}.") from error
     # The plain socket is wanted, without trio's wrapper: its calls yield to the scheduler every time.
     sock = socket.socket(fileno=stream.socket.detach())
