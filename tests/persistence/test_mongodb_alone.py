@@ -18,8 +18,6 @@ from persistence.providers.mongodb import MongoDaoFactory
 from persistence.testing.models import Job
 
 pytestmark = pytest.mark.anyio
-ON_TRIO = pytest.mark.parametrize("anyio_backend", ["trio"])
-"""There is no lane under asyncio."""
 
 
 @pytest.fixture
@@ -99,7 +97,6 @@ async def test_a_lone_document_that_is_too_large(factory: MongoDaoFactory) -> No
     assert await jobs.count() == 0
 
 
-@ON_TRIO
 async def test_a_call_left_behind_takes_the_lane_until_it_ends(factory: MongoDaoFactory) -> None:
     jobs = await factory.dao("jobs", Job, id_field="id")
     await jobs.insert(Job(1))
@@ -117,7 +114,6 @@ async def test_a_call_left_behind_takes_the_lane_until_it_ends(factory: MongoDao
     assert await jobs.get_by_id(1) == Job(1)
 
 
-@ON_TRIO
 async def test_the_lane_keeps_the_deadline(factory: MongoDaoFactory) -> None:
     lane = factory._lane
     assert lane is not None

@@ -24,7 +24,12 @@ class Caller(Protocol):
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else is under way, so that `quick_call` is the quicker way."""
+        """Whether nothing else is under way, so that `quick_call` is the quicker way to read."""
+        ...
+
+    @property
+    def alone_to_insert(self) -> bool:
+        """The same for an insert."""
         ...
 
     async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:

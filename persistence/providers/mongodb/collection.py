@@ -95,7 +95,7 @@ class MongoCollection:
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.Collection`."""
         caller, stored = self._caller, self._in(id_, document)
-        if caller.alone and self.stored.write_concern.acknowledged:
+        if caller.alone_to_insert and self.stored.write_concern.acknowledged:
             await caller.quick_call(self.name, lambda there: there.insert_one(stored), self._failures, id_)
         elif caller.session is None:
             await caller.call(lambda: self._inserts.call(id_, stored), self._failures, id_)

@@ -21,9 +21,10 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.lane import Client, QuickLane, Stored
-from persistence.providers.mongodb.loops import Loop, LoopThread, make_loop
+from persistence.providers.mongodb.loops import Loop, OwnLoop, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.providers.mongodb.transaction import MongoTransaction
+from persistence.providers.mongodb.waiting import find_home
 from persistence.transactions import repeat_on_conflict
 from persistence.typed import TypedDao, TypedSurrogateDao, check_creation_model, id_maker, make_codec
 
@@ -79,7 +80,7 @@ class MongoDaoFactory(DaoFactory):
             await loop.stop()
             raise
         self._blocking = {}
-        self._lane = QuickLane(self._connect_lane) if isinstance(loop, LoopThread) else None
+        self._lane = QuickLane(self._connect_lane, find_home())
         return self
 
     async def __aexit__(
@@ -143,11 +144,16 @@ class MongoDaoFactory(DaoFactory):
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else is under way, and there is a lane, since calls go to another thread anyway."""
+        """Whether nothing else is under way, and calls go to another thread anyway."""
+        return self.alone_to_insert and not isinstance(self._loop, OwnLoop)
+
+    @property
+    def alone_to_insert(self) -> bool:
+        """Whether nothing else is under way, and the lane is free."""
         return self._lane is not None and not self._under_way and self._lane.free
 
     async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
-        """Run a call of PyMongo's blocking client on the collection, if `alone`."""
+        """Run a call of PyMongo's blocking client on the collection, if `alone` or `alone_to_insert`."""
         if self._lane is None:
             raise Closed("The database")
 

@@ -14,16 +14,14 @@ lock, and a lock that is lost fails the calls of everybody else.
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import sniffio
 
-if TYPE_CHECKING:
-    import trio
+from persistence.providers.mongodb.waiting import Home, Waiter, find_home
 
 T = TypeVar("T")
 
@@ -103,14 +101,11 @@ def _settle(future: asyncio.Future[None], error: BaseException | None = None) ->
 class _Call:
     """A call on its way, and who waits for it in trio."""
 
-    __slots__ = ("answered", "error", "make", "result", "waiter")
+    __slots__ = ("make", "waiter")
 
-    def __init__(self, make: Callable[[], Awaitable[Any]], waiter: trio.lowlevel.Task) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Any]], waiter: Waiter) -> None:
         self.make = make
         self.waiter = waiter
-        self.answered = False
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class LoopThread:
@@ -119,43 +114,29 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, name="persistence-mongodb", daemon=True)
-        self._token: trio.lowlevel.TrioToken | None = None
+        self._home: Home | None = None
         # Each queue is filled by one thread and emptied by the other; the flags say that the other
         # side has been woken and has not looked yet.
         self._calls: deque[_Call] = deque()
         self._calls_woken = False
-        self._answers: deque[_Call] = deque()
+        self._answers: deque[Waiter] = deque()
         self._answers_woken = False
         self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start the thread."""
-        import trio
-
-        self._token = trio.lowlevel.current_trio_token()
+        self._home = find_home()
         self._thread.start()
 
     async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Hand the call over and wait; on cancellation, leave it behind."""
-        import trio
-
-        waiting = _Call(call, trio.lowlevel.current_task())
-        self._calls.append(waiting)
+        assert self._home is not None
+        waiter = self._home.wait()
+        self._calls.append(_Call(call, waiter))
         if not self._calls_woken:
             self._calls_woken = True
             self._loop.call_soon_threadsafe(self._take_calls)
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            waiting.answered = True
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        with trio.move_on_after(math.inf if deadline is None else deadline) as scope:
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        if scope.cancelled_caught:
-            raise TimeoutError
-        if waiting.error is not None:
-            raise waiting.error
-        result: T = waiting.result
+        result: T = await waiter.wait(deadline)
         return result
 
     async def stop(self) -> None:
@@ -185,33 +166,28 @@ class LoopThread:
         self._calls_woken = False
         while self._calls:
             call = self._calls.popleft()
-            if not call.answered:
+            if not call.waiter.left:
                 # Kept, for the loop itself only holds its tasks weakly.
                 task = self._loop.create_task(self._serve(call))
                 self._serving.add(task)
                 task.add_done_callback(self._serving.discard)
 
     async def _serve(self, call: _Call) -> None:
+        waiter = call.waiter
         try:
-            call.result = await call.make()
+            waiter.result = await call.make()
         except asyncio.CancelledError:
-            if not call.answered:
-                call.error = RuntimeError("the loop thread was stopped while a call was running")
+            waiter.error = RuntimeError("the loop thread was stopped while a call was running")
         except BaseException as error:
-            call.error = error
-        if call.answered:
+            waiter.error = error
+        if waiter.left:
             return
-        self._answers.append(call)
-        if not self._answers_woken and self._token is not None:
+        self._answers.append(waiter)
+        if not self._answers_woken and self._home is not None:
             self._answers_woken = True
-            self._token.run_sync_soon(self._give_answers)
+            self._home.post(self._give_answers)
 
     def _give_answers(self) -> None:
-        import trio
-
         self._answers_woken = False
         while self._answers:
-            call = self._answers.popleft()
-            if not call.answered:
-                call.answered = True
-                trio.lowlevel.reschedule(call.waiter)
+            self._answers.popleft().wake()

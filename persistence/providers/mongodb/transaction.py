@@ -44,6 +44,11 @@ class MongoTransaction(Transaction):
         """False: a transaction has one session, and that is the asyncio client's."""
         return False
 
+    @property
+    def alone_to_insert(self) -> bool:
+        """False, for the same reason."""
+        return False
+
     async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
         """Never run."""
         raise NotImplementedError
