@@ -74,15 +74,16 @@ class InterrogationRoom:
         """
         cores = os.cpu_count() or 1
         pool = BufferPool(self._memory)
+        workers = trio.CapacityLimiter(cores)
         scheduler = Scheduler(
             pool=pool,
             limit=ConcurrencyLimit.fixed(max(2, cores)),
             retrier=Retrier(attempts=4, backoff=Backoff(base=0.2, cap=2.0)),
             observer=SilentObserver(),
             window=_WINDOW,
+            threads=workers,
         )
         batches = trio.CapacityLimiter(_BATCHES_AT_ONCE)
-        workers = trio.CapacityLimiter(cores)
         await self._clear_up()
         async for upload in self._ledger.find_unfinished():
             self.received(upload)

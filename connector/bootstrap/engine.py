@@ -29,17 +29,24 @@ def make_threads() -> trio.CapacityLimiter:
 
 @contextmanager
 def open_scheduler(
-    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
+    settings: Settings,
+    retrier: Retrier,
+    observer: Observer,
+    limit: ConcurrencyLimit,
+    threads: trio.CapacityLimiter,
+    *,
+    first: int | None = None,
 ) -> Iterator[Scheduler]:
     """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it.
 
+    ``threads``: the places for blocking work of its transfers.
     ``first``: transfers that ask to be let in before it is known how many the other side takes.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
     pool = BufferPool(settings.memory)
     try:
-        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
+        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first, threads=threads)
     finally:
         pool.close()
 

@@ -44,7 +44,7 @@ async def _recrypt(
 ) -> list[Outcome[RecryptedFile]]:
     observer = observer or SilentObserver()
     threads = make_threads()
-    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler:
+    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit(), threads) as scheduler:
         return await scheduler.run(
             Recryption(
                 request,

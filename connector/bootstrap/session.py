@@ -261,7 +261,8 @@ async def open_session(
         packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
         package = await packages.package()
         first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
-        with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
+        threads = make_threads()
+        with open_scheduler(settings, retrier, observer, network_limit(settings), threads, first=first) as scheduler:
             yield Session(
                 settings=settings,
                 keys=keys,
@@ -271,7 +272,7 @@ async def open_session(
                 caller=caller,
                 objects=ObjectClient(http),
                 scheduler=scheduler,
-                threads=make_threads(),
+                threads=threads,
                 observer=observer,
                 journal_folder=journal_folder(state_folder),
             )
