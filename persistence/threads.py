@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from persistence.courtesy import courtesy
 from persistence.errors import DeadlineExceeded
 
 T = TypeVar("T")
@@ -77,7 +78,8 @@ class Threads:
                     self._busy -= 1
 
         try:
-            return await anyio.to_thread.run_sync(run, limiter=self._unlimited, abandon_on_cancel=True)
+            with courtesy():
+                return await anyio.to_thread.run_sync(run, limiter=self._unlimited, abandon_on_cancel=True)
         finally:
             with self._lock:
                 if not place.taken:

@@ -1,4 +1,4 @@
-"""Waiting for another thread: its answers, errors and deadlines, and courtesy where the own thread never rests."""
+"""Waiting for another thread: its answers, errors and deadlines, also where the own thread never rests."""
 
 from __future__ import annotations
 
@@ -8,72 +8,15 @@ import time
 from uuid import uuid4
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from persistence.providers.mongodb import MongoDaoFactory
-from persistence.providers.mongodb.courtesy import FIRST_LOOK, Courtesy
 from persistence.providers.mongodb.loops import LoopThread
 from persistence.providers.mongodb.waiting import Home, Waiter, find_home
 from persistence.testing.models import Job
+from tests.support.restless import never_rest
 
 pytestmark = pytest.mark.anyio
-
-
-class Thread:
-    """A thread with a clock of its own: `work` and `rest` make time pass, with and without the processor."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.used = 5.0
-        self.pauses: list[float] = []
-        self.courtesy = Courtesy(lambda: self.now, lambda: self.used, self._pause)
-
-    def work(self, seconds: float) -> None:
-        self.now += seconds
-        self.used += seconds
-
-    def rest(self, seconds: float) -> None:
-        self.now += seconds
-
-    def _pause(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
-def test_a_busy_thread_stands_back_each_time_somebody_looks() -> None:
-    thread = Thread()
-    thread.courtesy.look(FIRST_LOOK)
-    interval = FIRST_LOOK
-    for count in range(1, 10):
-        thread.work(interval)
-        interval = thread.courtesy.look(interval)
-        assert len(thread.pauses) == count
-        assert interval == FIRST_LOOK
-    assert sum(thread.pauses) < thread.used / 4
-
-
-def test_a_resting_thread_is_left_alone_and_looks_ever_more_seldom() -> None:
-    thread = Thread()
-    interval = FIRST_LOOK
-    waited = []
-    for _ in range(10):
-        thread.rest(interval * 0.9)
-        thread.work(interval * 0.1)
-        interval = thread.courtesy.look(interval)
-        waited.append(interval)
-    assert thread.pauses == []
-    assert waited == sorted(waited)
-    assert 0.02 < waited[-1] < 0.1
-
-
-def test_many_that_wait_make_it_stand_back_once() -> None:
-    thread = Thread()
-    thread.courtesy.look(FIRST_LOOK)
-    thread.work(FIRST_LOOK)
-    for _ in range(32):
-        thread.courtesy.look(FIRST_LOOK)
-    assert len(thread.pauses) == 1
 
 
 def in_a_thread(home: Home, waiter: Waiter, seconds: float, result: object, error: BaseException | None = None) -> None:
@@ -117,15 +60,6 @@ async def test_whoever_is_cancelled_leaves_at_once() -> None:
     assert waiter.left
     waiter.wake()
     await anyio.sleep(0.05)
-
-
-async def never_rest(chunk: float) -> None:
-    """Compute without a rest, but let other tasks take their turns."""
-    while True:
-        until = time.perf_counter() + chunk
-        while time.perf_counter() < until:
-            pass
-        await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import trio
 
 import connector
 from connector.transfer.courtesy import Courtesy
+from tests.support.restless import never_rest
 
 pytestmark = pytest.mark.trio
 
@@ -77,21 +78,22 @@ async def test_it_is_in_the_loop_only_while_it_is_shown():
     pauses: list[float] = []
     threads = trio.CapacityLimiter(1)
     threads.acquire_on_behalf_of_nowait("work")
-    courtesy = Courtesy(threads, pause=pauses.append)
+    clock = count(1000.0, 0.00002)  # no look at the sockets takes longer than that
+    courtesy = Courtesy(threads, clock=lambda: next(clock), pause=pauses.append)
 
-    async def compute(seconds: float) -> int:
-        before, until = len(pauses), time.monotonic() + seconds
-        while time.monotonic() < until:
+    async def compute() -> int:
+        before = len(pauses)
+        for _ in range(2000):
             await trio.lowlevel.checkpoint()
         return len(pauses) - before
 
-    assert not await compute(0.1)
+    assert not await compute()
     with courtesy.shown():
-        assert await compute(0.1)
+        assert await compute()
         with courtesy.shown():
-            assert await compute(0.1)
-        assert await compute(0.1)
-    assert not await compute(0.1)
+            assert await compute()
+        assert await compute()
+    assert not await compute()
 
 
 @pytest.mark.parametrize("chunk", [0.0001, 0.002])
@@ -101,19 +103,8 @@ async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it
     source.write_bytes(os.urandom(8 * 1024**2))
     keys = connector.KeyPair.of(os.urandom(32))
     settings = connector.Settings()
-    rounds = 0
-
-    async def compute() -> None:
-        nonlocal rounds
-        while True:
-            until = time.monotonic() + chunk
-            while time.monotonic() < until:
-                pass
-            rounds += 1
-            await trio.lowlevel.checkpoint()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(compute)
+        nursery.start_soon(never_rest, chunk)
         with trio.fail_after(20):
             request = connector.RecryptRequest(source, sealed)
             (outcome,) = await connector.encrypt_files(settings, keys.private, [keys.public], [request])
@@ -124,4 +115,3 @@ async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it
             assert outcome.ok
         nursery.cancel_scope.cancel()
     assert opened.read_bytes() == source.read_bytes()
-    assert rounds

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from persistence.content import pieces
+from persistence.courtesy import courtesy
 from persistence.errors import (
     BucketNotFound,
     Closed,
@@ -78,7 +79,8 @@ class DiskWork(SignedUrls):
         if self._limiter is None:
             raise Closed("The storage")
         try:
-            return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+            with courtesy():
+                return await anyio.to_thread.run_sync(call, limiter=self._limiter)
         except FileNotFoundError:
             raise
         except OSError as error:

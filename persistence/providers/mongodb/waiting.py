@@ -1,21 +1,19 @@
-"""Waiting for what another thread does: under trio and under asyncio, with courtesy towards that thread."""
+"""Waiting for what another thread does, under trio and under asyncio."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import sniffio
 
-from persistence.providers.mongodb.courtesy import FIRST_LOOK, Courtesy
+from persistence.courtesy import Courtesy, courtesy
 
 if TYPE_CHECKING:
     import trio
-
-_NEVER: Final = math.inf
 
 
 class Waiter(Protocol):
@@ -53,42 +51,38 @@ class Home:
 
 def find_home() -> Home:
     """The event loop that runs now."""
-    courtesy = Courtesy()
+    manners = courtesy()
     if sniffio.current_async_library() != "trio":
-        return Home(lambda: AsyncioWaiter(courtesy), asyncio.get_running_loop().call_soon_threadsafe)
+        return Home(lambda: AsyncioWaiter(manners), asyncio.get_running_loop().call_soon_threadsafe)
     import trio
 
-    return Home(lambda: TrioWaiter(courtesy), trio.lowlevel.current_trio_token().run_sync_soon)
+    return Home(lambda: TrioWaiter(manners), trio.lowlevel.current_trio_token().run_sync_soon)
 
 
 class AsyncioWaiter:
     """A future with a timer of its own, since a cancel scope would cost as much as the way to the thread and back."""
 
-    __slots__ = ("_courtesy", "_ends", "_future", "_interval", "_loop", "_timer", "error", "left", "result")
+    __slots__ = ("_courtesy", "_future", "error", "left", "result")
 
-    def __init__(self, courtesy: Courtesy) -> None:
+    def __init__(self, manners: Courtesy) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
         self.left = False
-        self._courtesy = courtesy
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[None] = self._loop.create_future()
-        self._interval = FIRST_LOOK
-        self._ends = _NEVER
-        self._timer: asyncio.TimerHandle | None = None
+        self._courtesy = manners
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def wait(self, deadline: float | None = None) -> Any:
         """See `Waiter`."""
-        if deadline is not None:
-            self._ends = self._loop.time() + deadline
-        self._timer = self._loop.call_later(self._interval, self._look)
+        timer = None if deadline is None else self._future.get_loop().call_later(deadline, self._expire)
         try:
-            await self._future
+            with self._courtesy:
+                await self._future
         except BaseException:
             self.left = True
             raise
         finally:
-            self._timer.cancel()
+            if timer is not None:
+                timer.cancel()
         if self.error is not None:
             raise self.error
         return self.result
@@ -98,15 +92,9 @@ class AsyncioWaiter:
         if not self._future.done():
             self._future.set_result(None)
 
-    def _look(self) -> None:
-        if self._future.done():
-            return
-        now = self._loop.time()
-        if now >= self._ends:
+    def _expire(self) -> None:
+        if not self._future.done():
             self._future.set_exception(TimeoutError())
-            return
-        self._interval = self._courtesy.look(self._interval)
-        self._timer = self._loop.call_later(min(self._interval, self._ends - now), self._look)
 
 
 class TrioWaiter:
@@ -114,11 +102,11 @@ class TrioWaiter:
 
     __slots__ = ("_answered", "_courtesy", "_task", "error", "left", "result")
 
-    def __init__(self, courtesy: Courtesy) -> None:
+    def __init__(self, manners: Courtesy) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
         self.left = False
-        self._courtesy = courtesy
+        self._courtesy = manners
         self._answered = False
         self._task: trio.lowlevel.Task | None = None
 
@@ -126,22 +114,12 @@ class TrioWaiter:
         """See `Waiter`."""
         import trio
 
-        now = trio.current_time()
-        ends = _NEVER if deadline is None else now + deadline
-        interval = FIRST_LOOK
-        try:
-            while not self._answered:
-                with trio.CancelScope(deadline=min(ends, now + interval)) as scope:
-                    self._task = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._abort)
-                if scope.cancelled_caught:
-                    now = trio.current_time()
-                    if now >= ends:
-                        raise TimeoutError
-                    interval = self._courtesy.look(interval)
-        except BaseException:
-            self.left = True
-            raise
+        if not self._answered:
+            self._task = trio.lowlevel.current_task()
+            with self._courtesy, trio.move_on_after(math.inf if deadline is None else deadline) as scope:
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            if scope.cancelled_caught:
+                raise TimeoutError
         if self.error is not None:
             raise self.error
         return self.result
@@ -158,5 +136,5 @@ class TrioWaiter:
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         import trio
 
-        self._task = None
+        self._task, self.left = None, True
         return trio.lowlevel.Abort.SUCCEEDED

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
+from persistence.courtesy import courtesy
 from persistence.errors import (
     Closed,
     CredentialsRefused,
@@ -202,7 +203,7 @@ class Connections:
     async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter | None) -> T:
         gone = threading.Event()
         try:
-            with self._deadline_scope():
+            with self._deadline_scope(), courtesy():
                 return await anyio.to_thread.run_sync(call, gone, limiter=limiter, abandon_on_cancel=True)
         except sqlite3.Error as error:
             if isinstance(error, sqlite3.IntegrityError):
