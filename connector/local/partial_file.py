@@ -133,8 +133,10 @@ class PartialFile:
         """The file is whole and verified: give it its name, for good.
 
         Without ``overwrite``, a file that has got that name in the meantime stays, and so does ours under its own:
-        raises :class:`~connector.errors.FileExistsAlready`.
+        raises :class:`~connector.errors.FileExistsAlready`. :class:`~connector.errors.LocalError` if another process
+        has taken over.
         """
+        self._claim.check()
         with self._writing():
             sync(self._file.descriptor)
         check_target(self.target, overwrite=overwrite)
@@ -147,8 +149,9 @@ class PartialFile:
             self._journal.remove()
 
     def discard(self) -> None:
-        """What was written is worth nothing: remove it."""
+        """What was written is worth nothing: remove it, unless another process has taken over."""
         self._file.close()
+        self._claim.check()
         for path in working_paths(self.target):
             with local_failures("remove", path):
                 path.unlink(missing_ok=True)

@@ -226,7 +226,7 @@ class Upload:
         )
         try:
             if not state.is_small:  # that was looked at when it had been read
-                await self._in_thread(state.source.check_unchanged)
+                await self._in_thread(self._check)
             await self._box.complete(state.closing, state.started.file_id, completion)
         except SourceChangedError:
             self._worthless = True
@@ -247,6 +247,10 @@ class Upload:
                 over = await self._delete(state.started.file_id)
         never_asked = self._prepared is not None and self._prepared.left is None
         await self._in_thread(lambda: self._let_go(forget=over or never_asked))
+
+    def _check(self) -> None:
+        self._opened.source.check_unchanged()
+        self._preparation.check()
 
     def _begin_journal(self, sealed: PartDigests | None) -> None:
         state = self._opened

@@ -54,6 +54,11 @@ class Preparation:
         """Drop that note: the archive holds nothing of it."""
         self._journals.forget(self._box, self._source)
 
+    def check(self) -> None:
+        """Raise :class:`~connector.errors.LocalError` if another process has taken over."""
+        if self._claim is not None:
+            self._claim.check()
+
     def release(self) -> None:
         """Let go of file and claim."""
         if self._file is not None:

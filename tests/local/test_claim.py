@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from connector.errors import LocalError
-from connector.local.claim import Claim
+from connector.local.claim import SILENCE, Claim
 
 HOLD = """
 import sys
@@ -102,11 +103,80 @@ def test_a_later_process_with_the_same_number_does_not_hold_it(path):
     Claim.take(path).release()
 
 
-def test_the_claim_of_another_machine_is_respected(path):
-    path.write_text(json.dumps({"host": "elsewhere.invalid", "pid": 2**22 + 1, "started": "1"}))
+ELSEWHERE = {"host": "elsewhere.invalid", "pid": 2**22 + 1, "started": "1"}
+
+
+def leave(path: Path, mark: Mapping[str, Any], *, silent_for: float) -> None:
+    """A claim of another process, which has not been touched for so many seconds."""
+    path.write_text(json.dumps(mark))
+    age(path, silent_for)
+
+
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (path.stat().st_mtime - seconds,) * 2)
+
+
+def test_the_claim_of_another_machine_is_respected_while_it_is_touched(path):
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=SILENCE - 30)
+    with pytest.raises(LocalError, match=r"working on .*x\.part, on the machine elsewhere\.invalid\.") as caught:
+        Claim.take(path)
+    assert "in 3 minutes" in caught.value.hint
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path):
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=SILENCE + 1)
+    claim = Claim.take(path)
+    assert json.loads(path.read_bytes())["host"] == socket.gethostname()
+    claim.release()
+    assert os.listdir(path.parent) == []
+
+
+def test_a_claim_that_nobody_touches_is_respected_however_old(path):
+    """Versions before this one did not touch theirs."""
+    leave(path, ELSEWHERE, silent_for=1e6)
+    with pytest.raises(LocalError, match="Another process") as caught:
+        Claim.take(path)
+    assert f"delete {path}" in caught.value.hint
+    assert path.exists()
+
+
+def test_a_living_process_of_this_machine_is_respected_however_silent(path, holder):
+    age(path, 1e6)
     with pytest.raises(LocalError, match="Another process"):
         Claim.take(path)
-    assert path.exists()
+
+
+def test_an_empty_claim_whose_writer_died_is_taken_over_after_a_while(path):
+    path.write_bytes(b"")
+    age(path, SILENCE + 1)
+    Claim.take(path).release()
+    assert os.listdir(path.parent) == []
+
+
+def slept(claim: Claim) -> None:
+    """Let it be a claim of a machine that was asleep for an hour."""
+    claim._taken = (claim._taken[0] - 3600, claim._taken[1])
+
+
+def test_a_process_that_was_silent_does_not_spoil_the_work_of_who_took_over(path):
+    claim = Claim.take(path)
+    slept(claim)
+    claim.check()
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=0)
+    with pytest.raises(LocalError, match=r"Another process has taken over .*x\.part"):
+        claim.check()
+    claim.release()
+    assert json.loads(path.read_bytes())["host"] == "elsewhere.invalid"
+
+
+def test_who_took_over_may_have_ended_already(path):
+    claim = Claim.take(path)
+    slept(claim)
+    path.unlink()
+    with pytest.raises(LocalError, match="Another process has taken over"):
+        claim.check()
+    claim.release()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff\xfe"])

@@ -15,6 +15,7 @@ import pytest
 from connector.core.journal import encode_part
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
+from connector.local import claim as claim_module
 from connector.local import partial_file
 from connector.local.claim import Claim
 from connector.local.journal_file import load
@@ -375,3 +376,33 @@ def test_what_another_process_works_on_is_not_swept(target):
         check_target(target, overwrite=False)
     assert working_paths(target)[1].exists()
     claim.release()
+
+
+@pytest.fixture
+def always_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every claim is looked at again, as after a long silence."""
+    monkeypatch.setattr(claim_module, "SILENCE", -1.0)
+
+
+@pytest.mark.usefixtures("always_ask")
+def test_who_was_taken_over_after_a_long_silence_gives_no_name(target):
+    partial = opened(target)
+    write(partial, 1, 2, 3)
+    claim_path(target).write_text("another's")
+    with pytest.raises(LocalError, match="Another process has taken over"):
+        partial.complete()
+    partial.close()
+    path, journal = working_paths(target)
+    assert sorted(os.listdir(target.parent)) == sorted([path.name, journal.name, claim_path(target).name])
+    assert claim_path(target).read_text() == "another's"
+
+
+@pytest.mark.usefixtures("always_ask")
+def test_who_was_taken_over_throws_nothing_away(target):
+    partial = opened(target)
+    write(partial, 1)
+    claim_path(target).write_text("another's")
+    with pytest.raises(LocalError, match="Another process has taken over"):
+        partial.discard()
+    partial.close()
+    assert all(path.exists() for path in working_paths(target))

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from connector.errors import BrokenError, IntegrityError, LocalError, RefusedError
+from connector.local import claim
 from connector.local.source_file import SourceChangedError
 from connector.transfer import OverloadedError
 
@@ -34,6 +35,23 @@ async def test_a_file_that_changed_is_not_completed(desk, size, virtual_time):
     desk.notes.on_opened = lambda label: None
     (outcome,) = await desk.upload(source)
     assert outcome.ok
+
+
+async def test_who_was_taken_over_after_a_long_silence_completes_and_deletes_nothing(desk, virtual_time, monkeypatch):
+    source = desk.file(BIG)
+    monkeypatch.setattr(claim, "SILENCE", -1.0)
+
+    def take_over(label: str) -> None:
+        (path,) = (desk.state / "uploads").glob("*.lock")
+        path.write_text("another's")
+
+    desk.notes.on_opened = take_over
+    error = await failed(desk, source)
+    assert isinstance(error, LocalError)
+    assert "Another process has taken over" in error.message
+    assert desk.archive.counts["complete"] == 0
+    assert desk.states == ["init"]
+    assert {path.suffix for path in desk.journals} == {".upload", ".lock"}
 
 
 async def test_a_file_that_got_shorter_is_not_completed(desk, virtual_time):
