@@ -21,6 +21,7 @@ from connector.core.backoff import Backoff
 from connector.core.concurrency import ConcurrencyLimit
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
+from connector.transfer.courtesy import Courtesy
 from connector.transfer.observer import SilentObserver
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
@@ -81,21 +82,21 @@ class InterrogationRoom:
             retrier=Retrier(attempts=4, backoff=Backoff(base=0.2, cap=2.0)),
             observer=SilentObserver(),
             window=_WINDOW,
-            threads=workers,
         )
         batches = trio.CapacityLimiter(_BATCHES_AT_ONCE)
         await self._clear_up()
         async for upload in self._ledger.find_unfinished():
             self.received(upload)
-        async with trio.open_nursery() as nursery:
-            while True:
-                await self._bell.wait()
-                batch = object()
-                await batches.acquire_on_behalf_of(batch)
-                await self._traffic.lull(quiet=_QUIET, patience=_PATIENCE)
-                self._bell = trio.Event()
-                uploads, self._received = list(self._received.values()), {}
-                nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
+        with Courtesy(workers).shown():
+            async with trio.open_nursery() as nursery:
+                while True:
+                    await self._bell.wait()
+                    batch = object()
+                    await batches.acquire_on_behalf_of(batch)
+                    await self._traffic.lull(quiet=_QUIET, patience=_PATIENCE)
+                    self._bell = trio.Event()
+                    uploads, self._received = list(self._received.values()), {}
+                    nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
 
     async def _clear_up(self) -> None:
         """Drop what was left when the archive was stopped: what interrogations had half-written, since they begin anew,

@@ -10,7 +10,7 @@ import trio
 
 from connector.config import Settings
 from connector.core.concurrency import ConcurrencyLimit
-from connector.transfer import BufferPool, Observer, Retrier, Scheduler
+from connector.transfer import BufferPool, Courtesy, Observer, Retrier, Scheduler
 
 _MOST_AT_ONCE = 32
 """Enough for 320 MB/s where each connection gets 10; parts of the usual size stop at what the memory holds."""
@@ -22,31 +22,28 @@ _THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
 
 
-def make_threads() -> trio.CapacityLimiter:
-    """The places for blocking work of one session."""
-    return trio.CapacityLimiter(_THREADS)
+@contextmanager
+def open_threads() -> Iterator[trio.CapacityLimiter]:
+    """The places for blocking work of one session. While some are taken, a program that never rests stands back."""
+    threads = trio.CapacityLimiter(_THREADS)
+    names = trio.to_thread.current_default_thread_limiter()  # where trio resolves the names of hosts
+    with Courtesy(threads, names).shown():
+        yield threads
 
 
 @contextmanager
 def open_scheduler(
-    settings: Settings,
-    retrier: Retrier,
-    observer: Observer,
-    limit: ConcurrencyLimit,
-    threads: trio.CapacityLimiter,
-    *,
-    first: int | None = None,
+    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
 ) -> Iterator[Scheduler]:
     """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it.
 
-    ``threads``: the places for blocking work of its transfers.
     ``first``: transfers that ask to be let in before it is known how many the other side takes.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
     pool = BufferPool(settings.memory)
     try:
-        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first, threads=threads)
+        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
     finally:
         pool.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from connector.bootstrap.engine import local_limit, make_threads, open_scheduler
+from connector.bootstrap.engine import local_limit, open_scheduler, open_threads
 from connector.config import Settings
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.transfer import Observer, Outcome, Retrier, SilentObserver
@@ -43,8 +43,10 @@ async def _recrypt(
     observer: Observer | None,
 ) -> list[Outcome[RecryptedFile]]:
     observer = observer or SilentObserver()
-    threads = make_threads()
-    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit(), threads) as scheduler:
+    with (
+        open_threads() as threads,
+        open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,
+    ):
         return await scheduler.run(
             Recryption(
                 request,

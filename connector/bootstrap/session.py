@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from connector.bootstrap.engine import make_threads, network_limit, open_scheduler
+from connector.bootstrap.engine import network_limit, open_scheduler, open_threads
 from connector.bootstrap.places import journal_folder
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
@@ -255,24 +255,24 @@ async def open_session(
         may_connect=Reach(distant=by_proxy).allows,
     )
     retrier = Retrier(attempts=settings.retries + 1)
-    async with open_http(options) as http:
-        caller = Caller(Exchange(http, deadline=settings.read_timeout), retrier, observer)
-        values = await fetch_values(caller, settings.wkvs_url)
-        packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
-        package = await packages.package()
-        first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
-        threads = make_threads()
-        with open_scheduler(settings, retrier, observer, network_limit(settings), threads, first=first) as scheduler:
-            yield Session(
-                settings=settings,
-                keys=keys,
-                values=values,
-                package=package,
-                packages=packages,
-                caller=caller,
-                objects=ObjectClient(http),
-                scheduler=scheduler,
-                threads=threads,
-                observer=observer,
-                journal_folder=journal_folder(state_folder),
-            )
+    with open_threads() as threads:
+        async with open_http(options) as http:
+            caller = Caller(Exchange(http, deadline=settings.read_timeout), retrier, observer)
+            values = await fetch_values(caller, settings.wkvs_url)
+            packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
+            package = await packages.package()
+            first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
+            with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
+                yield Session(
+                    settings=settings,
+                    keys=keys,
+                    values=values,
+                    package=package,
+                    packages=packages,
+                    caller=caller,
+                    objects=ObjectClient(http),
+                    scheduler=scheduler,
+                    threads=threads,
+                    observer=observer,
+                    journal_folder=journal_folder(state_folder),
+                )

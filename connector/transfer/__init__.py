@@ -1,6 +1,7 @@
 """The generic scheduler: moves parts of many transfers, knowing nothing of what they are."""
 
 from connector.transfer.buffers import Buffer, BufferPool
+from connector.transfer.courtesy import Courtesy
 from connector.transfer.observer import Observer, SilentObserver
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Notify, Retrier
@@ -12,6 +13,7 @@ from connector.transfer.turns import Turns
 __all__ = [
     "Buffer",
     "BufferPool",
+    "Courtesy",
     "Notify",
     "Observer",
     "Outcome",

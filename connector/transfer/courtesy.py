@@ -26,39 +26,33 @@ class Courtesy(trio.abc.Instrument):
     it 5 ms in which nobody let go of it. A loop lets go of it whenever it looks at its sockets, for a microsecond, in
     which no thread can wake up but which begins the 5 ms anew.
 
-    :param threads: the places for blocking work; the loop stands back only while some are taken.
+    :param places: those for blocking work in threads; the loop stands back only while some are taken.
     :param clock: the time in seconds.
     :param pause: stops this thread, and with it the loop, for so many seconds.
     """
 
     def __init__(
         self,
-        threads: trio.CapacityLimiter,
-        *,
+        *places: trio.CapacityLimiter,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._threads = threads
+        self._places = places
         self._clock = clock
         self._pause = pause
-        self._users = 0
         self._went_to_look = 0.0
         self._rested = 0.0
         self._patience = _AT_FIRST
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Look after the running loop for as long as the block lasts. Blocks may overlap."""
-        if not self._users:
-            self._rested = self._clock()
-            trio.lowlevel.add_instrument(self)
-        self._users += 1
+        """Look after the running loop for as long as the block lasts."""
+        self._rested = self._clock()
+        trio.lowlevel.add_instrument(self)
         try:
             yield
         finally:
-            self._users -= 1
-            if not self._users:
-                trio.lowlevel.remove_instrument(self)
+            trio.lowlevel.remove_instrument(self)
 
     def before_io_wait(self, timeout: float) -> None:
         """The loop looks at its sockets."""
@@ -69,7 +63,7 @@ class Courtesy(trio.abc.Instrument):
         now = self._clock()
         if now - self._went_to_look >= _REST:
             self._patience = _AT_FIRST
-        elif now - self._rested < self._patience or not self._threads.borrowed_tokens:
+        elif now - self._rested < self._patience or not any(places.borrowed_tokens for places in self._places):
             return
         else:
             self._pause(_PAUSE)

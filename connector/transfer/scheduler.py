@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +13,6 @@ from connector.core.concurrency import ConcurrencyLimit
 from connector.core.layout import Part
 from connector.errors import ConnectorError
 from connector.transfer.buffers import BufferPool
-from connector.transfer.courtesy import Courtesy
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
@@ -65,8 +63,7 @@ class Scheduler:
 
     ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once, of
     which ``first`` ask to be let in before it is known whether the other side takes more (all, if not given). When it
-    lets none of them in because of others, that is tried again for ``patience`` seconds. ``threads`` are the places in
-    which the transfers do their blocking work: a program that never rests gives way to them.
+    lets none of them in because of others, that is tried again for ``patience`` seconds.
     Parts of the oldest open transfer go first; while it has none to give (it opens, finishes, waits), younger ones
     fill the gap. There is no task and no buffer per part up front: as many workers as the limit allows take the next
     part when they are free, and end when there is none.
@@ -82,7 +79,6 @@ class Scheduler:
         window: int = 32,
         first: int | None = None,
         patience: float = 3600.0,
-        threads: trio.CapacityLimiter | None = None,
     ) -> None:
         self.pool = pool
         self.limit = limit
@@ -92,7 +88,6 @@ class Scheduler:
         self.workers = 0
         self.moving = 0
         self._batches: list[_Batch[Any]] = []
-        self._courtesy = None if threads is None else Courtesy(threads)
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         """Run all transfers and return their outcomes in the given order.
@@ -102,8 +97,7 @@ class Scheduler:
         batch = _Batch[T](self)
         self._batches.append(batch)
         try:
-            with nullcontext() if self._courtesy is None else self._courtesy.shown():
-                return await batch.run(transfers)
+            return await batch.run(transfers)
         finally:
             self._batches.remove(batch)
             self.staff()

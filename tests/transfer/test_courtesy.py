@@ -90,9 +90,6 @@ async def test_it_is_in_the_loop_only_while_it_is_shown():
     assert not await compute()
     with courtesy.shown():
         assert await compute()
-        with courtesy.shown():
-            assert await compute()
-        assert await compute()
     assert not await compute()
 
 
