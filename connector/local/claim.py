@@ -61,7 +61,9 @@ class Claim:
 
         To be asked before a step that would spoil the other's work: a machine that was asleep knows nothing of it.
         """
-        if not self._is_ours():
+        with local_failures("read", self.path):
+            ours = self._is_ours()
+        if not ours:
             raise LocalError(
                 f"Another process has taken over {self.path.with_suffix('')}, since nothing was heard of this one for"
                 f" {SILENCE:g} seconds.",

@@ -103,7 +103,7 @@ async def _connect(origin: Origin) -> socket.socket:
     except socket.gaierror as error:
         raise httpx.ConnectError(f"The name {origin.host} cannot be resolved: {error.strerror}.") from error
     except UnicodeError as error:  # an empty or too long label: no other try will change that
-        raise httpx.UnsupportedProtocol(f"The name {origin.host} is none: {error}.") from error
+        raise httpx.UnsupportedProtocol(f"{origin.host} is no host name: {error}.") from error
     except (OSError, ValueError) as error:
         raise httpx.ConnectError(f"Cannot connect to {origin.peer}: {_first_reason(error)}.") from error
     # The plain socket is wanted, without trio's wrapper: its calls yield to the scheduler every time.
