@@ -209,9 +209,10 @@ class MongoCollection:
         return first_batch(reply)
 
     async def _get_several(self, entries: list[tuple[Id, Any]]) -> list[Any]:
+        if len(entries) == 1:
+            return [*await self._quick_find({"_id": entries[0][0]}, 1)] or [None]
         ids = list({id_ for id_, _ in entries})
-        where = {"_id": ids[0]} if len(ids) == 1 else {"_id": {"$in": ids}}
-        documents = await self._quick_find(where, len(ids))
+        documents = await self._quick_find({"_id": {"$in": ids}}, len(ids))
         found = {document["_id"]: document for document in documents}
         return [dict(found[id_]) if id_ in found else None for id_, _ in entries]
 

@@ -61,41 +61,43 @@ class OwnLoop:
     async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Await the call, or leave it behind."""
         loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(call())
         # A timer and a future of our own: a cancel scope and a shield would cost as much as PyMongo's own tasks.
-        ended: asyncio.Future[None] = loop.create_future()
-        task.add_done_callback(lambda _: _settle(ended))
-        timer = None if deadline is None else loop.call_later(deadline, _settle, ended, TimeoutError())
+        ended: asyncio.Future[T] = loop.create_future()
+        task = loop.create_task(_carry(call, ended))
+        timer = None if deadline is None else loop.call_later(deadline, _expire, ended)
         try:
-            await ended
-        except BaseException:
-            self._left.add(task)
-            task.add_done_callback(self._forget)
-            raise
+            return await ended
         finally:
             if timer is not None:
                 timer.cancel()
-        return task.result()
+            if not task.done():
+                self._left.add(task)
+                task.add_done_callback(self._left.discard)
 
     async def stop(self) -> None:
         """Give what was left behind a moment to end."""
         if self._left:
             await asyncio.wait(self._left, timeout=_PATIENCE)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._left.discard(task)
-        if not task.cancelled():
-            # Looked at, so that asyncio does not complain about it.
-            task.exception()
 
-
-def _settle(future: asyncio.Future[None], error: BaseException | None = None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
+async def _carry(call: Callable[[], Awaitable[T]], ended: asyncio.Future[T]) -> None:
+    """Await the call and hand on how it ended, if anybody still waits."""
+    try:
+        result = await call()
+    except Exception as error:
+        if not ended.done():
+            ended.set_exception(error)
+    except BaseException:
+        ended.cancel()
+        raise
     else:
-        future.set_exception(error)
+        if not ended.done():
+            ended.set_result(result)
+
+
+def _expire(ended: asyncio.Future[Any]) -> None:
+    if not ended.done():
+        ended.set_exception(TimeoutError())
 
 
 class _Call:
