@@ -31,7 +31,7 @@ def in_a_thread(home: Home, waiter: Waiter, seconds: float, result: object, erro
 @pytest.mark.parametrize("seconds", [0, 0.03, 0.15])
 async def test_results_and_errors_come_whenever_they_are_ready(seconds: float) -> None:
     home = find_home()
-    good, bad = home.wait(), home.wait()
+    good, bad = home.make_waiter(), home.make_waiter()
     in_a_thread(home, good, seconds, "result")
     in_a_thread(home, bad, seconds, None, KeyError("error"))
     assert await good.wait(5) == "result"
@@ -42,7 +42,7 @@ async def test_results_and_errors_come_whenever_they_are_ready(seconds: float) -
 
 async def test_the_deadline_ends_the_waiting_and_what_comes_later_is_dropped() -> None:
     home = find_home()
-    waiter = home.wait()
+    waiter = home.make_waiter()
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         await waiter.wait(0.1)
@@ -53,7 +53,7 @@ async def test_the_deadline_ends_the_waiting_and_what_comes_later_is_dropped() -
 
 
 async def test_whoever_is_cancelled_leaves_at_once() -> None:
-    waiter = find_home().wait()
+    waiter = find_home().make_waiter()
     with anyio.move_on_after(0.05) as scope:
         await waiter.wait(5)
     assert scope.cancelled_caught

@@ -52,7 +52,7 @@ class QuickLane:
         self.free = False
         if self._thread.ident is None:
             self._thread.start()
-        waiter = self._home.wait()
+        waiter = self._home.make_waiter()
         self._calls.put((call, waiter))
         result: T = await waiter.wait(deadline)
         return result

@@ -133,7 +133,7 @@ class LoopThread:
     async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
         """Hand the call over and wait; on cancellation, leave it behind."""
         assert self._home is not None
-        waiter = self._home.wait()
+        waiter = self._home.make_waiter()
         self._calls.append(_Call(call, waiter))
         if not self._calls_woken:
             self._calls_woken = True

@@ -41,11 +41,11 @@ class Home:
     """The event loop where calls are waited for.
 
     Args:
-        wait: makes a waiter there.
+        make_waiter: makes a waiter there.
         post: has a callback run there, called from any thread; `RuntimeError` once that loop has ended.
     """
 
-    wait: Callable[[], Waiter]
+    make_waiter: Callable[[], Waiter]
     post: Callable[[Callable[[], None]], object]
 
 
