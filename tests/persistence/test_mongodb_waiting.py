@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from persistence.providers.mongodb import MongoDaoFactory
-from persistence.providers.mongodb.loops import LoopThread
+from persistence.providers.mongodb.loop_thread import LoopThread
 from persistence.providers.mongodb.waiting import Home, Waiter, find_home
 from persistence.testing.models import Job
 from tests.support.restless import never_rest

@@ -32,8 +32,10 @@ class Caller(Protocol):
         """The same for an insert."""
         ...
 
-    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
-        """Run a call within the deadline and translate its errors."""
+    async def call(
+        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
+    ) -> T:
+        """Run a call within the deadline and translate its errors; `brief` if its answer usually comes at once."""
         ...
 
     async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:

@@ -66,7 +66,7 @@ class MongoCollection:
             documents = await caller.quick_call(self.name, lambda stored: answer(stored, command), self._failures)
             found = documents[0] if documents else None
         elif caller.session is None:
-            found = await caller.call(lambda: self._gets.call(id_), self._failures)
+            found = await caller.call(lambda: self._gets.call(id_), self._failures, brief=True)
         else:
             found = await caller.call(
                 lambda: self.stored.find_one({"_id": id_}, session=caller.session), self._failures
@@ -195,7 +195,7 @@ class MongoCollection:
             found = await self._quick_find(where, 1, sort)
             return found[0] if found else None
 
-        document = await caller.call(first, self._failures)
+        document = await caller.call(first, self._failures, brief=True)
         return [] if document is None else [document]
 
     async def _quick_find(

@@ -21,7 +21,8 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.lane import Client, QuickLane, Stored
-from persistence.providers.mongodb.loops import Loop, OwnLoop, make_loop
+from persistence.providers.mongodb.loop_thread import LoopThread
+from persistence.providers.mongodb.loops import Loop, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.providers.mongodb.transaction import MongoTransaction
 from persistence.providers.mongodb.waiting import find_home
@@ -48,15 +49,23 @@ class MongoDaoFactory(DaoFactory):
         database: its name.
         deadline: seconds that any one call may take.
         options: further options of `AsyncMongoClient`.
+        make_loop: makes what runs that client; by default what suits the system and the library that runs.
     """
 
     def __init__(
-        self, uri: str, database: str, *, deadline: float = 15.0, options: Mapping[str, Any] | None = None
+        self,
+        uri: str,
+        database: str,
+        *,
+        deadline: float = 15.0,
+        options: Mapping[str, Any] | None = None,
+        make_loop: Callable[[], Loop] = make_loop,
     ) -> None:
         self._uri = uri
         self._database_name = database
         self._deadline = deadline
         self._options = dict(options or {})
+        self._make_loop = make_loop
         self._loop: Loop | None = None
         self._lane: QuickLane | None = None
         self._blocking: dict[str, Stored] = {}
@@ -70,7 +79,7 @@ class MongoDaoFactory(DaoFactory):
         return None
 
     async def __aenter__(self) -> Self:
-        loop = make_loop()
+        loop = self._make_loop()
         await loop.start()
         self._loop = loop
         try:
@@ -136,16 +145,19 @@ class MongoDaoFactory(DaoFactory):
     async def with_transaction(self, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 20) -> T:
         return await repeat_on_conflict(self, work, attempts)
 
-    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
+    async def call(
+        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
+    ) -> T:
         """Run a call of PyMongo within the deadline and translate its errors."""
         if self._loop is None:
             raise Closed("The database")
-        return await self._ended(self._loop.run(call, self._deadline), failures, id_)
+        answer = self._loop.run(call, self._deadline, brief=brief and not self._under_way)
+        return await self._ended(answer, failures, id_)
 
     @property
     def alone(self) -> bool:
         """Whether nothing else is under way, and calls go to another thread anyway."""
-        return self.alone_to_insert and not isinstance(self._loop, OwnLoop)
+        return self.alone_to_insert and isinstance(self._loop, LoopThread)
 
     @property
     def alone_to_insert(self) -> bool:

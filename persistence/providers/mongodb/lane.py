@@ -1,11 +1,10 @@
 """The way for a call that is alone: PyMongo's blocking client in one thread of its own.
 
 For one answer PyMongo's asyncio client makes two tasks and goes a dozen times around its loop; the
-blocking one just waits for it. Under trio, where a call goes to another thread anyway, that is
-sooner for reads and inserts alike. Under asyncio the way to the thread and back costs a read more
-than it saves. An insert gains: a replica set acknowledges them in steps, and who is back with the
-next one soon enough does not miss a step. As soon as there are several calls at once, one loop
-serves them better than threads do, so this is for one only.
+blocking one just waits for it. An insert gains by that, though the way to a thread and back is long:
+a replica set acknowledges inserts in steps, and who is back with the next one soon enough does not
+miss a step. A read does not gain, unless the asyncio client is in another thread anyway. As soon as
+there are several calls at once, one loop serves them better than threads do, so this is for one only.
 """
 
 from __future__ import annotations

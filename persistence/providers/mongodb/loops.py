@@ -1,8 +1,8 @@
-"""Where PyMongo's asyncio client runs: on the caller's loop, or on one in a thread of its own.
+"""Where PyMongo's asyncio client runs: on a loop of the caller's, or on one of its own.
 
-Under asyncio a call is simply awaited. Under trio it is handed over to an asyncio loop in one
-thread, without a thread per call: calls gather in a queue and the loop is woken once for all of
-them, results come back the same way.
+Under asyncio a call is simply awaited. Under trio there is an asyncio loop beside trio's: in trio's
+thread where one selector can wait for another and nothing else of asyncio runs there, else in a
+thread of its own.
 
 Whoever is cancelled returns at once. The call of PyMongo behind it is not cancelled but left to
 end by itself (PyMongo drops the connections of a server that its monitor has lost), and what it
@@ -14,18 +14,16 @@ lock, and a lock that is lost fails the calls of everybody else.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import sniffio
 
-from persistence.providers.mongodb.waiting import Home, Waiter, find_home
+from persistence.providers.mongodb.loop_thread import LoopThread
+from persistence.providers.mongodb.own_loop import OwnLoop
 
 T = TypeVar("T")
-
-_PATIENCE: Final = 2.0
 
 
 class Loop(Protocol):
@@ -35,8 +33,11 @@ class Loop(Protocol):
         """Make the loop ready."""
         ...
 
-    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
-        """Run the call and give its result; `TimeoutError` after so many seconds."""
+    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None, *, brief: bool = False) -> T:
+        """Run the call and give its result; `TimeoutError` after so many seconds.
+
+        `brief` says that it is the only one and that its answer usually comes at once.
+        """
         ...
 
     async def stop(self) -> None:
@@ -46,150 +47,20 @@ class Loop(Protocol):
 
 def make_loop() -> Loop:
     """The loop for the library that runs now."""
-    return LoopThread() if sniffio.current_async_library() == "trio" else OwnLoop()
+    if sniffio.current_async_library() != "trio":
+        return OwnLoop()
+    # Other systems' selectors have not been tried within trio's, or cannot be waited for at all.
+    if sys.platform != "linux" or _runs_asyncio():
+        return LoopThread()
+    from persistence.providers.mongodb.nested_loop import NestedLoop
+
+    return NestedLoop()
 
 
-class OwnLoop:
-    """The caller's own asyncio loop: a call runs in a task of its own."""
-
-    def __init__(self) -> None:
-        self._left: set[asyncio.Task[Any]] = set()
-
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
-        """Await the call, or leave it behind."""
-        loop = asyncio.get_running_loop()
-        # A timer and a future of our own: a cancel scope and a shield would cost as much as PyMongo's own tasks.
-        ended: asyncio.Future[T] = loop.create_future()
-        task = loop.create_task(_carry(call, ended))
-        timer = None if deadline is None else loop.call_later(deadline, _expire, ended)
-        try:
-            return await ended
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if not task.done():
-                self._left.add(task)
-                task.add_done_callback(self._left.discard)
-
-    async def stop(self) -> None:
-        """Give what was left behind a moment to end."""
-        if self._left:
-            await asyncio.wait(self._left, timeout=_PATIENCE)
-
-
-async def _carry(call: Callable[[], Awaitable[T]], ended: asyncio.Future[T]) -> None:
-    """Await the call and hand on how it ended, if anybody still waits."""
+def _runs_asyncio() -> bool:
+    """Whether asyncio runs this thread, though trio runs this task: as its guest."""
     try:
-        result = await call()
-    except Exception as error:
-        if not ended.done():
-            ended.set_exception(error)
-    except BaseException:
-        ended.cancel()
-        raise
-    else:
-        if not ended.done():
-            ended.set_result(result)
-
-
-def _expire(ended: asyncio.Future[Any]) -> None:
-    if not ended.done():
-        ended.set_exception(TimeoutError())
-
-
-class _Call:
-    """A call on its way, and who waits for it in trio."""
-
-    __slots__ = ("make", "waiter")
-
-    def __init__(self, make: Callable[[], Awaitable[Any]], waiter: Waiter) -> None:
-        self.make = make
-        self.waiter = waiter
-
-
-class LoopThread:
-    """An asyncio loop in a thread, called from trio."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="persistence-mongodb", daemon=True)
-        self._home: Home | None = None
-        # Each queue is filled by one thread and emptied by the other; the flags say that the other
-        # side has been woken and has not looked yet.
-        self._calls: deque[_Call] = deque()
-        self._calls_woken = False
-        self._answers: deque[Waiter] = deque()
-        self._answers_woken = False
-        self._serving: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Start the thread."""
-        self._home = find_home()
-        self._thread.start()
-
-    async def run(self, call: Callable[[], Awaitable[T]], deadline: float | None = None) -> T:
-        """Hand the call over and wait; on cancellation, leave it behind."""
-        assert self._home is not None
-        waiter = self._home.make_waiter()
-        self._calls.append(_Call(call, waiter))
-        if not self._calls_woken:
-            self._calls_woken = True
-            self._loop.call_soon_threadsafe(self._take_calls)
-        result: T = await waiter.wait(deadline)
-        return result
-
-    async def stop(self) -> None:
-        """Cancel what still runs, stop the loop and wait for the thread."""
-        import trio
-
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._thread.join)
-
-    def _work(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                task.cancel()
-            if left:
-                self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
-        finally:
-            asyncio.set_event_loop(None)
-            self._loop.close()
-
-    def _take_calls(self) -> None:
-        # The flag first: a call queued from now on wakes the loop again.
-        self._calls_woken = False
-        while self._calls:
-            call = self._calls.popleft()
-            if not call.waiter.left:
-                # Kept, for the loop itself only holds its tasks weakly.
-                task = self._loop.create_task(self._serve(call))
-                self._serving.add(task)
-                task.add_done_callback(self._serving.discard)
-
-    async def _serve(self, call: _Call) -> None:
-        waiter = call.waiter
-        try:
-            waiter.result = await call.make()
-        except asyncio.CancelledError:
-            waiter.error = RuntimeError("the loop thread was stopped while a call was running")
-        except BaseException as error:
-            waiter.error = error
-        if waiter.left:
-            return
-        self._answers.append(waiter)
-        if not self._answers_woken and self._home is not None:
-            self._answers_woken = True
-            self._home.post(self._give_answers)
-
-    def _give_answers(self) -> None:
-        self._answers_woken = False
-        while self._answers:
-            self._answers.popleft().wake()
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

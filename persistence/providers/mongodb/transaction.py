@@ -63,9 +63,11 @@ class MongoTransaction(Transaction):
             raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
         return dao.on(dao.collection.on(self))
 
-    async def call(self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None) -> T:
+    async def call(
+        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
+    ) -> T:
         """Run a call as a step of the transaction."""
         if not self.open:
             raise Closed("The transaction")
         async with self._one_at_a_time:
-            return await self._factory.call(call, failures, id_)
+            return await self._factory.call(call, failures, id_, brief=brief)

@@ -100,21 +100,21 @@ class AsyncioWaiter:
 class TrioWaiter:
     """A task that is rescheduled when its call is over."""
 
-    __slots__ = ("_answered", "_courtesy", "_task", "error", "left", "result")
+    __slots__ = ("_courtesy", "_task", "answered", "error", "left", "result")
 
     def __init__(self, manners: Courtesy) -> None:
         self.result: Any = None
         self.error: BaseException | None = None
         self.left = False
         self._courtesy = manners
-        self._answered = False
+        self.answered = False
         self._task: trio.lowlevel.Task | None = None
 
     async def wait(self, deadline: float | None = None) -> Any:
         """See `Waiter`."""
         import trio
 
-        if not self._answered:
+        if not self.answered:
             self._task = trio.lowlevel.current_task()
             with self._courtesy, trio.move_on_after(math.inf if deadline is None else deadline) as scope:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
@@ -128,7 +128,7 @@ class TrioWaiter:
         """See `Waiter`."""
         import trio
 
-        self._answered = True
+        self.answered = True
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
