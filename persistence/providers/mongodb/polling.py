@@ -1,10 +1,10 @@
 """Busy polling: staying awake for an answer that is nearly there.
 
 A processor that has nothing to do goes to sleep, and waking it up, more so in a virtual machine,
-takes almost as long as a database on the same machine needs to answer. An event loop that looks at its sockets again and again meanwhile uses hardly more processor
-time than sleeping and waking up do. It pays for an answer that comes at once and for one caller
-only: of several, one always has something to do. Linux does the same for sockets of network cards
-(`net.core.busy_poll`).
+takes almost as long as a database on the same machine needs to answer. An event loop that looks at
+its sockets again and again meanwhile uses hardly more processor time than going to sleep and waking
+up do. It pays for an answer that comes at once and for one caller only: of several, one always has
+something to do. Linux does the same for sockets of network cards (`net.core.busy_poll`).
 """
 
 from __future__ import annotations
