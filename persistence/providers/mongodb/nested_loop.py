@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import sniffio
 import trio
 
-from persistence.providers.mongodb.polling import BusyPolling
+from persistence.providers.mongodb.polling import BusyPolling, give_way
 from persistence.providers.mongodb.waiting import TrioWaiter
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ class _Selector(selectors.EpollSelector):
         if timeout == 0 or ready:
             return ready
         while (awaited := self._awaited) and not awaited.answered and time.monotonic() < self._awake_until:
+            give_way()
             if ready := super().select(0):
                 return ready
         self.due = math.inf if timeout is None else time.monotonic() + timeout

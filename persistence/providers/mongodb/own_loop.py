@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from persistence.providers.mongodb.polling import BusyPolling
+from persistence.providers.mongodb.polling import BusyPolling, give_way
 
 T = TypeVar("T")
 
@@ -73,4 +73,5 @@ def _expire(ended: asyncio.Future[Any]) -> None:
 def _stay_awake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[Any], until: float) -> None:
     """A loop that has something to do looks at its sockets without going to sleep."""
     if not ended.done() and loop.time() < until:
+        give_way()
         loop.call_soon(_stay_awake, loop, ended, until)

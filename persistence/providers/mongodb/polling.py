@@ -9,7 +9,17 @@ something to do. Linux does the same for sockets of network cards (`net.core.bus
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Final
+
+
+def _nobody() -> None:
+    """Where a processor cannot be lent."""
+
+
+give_way: Final[Callable[[], None]] = getattr(os, "sched_yield", _nobody)
+"""Lend the processor to who waits for it, which may be the database that the answer is to come from."""
 
 
 class BusyPolling:
