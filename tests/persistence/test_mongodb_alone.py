@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from persistence.errors import DocumentExists, TooLarge
 from persistence.providers.mongodb import MongoDaoFactory
+from persistence.providers.mongodb.polling import processors
 from persistence.testing.models import Job
 
 pytestmark = pytest.mark.anyio
@@ -124,3 +126,24 @@ async def test_the_lane_keeps_the_deadline(factory: MongoDaoFactory) -> None:
     assert time.monotonic() - began < 8
     assert not lane.free
     until.set()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_lone_read_takes_the_lane_where_answers_take_long(factory: MongoDaoFactory) -> None:
+    jobs = await factory.dao("jobs", Job, id_field="id")
+    await jobs.insert(Job(1))
+    loop = factory._loop
+    assert loop is not None
+    for _ in range(20):
+        loop.took(1.0)
+    assert factory.alone
+    assert await jobs.get_by_id(1) == Job(1)
+    assert await jobs.find_one({"owner": None}) == Job(1)
+    assert factory.alone
+
+
+async def test_lone_reads_of_a_near_database_stay_with_the_loop(factory: MongoDaoFactory) -> None:
+    assert factory._loop is not None
+    if sys.platform == "linux" and processors() > 1:
+        assert factory._loop.prompt
+        assert not factory.alone

@@ -38,6 +38,14 @@ class Caller(Protocol):
         """Run a call within the deadline and translate its errors; `brief` if its answer usually comes at once."""
         ...
 
-    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+    async def quick_call(
+        self,
+        name: str,
+        call: Callable[[Stored], T],
+        failures: Failures,
+        id_: Id | None = None,
+        *,
+        brief: bool = False,
+    ) -> T:
         """Run a blocking call on the collection elsewhere, within the deadline, and translate its errors."""
         ...

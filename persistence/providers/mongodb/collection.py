@@ -63,7 +63,9 @@ class MongoCollection:
         caller = self._caller
         if caller.alone:
             command = find_command(self.stored, {"_id": id_}, 1)
-            documents = await caller.quick_call(self.name, lambda stored: answer(stored, command), self._failures)
+            documents = await caller.quick_call(
+                self.name, lambda stored: answer(stored, command), self._failures, brief=True
+            )
             found = documents[0] if documents else None
         elif caller.session is None:
             found = await caller.call(lambda: self._gets.call(id_), self._failures, brief=True)
@@ -187,7 +189,9 @@ class MongoCollection:
         caller = self._caller
         if caller.alone and not query.skip:
             command = find_command(self.stored, where, 1, sort)
-            return await caller.quick_call(self.name, lambda stored: answer(stored, command), self._failures)
+            return await caller.quick_call(
+                self.name, lambda stored: answer(stored, command), self._failures, brief=True
+            )
 
         async def first() -> dict[str, Any] | None:
             if caller.session is not None or query.skip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -21,7 +22,6 @@ from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures, translated
 from persistence.providers.mongodb.filters import Filters
 from persistence.providers.mongodb.lane import Client, QuickLane, Stored
-from persistence.providers.mongodb.loop_thread import LoopThread
 from persistence.providers.mongodb.loops import Loop, make_loop
 from persistence.providers.mongodb.reading import STANDARD, Reader
 from persistence.providers.mongodb.transaction import MongoTransaction
@@ -156,18 +156,27 @@ class MongoDaoFactory(DaoFactory):
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else is under way, and calls go to another thread anyway."""
-        return self.alone_to_insert and isinstance(self._loop, LoopThread)
+        """Whether nothing else is under way, and the lane is free and the quicker way."""
+        return self.alone_to_insert and self._loop is not None and not self._loop.prompt
 
     @property
     def alone_to_insert(self) -> bool:
         """Whether nothing else is under way, and the lane is free."""
         return self._lane is not None and not self._under_way and self._lane.free
 
-    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+    async def quick_call(
+        self,
+        name: str,
+        call: Callable[[Stored], T],
+        failures: Failures,
+        id_: Id | None = None,
+        *,
+        brief: bool = False,
+    ) -> T:
         """Run a call of PyMongo's blocking client on the collection, if `alone` or `alone_to_insert`."""
-        if self._lane is None:
+        if self._lane is None or self._loop is None:
             raise Closed("The database")
+        began = time.monotonic()
 
         def run(client: Client) -> T:
             stored = self._blocking.get(name)
@@ -175,7 +184,10 @@ class MongoDaoFactory(DaoFactory):
                 stored = self._blocking[name] = client.get_database(self._database_name, codec_options=STANDARD)[name]
             return call(stored)
 
-        return await self._ended(self._lane.run(run, self._deadline), failures, id_)
+        found = await self._ended(self._lane.run(run, self._deadline), failures, id_)
+        if brief:
+            self._loop.took(time.monotonic() - began)
+        return found
 
     async def _ended(self, answer: Awaitable[T], failures: Failures, id_: Id | None) -> T:
         self._under_way += 1

@@ -3,8 +3,9 @@
 For one answer PyMongo's asyncio client makes two tasks and goes a dozen times around its loop; the
 blocking one just waits for it. An insert gains by that, though the way to a thread and back is long:
 a replica set acknowledges inserts in steps, and who is back with the next one soon enough does not
-miss a step. A read does not gain, unless the asyncio client is in another thread anyway. As soon as
-there are several calls at once, one loop serves them better than threads do, so this is for one only.
+miss a step. A read gains under trio only, where the answer would have to pass two loops that sleep, or
+another thread anyway. As soon as there are several calls at once, one loop serves them better than
+threads do, so this is for one only.
 """
 
 from __future__ import annotations

@@ -60,6 +60,14 @@ class LoopThread:
         result: T = await waiter.wait(deadline)
         return result
 
+    @property
+    def prompt(self) -> bool:
+        """False: it is in a thread as well, and does more for one call."""
+        return False
+
+    def took(self, seconds: float) -> None:
+        """Nothing to note."""
+
     async def stop(self) -> None:
         """Cancel what still runs, stop the loop and wait for the thread."""
         import trio

@@ -40,6 +40,15 @@ class Loop(Protocol):
         """
         ...
 
+    @property
+    def prompt(self) -> bool:
+        """Whether a brief call would be over sooner here than through a blocking client in a thread."""
+        ...
+
+    def took(self, seconds: float) -> None:
+        """Take note of a brief call that was over elsewhere after so long."""
+        ...
+
     async def stop(self) -> None:
         """Stop the loop once it has nothing left to do."""
         ...

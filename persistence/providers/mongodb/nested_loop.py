@@ -14,13 +14,13 @@ import contextlib
 import math
 import selectors
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import sniffio
 import trio
 
-from persistence.providers.mongodb.polling import BusyPolling, give_way
+from persistence.providers.mongodb.polling import BusyPolling, processors
 from persistence.providers.mongodb.waiting import TrioWaiter
 
 T = TypeVar("T")
@@ -40,24 +40,20 @@ class _Selector(selectors.EpollSelector):
         self._awaited: TrioWaiter | None = None
         self._awake_until = 0.0
 
-    @contextlib.contextmanager
-    def awake(self, awaited: TrioWaiter, seconds: float) -> Iterator[None]:
-        """Go on looking for so long, unless the awaited has come."""
-        self._awaited, self._awake_until = awaited, time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            self._awaited = None
+    def stay_awake(self, awaited: TrioWaiter, until: float) -> None:
+        """Once asked to wait, go on looking until then, unless the awaited has come."""
+        self._awaited, self._awake_until = awaited, until
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See `selectors.BaseSelector`."""
         ready = super().select(0)
         if timeout == 0 or ready:
             return ready
-        while (awaited := self._awaited) and not awaited.answered and time.monotonic() < self._awake_until:
-            give_way()
-            if ready := super().select(0):
-                return ready
+        if (awaited := self._awaited) is not None:
+            while not awaited.answered and time.monotonic() < self._awake_until:
+                if ready := super().select(0):
+                    return ready
+            self._awaited = None
         self.due = math.inf if timeout is None else time.monotonic() + timeout
         self.idle()
         return ready
@@ -70,7 +66,7 @@ class NestedLoop:
         self._selector: _Selector
         self._loop: asyncio.AbstractEventLoop
         self._rest = trio.CancelScope()
-        self._polling = BusyPolling()
+        self._polling = BusyPolling(processors())
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._stopped = trio.Event()
@@ -97,14 +93,23 @@ class NestedLoop:
             result: T = await waiter.wait(deadline)
             return result
         try:
-            with self._selector.awake(waiter, self._polling.limit):
-                self._turn()
+            self._selector.stay_awake(waiter, began + self._polling.limit)
+            self._turn()
             if waiter.answered:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             result = await waiter.wait(deadline)
         finally:
             self._polling.took(time.monotonic() - began)
         return result
+
+    @property
+    def prompt(self) -> bool:
+        """Whether it would be waited for awake: going to sleep and being woken up takes both loops a while."""
+        return self._polling.limit > 0
+
+    def took(self, seconds: float) -> None:
+        """See `Loop`."""
+        self._polling.took(seconds)
 
     async def stop(self) -> None:
         """Cancel what still runs, end the task that turns the loop, and close it."""
@@ -124,7 +129,9 @@ class NestedLoop:
         while not self._stopping:
             self._turn()
             with trio.CancelScope(deadline=self._due()) as self._rest:
-                await trio.lowlevel.wait_readable(self._selector.fileno())
+                while True:
+                    await trio.lowlevel.wait_readable(self._selector.fileno())
+                    self._turn()
         self._stopped.set()
 
     @trio.lowlevel.enable_ki_protection
@@ -135,7 +142,9 @@ class NestedLoop:
             self._loop.run_forever()
         finally:
             sniffio.thread_local.name = library
-        self._rest.deadline = self._due()
+        # Put off, it would only be brought forward again: a turn too many costs less than that.
+        if (due := self._due()) < self._rest.deadline:
+            self._rest.deadline = due
 
     async def _serve(self, call: Callable[[], Awaitable[Any]], waiter: TrioWaiter, brief: bool) -> None:
         try:

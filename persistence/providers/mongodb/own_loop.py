@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from persistence.providers.mongodb.polling import BusyPolling, give_way
+from persistence.providers.mongodb.polling import BusyPolling, processors
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class OwnLoop:
 
     def __init__(self) -> None:
         self._left: set[asyncio.Task[Any]] = set()
-        self._polling = BusyPolling()
+        self._polling = BusyPolling(processors())
 
     async def start(self) -> None:
         """Nothing to do."""
@@ -43,6 +43,15 @@ class OwnLoop:
             if not task.done():
                 self._left.add(task)
                 task.add_done_callback(self._left.discard)
+
+    @property
+    def prompt(self) -> bool:
+        """True: the way to a thread and back takes longer than what a blocking client saves."""
+        return True
+
+    def took(self, seconds: float) -> None:
+        """See `Loop`."""
+        self._polling.took(seconds)
 
     async def stop(self) -> None:
         """Give what was left behind a moment to end."""
@@ -73,5 +82,4 @@ def _expire(ended: asyncio.Future[Any]) -> None:
 def _stay_awake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[Any], until: float) -> None:
     """A loop that has something to do looks at its sockets without going to sleep."""
     if not ended.done() and loop.time() < until:
-        give_way()
         loop.call_soon(_stay_awake, loop, ended, until)

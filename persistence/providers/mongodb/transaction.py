@@ -49,7 +49,15 @@ class MongoTransaction(Transaction):
         """False, for the same reason."""
         return False
 
-    async def quick_call(self, name: str, call: Callable[[Stored], T], failures: Failures, id_: Id | None = None) -> T:
+    async def quick_call(
+        self,
+        name: str,
+        call: Callable[[Stored], T],
+        failures: Failures,
+        id_: Id | None = None,
+        *,
+        brief: bool = False,
+    ) -> T:
         """Never run."""
         raise NotImplementedError
 

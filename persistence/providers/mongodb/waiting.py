@@ -116,7 +116,8 @@ class TrioWaiter:
 
         if not self.answered:
             self._task = trio.lowlevel.current_task()
-            with self._courtesy, trio.move_on_after(math.inf if deadline is None else deadline) as scope:
+            until = math.inf if deadline is None else trio.current_time() + deadline
+            with self._courtesy, trio.CancelScope(deadline=until) as scope:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             if scope.cancelled_caught:
                 raise TimeoutError
