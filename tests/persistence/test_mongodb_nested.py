@@ -287,6 +287,44 @@ async def test_a_loop_that_is_stopped_at_once() -> None:
         await loop.stop()
 
 
+def _forgotten(tasks_take: float) -> tuple[list[str], Callable[[], Any], list[Any]]:
+    """A main function that leaves an async generator behind, which is closed when trio's system tasks are over."""
+    seen: list[str] = []
+    kept: list[Any] = []
+
+    async def generate() -> AsyncIterator[None]:
+        loop = NestedLoop()
+        await loop.start()
+        try:
+            with trio.move_on_after(0.02):
+                await loop.run(lambda: asyncio.sleep(60))
+            yield
+        finally:
+            with trio.move_on_after(5, shield=True):
+                seen.append(await loop.run(lambda: answer("closed", tasks_take)))
+            await loop.stop()
+            seen.append("stopped")
+
+    async def main() -> None:
+        generator = generate()
+        kept.append(generator)
+        await generator.asend(None)
+
+    return seen, main, kept
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+async def test_a_loop_that_is_stopped_when_trio_has_ended_its_tasks(seconds: float) -> None:
+    def run() -> list[str]:
+        seen, main, _ = _forgotten(seconds)
+        trio.run(main)
+        return seen
+
+    began = time.monotonic()
+    assert await trio.to_thread.run_sync(run) == ["closed", "stopped"]
+    assert time.monotonic() - began < 1.5
+
+
 async def test_it_is_what_trio_gets(loop: NestedLoop) -> None:
     assert isinstance(make_loop(), NestedLoop)
 

@@ -31,10 +31,11 @@ _NO_COURTESY: Final = contextlib.nullcontext()
 
 
 class _Selector(selectors.EpollSelector):
-    """A selector that does not wait, but says since when and how long there is nothing to do."""
+    """A selector that, while it is nested, does not wait but says until when there is nothing to do."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.nested = True
         self.idle: Callable[[], object] = _nothing
         self.due = math.inf
         self._awaited: TrioWaiter | None = None
@@ -46,6 +47,8 @@ class _Selector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See `selectors.BaseSelector`."""
+        if not self.nested:
+            return super().select(timeout)
         ready = super().select(0)
         if timeout == 0 or ready:
             return ready
@@ -90,6 +93,8 @@ class NestedLoop:
         task.add_done_callback(self._serving.discard)
         if not brief:
             self._rest.cancel()
+            if self._stopped.is_set():
+                self._finish({task})
             result: T = await waiter.wait(deadline)
             return result
         try:
@@ -117,8 +122,10 @@ class NestedLoop:
             left = asyncio.all_tasks(self._loop)
             for task in left:
                 task.cancel()
-            if left:
+            if left and not self._stopped.is_set():
                 await self.run(lambda: asyncio.wait(left, timeout=_PATIENCE))
+            elif left:
+                self._finish(left)
             self._stopping = True
             self._rest.cancel()
             await self._stopped.wait()
@@ -126,13 +133,24 @@ class NestedLoop:
 
     async def _attend(self) -> None:
         """Turn the loop whenever there is something to do."""
-        while not self._stopping:
-            self._turn()
-            with trio.CancelScope(deadline=self._due()) as self._rest:
-                while True:
-                    await trio.lowlevel.wait_readable(self._selector.fileno())
-                    self._turn()
-        self._stopped.set()
+        try:
+            while not self._stopping:
+                self._turn()
+                with trio.CancelScope(deadline=self._due()) as self._rest:
+                    while True:
+                        await trio.lowlevel.wait_readable(self._selector.fileno())
+                        self._turn()
+        finally:
+            self._stopped.set()
+
+    def _finish(self, left: set[asyncio.Task[Any]]) -> None:
+        """Wait for tasks where nobody turns the loop any more: trio closes forgotten async generators that late."""
+        self._selector.nested = False
+        sniffio.thread_local.name = "asyncio"
+        try:
+            self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
+        finally:
+            sniffio.thread_local.name = "trio"
 
     @trio.lowlevel.enable_ki_protection
     def _turn(self) -> None:
@@ -156,7 +174,7 @@ class NestedLoop:
         if waiter.left:
             return
         waiter.wake()
-        if not brief:
+        if self._selector.nested and not brief:
             # Whoever waits for it has its turn before the next answer is looked at, while this one is at hand.
             self._selector.due = -math.inf
             self._loop.stop()
