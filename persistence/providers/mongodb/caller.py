@@ -1,4 +1,4 @@
-"""Who runs the calls of a collection: the factory, or a transaction of it."""
+"""Who runs the calls of a collection: the factory, or a transaction of it; and the shortcut that the factory has."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class Caller(Protocol):
         """The session of the transaction, if there is one."""
         ...
 
+    async def call(
+        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
+    ) -> T:
+        """Run a call within the deadline and translate its errors; `brief` if its answer usually comes at once."""
+        ...
+
+
+class Shortcut(Protocol):
+    """Another way for calls that are alone and in no transaction."""
+
     @property
     def alone(self) -> bool:
         """Whether nothing else is under way, so that `quick_call` is the quicker way to read."""
@@ -30,12 +40,6 @@ class Caller(Protocol):
     @property
     def alone_to_insert(self) -> bool:
         """The same for an insert."""
-        ...
-
-    async def call(
-        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
-    ) -> T:
-        """Run a call within the deadline and translate its errors; `brief` if its answer usually comes at once."""
         ...
 
     async def quick_call(

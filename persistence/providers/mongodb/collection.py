@@ -14,7 +14,7 @@ from persistence.codec import Document, ModelCodec
 from persistence.documents import Query, Start, Write
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 from persistence.protocols.dao import Id
-from persistence.providers.mongodb.caller import Caller
+from persistence.providers.mongodb.caller import Caller, Shortcut
 from persistence.providers.mongodb.commands import answer, find_command, first_batch
 from persistence.providers.mongodb.failures import Failures
 from persistence.providers.mongodb.filters import Filters
@@ -35,6 +35,7 @@ class MongoCollection:
     def __init__(
         self,
         caller: Caller,
+        shortcut: Shortcut | None,
         stored: AsyncCollection[dict[str, Any]],
         name: str,
         id_field: str,
@@ -45,6 +46,7 @@ class MongoCollection:
         self.name = name
         self.stored = stored
         self._caller = caller
+        self._shortcut = shortcut
         self._id_field = id_field
         self._reader = reader
         self._filters = filters
@@ -53,17 +55,17 @@ class MongoCollection:
         self._inserts: Gatherer[Id] = Gatherer(self._insert_several)
 
     def on(self, caller: Caller) -> MongoCollection:
-        """The same collection with its calls run elsewhere."""
+        """The same collection with its calls run elsewhere, and without a shortcut."""
         return MongoCollection(
-            caller, self.stored, self.name, self._id_field, self._reader, self._filters, self._failures
+            caller, None, self.stored, self.name, self._id_field, self._reader, self._filters, self._failures
         )
 
     async def get(self, id_: Id) -> Document | None:
         """See `persistence.documents.Collection`."""
-        caller = self._caller
-        if caller.alone:
+        caller, shortcut = self._caller, self._shortcut
+        if shortcut is not None and shortcut.alone:
             command = find_command(self.stored, {"_id": id_}, 1)
-            documents = await caller.quick_call(
+            documents = await shortcut.quick_call(
                 self.name, lambda stored: answer(stored, command), self._failures, brief=True
             )
             found = documents[0] if documents else None
@@ -96,9 +98,9 @@ class MongoCollection:
 
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.Collection`."""
-        caller, stored = self._caller, self._in(id_, document)
-        if caller.alone_to_insert and self.stored.write_concern.acknowledged:
-            await caller.quick_call(self.name, lambda there: there.insert_one(stored), self._failures, id_)
+        caller, shortcut, stored = self._caller, self._shortcut, self._in(id_, document)
+        if shortcut is not None and shortcut.alone_to_insert and self.stored.write_concern.acknowledged:
+            await shortcut.quick_call(self.name, lambda there: there.insert_one(stored), self._failures, id_)
         elif caller.session is None:
             await caller.call(lambda: self._inserts.call(id_, stored), self._failures, id_)
         else:
@@ -186,10 +188,10 @@ class MongoCollection:
     async def _first(self, query: Query) -> list[Document]:
         where = self._where(query)
         sort = self._filters.sort(query.sort)
-        caller = self._caller
-        if caller.alone and not query.skip:
+        caller, shortcut = self._caller, self._shortcut
+        if shortcut is not None and shortcut.alone and not query.skip:
             command = find_command(self.stored, where, 1, sort)
-            return await caller.quick_call(
+            return await shortcut.quick_call(
                 self.name, lambda stored: answer(stored, command), self._failures, brief=True
             )
 

@@ -284,7 +284,7 @@ class MongoDaoFactory(DaoFactory):
                 await stored.create_indexes(models)
 
         await self.call(create, failures)
-        return MongoCollection(self, stored, name, codec.id_field, Reader(codec), filters, failures)
+        return MongoCollection(self, self, stored, name, codec.id_field, Reader(codec), filters, failures)
 
 
 __all__ = ["MongoDaoFactory", "translated"]

@@ -146,23 +146,23 @@ class NestedLoop:
     def _finish(self, left: set[asyncio.Task[Any]]) -> None:
         """Wait for tasks where nobody turns the loop any more: trio closes forgotten async generators that late."""
         self._selector.nested = False
-        sniffio.thread_local.name = "asyncio"
-        try:
-            self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE))
-        finally:
-            sniffio.thread_local.name = "trio"
+        self._enter(lambda: self._loop.run_until_complete(asyncio.wait(left, timeout=_PATIENCE)))
 
-    @trio.lowlevel.enable_ki_protection
     def _turn(self) -> None:
-        """Let the loop do what there is to do. An interrupt waits until then: PyMongo's locks would not bear it."""
-        library, sniffio.thread_local.name = sniffio.thread_local.name, "asyncio"
-        try:
-            self._loop.run_forever()
-        finally:
-            sniffio.thread_local.name = library
+        """Let the loop do what there is to do."""
+        self._enter(self._loop.run_forever)
         # Put off, it would only be brought forward again: a turn too many costs less than that.
         if (due := self._due()) < self._rest.deadline:
             self._rest.deadline = due
+
+    @trio.lowlevel.enable_ki_protection
+    def _enter(self, run: Callable[[], object]) -> None:
+        """Run the loop. An interrupt waits until it returns: PyMongo's locks would not bear it."""
+        library, sniffio.thread_local.name = sniffio.thread_local.name, "asyncio"
+        try:
+            run()
+        finally:
+            sniffio.thread_local.name = library
 
     async def _serve(self, call: Callable[[], Awaitable[Any]], waiter: TrioWaiter, brief: bool) -> None:
         try:

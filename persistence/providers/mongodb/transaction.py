@@ -12,7 +12,6 @@ from persistence.errors import Closed, InvalidQuery
 from persistence.protocols.dao import Dao, Id, SurrogateDao, Transaction
 from persistence.providers.mongodb.collection import MongoCollection
 from persistence.providers.mongodb.failures import Failures
-from persistence.providers.mongodb.lane import Stored
 from persistence.typed import TypedDao, TypedSurrogateDao
 
 if TYPE_CHECKING:
@@ -38,28 +37,6 @@ class MongoTransaction(Transaction):
         if not self.open:
             raise Closed("The transaction")
         return self._session
-
-    @property
-    def alone(self) -> bool:
-        """False: a transaction has one session, and that is the asyncio client's."""
-        return False
-
-    @property
-    def alone_to_insert(self) -> bool:
-        """False, for the same reason."""
-        return False
-
-    async def quick_call(
-        self,
-        name: str,
-        call: Callable[[Stored], T],
-        failures: Failures,
-        id_: Id | None = None,
-        *,
-        brief: bool = False,
-    ) -> T:
-        """Never run."""
-        raise NotImplementedError
 
     def bind(self, dao: Dao[M]) -> Dao[M]:
         if not isinstance(dao, TypedDao) or not isinstance(dao.collection, MongoCollection):
