@@ -15,8 +15,9 @@ import pytest
 
 from connector.local.claim import Claim
 from connector.local.partial_file import claim_path, working_paths
-from tests.support.chaos_stage import MIB, finish
+from tests.support.chaos_stage import MIB
 from tests.support.faults import Faults
+from tests.support.program import finish
 from tests.support.served_fake import saying
 
 TARGET = "GHGAF01.bin.c4gh"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chaos_stage import MIB, Stage, finish, sha256_of
+from tests.support.chaos_stage import MIB, Stage, sha256_of
 from tests.support.faults import Faults
+from tests.support.program import finish
 
 OPTIONS = ("--part-size", "5MiB", "--max-concurrency", 2)
 SIZE = 24 * MIB

@@ -6,11 +6,9 @@ Everything that passes between the command and the archive, API calls and parts 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +19,11 @@ import attrs
 import trio
 
 from connector.archive import admin
-from connector.local.key_files import KeyPair, read_private_key
+from connector.local.key_files import KeyPair, write_key_pair
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Counts, Faults
+from tests.support.program import Done, Program, finish
 
 MIB = 1024**2
 
@@ -83,34 +82,24 @@ class Stage:
     stack: ExitStack
 
     @property
-    def environment(self) -> dict[str, str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("CONNECTOR_", "XDG_"))}
-        return {
-            **ours,
+    def program(self) -> Program:
+        """The command line as the user of this stage has it."""
+        settings = {
             "HOME": str(self.folder / "home"),
-            "CONNECTOR_CONFIG": os.devnull,
             "CONNECTOR_WKVS_URL": self.archive.wkvs_url,
             "CONNECTOR_MY_PUBLIC_KEY_PATH": str(self.folder / "user.pub"),
             "CONNECTOR_MY_PRIVATE_KEY_PATH": str(self.folder / "user.sec"),
         }
+        return Program(self.folder, settings)
 
     def start(self, *arguments: object, token: str = "", **environment: str) -> subprocess.Popen[str]:
         """Start a command; the access token goes by the environment."""
         extra = {"CONNECTOR_ACCESS_TOKEN": token} if token else {}
-        return subprocess.Popen(
-            [sys.executable, "-m", "connector", *map(str, arguments)],
-            env={**self.environment, **extra, **environment},
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self.program.start(*arguments, environment={**extra, **environment})
 
     def run(self, *arguments: object, token: str = "", timeout: float = 120, **environment: str) -> Done:
         """Run a command to its end."""
-        process = self.start(*arguments, token=token, **environment)
-        return finish(process, timeout=timeout)
+        return finish(self.start(*arguments, token=token, **environment), timeout=timeout)
 
     def source(self, name: str, size: int) -> Path:
         """A local file of ``size`` random bytes, the same for the same name."""
@@ -160,26 +149,6 @@ class Stage:
         self.proxy.counts = Counts()
 
 
-@attrs.frozen
-class Done:
-    """An ended command."""
-
-    code: int
-    out: str
-    err: str
-
-
-def finish(process: subprocess.Popen[str], *, timeout: float = 120) -> Done:
-    """Wait for a command; one that does not end is killed and fails the test with what it said."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        raise AssertionError(f"still running after {timeout} s:\n{out}\n{err}") from None
-    return Done(process.returncode, out, err)
-
-
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -201,21 +170,4 @@ def open_stage(folder: Path, *serve_options: str) -> Iterator[Stage]:
 
 
 def _make_keys(folder: Path) -> KeyPair:
-    environment = {**os.environ, "CONNECTOR_CONFIG": os.devnull}
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "connector",
-            "keygen",
-            "--nocrypt",
-            "--sk",
-            folder / "user.sec",
-            "--pk",
-            folder / "user.pub",
-        ],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    return KeyPair.of(read_private_key(folder / "user.sec", lambda: ""))
+    return write_key_pair(folder / "user.sec", folder / "user.pub", passphrase=None)

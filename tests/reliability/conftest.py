@@ -1,0 +1,77 @@
+"""Scenes for what docs/reliability.md promises, played to ``connector`` as a process.
+
+``scripted`` is an archive in memory that goes wrong as a test asks it to, ``stage`` a real one behind a fault proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.local.key_files import KeyPair, write_key_pair
+from tests.support.chaos_stage import Stage, open_stage
+from tests.support.fake_archive import FakeArchive
+from tests.support.program import Done, Program
+from tests.support.served_fake import ServedFake, serving
+
+
+@attrs.frozen
+class Scripted:
+    """A user with an archive in memory; ``folder`` is where commands run, keys and state are in it."""
+
+    folder: Path
+    keys: KeyPair
+    server: ServedFake
+    program: Program
+
+    @property
+    def archive(self) -> FakeArchive:
+        """What the archive holds, and what it is to do wrong."""
+        return self.server.archive
+
+    def upload(self, *arguments: object, **environment: str) -> Done:
+        """Run ``connector upload``."""
+        self.archive.package_type = "upload"
+        return self.program.run("upload", *arguments, environment=environment)
+
+    def download(self, *arguments: object, **environment: str) -> Done:
+        """Run ``connector download`` into the folder ``out``."""
+        self.archive.package_type = "download"
+        return self.program.run("download", "--output-dir", self.folder / "out", *arguments, environment=environment)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Scripted]:
+    """A user whose archive does what the test says. Parts have two segments, and are tried three times again."""
+    keys = write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
+    with serving(ServedFake(FakeArchive(keys))) as server:
+        settings = {
+            "HOME": str(tmp_path),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "CONNECTOR_WKVS_URL": f"{server.url}/wkvs",
+            "CONNECTOR_MY_PRIVATE_KEY_PATH": str(tmp_path / "my.sec"),
+            "CONNECTOR_ACCESS_TOKEN": server.archive.access_token,
+            "CONNECTOR_PART_SIZE": str(2 * CIPHER_SEGMENT_SIZE),
+            "CONNECTOR_RETRIES": "3",
+            "CONNECTOR_READ_TIMEOUT": "5",
+        }
+        yield Scripted(tmp_path, keys, server, Program(tmp_path, settings))
+
+
+@pytest.fixture(scope="module")
+def whole_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One real archive for the tests of a module."""
+    with open_stage(tmp_path_factory.mktemp("reliability") / "stage") as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(whole_stage: Stage) -> Iterator[Stage]:
+    """Real processes behind a fault proxy that does no harm yet."""
+    whole_stage.calm()
+    yield whole_stage
+    whole_stage.calm()
