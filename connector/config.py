@@ -55,6 +55,18 @@ _UNITS = {
 }
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([A-Za-z]{0,3})")
 
+_NUMBER = r"[0-9]{1,8}(?:\.[0-9]{1,6})?"
+_DURATIONS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?P<seconds>{_NUMBER})",
+        rf"(?:(?P<days>{_NUMBER})\s*d)?\s*(?:(?P<hours>{_NUMBER})\s*h)?\s*"
+        rf"(?:(?P<minutes>{_NUMBER})\s*m(?:in)?)?\s*(?:(?P<seconds>{_NUMBER})\s*s)?",
+        r"(?:(?:(?P<days>[0-9]{1,4})-)?(?P<hours>[0-9]{1,4}):)?(?P<minutes>[0-5]?[0-9]):(?P<seconds>[0-5][0-9])",
+    )
+)
+_SECONDS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
+
 
 def parse_size(text: str) -> int:
     """Return the bytes that a text such as ``16MiB``, ``1.5 GiB``, ``10MB`` or ``65536`` stands for.
@@ -71,6 +83,21 @@ def parse_size(text: str) -> int:
     if size != int(size):
         raise ValueError(f"{text!r} is not a whole number of bytes")
     return int(size)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a text stands for: ``90m``, ``3h30m``, ``1.5 d``, ``5400s``, ``5400``, ``1:30:00``.
+
+    With colons it is read as Slurm prints what is left of a job (``squeue -o %L``): ``D-HH:MM:SS``, ``H:MM:SS``, and
+    ``MM:SS`` below an hour. Raises :class:`ValueError` for anything else, and for no time at all.
+    """
+    for notation in _DURATIONS:
+        match = notation.fullmatch(text.strip())
+        if match is not None:
+            duration = sum(_SECONDS[unit] * float(number or 0) for unit, number in match.groupdict().items())
+            if duration > 0:
+                return duration
+    raise ValueError(f"{text!r} is not a time span above zero; write it like 90s, 90m, 3h30m or 1:30:00")
 
 
 def _without_password(url: str | None) -> str:
@@ -150,10 +177,7 @@ def _size(value: object) -> int:
 def _seconds(value: object) -> float:
     if isinstance(value, bool):
         raise ValueError(f"expected seconds, not {value!r}")
-    text = str(value) if isinstance(value, int | float) else _text(value).removesuffix("s").strip()
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) <= 0:
-        raise ValueError(f"{value!r} is not a time in seconds above zero")
-    return float(text)
+    return parse_duration(str(value) if isinstance(value, int | float) else _text(value))
 
 
 def _web_address(value: object) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from connector.config import (
@@ -16,6 +16,7 @@ from connector.config import (
     Settings,
     config_place,
     load_settings,
+    parse_duration,
     parse_size,
 )
 from connector.errors import UsageError
@@ -57,6 +58,52 @@ def test_plain_bytes_mean_themselves(size: int, unit: str) -> None:
 def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_size(text) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90m", 5400),
+        ("90min", 5400),
+        ("3h30m", 12_600),
+        ("3H 30M", 12_600),
+        ("1.5h", 5400),
+        ("5400s", 5400),
+        ("5400", 5400),
+        ("0.5", 0.5),
+        ("2d", 172_800),
+        ("1d 2h 3m 4s", 93_784),
+        ("1:30:00", 5400),
+        ("1-02:03:04", 93_784),
+        ("29:58", 1798),
+    ],
+)
+def test_time_spans_people_and_slurm_write(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "0:00:00", "-5", "+5", "5x", "m", "1e3", "30m3h", "3h3h", "3h30", "1:2:3", "1:60:00", "1:30:00s"]
+    + ["1:5", "29:61", "1-2", "nan", "inf", "UNLIMITED", "INVALID", "١٢", "123456789s", "5 5"],
+)  # fmt: skip
+def test_what_is_no_time_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="time span"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 999), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_all_notations_of_a_time_span_agree(days: int, hours: int, minutes: int, seconds: int) -> None:
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    assume(total)
+    assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == total
+    assert parse_duration(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == total
+    assert parse_duration(f"{total}") == parse_duration(f"{total} s") == total
+
+
+@given(st.text() | st.from_regex(r"[-0-9:.dhms ]{1,12}"))
+def test_any_text_is_a_time_span_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert 0 < parse_duration(text) < 2**44
 
 
 def test_nothing_said_gives_the_defaults() -> None:
@@ -111,8 +158,8 @@ def test_every_setting_can_be_said_in_all_three_places() -> None:
         ({}, {"CONNECTOR_PART_SIZE": "1"}, None, "CONNECTOR_PART_SIZE: 1 lies outside"),
         ({}, {"CONNECTOR_MAX_CONCURRENCY": "0"}, None, "CONNECTOR_MAX_CONCURRENCY: 0 lies outside"),
         ({}, {}, b"retries = true", "config.toml, retries: expected a whole number"),
-        ({}, {}, b"read_timeout = -1", "config.toml, read_timeout: -1 is not a time"),
-        ({}, {}, b"read_timeout = nan", "config.toml, read_timeout: nan is not a time"),
+        ({}, {}, b"read_timeout = -1", "config.toml, read_timeout: '-1' is not a time"),
+        ({}, {}, b"read_timeout = nan", "config.toml, read_timeout: 'nan' is not a time"),
         ({}, {}, b"ca_file = 3", "config.toml, ca_file: expected a text"),
         ({}, {}, b"retries =", "config.toml: not valid TOML"),
         ({}, {}, b"\xff", "config.toml: not UTF-8"),
