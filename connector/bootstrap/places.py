@@ -12,4 +12,13 @@ from connector.config import APPLICATION
 def journal_folder(state_folder: Path | None = None) -> Path:
     """Where the journals of unfinished uploads are: by default in the user's state folder, at home, which the machines
     of a cluster share."""
-    return (state_folder or Path(platformdirs.user_state_dir(APPLICATION))) / "uploads"
+    return _state_folder(state_folder) / "uploads"
+
+
+def finished_folder(state_folder: Path | None = None) -> Path:
+    """Where the notes of finished files are (:mod:`connector.local.finished`), in the same state folder."""
+    return _state_folder(state_folder) / "finished"
+
+
+def _state_folder(chosen: Path | None) -> Path:
+    return chosen or Path(platformdirs.user_state_dir(APPLICATION))

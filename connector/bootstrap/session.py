@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from connector.bootstrap.engine import network_limit, open_scheduler, open_threads
-from connector.bootstrap.places import journal_folder
+from connector.bootstrap.places import finished_folder, journal_folder
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
 from connector.clients.caller import Caller
@@ -59,6 +59,7 @@ class Session:
     threads: trio.CapacityLimiter
     observer: Observer
     journal_folder: Path
+    finished_folder: Path
 
     async def download(
         self,
@@ -234,7 +235,8 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
 
-    The journals of unfinished uploads are kept in ``state_folder`` (see :func:`journal_folder`). Raises errors of
+    The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
+    :mod:`connector.bootstrap.places`). Raises errors of
     the five families: see :mod:`connector.errors`.
     """
     if settings.wkvs_url is None:
@@ -275,4 +277,5 @@ async def open_session(
                     threads=threads,
                     observer=observer,
                     journal_folder=journal_folder(state_folder),
+                    finished_folder=finished_folder(state_folder),
                 )

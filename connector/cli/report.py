@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,10 +10,15 @@ import attrs
 from connector.cli.console import Console
 from connector.cli.progress import Progress, amount, span
 from connector.errors import ConnectorError
-from connector.transfer.outcome import Outcome
+from connector.transfer.outcome import AlreadyThere, Outcome
 
 SHORTEST_RATE = 0.1
 """Seconds below which a rate says more about the clock than about the transfer."""
+_COMPARED: Mapping[AlreadyThere, str] = {
+    "size": "only the size was compared",
+    "record": "unchanged since an earlier run finished it",
+    "sha256": "size and sha256 compared",
+}
 
 
 def error_fields(error: ConnectorError) -> dict[str, object]:
@@ -35,6 +40,11 @@ def value_fields(value: object) -> dict[str, object]:
     return {name: field.hex() if isinstance(field, bytes) else field for name, field in fields.items()}
 
 
+def already_there(outcome: Outcome[Any]) -> AlreadyThere | None:
+    """Return what was compared of a file that was there before this run, ``None`` for any other."""
+    return getattr(outcome.value, "already_there", None)
+
+
 class Report:
     """Tells of each file once, and knows the exit code.
 
@@ -54,7 +64,9 @@ class Report:
             self._console.complain(f"{outcome.label}: {outcome.error}")
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
         else:
-            self._console.tell(f"{outcome.label}: {self._verb}{_figures(counted)}")
+            there = already_there(outcome)
+            became = f"{self._verb}{_figures(counted)}" if there is None else f"there already, {_COMPARED[there]}"
+            self._console.tell(f"{outcome.label}: {became}")
             fields = {"name": outcome.label, "ok": True, **value_fields(outcome.value)}
         self._console.record(fields)
 
@@ -69,8 +81,10 @@ class Report:
                 self.add(outcome)
         codes = [outcome.error.exit_code for outcome in outcomes if outcome.error is not None]
         if len(outcomes) > 1:
+            before = sum(already_there(outcome) is not None for outcome in outcomes)
+            earlier = f", {before} of them before" if before else ""
             failed = f", {len(codes)} failed" if codes else ""
-            self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{failed}.")
+            self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
         return max(codes, default=0)
 
 

@@ -69,7 +69,7 @@ def read_journal(data: bytes) -> Journal | None:
     written: dict[int, Mapping[str, Any]] = {}
     length = 0
     for line in data.split(b"\n")[:-1]:
-        record = _decode(line)
+        record = decode_record(line)
         if record is None:
             break
         if head is None:
@@ -85,7 +85,8 @@ def read_journal(data: bytes) -> Journal | None:
     return None if head is None else Journal(head, parts, length, written)
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
+def decode_record(line: bytes) -> dict[str, Any] | None:
+    """The record of one line, without its line break; ``None`` if the line was cut short or damaged. Never raises."""
     digest, _, body = line.partition(b" ")
     if digest != _digest(body):
         return None

@@ -25,7 +25,7 @@ from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, TRY_AGAIN, IntegrityError
 from connector.local.partial_file import PartialFile, check_target, is_complete
-from connector.transfer import Observer, Progress, together
+from connector.transfer import AlreadyThere, Observer, Progress, together
 
 T = TypeVar("T")
 
@@ -36,7 +36,8 @@ _DAMAGED = 3
 @attrs.frozen
 class DownloadedFile:
     """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex;
-    ``verified``: whether the file was checked against it, or the archive is only quoted.
+    ``verified``: whether the file was checked against it, or the archive is only quoted; ``already_there``: set where
+    nothing had to be fetched, to what was compared.
     """
 
     accession: str
@@ -44,6 +45,7 @@ class DownloadedFile:
     size: int
     sha256: str
     verified: bool = True
+    already_there: AlreadyThere | None = None
 
 
 @attrs.frozen

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import attrs
 
+from connector.transfer import AlreadyThere
+
 
 @attrs.frozen
 class RecryptRequest:
@@ -17,8 +19,9 @@ class RecryptRequest:
 
 @attrs.frozen
 class RecryptedFile:
-    """A finished file; ``size`` in bytes."""
+    """A finished file; ``size`` in bytes; ``already_there``: set where nothing had to be done, to what was compared."""
 
     path: Path
     target: Path
     size: int
+    already_there: AlreadyThere | None = None

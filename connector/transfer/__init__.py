@@ -3,7 +3,7 @@
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.courtesy import Courtesy
 from connector.transfer.observer import Observer, SilentObserver
-from connector.transfer.outcome import Outcome
+from connector.transfer.outcome import AlreadyThere, Outcome
 from connector.transfer.retry import Notify, Retrier
 from connector.transfer.scheduler import Scheduler
 from connector.transfer.together import together
@@ -11,6 +11,7 @@ from connector.transfer.transfer import OverloadedError, PostponedError, Progres
 from connector.transfer.turns import Turns
 
 __all__ = [
+    "AlreadyThere",
     "Buffer",
     "BufferPool",
     "Courtesy",

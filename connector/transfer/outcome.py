@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import attrs
 
 from connector.errors import ConnectorError
 
 T = TypeVar("T")
+
+AlreadyThere = Literal["size", "record", "sha256"]
+"""A file needed not be moved, since it was there. What was compared to know that: its size only; size and modification
+time with what an earlier run noted when it had finished and verified it; or its size and the sha256 of its content."""
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, RefusedE
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.transfer import Observer, Progress, Turns, together
+from connector.transfer import AlreadyThere, Observer, Progress, Turns, together
 from connector.upload.box import UploadBox
 from connector.upload.opening import Opening
 from connector.upload.preparation import Preparation, Prepared
@@ -37,12 +37,15 @@ _GIVING_UP = 5.0
 
 @attrs.frozen
 class UploadedFile:
-    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext."""
+    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext; ``already_there``: set where
+    nothing had to be sent, to what was compared; ``sha256`` is ``None`` where that was the size alone.
+    """
 
     alias: str
     file_id: UUID
     size: int
-    sha256: str
+    sha256: str | None
+    already_there: AlreadyThere | None = None
 
 
 @attrs.frozen

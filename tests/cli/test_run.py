@@ -28,7 +28,7 @@ from connector.errors import (
     UsageError,
 )
 from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome
+from connector.transfer.outcome import AlreadyThere, Outcome
 from tests.support.desk import Desk
 
 
@@ -52,6 +52,13 @@ def raising(error: BaseException) -> Callable[[Invocation], int]:
         raise error
 
     return work
+
+
+@attrs.frozen
+class Made:
+    """What a toy transfer makes."""
+
+    already_there: AlreadyThere | None = None
 
 
 FAMILIES: list[tuple[BaseException, int]] = [
@@ -306,3 +313,20 @@ def test_under_nohup_a_hangup_is_ignored(start: Callable[..., subprocess.Popen[s
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == 143
+
+
+def test_what_was_there_before_is_said_to_be() -> None:
+    async def job(observer: Observer) -> Sequence[Outcome[Made]]:
+        kinds: tuple[AlreadyThere | None, ...] = (None, "size", "record", "sha256")
+        return [Outcome(str(kind), value=Made(kind)) for kind in kinds]
+
+    desk = Desk()
+    assert try_out(desk, lambda invocation: invocation.transfer(job, verb="downloaded"), "--json") == 0
+    assert desk.said.splitlines() == [
+        "None: downloaded",
+        "size: there already, only the size was compared",
+        "record: there already, unchanged since an earlier run finished it",
+        "sha256: there already, size and sha256 compared",
+        "4 of 4 files downloaded, 3 of them before.",
+    ]
+    assert [record["already_there"] for record in desk.records] == [None, "size", "record", "sha256"]

@@ -73,6 +73,7 @@ async def fake_session(
                 threads=threads,
                 observer=observer,
                 journal_folder=state_folder / "uploads",
+                finished_folder=state_folder / "finished",
             )
         finally:
             pool.close()

@@ -1,0 +1,168 @@
+"""What earlier runs finished: a note of each file, so that the next run of the same command need not move it again.
+
+One file of notes in the user's state folder for each output folder or upload box, in lines like those of a journal: a
+line that was cut short or damaged costs that note alone. Notes are a convenience: where they cannot be read or written,
+no transfer fails, and of files that are there already only the sizes are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from connector.core.journal import decode_record, encode_record
+
+_SUFFIX = ".finished"
+_LONGEST_LINE = 64 * 1024
+_MOST_BYTES = 512 * 1024**2
+_SUPERSEDED = 1000
+"""Notes that may be superseded by later ones (or as many as are valid) until the file is written again without them."""
+_KEPT_SECONDS = 365 * 86_400.0
+"""Files of notes that nothing was added to for so long are removed."""
+
+
+@attrs.frozen
+class FinishedFile:
+    """A finished file. ``size`` and ``mtime_ns``: of the file on this disk (the target of a download, the source of an
+    upload), when it was finished; ``sha256``: of the plaintext in lower case hex, ``None`` where nothing verified it;
+    ``origin``: what it was made of or became: an accession, the id of an upload, the source of a decrypted file.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    origin: str
+
+    def is_unchanged(self, state: os.stat_result) -> bool:
+        """Whether a file in this ``state`` is, by size and modification time, still the one that was finished."""
+        return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
+
+
+class FinishedFiles:
+    """The notes about one output folder or upload box. Methods block: call them in threads; several may at once.
+
+    A note is known by ``key``: the name of the target, or the alias and the path of the source. It is to be added
+    *before* what makes the file count as finished (the rename, the removal of the upload's journal): a run that is
+    killed in between has lost nothing, since a note about a file that is not there says nothing.
+    """
+
+    def __init__(self, path: Path, notes: dict[str, FinishedFile]) -> None:
+        self._path = path
+        self._notes = notes
+        self._descriptor = -1
+        self._lock = threading.Lock()
+
+    @classmethod
+    def read(cls, folder: Path, about: str) -> FinishedFiles:
+        """Read the notes about ``about`` (an absolute folder, the id of a box) from the state folder ``folder``."""
+        name = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        path = folder / f"{name}{_SUFFIX}"
+        notes: dict[str, FinishedFile] = {}
+        lines = 0
+        with suppress(OSError):
+            for key, note in _lines(path):
+                notes[key] = note
+                lines += 1
+            if lines - len(notes) > max(_SUPERSEDED, len(notes)):
+                _rewrite(path, notes)
+        return cls(path, notes)
+
+    def find(self, *key: str) -> FinishedFile | None:
+        """The note known by ``key``, if there is one."""
+        return self._notes.get("\0".join(key))
+
+    def add(self, file: FinishedFile, *key: str) -> None:
+        """Note that ``file`` is finished. It outlives this process, though maybe not a power cut."""
+        joined = "\0".join(key)
+        with self._lock:
+            self._notes[joined] = file
+            with suppress(OSError):
+                if self._descriptor < 0:
+                    self._descriptor = _open_to_append(self._path)
+                os.write(self._descriptor, _encode(joined, file))
+
+    def close(self) -> None:
+        """Close the file of notes, which the next :meth:`add` would open again."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+
+def _lines(path: Path) -> Iterator[tuple[str, FinishedFile]]:
+    with path.open("rb") as file:
+        read = 0
+        while (line := file.readline(_LONGEST_LINE)) and read < _MOST_BYTES:
+            read += len(line)
+            note = _decode(line.rstrip(b"\n"))
+            if note is not None:
+                yield note
+
+
+def _encode(key: str, file: FinishedFile) -> bytes:
+    return encode_record(
+        {
+            "key": key,
+            "size": file.size,
+            "mtime_ns": file.mtime_ns,
+            "sha256": file.sha256,
+            "origin": file.origin,
+        }
+    )
+
+
+def _decode(line: bytes) -> tuple[str, FinishedFile] | None:
+    record = decode_record(line) or {}
+    key, size, mtime_ns = record.get("key"), record.get("size"), record.get("mtime_ns")
+    sha256, origin = record.get("sha256"), record.get("origin")
+    if not (isinstance(key, str) and isinstance(origin, str) and isinstance(sha256, str | None)):
+        return None
+    if not (isinstance(size, int) and isinstance(mtime_ns, int)):
+        return None
+    return key, FinishedFile(size, mtime_ns, sha256, origin)
+
+
+def _open_to_append(path: Path) -> int:
+    """Open the file of notes. A line that a killed run left without its end is ended, or ours would be part of it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        _remove_old(path.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if os.lseek(descriptor, 0, os.SEEK_END):
+            os.lseek(descriptor, -1, os.SEEK_END)
+            if os.read(descriptor, 1) != b"\n":
+                os.write(descriptor, b"\n")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _rewrite(path: Path, notes: dict[str, FinishedFile]) -> None:
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        with open(descriptor, "wb") as file:
+            file.writelines(_encode(key, note) for key, note in notes.items())
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _remove_old(folder: Path) -> None:
+    now = time.time()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if now - entry.stat(follow_symlinks=False).st_mtime > _KEPT_SECONDS:
+                    os.unlink(entry.path)
