@@ -1,8 +1,8 @@
-"""API calls that need a token: tried again as their errors advise, with a new token when one is refused."""
+"""API calls that need a token: retried as their errors advise, and repeated with a fresh token when one is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 from connector.clients.exchange import ApiReply, ApiRequest, Exchange
@@ -14,9 +14,12 @@ from connector.transfer import Notify, Observer, Retrier
 
 T = TypeVar("T")
 
+_FRESH_TOKENS = 2
+"""Fresh tokens that may be refused in one call until that is final."""
+
 
 class Caller:
-    """Makes API calls: builds the request, sends it, reads the answer, and starts over as the errors advise."""
+    """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise."""
 
     def __init__(self, exchange: Exchange, retrier: Retrier, observer: Observer) -> None:
         self._exchange = exchange
@@ -29,7 +32,7 @@ class Caller:
         async def once() -> T:
             return read(await self._exchange.send(request))
 
-        return await self._retried(once)
+        return await self._retrier.run(once, notify=self._telling())
 
     async def authorized(
         self,
@@ -41,23 +44,35 @@ class Caller:
     ) -> T:
         """One call with a work order token; ``build`` makes the request for a token.
 
+        A token that is refused (401) is replaced by a fresh one at once, which is no retry of something that failed
+        and counts as none: RFC 9110, section 15.5.2, allows the request to be repeated with other credentials, and
+        with them alone. A cached token may have expired on the way; the second *fresh* one that is refused says that
+        the archive does not accept such tokens, and ends the call.
         ``notify`` is told of each try that failed and is repeated, beside the observer.
         """
+        fresh_refused = 0
+        tell = self._telling(notify)
 
         async def once() -> T:
-            current = await order.get()
-            try:
-                return read(await self._exchange.send(build(current.token)))
-            except TokenRefusedError:
-                order.refuse(current)
-                raise
+            nonlocal fresh_refused
+            while True:
+                cached = order.cached
+                current = await order.get()
+                try:
+                    return read(await self._exchange.send(build(current.token)))
+                except TokenRefusedError as error:
+                    order.refuse(current)
+                    fresh_refused += current is not cached
+                    if fresh_refused >= _FRESH_TOKENS:
+                        raise
+                    tell(error, 0.0)
 
-        return await self._retried(once, notify)
+        return await self._retrier.run(once, notify=tell)
 
-    async def _retried(self, once: Callable[[], Awaitable[T]], also: Notify | None = None) -> T:
+    def _telling(self, also: Notify | None = None) -> Notify:
         def notify(error: ConnectorError, delay: float) -> None:
             self._observer.retried("", error, delay)
             if also is not None:
                 also(error, delay)
 
-        return await self._retrier.run(once, notify=notify)
+        return notify

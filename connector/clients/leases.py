@@ -33,6 +33,11 @@ class Lease(Generic[T]):
         self._lent: Lent[T] | None = None
         self._until = 0.0
 
+    @property
+    def cached(self) -> T | None:
+        """The value that :meth:`get` would return without fetching, ``None`` if there is none."""
+        return self._lent.value if self._lent is not None and self._clock() < self._until else None
+
     async def get(self) -> T:
         """The value, fetched if there is none or it is about to end. Raises what ``fetch`` raises."""
         lent = self._lent

@@ -7,7 +7,7 @@ import re
 from connector.clients.exchange import ApiReply
 from connector.core.freshness import retry_after
 from connector.core.payloads import ErrorBody, parse_json, read_payload
-from connector.errors import GIVE_UP, RENEW, Advice, BrokenError, ConnectorError, RefusedError
+from connector.errors import GIVE_UP, Advice, BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, WindowFullError
 
 _HINTS = {
@@ -30,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
 class TokenRefusedError(RefusedError):
-    """A token was refused (401): a new one may be accepted."""
+    """A token was refused (401): another one may be accepted, while repeating the request with the same is no use."""
 
 
 def refusal(reply: ApiReply, doing: str) -> ConnectorError:
@@ -42,8 +42,7 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
     if status == 401:
         return TokenRefusedError(
             message,
-            hint="Check this machine's clock; if it is right, ask for a new access token.",
-            advice=RENEW,
+            hint="Ask for a new access token; if its tokens are refused too, tell the archive's operators.",
             status=status,
             exception_id=body.exception_id,
         )

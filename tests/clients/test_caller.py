@@ -73,14 +73,54 @@ async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(answer
     assert notes.retries == [(TokenRefusedError, 0.0)]
 
 
-async def test_tokens_that_are_refused_when_new_are_not_asked_for_in_a_tight_loop(answered_by, autojump_clock):
+async def test_the_second_fresh_token_that_is_refused_is_final(answered_by, autojump_clock):
     desk, orders, notes = Desk(httpx.Response(401)), Orders(), Notes()
     with pytest.raises(TokenRefusedError) as caught:
         await call(answered_by(desk), orders, notes)
-    assert desk.tokens == ["token-1", "token-2", "token-3", "token-4"]
-    assert [delay for _, delay in notes.retries] == [0.0, 2.0, 4.0]
-    assert trio.current_time() == 6.0
+    assert desk.tokens == ["token-1", "token-2"]
+    assert trio.current_time() == 0.0
     assert not caught.value.advice.again, "whoever is above must not start over"
+
+
+async def test_a_cached_token_that_is_refused_counts_as_none(answered_by, autojump_clock):
+    desk, orders = Desk(httpx.Response(200), httpx.Response(401)), Orders()
+    caller, order = Caller(Exchange(answered_by(desk)), Retrier(attempts=1), Notes()), Lease(orders)
+    await caller.authorized(order, build, read)
+    with pytest.raises(TokenRefusedError):
+        await caller.authorized(order, build, read)
+    assert desk.tokens == ["token-1", "token-1", "token-2", "token-3"]
+
+
+async def test_a_token_is_replaced_also_where_nothing_is_retried(answered_by, autojump_clock):
+    desk, orders = Desk(httpx.Response(401), httpx.Response(200, content=b"ok")), Orders()
+    assert await call(answered_by(desk), orders, Notes(), attempts=1) == b"ok"
+
+
+async def test_failures_in_between_give_no_more_fresh_tokens(answered_by, autojump_clock):
+    desk, orders = Desk(httpx.Response(401), httpx.Response(503), httpx.Response(401)), Orders()
+    with pytest.raises(TokenRefusedError):
+        await call(answered_by(desk), orders, Notes())
+    assert desk.tokens == ["token-1", "token-2", "token-2", "token-3"], "token-2 may have expired while it waited"
+
+
+async def test_those_who_share_a_token_share_the_fresh_ones(answered_by, autojump_clock):
+    desk, orders = Desk(httpx.Response(401)), Orders()
+
+    async def in_a_second(request: httpx.Request) -> httpx.Response:
+        await trio.sleep(1.0)
+        return desk(request)
+
+    caller, order = Caller(Exchange(answered_by(in_a_second)), Retrier(attempts=4), Notes()), Lease(orders)
+
+    async def ask() -> None:
+        with pytest.raises(TokenRefusedError):
+            await caller.authorized(order, build, read)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(32):
+            nursery.start_soon(ask)
+    assert orders.count == 2
+    assert len(desk.tokens) == 64
 
 
 async def test_a_good_token_is_kept_while_the_archive_is_busy(answered_by, autojump_clock):

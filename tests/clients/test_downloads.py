@@ -92,7 +92,7 @@ def test_an_answer_of_another_shape_is_the_archives_fault(reply, body):
 @pytest.mark.parametrize(
     ("status", "kind", "again"),
     [
-        (401, TokenRefusedError, True),
+        (401, TokenRefusedError, False),
         (403, RefusedError, False),
         (404, RefusedError, False),
         (503, OverloadedError, True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.clients.refusals import TokenRefusedError, refusal
-from connector.errors import GIVE_UP, RENEW, BrokenError, RefusedError
+from connector.errors import GIVE_UP, BrokenError, RefusedError
 from connector.transfer import OverloadedError, WindowFullError
 
 CONTRACT = {
@@ -48,10 +48,10 @@ def test_an_id_wins_over_the_general_advice_for_its_status(reply):
     assert by_id.hint != refusal(reply(403, {"detail": "no"}), "do it").hint
 
 
-def test_a_refused_token_is_renewed_at_once(reply):
+def test_a_request_with_a_refused_token_is_not_repeated_as_it_is(reply):
     error = refusal(reply(401, {"detail": "expired"}), "do it")
     assert isinstance(error, TokenRefusedError)
-    assert (error.exit_code, error.advice) == (4, RENEW)
+    assert (error.exit_code, error.advice) == (4, GIVE_UP)
 
 
 def test_too_many_open_uploads_are_told_from_other_429s(reply):
