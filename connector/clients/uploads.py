@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -23,10 +24,10 @@ from connector.core.payloads import (
 from connector.errors import BrokenError
 from connector.transfer import Notify
 
-PAGE_SIZE = 100
+PAGE_SIZE = 1000
 """The most that the contract lets one ask for at once."""
 MAX_LISTED = 1_000_000
-"""File uploads in one box: far more than any honest one holds, so that no listing is endless."""
+"""File uploads in one box: more than any box holds, so that no listing is endless."""
 _WHO = "The upload service"
 
 
@@ -102,16 +103,17 @@ class UploadClient:
         self._api_url = api_url.rstrip("/")
         self._box = box
 
-    async def list(self, order: Lease[WorkOrder]) -> list[FileUpload]:
-        """All file uploads in the box, of every state."""
-        found: list[FileUpload] = []
+    async def pages(self, order: Lease[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
+        """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias."""
+        listed = 0
         while True:
-            build = partial(build_list_request, self._api_url, self._box, skip=len(found))
+            build = partial(build_list_request, self._api_url, self._box, skip=listed)
             page = await self._caller.authorized(order, build, read_page)
-            found += page.items
-            if not page.items or len(found) >= page.total_count:
-                return found
-            if len(found) > MAX_LISTED:
+            yield page.items
+            listed += len(page.items)
+            if not page.items or listed >= page.total_count:
+                return
+            if listed > MAX_LISTED:
                 raise BrokenError(f"The upload box lists more than {MAX_LISTED} files.", hint="Tell the archive.")
 
     async def create(

@@ -122,13 +122,15 @@ class CreatedUpload:
 
 @attrs.frozen
 class FileUpload:
-    """A file upload as listed in a box."""
+    """A file upload as listed in a box. ``state_updated`` (ISO 8601): since when it is in its state."""
 
     id: UUID
     alias: str
     state: str
     decrypted_size: int | None = None
     encrypted_size: int | None = None
+    state_updated: str | None = None
+    failure_reason: str | None = None
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from connector.clients.leases import Lease
@@ -21,9 +22,13 @@ class UploadBox:
         self.id = research_box
         self._research_box = research_box
 
+    def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
+        """All file uploads in the box, of every state, a page at a time, sorted by alias."""
+        return self._uploads.pages(self._packages.box_order(self._research_box, "view"))
+
     async def list(self) -> list[FileUpload]:
-        """All file uploads in the box, of every state."""
-        return await self._uploads.list(self._packages.box_order(self._research_box, "view"))
+        """The same at once."""
+        return [upload async for page in self.pages() for upload in page]
 
     def creating_order(self, alias: str) -> Lease[WorkOrder]:
         """The token for the announcement of a file."""

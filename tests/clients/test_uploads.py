@@ -37,7 +37,7 @@ FILE = UUID(int=2)
 
 def test_requests_are_spelled_as_the_contract_says():
     uploads = f"{API}/boxes/{BOX}/uploads"
-    assert build_list_request(API, BOX, "t", skip=100).params == {"skip": 100, "limit": 100}
+    assert build_list_request(API, BOX, "t", skip=100).params == {"skip": 100, "limit": 1000}
     creation = UploadCreation("a", 10, 162, 5242880, overwrite=True)
     create = build_create_request(API, BOX, "t", creation)
     assert (create.method, create.url) == ("POST", uploads)
@@ -97,7 +97,7 @@ def item(number: int, state: str = "inbox") -> dict[str, object]:
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
+@pytest.mark.parametrize(("total", "pages"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (2500, 3)])
 async def test_a_box_is_listed_page_by_page(answered_by, total, pages):
     asked: list[tuple[int, int]] = []
 
@@ -110,7 +110,7 @@ async def test_a_box_is_listed_page_by_page(answered_by, total, pages):
 
     found = await listed(answered_by(handler))
     assert [upload.alias for upload in found] == [f"f{n}" for n in range(total)]
-    assert asked == [(100 * page, 100) for page in range(pages)]
+    assert asked == [(1000 * page, 1000) for page in range(pages)]
 
 
 @pytest.mark.trio
@@ -144,4 +144,5 @@ async def listed(client: HttpClient):
         return Lent(WorkOrder("t"), 30.0)
 
     caller = Caller(Exchange(client), Retrier(attempts=1), SilentObserver())
-    return await UploadClient(caller, API + "/", BOX).list(Lease(order))
+    pages = UploadClient(caller, API + "/", BOX).pages(Lease(order))
+    return [upload async for page in pages for upload in page]

@@ -90,11 +90,19 @@ BODIES: list[tuple[Any, Any]] = [
     (
         {
             "items": [
-                {"id": str(ID), "alias": "a", "state": "inbox", "decrypted_size": 1, "encrypted_size": None},
+                {
+                    "id": str(ID),
+                    "alias": "a",
+                    "state": "failed",
+                    "decrypted_size": 1,
+                    "encrypted_size": None,
+                    "state_updated": "2026-11-27T10:00:00+00:00",
+                    "failure_reason": "no",
+                },
             ],
             "total_count": 12,
         },
-        FileUploadPage((FileUpload(ID, "a", "inbox", 1),), 12),
+        FileUploadPage((FileUpload(ID, "a", "failed", 1, None, "2026-11-27T10:00:00+00:00", "no"),), 12),
     ),
     (
         {

@@ -62,6 +62,7 @@ class Upload:
     id: UUID
     announced: dict[str, Any]
     state: str = "init"
+    failure_reason: str | None = None
     parts: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -103,6 +104,7 @@ class FakeArchive:
         self.url_seconds = 60.0
         self.staging_wait = 30
         self.window = 1000
+        self.box_state = "open"
         self.serves_ranges = True
         self.counts: Counter[str] = Counter()
         self.ranges: list[tuple[int, int]] = []
@@ -311,12 +313,22 @@ class FakeArchive:
     def _list(self, request: httpx.Request) -> httpx.Response:
         self._claims(request, "view")
         skip, limit = int(request.url.params.get("skip", 0)), int(request.url.params.get("limit", 10))
-        items = [{"id": str(u.id), "state": u.state, **u.announced} for u in self.uploads.values()]
+        items = [
+            {
+                "id": str(upload.id),
+                "state": upload.state,
+                "state_updated": EPOCH.isoformat(),
+                "failure_reason": upload.failure_reason,
+                **upload.announced,
+            }
+            for upload in sorted(self.uploads.values(), key=lambda upload: upload.alias)
+        ]
         return httpx.Response(200, json={"items": items[skip : skip + limit], "total_count": len(items)})
 
     def _create(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
         _require(self._claims(request, "create")["alias"] == body["alias"], 403, "wrongAlias")
+        self._check_box_is_open()
         replaceable = {"failed", "cancelled"} | ({"init", "inbox"} if body["overwrite"] else set())
         for upload in list(self.uploads.values()):
             if upload.alias == body["alias"]:
@@ -366,8 +378,14 @@ class FakeArchive:
         return httpx.Response(204)
 
     def _delete(self, request: httpx.Request) -> httpx.Response:
-        self._upload(request, "delete").state = "cancelled"
+        upload = self._upload(request, "delete")
+        self._check_box_is_open()
+        _require(upload.state not in ("awaiting_archival", "archived"), 409, "fileUploadStateError")
+        upload.state = "cancelled"
         return httpx.Response(204)
+
+    def _check_box_is_open(self) -> None:
+        _require(self.box_state == "open", 409, "boxStateError")
 
     # Rights ----------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from connector.core.layout import MAX_PARTS
 from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
 
 _PAGE = 10
-_LARGEST_PAGE = 100
+_LARGEST_PAGE = 1000
 
 
 def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
