@@ -19,10 +19,14 @@ class Advice:
     ``again``: trying the same step once more may help. ``after``: seconds to wait before that, as the other
     side asked (``Retry-After``); ``None`` leaves the wait to the backoff; ``0`` means at once, which suits a
     lease (token, URL) that was refused and will be fetched anew.
+
+    ``restart``: the step cannot succeed any more, but the whole transfer may if it is started again from its
+    preparation; the word names the cause, and each cause restarts a transfer once.
     """
 
     again: bool
     after: float | None = None
+    restart: str = ""
 
 
 GIVE_UP = Advice(again=False)

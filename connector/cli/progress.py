@@ -160,7 +160,8 @@ class Progress:
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
         """Remember why there is a pause; a person who watches sees it, a log gets a line."""
-        self._say(f"{_of(label)}{error.message} Trying again in {delay:.1f} s.")
+        then = "Starting again." if error.advice.restart else f"Trying again in {delay:.1f} s."
+        self._say(f"{_of(label)}{error.message} {then}")
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         """Remember what is waited for."""

@@ -23,7 +23,7 @@ from connector.download.content import Content, Decrypted, Sealed, Unverified
 from connector.download.digest import OrderedDigest
 from connector.download.fetching import PartFetcher
 from connector.download.staging import StagedObject
-from connector.errors import GIVE_UP, TRY_AGAIN, IntegrityError
+from connector.errors import GIVE_UP, Advice, IntegrityError
 from connector.local.partial_file import PartialFile, check_target, is_complete
 from connector.transfer import AlreadyThere, Observer, Progress, together
 
@@ -196,7 +196,7 @@ class Download:
             raise IntegrityError(
                 f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
                 hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
-                advice=TRY_AGAIN,
+                advice=Advice(again=False, restart="damaged"),
             )
         await self._in_thread(lambda: state.file.complete(overwrite=self._request.overwrite))
         return DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from connector.core.backoff import Backoff
-from connector.errors import GIVE_UP, ConnectorError
+from connector.errors import ConnectorError
 
 T = TypeVar("T")
 Notify = Callable[[ConnectorError, float], None]
@@ -57,7 +57,7 @@ class Retrier:
                 delay = self._delay(error, tries, renewed, farther)
                 renewed = error.advice.after == 0
                 if delay is None:
-                    error.advice = GIVE_UP
+                    error.advice = attrs.evolve(error.advice, again=False)
                     raise
                 notify(error, delay)
             await trio.sleep(delay)

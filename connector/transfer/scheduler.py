@@ -128,14 +128,18 @@ class _Batch(Generic[T]):
 
     async def _conduct(self, number: int, transfer: Transfer[T]) -> None:
         observer = self._scheduler.observer
+        restarts: set[str] = set()
         try:
             outcome = await self._attempt(number, transfer)
-            while isinstance(outcome.error, PostponedError):
-                await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
-                outcome = await self._attempt(number, transfer)
-            if outcome.error is not None and outcome.error.advice.again:
-                # The steps before the last were tried again on the spot; the whole can be put right only as a whole.
-                observer.retried(transfer.label, outcome.error, 0.0)
+            while outcome.error is not None:
+                cause = outcome.error.advice.restart
+                if isinstance(outcome.error, PostponedError):
+                    await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
+                elif cause and cause not in restarts:
+                    restarts.add(cause)
+                    observer.retried(transfer.label, outcome.error, 0.0)
+                else:
+                    break
                 outcome = await self._attempt(number, transfer)
         finally:
             self._scheduler.window.leave((self, number))

@@ -17,8 +17,8 @@ Progress = Callable[[int], None]
 class Transfer(Protocol[T_co]):
     """One file on its way: the scheduler calls ``prepare``, ``open``, ``move`` for each part, ``finish`` and ``close``.
 
-    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone. An error of ``finish``
-    that advises to try again has all of it done once more, from ``prepare`` on.
+    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone. An error that advises a
+    restart has all of it done again, from ``prepare`` on, once for each cause.
     """
 
     @property

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from connector.core.layout import Part
-from connector.errors import TRY_AGAIN, BrokenError, IntegrityError
+from connector.errors import TRY_AGAIN, Advice, BrokenError, IntegrityError, RefusedError
 from connector.transfer import Progress
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
@@ -24,7 +24,7 @@ class Reopened(Scripted):
 def wrong_at_the_end(times: int):
     async def finish(transfer: Scripted) -> None:
         if transfer.opens <= times:
-            raise IntegrityError("Not what it should be.", advice=TRY_AGAIN)
+            raise IntegrityError("Not what it should be.", advice=Advice(again=False, restart="damaged"))
 
     return finish
 
@@ -47,6 +47,20 @@ async def test_and_once_only(autojump_clock: object) -> None:
     )
     assert isinstance(outcome.error, IntegrityError)
     assert one.opens == 2
+
+
+async def test_each_cause_once_also_from_the_middle(autojump_clock: object) -> None:
+    async def fail(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
+        await trio.sleep(0)
+        cause = "lost" if transfer.opens % 2 else "damaged"
+        raise RefusedError("Lost.", advice=Advice(again=False, restart=cause))
+
+    recorder = Recorder()
+    one = Reopened("a", parts_of(1), on_move=fail)
+    (outcome,) = await make_scheduler(observer=recorder).run([one])
+    assert isinstance(outcome.error, RefusedError)
+    assert one.opens == 3
+    assert [event[1] for event in recorder.events] == ["retried", "retried", "finished"]
 
 
 async def test_what_was_tried_again_on_the_spot_is_not_done_anew(autojump_clock: object) -> None:
