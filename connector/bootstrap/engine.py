@@ -42,9 +42,11 @@ def open_scheduler(
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
     pool = BufferPool(settings.memory)
+    scheduler = Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
     try:
-        yield Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
+        yield scheduler
     finally:
+        scheduler.close()
         pool.close()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from connector.bootstrap.engine import local_limit, open_scheduler, open_threads
 from connector.config import Settings
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
-from connector.transfer import Observer, Outcome, Retrier, SilentObserver
+from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
 
 
 async def decrypt_files(
@@ -42,7 +42,7 @@ async def _recrypt(
     overwrite: bool,
     observer: Observer | None,
 ) -> list[Outcome[RecryptedFile]]:
-    observer = observer or SilentObserver()
+    observer = GuardedObserver.of(observer or SilentObserver())
     with (
         open_threads() as threads,
         open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,

@@ -31,7 +31,7 @@ from connector.config import Settings
 from connector.core.payloads import FileUpload, WellKnownValues, WorkPackage
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
-from connector.transfer import Observer, Outcome, Retrier, Scheduler, SilentObserver
+from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Scheduler, SilentObserver
 
 if TYPE_CHECKING:
     from connector.download import DownloadedFile
@@ -46,7 +46,10 @@ _USUAL_OPEN_UPLOADS = 5
 
 @attrs.frozen
 class Session:
-    """An open way to one work package of an archive. Made by :func:`open_session`."""
+    """An open way to one work package of an archive. Made by :func:`open_session`.
+
+    Used after that block has ended, it raises :class:`~connector.errors.UsageError`.
+    """
 
     settings: Settings
     keys: KeyPair
@@ -57,7 +60,7 @@ class Session:
     objects: ObjectClient
     scheduler: Scheduler
     threads: trio.CapacityLimiter
-    observer: Observer
+    observer: GuardedObserver
     journal_folder: Path
     finished_folder: Path
 
@@ -119,6 +122,7 @@ class Session:
     ) -> list[DownloadRequest]:
         from connector.download.job import DownloadRequest
 
+        self.scheduler.check_open()
         files = self.package.files
         if self.package.type != "download" or files is None:
             raise RefusedError(
@@ -215,6 +219,7 @@ class Session:
         from connector.clients.uploads import UploadClient
         from connector.upload import UploadBox
 
+        self.scheduler.check_open()
         package = self.package
         if package.type != "upload" or not package.research_data_upload_box_id or not package.file_upload_box_id:
             raise RefusedError(
@@ -244,7 +249,7 @@ async def open_session(
             "The archive's address is not known.",
             hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
         )
-    observer = observer or SilentObserver()
+    observer = GuardedObserver.of(observer or SilentObserver())
     proxies = urllib.request.getproxies()
     by_proxy = proxy_for(settings.wkvs_url, proxies=proxies, option=settings.proxy) is not None
     options = HttpOptions(

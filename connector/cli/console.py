@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -59,6 +60,7 @@ class Console:
         self._err = err
         self.quiet = quiet
         self.as_json = as_json
+        self.debug = False
         self.clear: Callable[[], None] = lambda: None
         self._known: set[str] = set()
 
@@ -81,6 +83,11 @@ class Console:
     def complain(self, text: str) -> None:
         """Print what went wrong, in any case."""
         self._error_line(text)
+
+    def trace(self, error: BaseException) -> None:
+        """Print the traceback of an error and of what caused it, if that was asked for."""
+        if self.debug:
+            self.complain("".join(traceback.format_exception(error)).rstrip())
 
     def result(self, text: str) -> None:
         """Print a line of what was asked for to standard output."""

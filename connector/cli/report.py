@@ -61,6 +61,8 @@ class Report:
         """Tell of a file that has ended; ``counted`` holds the bytes moved for it and the seconds they took."""
         self._told.append(outcome)
         if outcome.error is not None:
+            if type(outcome.error) is ConnectorError:  # no family: what should not have happened
+                self._console.trace(outcome.error)
             self._console.complain(f"{outcome.label}: {outcome.error}")
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
         else:

@@ -6,10 +6,7 @@ This is the one place that turns errors into exit codes (docs/exit-codes.md) and
 from __future__ import annotations
 
 import logging
-import socket
-import ssl
-import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,14 +21,13 @@ from connector.cli.report import Report, ReportingObserver, error_fields
 from connector.cli.secrets import Secrets
 from connector.cli.surroundings import Surroundings
 from connector.config import Settings, config_place, load_settings
-from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
+from connector.errors import ConnectorError, UsageError
+from connector.transfer.failure import as_connector_error, leaves
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 
 T = TypeVar("T")
 
-BUG = 1
-"""Exit code for what should not have happened. Everything else has the code of its error family."""
 INTERRUPTED = 130
 
 GO_ON = "Run the same command again to go on where it stopped."
@@ -115,9 +111,9 @@ def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = G
     around = ctx.obj if isinstance(ctx.obj, Surroundings) else Surroundings()
     options: Mapping[str, Any] = ctx.params
     console = Console(around.out, around.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
-    debug = bool(options.get("debug"))
-    _set_up_logging(console, debug)
-    ctx.exit(_guarded(lambda: work(_invocation(options, around, console)), console, debug, go_on))
+    console.debug = bool(options.get("debug"))
+    _set_up_logging(console)
+    ctx.exit(_guarded(lambda: work(_invocation(options, around, console)), console, go_on))
 
 
 def _invocation(options: Mapping[str, Any], around: Surroundings, console: Console) -> Invocation:
@@ -135,7 +131,7 @@ def _read_config(path: Path, named: bool) -> bytes | None:
         raise UsageError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
 
 
-def _guarded(work: Callable[[], int], console: Console, debug: bool, go_on: str) -> int:
+def _guarded(work: Callable[[], int], console: Console, go_on: str) -> int:
     try:
         return work()
     except Interrupted as interrupted:
@@ -145,62 +141,13 @@ def _guarded(work: Callable[[], int], console: Console, debug: bool, go_on: str)
         console.complain("Interrupted.")
         return INTERRUPTED
     except Exception as error:
-        errors = list(leaves(error))
-        if debug:
-            console.complain("".join(traceback.format_exception(error)).rstrip())
+        console.trace(error)
+        errors = [as_connector_error(one) for one in leaves(error)]
         for one in errors:
-            console.complain(sentence(one))
-            if isinstance(one, ConnectorError):
-                console.record({"ok": False, "error": error_fields(one)})
-        return max(map(exit_code, errors)) if all(map(exit_code_known, errors)) else BUG
-
-
-def leaves(error: BaseException) -> Iterable[BaseException]:
-    """Yield the single errors of a group, or the error itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from leaves(one)
-    else:
-        yield error
-
-
-def family_of(error: BaseException) -> type[ConnectorError] | None:
-    """Return the family that an error belongs to, or None for a bug.
-
-    Errors of the operating system should have been put in a family where they arose; one that slipped through is
-    still no bug in the eyes of the person whose disk is full.
-    """
-    if isinstance(error, ConnectorError):
-        return type(error)
-    if isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError):
-        return BrokenError
-    if isinstance(error, OSError):
-        return LocalError
-    return None
-
-
-def exit_code_known(error: BaseException) -> bool:
-    """Return whether the error is one of ours."""
-    return family_of(error) is not None
-
-
-def exit_code(error: BaseException) -> int:
-    """Return the exit code of an error's family, 1 for a bug."""
-    family = family_of(error)
-    return BUG if family is None else family.exit_code
-
-
-def sentence(error: BaseException) -> str:
-    """Return what is said about an error: one sentence, and what to do next."""
-    if isinstance(error, ConnectorError):
-        return f"Error: {error}"
-    if isinstance(error, OSError):
-        place = f" {error.filename}:" if error.filename else ""
-        return f"Error:{place} {error.strerror or error}."
-    return (
-        f"Error: this is a bug in connector: {type(error).__name__}: {error}."
-        " Please report it with what --debug prints."
-    )
+            console.complain(f"Error: {one}")
+            console.record({"ok": False, "error": error_fields(one)})
+        codes = [one.exit_code for one in errors]
+        return ConnectorError.exit_code if ConnectorError.exit_code in codes else max(codes)
 
 
 class _ConsoleHandler(logging.Handler):
@@ -211,11 +158,13 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._console.complain(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
+            if record.exc_info and record.exc_info[1] is not None:
+                self._console.trace(record.exc_info[1])
         except Exception:
             self.handleError(record)
 
 
-def _set_up_logging(console: Console, debug: bool) -> None:
+def _set_up_logging(console: Console) -> None:
     # crypt4gh logs session keys and private keys at DEBUG level; nothing may ever hear it.
     silenced = logging.getLogger("crypt4gh")
     silenced.setLevel(logging.CRITICAL + 1)
@@ -227,7 +176,7 @@ def _set_up_logging(console: Console, debug: bool) -> None:
     for handler in [handler for handler in root.handlers if isinstance(handler, _ConsoleHandler)]:
         root.removeHandler(handler)
     root.addHandler(_ConsoleHandler(console))
-    root.setLevel(logging.DEBUG if debug else logging.WARNING)
+    root.setLevel(logging.DEBUG if console.debug else logging.WARNING)
     # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
     for name in ("httpcore", "h11", "hpack"):
         logging.getLogger(name).setLevel(logging.INFO)

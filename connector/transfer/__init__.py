@@ -2,7 +2,8 @@
 
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.courtesy import Courtesy
-from connector.transfer.observer import Observer, SilentObserver
+from connector.transfer.failure import as_connector_error
+from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome
 from connector.transfer.retry import Notify, Retrier
 from connector.transfer.scheduler import Scheduler
@@ -15,6 +16,7 @@ __all__ = [
     "Buffer",
     "BufferPool",
     "Courtesy",
+    "GuardedObserver",
     "Notify",
     "Observer",
     "Outcome",
@@ -27,5 +29,6 @@ __all__ = [
     "Transfer",
     "Turns",
     "WindowFullError",
+    "as_connector_error",
     "together",
 ]

@@ -88,8 +88,16 @@ class BufferPool:
         return place.buffer
 
     def release(self, buffer: Buffer) -> None:
-        """Give a buffer back; nobody may use its view after that."""
-        buffer.view.release()
+        """Give a buffer back; nobody may use its view after that.
+
+        Where something still does (frames that an exception kept), the memory goes with that, not to the next.
+        """
+        try:
+            buffer.view.release()
+        except BufferError:
+            self._allocated -= buffer.capacity
+            self._serve()
+            return
         buffer.view = memoryview(b"")
         insort(self._free, buffer, key=_by_capacity)
         self._serve()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
 
 from connector.errors import ConnectorError
 from connector.transfer.outcome import Outcome
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
 
 class Observer(Protocol):
-    """Receives the events of transfers. Called from the event loop: must be quick and must not raise."""
+    """Receives the events of transfers. Called from the event loop: must be quick and should not raise.
+
+    When it raises, the transfer goes on to its end, and its outcome is then that error. Observers that also have the
+    methods ``planned`` and ``kept`` of :class:`SilentObserver` are told of these events, too.
+    """
 
     def opened(self, label: str, size: int) -> None:
         """A transfer has begun; ``size``: bytes that it will move in all. Told again when it begins anew."""
@@ -30,8 +39,17 @@ class Observer(Protocol):
 class SilentObserver:
     """An observer that does nothing."""
 
+    def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
+        """A batch begins: the label of each file, and its size as ``opened`` will tell it if that is known already."""
+
     def opened(self, label: str, size: int) -> None:
         """Do nothing."""
+
+    def kept(self, label: str, size: int) -> None:
+        """``size`` bytes of a file that was just opened need not be moved, since an earlier run has moved them.
+
+        Negative when some turn out to be damaged and are moved again.
+        """
 
     def progressed(self, label: str, size: int) -> None:
         """Do nothing."""
@@ -44,3 +62,71 @@ class SilentObserver:
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """Do nothing."""
+
+
+class GuardedObserver:
+    """Passes events on to an observer that may raise, and need not know them all.
+
+    What it raises is kept for :meth:`checked`; of events that concern no file it is logged.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._failures: dict[str, Exception] = {}
+
+    @classmethod
+    def of(cls, observer: Observer) -> GuardedObserver:
+        """Return the observer if it is guarded already, otherwise a guard for it."""
+        return observer if isinstance(observer, cls) else cls(observer)
+
+    def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
+        """See :meth:`SilentObserver.planned`."""
+        self._tell("planned", "", files)
+
+    def opened(self, label: str, size: int) -> None:
+        """See :meth:`Observer.opened`."""
+        self._tell("opened", label, label, size)
+
+    def kept(self, label: str, size: int) -> None:
+        """See :meth:`SilentObserver.kept`."""
+        self._tell("kept", label, label, size)
+
+    def progressed(self, label: str, size: int) -> None:
+        """See :meth:`Observer.progressed`."""
+        self._tell("progressed", label, label, size)
+
+    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
+        """See :meth:`Observer.retried`."""
+        self._tell("retried", label, label, error, delay)
+
+    def waiting(self, label: str, delay: float, why: str) -> None:
+        """See :meth:`Observer.waiting`."""
+        self._tell("waiting", label, label, delay, why)
+
+    def finished(self, outcome: Outcome[Any]) -> None:
+        """See :meth:`Observer.finished`."""
+        self._tell("finished", outcome.label, outcome)
+
+    def checked(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Return the outcome, or the first error of the observer about this file if the transfer has none itself."""
+        failure = self._failures.pop(outcome.label, None)
+        if failure is None or not outcome.ok:
+            return outcome
+        error = ConnectorError(
+            f"The transfer succeeded, but its observer raised {type(failure).__name__}: {failure}.",
+            hint="The file is complete; correct the observer. If it is connector's own, report what --debug prints.",
+        )
+        error.__cause__ = failure
+        return Outcome(outcome.label, error=error)
+
+    def _tell(self, event: str, label: str, *facts: object) -> None:
+        tell = getattr(self._observer, event, None)
+        if tell is None:
+            return  # an event that came later than this observer
+        try:
+            tell(*facts)
+        except Exception as error:
+            if label:
+                self._failures.setdefault(label, error)
+            else:
+                _log.warning("The observer raised %s in %s.", type(error).__name__, event, exc_info=error)

@@ -11,9 +11,10 @@ import trio
 
 from connector.core.concurrency import ConcurrencyLimit
 from connector.core.layout import Part
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, UsageError
 from connector.transfer.buffers import BufferPool
-from connector.transfer.observer import Observer
+from connector.transfer.failure import as_connector_error
+from connector.transfer.observer import GuardedObserver, Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
 from connector.transfer.transfer import OverloadedError, PostponedError, Transfer, WindowFullError
@@ -83,24 +84,43 @@ class Scheduler:
         self.pool = pool
         self.limit = limit
         self.retrier = retrier
-        self.observer = observer
+        self.observer = GuardedObserver.of(observer)
         self.window = Window(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
         self._batches: list[_Batch[Any]] = []
+        self._closed = False
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         """Run all transfers and return their outcomes in the given order.
 
-        A transfer that fails is an outcome, not an exception; cancelling this call cancels them all.
+        A transfer that fails is an outcome, not an exception, whatever it failed of; cancelling this call cancels them
+        all. Raises :class:`~connector.errors.UsageError` once the scheduler was closed.
         """
+        self.check_open()
         batch = _Batch[T](self)
         self._batches.append(batch)
         try:
-            return await batch.run(transfers)
+            outcomes = await batch.run(transfers)
         finally:
             self._batches.remove(batch)
             self.staff()
+        self.check_open()
+        return outcomes
+
+    def check_open(self) -> None:
+        """Raise :class:`~connector.errors.UsageError` if the scheduler was closed."""
+        if self._closed:
+            raise UsageError(
+                "The session has ended, so it transfers nothing any more.",
+                hint="Use it inside the block that opened it, or open another one.",
+            )
+
+    def close(self) -> None:
+        """Cancel what still runs, and take nothing any more: its memory and connections are about to go."""
+        self._closed = True
+        for batch in self._batches:
+            batch.cancel()
 
     def staff(self) -> None:
         """Start as many workers as there are places and parts for them, for the oldest batch first."""
@@ -124,6 +144,10 @@ class _Batch(Generic[T]):
                 self._nursery.start_soon(self._conduct, number, transfer)
         return [self._outcomes[number] for number in sorted(self._outcomes)]
 
+    def cancel(self) -> None:
+        """Cancel all transfers of this batch."""
+        self._nursery.cancel_scope.cancel()
+
     # One transfer, from its opening to its outcome ------------------------------------------------------------------
 
     async def _conduct(self, number: int, transfer: Transfer[T]) -> None:
@@ -143,15 +167,16 @@ class _Batch(Generic[T]):
                 outcome = await self._attempt(number, transfer)
         finally:
             self._scheduler.window.leave((self, number))
-        self._outcomes[number] = outcome
+        outcome = observer.checked(outcome)
         observer.finished(outcome)
+        self._outcomes[number] = observer.checked(outcome)
 
     async def _attempt(self, number: int, transfer: Transfer[T]) -> Outcome[T]:
         outcome = Outcome[T](transfer.label)
         try:
             outcome = Outcome(transfer.label, value=await self._carry(number, transfer))
-        except ConnectorError as error:
-            outcome = Outcome(transfer.label, error=error)
+        except* Exception as failed:  # of a group with a cancellation the rest goes on its way
+            outcome = Outcome(transfer.label, error=as_connector_error(failed))
         finally:
             failure = await self._close(number, transfer)
         if failure is not None and outcome.ok:
@@ -185,14 +210,15 @@ class _Batch(Generic[T]):
 
     async def _close(self, number: int, transfer: Transfer[T]) -> ConnectorError | None:
         entry = self._open.pop(number, None)
+        failure: ConnectorError | None = None
         with trio.CancelScope(shield=True):
             if entry is not None:
                 await entry.stop()  # when all is cancelled, its parts may still be on their way out
             try:
                 await transfer.close()
-            except ConnectorError as error:
-                return error
-        return None
+            except* Exception as failed:
+                failure = as_connector_error(failed)
+        return failure
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
@@ -237,13 +263,11 @@ class _Batch(Generic[T]):
                 scheduler.moving += 1
                 try:
                     await _PartMove(scheduler, entry, part, buffer.view).run()
-                except ConnectorError as error:
-                    entry.fail(error)
                 finally:
                     scheduler.moving -= 1
                     pool.release(buffer)
-        except ConnectorError as error:  # the part is larger than the whole budget
-            entry.fail(error)
+        except* Exception as failed:
+            entry.fail(as_connector_error(failed))
         finally:
             entry.scopes.discard(scope)
             entry.moving -= 1

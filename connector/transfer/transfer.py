@@ -17,8 +17,9 @@ Progress = Callable[[int], None]
 class Transfer(Protocol[T_co]):
     """One file on its way: the scheduler calls ``prepare``, ``open``, ``move`` for each part, ``finish`` and ``close``.
 
-    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone. An error that advises a
-    restart has all of it done again, from ``prepare`` on, once for each cause.
+    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone, as any other exception
+    does, which is taken for a bug. An error that advises a restart has all of it done again, from ``prepare`` on, once
+    for each cause.
     """
 
     @property

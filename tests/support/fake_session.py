@@ -21,7 +21,7 @@ from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.core.backoff import Backoff
 from connector.core.concurrency import ConcurrencyLimit
-from connector.transfer import BufferPool, Observer, Retrier, Scheduler
+from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
 from tests.support.fake_archive import BASE, FakeArchive
 
 
@@ -71,7 +71,7 @@ async def fake_session(
                 objects=ObjectClient(client),
                 scheduler=scheduler,
                 threads=threads,
-                observer=observer,
+                observer=GuardedObserver.of(observer),
                 journal_folder=state_folder / "uploads",
                 finished_folder=state_folder / "finished",
             )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 from collections import Counter
 
 import pytest
@@ -94,16 +95,88 @@ async def test_of_two_failing_parts_the_first_error_counts(autojump_clock: objec
     assert outcome.error.message == "part 1"
 
 
-async def test_a_bug_is_not_an_outcome(autojump_clock: object) -> None:
-    """What is no ConnectorError comes out, and still everything is closed."""
+@pytest.mark.parametrize("step", ["prepare", "open", "move", "finish", "close"])
+async def test_a_bug_in_any_step_is_the_outcome_of_its_file_alone(autojump_clock: object, step: str) -> None:
+    async def bug(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
 
-    async def bug(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
-        raise ZeroDivisionError
+    bad = Scripted("bad", parts_of(1, 1), **{f"on_{step}": bug})  # type: ignore[arg-type]
+    recorder = Recorder()
+    outcomes = await make_scheduler(2, observer=recorder).run([Scripted("a", parts_of(1)), bad, Scripted("b")])
+    assert labels(outcomes) == ["a", None, "b"]
+    error = outcomes[1].error
+    assert type(error) is ConnectorError
+    assert (error.exit_code, error.family) == (1, "error")
+    assert "ZeroDivisionError" in error.message
+    assert isinstance(error.__cause__, ZeroDivisionError)
+    assert bad.closes == 1
+    assert {event[2]: event[3] for event in recorder.events} == {"a": True, "bad": False, "b": True}
 
-    transfers = [Scripted("a", parts_of(1, 1, 1)), Scripted("b", parts_of(1), on_move=bug)]
-    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (OSError(28, "No space left on device", "/data/x"), LocalError),
+        (ConnectionResetError(104, "Connection reset by peer"), BrokenError),
+        (MemoryError(), LocalError),
+        (ExceptionGroup("one", [ExceptionGroup("inner", [LocalError("Disk full.")])]), LocalError),
+        (ExceptionGroup("two", [LocalError("Disk full."), KeyError("x")]), ConnectorError),
+        (ExceptionGroup("two", [LocalError("Disk full."), BrokenError("Cut.")]), LocalError),
+    ],
+    ids=repr,
+)
+async def test_what_else_is_raised_gets_its_family(
+    autojump_clock: object, raised: Exception, kind: type[ConnectorError]
+) -> None:
+    async def fail(*_: object) -> None:
+        raise raised
+
+    bad = Scripted("bad", parts_of(1), on_move=fail)
+    outcomes = await make_scheduler().run([bad, Scripted("good", parts_of(1))])
+    assert labels(outcomes) == [None, "good"]
+    assert type(outcomes[0].error) is kind
+
+
+async def test_a_bug_on_the_way_out_does_not_stop_a_cancellation(autojump_clock: object) -> None:
+    async def move(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ZeroDivisionError
+
+    transfers = [Scripted("a", parts_of(1), on_move=move), Scripted("b", parts_of(1))]
+    with trio.move_on_after(5) as scope:
+        await make_scheduler().run(transfers)
+    assert scope.cancelled_caught
+    assert [transfer.closes for transfer in transfers] == [1, 1]
+
+
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
+async def test_what_is_no_exception_of_a_program_ends_the_run(
+    autojump_clock: object, exception: type[BaseException]
+) -> None:
+    async def stop(*_: object) -> None:
+        raise exception
+
+    transfers = [Scripted("a", parts_of(1, 1, 1)), Scripted("b", parts_of(1), on_move=stop)]
+    with pytest.RaisesGroup(exception, flatten_subgroups=True):
         await make_scheduler().run(transfers)
     assert [transfer.closes for transfer in transfers] == [1, 1]
+
+
+async def test_memory_that_a_bug_does_not_let_go_of_is_not_waited_for(autojump_clock: object) -> None:
+    held = []
+
+    async def keep(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
+        held.append((ctypes.c_char * 1).from_buffer(buffer))
+        raise ZeroDivisionError
+
+    transfers = [Scripted("bad", parts_of(80_000), on_move=keep), Scripted("good", parts_of(80_000, 80_000))]
+    with trio.fail_after(60):
+        outcomes = await make_scheduler(1, budget=100_000).run(transfers)
+    assert labels(outcomes) == [None, "good"]
 
 
 # Tries -------------------------------------------------------------------------------------------------------------
