@@ -21,12 +21,14 @@ class Advice:
     lease (token, URL) that was refused and will be fetched anew.
 
     ``restart``: the step cannot succeed any more, but the whole transfer may if it is started again from its
-    preparation; the word names the cause, and each cause restarts a transfer once.
+    preparation; the word names the cause, and each cause restarts a transfer once. ``expected``: not worth telling
+    unless it happens twice in a row.
     """
 
     again: bool
     after: float | None = None
     restart: str = ""
+    expected: bool = False
 
 
 GIVE_UP = Advice(again=False)

@@ -71,7 +71,8 @@ class Caller:
 
     def _telling(self, also: Notify | None = None) -> Notify:
         def notify(error: ConnectorError, delay: float) -> None:
-            self._observer.retried("", error, delay)
+            if delay or not error.advice.expected:  # the second time in a row there is a delay
+                self._observer.retried("", error, delay)
             if also is not None:
                 also(error, delay)
 

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from connector.clients.bulk import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
+from connector.clients.etags import EtagRecord, stored_md5
 from connector.clients.exchange import FAILURES, broken, server_of
 from connector.clients.http import HttpClient
 from connector.core.freshness import retry_after
@@ -43,6 +44,7 @@ class ObjectClient:
     def __init__(self, client: HttpClient, *, deadline: float = 1800.0) -> None:
         self._client = client
         self._deadline = deadline
+        self._etags = EtagRecord()
 
     async def get_range(
         self, url: str, start: int, stop: int, buffer: memoryview, progress: Progress, *, size: int | None = None
@@ -70,8 +72,11 @@ class ObjectClient:
                     f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=AT_ONCE
                 )
 
-    async def put_part(self, url: str, data: memoryview, progress: Progress) -> str:
-        """Put ``data`` to the part URL ``url``; returns the ETag without quotes (empty if the storage names none)."""
+    async def put_part(self, url: str, data: memoryview, progress: Progress, *, md5: str) -> None:
+        """Put ``data``, whose md5 is ``md5``, to the part URL ``url``.
+
+        Raises :class:`~connector.errors.IntegrityError` if the storage has stored something else.
+        """
         counted = 0
 
         def count(size: int) -> None:
@@ -90,8 +95,13 @@ class ObjectClient:
                 raise _refused(response, await response.aread(), "PUT")
             if counted != len(data):
                 progress(len(data) - counted)  # by way of httpx, which tells of nothing on the way
-            etag: str = response.headers.get("etag", "")
-            return etag.removeprefix("W/").strip('"').lower()
+            if self._etags.is_damaged(md5, stored_md5(response.headers)):
+                raise IntegrityError(
+                    f"{server_of(url)} has stored other bytes of a part than were sent.",
+                    hint="It was sent as often as --retries says. Run the same command again; if that does not help,"
+                    " have this machine's memory and network checked.",
+                    advice=TRY_AGAIN,
+                )
 
     @asynccontextmanager
     async def _answer(
@@ -182,6 +192,13 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
     status, host = response.status_code, server_of(str(response.request.url))
     wait = retry_after({name.lower(): value for name, value in response.headers.items()})
     message = f"{host} answered {status} to a {method} of a part."
+    if method == "PUT" and status == 404 and b"NoSuchUpload" in body:
+        return RefusedError(
+            f"{host} does not know the upload any more.",
+            hint="Run the same command again.",
+            status=status,
+            exception_id="NoSuchUpload",
+        )
     # S3 says 403 AccessDenied or 400 ExpiredToken for a URL that has run out; a staged copy that was cleaned away is a
     # 404, and asking for a new URL stages it again.
     if status in (401, 403, 404) or (status == 400 and _EXPIRED.search(body)):

@@ -7,22 +7,26 @@ import re
 from connector.clients.exchange import ApiReply
 from connector.core.freshness import retry_after
 from connector.core.payloads import ErrorBody, parse_json, read_payload
-from connector.errors import GIVE_UP, Advice, BrokenError, ConnectorError, RefusedError
+from connector.errors import GIVE_UP, TRY_AGAIN, Advice, BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, WindowFullError
 
+_AGAIN = "Run the same command again to send the file again."
 _HINTS = {
     "noSuchStorage": "Tell the archive's operators: the storage is not set up.",
-    "checksumMismatch": "The upload was damaged on its way; upload the file again.",
+    "checksumMismatch": f"{_AGAIN} If that does not help, have this machine's memory and network checked.",
     "invalidPartSize": "Choose another --part-size.",
-    "uploadSizeMismatch": "The file changed or parts are missing; upload it again.",
+    "uploadSizeMismatch": _AGAIN,
     "boxNotFound": "Ask for a new access token.",
-    "fileUploadNotFound": "The upload was deleted in the archive; upload the file again.",
-    "s3UploadNotFound": "The upload was given up in the archive; upload the file again.",
-    "boxStateError": "The box is locked or archived; ask the archive's data stewards to open it.",
-    "fileUploadAlreadyExists": "Give --overwrite to replace it, or choose another --alias.",
-    "fileUploadStateError": "The file was submitted already and is being processed.",
-    "orphanedMultipartUpload": "Give --overwrite to start it anew, or tell the archive's operators.",
-    "boxMaxSizeExceeded": "Ask the archive's data stewards for a larger box.",
+    "fileUploadNotFound": f"The upload was deleted or replaced in the archive. {_AGAIN}",
+    "s3UploadNotFound": f"The storage has given up the upload. {_AGAIN}",
+    "uploadCompletionError": f"The storage cannot put the parts together. {_AGAIN}",
+    "boxStateError": "The box is locked or archived: ask the archive's data stewards to open it, then run the same"
+    " command again.",
+    "fileUploadAlreadyExists": "Choose another --alias, or see what stands there: connector ls",
+    "fileUploadStateError": f"The upload has failed in the archive or was cancelled there. {_AGAIN}",
+    "orphanedMultipartUpload": f"{_AGAIN} If that does not help, tell the archive's operators.",
+    "boxVersionOutdated": f"The box changed at the same moment. {_AGAIN}",
+    "boxMaxSizeExceeded": "Ask the archive's data stewards for a larger box, then run the same command again.",
     "wrongFileAuthorizationError": "Ask for a work package that includes this file.",
     "noSuchObject": "Check the accession; ask for a work package that includes this file.",
 }
@@ -36,7 +40,7 @@ class TokenRefusedError(RefusedError):
 def refusal(reply: ApiReply, doing: str) -> ConnectorError:
     """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects."""
     status, body = reply.status, _error_body(reply)
-    said = f": {body.description}" if body.description else ""
+    said = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
     message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
     wait = retry_after(reply.headers)
     if status == 401:
@@ -58,16 +62,17 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
         return OverloadedError(
             message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait)
         )
-    if status >= 500 and status != 507:
-        return BrokenError(
-            message, hint="The archive has a problem; try again later.", advice=Advice(again=True, after=wait)
-        )
+    if status >= 500 and status != 507 and body.exception_id != "uploadCompletionError":
+        # Calls about one box at the same time collide in some archives: the next one gets through.
+        collided = body.exception_id == "internalError" and wait is None
+        advice = Advice(again=True, after=0.0, expected=True) if collided else Advice(again=True, after=wait)
+        return BrokenError(message, hint="The archive has a problem; try again later.", advice=advice)
     if 300 <= status < 400:
         return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
     return RefusedError(
         message,
         hint=_HINTS.get(body.exception_id) or _general_hint(status),
-        advice=GIVE_UP,
+        advice=TRY_AGAIN if body.exception_id == "boxVersionOutdated" else GIVE_UP,
         status=status,
         exception_id=body.exception_id,
     )
@@ -78,6 +83,8 @@ def _general_hint(status: int) -> str:
         return "Check that token and key belong together and have not expired, or ask for a new access token."
     if status == 404:
         return "Check what you asked for and the archive's address."
+    if status == 422:
+        return "The archive does not take these values: check the file's size, its alias and --part-size."
     return ""
 
 

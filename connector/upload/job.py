@@ -18,7 +18,7 @@ from connector.core.checksums import PartDigests, add_pieces, digest_part, multi
 from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
 from connector.core.payloads import UploadCompletion
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import TRY_AGAIN, ConnectorError, IntegrityError, RefusedError
+from connector.errors import ConnectorError, RefusedError
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
@@ -167,13 +167,7 @@ class Upload:
             progress(part.size)
             return
         url = await self._box.part_url(state.order, state.started.file_id, part.number)
-        etag = await self._objects.put_part(url, buffer, progress)
-        if len(etag) == 32 and etag != digests.md5:
-            raise IntegrityError(
-                f"Part {part.number} of {self.label} was damaged on its way to the storage.",
-                hint="It is sent again by itself.",
-                advice=TRY_AGAIN,
-            )
+        await self._objects.put_part(url, buffer, progress, md5=digests.md5)
         state.digests[part.number] = digests
         if not state.is_small:  # that of a small one was noted before
             await self._in_thread(lambda: self._record(part.number))

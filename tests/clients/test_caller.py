@@ -165,3 +165,12 @@ async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
     with pytest.raises(BrokenError, match="No orders today"):
         await caller.authorized(Lease(no_order), build, read)
     assert desk.tokens == []
+
+
+@pytest.mark.parametrize(("times", "told"), [(1, []), (2, [(BrokenError, 2.0)])])
+async def test_a_collision_is_repeated_in_silence_and_told_when_it_is_none(answered_by, autojump_clock, times, told):
+    collided = httpx.Response(500, json={"exception_id": "internalError"})
+    desk, notes = Desk(*[collided] * times, httpx.Response(200, content=b"ok")), Notes()
+    assert await call(answered_by(desk), Orders(), notes) == b"ok"
+    assert notes.retries == told
+    assert trio.current_time() == sum(delay for _, delay in told)

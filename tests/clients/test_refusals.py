@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.clients.refusals import TokenRefusedError, refusal
-from connector.errors import GIVE_UP, BrokenError, RefusedError
+from connector.errors import GIVE_UP, Advice, BrokenError, RefusedError
 from connector.transfer import OverloadedError, WindowFullError
 
 CONTRACT = {
@@ -21,6 +21,7 @@ CONTRACT = {
     "fileUploadStateError": 409,
     "orphanedMultipartUpload": 409,
     "boxVersionOutdated": 409,
+    "uploadCompletionError": 500,
     "boxMaxSizeExceeded": 507,
     "wrongFileAuthorizationError": 403,
     "noSuchObject": 404,
@@ -28,19 +29,20 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("exception_id", CONTRACT)
-def test_each_id_of_the_contract_is_a_refusal_that_is_not_repeated(reply, exception_id):
+def test_each_id_of_the_contract_is_a_refusal(reply, exception_id):
     status = CONTRACT[exception_id]
     error = refusal(reply(status, {"exception_id": exception_id, "description": "Said so.", "data": {}}), "do it")
     assert type(error) is RefusedError
-    assert (error.exit_code, error.advice) == (4, GIVE_UP)
+    assert (error.exit_code, error.advice.again) == (4, exception_id == "boxVersionOutdated")
     assert (error.status, error.exception_id) == (status, exception_id)
     assert error.message == f"Could not do it: the archive answered {status}: Said so."
 
 
-@pytest.mark.parametrize("exception_id", sorted(CONTRACT.keys() - {"boxVersionOutdated"}))
+@pytest.mark.parametrize("exception_id", CONTRACT)
 def test_each_id_that_a_user_can_do_something_about_comes_with_advice(reply, exception_id):
     error = refusal(reply(CONTRACT[exception_id], {"exception_id": exception_id}), "do it")
-    assert error.hint.endswith(".")
+    assert error.hint
+    assert "--overwrite" not in error.hint
 
 
 def test_an_id_wins_over_the_general_advice_for_its_status(reply):
@@ -80,6 +82,17 @@ def test_a_failing_archive_is_asked_again(reply, status):
     error = refusal(reply(status), "do it")
     assert type(error) is BrokenError
     assert (error.exit_code, error.advice.again) == (5, True)
+
+
+def test_calls_that_collide_are_repeated_at_once_and_not_told(reply):
+    error = refusal(reply(500, {"exception_id": "internalError"}), "do it")
+    assert error.advice == Advice(again=True, after=0.0, expected=True)
+    wait = refusal(reply(500, {"exception_id": "internalError"}, retry_after="7"), "do it")
+    assert (wait.advice.after, wait.advice.expected) == (7.0, False)
+
+
+def test_where_the_archive_describes_nothing_its_id_is_named(reply):
+    assert "404 s3UploadNotFound." in refusal(reply(404, {"exception_id": "s3UploadNotFound"}), "do it").message
 
 
 def test_a_full_box_is_no_failure_of_the_server(reply):

@@ -112,7 +112,7 @@ async def test_on_a_machine_without_the_journal_the_user_is_told(desk, virtual_t
     shutil.rmtree(desk.state)
     (outcome,) = await desk.upload(source)
     assert isinstance(outcome.error, RefusedError)
-    assert "--overwrite" in outcome.error.hint
+    assert "--alias" in outcome.error.hint
     (outcome,) = await desk.upload(source, overwrite=True)
     assert outcome.ok
 
