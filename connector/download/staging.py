@@ -75,7 +75,7 @@ class StagedObject:
                     f"The archive did not stage {self._accession} within {self._patience:g} seconds.",
                     hint="Run the same command again later.",
                 )
-            self._waiting(wait)
             if self._postpones:
-                raise PostponedError(f"The archive is staging {self._accession}.", seconds=wait)
+                raise PostponedError("The archive is staging the file.", seconds=wait)
+            self._waiting(wait)
             await trio.sleep(wait)

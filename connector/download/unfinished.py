@@ -28,7 +28,7 @@ class UnfinishedDownload:
 
     def discard(self) -> None:
         """Remove the working copy and its journal; refused while a process works on it. Blocks."""
-        claim = Claim.take(claim_path(self.target))
+        claim = Claim.take(claim_path(self.target), self.target)
         try:
             for path in working_paths(self.target):
                 with local_failures("remove", path):

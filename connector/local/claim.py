@@ -3,48 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import os
-import socket
 import time
 import uuid
 from pathlib import Path
 
+import attrs
+
 from connector.errors import LocalError
 from connector.local.failures import local_failures
 from connector.local.heartbeat import HEARTBEAT, Heartbeat
+from connector.local.lock_owner import LockOwner
+from connector.transfer import PostponedError
 
-SILENCE = 180.0
-"""Seconds without a sign of life after which a process of another machine counts as gone: nine heartbeats, since a
-network file system may show the time of a file a minute late (``acregmax`` in nfs(5))."""
+STALE_AFTER = 180.0
+"""Seconds after which the lock file of a process that cannot be seen from here is stale if it was not touched: nine
+heartbeats, since a network file system may show the time of a file a minute late (``acregmax`` in nfs(5))."""
+_LOOK_AGAIN = 5.0
+"""Seconds until a transfer looks again whether another machine has released its lock file."""
+
+
+class LockedElsewhereError(LocalError):
+    """Locked by a process that cannot be seen from here: on another machine, or in another container.
+
+    Its lock file is released or becomes stale in time; ``seconds``: until it is worth to look again.
+    """
+
+    def __init__(self, message: str, *, hint: str, seconds: float) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
 
 
 class Claim:
-    """A small file beside a target that says which process works on it. Methods block: call them in threads.
+    """A lock file beside a target that says which process works on it. Methods block: call them in threads.
 
     It is made with ``O_EXCL``, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. One left
-    behind by a process of this machine that is gone is taken over at once; one of another machine when it has not been
-    touched for three minutes, by the clock of the file system that both see.
+    behind by a process of this machine that is gone is taken over at once; any other when it has not been touched for
+    three minutes, by the clock of the file system that both see.
     """
 
-    def __init__(self, path: Path, mark: bytes, heartbeat: Heartbeat) -> None:
+    def __init__(self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat) -> None:
         self.path = path
+        self._subject = subject
         self._mark = mark
         self._heartbeat = heartbeat
-        self._taken = _both_clocks()
+        self._touched = _both_clocks()
 
     @classmethod
-    def take(cls, path: Path, heartbeat: Heartbeat = HEARTBEAT) -> Claim:
-        """Claim the target beside which ``path`` lies; :class:`~connector.errors.LocalError` if another has it."""
-        mark = _mark(os.getpid())
+    def take(cls, path: Path, subject: object = None, heartbeat: Heartbeat = HEARTBEAT) -> Claim:
+        """Lock the target beside which ``path`` lies, which messages call ``subject``.
+
+        Raises :class:`~connector.errors.LocalError` if another process works on it: :class:`LockedElsewhereError` if
+        it may have died, which nobody can tell from here yet.
+        """
+        mark = LockOwner.this_process().encode()
+        subject = str(path.with_suffix("") if subject is None else subject)
         with local_failures("write", path):
             for _ in range(3):
                 try:
                     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 except FileExistsError:
-                    if not _remove_if_stale(path):
-                        break
+                    lock = _Lock.read(path)
+                    if lock is not None:
+                        lock.check_stale(subject)
+                        lock.remove()
                 else:
                     try:
                         with open(descriptor, "wb") as file:
@@ -53,125 +75,131 @@ class Claim:
                         path.unlink(missing_ok=True)  # on a full disk; empty, it would keep every later run out
                         raise
                     heartbeat.add(path, mark)
-                    return cls(path, mark, heartbeat)
-        raise _taken_by_another(path)
+                    return cls(path, subject, mark, heartbeat)
+        raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
+
+    @classmethod
+    def take_or_postpone(cls, path: Path, subject: object = None) -> Claim:
+        """Like :meth:`take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
+
+        That is, raises :class:`~connector.transfer.PostponedError` instead of :class:`LockedElsewhereError`.
+        """
+        try:
+            return cls.take(path, subject)
+        except LockedElsewhereError as error:
+            raise PostponedError(error.message, seconds=error.seconds) from error
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether :meth:`check` is worth a look at the file: it has not been known to be ours for so long."""
+        return self._age() >= STALE_AFTER / 2
 
     def check(self) -> None:
-        """Raise :class:`~connector.errors.LocalError` if another process has taken over, after a long silence of ours.
+        """Raise :class:`~connector.errors.LocalError` if another process has taken over, after a long pause of ours.
 
-        To be asked before a step that would spoil the other's work: a machine that was asleep knows nothing of it.
+        To be asked before a step that would spoil the other's work: a process that was stopped, or whose machine was
+        asleep, knows nothing of it.
         """
+        if not self.may_be_lost:
+            return
         with local_failures("read", self.path):
             ours = self._is_ours()
         if not ours:
             raise LocalError(
-                f"Another process has taken over {self.path.with_suffix('')}, since nothing was heard of this one for"
-                f" {SILENCE:g} seconds.",
+                f"Another process has taken over {self._subject}: this one did not refresh its lock file for"
+                f" {STALE_AFTER:g} seconds, as if it had died.",
                 hint="Let the other one end; if there is none any more, run the same command again.",
             )
 
     def release(self) -> None:
-        """Give the target free, unless another process has taken over."""
+        """Release the lock, unless another process has taken over."""
         self._heartbeat.remove(self.path)
         with contextlib.suppress(OSError):
-            if self._is_ours():
+            if not self.may_be_lost or self._is_ours():
                 self.path.unlink(missing_ok=True)
 
-    def _is_ours(self) -> bool:
+    def _age(self) -> float:
         # A machine that sleeps stops one of the clocks, and somebody may set the other: the longer time counts.
-        age = max(now - then for now, then in zip(_both_clocks(), self._taken, strict=True))
-        if age < SILENCE:
-            return True
+        return max(now - then for now, then in zip(_both_clocks(), self._touched, strict=True))
+
+    def _is_ours(self) -> bool:
+        """Whether the file is ours, which it then stays for a while."""
+        now = _both_clocks()
         try:
-            return self.path.read_bytes() == self._mark
+            if self.path.read_bytes() != self._mark:
+                return False
         except FileNotFoundError:
             return False
+        with contextlib.suppress(OSError):  # on a full quota, say; then it is looked at again the next time
+            os.utime(self.path)
+            self._touched = now
+        return True
 
 
 def _both_clocks() -> tuple[float, float]:
     return time.monotonic(), time.time()
 
 
-@functools.lru_cache(1)
-def _mark(pid: int) -> bytes:
-    """What a process writes into all of its claims; ``touched`` says that it touches them."""
-    return json.dumps({"host": socket.gethostname(), "pid": pid, "started": _start_time(pid), "touched": True}).encode()
+@attrs.frozen
+class _Lock:
+    """A lock file as it was found: its content, and when it was touched (by the clock of its file system)."""
 
+    path: Path
+    data: bytes
+    touched: float
 
-def _start_time(pid: int) -> str | None:
-    """When a process began, to tell it from a later one with the same number (Linux: /proc, else unknown).
+    @classmethod
+    def read(cls, path: Path) -> _Lock | None:
+        try:
+            return cls(path, path.read_bytes(), path.stat().st_mtime)
+        except FileNotFoundError:
+            return None  # released in this moment
 
-    One that has ended and was not yet waited for (state Z or X) has no beginning any more.
-    """
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in "ZX" else fields[18]
-    except (OSError, ValueError, IndexError):
-        return None
+    def check_stale(self, subject: str) -> None:
+        """Raise :class:`~connector.errors.LocalError` unless its process is gone."""
+        owner = LockOwner.read(self.data)
+        if owner is not None and owner.is_visible():
+            if owner.runs():
+                raise LocalError(
+                    f"Another process is working on {subject} (PID {owner.pid}).",
+                    hint=f"Wait for it to end, or stop it (kill {owner.pid}); then run the same command again.",
+                )
+            return
+        place = "" if owner is None else f", on the machine {owner.host}"
+        if owner is not None and not owner.touched:
+            raise LocalError(
+                f"Another process is working on {subject}{place}, or was.",
+                hint=f"Wait for it to end; if there is none, delete {self.path} and run the same command again.",
+            )
+        left = STALE_AFTER - self._untouched_seconds()
+        if left > 0:
+            since = time.strftime("%H:%M:%S", time.localtime(self.touched))
+            raise LockedElsewhereError(
+                f"Another process is working on {subject}{place}, not heard of since {since}.",
+                hint="Wait for it to end. If it was killed, run the same command again in"
+                f" {STALE_AFTER / 60:g} minutes.",
+                seconds=min(_LOOK_AGAIN, left),
+            )
 
-
-def _taken_by_another(path: Path) -> LocalError:
-    hint = f"Wait for it to end; if there is none, delete {path} and run the same command again."
-    message = f"Another process is working on {path.with_suffix('')}."
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        owner = json.loads(path.read_bytes())
-        if owner["touched"] and owner["host"] != socket.gethostname():
-            message = f"Another process is working on {path.with_suffix('')}, on the machine {owner['host']}."
-            hint = f"Wait for it to end. If it was killed, run the same command again in {SILENCE / 60:g} minutes."
-    return LocalError(message, hint=hint)
-
-
-def _remove_if_stale(path: Path) -> bool:
-    """Remove a claim whose process is gone; whether the way is free now."""
-    try:
-        data = path.read_bytes()
-        touched = path.stat().st_mtime
-    except FileNotFoundError:
-        return True
-    if not _is_stale(data, path, touched):
-        return False
-    # Moved aside first: of two processes that find the same stale claim only one can do that, and a claim that a third
-    # has made in the meantime is put back.
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return True
-    if aside.read_bytes() != data or aside.stat().st_mtime != touched:
-        with contextlib.suppress(OSError):
-            os.link(aside, path)
+    def remove(self) -> None:
+        """Remove it, unless another process has done that and has locked the target itself."""
+        # Moved aside first: of two processes that find the same stale file only one can do that, and one that a third
+        # has made in the meantime is put back.
+        aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        if _Lock.read(aside) != attrs.evolve(self, path=aside):
+            with contextlib.suppress(OSError):
+                os.link(aside, self.path)
         aside.unlink()
-        return False
-    aside.unlink()
-    return True
 
-
-def _is_stale(data: bytes, path: Path, touched: float) -> bool:
-    try:
-        owner = json.loads(data)
-        host, pid, started, touches = owner["host"], int(owner["pid"]), owner["started"], owner.get("touched", False)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return _silent(path, touched)  # just being written, or its writer died in the middle
-    if host == socket.gethostname() and os.name != "nt":  # there, signal 0 is no question
-        return not _lives(pid, started)
-    return bool(touches) and _silent(path, touched)
-
-
-def _silent(path: Path, touched: float) -> bool:
-    """Whether ``path`` was touched too long ago, by the clock of its file system: that of a file made just now."""
-    probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    probe.touch(0o600, exist_ok=False)
-    try:
-        return probe.stat().st_mtime - touched >= SILENCE
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _lives(pid: int, started: str | None) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return started is None or _start_time(pid) == started
+    def _untouched_seconds(self) -> float:
+        """For how long it was not touched, by the clock of its file system: that of a file made just now."""
+        probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        probe.touch(0o600, exist_ok=False)
+        try:
+            return probe.stat().st_mtime - self.touched
+        finally:
+            probe.unlink(missing_ok=True)

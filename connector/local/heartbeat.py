@@ -1,4 +1,4 @@
-"""Signs of life: the claims of this process are touched at intervals, so that other machines see that it lives."""
+"""Refreshes the lock files of this process at intervals, so that other machines see that it lives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 class Heartbeat:
     """Touches files from one thread of its own, which there is only while there are files.
 
-    :param seconds: from one sign of life to the next.
+    :param seconds: from one refresh to the next.
     """
 
     def __init__(self, seconds: float = 20.0) -> None:
@@ -21,7 +21,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path, mark: bytes) -> None:
-        """Touch the file at ``path`` from now on, for as long as it holds ``mark``: else it is another's by now."""
+        """Touch the file at ``path`` from now on, for as long as it holds ``mark``; then it is another's."""
         with self._change:
             self._marks[path] = mark
             if self._thread is None:

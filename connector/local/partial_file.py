@@ -75,11 +75,11 @@ class PartialFile:
 
         A working copy whose journal is about the same ``kind`` and ``facts`` is gone on with: ``done`` then holds the
         records of its parts. Any other is begun anew. Raises :class:`~connector.errors.LocalError` if the disk cannot
-        hold the file or another process works on it.
+        hold the file or another process works on it, :class:`~connector.transfer.PostponedError` if that may have died.
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
-            claim = Claim.take(claim_path(target))
+            claim = Claim.take_or_postpone(claim_path(target), target)
             undo.callback(claim.release)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
@@ -106,7 +106,8 @@ class PartialFile:
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Write ``views`` one after the other at ``offset``."""
+        """Write ``views`` one after the other at ``offset``; refused if another process has taken over."""
+        self._claim.check()
         with self._writing():
             written = self._file.write_from(offset, views)
             start_writeback(self._file.descriptor, offset, written)
@@ -123,6 +124,7 @@ class PartialFile:
         if self._journal is None:
             return
         boot = boot_id()
+        self._claim.check()
         with self._lock:
             self._pending[number] = facts
             if boot is not None:
@@ -136,9 +138,9 @@ class PartialFile:
         raises :class:`~connector.errors.FileExistsAlready`. :class:`~connector.errors.LocalError` if another process
         has taken over.
         """
-        self._claim.check()
         with self._writing():
             sync(self._file.descriptor)
+        self._claim.check()
         check_target(self.target, overwrite=overwrite)
         self._file.close()
         with local_failures("write", self.target):
@@ -190,6 +192,7 @@ class PartialFile:
         if batch and self._journal is not None:
             with self._writing():
                 sync(self._file.descriptor)
+            self._claim.check()
             with self._lock:
                 self._journal.add_parts(batch)
 
@@ -227,7 +230,7 @@ def _sweep(target: Path) -> None:
     if path.exists() or not (journal_path.exists() or claim_path(target).exists()):
         return
     with suppress(ConnectorError, OSError):  # it may be just about to remove them itself
-        claim = Claim.take(claim_path(target))
+        claim = Claim.take(claim_path(target), target)
         try:
             journal_path.unlink(missing_ok=True)
         finally:

@@ -158,6 +158,7 @@ class _Batch(Generic[T]):
             while outcome.error is not None:
                 cause = outcome.error.advice.restart
                 if isinstance(outcome.error, PostponedError):
+                    observer.waiting(transfer.label, outcome.error.seconds, outcome.error.message)
                     await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
                 elif cause and cause not in restarts:
                     restarts.add(cause)

@@ -18,7 +18,7 @@ from connector.core.checksums import PartDigests, add_pieces, digest_part, multi
 from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
 from connector.core.payloads import UploadCompletion
 from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import ConnectorError, RefusedError
+from connector.errors import ConnectorError, LocalError, RefusedError
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
@@ -167,6 +167,7 @@ class Upload:
             progress(part.size)
             return
         url = await self._box.part_url(state.order, state.started.file_id, part.number)
+        await self._check_lock()
         await self._objects.put_part(url, buffer, progress, md5=digests.md5)
         state.digests[part.number] = digests
         if not state.is_small:  # that of a small one was noted before
@@ -223,7 +224,8 @@ class Upload:
         )
         try:
             if not state.is_small:  # that was looked at when it had been read
-                await self._in_thread(self._check)
+                await self._in_thread(state.source.check_unchanged)
+            await self._check_lock()
             await self._box.complete(state.closing, state.started.file_id, completion)
         except SourceChangedError:
             self._worthless = True
@@ -239,15 +241,23 @@ class Upload:
         """Let go of the file. An upload that can be gone on with stays, any other is deleted in the archive."""
         state = self._state
         over = self._completed
-        if state is not None and not over and (state.is_small or self._worthless):
+        if state is not None and not over and (state.is_small or self._worthless) and await self._is_ours():
             with trio.move_on_after(_GIVING_UP):
                 over = await self._delete(state.started.file_id)
         never_asked = self._prepared is not None and self._prepared.left is None
         await self._in_thread(lambda: self._let_go(forget=over or never_asked))
 
-    def _check(self) -> None:
-        self._opened.source.check_unchanged()
-        self._preparation.check()
+    async def _check_lock(self) -> None:
+        """Stop before anything is sent to an upload that another process has taken over: its parts are other bytes."""
+        if self._preparation.may_be_lost:
+            await self._in_thread(self._preparation.check)
+
+    async def _is_ours(self) -> bool:
+        try:
+            await self._check_lock()
+        except LocalError:
+            return False
+        return True
 
     def _begin_journal(self, sealed: PartDigests | None) -> None:
         state = self._opened

@@ -34,7 +34,7 @@ class Preparation:
         """See what is left of an earlier run; if nothing, note that the archive is about to be asked.
 
         May be called again before each try. Raises :class:`~connector.errors.LocalError` if the file cannot be read,
-        or another process uploads it.
+        or another process uploads it, :class:`~connector.transfer.PostponedError` if that may have died.
         """
         if self._file is None:
             self._file = open_source(self._source.path)
@@ -51,7 +51,8 @@ class Preparation:
         self._journals.announce(self._box, self._source, self._file.state)
 
     def forget(self) -> None:
-        """Drop that note: the archive holds nothing of it."""
+        """Drop that note: the archive holds nothing of it. Refused if another process has taken over."""
+        self.check()
         self._journals.forget(self._box, self._source)
 
     def check(self) -> None:
@@ -59,9 +60,16 @@ class Preparation:
         if self._claim is not None:
             self._claim.check()
 
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether :meth:`check` is worth its way to a thread."""
+        return self._claim is not None and self._claim.may_be_lost
+
     def release(self) -> None:
-        """Let go of file and claim."""
-        if self._file is not None:
-            self._file.close()
-        if self._claim is not None:
-            self._claim.release()
+        """Release file and lock; :meth:`make` may be called again."""
+        file, self._file = self._file, None
+        claim, self._claim = self._claim, None
+        if file is not None:
+            file.close()
+        if claim is not None:
+            claim.release()

@@ -139,10 +139,10 @@ class UploadJournals:
             path.unlink(missing_ok=True)
 
     def claim(self, box: UUID, source: UploadSource) -> Claim:
-        """Keep other processes off this upload; :class:`~connector.errors.LocalError` if one works on it."""
+        """Keep other processes off this upload; see :meth:`~connector.local.claim.Claim.take_or_postpone`."""
         with local_failures("write", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Claim.take(claim_path(self.path(box, source)))
+        return Claim.take_or_postpone(claim_path(self.path(box, source)), source.alias)
 
     def begin(
         self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, sealed: PartDigests | None

@@ -30,7 +30,7 @@ class UnfinishedUpload:
 
     def claim(self) -> Claim:
         """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
-        return Claim.take(claim_path(self.journal))
+        return Claim.take(claim_path(self.journal), self.alias)
 
     def forget(self) -> None:
         """Remove the journal. Blocks."""

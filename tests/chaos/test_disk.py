@@ -295,7 +295,7 @@ def test_two_on_one_target(user, data):
     said = user.download()
     assert said.code == 3
     assert "Another process is working on" in said.err
-    assert f"delete {claim.path}" in said.err
+    assert f"kill {os.getpid()}" in said.err
     claim.release()
     assert user.download().code == 0
 

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from connector.errors import LocalError
-from connector.local.claim import SILENCE, Claim
+from connector.local.claim import STALE_AFTER, Claim, LockedElsewhereError
+from connector.local.lock_owner import LockOwner
+from connector.transfer import PostponedError
 
 HOLD = """
 import sys
@@ -66,9 +69,9 @@ def holder(path: Path) -> Iterator[Holder]:
 
 def test_the_second_process_is_refused(path, holder):
     assert holder.said == "held"
-    with pytest.raises(LocalError, match=r"Another process is working on .*x\.part\.") as caught:
-        Claim.take(path)
-    assert str(path) in caught.value.hint
+    with pytest.raises(LocalError, match=r"Another process is working on .*x\.part \(PID") as caught:
+        Claim.take_or_postpone(path)
+    assert f"kill {holder.process.pid}" in caught.value.hint
     assert caught.value.exit_code == 3
     holder.end("release\n")
     Claim.take(path).release()
@@ -117,15 +120,21 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_the_claim_of_another_machine_is_respected_while_it_is_touched(path):
-    leave(path, {**ELSEWHERE, "touched": True}, silent_for=SILENCE - 30)
-    with pytest.raises(LocalError, match=r"working on .*x\.part, on the machine elsewhere\.invalid\.") as caught:
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER - 30)
+    with pytest.raises(
+        LockedElsewhereError, match=r"working on .*x\.part, on the machine elsewhere\.invalid,"
+    ) as caught:
         Claim.take(path)
     assert "in 3 minutes" in caught.value.hint
+    assert caught.value.exit_code == 3
+    with pytest.raises(PostponedError, match=r"on the machine elsewhere\.invalid, not heard of since") as postponed:
+        Claim.take_or_postpone(path)
+    assert 0 < postponed.value.seconds <= 30
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path):
-    leave(path, {**ELSEWHERE, "touched": True}, silent_for=SILENCE + 1)
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER + 1)
     claim = Claim.take(path)
     assert json.loads(path.read_bytes())["host"] == socket.gethostname()
     claim.release()
@@ -149,20 +158,22 @@ def test_a_living_process_of_this_machine_is_respected_however_silent(path, hold
 
 def test_an_empty_claim_whose_writer_died_is_taken_over_after_a_while(path):
     path.write_bytes(b"")
-    age(path, SILENCE + 1)
+    age(path, STALE_AFTER + 1)
     Claim.take(path).release()
     assert os.listdir(path.parent) == []
 
 
 def slept(claim: Claim) -> None:
     """Let it be a claim of a machine that was asleep for an hour."""
-    claim._taken = (claim._taken[0] - 3600, claim._taken[1])
+    claim._touched = (claim._touched[0] - 3600, claim._touched[1])
 
 
 def test_a_process_that_was_silent_does_not_spoil_the_work_of_who_took_over(path):
     claim = Claim.take(path)
     slept(claim)
     claim.check()
+    assert not claim.may_be_lost, "it was refreshed, so that nobody takes over for a while"
+    slept(claim)
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=0)
     with pytest.raises(LocalError, match=r"Another process has taken over .*x\.part"):
         claim.check()
@@ -179,10 +190,62 @@ def test_who_took_over_may_have_ended_already(path):
     claim.release()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="boot ids and PID namespaces are Linux's")
+@pytest.mark.parametrize(
+    "other",
+    [{"boot": "another boot"}, {"pid_namespace": "pid:[1]"}, {"boot": "another boot", "pid_namespace": "pid:[1]"}],
+    ids=["machine of the same name, or booted since", "container", "container on another machine"],
+)
+def test_a_process_that_cannot_be_seen_is_respected_though_its_host_has_our_name(path, other):
+    """Containers share a host name, and PIDs of one mean nothing in another."""
+    ours = LockOwner.this_process()
+    assert ours.boot is not None
+    assert ours.pid_namespace is not None
+    unseen = attrs.asdict(attrs.evolve(ours, pid=2**22 + 1, **other))
+    leave(path, unseen, silent_for=STALE_AFTER - 30)
+    with pytest.raises(LockedElsewhereError):
+        Claim.take(path)
+    age(path, 31)
+    Claim.take(path).release()
+
+
+def test_a_lock_file_of_an_older_version_on_this_machine_is_judged_by_its_process(path):
+    leave(path, {"host": socket.gethostname(), "pid": os.getpid(), "started": None, "touched": True}, silent_for=1e6)
+    with pytest.raises(LocalError, match="PID"):
+        Claim.take(path)
+    leave(path, {"host": socket.gethostname(), "pid": 2**22 + 1, "started": None, "touched": True}, silent_for=0)
+    Claim.take(path).release()
+
+
+def test_what_is_no_lock_file_and_stays_in_the_way_is_said(path):
+    path.symlink_to("nowhere")
+    with pytest.raises(LocalError, match=r"x\.part\.lock is in the way"):
+        Claim.take(path)
+
+
+def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(path, monkeypatch):
+    """Two wait for the same stale lock file; the one that looked first is the slower one."""
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER + 1)
+    rename = os.rename
+    quicker: list[Claim] = []
+
+    def slow_rename(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        quicker.append(Claim.take(path))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", slow_rename)
+    with pytest.raises(LocalError, match=f"PID {os.getpid()}"):
+        Claim.take(path)
+    assert os.listdir(path.parent) == [path.name]
+    quicker[0].release()
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff\xfe"])
 def test_a_claim_that_is_just_being_written_is_respected(path, content):
     path.write_bytes(content)
-    with pytest.raises(LocalError, match="Another process"):
+    with pytest.raises(LockedElsewhereError, match="Another process"):
         Claim.take(path)
     assert path.read_bytes() == content
 

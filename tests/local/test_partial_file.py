@@ -289,7 +289,7 @@ def test_only_what_is_missing_has_to_fit(target, monkeypatch):
 
 def test_one_process_works_on_a_target_once(target):
     first = opened(target)
-    with pytest.raises(LocalError, match=r"Another process is working on .*file\.c4gh\.part"):
+    with pytest.raises(LocalError, match=r"Another process is working on .*file\.c4gh "):
         opened(target)
     write(first, 1)
     first.close()
@@ -381,7 +381,7 @@ def test_what_another_process_works_on_is_not_swept(target):
 @pytest.fixture
 def always_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every claim is looked at again, as after a long silence."""
-    monkeypatch.setattr(claim_module, "SILENCE", -1.0)
+    monkeypatch.setattr(claim_module, "STALE_AFTER", -1.0)
 
 
 @pytest.mark.usefixtures("always_ask")
@@ -391,10 +391,25 @@ def test_who_was_taken_over_after_a_long_silence_gives_no_name(target):
     claim_path(target).write_text("another's")
     with pytest.raises(LocalError, match="Another process has taken over"):
         partial.complete()
-    partial.close()
+    with pytest.raises(LocalError, match="Another process has taken over"):
+        partial.close()
     path, journal = working_paths(target)
     assert sorted(os.listdir(target.parent)) == sorted([path.name, journal.name, claim_path(target).name])
     assert claim_path(target).read_text() == "another's"
+
+
+@pytest.mark.usefixtures("always_ask")
+def test_who_was_taken_over_writes_nothing_more(target):
+    partial = opened(target)
+    write(partial, 1)
+    claim_path(target).write_text("another's")
+    before = [path.read_bytes() for path in working_paths(target)]
+    for step in (lambda: partial.write(0, [memoryview(b"x")]), lambda: partial.record(2, {})):
+        with pytest.raises(LocalError, match="Another process has taken over"):
+            step()
+    with pytest.raises(LocalError, match="Another process has taken over"):
+        partial.close()
+    assert [path.read_bytes() for path in working_paths(target)] == before
 
 
 @pytest.mark.usefixtures("always_ask")

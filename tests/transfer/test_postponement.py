@@ -8,8 +8,9 @@ from trio.testing import MockClock
 
 from connector.core.concurrency import ConcurrencyLimit
 from connector.core.layout import Parts
-from connector.transfer import BufferPool, PostponedError, Retrier, Scheduler, SilentObserver
+from connector.transfer import BufferPool, Observer, PostponedError, Retrier, Scheduler, SilentObserver
 from connector.transfer.window import Window
+from tests.support.observers import Notes
 
 pytestmark = pytest.mark.trio
 
@@ -44,12 +45,12 @@ class Late:
         self.closed += 1
 
 
-def scheduler(window: int) -> Scheduler:
+def scheduler(window: int, observer: Observer | None = None) -> Scheduler:
     return Scheduler(
         pool=BufferPool(2**20),
         limit=ConcurrencyLimit.fixed(2),
         retrier=Retrier(),
-        observer=SilentObserver(),
+        observer=observer or SilentObserver(),
         window=window,
     )
 
@@ -89,3 +90,24 @@ async def test_a_place_is_given_back_once() -> None:
     with trio.move_on_after(0.01) as scope:
         await window.enter("c")
     assert scope.cancelled_caught
+
+
+class LockedElsewhere(Late):
+    """Cannot even be prepared at first."""
+
+    async def prepare(self):
+        await trio.sleep(0)
+        if self.times:
+            self.times -= 1
+            raise PostponedError("Another process is working on it.", seconds=5)
+
+
+async def test_one_that_cannot_be_prepared_steps_aside_too_and_the_observer_hears_why(
+    autojump_clock: MockClock,
+) -> None:
+    opened: list[str] = []
+    notes = Notes()
+    outcomes = await scheduler(1, notes).run([LockedElsewhere("locked", 3, opened), Late("free", 0, opened)])
+    assert [outcome.unwrap() for outcome in outcomes] == ["locked", "free"]
+    assert opened == ["free", "locked"]
+    assert notes.waits == [("locked", 5, "Another process is working on it.")] * 3

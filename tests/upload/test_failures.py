@@ -39,7 +39,7 @@ async def test_a_file_that_changed_is_not_completed(desk, size, virtual_time):
 
 async def test_who_was_taken_over_after_a_long_silence_completes_and_deletes_nothing(desk, virtual_time, monkeypatch):
     source = desk.file(BIG)
-    monkeypatch.setattr(claim, "SILENCE", -1.0)
+    monkeypatch.setattr(claim, "STALE_AFTER", -1.0)
 
     def take_over(label: str) -> None:
         (path,) = (desk.state / "uploads").glob("*.lock")
