@@ -121,7 +121,7 @@ class Settings:
     max_concurrency: int | None = None
     """Parts in flight at most; ``None`` leaves it to the adaptive limit."""
     memory: int = 256 * MIB
-    """Budget of all part buffers together."""
+    """Budget of all part buffers together; grows to what one part needs."""
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
     """Longest silence of the other side in the middle of an answer."""
@@ -252,28 +252,22 @@ def load_settings(
     """
     written = _read_toml(config_file, config_name) if config_file is not None else {}
     chosen: dict[str, Any] = {}
-    source: dict[str, str] = {}
     for name, parse in _PARSERS.items():
         if cli_values.get(name) is not None:
-            source[name], value = option_name(name), cli_values[name]
+            source, value = option_name(name), cli_values[name]
         elif environment.get(variable_name(name)):
-            source[name], value = variable_name(name), environment[variable_name(name)]
+            source, value = variable_name(name), environment[variable_name(name)]
         elif name in written:
-            source[name], value = f"{config_name}, {name}", written[name]
+            source, value = f"{config_name}, {name}", written[name]
         else:
             continue
         try:
             chosen[name] = parse(value)
         except ValueError as error:
-            raise UsageError(f"{source[name]}: {error}.") from None
+            raise UsageError(f"{source}: {error}.") from None
     settings = Settings(**chosen)
-    if settings.part_size > settings.memory:
-        culprit = source.get("part_size") or source["memory"]
-        raise UsageError(
-            f"{culprit}: one part ({settings.part_size} bytes) does not fit into the memory budget"
-            f" ({settings.memory} bytes).",
-            hint="Choose smaller parts or more memory.",
-        )
+    if "part_size" not in chosen:  # only parts that were asked for make the budget grow
+        settings = attrs.evolve(settings, part_size=min(settings.part_size, settings.memory))
     return settings
 
 

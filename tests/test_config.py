@@ -169,8 +169,6 @@ def test_every_setting_can_be_said_in_all_three_places() -> None:
         ({"wkvs_url": "archive.example"}, {}, None, "--wkvs-url: 'archive.example' is not a web address"),
         ({"wkvs_url": "https://a:b@archive.example"}, {}, None, "--wkvs-url: the address must not hold"),
         ({"wkvs_url": "https://archive.example:port"}, {}, None, "--wkvs-url: Port could not be cast"),
-        ({"part_size": "32MiB", "memory": "16MiB"}, {}, None, "--part-size: one part (33554432 bytes) does not fit"),
-        ({"memory": "6MiB"}, {}, None, "--memory: one part"),
     ],
 )
 def test_an_error_names_the_place_it_came_from(
@@ -179,6 +177,13 @@ def test_an_error_names_the_place_it_came_from(
     with pytest.raises(UsageError) as caught:
         load_settings(values, environment, file)
     assert str(caught.value).startswith(begins)
+
+
+def test_little_memory_makes_parts_smaller_unless_their_size_was_asked_for() -> None:
+    assert load_settings({"memory": "6MiB"}, {}, None).part_size == 6 * MIB
+    assert load_settings({"memory": "1GiB"}, {}, None).part_size == Settings().part_size
+    asked = load_settings({"part_size": "32MiB"}, {"CONNECTOR_MEMORY": "16MiB"}, None)
+    assert (asked.part_size, asked.memory) == (32 * MIB, 16 * MIB)
 
 
 def test_the_address_may_be_pasted_with_its_last_step() -> None:

@@ -182,8 +182,13 @@ class Session:
 
         check_sources(sources)
         listed = await self.box().list()
-        plan = partial(plan_uploads, sources, listed, part_size=self.settings.part_size, overwrite=overwrite)
-        return await trio.to_thread.run_sync(plan, limiter=self.threads)
+        part_size, memory = self.settings.part_size, self.settings.memory
+        plan = partial(plan_uploads, sources, listed, part_size=part_size, memory=memory, overwrite=overwrite)
+        outcomes = await trio.to_thread.run_sync(plan, limiter=self.threads)
+        for outcome in outcomes:
+            if outcome.value is not None:
+                self.scheduler.tell_budget(outcome.label, outcome.value.memory)
+        return outcomes
 
     async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
         """Give an unfinished upload up: delete it in the archive, then forget its journal.

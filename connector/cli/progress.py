@@ -34,6 +34,11 @@ def amount(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def _mebibytes(size: int) -> str:
+    """Return a size as ``--memory`` takes it, rounded up."""
+    return f"{-(-size // 2**20)}MiB"
+
+
 def span(seconds: float) -> str:
     """Return a time for reading: ``0:07``, ``12:34``, ``1:02:03``."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
@@ -166,6 +171,13 @@ class Progress:
     def waiting(self, label: str, delay: float, why: str) -> None:
         """Remember what is waited for."""
         self._say(f"{_of(label)}waiting, {why}")
+
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        """Say that the memory budget grew: whoever planned the job's memory has to know."""
+        self._console.tell(
+            f"{_of(label)}one part takes {_mebibytes(after)}, so the memory budget grows to that from"
+            f" {_mebibytes(before)}. A larger --memory moves several parts at once."
+        )
 
     def closed(self, label: str, ok: bool) -> tuple[int, float] | None:
         """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""

@@ -121,6 +121,10 @@ class ReportingObserver:
         """There is a wait that is no failure."""
         self._progress.waiting(label, delay, why)
 
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        """A part takes more memory than there was for all of them."""
+        self._progress.budget_raised(label, before, after)
+
     def finished(self, outcome: Outcome[Any]) -> None:
         """A transfer has ended."""
         self._report.add(outcome, self._progress.closed(outcome.label, outcome.ok))

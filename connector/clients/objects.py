@@ -179,7 +179,7 @@ def _check_range(response: httpx.Response, start: int, stop: int, size: int | No
 def _sends_all(url: str) -> BrokenError:
     return BrokenError(
         f"{server_of(url)} sends whole objects where parts of them are asked for, and this one is large.",
-        hint="Choose a --part-size, and --memory, of at least the file's size, or tell the archive's operators.",
+        hint="Choose a --part-size of at least the file's size (memory grows to it), or tell the archive's operators.",
     )
 
 

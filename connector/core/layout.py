@@ -2,7 +2,7 @@
 
 Sources: the Crypt4GH specification, section 3 ("File format": 64 KiB data blocks, each sealed with a 12 byte nonce
 and a 16 byte tag), and the limits of S3 multipart uploads (5 MiB to 5 GiB a part, the last one may be smaller,
-at most 10,000 parts).
+at most 10,000 parts, an object of at most 5 TiB).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ENVELOPE_SIZE = 124
 MIN_PART_SIZE = 5 * 1024**2
 MAX_PART_SIZE = 5 * 1024**3
 MAX_PARTS = 10_000
+MAX_OBJECT_SIZE = 5 * 1024**4
+"""Bytes of the largest object, sealed and with its envelope."""
 
 
 def sealed_size(plain_size: int) -> int:
@@ -99,15 +101,26 @@ def fit_upload_part_size(total: int, wanted: int) -> int:
     """A part size close to ``wanted`` with which ``total`` bytes keep all limits of S3 multipart uploads.
 
     The result is a multiple of a sealed segment (65,564 bytes), at least 5 MiB, and large enough for at most
-    10,000 parts. Raises :class:`~connector.errors.UsageError` when no part size allows ``total`` bytes.
+    10,000 parts. Raises :class:`~connector.errors.UsageError` for more than :data:`MAX_OBJECT_SIZE` bytes.
     """
+    check_object_size(total)
     smallest = -(-max(MIN_PART_SIZE, -(-total // MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
-    if smallest > MAX_PART_SIZE:
+    return max(smallest, align_to_segments(min(wanted, MAX_PART_SIZE)))
+
+
+def check_object_size(total: int) -> None:
+    """Raise :class:`~connector.errors.UsageError` for an object of more than :data:`MAX_OBJECT_SIZE` bytes."""
+    if total > MAX_OBJECT_SIZE:
         raise UsageError(
-            f"A file of {total} bytes does not fit into {MAX_PARTS} parts of 5 GiB.",
+            f"Encrypted, the file has {total:,} bytes; the largest object that an archive can store has"
+            f" {MAX_OBJECT_SIZE:,} (5 TiB).",
             hint="Split it before uploading.",
         )
-    return max(smallest, align_to_segments(min(wanted, MAX_PART_SIZE)))
+
+
+def fit_memory(memory: int, part_size: int) -> int:
+    """The budget for part buffers if ``memory`` was asked for: what one part needs, where that is more."""
+    return max(memory, part_size)
 
 
 def segment_range(part: Part, *, offset: int) -> range:

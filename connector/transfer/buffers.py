@@ -11,7 +11,8 @@ from operator import attrgetter
 import attrs
 import trio
 
-from connector.errors import UsageError
+from connector.core.layout import fit_memory
+from connector.errors import LocalError
 
 _GRAIN = 64 * 1024
 
@@ -36,6 +37,7 @@ class _Place:
     size: int
     served: trio.Event = attrs.field(factory=trio.Event)
     buffer: Buffer | None = None
+    error: LocalError | None = None
 
 
 _by_capacity = attrgetter("capacity")
@@ -43,6 +45,9 @@ _by_capacity = attrgetter("capacity")
 
 class BufferPool:
     """Lends buffers as long as all of them together stay within ``budget`` bytes; who comes later waits in line.
+
+    A part that is larger than the whole budget is lent its buffer when nothing else is lent: while it moves, the
+    budget is its size.
 
     Buffers are anonymous memory maps: pages that a small part never touches cost nothing, and memory that is given
     up goes back to the system. The pool does not grow with the number or size of files.
@@ -59,16 +64,16 @@ class BufferPool:
         """Bytes in use or kept for reuse."""
         return self._allocated
 
+    @property
+    def budget(self) -> int:
+        """Bytes that all buffers together may take, while no single one takes more."""
+        return self._budget
+
     async def acquire(self, size: int) -> Buffer:
         """Borrow a buffer of ``size`` bytes; waits while the budget is used up.
 
-        Raises :class:`~connector.errors.UsageError` if ``size`` alone is more than the budget.
+        Raises :class:`~connector.errors.LocalError` if the system has no such memory.
         """
-        if size > self._budget:
-            raise UsageError(
-                f"A part of {size} bytes does not fit into the memory budget of {self._budget} bytes.",
-                hint="Choose a smaller --part-size or a larger --memory.",
-            )
         if not self._waiting:
             buffer = self._try(size)
             if buffer is not None:
@@ -80,10 +85,12 @@ class BufferPool:
         except trio.Cancelled:
             if place.buffer is not None:
                 self.release(place.buffer)
-            else:
+            elif place.error is None:
                 self._waiting.remove(place)
                 self._serve()  # the next in line may want less
             raise
+        if place.error is not None:
+            raise place.error
         assert place.buffer is not None
         return place.buffer
 
@@ -116,10 +123,11 @@ class BufferPool:
                 buffer.view = memoryview(buffer.memory)[:size]
                 return buffer
         capacity = -(-max(size, 1) // _GRAIN) * _GRAIN
-        capacity = min(capacity, self._budget)
-        while self._free and self._allocated + capacity > self._budget:
+        budget = fit_memory(self._budget, size)
+        capacity = min(capacity, budget)
+        while self._free and self._allocated + capacity > budget:
             self._drop(self._free.pop())
-        if self._allocated + capacity > self._budget:
+        if self._allocated + capacity > budget:
             return None
         memory = _new_map(capacity)
         self._allocated += capacity
@@ -138,11 +146,14 @@ class BufferPool:
         later must never get the last memory that an earlier one waits for.
         """
         while self._waiting:
-            buffer = self._try(self._waiting[0].size)
-            if buffer is None:
+            place = self._waiting[0]
+            try:
+                place.buffer = self._try(place.size)
+            except LocalError as error:
+                place.error = error
+            if place.buffer is None and place.error is None:
                 return
-            place = self._waiting.popleft()
-            place.buffer = buffer
+            self._waiting.popleft()
             place.served.set()
 
 
@@ -150,6 +161,11 @@ def _new_map(size: int) -> mmap.mmap:
     """An anonymous map of our own. Python's default is a shared one, whose pages are files of the kernel's: each first
     touch of them takes longer, and so does each copy.
     """
-    if hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return mmap.mmap(-1, size)  # Windows
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}  # not on Windows
+    try:
+        return mmap.mmap(-1, size, **private)
+    except (OSError, MemoryError) as error:
+        raise LocalError(
+            f"This machine has no memory for a part of {size:,} bytes.",
+            hint="Allow more (ulimit -v), or choose a smaller --part-size if the file allows it.",
+        ) from error

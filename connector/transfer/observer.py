@@ -17,7 +17,7 @@ class Observer(Protocol):
     """Receives the events of transfers. Called from the event loop: must be quick and should not raise.
 
     When it raises, the transfer goes on to its end, and its outcome is then that error. Observers that also have the
-    methods ``planned`` and ``kept`` of :class:`SilentObserver` are told of these events, too.
+    methods ``planned``, ``kept`` and ``budget_raised`` of :class:`SilentObserver` are told of these events, too.
     """
 
     def opened(self, label: str, size: int) -> None:
@@ -59,6 +59,9 @@ class SilentObserver:
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         """Do nothing."""
+
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        """One part of the transfer takes more than the memory budget of ``before`` bytes, which is now ``after``."""
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """Do nothing."""
@@ -102,6 +105,10 @@ class GuardedObserver:
     def waiting(self, label: str, delay: float, why: str) -> None:
         """See :meth:`Observer.waiting`."""
         self._tell("waiting", label, label, delay, why)
+
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        """See :meth:`SilentObserver.budget_raised`."""
+        self._tell("budget_raised", label, label, before, after)
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """See :meth:`Observer.finished`."""

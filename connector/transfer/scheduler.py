@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part
+from connector.core.layout import Part, fit_memory
 from connector.errors import ConnectorError, UsageError
 from connector.transfer.buffers import BufferPool
 from connector.transfer.failure import as_connector_error
@@ -88,6 +88,7 @@ class Scheduler:
         self.window = Window(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
+        self._budget = pool.budget
         self._batches: list[_Batch[Any]] = []
         self._closed = False
 
@@ -126,6 +127,12 @@ class Scheduler:
         """Start as many workers as there are places and parts for them, for the oldest batch first."""
         for batch in self._batches:
             batch.staff(self.limit.limit - self.workers)
+
+    def tell_budget(self, label: str, part_size: int) -> None:
+        """Tell the observer if a part of this size takes more memory than the budget, or than it was told of before."""
+        before, self._budget = self._budget, fit_memory(self._budget, part_size)
+        if self._budget > before:
+            self.observer.budget_raised(label, before, self._budget)
 
 
 class _Batch(Generic[T]):
@@ -198,6 +205,7 @@ class _Batch(Generic[T]):
             lambda: scheduler.retrier.run(transfer.open, notify=retry_notice),
             turned_away=partial(self._say_turned_away, label),
         )
+        scheduler.tell_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
         entry = _Open(transfer, parts)
         self._open[number] = entry
         entry.settle()

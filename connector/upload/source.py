@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from connector.core.header import is_crypt4gh
+from connector.core.layout import ENVELOPE_SIZE, check_object_size, sealed_size
 from connector.errors import UsageError
 from connector.local.source_file import SourceFile
 
@@ -44,13 +45,15 @@ def check_sources(sources: Sequence[UploadSource]) -> None:
 def open_source(path: Path) -> SourceFile:
     """Open a file to be sealed and sent. Blocks.
 
-    Raises :class:`~connector.errors.UsageError` for an empty file (the contract has no room for one) and for one that
-    is encrypted already (it would be sealed twice), :class:`~connector.errors.LocalError` if it cannot be read.
+    Raises :class:`~connector.errors.UsageError` for an empty file (the contract has no room for one), one that is too
+    large for an object and one that is encrypted already (it would be sealed twice),
+    :class:`~connector.errors.LocalError` if it cannot be read.
     """
     file = SourceFile.open(path)
     try:
         if file.state.size == 0:
             raise UsageError(f"{path} is empty.", hint="An archive takes no empty files; leave it out.")
+        check_object_size(ENVELOPE_SIZE + sealed_size(file.state.size))
         head = bytearray(min(8, file.state.size))
         file.read_into(0, [memoryview(head)])
         if is_crypt4gh(bytes(head)):

@@ -150,3 +150,12 @@ def test_quiet_is_quiet(terminal: bool) -> None:
         clock.now += 1
         progress.tick()
     assert err.getvalue() == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_more_memory_than_was_asked_for_is_told_as_it_would_be_asked_for(terminal: bool) -> None:
+    progress, err, _ = make(terminal=terminal)
+    progress.budget_raised("a", 256 * 1024**2, 549_819_704)
+    [line] = err.getvalue().splitlines()
+    assert line.startswith("a: one part takes 525MiB")
+    assert "from 256MiB" in line

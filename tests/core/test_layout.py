@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from connector.core.layout import (
     CIPHER_SEGMENT_SIZE,
+    ENVELOPE_SIZE,
+    MAX_OBJECT_SIZE,
     MAX_PART_SIZE,
     MAX_PARTS,
     MIN_PART_SIZE,
@@ -15,6 +17,7 @@ from connector.core.layout import (
     Parts,
     align_to_segments,
     cut,
+    fit_memory,
     fit_upload_part_size,
     opened_size,
     sealed_size,
@@ -24,7 +27,8 @@ from connector.errors import IntegrityError, UsageError
 
 PETABYTE = 10**15
 sizes = st.integers(0, PETABYTE) | st.integers(0, 5 * SEGMENT_SIZE)
-LARGEST_UPLOAD = align_to_segments(MAX_PART_SIZE) * MAX_PARTS
+LARGEST_PLAIN = opened_size(MAX_OBJECT_SIZE - ENVELOPE_SIZE)
+near_the_largest = st.integers(LARGEST_PLAIN - 3 * SEGMENT_SIZE, LARGEST_PLAIN + 3 * SEGMENT_SIZE)
 
 
 @pytest.mark.parametrize(
@@ -100,16 +104,27 @@ def test_parts_are_a_sequence() -> None:
     assert Part(3, 8, 12) not in parts
 
 
-@given(st.integers(1, LARGEST_UPLOAD), st.integers(0, 2 * MAX_PART_SIZE))
-@settings(max_examples=150)
-def test_an_upload_part_size_keeps_every_limit_of_s3(total: int, wanted: int) -> None:
+plain_sizes = st.integers(1, 2 * MAX_OBJECT_SIZE) | st.integers(1, 10 * MIN_PART_SIZE) | near_the_largest
+
+
+@given(plain_sizes, st.integers(0, 2 * MAX_PART_SIZE), st.integers(1, MAX_OBJECT_SIZE))
+@settings(max_examples=500)
+def test_every_file_keeps_every_limit_of_s3_and_has_memory_or_is_refused(size: int, wanted: int, memory: int) -> None:
+    total = ENVELOPE_SIZE + sealed_size(size)
+    if total > MAX_OBJECT_SIZE:
+        with pytest.raises(UsageError, match="5 TiB"):
+            fit_upload_part_size(total, wanted)
+        return
     part_size = fit_upload_part_size(total, wanted)
+    parts = Parts(total, part_size)
     assert MIN_PART_SIZE <= part_size <= MAX_PART_SIZE
     assert part_size % CIPHER_SEGMENT_SIZE == 0
-    assert len(Parts(total, part_size)) <= MAX_PARTS
+    assert len(parts) <= MAX_PARTS
+    assert parts[-1].stop == total
+    assert fit_memory(memory, parts[0].size) == max(memory, min(total, part_size))
 
 
-@given(st.integers(1, LARGEST_UPLOAD), st.integers(MIN_PART_SIZE + CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))
+@given(st.integers(1, MAX_OBJECT_SIZE), st.integers(MIN_PART_SIZE + CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))
 def test_an_upload_part_size_is_as_near_below_the_wish_as_segments_allow(total: int, wanted: int) -> None:
     part_size = fit_upload_part_size(total, wanted)
     if part_size > wanted:  # only because there would be too many parts
@@ -119,9 +134,9 @@ def test_an_upload_part_size_is_as_near_below_the_wish_as_segments_allow(total: 
 
 
 def test_the_largest_upload_fits_and_one_byte_more_does_not() -> None:
-    assert fit_upload_part_size(LARGEST_UPLOAD, MIN_PART_SIZE) == align_to_segments(MAX_PART_SIZE)
-    with pytest.raises(UsageError, match=str(LARGEST_UPLOAD + 1)):
-        fit_upload_part_size(LARGEST_UPLOAD + 1, MIN_PART_SIZE)
+    assert fit_upload_part_size(MAX_OBJECT_SIZE, MIN_PART_SIZE) == 8386 * CIPHER_SEGMENT_SIZE
+    with pytest.raises(UsageError, match=f"{MAX_OBJECT_SIZE + 1:,}"):
+        fit_upload_part_size(MAX_OBJECT_SIZE + 1, MIN_PART_SIZE)
 
 
 @given(st.integers(-5, 10**10))

@@ -17,6 +17,7 @@ class Notes:
         self.through: dict[str, int] = {}
         self.retries: list[tuple[str, ConnectorError, float]] = []
         self.waits: list[tuple[str, float, str]] = []
+        self.budgets: list[tuple[str, int, int]] = []
         self.outcomes: list[Outcome[Any]] = []
         self.on_opened: Callable[[str], None] = lambda label: None
         self.on_progress: Callable[[str], None] = lambda label: None
@@ -34,6 +35,9 @@ class Notes:
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         self.waits.append((label, delay, why))
+
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        self.budgets.append((label, before, after))
 
     def finished(self, outcome: Outcome[Any]) -> None:
         self.outcomes.append(outcome)

@@ -114,6 +114,9 @@ class Recorder:
     def waiting(self, label: str, delay: float, why: str) -> None:
         self.events.append((trio.current_time(), "waiting", label, why))
 
+    def budget_raised(self, label: str, before: int, after: int) -> None:
+        self.events.append((trio.current_time(), "budget", label, before, after))
+
     def finished(self, outcome: Outcome[Any]) -> None:
         self.events.append((trio.current_time(), "finished", outcome.label, outcome.ok))
 

@@ -35,12 +35,17 @@ class _Planned:
 
 
 class ServedFake:
-    """Serves a :class:`FakeArchive` at ``url``; what it says about itself leads there too."""
+    """Serves a :class:`FakeArchive` at ``url``; what it says about itself leads there too.
+
+    With ``discards`` it counts the bytes of each part in ``received`` and keeps none of them.
+    """
 
     def __init__(self, archive: FakeArchive) -> None:
         self.archive = archive
         self.port = 0
         self.connections = 0
+        self.discards = False
+        self.received: dict[int, int] = {}
         self._planned: list[_Planned] = []
 
     @property
@@ -63,6 +68,9 @@ class ServedFake:
         messages = Messages(stream)
         try:
             while (head := await messages.head()) is not None:
+                if self.discards and head.start[0] == "PUT":
+                    await self._discard(stream, head, messages)
+                    continue
                 await self._answer(stream, await self._request(head, messages))
         except (trio.BrokenResourceError, trio.ClosedResourceError, _Ended):
             pass
@@ -79,6 +87,14 @@ class ServedFake:
         return httpx.Request(
             head.start[0], base + target.removeprefix("/storage"), headers=head.fields, content=bytes(content)
         )
+
+    async def _discard(self, stream: trio.SocketStream, head: Head, messages: Messages) -> None:
+        body, size = Body(messages, length=head.length, chunked=False, piece=1 << 20), 0
+        while (piece := await body.next()) is not None:
+            size += len(piece[0])
+        if body.finished:
+            self.received[int(httpx.URL(head.start[1]).params["partNumber"])] = size
+            await stream.send_all(response(200, ETag='"discarded"'))
 
     async def _answer(self, stream: trio.SocketStream, request: httpx.Request) -> None:
         kind = _kind(request)

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from connector.errors import UsageError
+from connector.errors import LocalError
 from connector.transfer import Buffer, BufferPool
 
 pytestmark = pytest.mark.trio
@@ -67,10 +67,42 @@ async def test_the_whole_budget_can_be_lent_at_once_even_if_it_is_no_whole_grain
     pool.release(buffer)
 
 
-async def test_more_than_the_budget_is_refused_with_what_to_do() -> None:
-    with pytest.raises(UsageError, match=r"1001 bytes .* 1000 bytes") as caught:
-        await BufferPool(1000).acquire(1001)
-    assert "--memory" in caught.value.hint
+async def test_a_part_larger_than_the_budget_has_all_memory_for_itself() -> None:
+    pool = BufferPool(2 * GRAIN)
+    small = [await pool.acquire(GRAIN) for _ in range(2)]
+    got: list[Buffer | int] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(borrow, pool, 3 * GRAIN + 1, got)
+        for buffer in small:
+            await wait_all_tasks_blocked()
+            assert got == []
+            pool.release(buffer)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(borrow, pool, 10, got)
+        await wait_all_tasks_blocked()
+        [large] = got
+        assert isinstance(large, Buffer)
+        assert large.capacity == pool.allocated == 3 * GRAIN + 1
+        pool.release(large)
+    assert len(got) == 2
+    assert pool.allocated == GRAIN  # the budget is what it was
+
+
+async def test_memory_that_the_system_does_not_have() -> None:
+    pool = BufferPool(GRAIN)
+    with pytest.raises(LocalError, match="no memory"):
+        await pool.acquire(1 << 60)
+    busy = await pool.acquire(GRAIN)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(release_soon, pool, busy)
+        with pytest.raises(LocalError, match="no memory"):
+            await pool.acquire(1 << 60)
+    pool.release(await pool.acquire(GRAIN))
+
+
+async def release_soon(pool: BufferPool, buffer: Buffer) -> None:
+    await wait_all_tasks_blocked()
+    pool.release(buffer)
 
 
 async def test_what_is_given_up_goes_back_to_the_system() -> None:

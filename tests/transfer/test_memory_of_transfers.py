@@ -6,7 +6,7 @@ import trio
 from connector.core.layout import Part, Parts
 from connector.errors import TRY_AGAIN, BrokenError
 from connector.transfer import BufferPool, Progress
-from tests.support.scripted_transfers import Scripted, labels, make_scheduler, parts_of
+from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
 pytestmark = pytest.mark.trio
 
@@ -62,6 +62,17 @@ async def test_with_memory_for_one_part_parts_go_one_by_one_in_order(autojump_cl
     assert one.most_moving == 1
     assert one.moved == [1, 2, 3, 4, 5, 6]
     assert trio.current_time() == 6.0
+
+
+async def test_a_part_larger_than_the_memory_moves_alone_and_is_told_of_once(autojump_clock: object) -> None:
+    pool, notes = WatchedPool(4 * GRAIN), Recorder()
+    large = [Scripted(name, Parts(size * 3, size)) for name, size in [("a", 6 * GRAIN), ("b", 5 * GRAIN)]]
+    transfers = [*large, Scripted("larger", Parts(7 * GRAIN, 7 * GRAIN)), Scripted("small", Parts(8 * GRAIN, GRAIN))]
+    outcomes = await make_scheduler(4, pool=pool, observer=notes).run(transfers)
+    assert labels(outcomes) == ["a", "b", "larger", "small"]
+    assert pool.most == 7 * GRAIN
+    told = [event[2:] for event in notes.events if event[1] == "budget"]
+    assert told == [("a", 4 * GRAIN, 6 * GRAIN), ("larger", 6 * GRAIN, 7 * GRAIN)]
 
 
 async def test_a_part_keeps_one_buffer_through_all_its_tries(autojump_clock: object) -> None:
