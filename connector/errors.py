@@ -7,7 +7,7 @@ Every family has one exit code of the command line.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import attrs
 
@@ -16,9 +16,9 @@ import attrs
 class Advice:
     """What the one retry loop should do about an error.
 
-    ``again``: trying the same step once more may help. ``after``: seconds to wait before that, as the other
-    side asked (``Retry-After``); ``None`` leaves the wait to the backoff; ``0`` means at once, which suits a
-    lease (token, URL) that was refused and will be fetched anew.
+    ``again``: retrying the same step may help. ``after``: seconds to wait before that, as the other side asked
+    (``Retry-After``, more than 0); ``None`` leaves the wait to the backoff; ``0`` means at once, which suits an
+    address that was refused and will be fetched again.
 
     ``restart``: the step cannot succeed any more, but the whole transfer may if it is started again from its
     preparation; the word names the cause, and each cause restarts a transfer once. ``expected``: not worth telling
@@ -56,6 +56,12 @@ class ConnectorError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+    def with_advice(self, advice: Advice) -> Self:
+        """The same error with another advice. This one stays as it is: several tasks may be told of it."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__, advice=advice)
+        return twin.with_traceback(self.__traceback__)
 
 
 class UsageError(ConnectorError):

@@ -184,8 +184,8 @@ class Interrogation:
         try:
             return self._opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         except IntegrityError as error:
-            error.advice = GIVE_UP  # read from our own disk, it will not become better
-            raise
+            # Read from our own disk, it will not become better.
+            raise error.with_advice(GIVE_UP) from error.__cause__
 
     def _seal_part(self, part: Part, buffer: memoryview, plaintext: Plaintext) -> None:
         def move(_: int, views: Sequence[memoryview]) -> None:

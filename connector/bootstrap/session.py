@@ -98,6 +98,7 @@ class Session:
                 part_size=self.settings.part_size,
                 threads=self.threads,
                 observer=self.observer,
+                uniform=self.scheduler.retrier.uniform,
             )
             for request in requests
         )

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from connector.clients.exchange import ApiReply, ApiRequest, Exchange
 from connector.clients.leases import Lease
+from connector.clients.pauses import Pauses
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.work_orders import WorkOrder
 from connector.errors import ConnectorError
@@ -25,12 +26,14 @@ class Caller:
         self._exchange = exchange
         self._retrier = retrier
         self._observer = observer
+        self._pauses = Pauses(retrier)
 
     async def call(self, request: ApiRequest, read: Callable[[ApiReply], T]) -> T:
         """One call with a request that stays the same."""
 
         async def once() -> T:
-            return read(await self._exchange.send(request))
+            await self._pauses.keep(request)
+            return await self._send(request, read)
 
         return await self._retrier.run(once, notify=self._telling())
 
@@ -46,28 +49,39 @@ class Caller:
 
         A token that is refused (401) is replaced by a fresh one at once, which is no retry of something that failed
         and counts as none: RFC 9110, section 15.5.2, allows the request to be repeated with other credentials, and
-        with them alone. A cached token may have expired on the way; the second *fresh* one that is refused says that
-        the archive does not accept such tokens, and ends the call.
+        with them alone. A cached token may have expired on the way. The second *fresh* one that is refused (one that
+        came after this call had begun, whoever fetched it) says that the archive does not accept such tokens, and ends
+        the call.
         ``notify`` is told of each try that failed and is repeated, beside the observer.
         """
-        fresh_refused = 0
+        known, fresh_refused = order.fetched, 0
         tell = self._telling(notify)
 
         async def once() -> T:
             nonlocal fresh_refused
             while True:
-                cached = order.cached
                 current = await order.get()
+                request = build(current.token)
+                if await self._pauses.keep(request):
+                    continue  # the token may have expired meanwhile
                 try:
-                    return read(await self._exchange.send(build(current.token)))
+                    return await self._send(request, read)
                 except TokenRefusedError as error:
                     order.refuse(current)
-                    fresh_refused += current is not cached
+                    fresh_refused += order.fetched > known
                     if fresh_refused >= _FRESH_TOKENS:
                         raise
                     tell(error, 0.0)
 
         return await self._retrier.run(once, notify=tell)
+
+    async def _send(self, request: ApiRequest, read: Callable[[ApiReply], T]) -> T:
+        reply = await self._exchange.send(request)
+        try:
+            return read(reply)
+        except ConnectorError as error:
+            self._pauses.note(request, error)
+            raise
 
     def _telling(self, also: Notify | None = None) -> Notify:
         def notify(error: ConnectorError, delay: float) -> None:

@@ -1,4 +1,7 @@
-"""Things that the archive lends for a while (tokens, URLs): fetched once for all who ask, renewed in time."""
+"""Values that the archive gives for a while (tokens, addresses, well-known values): fetched once for all who ask.
+
+What the RFCs say of them is listed in :mod:`connector.clients`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Generic, TypeVar
 
 import attrs
 import trio
+
+from connector.errors import ConnectorError
 
 T = TypeVar("T")
 
@@ -19,8 +24,22 @@ class Lent(Generic[T]):
     seconds: float
 
 
+@attrs.define(eq=False)
+class _Fetch(Generic[T]):
+    """One call of ``fetch``. Ended with neither of both, it was cancelled, and says nothing to those who waited."""
+
+    lent: Lent[T] | None = None
+    error: ConnectorError | None = None
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+
 class Lease(Generic[T]):
-    """One such thing. ``fetch`` gets it anew; concurrent askers share one call of it.
+    """One such value. ``fetch`` gets a fresh one, and does all retrying that is to be done.
+
+    Concurrent askers share one call of ``fetch``, its value and its failure alike: what was refused to the one is not
+    asked for again by the others. If the asker in whose task it runs is cancelled, another one takes over. So there is
+    never more than one call at a time, also for values with no lifetime at all: whoever asked while one was fetched
+    takes that one, as a cache collapses requests (RFC 9111, section 4), and whoever asks afterwards gets the next.
 
     ``clock`` is monotonic, in seconds. The time counts from before the call, so that a slow answer is not overrated
     (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
@@ -29,30 +48,49 @@ class Lease(Generic[T]):
     def __init__(self, fetch: Callable[[], Awaitable[Lent[T]]], clock: Callable[[], float] = trio.current_time) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._lock = trio.Lock()
+        self._under_way: _Fetch[T] | None = None
         self._lent: Lent[T] | None = None
         self._until = 0.0
+        self.fetched = 0
+        """How many values have come so far, so that a cached one can be told from a fresh one."""
 
     @property
-    def cached(self) -> T | None:
-        """The value that :meth:`get` would return without fetching, ``None`` if there is none."""
-        return self._lent.value if self._lent is not None and self._clock() < self._until else None
+    def in_use(self) -> bool:
+        """Whether there is a value in its lifetime, or one is being fetched."""
+        return self._under_way is not None or (self._lent is not None and self._clock() < self._until)
 
     async def get(self) -> T:
         """The value, fetched if there is none or it is about to end. Raises what ``fetch`` raises."""
-        lent = self._lent
-        if lent is not None and self._clock() < self._until:
-            return lent.value
-        async with self._lock:
-            # Somebody may have fetched it while this one waited.
+        while True:
             lent = self._lent
-            if lent is None or self._clock() >= self._until:
-                asked = self._clock()
-                lent = await self._fetch()
-                self._lent, self._until = lent, asked + lent.seconds
-            return lent.value
+            if lent is not None and self._clock() < self._until:
+                return lent.value
+            fetch = self._under_way
+            if fetch is None:
+                return await self._fetch_for_all()
+            await fetch.ended.wait()
+            if fetch.lent is not None:
+                return fetch.lent.value
+            if fetch.error is not None:
+                # To each its own, since raising an exception changes it.
+                raise fetch.error.with_advice(fetch.error.advice) from fetch.error.__cause__
 
     def refuse(self, value: T) -> None:
-        """``value`` was refused where it was used: the next asker gets a new one. A newer value stays."""
+        """``value`` was refused where it was used: the next asker gets a fresh one. A newer value stays."""
         if self._lent is not None and self._lent.value is value:
             self._lent = None
+
+    async def _fetch_for_all(self) -> T:
+        fetch = self._under_way = _Fetch[T]()
+        asked = self._clock()
+        try:
+            fetch.lent = await self._fetch()
+        except ConnectorError as error:
+            fetch.error = error
+            raise
+        finally:
+            self._under_way = None
+            fetch.ended.set()
+        self._lent, self._until = fetch.lent, asked + fetch.lent.seconds
+        self.fetched += 1
+        return fetch.lent.value

@@ -207,7 +207,7 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
         )
     if status in (408, 425, 429, 500, 502, 503, 504):
         return OverloadedError(
-            message, hint="The storage is busy or down; try again later.", advice=Advice(again=True, after=wait)
+            message, hint="The storage is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
         )
     if status == 416:
         return IntegrityError(f"{host} has fewer bytes of the file than the archive says.", hint="Tell the archive.")

@@ -60,12 +60,12 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
         )
     if status in (408, 425, 429, 502, 503, 504):
         return OverloadedError(
-            message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait)
+            message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
         )
     if status >= 500 and status != 507 and body.exception_id != "uploadCompletionError":
         # Calls about one box at the same time collide in some archives: the next one gets through.
         collided = body.exception_id == "internalError" and wait is None
-        advice = Advice(again=True, after=0.0, expected=True) if collided else Advice(again=True, after=wait)
+        advice = Advice(again=True, after=0.0, expected=True) if collided else Advice(again=True, after=wait or None)
         return BrokenError(message, hint="The archive has a problem; try again later.", advice=advice)
     if 300 <= status < 400:
         return BrokenError(message, hint="Redirects are not followed; check the archive's address.")

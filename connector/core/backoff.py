@@ -17,6 +17,15 @@ class Backoff:
     base: float = 0.5
     cap: float = 30.0
 
+    def wait_asked(self, asked: float, uniform: Callable[[], float]) -> float:
+        """Seconds to wait when the other side asked for ``asked`` of them (``Retry-After``): never less.
+
+        All who were refused at the same moment were asked for the same wait, and would come back at the same moment
+        too: so they spread, with full jitter, over half as long again, over ``base`` seconds at least and ``cap`` at
+        most.
+        """
+        return asked + min(max(asked / 2, self.base), self.cap) * uniform()
+
     def wait(self, tries: int, uniform: Callable[[], float]) -> float:
         """Seconds to wait after ``tries`` failures (1 or more); ``uniform`` draws from [0, 1)."""
         ceiling = min(self.cap, self.base * 2.0 ** min(tries - 1, 60))

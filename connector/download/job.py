@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,6 +105,7 @@ class Download:
         threads: trio.CapacityLimiter,
         observer: Observer,
         patience: float = 86_400.0,
+        uniform: Callable[[], float] = random.random,
     ) -> None:
         self.label = request.accession
         self._request = request
@@ -114,7 +116,9 @@ class Download:
         self._part_size = align_to_segments(part_size)
         self._threads = threads
         self._observer = observer
-        self._staged = StagedObject(downloads, order, request.accession, patience=patience, waiting=self._waiting)
+        self._staged = StagedObject(
+            downloads, order, request.accession, patience=patience, waiting=self._waiting, uniform=uniform
+        )
         self._digest = OrderedDigest(threads)
         self._damaged: Counter[int] = Counter()
         self._envelope: bytes | None = None
@@ -163,7 +167,7 @@ class Download:
         except IntegrityError as error:
             self._damaged[part.number] += 1
             if self._damaged[part.number] >= _DAMAGED:
-                error.advice = GIVE_UP
+                raise error.with_advice(GIVE_UP) from error.__cause__
             raise
 
     async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:

@@ -9,19 +9,23 @@ import trio
 from connector.clients.downloads import DownloadClient, Staging
 from connector.clients.leases import Lease, Lent
 from connector.clients.work_orders import WorkOrder
+from connector.core.backoff import Backoff
 from connector.core.payloads import DrsObject
 from connector.errors import BrokenError
 from connector.transfer import PostponedError
 
 _SHORTEST_WAIT = 0.2
 _LONGEST_WAIT = 300.0
+_BACKOFF = Backoff()
 
 
 class StagedObject:
     """A file in the archive, as it can be fetched at the moment.
 
     ``patience`` bounds the whole wait for staging (seconds); ``waiting`` is told of each wait. The archive's word
-    (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year does harm.
+    (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year does harm, and made a little
+    longer by chance: files that were asked for together are not to be asked for together each time. ``uniform`` draws
+    from [0, 1).
     """
 
     def __init__(
@@ -32,14 +36,17 @@ class StagedObject:
         *,
         patience: float,
         waiting: Callable[[float], None],
+        uniform: Callable[[], float],
     ) -> None:
         self._client = client
         self._order = order
         self._accession = accession
         self._patience = patience
         self._waiting = waiting
+        self._uniform = uniform
         self._lease: Lease[DrsObject] = Lease(self._fetch)
         self._asked_first: float | None = None
+        self._not_before = 0.0
         self._postpones = False
 
     async def get(self) -> DrsObject:
@@ -63,13 +70,15 @@ class StagedObject:
 
     async def _fetch(self) -> Lent[DrsObject]:
         while True:
+            await trio.sleep_until(self._not_before)
             now = trio.current_time()
             self._asked_first = now if self._asked_first is None else self._asked_first
             answer = await self._client.object(self._order, self._accession)
             if not isinstance(answer, Staging):
                 self._asked_first = None
                 return answer
-            wait = min(max(answer.seconds, _SHORTEST_WAIT), _LONGEST_WAIT)
+            wait = _BACKOFF.wait_asked(min(max(answer.seconds, _SHORTEST_WAIT), _LONGEST_WAIT), self._uniform)
+            self._not_before = trio.current_time() + wait
             if trio.current_time() + wait > self._asked_first + self._patience:
                 raise BrokenError(
                     f"The archive did not stage {self._accession} within {self._patience:g} seconds.",
@@ -78,4 +87,3 @@ class StagedObject:
             if self._postpones:
                 raise PostponedError("The archive is staging the file.", seconds=wait)
             self._waiting(wait)
-            await trio.sleep(wait)

@@ -24,8 +24,9 @@ def _ignore(error: ConnectorError, delay: float) -> None:
 class Retrier:
     """Runs a step until it succeeds, its error says to give up, or ``attempts`` tries are used.
 
-    ``backoff`` gives the waits where the error names none. A wait that the other side asks for is kept up to
-    ``longest_wait`` seconds; one longer than that is taken for a no. ``uniform`` draws from [0, 1).
+    ``backoff`` gives the waits where the error names none. A wait that the other side asks for is kept, and made a
+    little longer by chance, if it is at most ``longest_wait`` seconds; one longer than that is taken for a no.
+    ``uniform`` draws from [0, 1).
     """
 
     attempts: int = 10
@@ -44,7 +45,7 @@ class Retrier:
 
         ``got_farther`` is asked after each failure whether that try got farther than all before: then the count of
         tries begins anew, since a line that is cut again and again, but brings something each time, comes to the end.
-        Raises the last :class:`~connector.errors.ConnectorError`, which then advises everybody above to give up.
+        Raises the last :class:`~connector.errors.ConnectorError` with the advice not to try again, for the loops above.
         """
         tries = 0
         renewed = False
@@ -57,8 +58,9 @@ class Retrier:
                 delay = self._delay(error, tries, renewed, farther)
                 renewed = error.advice.after == 0
                 if delay is None:
-                    error.advice = attrs.evolve(error.advice, again=False)
-                    raise
+                    if not error.advice.again:
+                        raise
+                    raise error.with_advice(attrs.evolve(error.advice, again=False)) from error.__cause__
                 notify(error, delay)
             await trio.sleep(delay)
 
@@ -71,4 +73,8 @@ class Retrier:
             # "At once" holds for a lease that ran out or a line that was cut; twice in a row, something else is wrong.
             # A line that is cut all the time, and yet brings something, only needs not to be pelted.
             return self.backoff.wait(tries, self.uniform if after is None or not farther else lambda: 0.0)
-        return after if after <= self.longest_wait else None
+        return self.asked_delay(after) if after else 0.0
+
+    def asked_delay(self, seconds: float) -> float | None:
+        """Seconds to wait when the other side asks for so many, ``None`` if that is too long to wait at all."""
+        return self.backoff.wait_asked(seconds, self.uniform) if seconds <= self.longest_wait else None

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from connector.clients.leases import Lease, Lent
-from connector.errors import BrokenError
+from connector.errors import TRY_AGAIN, BrokenError
 
 pytestmark = pytest.mark.trio
 
@@ -25,7 +25,7 @@ class Lender:
         await trio.sleep(self.delay)
         if self.failures:
             self.failures -= 1
-            raise BrokenError("Nothing to lend.")
+            raise BrokenError("Nothing to lend.", advice=TRY_AGAIN)
         return Lent([self.calls], self.seconds)
 
 
@@ -95,24 +95,79 @@ async def test_an_equal_value_is_not_the_same_value():
     assert await lease.get() is held
 
 
-async def test_a_failed_fetch_poisons_nothing(autojump_clock):
+async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock):
     lender = Lender(delay=1.0)
     lender.failures = 1
     lease = Lease(lender)
-    outcomes: list[object] = []
+    errors: list[BrokenError] = []
 
     async def ask() -> None:
-        try:
-            outcomes.append(await lease.get())
-        except BrokenError:
-            outcomes.append("failed")
+        with pytest.raises(BrokenError, match="Nothing to lend") as caught:
+            await lease.get()
+        errors.append(caught.value)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(3):
+        for _ in range(32):
             nursery.start_soon(ask)
-    # One asker bears the failure, the next tries for itself, the last one shares that.
-    assert sorted(map(str, outcomes)) == ["[2]", "[2]", "failed"]
-    assert await lease.get() == [2]
+    assert lender.calls == 1
+    assert len({id(error) for error in errors}) == 32, "tracebacks of one are not those of another"
+    assert {error.advice for error in errors} == {TRY_AGAIN}
+    assert await lease.get() == [2], "who comes later tries for itself"
+
+
+async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nobody_else(autojump_clock):
+    lender = Lender(seconds=0.0, delay=1.0)
+    lease = Lease(lender)
+    got: list[list[int]] = []
+
+    async def ask(after: float) -> None:
+        await trio.sleep(after)
+        got.append(await lease.get())
+
+    async with trio.open_nursery() as nursery:
+        for number in range(32):
+            nursery.start_soon(ask, 0.9 * number / 32)
+        nursery.start_soon(ask, 1.5)
+    assert got == [[1]] * 32 + [[2]]
+    assert trio.current_time() == 2.5
+
+
+async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_clock):
+    lender = Lender(delay=1.0)
+    lease = Lease(lender)
+    got: list[list[int]] = []
+
+    async def ask() -> None:
+        got.append(await lease.get())
+
+    async def impatient() -> None:
+        with trio.move_on_after(0.5):
+            await lease.get()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(impatient)
+        await trio.sleep(0.1)
+        for _ in range(8):
+            nursery.start_soon(ask)
+    assert got == [[2]] * 8
+    assert trio.current_time() == 1.5
+
+
+async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autojump_clock):
+    lease = Lease(Lender(seconds=10.0, delay=1.0))
+    seen = [lease.in_use]
+
+    async def look() -> None:
+        await trio.sleep(0.5)
+        seen.append(lease.in_use)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await lease.get()
+    seen.append(lease.in_use)
+    await trio.sleep(9.0)
+    seen.append(lease.in_use)
+    assert seen == [False, True, True, False]
 
 
 async def test_an_asker_that_goes_away_leaves_the_others_theirs(autojump_clock):

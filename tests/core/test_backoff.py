@@ -33,3 +33,17 @@ def test_waits_are_spread_over_the_whole_range() -> None:
     waits = [Backoff(base=1.0, cap=8.0).wait(4, uniform) for _ in range(2000)]
     assert sum(waits) / len(waits) == pytest.approx(4.0, rel=0.1)
     assert sum(wait < 2 for wait in waits) == pytest.approx(500, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "longest"), [(0.1, 0.6), (1.0, 1.5), (2.0, 3.0), (60.0, 90.0), (600.0, 630.0), (86_400.0, 86_430.0)]
+)
+def test_a_wait_that_was_asked_for_is_kept_and_made_a_little_longer(asked: float, longest: float) -> None:
+    backoff = Backoff(base=0.5, cap=30.0)
+    assert backoff.wait_asked(asked, lambda: 0.0) == asked
+    assert backoff.wait_asked(asked, lambda: 1.0) == pytest.approx(longest)
+
+
+@given(st.floats(0.001, 1e6), st.floats(0, 1, exclude_max=True))
+def test_nobody_comes_back_earlier_than_asked(asked: float, draw: float) -> None:
+    assert asked <= Backoff().wait_asked(asked, lambda: draw) <= asked + max(0.5, min(asked / 2, 30.0))

@@ -86,8 +86,8 @@ async def test_staging_is_waited_for_as_long_as_the_archive_says(desk, decrypt, 
     data = desk.file(2, waits=3)
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.ok
-    assert trio.current_time() == 90.0
-    assert [wait for _, wait, _ in desk.notes.waits] == [30.0] * 3
+    assert trio.current_time() == 3 * 45.0, "30 s as asked, and up to half as long again"
+    assert [wait for _, wait, _ in desk.notes.waits] == [45.0] * 3
     assert desk.plaintext(name, decrypt=decrypt) == data
     # A token lives for 30 s, so each question after a wait takes a new one.
     assert desk.archive.counts["order"] == 4
@@ -106,8 +106,8 @@ async def test_staging_that_takes_for_ever_ends(desk, virtual_time):
     (outcome,) = await desk.download()
     assert isinstance(outcome.error, BrokenError)
     assert "did not stage GHGAF01 within 86400 seconds" in outcome.error.message
-    assert trio.current_time() == 86_400
-    assert desk.archive.counts["object"] == 289
+    assert 86_400 - 330 < trio.current_time() <= 86_400
+    assert desk.archive.counts["object"] == 262
 
 
 async def test_tokens_that_are_used_up_are_renewed(desk, name, decrypt, virtual_time):
@@ -158,7 +158,7 @@ async def test_a_busy_archive_is_asked_again_when_it_says(desk, name, decrypt, v
     desk.archive.fail("order", 429, retry_after="2")
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.ok
-    assert trio.current_time() == 9.0
+    assert trio.current_time() == 1.5 * 9.0, "as asked, and half as long again"
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 

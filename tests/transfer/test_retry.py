@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -42,9 +43,9 @@ def retrier(attempts: int = 5, longest_wait: float = 600.0) -> Retrier:
         ([], [0]),
         ([TRY_AGAIN], [0, 1]),
         ([TRY_AGAIN, TRY_AGAIN, TRY_AGAIN], [0, 1, 3, 7]),
-        ([Advice(again=True, after=2.5)], [0, 2.5]),
-        ([Advice(again=True, after=600.0)], [0, 600]),
-        ([TRY_AGAIN, Advice(again=True, after=10.0), TRY_AGAIN], [0, 1, 11, 15]),
+        ([Advice(again=True, after=2.5)], [0, 3.75]),
+        ([Advice(again=True, after=600.0)], [0, 660]),
+        ([TRY_AGAIN, Advice(again=True, after=10.0), TRY_AGAIN], [0, 1, 16, 20]),
         ([RENEW], [0, 0]),
         ([RENEW, RENEW], [0, 0, 2]),
         ([TRY_AGAIN, RENEW, TRY_AGAIN], [0, 1, 1, 5]),
@@ -76,7 +77,8 @@ async def test_it_gives_up(autojump_clock: object, errors: list[Exception], trie
     step, told = Step(errors), []
     with pytest.raises(type(errors[-1])) as caught:
         await retrier().run(step, notify=lambda error, delay: told.append(error))
-    assert caught.value is errors[-1]
+    assert (type(caught.value), str(caught.value)) == (type(errors[-1]), str(errors[-1]))
+    assert not getattr(caught.value, "advice", GIVE_UP).again
     assert len(step.times) == tries
     assert len(told) == tries - 1
 
@@ -86,6 +88,31 @@ async def test_a_line_that_is_cut_but_brings_something_each_time_is_hardly_waite
     step = Step([broken(RENEW) for _ in range(6)])
     assert await retrier(3).run(step, got_farther=lambda: True) == "done"
     assert [after - before for before, after in pairwise(step.times)] == pytest.approx([0.0, *[0.1] * 5])
+
+
+async def test_those_who_were_refused_together_come_back_one_by_one(autojump_clock: object) -> None:
+    rng = random.Random(7)
+    back: list[float] = []
+
+    async def part() -> None:
+        step = Step([broken(Advice(again=True, after=2.0))])
+        await Retrier(uniform=rng.random).run(step)
+        back.append(step.times[-1])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(16):
+            nursery.start_soon(part)
+    assert min(back) >= 2.0, "never earlier than asked"
+    assert max(back) < 3.0
+    assert max(back) - min(back) > 0.5
+
+
+async def test_the_error_itself_is_not_changed(autojump_clock: object) -> None:
+    error = broken(TRY_AGAIN)
+    with pytest.raises(BrokenError) as caught:
+        await retrier(1).run(Step([error]))
+    assert (caught.value.advice, error.advice) == (GIVE_UP, TRY_AGAIN)
+    assert caught.value.__traceback__ is not None
 
 
 async def test_who_is_above_is_advised_not_to_try_once_more(autojump_clock: object) -> None:

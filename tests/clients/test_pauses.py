@@ -1,0 +1,85 @@
+"""Pauses that a server asks for are kept by all who ask for the same resource, and by nobody else."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from connector.clients.caller import Caller
+from connector.clients.exchange import ApiReply, ApiRequest, Exchange
+from connector.clients.pauses import Pauses
+from connector.clients.refusals import refusal
+from connector.core.backoff import Backoff
+from connector.errors import TRY_AGAIN, Advice, ConnectorError
+from connector.transfer import OverloadedError, Retrier, SilentObserver
+
+pytestmark = pytest.mark.trio
+
+
+def request(path: str = "/x", method: str = "GET") -> ApiRequest:
+    return ApiRequest(method, f"https://a.test{path}")  # type: ignore[arg-type]
+
+
+def asking(seconds: float | None) -> ConnectorError:
+    return OverloadedError("Busy.", advice=Advice(again=True, after=seconds))
+
+
+def pauses(**options: float) -> Pauses:
+    return Pauses(Retrier(backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 0.5, **options))  # type: ignore[arg-type]
+
+
+async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autojump_clock):
+    one = pauses()
+    one.note(request(), asking(10.0))
+    await trio.sleep(4.0)
+    assert await one.keep(request())
+    assert trio.current_time() == 10.0 + 6.0 / 2 / 2, "what is left of it, and a random share of half as much"
+    assert not await one.keep(request())
+
+
+@pytest.mark.parametrize("other", [request("/y"), request(method="POST")])
+async def test_other_resources_are(autojump_clock, other):
+    one = pauses()
+    one.note(request(), asking(10.0))
+    assert not await one.keep(other)
+    assert trio.current_time() == 0.0
+
+
+@pytest.mark.parametrize("error", [asking(None), asking(0.0), OverloadedError("Silent.", advice=TRY_AGAIN)])
+async def test_where_no_pause_is_asked_for_there_is_none(autojump_clock, error):
+    one = pauses()
+    one.note(request(), error)
+    assert not await one.keep(request())
+
+
+async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock):
+    one = pauses(longest_wait=600.0)
+    one.note(request(), asking(3600.0))
+    await trio.sleep(1000.0)
+    with pytest.raises(OverloadedError, match="2600 seconds") as caught:
+        await one.keep(request())
+    assert not caught.value.advice.again
+    await trio.sleep(2000.0)
+    assert await one.keep(request())
+    assert trio.current_time() >= 3600.0
+
+
+async def test_an_asker_cancelled_in_its_pause_leaves_it_to_the_next(answered_by, autojump_clock):
+    asked: list[float] = []
+
+    def busy(_: httpx.Request) -> httpx.Response:
+        asked.append(trio.current_time())
+        return httpx.Response(503, headers={"Retry-After": "60"}) if len(asked) == 1 else httpx.Response(200)
+
+    def read(reply: ApiReply) -> int:
+        if reply.status != 200:
+            raise refusal(reply, "do it")
+        return reply.status
+
+    caller = Caller(Exchange(answered_by(busy)), Retrier(), SilentObserver())
+    with trio.move_on_after(5.0):
+        await caller.call(request(), read)
+    assert await caller.call(request(), read) == 200
+    assert len(asked) == 2
+    assert asked[1] >= 60.0
