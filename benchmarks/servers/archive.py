@@ -43,7 +43,10 @@ class Archive:
 
     def _command(self) -> Command:
         public = ["--public-url", self.url] if self.url != f"http://127.0.0.1:{self.port}" else []
-        return [ours(), "archive", "serve", "--root", self.root, "--port", str(self.port), *public, *self._options]
+        return [
+            *(ours(), "archive", "serve", "--root", self.root, "--port", str(self.port)),
+            *("--retry-after", "1", *public, *self._options),
+        ]
 
     def __exit__(self, *details: object) -> None:
         self.server.__exit__(*details)

@@ -11,7 +11,13 @@ from starlette.routing import Mount
 
 from connector.archive.assembly import Archive
 from connector.archive.errors import ApiError
-from connector.archive.routes.answers import on_api_error, on_http_error, on_persistence_error, on_unexpected_error
+from connector.archive.routes.answers import (
+    WORK_PACKAGES_PATH,
+    on_api_error,
+    on_http_error,
+    on_persistence_error,
+    on_unexpected_error,
+)
 from connector.archive.routes.downloads import download_routes
 from connector.archive.routes.draining import DrainedBodies
 from connector.archive.routes.storage import StorageApp
@@ -34,7 +40,7 @@ def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Await
         hub_public_key_base64=archive.keys.hub_public_base64,
     )
     routes = [
-        Mount("/wps", routes=work_package_routes(archive.work_packages)),
+        Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
         Mount("/ucs", routes=upload_routes(archive.uploads, archive.mint)),
         Mount("/dcs", routes=download_routes(archive.downloads, archive.mint)),
         Mount(WELL_KNOWN_PATH, routes=wkvs_routes(values)),

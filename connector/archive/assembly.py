@@ -18,6 +18,7 @@ from connector.archive.interrogation_room import InterrogationRoom
 from connector.archive.key_store import KeyStore
 from connector.archive.keys import ArchiveKeys, load_keys
 from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
+from connector.archive.removal import Removal
 from connector.archive.settings import BUCKETS, ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenMint
@@ -44,6 +45,7 @@ class Archive:
     boxes: BoxService
     ledger: UploadLedger
     registry: FileRegistry
+    key_store: KeyStore
     work_packages: WorkPackageService
     uploads: UploadController
     downloads: DownloadController
@@ -74,16 +76,17 @@ async def assemble(
     key_store = KeyStore(secrets, store_key=keys.store_key)
     mint = TokenMint(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
     traffic = Traffic()
+    staging = StagingArea(storage, settings, clock=clock)
+    removal = Removal(registry, key_store, staging, storage)
     interrogation = InterrogationRoom(
         ledger,
         key_store,
-        Archivist(ledger, registry, storage),
+        Archivist(ledger, registry, removal, storage),
         storage,
         hub_private_key=keys.hub_private,
         memory=settings.interrogation_memory,
         traffic=traffic,
     )
-    staging = StagingArea(storage, settings, clock=clock)
     return Archive(
         settings=settings,
         keys=keys,
@@ -92,6 +95,7 @@ async def assemble(
         boxes=boxes,
         ledger=ledger,
         registry=registry,
+        key_store=key_store,
         work_packages=WorkPackageService(
             await documents.dao("packages", WorkPackage, id_field="id"),
             registry,
@@ -99,7 +103,9 @@ async def assemble(
             clock=clock,
             package_lifetime=settings.package_lifetime,
         ),
-        uploads=UploadController(boxes, ledger, storage, settings, clock=clock, received=interrogation.received),
+        uploads=UploadController(
+            boxes, ledger, removal, storage, settings, clock=clock, received=interrogation.received
+        ),
         downloads=DownloadController(registry, key_store, staging, storage, settings, hub_private_key=keys.hub_private),
         staging=staging,
         interrogation=interrogation,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from connector.archive.file_registry import FileRegistry
+from connector.archive.file_registry import FileRegistry, no_such_object
 from connector.archive.key_store import KeyStore
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings
-from connector.archive.staging import StagingArea
+from connector.archive.staging import StagingArea, staging_wait
 from connector.core.header import make_envelope
 from connector.core.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
+from persistence.errors import NotFound
 from persistence.protocols.object_storage import ObjectStorage
 
 
@@ -39,22 +38,20 @@ class DownloadController:
         """Seconds that a presigned URL lives."""
         return self._settings.url_lifetime
 
-    @property
-    def retry_after(self) -> int:
-        """Seconds that a client should wait for a file that is being staged."""
-        return self._settings.retry_after
+    async def get_object(self, accession: str, *, host: str) -> DrsObject | int:
+        """The DRS object of a file; while it is being staged, the seconds that a client should wait for it.
 
-    async def get_object(self, accession: str, *, host: str) -> DrsObject | None:
-        """The DRS object of a file, or ``None`` as long as it is being staged. ``host`` goes into its DRS URI."""
+        ``host`` goes into its DRS URI.
+        """
         file = await self._registry.get(accession)
         if not await self._staging.is_staged(file):
-            return None
+            return self._settings.retry_after or staging_wait(file.encrypted_size)
         url = await self._storage.presign_get(DOWNLOAD_BUCKET, file.object_id, expires=self._settings.url_lifetime)
         return DrsObject(
             id=accession,
             self_uri=f"drs://{host}/{accession}",
             size=file.encrypted_size,
-            created_time=_iso(file.registered),
+            created_time=file.registered.isoformat(),
             checksums=(Checksum(file.decrypted_sha256, "sha-256"),),
             access_methods=(AccessMethod(AccessUrl(url), "s3"),),
         )
@@ -62,9 +59,8 @@ class DownloadController:
     async def make_envelope(self, accession: str, user_public_key: bytes) -> bytes:
         """The envelope that lets the owner of a key (32 bytes) read the file."""
         file: RegisteredFile = await self._registry.get(accession)
-        secret = await self._key_store.fetch(file.secret_id)
+        try:
+            secret = await self._key_store.fetch(file.secret_id)
+        except NotFound as error:  # removed just now
+            raise no_such_object(accession) from error
         return make_envelope(secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key])
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")

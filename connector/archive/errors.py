@@ -40,10 +40,21 @@ class WrongFileAuthorization(ApiError):
 
 
 class InvalidRequest(ApiError):
-    """A body, path or query that does not have the agreed form."""
+    """A body, path or query that does not have the agreed form. ``where``: the place of the fault, outermost first."""
 
     status_code = 422
     id = "malformedRequest"
+
+    def __init__(self, description: str, *where: str) -> None:
+        super().__init__(description)
+        self.where = where
+
+
+class PaginationError(ApiError):
+    """A page of a listing that cannot be: its bounds, or the order asked for."""
+
+    status_code = 422
+    id = "paginationError"
 
 
 class NoSuchObject(ApiError):
@@ -110,6 +121,13 @@ class FileUploadAlreadyExists(ApiError):
 
     status_code = 409
     id = "fileUploadAlreadyExists"
+
+
+class UploadCompletionError(ApiError):
+    """The stored parts do not make the announced file: some are missing, or not as large as they must be."""
+
+    status_code = 500
+    id = "uploadCompletionError"
 
 
 class FileUploadStateError(ApiError):

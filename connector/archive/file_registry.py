@@ -40,8 +40,9 @@ class FileRegistry:
         self._counters = counters
         self._clock = clock
         self._last = 0
-        # What is registered never changes.
+        # What is registered never changes; it may be removed.
         self._known = RecentlyUsed[RegisteredFile](_KNOWN_FILES)
+        self._removals = 0
 
     async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
         """Enter an interrogated upload under a new accession; an upload entered before keeps the one it has."""
@@ -62,19 +63,35 @@ class FileRegistry:
         try:
             return await self._files.insert(file)
         except UniqueViolation:
-            known = await self._files.find_one({"file_id": upload.id})
-            assert known is not None  # files are never taken out
-            return known
+            known = await self.find(upload.id)
+            # Removed just now? Then its number is free again.
+            return known if known is not None else await self.register(upload, secret_id=secret_id)
+
+    async def find(self, file_id: str) -> RegisteredFile | None:
+        """The file that came of this upload, if it is registered."""
+        return await self._files.find_one({"file_id": file_id})
+
+    async def remove(self, file_id: str) -> None:
+        """Take the file out that came of this upload; it is no error if there is none."""
+        file = await self.find(file_id)
+        if file is not None:
+            with suppress(NotFound):
+                await self._files.delete(file.accession)
+            self._removals += 1
+            self._known.drop(file.accession)
 
     async def get(self, accession: str) -> RegisteredFile:
         """The file with this accession; raises :class:`~connector.archive.errors.NoSuchObject`."""
         known = self._known.get(accession)
         if known is not None:
             return known
+        removals = self._removals
         try:
-            return self._known.put(accession, await self._files.get_by_id(accession))
+            file = await self._files.get_by_id(accession)
         except NotFound as error:
-            raise NoSuchObject(f"No file with the accession {accession!r}.", object_id=accession) from error
+            raise no_such_object(accession) from error
+        # What was read while one was being removed may be that one.
+        return self._known.put(accession, file) if removals == self._removals else file
 
     def find_all(self) -> AsyncIterator[RegisteredFile]:
         """All registered files in the order of their accessions."""
@@ -93,3 +110,8 @@ class FileRegistry:
             with suppress(AlreadyExists):
                 await self._counters.insert(Counter(_ACCESSIONS, 0))
             self._last = (await self._counters.get_by_id(_ACCESSIONS)).value
+
+
+def no_such_object(accession: str) -> NoSuchObject:
+    """The refusal for an accession under which nothing is registered."""
+    return NoSuchObject(f"No file with the accession {accession!r}.", object_id=accession)

@@ -15,7 +15,8 @@ from connector.adapters.failures import MissingObjectError, cut_short, storage_f
 from connector.adapters.object_parts import ObjectSink, ObjectSource
 from connector.archive.file_registry import FileRegistry
 from connector.archive.key_store import KeyStore
-from connector.archive.models import FileUpload, RegisteredFile
+from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
+from connector.archive.removal import Removal
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
 from connector.core.checksums import add_pieces
@@ -45,13 +46,17 @@ class WithdrawnError(MissingObjectError):
 class Archivist:
     """The last steps of an upload, after its content was found good. Each may be repeated after a crash."""
 
-    def __init__(self, ledger: UploadLedger, registry: FileRegistry, storage: ObjectStorage) -> None:
+    def __init__(self, ledger: UploadLedger, registry: FileRegistry, removal: Removal, storage: ObjectStorage) -> None:
         self._ledger = ledger
         self._registry = registry
+        self._removal = removal
         self._storage = storage
 
     async def take_in(self, upload: FileUpload) -> RegisteredFile:
-        """Register an upload in ``interrogated`` or ``awaiting_archival`` and free its place in the inbox."""
+        """Register an upload in ``interrogated`` or ``awaiting_archival`` and free its place in the inbox.
+
+        Raises :class:`WithdrawnError` if it is cancelled or replaced meanwhile, and leaves nothing of it.
+        """
         assert upload.secret_id is not None  # set together with the state
         with storage_failures():
             if upload.state == "interrogated":
@@ -64,7 +69,13 @@ class Archivist:
 
     async def _moved(self, upload: FileUpload, state: str, **changes: str) -> FileUpload:
         moved = await self._ledger.move(upload, state, **changes)  # type: ignore[arg-type]
-        return moved if moved is not None else await self._ledger.get(upload.id)
+        if moved is None:
+            moved = await self._ledger.find(upload.id)
+            if moved is None or moved.state in REPLACEABLE:
+                # Whoever withdrew it cannot know what came into being since.
+                await self._removal.free(upload)
+                raise WithdrawnError("The upload was cancelled while it was being registered.")
+        return moved
 
 
 class Interrogation:
@@ -153,7 +164,8 @@ class Interrogation:
             moved = await self._ledger.move(upload, "interrogated", secret_id=secret_id)
             if moved is None:
                 await self._key_store.forget(secret_id)
-                await self._storage.delete_object(PERMANENT_BUCKET, upload.id)
+                with suppress(NotFound):
+                    await self._storage.delete_object(PERMANENT_BUCKET, upload.id)
                 raise WithdrawnError("The upload was cancelled while it was being interrogated.")
         return await self._archivist.take_in(moved)
 

@@ -13,7 +13,7 @@ from connector.adapters.failures import MissingObjectError, storage_failures
 from connector.archive.errors import FileUploadNotFound
 from connector.archive.interrogation import Archivist, Interrogation, WithdrawnError
 from connector.archive.key_store import KeyStore
-from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
+from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
@@ -146,6 +146,8 @@ class InterrogationRoom:
     async def _take_in(self, upload: FileUpload, nursery: trio.Nursery) -> None:
         try:
             await self._archivist.take_in(upload)
+        except WithdrawnError:
+            pass
         except ConnectorError as error:
             self._put_off(upload, error, nursery)
 
@@ -171,7 +173,13 @@ class InterrogationRoom:
 
         async def announce_later() -> None:
             await trio.sleep(_TRY_AGAIN_AFTER)
-            with storage_failures():
-                self.received(await self._ledger.get(upload.id))
+            # As it is by then; one that was replaced has no interrogation to come.
+            try:
+                with storage_failures():
+                    now = await self._ledger.find(upload.id)
+            except ConnectorError as error:
+                return self._put_off(upload, error, nursery)
+            if now is not None and now.state in UNFINISHED:
+                self.received(now)
 
         nursery.start_soon(announce_later)

@@ -57,7 +57,8 @@ class FileUpload:
     """One file on its way into a box. Its object in the inbox bucket is named after ``id``.
 
     ``upload_id`` names the multipart upload. The digests are the client's, checked when the upload is closed.
-    ``failure`` says why the interrogation refused the file.
+    ``parts_md5`` and ``parts_sha256``: those of all parts, in hexadecimal digits one after the other (there may be
+    10,000 of each). ``failure`` says why the upload failed.
     """
 
     id: str
@@ -74,6 +75,8 @@ class FileUpload:
     completed: datetime | None = None
     decrypted_sha256: str | None = None
     encrypted_md5: str | None = None
+    parts_md5: str | None = None
+    parts_sha256: str | None = None
     secret_id: str | None = None
     accession: str | None = None
     failure: str | None = None

@@ -25,7 +25,8 @@ class ArchiveSettings:
     """Settings of one archive. Durations are in seconds, sizes in bytes.
 
     ``work_order_lifetime``: of a work order token. ``url_lifetime``: of a presigned URL. ``package_lifetime``: of a
-    work package from its grant. ``retry_after``: what a client is told to wait while a file is staged.
+    work package from its grant. ``retry_after``: what a client is told to wait while a file is staged,
+    by the file's size if None.
     ``staging_delay``: how long staging takes at least, to play an archive on tape. ``open_uploads``: how many uploads
     of a box may be in ``init`` at once. ``stage_lifetime``: after how long unused a staged copy is removed.
     ``interrogation_memory``: bytes of buffers that all interrogations together may use; it is reached only by files
@@ -37,7 +38,7 @@ class ArchiveSettings:
     work_order_lifetime: int = 30
     url_lifetime: int = 60
     package_lifetime: int = 30 * 24 * 3600
-    retry_after: int = 1
+    retry_after: int | None = None
     staging_delay: float = 0.0
     stage_lifetime: float = 7 * 24 * 3600
     open_uploads: int = 5

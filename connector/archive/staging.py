@@ -9,13 +9,21 @@ import trio
 
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import DOWNLOAD_BUCKET, PERMANENT_BUCKET, ArchiveSettings, Clock
-from persistence.errors import PersistenceError
+from persistence.errors import NotFound, PersistenceError
 from persistence.protocols.object_storage import ObjectStorage
 
 _log = logging.getLogger(__name__)
 
 _COPIES_AT_ONCE = 4
 _SWEEP_INTERVAL = 600.0
+_BYTES_A_SECOND = 100 * 10**6
+"""At which rate a client is told that files are staged."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 5, 300
+
+
+def staging_wait(size: int) -> int:
+    """Seconds that a client is told to wait for a file of ``size`` bytes to be staged."""
+    return max(_SHORTEST_WAIT, min(_LONGEST_WAIT, size // _BYTES_A_SECOND))
 
 
 class StagingArea:
@@ -27,6 +35,7 @@ class StagingArea:
         self._clock = clock
         self._requests, self._orders = trio.open_memory_channel[RegisteredFile](10_000)
         self._under_way: set[str] = set()
+        self._removed: set[str] = set()
         self._last_use: dict[str, float] = {}
         self._failures: dict[str, PersistenceError] = {}
 
@@ -50,6 +59,15 @@ class StagingArea:
                 self._under_way.add(file.object_id)
         return False
 
+    async def remove(self, object_id: str) -> None:
+        """Remove the staged copy of a file that is taken out of the archive, also one that is being made."""
+        if object_id in self._under_way:
+            self._removed.add(object_id)
+        self._last_use.pop(object_id, None)
+        self._failures.pop(object_id, None)
+        with suppress(NotFound):
+            await self._storage.delete_object(DOWNLOAD_BUCKET, object_id)
+
     async def run(self) -> None:
         """Serve requests until cancelled. What is cut off by that is staged anew when asked for again."""
         async with trio.open_nursery() as nursery:
@@ -64,11 +82,15 @@ class StagingArea:
                 await self._storage.copy_object(
                     PERMANENT_BUCKET, file.object_id, to_bucket=DOWNLOAD_BUCKET, to_object_id=file.object_id
                 )
+                if file.object_id in self._removed:
+                    await self._storage.delete_object(DOWNLOAD_BUCKET, file.object_id)
             except PersistenceError as error:
-                _log.error("Staging of %s failed: %s", file.accession, error)
-                self._failures[file.object_id] = error
+                if file.object_id not in self._removed:
+                    _log.error("Staging of %s failed: %s", file.accession, error)
+                    self._failures[file.object_id] = error
             finally:
                 self._under_way.discard(file.object_id)
+                self._removed.discard(file.object_id)
 
     async def _sweep_now_and_then(self) -> None:
         while True:

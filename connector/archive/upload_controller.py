@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -16,34 +15,42 @@ from connector.archive.errors import (
     FileUploadAlreadyExists,
     FileUploadStateError,
     InvalidPartSize,
-    InvalidRequest,
     NoSuchStorage,
     OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
+    UploadCompletionError,
     UploadSizeMismatch,
 )
-from connector.archive.models import OVERWRITABLE, RECEIVED, Box, FileUpload
+from connector.archive.keyed_locks import KeyedLocks
+from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload
+from connector.archive.removal import Removal
 from connector.archive.settings import INBOX_BUCKET, ArchiveSettings, Clock, moment
+from connector.archive.upload_checks import (
+    check_announcement,
+    check_claim,
+    check_claim_form,
+    check_part_count,
+    part_count,
+)
 from connector.archive.upload_ledger import UploadLedger
-from connector.core.checksums import multipart_etag
-from connector.core.layout import ENVELOPE_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts, sealed_size
 from connector.core.payloads import UploadCompletion, UploadCreation
-from persistence.errors import AlreadyExists, NotFound, PersistenceError, UploadNotFound
-from persistence.protocols.object_storage import ObjectStorage, PartStat
-
-_MAX_ALIAS = 1024
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
+from persistence.protocols.dao import Sort
+from persistence.protocols.object_storage import ObjectStat, ObjectStorage
 
 
 class UploadController:
-    """Opens, closes, cancels and lists uploads. ``received`` is told of each closed one, to interrogate it."""
+    """Opens, closes, cancels and lists uploads. ``received`` is told of each closed one, to interrogate it.
+
+    Steps that change one upload come one after the other, so that colliding calls are answered as repeated ones are.
+    """
 
     def __init__(
         self,
         boxes: BoxService,
         ledger: UploadLedger,
+        removal: Removal,
         storage: ObjectStorage,
         settings: ArchiveSettings,
         *,
@@ -52,97 +59,105 @@ class UploadController:
     ) -> None:
         self._boxes = boxes
         self._ledger = ledger
+        self._removal = removal
         self._storage = storage
         self._settings = settings
         self._clock = clock
         self._received = received
-        self._locks: dict[str, trio.Lock] = {}
+        self._box_locks = KeyedLocks()
+        self._locks = KeyedLocks()
 
-    async def list_uploads(self, box_id: str, *, skip: int, limit: int) -> tuple[list[FileUpload], int]:
+    async def list_uploads(
+        self, box_id: str, *, skip: int, limit: int, sort: Sort = ("alias",)
+    ) -> tuple[list[FileUpload], int]:
         """One page of the box's uploads, whatever their state, and how many there are in all."""
         await self._boxes.get(box_id)
-        return await self._ledger.page(box_id, skip=skip, limit=limit)
+        return await self._ledger.page(box_id, skip=skip, limit=limit, sort=sort)
 
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
         """Open an upload; the one that holds the alias gives way where the contract allows it."""
-        _check_announcement(wanted)
+        check_announcement(wanted)
         # One at a time in each box: the checks below hold only as long as nobody else opens an upload there.
-        async with self._locks.setdefault(box_id, trio.Lock()):
+        async with self._box_locks[box_id]:
             box = await self._boxes.get_open(box_id)
             self._check_storage(box.storage_alias)
-            standing = await self._ledger.find_standing(box_id, wanted.alias)
-            if standing is not None and not (wanted.overwrite and standing.state in OVERWRITABLE):
+            earlier = await self._ledger.find_alias(box_id, wanted.alias)
+            if not all(_gives_way(upload, overwrite=wanted.overwrite) for upload in earlier):
                 raise _alias_taken(wanted.alias)
-            await self._check_room(box, wanted, standing)
-            if standing is not None:
-                await self._withdraw(standing)
-            return await self._open(box, wanted)
+            await self._check_room(box, wanted, earlier)
+            check_part_count(wanted)
+            return await self._open(box, wanted, earlier)
 
     async def part_url(self, box_id: str, file_id: str, number: int) -> str:
         """A presigned URL to PUT one part (numbered from 1)."""
         upload = await self._ledger.get(file_id, box_id=box_id)
         if upload.state != "init":
-            raise _wrong_state(upload)
+            raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts any more.")
         self._check_storage(upload.storage_alias)
         await self._boxes.get_open(box_id)
-        count = _part_count(upload)
+        count = part_count(upload)
         if not 1 <= number <= count:
             raise InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
+        if not await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id):
+            raise _lost()
         return await self._storage.presign_part(
             INBOX_BUCKET, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
         )
 
     async def close(self, box_id: str, file_id: str, claim: UploadCompletion) -> None:
-        """Check all stored parts against what the client says of them and put them together."""
-        upload = await self._ledger.get(file_id, box_id=box_id)
-        if upload.state in RECEIVED:
-            return _check_repetition(upload, claim)
-        if upload.state != "init":
-            raise _wrong_state(upload)
-        self._check_storage(upload.storage_alias)
-        await self._boxes.get_open(box_id)
-        _check_claim(upload, claim)
-        await self._complete(upload, claim)
-        moved = await self._ledger.move(
-            upload,
-            "inbox",
-            completed=moment(self._clock),
-            decrypted_sha256=claim.decrypted_sha256.lower(),
-            encrypted_md5=claim.encrypted_md5.lower(),
-        )
-        if moved is not None:
-            return self._received(moved)
-        # Somebody else was faster: the same client, impatient, or one that cancelled.
-        now = await self._ledger.get(file_id)
-        if now.state not in RECEIVED:
-            with suppress(NotFound):
-                await self._storage.delete_object(INBOX_BUCKET, upload.id)
-            raise _wrong_state(now)
-        return None
+        """Put the stored parts together and compare the whole with what the client says of it.
+
+        What a failure or a crash left half-done is taken up by the next call.
+        """
+        check_claim_form(claim)
+        async with self._locks[file_id]:
+            upload = await self._ledger.get(file_id, box_id=box_id)
+            if upload.state in RECEIVED:
+                return
+            if upload.state != "init":
+                raise _wrong_state(upload)
+            self._check_storage(upload.storage_alias)
+            await self._boxes.get_open(box_id)
+            stored = await self._complete(upload)
+            try:
+                check_claim(upload, claim, stored)
+            except (ChecksumMismatch, UploadSizeMismatch) as error:
+                await self._fail(upload, error.message)
+                raise
+            moved = await self._ledger.move(
+                upload,
+                "inbox",
+                completed=moment(self._clock),
+                decrypted_sha256=claim.decrypted_sha256.lower(),
+                encrypted_md5=claim.encrypted_md5.lower(),
+                parts_md5="".join(claim.encrypted_parts_md5).lower(),
+                parts_sha256="".join(claim.encrypted_parts_sha256).lower(),
+            )
+            if moved is None:
+                raise _wrong_state(await self._ledger.get(file_id))
+            self._received(moved)
 
     async def cancel(self, box_id: str, file_id: str) -> None:
-        """Take an upload out of the box again, as long as it has not been interrogated."""
-        upload = await self._ledger.get(file_id, box_id=box_id)
-        if upload.state == "cancelled":
-            return
-        await self._boxes.get_open(box_id)
-        if upload.state == "failed":
-            await self._ledger.move(upload, "cancelled")
-        elif upload.state in OVERWRITABLE:
-            await self._withdraw(upload)
-        else:
-            raise _wrong_state(upload)
+        """Take an upload out of the box again, however far it came, and free what it takes up."""
+        async with self._locks[file_id]:
+            upload = await self._ledger.get(file_id, box_id=box_id)
+            while upload.state != "cancelled":
+                await self._boxes.get_open(box_id)
+                # The interrogation may move it meanwhile; then once more from where it is.
+                moved = await self._ledger.move(upload, "cancelled")
+                upload = moved if moved is not None else await self._ledger.get(file_id)
+            await self._free(upload)
 
     def _check_storage(self, alias: str) -> None:
         if alias != self._settings.storage_alias:
             raise NoSuchStorage(f"This archive does not serve the storage {alias!r}.", storage_alias=alias)
 
-    async def _check_room(self, box: Box, wanted: UploadCreation, leaving: FileUpload | None) -> None:
+    async def _check_room(self, box: Box, wanted: UploadCreation, leaving: Sequence[FileUpload]) -> None:
         tally = await self._ledger.tally(box.id)
         open_uploads, used = tally.open_uploads, tally.used_size
-        if leaving is not None:
-            used -= leaving.decrypted_size
-            open_uploads -= leaving.state == "init"
+        for upload in leaving:
+            used -= upload.decrypted_size if upload.state not in REPLACEABLE else 0
+            open_uploads -= upload.state == "init"
         if box.max_size is not None and used + wanted.decrypted_size > box.max_size:
             raise BoxMaxSizeExceeded(
                 f"The file {wanted.alias!r} does not fit into the box: {used} of {box.max_size} bytes are taken.",
@@ -155,10 +170,10 @@ class UploadController:
             raise TooManyOpenUploads(
                 f"The box holds {open_uploads} open uploads; finish or delete one of them first.",
                 box_id=box.id,
-                max_open_uploads=self._settings.open_uploads,
+                max_concurrent=self._settings.open_uploads,
             )
 
-    async def _open(self, box: Box, wanted: UploadCreation) -> FileUpload:
+    async def _open(self, box: Box, wanted: UploadCreation, earlier: Sequence[FileUpload]) -> FileUpload:
         file_id = str(uuid4())
         try:
             upload_id = await self._storage.start_upload(INBOX_BUCKET, file_id)
@@ -178,104 +193,69 @@ class UploadController:
             created=now,
             state_updated=now,
         )
-        await self._ledger.add(upload)
+        try:
+            # Not before the new one has its place in the storage: a full disk is to cost no file.
+            for one in earlier:
+                await self._replace(one)
+            await self._ledger.add(upload)
+        except BaseException:
+            with trio.CancelScope(shield=True), suppress(PersistenceError):
+                await self._storage.abort_upload(INBOX_BUCKET, file_id, upload_id)
+            raise
         return upload
 
-    async def _withdraw(self, upload: FileUpload) -> None:
-        """Cancel an upload in ``init`` or ``inbox`` and free its storage."""
-        if upload.state == "init":
-            try:
-                with suppress(NotFound):
-                    await self._storage.abort_upload(INBOX_BUCKET, upload.id, upload.upload_id)
-            except PersistenceError as error:
-                raise _orphaned(upload.alias) from error
-        moved = await self._ledger.move(upload, "cancelled")
-        if moved is None:
-            now = await self._ledger.get(upload.id)
-            if now.state in OVERWRITABLE:
-                return await self._withdraw(now)
-            if now.state in RECEIVED:
-                raise _wrong_state(now)
-        # Also after an upload that was being closed: its object may have come into being just now.
-        with suppress(NotFound):
-            await self._storage.delete_object(INBOX_BUCKET, upload.id)
-        return None
+    async def _replace(self, upload: FileUpload) -> None:
+        """Take an upload out whose alias another one gets: an alias has one record."""
+        async with self._locks[upload.id]:
+            upload = await self._ledger.get(upload.id)
+            while upload.state not in REPLACEABLE:
+                if upload.state not in OVERWRITABLE:
+                    raise _alias_taken(upload.alias)
+                moved = await self._ledger.move(upload, "cancelled")
+                upload = moved if moved is not None else await self._ledger.get(upload.id)
+            await self._free(upload)
+            await self._ledger.remove(upload)
 
-    async def _complete(self, upload: FileUpload, claim: UploadCompletion) -> None:
+    async def _fail(self, upload: FileUpload, why: str) -> None:
+        """Say of an upload that it cannot become right any more, and free its storage."""
+        failed = await self._ledger.move(upload, "failed", failure=why)
+        if failed is not None:
+            with suppress(PersistenceError):  # freed with the upload, or at the next start
+                await self._removal.free(failed)
+
+    async def _free(self, upload: FileUpload) -> None:
         try:
-            stored = await self._storage.list_parts(INBOX_BUCKET, upload.id, upload.upload_id)
-            _check_parts(upload, claim, stored)
-            stat = await self._storage.complete_upload(
+            await self._removal.free(upload)
+        except PersistenceError as error:
+            raise _orphaned(upload.alias) from error
+
+    async def _complete(self, upload: FileUpload) -> ObjectStat:
+        try:
+            return await self._storage.complete_upload(
                 INBOX_BUCKET,
                 upload.id,
                 upload.upload_id,
-                expected_parts=_part_count(upload),
+                expected_parts=part_count(upload),
                 expected_part_size=upload.part_size,
             )
+        except PartsMismatch as error:
+            raise UploadCompletionError(
+                f"The stored parts do not make the announced file: {error.message}", file_id=upload.id
+            ) from error
         except UploadNotFound as error:
             # Put together before, and then the server went down or the answer was lost?
             try:
-                stat = await self._storage.stat(INBOX_BUCKET, upload.id)
+                return await self._storage.stat(INBOX_BUCKET, upload.id)
             except NotFound:
-                raise S3UploadNotFound("The storage does not know this upload any more.") from error
-        if stat.etag != claim.encrypted_md5.lower():
-            raise ChecksumMismatch("The stored object has another checksum than stated.", file_id=upload.id)
+                raise _lost() from error
 
 
-def _part_count(upload: FileUpload) -> int:
-    return len(Parts(upload.encrypted_size, upload.part_size))
+def _gives_way(upload: FileUpload, *, overwrite: bool) -> bool:
+    return upload.state in REPLACEABLE or (overwrite and upload.state in OVERWRITABLE)
 
 
-def _check_announcement(wanted: UploadCreation) -> None:
-    if not wanted.alias.strip() or len(wanted.alias) > _MAX_ALIAS:
-        raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.")
-    if wanted.decrypted_size < 1:
-        raise InvalidRequest("An empty file cannot be uploaded.")
-    smallest = sealed_size(wanted.decrypted_size) + ENVELOPE_SIZE
-    if wanted.encrypted_size < smallest:
-        raise UploadSizeMismatch(
-            f"{wanted.decrypted_size} bytes take at least {smallest} bytes encrypted, not {wanted.encrypted_size}."
-        )
-    if not MIN_PART_SIZE <= wanted.part_size <= MAX_PART_SIZE:
-        raise InvalidPartSize(f"A part has {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes, not {wanted.part_size}.")
-    if len(Parts(wanted.encrypted_size, wanted.part_size)) > MAX_PARTS:
-        raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {MAX_PARTS}.")
-
-
-def _check_claim(upload: FileUpload, claim: UploadCompletion) -> None:
-    """Whether the client's digests are well-formed and agree with each other."""
-    count = _part_count(upload)
-    md5s = [md5.lower() for md5 in claim.encrypted_parts_md5]
-    sha256s = [sha256.lower() for sha256 in claim.encrypted_parts_sha256]
-    if len(md5s) != count or len(sha256s) != count:
-        raise ChecksumMismatch(f"The upload has {count} parts, so as many checksums are needed.", file_id=upload.id)
-    sha256s.append(claim.decrypted_sha256.lower())
-    if not all(map(_MD5.fullmatch, md5s)) or not all(map(_SHA256.fullmatch, sha256s)):
-        raise InvalidRequest("Checksums are to be given in hexadecimal digits.")
-    if multipart_etag(md5s) != claim.encrypted_md5.lower():
-        raise ChecksumMismatch("encrypted_md5 does not follow from the checksums of the parts.", file_id=upload.id)
-
-
-def _check_parts(upload: FileUpload, claim: UploadCompletion, stored: list[PartStat]) -> None:
-    """Whether the storage holds what was announced and claimed."""
-    planned = Parts(upload.encrypted_size, upload.part_size)
-    if [part.number for part in stored] != list(range(1, len(planned) + 1)):
-        raise UploadSizeMismatch(f"{len(stored)} of {len(planned)} parts have arrived.", file_id=upload.id)
-    if any(part.size != upload.part_size for part in stored[:-1]):
-        raise InvalidPartSize(f"All parts but the last must have {upload.part_size} bytes.", file_id=upload.id)
-    total = sum(part.size for part in stored)
-    if total != upload.encrypted_size:
-        raise UploadSizeMismatch(
-            f"{total} bytes have arrived, {upload.encrypted_size} were announced.", file_id=upload.id
-        )
-    for part, md5 in zip(stored, claim.encrypted_parts_md5, strict=True):
-        if part.etag != md5.lower():
-            raise ChecksumMismatch(f"Part {part.number} has another checksum than stated.", file_id=upload.id)
-
-
-def _check_repetition(upload: FileUpload, claim: UploadCompletion) -> None:
-    if claim.encrypted_md5.lower() != upload.encrypted_md5 or claim.decrypted_sha256.lower() != upload.decrypted_sha256:
-        raise ChecksumMismatch("The upload was closed before, with other checksums.", file_id=upload.id)
+def _lost() -> S3UploadNotFound:
+    return S3UploadNotFound("The storage does not know this upload any more; begin it again.")
 
 
 def _alias_taken(alias: str) -> FileUploadAlreadyExists:

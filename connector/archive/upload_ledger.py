@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, Upload
 from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from persistence.errors import NotFound
-from persistence.protocols.dao import Dao
+from persistence.protocols.dao import Dao, Sort
 
 _KNOWN_UPLOADS = 1024
 _STANDING = ("init", "inbox", "interrogated", "awaiting_archival", "archived")
@@ -67,15 +68,21 @@ class UploadLedger:
             self._open.put(file_id, upload)
         return upload
 
-    async def find_standing(self, box_id: str, alias: str) -> FileUpload | None:
-        """The upload that holds ``alias`` in the box, if any: neither failed nor cancelled."""
-        return await self._uploads.find_one({"box_id": box_id, "alias": alias, "state": {"$in": list(_STANDING)}})
+    async def find(self, file_id: str) -> FileUpload | None:
+        """The upload with this id as the database has it now, or None."""
+        return await self._read(file_id)
 
-    async def page(self, box_id: str, *, skip: int, limit: int) -> tuple[list[FileUpload], int]:
-        """Uploads of a box in all states, the oldest first, and their total number."""
+    async def find_alias(self, box_id: str, alias: str) -> list[FileUpload]:
+        """The uploads of this alias in the box: one at most, more only in archives of an earlier version."""
+        return [upload async for upload in self._uploads.find_all({"box_id": box_id, "alias": alias})]
+
+    async def page(
+        self, box_id: str, *, skip: int, limit: int, sort: Sort = ("alias",)
+    ) -> tuple[list[FileUpload], int]:
+        """Uploads of a box in all states, and their total number."""
         where = {"box_id": box_id}
-        found = self._uploads.find_all(where, skip=skip, limit=limit, sort=[("created", 1)])
-        return [upload async for upload in found], await self._uploads.count(where)
+        found = self._uploads.find_all(where, skip=skip, limit=limit, sort=sort)
+        return [upload async for upload in found] if limit else [], await self._uploads.count(where)
 
     def find_all(self, **where: Any) -> AsyncIterator[FileUpload]:
         """All uploads with these field values, the oldest first."""
@@ -104,13 +111,16 @@ class UploadLedger:
         self._open.put(upload.id, upload)
 
     async def move(self, upload: FileUpload, state: UploadState, **changes: Any) -> FileUpload | None:
-        """Bring an upload from the state it was read in to another one; ``None`` if it has left that state since."""
+        """Bring an upload from the state it was read in to another one; ``None`` if it has left that state since,
+        or is gone."""
         tally = await self.tally(upload.box_id)
         now = moment(self._clock)
         try:
             moved = await self._uploads.compare_and_set(
                 upload.id, expected={"state": upload.state}, changes={"state": state, "state_updated": now, **changes}
             )
+        except NotFound:
+            moved = None
         finally:
             self._moves += 1
             self._open.drop(upload.id)
@@ -118,3 +128,9 @@ class UploadLedger:
             tally.count(upload, -1)
             tally.count(moved, 1)
         return moved
+
+    async def remove(self, upload: FileUpload) -> None:
+        """Delete the document of an upload that failed or was cancelled; it is no error if it is gone."""
+        self._open.drop(upload.id)
+        with suppress(NotFound):
+            await self._uploads.delete(upload.id)

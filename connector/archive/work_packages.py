@@ -137,15 +137,15 @@ class WorkPackageService:
             case "create":
                 alias = request.alias
                 if not alias:
-                    raise InvalidRequest("A work order to create an upload needs an alias.")
+                    raise InvalidRequest("A work order to create an upload needs an alias.", "body", "alias")
             case "upload" | "close" | "delete":
                 if request.file_id is None:
-                    raise InvalidRequest(f"A work order for {request.work_type!r} needs a file_id.")
+                    raise InvalidRequest(f"A work order for {request.work_type!r} needs a file_id.", "body", "file_id")
                 file_id = str(request.file_id)
             case "view":
                 pass
             case _:
-                raise InvalidRequest(f"{request.work_type!r} is no operation on a box.")
+                raise InvalidRequest(f"{request.work_type!r} is no operation on a box.", "body", "work_type")
         key = package.user_public_crypt4gh_key
         return self._seal(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
 

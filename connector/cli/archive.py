@@ -39,7 +39,12 @@ def _seconds(name: str, default: float, text: str, *, whole: bool = True) -> Cal
 @option("--storage-alias", default="embedded", show_default=True, help="The name of the archive's data hub.")
 @_seconds("--work-order-lifetime", 30, "How long a work order token lives.")
 @_seconds("--url-lifetime", 60, "How long a presigned URL lives.")
-@_seconds("--retry-after", 1, "How long clients are told to wait for a file to be staged.")
+@option(
+    "--retry-after",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="How long clients are told to wait for a file to be staged; by its size, 5 to 300 s, if not given.",
+)
 @_seconds("--staging-delay", 0.0, "How long staging takes at least.", whole=False)
 @option("--open-uploads", type=click.IntRange(min=1), default=5, show_default=True, help="Unfinished uploads per box.")
 @archive_talk_options

@@ -38,6 +38,7 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
     Raises :class:`~connector.errors.BrokenError` with the archive's last words when it does not start.
     """
     command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
+    command += ["--retry-after", "1"]
     with log.open("wb") as output:
         # A session of its own: Ctrl-C in the terminal is for the demonstration, which stops the archive in its turn.
         process = await trio.lowlevel.open_process(

@@ -91,7 +91,8 @@ def _general_hint(status: int) -> str:
 def _error_body(reply: ApiReply) -> ErrorBody:
     """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed.
 
-    Some layers of an archive (its web framework, its gateway) say ``detail`` instead of a description.
+    Some layers of an archive (its web framework, its gateway) say ``detail`` instead of a description: a text, or
+    a list of what is wrong with a request.
     """
     try:
         data = parse_json(reply.body[:65_536])
@@ -99,5 +100,7 @@ def _error_body(reply: ApiReply) -> ErrorBody:
     except ConnectorError:
         return ErrorBody()
     detail = data.get("detail") if isinstance(data, dict) else None
+    if isinstance(detail, list):
+        detail = "; ".join(str(fault["msg"]) for fault in detail[:3] if isinstance(fault, dict) and "msg" in fault)
     said = body.description or (detail if isinstance(detail, str) else "")
     return ErrorBody(exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", said)[:300])

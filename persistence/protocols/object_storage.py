@@ -210,6 +210,10 @@ class ObjectStorage(Protocol):
         """
         ...
 
+    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
+        """Whether this upload is open; `BucketNotFound`."""
+        ...
+
     async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
         """All stored parts of an upload, by number; `UploadNotFound`."""
         ...

@@ -13,15 +13,14 @@ from connector.archive.errors import (
     ChecksumMismatch,
     FileUploadAlreadyExists,
     FileUploadNotFound,
-    FileUploadStateError,
     OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
 )
-from connector.archive.models import Box, FileUpload
+from connector.archive.models import Box, FileUpload, UploadState
 from connector.archive.upload_ledger import UploadLedger
 from connector.core.payloads import UploadCompletion, UploadCreation
-from persistence.errors import Unreachable
+from persistence.errors import NotFound, StorageFull, Unreachable
 from persistence.providers.memory import MemoryStorage
 from tests.support.memory_archive import memory_archive
 
@@ -101,7 +100,9 @@ async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() ->
         await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
         with pytest.raises(ChecksumMismatch):
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
-        assert (await archive.ledger.get(upload.id)).state == "init"
+        failed = await archive.ledger.get(upload.id)
+        assert (failed.state, "checksum" in (failed.failure or "")) == ("failed", True)
+        assert not await archive.storage.object_exists("inbox", upload.id)
 
 
 async def test_an_upload_that_the_storage_lost() -> None:
@@ -110,9 +111,37 @@ async def test_an_upload_that_the_storage_lost() -> None:
         upload = await archive.uploads.create(box.id, announced())
         await archive.storage.abort_upload("inbox", upload.id, upload.upload_id)
         with pytest.raises(S3UploadNotFound):
+            await archive.uploads.part_url(box.id, upload.id, 1)
+        with pytest.raises(S3UploadNotFound):
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
         await archive.uploads.cancel(box.id, upload.id)
         assert (await archive.ledger.get(upload.id)).state == "cancelled"
+
+
+class FullStorage(MemoryStorage):
+    """A storage whose disk is full as long as it says so."""
+
+    full = False
+
+    async def start_upload(self, bucket: str, object_id: str) -> str:
+        if self.full:
+            raise StorageFull("There is no room left.")
+        return await super().start_upload(bucket, object_id)
+
+
+async def test_a_full_disk_costs_no_file_that_was_to_be_replaced() -> None:
+    storage = FullStorage()
+    async with memory_archive(storage=storage) as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+        storage.full = True
+        with pytest.raises(StorageFull):
+            await archive.uploads.create(box.id, announced(overwrite=True))
+        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        assert await archive.storage.object_exists("inbox", upload.id)
 
 
 async def test_two_clients_want_one_alias() -> None:
@@ -172,25 +201,36 @@ async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() 
         assert await archive.storage.object_exists("inbox", upload.id)
         await archive.uploads.create(box.id, announced(overwrite=True))
         assert not await archive.storage.object_exists("inbox", upload.id)
-        assert (await archive.ledger.get(upload.id)).state == "cancelled"
+        with pytest.raises(FileUploadNotFound):
+            await archive.ledger.get(upload.id)
         tally = await archive.ledger.tally(box.id)
         assert (tally.open_uploads, tally.used_size) == (1, 100)
 
 
-async def test_what_is_interrogated_cannot_be_cancelled() -> None:
+@pytest.mark.parametrize("state", ["interrogated", "awaiting_archival", "archived"])
+async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state: UploadState) -> None:
     async with memory_archive() as archive:
-        box = await new_box(archive)
+        box = await new_box(archive, max_size=100)
         content = os.urandom(252)
         upload = await archive.uploads.create(box.id, announced())
         await put(archive, upload, content)
         await archive.uploads.close(box.id, upload.id, claimed(content))
-        await archive.ledger.move(await archive.ledger.get(upload.id), "interrogated")
-        with pytest.raises(FileUploadStateError):
-            await archive.uploads.cancel(box.id, upload.id)
+        secret_id = await archive.key_store.deposit(os.urandom(32))
+        await archive.storage.put_object("permanent", upload.id, content)
+        moved = await archive.ledger.move(await archive.ledger.get(upload.id), state, secret_id=secret_id)
+        assert moved is not None
+        await archive.registry.register(moved, secret_id=secret_id)
         with pytest.raises(FileUploadAlreadyExists):
             await archive.uploads.create(box.id, announced(overwrite=True))
         # Closing again is still no error.
         await archive.uploads.close(box.id, upload.id, claimed(content))
+        await archive.uploads.cancel(box.id, upload.id)
+        assert await archive.registry.find(upload.id) is None
+        for bucket in ("inbox", "permanent"):
+            assert not await archive.storage.object_exists(bucket, upload.id)
+        with pytest.raises(NotFound):
+            await archive.key_store.fetch(secret_id)
+        assert (await archive.ledger.tally(box.id)).used_size == 0
 
 
 async def test_a_failed_upload_gives_way_and_can_be_deleted() -> None:
@@ -199,16 +239,20 @@ async def test_a_failed_upload_gives_way_and_can_be_deleted() -> None:
         upload = await archive.uploads.create(box.id, announced())
         await archive.ledger.move(upload, "failed", failure="why")
         again = await archive.uploads.create(box.id, announced())
-        await archive.uploads.cancel(box.id, upload.id)
+        with pytest.raises(FileUploadNotFound):
+            await archive.uploads.cancel(box.id, upload.id)
+        await archive.ledger.move(again, "failed", failure="why")
         await archive.uploads.cancel(box.id, again.id)
-        assert {u.state for u in (await archive.uploads.list_uploads(box.id, skip=0, limit=10))[0]} == {"cancelled"}
+        uploads, count = await archive.uploads.list_uploads(box.id, skip=0, limit=10)
+        assert ([upload.state for upload in uploads], count) == (["cancelled"], 1)
 
 
 @pytest.mark.parametrize(
     ("changes", "exception_id"),
     [
-        ({"part_size": 5 * MIB - 1}, "invalidPartSize"),
-        ({"encrypted_size": 100 + 28 + 123}, "uploadSizeMismatch"),
+        ({"part_size": 5 * MIB - 1}, "malformedRequest"),
+        ({"part_size": 5 * MIB, "size": 5 * MIB * 10_000, "encrypted_size": 5 * MIB * 10_010}, "invalidPartSize"),
+        ({"encrypted_size": 100 + 28 + 123}, "malformedRequest"),
         ({"alias": "  "}, "malformedRequest"),
         ({"alias": "x" * 1025}, "malformedRequest"),
         ({"size": 0, "encrypted_size": 124}, "malformedRequest"),

@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[ObjectStorage], Any]] = {
     "put_object": lambda s: s.put_object("bucket", "object", b"content"),
     "start_upload": lambda s: s.start_upload("bucket", "object"),
     "put_part": lambda s: s.put_part("bucket", "object", "upload", 1, b"content"),
+    "upload_exists": lambda s: s.upload_exists("bucket", "object", "upload"),
     "list_parts": lambda s: s.list_parts("bucket", "object", "upload"),
     "list_uploads": lambda s: s.list_uploads("bucket"),
     "complete_upload": lambda s: s.complete_upload("bucket", "object", "upload"),

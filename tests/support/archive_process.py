@@ -70,8 +70,9 @@ class ArchiveProcess:
 
 @contextmanager
 def served_archive(root: Path, *options: str) -> Iterator[ArchiveProcess]:
-    """Serve the archive below ``root`` on a free port for the length of the block."""
-    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0", *options]
+    """Serve the archive below ``root`` on a free port for the length of the block; files are staged at once."""
+    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
+    command += ["--retry-after", "1", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -132,9 +132,12 @@ class ContractClient:
         assert answer.status_code == 201, answer.text
         return self.unlock(answer.json())
 
-    def upload_token(self, work_type: str, *, alias: str | None = None, file_id: str | None = None) -> str:
+    def upload_order(self, work_type: str, *, alias: str | None = None, file_id: str | None = None) -> httpx.Response:
         rdub_id = self.package().json()["research_data_upload_box_id"]
-        answer = self.order(f"boxes/{rdub_id}", {"work_type": work_type, "alias": alias, "file_id": file_id})
+        return self.order(f"boxes/{rdub_id}", {"work_type": work_type, "alias": alias, "file_id": file_id})
+
+    def upload_token(self, work_type: str, **what: str | None) -> str:
+        answer = self.upload_order(work_type, **what)
         assert answer.status_code == 201, answer.text
         return self.unlock(answer.json())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, TypeVar
+from uuid import UUID
 
 import attrs
 from starlette.exceptions import HTTPException
@@ -17,6 +18,8 @@ from persistence.errors import PersistenceError, Unavailable
 
 T = TypeVar("T")
 
+WORK_PACKAGES_PATH = "/wps"
+"""Where the work package API is mounted."""
 _MAX_BODY = 4 * 1024**2
 """Bytes of a JSON body; closing an upload of 10,000 parts takes 1.1 MB."""
 
@@ -33,24 +36,31 @@ async def read_body(request: Request, kind: type[T]) -> T:
     async for piece in request.stream():
         body += piece
         if len(body) > _MAX_BODY:
-            raise InvalidRequest(f"The body has more than {_MAX_BODY} bytes.")
+            raise InvalidRequest(f"The body has more than {_MAX_BODY} bytes.", "body")
     try:
         return read_payload(json.loads(body), kind)
     except (ValueError, RecursionError, BrokenError) as error:
         names = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
-        raise InvalidRequest(f"The body must be a JSON object with the fields {names}.") from error
+        raise InvalidRequest(f"The body must be a JSON object with the fields {names}.", "body") from error
 
 
-def read_number(text: str | None, *, name: str, default: int, least: int, most: int | None = None) -> int:
-    """A whole number out of a path or query; raises ``InvalidRequest`` if it is none or out of bounds."""
-    if text is None:
-        return default
+def read_number(text: str, *, name: str, least: int, most: int | None = None) -> int:
+    """A whole number out of a path or query; raises ``ValueError`` if it is none or out of bounds."""
     digits = text.removeprefix("-")
     number = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
     if number is None or number < least or (most is not None and number > most):
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise InvalidRequest(f"{name} must be a whole number {bounds}, not {text[:40]!r}.")
+        raise ValueError(f"{name} must be a whole number {bounds}, not {text[:40]!r}.")
     return number
+
+
+def read_id(request: Request, name: str) -> str:
+    """An id out of the path; raises ``InvalidRequest`` unless it is a UUID."""
+    text = request.path_params[name]
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise InvalidRequest(f"{name} must be a UUID, not {text[:40]!r}.", "path", name) from error
 
 
 def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -63,11 +73,15 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "OK"})
 
 
-def error_answer(error: ApiError) -> Response:
-    """An error in the contract's words; those about tokens also in ``detail``, as some services put them."""
-    body: dict[str, Any] = {"exception_id": error.exception_id, "description": error.message, "data": error.data}
+def error_answer(error: ApiError, *, plain: bool = False) -> Response:
+    """An error as the contract words it: ``plain`` ones, and those of the web framework, in ``detail`` alone."""
     headers = {"Cache-Control": "no-store"}
-    if error.status in (401, 403):
+    body: dict[str, Any] = {"exception_id": error.exception_id, "description": error.message, "data": error.data}
+    if isinstance(error, InvalidRequest):
+        body = {"detail": [{"type": "value_error", "loc": list(error.where), "msg": error.message}]}
+    elif plain or error.status == 401:
+        body = {"detail": error.message}
+    elif error.status == 403:
         body["detail"] = error.message
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -75,9 +89,9 @@ def error_answer(error: ApiError) -> Response:
 
 
 async def on_api_error(request: Request, error: Exception) -> Response:
-    """Answer a refusal."""
+    """Answer a refusal; those of work packages are worded plainly."""
     assert isinstance(error, ApiError)
-    return error_answer(error)
+    return error_answer(error, plain=request.scope.get("root_path", "").endswith(WORK_PACKAGES_PATH))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -27,9 +27,9 @@ def download_routes(controller: DownloadController, mint: TokenMint) -> list[Rou
         order = authorise(request)
         assert order.accession is not None
         drs_object = await controller.get_object(order.accession, host=request.url.netloc)
-        if drs_object is None:
-            headers = {"Retry-After": str(controller.retry_after), "Cache-Control": "no-store"}
-            return json_answer({}, status=202, headers=headers)
+        if isinstance(drs_object, int):
+            headers = {"Retry-After": str(drs_object), "Cache-Control": "no-store"}
+            return json_answer(None, status=202, headers=headers)
         return json_answer(drs_object, headers={"Cache-Control": f"max-age={controller.url_lifetime}, private"})
 
     async def get_envelope(request: Request) -> Response:

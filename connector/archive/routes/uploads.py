@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connector.archive.errors import Forbidden
+from connector.archive.errors import Forbidden, InvalidRequest, PaginationError
 from connector.archive.models import FileUpload
-from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_number
+from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id, read_number
+from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.tokens import TokenMint, WorkOrder
 from connector.archive.upload_controller import UploadController
 from connector.core.layout import MAX_PARTS
 from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
+from persistence.protocols.dao import Sort
 
 _PAGE = 10
 _LARGEST_PAGE = 1000
+_SORT_FIELDS = {
+    name: name
+    for name in ("id", "alias", "state", "state_updated", "decrypted_size", "encrypted_size", "part_size", "completed")
+} | {"initiated": "created"}
+"""By which fields of a listing it may be sorted, and what the documents call them."""
+_MD5_DIGITS, _SHA256_DIGITS = 32, 64
+_PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
 def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
@@ -24,44 +35,53 @@ def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
     def authorise(request: Request, work_type: WorkType) -> WorkOrder:
         """The request's work order, if it is for this box and, where the path names one, for this file."""
         order = mint.verify(bearer_token(request), work_type)
-        if order.box_id != request.path_params["box_id"]:
+        if order.box_id != read_id(request, "box_id"):
             raise Forbidden("The work order token is for another box.")
-        if order.file_id != request.path_params.get("file_id"):
+        if "file_id" in request.path_params and order.file_id != read_id(request, "file_id"):
             raise Forbidden("The work order token is for another file.")
         return order
 
     async def list_uploads(request: Request) -> Response:
-        authorise(request, "view")
-        skip = read_number(request.query_params.get("skip"), name="skip", default=0, least=0)
-        limit = read_number(request.query_params.get("limit"), name="limit", default=_PAGE, least=1, most=_LARGEST_PAGE)
-        items, total = await controller.list_uploads(request.path_params["box_id"], skip=skip, limit=limit)
-        return json_answer({"items": [present_upload(item) for item in items], "total_count": total})
+        order = authorise(request, "view")
+        query = request.query_params
+        try:
+            skip = read_number(query.get("skip", "0"), name="skip", least=0)
+            limit = read_number(query.get("limit", str(_PAGE)), name="limit", least=0, most=_LARGEST_PAGE)
+            sort = read_sort(query.getlist("sort") or ["alias"])
+        except ValueError as error:
+            raise PaginationError(str(error)) from error
+        with_checksums = query.get("with_checksums", "false").lower() in ("true", "1", "yes", "on")
+        items, total = await controller.list_uploads(_id(order.box_id), skip=skip, limit=limit, sort=sort)
+        return json_answer(
+            {"items": [present_upload(item, with_checksums=with_checksums) for item in items], "total_count": total}
+        )
 
     async def create(request: Request) -> Response:
         order = authorise(request, "create")
         wanted = await read_body(request, UploadCreation)
         if order.alias != wanted.alias:
             raise Forbidden("The work order token is for another alias.")
-        upload = await controller.create(request.path_params["box_id"], wanted)
+        upload = await controller.create(_id(order.box_id), wanted)
         created = CreatedUpload(upload.id, upload.alias, upload.storage_alias)  # type: ignore[arg-type]
         return json_answer(created, status=201)
 
     async def part_url(request: Request) -> Response:
-        authorise(request, "upload")
-        path = request.path_params
-        number = read_number(path["number"], name="part number", default=0, least=1, most=MAX_PARTS)
-        url = await controller.part_url(path["box_id"], path["file_id"], number)
+        order = authorise(request, "upload")
+        try:
+            number = read_number(request.path_params["number"], name="part number", least=1, most=MAX_PARTS)
+        except ValueError as error:
+            raise InvalidRequest(str(error), "path", "part_no") from error
+        url = await controller.part_url(_id(order.box_id), _id(order.file_id), number)
         return JSONResponse(url, headers={"Cache-Control": "no-store"})
 
     async def close(request: Request) -> Response:
-        authorise(request, "close")
-        path = request.path_params
-        await controller.close(path["box_id"], path["file_id"], await read_body(request, UploadCompletion))
+        order = authorise(request, "close")
+        await controller.close(_id(order.box_id), _id(order.file_id), await read_body(request, UploadCompletion))
         return Response(status_code=204)
 
     async def cancel(request: Request) -> Response:
-        authorise(request, "delete")
-        await controller.cancel(request.path_params["box_id"], request.path_params["file_id"])
+        order = authorise(request, "delete")
+        await controller.cancel(_id(order.box_id), _id(order.file_id))
         return Response(status_code=204)
 
     uploads = "/boxes/{box_id}/uploads"
@@ -75,7 +95,18 @@ def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
     ]
 
 
-def present_upload(upload: FileUpload) -> dict[str, object]:
+def read_sort(names: Sequence[str]) -> Sort:
+    """The order that a query asks for: fields of the listing, each descending behind a hyphen."""
+    sort = []
+    for name in names:
+        field = _SORT_FIELDS.get(name.removeprefix("-"))
+        if field is None:
+            raise ValueError(f"A listing cannot be sorted by {name[:40]!r}, only by {', '.join(sorted(_SORT_FIELDS))}.")
+        sort.append((field, -1 if name.startswith("-") else 1))
+    return sort
+
+
+def present_upload(upload: FileUpload, *, with_checksums: bool = False) -> dict[str, object]:
     """An upload as listings show it; the contract's fields and some more."""
     return {
         "id": upload.id,
@@ -84,12 +115,29 @@ def present_upload(upload: FileUpload) -> dict[str, object]:
         "state": upload.state,
         "state_updated": upload.state_updated.isoformat(),
         "storage_alias": upload.storage_alias,
+        "bucket_id": PERMANENT_BUCKET if upload.state in _PERMANENT_STATES else INBOX_BUCKET,
+        "object_id": upload.id,
+        "s3_upload_id": upload.upload_id,
+        "secret_id": upload.secret_id,
         "decrypted_size": upload.decrypted_size,
         "encrypted_size": upload.encrypted_size,
         "part_size": upload.part_size,
         "decrypted_sha256": upload.decrypted_sha256,
+        "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,
+        "encrypted_parts_sha256": _split(upload.parts_sha256, _SHA256_DIGITS) if with_checksums else None,
         "initiated": upload.created.isoformat(),
         "completed": upload.completed.isoformat() if upload.completed else None,
         "accession": upload.accession,
         "failure_reason": upload.failure,
     }
+
+
+def _id(checked: str | None) -> str:
+    assert checked is not None  # compared with the path's
+    return checked
+
+
+def _split(digests: str | None, digits: int) -> list[str] | None:
+    if digests is None:
+        return None
+    return [digests[start : start + digits] for start in range(0, len(digests), digits)]

@@ -47,8 +47,15 @@ class Disk:
         self.durable = durable
         self._buckets = root / "buckets"
         self._trash = root / "trash"
+        # Tells the content files of this process from those of others.
+        self.mark = secrets.token_hex(4)
         # Taken while a record is exchanged, so that the content of the one before is dropped once.
         self._exchange = Lock()
+
+    @property
+    def trash(self) -> Path:
+        """The folder of what is being deleted."""
+        return self._trash
 
     def prepare(self) -> None:
         """Create the folders of the root."""
@@ -70,7 +77,8 @@ class Disk:
 
     def create_bucket(self, bucket: str) -> None:
         """Create a bucket with all its folders at once; `BucketExists`."""
-        aside = self._trash / secrets.token_hex(16)
+        # Not named as what is deleted: it is not for other processes to remove.
+        aside = self._trash / f"{secrets.token_hex(16)}.new"
         for name in ("objects", "data", "uploads"):
             (aside / name).mkdir(parents=True)
         try:
@@ -149,6 +157,18 @@ class Disk:
                 raise ObjectNotFound(bucket, object_id) from error
         self.drop_content(bucket, record.extents)
 
+    def forget(self, bucket: str, record: Record) -> None:
+        """Delete a record whose content is gone, unless another one has taken its place."""
+        path = self._record_path(bucket, record.object_id)
+        with self._exchange:
+            if read_record(path) == record:
+                path.unlink(missing_ok=True)
+
+    def content_of(self, bucket: str, object_id: str) -> frozenset[str]:
+        """The content files that the record of an object names; none if there is no such object."""
+        record = read_record(self._record_path(bucket, object_id))
+        return frozenset() if record is None else frozenset(extent.file for extent in record.extents)
+
     def copy(self, bucket: str, object_id: str, target: tuple[str, str], span: tuple[int, int] | None) -> ObjectStat:
         """Copy an object by hard links where the file system has them; a span of it by its bytes."""
         record = self.find(bucket, object_id)
@@ -204,7 +224,7 @@ class Disk:
 
     def new_content(self, bucket: str) -> Path:
         """A fresh path for a content file."""
-        name = secrets.token_hex(16)
+        name = secrets.token_hex(12) + self.mark
         return self._buckets / bucket / "data" / name[:2] / name
 
     def content_name(self, path: Path) -> str:

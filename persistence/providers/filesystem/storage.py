@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from persistence.errors import (
+    BucketNotFound,
     ObjectExists,
     PersistenceError,
 )
@@ -32,6 +33,7 @@ from persistence.protocols.object_storage import (
     UploadRef,
 )
 from persistence.providers.filesystem.disk import Disk, check_range
+from persistence.providers.filesystem.leftovers import Leftovers
 from persistence.providers.filesystem.records import Extent, Record, now
 from persistence.providers.filesystem.uploads import Uploads
 from persistence.providers.filesystem.work import DiskWork, check_names
@@ -198,14 +200,9 @@ class FilesystemStorage(DiskWork):
         extents = (Extent(self._disk.content_name(writer.path), size),)
 
         def publish() -> ObjectStat:
-            try:
-                record = Record(object_id, writer.md5, now(), extents)
-                return self._disk.publish(bucket, record, overwrite=overwrite)
-            except BaseException:
-                writer.drop()
-                raise
+            return self._disk.publish(bucket, Record(object_id, writer.md5, now(), extents), overwrite=overwrite)
 
-        return await self._run(publish)
+        return await self._enter(writer, publish)
 
     async def start_upload(self, bucket: str, object_id: str) -> str:
         check_names(bucket, object_id)
@@ -229,15 +226,16 @@ class FilesystemStorage(DiskWork):
         part = PartStat(number, size, writer.md5)
 
         def enter() -> PartStat:
-            try:
-                check_digest(part.etag, md5, what=f"part {number} of object {object_id!r}")
-                self._uploads.add_part(bucket, object_id, upload_id, part, writer.path)
-            except BaseException:
-                writer.drop()
-                raise
+            check_digest(part.etag, md5, what=f"part {number} of object {object_id!r}")
+            self._uploads.add_part(bucket, object_id, upload_id, part, writer.path)
             return part
 
-        return await self._run(enter)
+        return await self._enter(writer, enter)
+
+    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
+        check_names(bucket, object_id)
+        check_upload_id(upload_id)
+        return await self._run(lambda: self._uploads.exists(bucket, object_id, upload_id))
 
     async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
         check_names(bucket, object_id)
@@ -269,6 +267,31 @@ class FilesystemStorage(DiskWork):
         check_names(bucket, object_id)
         check_upload_id(upload_id)
         await self._run(lambda: self._uploads.abort(bucket, object_id, upload_id))
+
+    async def settle(self) -> None:
+        """Bring completions and aborts to an end that a killed process left half-done.
+
+        For the one process that writes, before it begins. An upload that was being completed is open again afterwards,
+        with all its parts, unless its object is there.
+        """
+        await self._run(lambda: Leftovers(self._disk).settle())
+
+    async def remove_leftovers(self) -> int:
+        """Remove the files that killed processes left and that nothing names; give the number of bytes.
+
+        May run while this process works and while others read. Others must not write objects meanwhile: content that
+        they are about to name would be taken for such a file.
+        """
+        leftovers = Leftovers(self._disk)
+        freed = await self._run(leftovers.empty_trash)
+        for bucket in await self.list_buckets():
+            try:
+                named = await self._run(lambda: leftovers.named_content(bucket))  # noqa: B023 (called before the next)
+                for folder in await self._run(lambda: leftovers.content_folders(bucket)):  # noqa: B023
+                    freed += await self._run(lambda: leftovers.remove_content(folder, named))  # noqa: B023
+            except BucketNotFound:
+                continue  # deleted meanwhile
+        return freed
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
         """A file with the whole content of an object, for a server to send it itself.

@@ -2,8 +2,9 @@
 
 An open upload is a folder with one small file per part that names the part's content file.
 Completion renames the folder first, so no part joins or leaves it any more, then publishes the
-record; the content is not touched. A crash between leaves a closing folder, from which the next
-call of completion goes on.
+record; the content is not touched. A failure between puts it back; a crash leaves a closing folder,
+which the next completion takes up, or the next abort. Whoever renames a folder has it: a completion
+whose folder was taken by an abort withdraws the record it has published.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from persistence.protocols.object_storage import ObjectStat, PartStat, UploadRef
 from persistence.providers.filesystem.disk import Disk
 from persistence.providers.filesystem.records import Extent, Record, now, read_json, write_file
 
-_HEAD: Final = "upload.json"
+HEAD: Final = "upload.json"
 
 
 class Uploads:
@@ -38,14 +39,22 @@ class Uploads:
         aside = folder / f"{upload_id}.new"
         aside.mkdir()
         head = json.dumps({"object_id": object_id, "started": now().isoformat()}).encode()
-        write_file(aside / _HEAD, head, durable=self._disk.durable)
+        write_file(aside / HEAD, head, durable=self._disk.durable)
         os.rename(aside, folder / upload_id)
         return upload_id
+
+    def exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
+        """Whether the upload is open; `BucketNotFound`."""
+        try:
+            self.check(bucket, object_id, upload_id)
+        except UploadNotFound:
+            return False
+        return True
 
     def check(self, bucket: str, object_id: str, upload_id: str) -> Path:
         """The folder of an open upload; `BucketNotFound`, `UploadNotFound`."""
         folder = self._folder(bucket, upload_id)
-        head = read_json(folder / _HEAD)
+        head = read_json(folder / HEAD)
         if head is None or head["object_id"] != object_id:
             self._disk.bucket(bucket)
             raise UploadNotFound(bucket, object_id, upload_id)
@@ -67,13 +76,13 @@ class Uploads:
     def parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
         """The stored parts by number; `UploadNotFound`."""
         folder = self.check(bucket, object_id, upload_id)
-        return [part for part, _ in self._read_parts(folder)]
+        return [part for part, _ in self.read_parts(folder)]
 
     def open_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
         """Open uploads by object id and time; `BucketNotFound`."""
         found: list[UploadRef] = []
         for entry in os.scandir(self._disk.bucket(bucket) / "uploads"):
-            head = None if "." in entry.name else read_json(Path(entry.path) / _HEAD)
+            head = None if "." in entry.name else read_json(Path(entry.path) / HEAD)
             if head is not None and object_id in (None, head["object_id"]):
                 started = datetime.fromisoformat(head["started"])
                 found.append(UploadRef(bucket, head["object_id"], entry.name, started))
@@ -88,33 +97,52 @@ class Uploads:
             folder = self.check(bucket, object_id, upload_id)
             self._check_parts(folder, bucket, object_id, upload_id, expected_parts, expected_part_size)
             self._rename(folder, closing, bucket, object_id, upload_id)
-        head = read_json(closing / _HEAD)
+        head = read_json(closing / HEAD)
         if head is None or head["object_id"] != object_id:
             raise UploadNotFound(bucket, object_id, upload_id)
         try:
+            # Once more: a part may have been replaced between the check and the rename.
             self._check_parts(closing, bucket, object_id, upload_id, expected_parts, expected_part_size)
+            parts = self.read_parts(closing)
+            record = Record(
+                object_id,
+                multipart_etag([part.etag for part, _ in parts]),
+                now(),
+                tuple(Extent(file, part.size) for part, file in parts),
+            )
+            stat = self._disk.publish(bucket, record)
         except Exception:
-            # A part was replaced between the check and the rename: open the upload again.
-            os.rename(closing, self._folder(bucket, upload_id))
+            # The disk may be full: open the upload again.
+            self._rename(closing, self._folder(bucket, upload_id), bucket, object_id, upload_id)
             raise
-        parts = self._read_parts(closing)
-        record = Record(
-            object_id,
-            multipart_etag([part.etag for part, _ in parts]),
-            now(),
-            tuple(Extent(file, part.size) for part, file in parts),
-        )
-        stat = self._disk.publish(bucket, record)
-        self._disk.discard(closing)
+        try:
+            self._disk.discard(closing)
+        except FileNotFoundError as error:
+            # Aborted meanwhile, and its content with it; or another completion was faster, with the same record.
+            if not all(self._disk.content(bucket, extent).is_file() for extent in record.extents):
+                self._disk.forget(bucket, record)
+                raise UploadNotFound(bucket, object_id, upload_id) from error
         return stat
 
     def abort(self, bucket: str, object_id: str, upload_id: str) -> None:
-        """Drop an upload and the content of its parts; `UploadNotFound`."""
-        folder = self.check(bucket, object_id, upload_id)
+        """Drop an upload, also one that a crash left closing, and the content of its parts; `UploadNotFound`."""
         aborting = self._folder(bucket, f"{upload_id}.aborting")
-        self._rename(folder, aborting, bucket, object_id, upload_id)
-        self._disk.drop_content(bucket, [Extent(file, part.size) for part, file in self._read_parts(aborting)])
-        self._disk.discard(aborting)
+        closing = self._folder(bucket, f"{upload_id}.closing")
+        head = read_json(closing / HEAD)
+        if head is not None and head["object_id"] == object_id:
+            self._rename(closing, aborting, bucket, object_id, upload_id)
+        else:
+            folder = self.check(bucket, object_id, upload_id)
+            self._rename(folder, aborting, bucket, object_id, upload_id)
+        self.drop(bucket, aborting)
+
+    def drop(self, bucket: str, folder: Path) -> None:
+        """Delete an upload's folder, and the content of its parts unless an object has it already."""
+        head = read_json(folder / HEAD)
+        named = self._disk.content_of(bucket, head["object_id"]) if head is not None else frozenset()
+        parts = [Extent(file, part.size) for part, file in self.read_parts(folder)]
+        self._disk.drop_content(bucket, [extent for extent in parts if extent.file not in named])
+        self._disk.discard(folder)
 
     def _folder(self, bucket: str, name: str) -> Path:
         if "/" in name or "\\" in name or name.startswith("."):
@@ -133,14 +161,14 @@ class Uploads:
         self, folder: Path, bucket: str, object_id: str, upload_id: str, count: int | None, size: int | None
     ) -> None:
         check_parts(
-            [part for part, _ in self._read_parts(folder)],
+            [part for part, _ in self.read_parts(folder)],
             upload=(bucket, object_id, upload_id),
             expected_parts=count,
             expected_part_size=size,
             min_part_size=self._min_part_size,
         )
 
-    def _read_parts(self, folder: Path) -> list[tuple[PartStat, str]]:
+    def read_parts(self, folder: Path) -> list[tuple[PartStat, str]]:
         try:
             names = sorted(name for name in os.listdir(folder) if name[:1].isdigit())
         except FileNotFoundError:

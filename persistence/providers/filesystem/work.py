@@ -67,6 +67,23 @@ class DiskWork(SignedUrls):
             writer.drop()
             raise
 
+    async def _enter(self, writer: ContentWriter, entry: Callable[[], T]) -> T:
+        """Name a written content file in a record; it is dropped if that does not come about, or the caller goes."""
+        entered = False
+
+        def enter() -> T:
+            nonlocal entered
+            result = entry()
+            entered = True
+            return result
+
+        try:
+            return await self._run(enter)
+        except BaseException:
+            if not entered:
+                writer.drop()
+            raise
+
     async def _run(self, call: Callable[[], T]) -> T:
         """As `_run_raw`, for calls to which no file of theirs may be missing."""
         try:

@@ -205,6 +205,13 @@ class MemoryStorage(SignedUrls):
         upload.parts[number] = (part, content)
         return part
 
+    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
+        try:
+            await self._upload(bucket, object_id, upload_id)
+        except UploadNotFound:
+            return False
+        return True
+
     async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
         parts = (await self._upload(bucket, object_id, upload_id)).parts
         return [parts[number][0] for number in sorted(parts)]

@@ -72,6 +72,14 @@ class S3Uploads(ObjectStorage):
         etag = await self._calls.run(put, target, deadline=self._transfer_deadline(len(view)))
         return PartStat(number, len(view), etag)
 
+    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
+        target = self._target(bucket, object_id, upload_id)
+        try:
+            await self._calls.api("list_parts", target, Bucket=bucket, Key=object_id, UploadId=upload_id, MaxParts=1)
+        except UploadNotFound:
+            return False
+        return True
+
     async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
         target = self._target(bucket, object_id, upload_id)
         found: list[PartStat] = []

@@ -122,6 +122,20 @@ async def a_part_with_another_md5_is_refused(h: StorageHarness) -> None:
 
 
 @cases
+async def an_upload_exists_until_it_is_completed_or_aborted(h: StorageHarness) -> None:
+    async with h.bucket() as bucket:
+        assert not await h.storage.upload_exists(bucket, "object", NO_UPLOAD)
+        for end in (h.storage.complete_upload, h.storage.abort_upload):
+            upload = await h.storage.start_upload(bucket, "object")
+            assert await h.storage.upload_exists(bucket, "object", upload)
+            await h.storage.put_part(bucket, "object", upload, 1, b"part")
+            assert await h.storage.upload_exists(bucket, "object", upload)
+            assert not await h.storage.upload_exists(bucket, "another", upload)
+            await end(bucket, "object", upload)
+            assert not await h.storage.upload_exists(bucket, "object", upload)
+
+
+@cases
 async def parts_are_listed_by_number(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
         upload = await h.storage.start_upload(bucket, "object")

@@ -1,0 +1,79 @@
+"""What an upload's announcement and its close must fulfil. Pure: what is checked was read before."""
+
+from __future__ import annotations
+
+import re
+
+from connector.archive.errors import ChecksumMismatch, InvalidPartSize, InvalidRequest, UploadSizeMismatch
+from connector.archive.models import FileUpload
+from connector.core.checksums import multipart_etag
+from connector.core.layout import ENVELOPE_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts, sealed_size
+from connector.core.payloads import UploadCompletion, UploadCreation
+from persistence.protocols.object_storage import ObjectStat
+
+_MAX_ALIAS = 1024
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
+
+
+def part_count(upload: FileUpload) -> int:
+    """How many parts the announced sizes make."""
+    return len(Parts(upload.encrypted_size, upload.part_size))
+
+
+def check_announcement(wanted: UploadCreation) -> None:
+    """Raise ``InvalidRequest`` for values out of bounds, whatever the box they are for."""
+    if not wanted.alias.strip() or len(wanted.alias) > _MAX_ALIAS:
+        raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.", "body", "alias")
+    if wanted.decrypted_size < 1:
+        raise InvalidRequest("An empty file cannot be uploaded.", "body", "decrypted_size")
+    smallest = sealed_size(wanted.decrypted_size) + ENVELOPE_SIZE
+    if wanted.encrypted_size < smallest:
+        raise InvalidRequest(
+            f"{wanted.decrypted_size} bytes take at least {smallest} bytes encrypted, not {wanted.encrypted_size}.",
+            "body",
+            "encrypted_size",
+        )
+    if not MIN_PART_SIZE <= wanted.part_size <= MAX_PART_SIZE:
+        raise InvalidRequest(
+            f"A part has {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes, not {wanted.part_size}.", "body", "part_size"
+        )
+
+
+def check_part_count(wanted: UploadCreation) -> None:
+    """Raise ``InvalidPartSize`` if there would be more parts than S3 allows."""
+    if len(Parts(wanted.encrypted_size, wanted.part_size)) > MAX_PARTS:
+        raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {MAX_PARTS}.")
+
+
+def check_claim_form(claim: UploadCompletion) -> None:
+    """Raise ``InvalidRequest`` unless the digests of a close are digests at all."""
+    fields = [
+        ("decrypted_sha256", _SHA256, (claim.decrypted_sha256,)),
+        ("encrypted_md5", _ETAG, (claim.encrypted_md5,)),
+        ("encrypted_parts_md5", _MD5, claim.encrypted_parts_md5),
+        ("encrypted_parts_sha256", _SHA256, claim.encrypted_parts_sha256),
+    ]
+    for name, form, values in fields:
+        if not all(form.fullmatch(value.lower()) for value in values):
+            raise InvalidRequest("Checksums are to be given in hexadecimal digits.", "body", name)
+
+
+def check_claim(upload: FileUpload, claim: UploadCompletion, stored: ObjectStat) -> None:
+    """Compare the stored object with the announcement and with what the client says it has sent.
+
+    Raises ``UploadSizeMismatch`` or ``ChecksumMismatch``: the upload cannot become right any more.
+    """
+    if stored.size != upload.encrypted_size:
+        raise UploadSizeMismatch(
+            f"{stored.size} bytes have arrived, {upload.encrypted_size} were announced.", file_id=upload.id
+        )
+    count = part_count(upload)
+    md5s = [md5.lower() for md5 in claim.encrypted_parts_md5]
+    if len(md5s) != count or len(claim.encrypted_parts_sha256) != count:
+        raise ChecksumMismatch(f"The upload has {count} parts, so as many checksums are needed.", file_id=upload.id)
+    if stored.etag != claim.encrypted_md5.lower():
+        raise ChecksumMismatch("The stored object has another checksum than stated.", file_id=upload.id)
+    if multipart_etag(md5s) != stored.etag:
+        raise ChecksumMismatch("A part has another checksum than stated.", file_id=upload.id)

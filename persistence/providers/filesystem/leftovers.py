@@ -1,0 +1,103 @@
+"""What killed processes leave: half-done uploads, drafts of small files, content that nothing names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from persistence.providers.filesystem.disk import Disk
+from persistence.providers.filesystem.records import read_json, read_record
+from persistence.providers.filesystem.uploads import HEAD, Uploads
+
+_OLD: Final = 3600.0
+"""Seconds after which a bucket that another process was making will not be finished any more."""
+
+
+class Leftovers:
+    """Finds and removes them; all methods block."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._uploads = Uploads(disk, min_part_size=0)
+
+    def settle(self) -> None:
+        """Bring every upload that is neither open nor gone to one of both; remove files that never got their name."""
+        for bucket in self._disk.bucket_names():
+            folder = self._disk.bucket(bucket)
+            for entry in list(os.scandir(folder / "uploads")):
+                upload_id, _, step = entry.name.partition(".")
+                upload = Path(entry.path)
+                if step == "closing" and not self._is_published(bucket, upload):
+                    upload = upload.rename(upload.with_name(upload_id))
+                elif step:
+                    self._uploads.drop(bucket, upload)
+                    continue
+                _remove_drafts(upload)
+            _remove_drafts(folder / "objects")
+
+    def empty_trash(self) -> int:
+        """Delete what was thrown away; give its bytes."""
+        freed = 0
+        for entry in list(os.scandir(self._disk.trash)):
+            if not entry.name.endswith(".new") or time.time() - entry.stat().st_mtime > _OLD:
+                freed += _size(Path(entry.path))
+                shutil.rmtree(entry.path, ignore_errors=True)
+        return freed
+
+    def named_content(self, bucket: str) -> frozenset[str]:
+        """The content files that uploads and objects name.
+
+        Uploads are read before objects: that is the way content goes, so that none is overlooked on it.
+        """
+        named: set[str] = set()
+        folder = self._disk.bucket(bucket)
+        for entry in list(os.scandir(folder / "uploads")):
+            named.update(file for _, file in self._uploads.read_parts(Path(entry.path)))
+        for name in self._disk.record_names(bucket):
+            record = read_record(folder / "objects" / name)
+            if record is not None:
+                named.update(extent.file for extent in record.extents)
+        return frozenset(named)
+
+    def content_folders(self, bucket: str) -> list[Path]:
+        """The folders of a bucket that hold content files."""
+        return [Path(entry.path) for entry in os.scandir(self._disk.bucket(bucket) / "data")]
+
+    def remove_content(self, folder: Path, named: Collection[str]) -> int:
+        """Remove the content files in a folder that are not named and not of this process; give their bytes."""
+        freed = 0
+        for entry in list(os.scandir(folder)):
+            if not entry.name.endswith(self._disk.mark) and f"{folder.name}/{entry.name}" not in named:
+                freed += _remove(Path(entry.path))
+        return freed
+
+    def _is_published(self, bucket: str, folder: Path) -> bool:
+        head = read_json(folder / HEAD)
+        if head is None:
+            return True
+        parts = [file for _, file in self._uploads.read_parts(folder)]
+        named = self._disk.content_of(bucket, head["object_id"])
+        return bool(parts) and named.issuperset(parts)
+
+
+def _remove_drafts(folder: Path) -> None:
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") and entry.name.endswith(".new"):
+            _remove(Path(entry.path))
+
+
+def _remove(path: Path) -> int:
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except (FileNotFoundError, PermissionError):
+        return 0
+    return size
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
