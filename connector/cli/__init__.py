@@ -17,7 +17,9 @@ def main() -> NoReturn:
     # rarely, though, that the circles of a transfer become megabytes.
     gc.set_threshold(5_000, 20, 100)
     from connector.cli.root import run_command_line
+    from connector.cli.streams import prepare_standard_streams
 
+    prepare_standard_streams()
     _leave(run_command_line())
 
 
@@ -25,13 +27,15 @@ def _leave(code: int) -> NoReturn:
     """End the process without taking the interpreter apart, which nobody waits for but the user.
 
     Files are closed and threads ended by then, by those who opened and started them; what is printed is flushed here.
+    What standard output does not take was asked for, so that its loss is no success; standard error may be lost.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stderr, sys.stdout):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):  # nobody reads it any more, or it was closed
-            from connector.errors import LocalError
+            if stream is sys.stdout:
+                from connector.errors import LocalError
 
-            code = code or LocalError.exit_code
+                code = code or LocalError.exit_code
     os._exit(code)

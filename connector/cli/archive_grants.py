@@ -68,7 +68,7 @@ def grant_upload(
             invocation.console.tell(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
             return granted.access_token
 
-        _print_token(with_archive(root, job, create=True))
+        invocation.console.result(with_archive(root, job, create=True))
         return 0
 
     run(ctx, work, go_on="")
@@ -102,12 +102,7 @@ def grant_download(
             invocation.console.tell(f"Download of {count} file(s), until {granted.package.expires:%F}.")
             return granted.access_token
 
-        _print_token(with_archive(root, job))
+        invocation.console.result(with_archive(root, job))
         return 0
 
     run(ctx, work, go_on="")
-
-
-def _print_token(token: str) -> None:
-    # Past the console, which hides whatever looks like a token: this one was asked for.
-    click.echo(token)

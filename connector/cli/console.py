@@ -9,6 +9,9 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+from connector.cli.streams import OutputStream
+from connector.errors import LocalError
+
 HIDDEN = "[hidden]"
 
 # Things that open a door to whoever reads them in a ticket: bearer tokens, signatures of presigned URLs, JSON web
@@ -20,8 +23,11 @@ _SECRETS = re.compile(
     r"|(?P<sealed>[\w-]{3,}:)[A-Za-z0-9+/]{80,}={0,2}"
     r"|(?P<user>://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
-_SHORTEST_SECRET = 4
-"""Shorter texts than this are not looked for: hiding every 'a' of a one letter passphrase would tell it."""
+_SHORTEST_SECRET = 20
+"""Characters, none of them white space, of a secret that is looked for in sentences. See :meth:`Console.hide`."""
+_FREE_TEXT = frozenset({"message", "hint"})
+"""Keys of JSON objects whose values are sentences. Nothing else there is altered: names, paths, numbers and digests are
+what the reader asked for, and none of them is made of a secret."""
 
 
 def redacted(text: str) -> str:
@@ -49,40 +55,45 @@ def _escape(letter: str) -> str:
 
 
 class Console:
-    """The two output streams of one command.
+    """The two output streams of one command. Nothing here raises: no output is worth a file.
 
-    ``clear`` is called before each line on the error stream: the progress line, where there is one, takes itself
-    away and comes back with the next tick.
+    ``clear`` is called before each line on the error stream: the progress, where it is drawn, takes itself away and
+    comes back with the next tick.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, quiet: bool = False, as_json: bool = False) -> None:
-        self._out: TextIO | None = out
-        self._err = err
+    def __init__(self, out: TextIO | None, err: TextIO | None, *, quiet: bool = False, as_json: bool = False) -> None:
+        self._out = OutputStream(out)
+        self.err = OutputStream(err)
         self.quiet = quiet
         self.as_json = as_json
         self.debug = False
         self.clear: Callable[[], None] = lambda: None
         self._known: set[str] = set()
+        self._missed = False
 
     def hide(self, secret: str) -> None:
-        """Never print this text from now on."""
-        if len(secret) >= _SHORTEST_SECRET:
+        """Show this text in no sentence from now on, if it is one that no sentence has by chance.
+
+        An access token is long and random, so that nothing is hidden in its place but itself. A passphrase may be
+        ``true``, or a name: to hide the word wherever it stands would tell the passphrase by its gaps to everybody who
+        knows the sentence, and not to hide it tells nothing, since the word stands there whatever the passphrase is. No
+        sentence is made of a passphrase. So short texts, and those with white space, are left alone.
+        """
+        if len(secret) >= _SHORTEST_SECRET and not any(letter.isspace() for letter in secret):
             self._known.add(secret)
 
     def clean(self, text: str) -> str:
-        """Return the text as it may be shown: without secrets, without characters that act on a terminal."""
-        for secret in sorted(self._known, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
-        return "\n".join(neutralised(line) for line in redacted(text).split("\n"))
+        """Return a sentence as it may be shown: without secrets, without characters that act on a terminal."""
+        return "\n".join(neutralised(line) for line in self._hidden(text).split("\n"))
 
-    def tell(self, text: str) -> None:
-        """Print a sentence for people, unless they asked for quiet."""
+    def tell(self, text: str, *, label: str = "") -> None:
+        """Print a sentence for people, unless they asked for quiet; ``label`` names the file that it is about."""
         if not self.quiet:
-            self._error_line(text)
+            self._error_line(text, label)
 
-    def complain(self, text: str) -> None:
+    def complain(self, text: str, *, label: str = "") -> None:
         """Print what went wrong, in any case."""
-        self._error_line(text)
+        self._error_line(text, label)
 
     def trace(self, error: BaseException) -> None:
         """Print the traceback of an error and of what caused it, if that was asked for."""
@@ -91,32 +102,37 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line of what was asked for to standard output."""
-        self._out_line(self.clean(text))
+        self._out_line("\n".join(map(neutralised, text.split("\n"))))
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print one JSON object as a line to standard output, if that was asked for."""
         if self.as_json:
             # ASCII only: control characters come out as escapes, and no locale can stumble over it.
-            line = json.dumps(fields, default=str, ensure_ascii=True)
-            for secret in self._known:
-                line = line.replace(secret, HIDDEN)
-            self._out_line(redacted(line))
+            self._out_line(json.dumps(self._hidden_within(fields), default=str, ensure_ascii=True))
 
-    def _error_line(self, text: str) -> None:
+    def exit_code(self, code: int) -> int:
+        """Return the exit code of a command that did its work with ``code``: 0 only if its output arrived, too."""
+        return code or (LocalError.exit_code if self._missed else 0)
+
+    def _hidden(self, text: str) -> str:
+        for secret in sorted(self._known, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return redacted(text)
+
+    def _hidden_within(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, Mapping):
+            return {name: self._hidden_within(inner, name) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._hidden_within(inner, key) for inner in value]
+        return self._hidden(value) if isinstance(value, str) and key in _FREE_TEXT else value
+
+    def _error_line(self, text: str, label: str) -> None:
         self.clear()
-        try:
-            self._err.write(self.clean(text) + "\n")
-            self._err.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # Nobody listens any more; that is no reason to lose a transfer.
+        self.err.write((f"{neutralised(label)}: " if label else "") + self.clean(text) + "\n")
 
     def _out_line(self, text: str) -> None:
-        if self._out is None:
-            return
         self.clear()
-        try:
-            self._out.write(text + "\n")
-            self._out.flush()
-        except BrokenPipeError:
-            # The reader has gone. The transfer goes on; its outcome is the exit code.
-            self._out = None
+        self._out.write(text + "\n")
+        if self._out.failure and not self._missed:
+            self._missed = True
+            self.complain(f"Error: standard output cannot be written: {self._out.failure}. Lines are missing there.")

@@ -70,7 +70,7 @@ def discard(
             )
         for download in downloads:
             download.discard()
-            invocation.console.tell(f"{download.accession}: discarded")
+            invocation.console.tell("discarded", label=download.accession)
         if uploads or unknown:
             _discard_uploads(invocation, uploads, unknown)
         return 0
@@ -85,9 +85,9 @@ def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload]
         others = named(await session.open_in_box(), elsewhere) if elsewhere else []
         for upload in uploads:
             await session.discard_upload(upload)
-            invocation.console.tell(f"{upload.alias}: discarded")
+            invocation.console.tell("discarded", label=upload.alias)
         for other in others:
             await session.delete_from_box(other)
-            invocation.console.tell(f"{other.alias}: discarded")
+            invocation.console.tell("discarded", label=other.alias)
 
     with_session(invocation, job)

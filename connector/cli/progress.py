@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 import attrs
 
@@ -131,14 +131,12 @@ class Progress:
     def __init__(
         self,
         console: Console,
-        err: TextIO,
         *,
         terminal: bool,
         clock: Callable[[], float],
         width: Callable[[], int] = lambda: shutil.get_terminal_size().columns,
     ) -> None:
         self._console = console
-        self._err = err
         self._terminal = terminal and not console.quiet
         self._clock = clock
         self._width = width
@@ -220,8 +218,4 @@ class Progress:
             self._console.tell(text)
 
     def _write(self, text: str) -> None:
-        try:
-            self._err.write(text)
-            self._err.flush()
-        except (BrokenPipeError, ValueError):
-            self._terminal = False
+        self._console.err.write(text)

@@ -63,12 +63,12 @@ class Report:
         if outcome.error is not None:
             if type(outcome.error) is ConnectorError:  # no family: what should not have happened
                 self._console.trace(outcome.error)
-            self._console.complain(f"{outcome.label}: {outcome.error}")
+            self._console.complain(str(outcome.error), label=outcome.label)
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
         else:
             there = already_there(outcome)
             became = f"{self._verb}{_figures(counted)}" if there is None else f"there already, {_COMPARED[there]}"
-            self._console.tell(f"{outcome.label}: {became}")
+            self._console.tell(became, label=outcome.label)
             fields = {"name": outcome.label, "ok": True, **value_fields(outcome.value)}
         self._console.record(fields)
 

@@ -7,6 +7,7 @@ importing click; ``tests/cli/test_startup.py`` measures it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -28,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
+OUTPUT_LOST = 3
+"""That of a local error, which is not imported for it."""
 
 
 class LazyGroup(click.Group):
@@ -98,9 +101,15 @@ def run_command_line(arguments: Sequence[str] | None = None, obj: object = None)
             args=None if arguments is None else list(arguments), prog_name="connector", standalone_mode=False, obj=obj
         )
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError, ValueError):  # standard error may be full, closed or gone
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        with suppress(OSError, ValueError):
+            click.echo("Interrupted.", err=True)
         return INTERRUPTED
+    except (OSError, SystemExit):  # of --help and --version, which click prints; SystemExit: the reader has gone
+        with suppress(OSError, ValueError):
+            click.echo("Error: standard output cannot be written.", err=True)
+        return OUTPUT_LOST
     return code if isinstance(code, int) else 0

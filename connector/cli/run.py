@@ -71,7 +71,7 @@ class Invocation:
         ``last_words`` is called when a second signal ends the process at once.
         """
         around = self.surroundings
-        progress = Progress(self.console, around.err, terminal=around.err_is_terminal, clock=around.clock)
+        progress = Progress(self.console, terminal=around.err_is_terminal, clock=around.clock)
 
         def on_first(number: int) -> None:
             self.console.complain("Stopping; what is done so far is kept. Once more to end at once.")
@@ -113,7 +113,7 @@ def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = G
     console = Console(around.out, around.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
     console.debug = bool(options.get("debug"))
     _set_up_logging(console)
-    ctx.exit(_guarded(lambda: work(_invocation(options, around, console)), console, go_on))
+    ctx.exit(console.exit_code(_guarded(lambda: work(_invocation(options, around, console)), console, go_on)))
 
 
 def _invocation(options: Mapping[str, Any], around: Surroundings, console: Console) -> Invocation:

@@ -163,16 +163,16 @@ class Surroundings:
 
     environment: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
     stdin: StandardInput = attrs.field(factory=ProcessInput)
-    out: TextIO = attrs.field(factory=lambda: sys.stdout)
-    err: TextIO = attrs.field(factory=lambda: sys.stderr)
+    out: TextIO | None = attrs.field(factory=lambda: sys.stdout)
+    err: TextIO | None = attrs.field(factory=lambda: sys.stderr)
     err_is_terminal: bool = attrs.field(factory=lambda: _is_terminal(sys.stderr))
     ask: Callable[[str], str] = getpass.getpass
     clock: Callable[[], float] = time.monotonic
     engine: Callable[[], Engine] = _real_engine
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _is_terminal(stream: TextIO | None) -> bool:
     try:
-        return stream.isatty() and os.environ.get("TERM") != "dumb"
+        return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:
         return False

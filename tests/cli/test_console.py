@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -51,15 +53,47 @@ def test_secrets_are_recognised_by_their_looks(text: str, shown: str | None) -> 
         assert redacted(text) == text
 
 
-def test_known_secrets_are_hidden_everywhere() -> None:
+TOKEN = "package-1:" + "Qk9PS" * 20
+
+
+def test_tokens_are_hidden_in_every_sentence() -> None:
     out, err = io.StringIO(), io.StringIO()
     console = Console(out, err, as_json=True)
-    console.hide("open sesame")
-    console.complain("wrong: open sesame")
-    console.record({"message": "open sesame, please"})
-    console.result("open sesame")
-    assert "sesame" not in out.getvalue() + err.getvalue()
-    assert out.getvalue().startswith('{"message": "[hidden], please"}\n')
+    console.hide(TOKEN)
+    console.complain(f"wrong: {TOKEN}")
+    console.record({"error": {"message": f"{TOKEN}, please", "hint": f"not {TOKEN}"}})
+    assert TOKEN not in out.getvalue() + err.getvalue()
+    assert json.loads(out.getvalue()) == {"error": {"message": "[hidden], please", "hint": "not [hidden]"}}
+
+
+@pytest.mark.parametrize(
+    "word", ["e", "true", "name", "decrypted", "exists already", "Give --overwrite to replace it."]
+)
+def test_a_word_that_sentences_have_by_chance_leaves_no_gap(word: str) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(out, err, as_json=True)
+    console.hide(word)
+    console.tell("decrypted", label="true name")
+    console.complain("It exists already. Give --overwrite to replace it.", label="name")
+    console.record({"name": "true", "ok": True, "error": {"message": f"{word}."}})
+    assert err.getvalue() == "true name: decrypted\nname: It exists already. Give --overwrite to replace it.\n"
+    assert json.loads(out.getvalue()) == {"name": "true", "ok": True, "error": {"message": f"{word}."}}
+
+
+def test_names_paths_and_listings_are_never_altered() -> None:
+    """Not even when they look like a secret, or are the secret."""
+    name = "eyJhbGciOi.eyJpYXQi.c2ln"
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(out, err, as_json=True)
+    console.hide("a-passphrase-as-long-as-a-name.bam")
+    fields = {"name": name, "path": Path("a-passphrase-as-long-as-a-name.bam"), "sha256": "ab" * 32, "size": 7}
+    console.record(fields)
+    console.result(f"upload  {name}")
+    console.tell("uploaded", label="a-passphrase-as-long-as-a-name.bam")
+    line, listing = out.getvalue().splitlines()
+    assert json.loads(line) == {**fields, "path": "a-passphrase-as-long-as-a-name.bam"}
+    assert listing == f"upload  {name}"
+    assert err.getvalue() == "a-passphrase-as-long-as-a-name.bam: uploaded\n"
 
 
 def test_quiet_leaves_the_complaints() -> None:
@@ -72,14 +106,25 @@ def test_quiet_leaves_the_complaints() -> None:
 
 class _GoneReader(io.StringIO):
     def write(self, text: str) -> int:
-        raise BrokenPipeError
+        raise BrokenPipeError(32, "Broken pipe")
 
 
-def test_a_reader_that_went_away_stops_nothing() -> None:
-    console = Console(_GoneReader(), _GoneReader(), as_json=True)
+def test_output_that_is_lost_is_said_once_and_is_no_success() -> None:
+    err = io.StringIO()
+    console = Console(_GoneReader(), err, as_json=True)
+    assert console.exit_code(0) == 0
     console.record({"name": "a"})
     console.record({"name": "b"})
+    assert err.getvalue().count("standard output cannot be written: Broken pipe") == 1
+    assert console.exit_code(0) == 3
+    assert console.exit_code(4) == 4
+
+
+@pytest.mark.parametrize("err", [None, _GoneReader()])
+def test_sentences_that_nobody_hears_cost_nothing(err: io.StringIO | None) -> None:
+    console = Console(io.StringIO(), err)
     console.complain("c")
+    assert console.exit_code(0) == 0
 
 
 def test_json_lines_are_ascii() -> None:

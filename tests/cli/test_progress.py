@@ -13,7 +13,7 @@ from tests.support.desk import HandClock
 def make(*, terminal: bool, quiet: bool = False, width: int = 200) -> tuple[Progress, io.StringIO, HandClock]:
     err, clock = io.StringIO(), HandClock()
     console = Console(io.StringIO(), err, quiet=quiet)
-    return Progress(console, err, terminal=terminal, clock=clock, width=lambda: width), err, clock
+    return Progress(console, terminal=terminal, clock=clock, width=lambda: width), err, clock
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,12 @@ def test_files_that_hold_nothing_or_are_not_there(tmp_path: Path) -> None:
 
 
 def test_what_was_found_is_hidden_from_then_on() -> None:
-    desk = Desk(environment={"CONNECTOR_ACCESS_TOKEN": TOKEN, "CONNECTOR_PASSPHRASE": "open sesame"})
+    desk = Desk(environment={"CONNECTOR_ACCESS_TOKEN": TOKEN, "CONNECTOR_PASSPHRASE": "open-sesame-said-ali-baba"})
     console = Console(desk.out, desk.err)
     secrets = Secrets(Settings(), desk.around, console)
     secrets.access_token()
     secrets.passphrase()
-    console.complain(f"{TOKEN} {TOKEN.partition(':')[2]} open sesame")
+    console.complain(f"{TOKEN} {TOKEN.partition(':')[2]} open-sesame-said-ali-baba")
     assert desk.said == "[hidden] [hidden] [hidden]\n"
 
 

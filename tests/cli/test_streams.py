@@ -1,0 +1,104 @@
+"""Writing where it does not work is no exception, and where it works later, it works."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from connector.cli.streams import OutputStream
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors as Unix has them")
+
+
+def test_a_stream_that_is_not_there() -> None:
+    stream = OutputStream(None)
+    stream.write("x")
+    assert stream.failure
+
+
+def test_a_stream_that_was_closed() -> None:
+    closed = io.StringIO()
+    closed.close()
+    stream = OutputStream(closed)
+    stream.write("x")
+    assert stream.failure
+
+
+def test_a_full_disk() -> None:
+    with open("/dev/full", "w") as full:
+        stream = OutputStream(full)
+        assert not stream.failure
+        stream.write("x\n")
+        assert stream.failure == "No space left on device"
+        stream.write("x\n")  # and closing it raises nothing, since Python buffered nothing
+
+
+def test_a_reader_that_has_gone() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as pipe:
+        stream = OutputStream(pipe)
+        stream.write("x\n")
+    assert stream.failure == "Broken pipe"
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    read: list[bytes] = []
+
+    def slowly() -> None:
+        time.sleep(0.2)
+        while piece := os.read(ours, 1000):
+            read.append(piece)
+
+    reader = threading.Thread(target=slowly)
+    reader.start()
+    with os.fdopen(theirs, "w") as pipe:
+        stream = OutputStream(pipe)
+        for number in range(1000):
+            stream.write(f"{number:019}\n")
+    reader.join(10)
+    os.close(ours)
+    assert not stream.failure
+    assert b"".join(read) == b"".join(b"%019d\n" % number for number in range(1000))
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "\\xfc \\u6f22\n"), ("latin-1", "ü \\u6f22\n")])
+def test_what_the_encoding_lacks_is_escaped(tmp_path: Path, encoding: str, shown: str) -> None:
+    path = tmp_path / "out"
+    with path.open("w", encoding=encoding) as file:
+        stream = OutputStream(file)
+        stream.write("ü 漢\n")
+    assert not stream.failure
+    assert path.read_text(encoding=encoding) == shown
+
+
+def test_a_line_that_was_cut_does_not_damage_the_next(tmp_path: Path) -> None:
+    script = """
+        import resource, sys
+        from connector.cli.streams import OutputStream
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        with open(sys.argv[1], "w") as file:
+            stream = OutputStream(file)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+            stream.write("a line of more than that\\n")
+            stream.write("lost altogether\\n")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            stream.write("the next\\n")
+            stream.write("another\\n")
+    """
+    path = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script), path], check=True)
+    assert path.read_text() == "a line of \nthe next\nanother\n"
