@@ -25,10 +25,10 @@ from connector.clients.exchange import Exchange
 from connector.clients.http import HttpOptions, open_http
 from connector.clients.objects import ObjectClient
 from connector.clients.reach import Reach
-from connector.clients.well_known import fetch_values, hub_key
+from connector.clients.well_known import WellKnown, hub_key
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
-from connector.core.payloads import FileUpload, WellKnownValues, WorkPackage
+from connector.core.payloads import FileUpload, WorkPackage
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Scheduler, SilentObserver
@@ -53,7 +53,7 @@ class Session:
 
     settings: Settings
     keys: KeyPair
-    values: WellKnownValues
+    well_known: WellKnown
     package: WorkPackage
     packages: WorkPackageClient
     caller: Caller
@@ -87,7 +87,7 @@ class Session:
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
-        downloads = DownloadClient(self.caller, self.values.dcs_api_url)
+        downloads = DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url)
         return await self.scheduler.run(
             Download(
                 request,
@@ -157,7 +157,7 @@ class Session:
                 box=box,
                 objects=self.objects,
                 keys=self.keys,
-                hub_key=partial(hub_key, self.values),
+                hub_key=lambda alias: hub_key(self.well_known.values, alias),
                 journals=journals,
                 part_size=self.settings.part_size,
                 overwrite=overwrite,
@@ -231,7 +231,7 @@ class Session:
             raise RefusedError(
                 "This work package is for downloads.", hint="Ask for one for uploads, or use: connector download"
             )
-        uploads = UploadClient(self.caller, self.values.ucs_api_url, package.file_upload_box_id)
+        uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
 
 
@@ -270,16 +270,17 @@ async def open_session(
     retrier = Retrier(attempts=settings.retries + 1)
     with open_threads() as threads:
         async with open_http(options) as http:
-            caller = Caller(Exchange(http, deadline=settings.read_timeout), retrier, observer)
-            values = await fetch_values(caller, settings.wkvs_url)
-            packages = WorkPackageClient(caller, values.wps_api_url, token, keys)
+            exchange = Exchange(http, deadline=settings.read_timeout)
+            well_known = WellKnown(Caller(exchange, retrier, observer), settings.wkvs_url)
+            caller = Caller(exchange, retrier, observer, refresh=well_known.refresh)
+            packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, token, keys)
             package = await packages.package()
             first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
             with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
                 yield Session(
                     settings=settings,
                     keys=keys,
-                    values=values,
+                    well_known=well_known,
                     package=package,
                     packages=packages,
                     caller=caller,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import trio
 
 from connector.clients.exchange import ApiReply, ApiRequest, Exchange
 from connector.clients.leases import Lease
@@ -20,21 +22,36 @@ _FRESH_TOKENS = 2
 
 
 class Caller:
-    """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise."""
+    """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise.
 
-    def __init__(self, exchange: Exchange, retrier: Retrier, observer: Observer) -> None:
+    ``refresh`` is awaited before each request is built, retries included; it keeps the APIs' addresses up to date.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        retrier: Retrier,
+        observer: Observer,
+        *,
+        refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    ) -> None:
         self._exchange = exchange
         self._retrier = retrier
         self._observer = observer
         self._pauses = Pauses(retrier)
+        self._refresh = refresh
 
-    async def call(self, request: ApiRequest, read: Callable[[ApiReply], T]) -> T:
-        """One call with a request that stays the same."""
+    async def call(self, build: Callable[[], ApiRequest], read: Callable[[ApiReply], T], *, retry: bool = True) -> T:
+        """One call without a work order token; with ``retry`` as often as the errors advise, else once."""
 
         async def once() -> T:
+            await self._refresh()
+            request = build()
             await self._pauses.keep(request)
             return await self._send(request, read)
 
+        if not retry:
+            return await once()
         return await self._retrier.run(once, notify=self._telling())
 
     async def authorized(
@@ -60,6 +77,7 @@ class Caller:
         async def once() -> T:
             nonlocal fresh_refused
             while True:
+                await self._refresh()
                 current = await order.get()
                 request = build(current.token)
                 if await self._pauses.keep(request):

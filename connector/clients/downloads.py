@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import attrs
@@ -78,11 +79,15 @@ def read_envelope(reply: ApiReply) -> bytes:
 
 
 class DownloadClient:
-    """Speaks to one download service."""
+    """Speaks to one download service. ``api_url`` gives its address as it is known at the moment."""
 
-    def __init__(self, caller: Caller, api_url: str) -> None:
+    def __init__(self, caller: Caller, api_url: Callable[[], str]) -> None:
         self._caller = caller
-        self._api_url = api_url.rstrip("/")
+        self._current_url = api_url
+
+    @property
+    def _api_url(self) -> str:
+        return self._current_url().rstrip("/")
 
     async def object(self, order: Lease[WorkOrder], accession: str) -> Lent[DrsObject] | Staging:
         """The file's DRS object, or how long to wait before asking again."""

@@ -1,6 +1,6 @@
 """Values that the archive gives for a while (tokens, addresses, well-known values): fetched once for all who ask.
 
-What the RFCs say of them is listed in :mod:`connector.clients`.
+Which rules of the RFCs this follows is listed in ``docs/lifetimes.md``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -96,25 +96,34 @@ def read_deleted(reply: ApiReply) -> None:
 
 
 class UploadClient:
-    """Speaks to one upload service about one box (the file upload box's id, not the research data upload box's)."""
+    """Speaks to one upload service about one box (the file upload box's id, not the research data upload box's).
 
-    def __init__(self, caller: Caller, api_url: str, box: UUID) -> None:
+    ``api_url`` gives the service's address as it is known at the moment.
+    """
+
+    def __init__(self, caller: Caller, api_url: Callable[[], str], box: UUID) -> None:
         self._caller = caller
-        self._api_url = api_url.rstrip("/")
+        self._current_url = api_url
         self._box = box
+
+    @property
+    def _api_url(self) -> str:
+        return self._current_url().rstrip("/")
 
     async def pages(self, order: Lease[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias."""
         listed = 0
         while True:
-            build = partial(build_list_request, self._api_url, self._box, skip=listed)
-            page = await self._caller.authorized(order, build, read_page)
+            page = await self._caller.authorized(order, partial(self._list_request, skip=listed), read_page)
             yield page.items
             listed += len(page.items)
             if not page.items or listed >= page.total_count:
                 return
             if listed > MAX_LISTED:
                 raise BrokenError(f"The upload box lists more than {MAX_LISTED} files.", hint="Tell the archive.")
+
+    def _list_request(self, token: str, *, skip: int) -> ApiRequest:
+        return build_list_request(self._api_url, self._box, token, skip=skip)
 
     async def create(
         self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,6 +15,9 @@ from connector.clients.work_orders import WorkOrder, read_work_order
 from connector.core.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_payload, write_payload
 from connector.errors import RefusedError
 from connector.local.key_files import KeyPair
+
+_ORDERS_SWEPT = 256
+"""Tokens from which on the expired ones are looked for and dropped."""
 
 
 def build_package_request(api_url: str, package_id: str, bearer: str) -> ApiRequest:
@@ -53,39 +57,61 @@ def build_box_order(
 class WorkPackageClient:
     """Speaks to one work package service about one work package.
 
-    ``access`` is the user's token, ``keys`` the key pair it was sealed to.
+    ``access`` is the user's token, ``keys`` the key pair it was sealed to, and ``api_url`` gives the service's address
+    as it is known at the moment. All who ask for the token of the same operation share it.
     """
 
-    def __init__(self, caller: Caller, api_url: str, access: AccessToken, keys: KeyPair) -> None:
+    def __init__(self, caller: Caller, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
         self._caller = caller
-        self._api_url = api_url.rstrip("/")
+        self._current_url = api_url
         self._access = access
         self._keys = keys
         self._opened: str | None = None
+        self._orders: dict[Hashable, Lease[WorkOrder]] = {}
+        self._most_orders = _ORDERS_SWEPT
 
     async def package(self) -> WorkPackage:
         """What the package grants."""
-        request = build_package_request(self._api_url, self._access.package_id, self._bearer())
-        return await self._caller.call(request, read_package)
+        return await self._caller.call(
+            lambda: build_package_request(self._api_url, self._access.package_id, self._bearer()), read_package
+        )
 
     def download_order(self, accession: str) -> Lease[WorkOrder]:
         """A lease of the token to download one file; nothing is fetched yet."""
-        request = build_download_order(self._api_url, self._access.package_id, self._bearer(), accession)
-        return self._lease(request)
+        return self._order(
+            ("download", accession),
+            lambda: build_download_order(self._api_url, self._access.package_id, self._bearer(), accession),
+        )
 
     def box_order(
         self, research_box: UUID, work_type: WorkType, *, alias: str | None = None, file_id: UUID | None = None
     ) -> Lease[WorkOrder]:
         """A lease of the token for one kind of operation on a box or a file in it; nothing is fetched yet."""
         order = WorkOrderRequest(work_type, alias, file_id)
-        request = build_box_order(self._api_url, self._access.package_id, self._bearer(), research_box, order)
-        return self._lease(request)
+        return self._order(
+            (research_box, order),
+            lambda: build_box_order(self._api_url, self._access.package_id, self._bearer(), research_box, order),
+        )
 
-    def _lease(self, request: ApiRequest) -> Lease[WorkOrder]:
+    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> Lease[WorkOrder]:
         async def fetch() -> Lent[WorkOrder]:
-            return await self._caller.call(request, lambda reply: read_work_order(reply, self._keys))
+            return await self._caller.call(build, lambda reply: read_work_order(reply, self._keys))
 
-        return Lease(fetch)
+        order = self._orders.get(key)
+        if order is None:
+            self._forget_expired()
+            order = self._orders[key] = Lease(fetch)
+        return order
+
+    def _forget_expired(self) -> None:
+        """Keep no more than twice as many tokens as are in use at once, however many files there are."""
+        if len(self._orders) >= self._most_orders:
+            self._orders = {key: order for key, order in self._orders.items() if order.in_use}
+            self._most_orders = max(_ORDERS_SWEPT, 2 * len(self._orders))
+
+    @property
+    def _api_url(self) -> str:
+        return self._current_url().rstrip("/")
 
     def _bearer(self) -> str:
         if self._opened is None:

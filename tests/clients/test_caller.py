@@ -153,7 +153,7 @@ async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, aut
     desk, notes = Desk(httpx.Response(502), httpx.Response(200, content=b"ok")), Notes()
     retrier = Retrier(attempts=2, backoff=Backoff(base=1), uniform=lambda: 0.5)
     caller = Caller(Exchange(answered_by(desk)), retrier, notes)
-    assert await caller.call(build("fixed"), read) == b"ok"
+    assert await caller.call(lambda: build("fixed"), read) == b"ok"
     assert desk.tokens == ["fixed", "fixed"]
     assert trio.current_time() == 0.5
 

@@ -79,7 +79,7 @@ async def test_an_asker_cancelled_in_its_pause_leaves_it_to_the_next(answered_by
 
     caller = Caller(Exchange(answered_by(busy)), Retrier(), SilentObserver())
     with trio.move_on_after(5.0):
-        await caller.call(request(), read)
-    assert await caller.call(request(), read) == 200
+        await caller.call(request, read)
+    assert await caller.call(request, read) == 200
     assert len(asked) == 2
     assert asked[1] >= 60.0

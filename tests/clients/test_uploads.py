@@ -144,5 +144,5 @@ async def listed(client: HttpClient):
         return Lent(WorkOrder("t"), 30.0)
 
     caller = Caller(Exchange(client), Retrier(attempts=1), SilentObserver())
-    pages = UploadClient(caller, API + "/", BOX).pages(Lease(order))
+    pages = UploadClient(caller, lambda: API + "/", BOX).pages(Lease(order))
     return [upload async for page in pages for upload in page]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Any
 from uuid import UUID
 
 import pytest
+import trio
 
+from connector.clients.access_token import AccessToken
+from connector.clients.caller import Caller
+from connector.clients.exchange import Exchange
+from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import (
+    WorkPackageClient,
     build_box_order,
     build_download_order,
     build_package_request,
@@ -14,6 +22,9 @@ from connector.clients.work_packages import (
 )
 from connector.core.payloads import WorkOrderRequest
 from connector.errors import BrokenError, RefusedError
+from connector.local.key_files import KeyPair
+from connector.transfer import Retrier, SilentObserver
+from tests.support.fake_archive import BASE, FakeArchive
 
 API = "https://a.test/wps"
 BOX = UUID(int=1)
@@ -79,3 +90,52 @@ def test_a_wrong_or_expired_access_token_is_said_to_be_that(reply, status):
 def test_a_package_of_another_shape_is_the_archives_fault(reply, body):
     with pytest.raises(BrokenError):
         read_package(reply(200, body))
+
+
+class Tokens:
+    """A work package service as far as its tokens go, with a client for it."""
+
+    def __init__(self, answered_by: Any, seconds: float = 30.0) -> None:
+        self.archive = FakeArchive(KeyPair.of(b"u" * 32))
+        self.archive.token_seconds = seconds
+        caller = Caller(Exchange(answered_by(self.archive)), Retrier(), SilentObserver())
+        access = AccessToken.parse(self.archive.access_token)
+        self.client = WorkPackageClient(caller, lambda: f"{BASE}/wps/", access, self.archive.user)
+
+
+@pytest.mark.trio
+async def test_all_transfers_of_a_session_share_the_token_of_an_operation(answered_by, autojump_clock):
+    tokens = Tokens(answered_by)
+    orders = [tokens.client.box_order(BOX, "view") for _ in range(32)]
+    async with trio.open_nursery() as nursery:
+        for order in orders:
+            nursery.start_soon(order.get)
+    await tokens.client.download_order("GHGAF01").get()
+    await tokens.client.download_order("GHGAF01").get()
+    assert tokens.archive.orders == ["view", "download"]
+
+
+@pytest.mark.trio
+async def test_no_other_operation_gets_it(answered_by, autojump_clock):
+    client = Tokens(answered_by).client
+    orders = [
+        client.download_order("GHGAF01"),
+        client.download_order("GHGAF02"),
+        client.box_order(BOX, "create", alias="a"),
+        client.box_order(BOX, "create", alias="b"),
+        client.box_order(BOX, "upload", file_id=FILE),
+        client.box_order(BOX, "close", file_id=FILE),
+        client.box_order(FILE, "upload", file_id=FILE),
+    ]
+    assert len({(await order.get()).token for order in orders}) == len(orders)
+
+
+@pytest.mark.trio
+async def test_tokens_of_files_that_are_done_do_not_pile_up(answered_by, autojump_clock):
+    tokens = Tokens(answered_by)
+    for number in range(2000):
+        await tokens.client.download_order(f"GHGAF{number}").get()
+        await trio.sleep(1.0)
+    kept = [held for held in gc.get_objects() if type(held) is WorkOrder]
+    assert len(kept) <= 256
+    assert tokens.archive.counts["order"] == 2000

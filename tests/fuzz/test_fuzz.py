@@ -261,7 +261,7 @@ def test_answers(fuzz):
             with our_errors_only():
                 str(read(reply))
         with our_errors_only():
-            values = read_values(reply)
+            values = read_values(reply).value
             hub_key(values, next(iter(values.crypt4gh_public_keys), ""))
 
     statuses = st.sampled_from([200, 201, 202, 204, 302, 400, 401, 403, 404, 409, 429, 500, 503, 507]) | st.integers(

@@ -16,7 +16,7 @@ from connector.clients.caller import Caller
 from connector.clients.exchange import Exchange
 from connector.clients.http import HttpClient
 from connector.clients.objects import ObjectClient
-from connector.clients.well_known import fetch_values
+from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.core.backoff import Backoff
@@ -56,15 +56,17 @@ async def fake_session(
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 1.0)
     pool = BufferPool(settings.memory)
     async with HttpClient(httpx.MockTransport(archive)) as client:
-        caller = Caller(Exchange(client), retrier, observer)
-        values = await fetch_values(caller, f"{BASE}/wkvs")
-        packages = WorkPackageClient(caller, values.wps_api_url, AccessToken.parse(archive.access_token), archive.user)
+        exchange = Exchange(client)
+        well_known = WellKnown(Caller(exchange, retrier, observer), f"{BASE}/wkvs")
+        caller = Caller(exchange, retrier, observer, refresh=well_known.refresh)
+        access = AccessToken.parse(archive.access_token)
+        packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, access, archive.user)
         scheduler = Scheduler(pool=pool, limit=ConcurrencyLimit.fixed(concurrency), retrier=retrier, observer=observer)
         try:
             yield Session(
                 settings=settings,
                 keys=archive.user,
-                values=values,
+                well_known=well_known,
                 package=await packages.package(),
                 packages=packages,
                 caller=caller,
