@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import trio
 
 from connector.config import Settings
 from connector.core.concurrency import ConcurrencyLimit
+from connector.local.finished import FinishedFiles
 from connector.transfer import BufferPool, Courtesy, Observer, Retrier, Scheduler
 
 _MOST_AT_ONCE = 32
@@ -48,6 +50,17 @@ def open_scheduler(
     finally:
         scheduler.close()
         pool.close()
+
+
+@asynccontextmanager
+async def open_notes(folder: Path, about: str, threads: trio.CapacityLimiter) -> AsyncIterator[FinishedFiles]:
+    """The notes in ``folder`` of what earlier runs finished in an output folder or an upload box."""
+    notes = await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
+    try:
+        yield notes
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(notes.close, limiter=threads)
 
 
 def network_limit(settings: Settings) -> ConcurrencyLimit:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from connector.bootstrap.engine import network_limit, open_scheduler, open_threads
+from connector.bootstrap.engine import network_limit, open_notes, open_scheduler, open_threads
 from connector.bootstrap.places import finished_folder, journal_folder
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
@@ -35,7 +35,7 @@ from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Sche
 
 if TYPE_CHECKING:
     from connector.download import DownloadedFile
-    from connector.download.job import DownloadRequest
+    from connector.download.request import DownloadRequest
     from connector.upload import UploadBox, UploadedFile, UploadSource
     from connector.upload.plan import PlannedUpload
     from connector.upload.unfinished import UnfinishedUpload
@@ -72,45 +72,42 @@ class Session:
         decrypt: bool = False,
         overwrite: bool = False,
         verify: bool = True,
+        verify_existing: bool = False,
     ) -> list[Outcome[DownloadedFile]]:
         """Download files of the package, all of them if none is named, into ``output_dir``.
 
         With ``verify`` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
-        decrypted ones are in any case.
+        decrypted ones are in any case. A file that is there already, with the right size, is not fetched: its outcome's
+        value says in ``already_there`` what was compared, with ``verify_existing`` its content. A file of another size
+        is a :class:`~connector.errors.FileExistsAlready` in its outcome, unless ``overwrite`` is given; then all files
+        are replaced but those that an earlier run fetched and verified and that are unchanged since.
 
         The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
         is not for downloads or lacks one of the files, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
-        from connector.download import Download
+        from connector.download import DownloadBatch
 
+        if overwrite and verify_existing:
+            raise UsageError("Files are either replaced or verified.", hint="Give overwrite or verify_existing.")
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
-        downloads = DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url)
-        return await self.scheduler.run(
-            Download(
-                request,
-                order=self.packages.download_order(request.accession),
-                downloads=downloads,
+        about = str(await trio.Path(output_dir).resolve())
+        async with open_notes(self.finished_folder, about, self.threads) as notes:
+            batch = DownloadBatch(
+                packages=self.packages,
+                downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
                 objects=self.objects,
                 private_key=self.keys.private,
+                notes=notes,
                 part_size=self.settings.part_size,
+                scheduler=self.scheduler,
                 threads=self.threads,
                 observer=self.observer,
                 uniform=self.scheduler.retrier.uniform,
             )
-            for request in requests
-        )
-
-    async def not_downloaded(
-        self, accessions: Sequence[str] = (), *, output_dir: Path, decrypt: bool = False
-    ) -> list[str]:
-        """Those of the files (all of the package if none is named) that are not in ``output_dir`` yet."""
-        requests = self._requests(accessions, output_dir, decrypt=decrypt)
-        return await trio.to_thread.run_sync(
-            lambda: [request.accession for request in requests if not request.is_there()], limiter=self.threads
-        )
+            return await batch.run(requests, verify_existing=verify_existing)
 
     def _requests(
         self,
@@ -121,7 +118,7 @@ class Session:
         overwrite: bool = False,
         verify: bool = True,
     ) -> list[DownloadRequest]:
-        from connector.download.job import DownloadRequest
+        from connector.download.request import DownloadRequest
 
         self.scheduler.check_open()
         files = self.package.files

@@ -9,10 +9,10 @@ import click
 
 from connector.cli.options import (
     archive_options,
+    check_existing_options,
+    existing_options,
     key_options,
     option,
-    overwrite_option,
-    skip_existing_option,
     talk_options,
     transfer_options,
 )
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Check only the size of files that stay encrypted. Faster where the processor is the limit.",
 )
-@overwrite_option
-@skip_existing_option
+@existing_options
 @archive_options
 @key_options
 @transfer_options
@@ -56,12 +55,13 @@ def download(
     no_verify: bool,
     overwrite: bool,
     skip_existing: bool,
+    verify_existing: bool,
     **_: object,
 ) -> None:
     """Fetch the files of your work package.
 
     All of them, or those whose ACCESSION is named. A file is called ACCESSION and its extension, then .c4gh unless it
-    is decrypted. What an earlier run has fetched already is not fetched again; with --skip-existing that is no error.
+    is decrypted. A file that is there already, with the right size, is not fetched again.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
@@ -75,8 +75,7 @@ def download(
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
-        if overwrite and skip_existing:
-            raise UsageError("--overwrite and --skip-existing contradict each other.", hint="Leave one out.")
+        check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
         ready_folder(output_dir)
@@ -84,14 +83,13 @@ def download(
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-                wanted: Sequence[str] = accessions
-                if skip_existing:
-                    wanted = await session.not_downloaded(accessions, output_dir=output_dir, decrypt=decrypt)
-                    if not wanted:
-                        invocation.console.tell("All files are there already.")
-                        return []
                 return await session.download(
-                    wanted, output_dir=output_dir, decrypt=decrypt, overwrite=overwrite, verify=not no_verify
+                    accessions,
+                    output_dir=output_dir,
+                    decrypt=decrypt,
+                    overwrite=overwrite,
+                    verify=not no_verify,
+                    verify_existing=verify_existing,
                 )
 
         return invocation.transfer(job, verb="downloaded")

@@ -104,3 +104,23 @@ def skip_existing_option(function: F) -> F:
     return option("--skip-existing", is_flag=True, help="Leave out what is there already, without a word of error.")(  # type: ignore[no-any-return]
         function
     )
+
+
+def existing_options(function: F) -> F:
+    """Add the options about what is there already. A command passes them to :func:`check_existing_options`."""
+    for decorate in (
+        option("--verify-existing", is_flag=True, help="Compare also the content of what is there already."),
+        option("--skip-existing", is_flag=True, help="Leave alone what is there already: the default."),
+        overwrite_option,
+    ):
+        function = decorate(function)
+    return function
+
+
+def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_existing: bool) -> None:
+    """Raise :class:`~connector.errors.UsageError` for options that contradict each other."""
+    from connector.errors import UsageError
+
+    for name, given in (("--skip-existing", skip_existing), ("--verify-existing", verify_existing)):
+        if overwrite and given:
+            raise UsageError(f"--overwrite and {name} contradict each other.", hint="Leave one out.")

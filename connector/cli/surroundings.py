@@ -83,12 +83,16 @@ class Session(Protocol):
     """An open session with an archive, as far as commands use it."""
 
     async def download(
-        self, accessions: Sequence[str], *, output_dir: Path, decrypt: bool, overwrite: bool, verify: bool = True
+        self,
+        accessions: Sequence[str],
+        *,
+        output_dir: Path,
+        decrypt: bool,
+        overwrite: bool,
+        verify: bool = True,
+        verify_existing: bool = False,
     ) -> Sequence[Outcome[Any]]:
         """Fetch files of the work package, all of them if none is named."""
-
-    async def not_downloaded(self, accessions: Sequence[str], *, output_dir: Path, decrypt: bool) -> list[str]:
-        """Say which of them are not there yet."""
 
     async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
         """Say which of the sources the box does not hold yet."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -15,63 +14,25 @@ from connector.clients.downloads import DownloadClient
 from connector.clients.leases import Lease
 from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
-from connector.core.file_names import checked_file_name
 from connector.core.header import OpenedEnvelope, open_envelope
 from connector.core.layout import Part, Parts, align_to_segments, opened_size
 from connector.core.payloads import DrsObject
 from connector.core.segments import Opener, Plaintext
 from connector.download.content import Content, Decrypted, Sealed, Unverified
 from connector.download.digest import OrderedDigest
+from connector.download.existing import find_existing
 from connector.download.fetching import PartFetcher
+from connector.download.request import DownloadedFile, DownloadRequest
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, Advice, IntegrityError
-from connector.local.partial_file import PartialFile, check_target, is_complete
-from connector.transfer import AlreadyThere, Observer, Progress, together
+from connector.local.finished import FinishedFile, FinishedFiles
+from connector.local.partial_file import PartialFile, check_target
+from connector.transfer import Observer, Progress, together
 
 T = TypeVar("T")
 
 _DAMAGED = 3
 """How often one part may arrive damaged until the source is held to be at fault, and not the way."""
-
-
-@attrs.frozen
-class DownloadedFile:
-    """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex;
-    ``verified``: whether the file was checked against it, or the archive is only quoted; ``already_there``: set where
-    nothing had to be fetched, to what was compared.
-    """
-
-    accession: str
-    path: Path
-    size: int
-    sha256: str
-    verified: bool = True
-    already_there: AlreadyThere | None = None
-
-
-@attrs.frozen
-class DownloadRequest:
-    """What to fetch and where to. ``extension`` is what the work package gives for the accession."""
-
-    accession: str
-    extension: str
-    output_dir: Path
-    decrypt: bool
-    overwrite: bool
-    verify: bool = True
-
-    @property
-    def target(self) -> Path:
-        """The file that this will become; raises :class:`~connector.errors.IntegrityError` for an unsafe name."""
-        name = checked_file_name(self.accession + self.extension)
-        return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
-
-    def is_there(self) -> bool:
-        """Whether an earlier run has finished it: only what was verified gets its name. Blocks."""
-        try:
-            return is_complete(self.target)
-        except IntegrityError:
-            return False  # fetching it will say what is wrong with the name
 
 
 @attrs.frozen
@@ -90,7 +51,8 @@ class Download:
 
     With ``decrypt`` the plaintext is written; else the envelope and the segments as they are. The sha256 is fed in the
     order of the parts either way: segments carry no order of their own, so this is what catches a swapped or missing
-    one. Without ``verify`` segments that are kept as they are are only counted.
+    one. Without ``verify`` segments that are kept as they are are only counted. Nothing is fetched of a file that is
+    there already; ``notes`` tell what earlier runs finished in the output folder.
     """
 
     def __init__(
@@ -101,6 +63,7 @@ class Download:
         downloads: DownloadClient,
         objects: ObjectClient,
         private_key: bytes,
+        notes: FinishedFiles,
         part_size: int,
         threads: trio.CapacityLimiter,
         observer: Observer,
@@ -113,6 +76,7 @@ class Download:
         self._downloads = downloads
         self._objects = objects
         self._private_key = private_key
+        self._notes = notes
         self._part_size = align_to_segments(part_size)
         self._threads = threads
         self._observer = observer
@@ -124,6 +88,7 @@ class Download:
         self._envelope: bytes | None = None
         self._state: _Opened | None = None
         self._file: PartialFile | None = None
+        self._there: DownloadedFile | None = None
 
     async def prepare(self) -> None:
         """A download is let in at once: nothing to do before."""
@@ -133,6 +98,9 @@ class Download:
         self._digest = OrderedDigest(self._threads)
         self._damaged.clear()
         target = self._request.target
+        self._there = await self._already_there()
+        if self._there is not None:
+            return ()
         await self._in_thread(lambda: check_target(target, overwrite=self._request.overwrite))
         drs, data = await self._ask()
         envelope = self._checked_envelope(drs, data)
@@ -192,6 +160,8 @@ class Download:
         Segments that are each authentic and yet not in their places show only here, and not which: then the whole is
         worth to be fetched anew, once, which puts right what went wrong on the way or on the disk.
         """
+        if self._there is not None:
+            return self._there
         state, target = self._opened, self._request.target
         sha256 = self._digest.hexdigest()
         if state.content.verified and sha256 != state.sha256:
@@ -202,8 +172,13 @@ class Download:
                 hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
                 advice=Advice(again=False, restart="damaged"),
             )
-        await self._in_thread(lambda: state.file.complete(overwrite=self._request.overwrite))
-        return DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)
+        result = DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)
+        await self._in_thread(
+            lambda: state.file.complete(
+                overwrite=self._request.overwrite, note=lambda written: self._note(result, written.st_mtime_ns)
+            )
+        )
+        return result
 
     async def close(self) -> None:
         """Let go of the working copy; unfinished, it stays with its journal."""
@@ -215,6 +190,25 @@ class Download:
     def _opened(self) -> _Opened:
         assert self._state is not None, "open() comes first"
         return self._state
+
+    async def _already_there(self) -> DownloadedFile | None:
+        """The target, if it is there and is what would be fetched, as far as its size and the notes tell."""
+        request = self._request
+        existing = await self._in_thread(lambda: find_existing(request, self._notes))
+        if existing is None or (request.overwrite and existing.note is None):
+            return None
+        drs = await self._staged.get_if_staged()
+        compared = existing.compare(drs, request)
+        if compared is None:
+            return None
+        sha256 = drs.plaintext_sha256 or ""
+        there = DownloadedFile(self.label, existing.target, existing.size, sha256, compared == "record", compared)
+        await self._in_thread(lambda: self._note(there, existing.mtime_ns))
+        return there
+
+    def _note(self, result: DownloadedFile, mtime_ns: int) -> None:
+        note = FinishedFile(result.size, mtime_ns, result.sha256, self.label, result.verified)
+        self._notes.add(note, result.path.name)
 
     async def _ask(self) -> tuple[DrsObject, bytes]:
         """Ask for address and envelope at once: two round trips that need not wait for each other.

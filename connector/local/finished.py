@@ -32,18 +32,24 @@ _KEPT_SECONDS = 365 * 86_400.0
 @attrs.frozen
 class FinishedFile:
     """A finished file. ``size`` and ``mtime_ns``: of the file on this disk (the target of a download, the source of an
-    upload), when it was finished; ``sha256``: of the plaintext in lower case hex, ``None`` where nothing verified it;
-    ``origin``: what it was made of or became: an accession, the id of an upload, the source of a decrypted file.
+    upload), when it was finished; ``sha256``: of the plaintext in lower case hex, ``None`` where it is not known;
+    ``origin``: what it was made of or became: an accession, the id of an upload, the source of a decrypted file;
+    ``verified``: whether the content has that sha256, or it is only quoted.
     """
 
     size: int
     mtime_ns: int
     sha256: str | None
     origin: str
+    verified: bool = True
 
     def is_unchanged(self, state: os.stat_result) -> bool:
         """Whether a file in this ``state`` is, by size and modification time, still the one that was finished."""
         return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
+
+
+_WRONG = FinishedFile(-1, -1, None, "", verified=False)
+"""Stands for a note that does not hold any more. No file is like this."""
 
 
 class FinishedFiles:
@@ -77,7 +83,8 @@ class FinishedFiles:
 
     def find(self, *key: str) -> FinishedFile | None:
         """The note known by ``key``, if there is one."""
-        return self._notes.get("\0".join(key))
+        note = self._notes.get("\0".join(key))
+        return None if note == _WRONG else note
 
     def add(self, file: FinishedFile, *key: str) -> None:
         """Note that ``file`` is finished. It outlives this process, though maybe not a power cut."""
@@ -88,6 +95,11 @@ class FinishedFiles:
                 if self._descriptor < 0:
                     self._descriptor = _open_to_append(self._path)
                 os.write(self._descriptor, _encode(joined, file))
+
+    def forget(self, *key: str) -> None:
+        """Drop the note known by ``key``: it has proved wrong."""
+        if self.find(*key) is not None:
+            self.add(_WRONG, *key)
 
     def close(self) -> None:
         """Close the file of notes, which the next :meth:`add` would open again."""
@@ -115,6 +127,7 @@ def _encode(key: str, file: FinishedFile) -> bytes:
             "mtime_ns": file.mtime_ns,
             "sha256": file.sha256,
             "origin": file.origin,
+            "verified": file.verified,
         }
     )
 
@@ -122,12 +135,12 @@ def _encode(key: str, file: FinishedFile) -> bytes:
 def _decode(line: bytes) -> tuple[str, FinishedFile] | None:
     record = decode_record(line) or {}
     key, size, mtime_ns = record.get("key"), record.get("size"), record.get("mtime_ns")
-    sha256, origin = record.get("sha256"), record.get("origin")
+    sha256, origin, verified = record.get("sha256"), record.get("origin"), record.get("verified")
     if not (isinstance(key, str) and isinstance(origin, str) and isinstance(sha256, str | None)):
         return None
-    if not (isinstance(size, int) and isinstance(mtime_ns, int)):
+    if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(verified, bool)):
         return None
-    return key, FinishedFile(size, mtime_ns, sha256, origin)
+    return key, FinishedFile(size, mtime_ns, sha256, origin, verified)
 
 
 def _open_to_append(path: Path) -> int:

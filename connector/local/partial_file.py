@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from connector.local.failures import local_failures
 from connector.local.journal_file import JournalFile, load
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
+IN_THE_WAY = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
 _FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
 
@@ -31,15 +33,22 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
         if not overwrite:
             _sweep(target)
-            raise FileExistsAlready(f"{target} exists already.", hint="Give --overwrite to replace it.")
+            raise FileExistsAlready(f"{target} exists already.", hint=IN_THE_WAY)
 
 
-def is_complete(target: Path) -> bool:
-    """Whether ``target`` is there; what a kill right after it got its name has left beside it is removed."""
-    if not os.path.lexists(target):
-        return False
+def existing(target: Path) -> os.stat_result | None:
+    """The state of ``target`` if that is a file; what a kill right after it got its name left beside it is removed."""
+    try:
+        with local_failures("look at", target):
+            state = os.stat(target)
+    except LocalError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    if not stat.S_ISREG(state.st_mode):
+        return None
     _sweep(target)
-    return True
+    return state
 
 
 class PartialFile:
@@ -131,9 +140,10 @@ class PartialFile:
                 self._journal.add_written(number, facts, boot)
         self._flush_if_due()
 
-    def complete(self, *, overwrite: bool = True) -> None:
+    def complete(self, *, overwrite: bool = True, note: Callable[[os.stat_result], None] = lambda state: None) -> None:
         """The file is whole and verified: give it its name, for good.
 
+        ``note`` is told of its state just before: a kill after the name was given must not come before the note.
         Without ``overwrite``, a file that has got that name in the meantime stays, and so does ours under its own:
         raises :class:`~connector.errors.FileExistsAlready`. :class:`~connector.errors.LocalError` if another process
         has taken over.
@@ -142,6 +152,8 @@ class PartialFile:
             sync(self._file.descriptor)
         self._claim.check()
         check_target(self.target, overwrite=overwrite)
+        with local_failures("write", self.target):
+            note(os.fstat(self._file.descriptor))
         self._file.close()
         with local_failures("write", self.target):
             os.replace(working_paths(self.target)[0], self.target)

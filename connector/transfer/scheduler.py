@@ -117,6 +117,12 @@ class Scheduler:
                 hint="Use it inside the block that opened it, or open another one.",
             )
 
+    def finished(self, outcome: Outcome[T]) -> Outcome[T]:
+        """Tell the observer of a file that has ended, moved or not, and return what is then its outcome."""
+        outcome = self.observer.checked(outcome)
+        self.observer.finished(outcome)
+        return self.observer.checked(outcome)
+
     def close(self) -> None:
         """Cancel what still runs, and take nothing any more: its memory and connections are about to go."""
         self._closed = True
@@ -175,9 +181,7 @@ class _Batch(Generic[T]):
                 outcome = await self._attempt(number, transfer)
         finally:
             self._scheduler.window.leave((self, number))
-        outcome = observer.checked(outcome)
-        observer.finished(outcome)
-        self._outcomes[number] = observer.checked(outcome)
+        self._outcomes[number] = self._scheduler.finished(outcome)
 
     async def _attempt(self, number: int, transfer: Transfer[T]) -> Outcome[T]:
         outcome = Outcome[T](transfer.label)

@@ -144,7 +144,7 @@ def test_a_file_in_the_way_is_not_fetched_again(user, data):
     (user.out / TARGET).write_bytes(b"mine")
     said = user.download()
     assert said.code == 3
-    assert "exists already. Give --overwrite to replace it." in said.err
+    assert "exists already, and is of another size than GHGAF01. Move it away" in said.err
     assert (user.out / TARGET).read_bytes() == b"mine"
     assert user.archive.counts["get"] == 0
     said = user.download("--overwrite")

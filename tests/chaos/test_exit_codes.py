@@ -100,7 +100,8 @@ def test_one_failed_download_among_many_is_never_0(user, failing):
     assert "6 of 7 files downloaded, 1 failed." in said.err
     assert len(user.names) == 6
     again = user.download()
-    assert again.code == 6, "the highest of 3 (exists already) and 6"
+    assert again.code == 6
+    assert "6 of 7 files downloaded, 6 of them before, 1 failed." in again.err
 
 
 def test_one_failed_upload_among_many_is_never_0(user, tmp_path):

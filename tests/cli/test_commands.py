@@ -52,9 +52,6 @@ class FakeEngine:
     async def download(self, accessions: Sequence[str], **options: Any) -> list[Outcome[Any]]:
         return self._done("download", accessions or ["F1", "F2"], options)
 
-    async def not_downloaded(self, accessions: Sequence[str], **_: Any) -> list[str]:
-        return [name for name in accessions or ["F1", "F2"] if name not in self.there]
-
     async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
         return [source for source in sources if source.alias not in self.there]
 
@@ -136,6 +133,7 @@ def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, t
         "decrypt": False,
         "overwrite": False,
         "verify": True,
+        "verify_existing": False,
     }
     assert out.is_dir()
     assert desk.records == [
@@ -286,14 +284,11 @@ def test_a_misspelt_command_or_option(desk: Desk, capsys: pytest.CaptureFixture[
     assert "No such option" in capsys.readouterr().err
 
 
-def test_what_is_there_already_is_left_out_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
-    engine.there = {"F1"}
+def test_what_is_there_is_verified_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
     assert desk.run("download", "--output-dir", tmp_path, "--skip-existing") == 0
-    assert engine.calls[-1]["names"] == ["F2"]
-    engine.there = {"F1", "F2"}
-    assert desk.run("download", "--output-dir", tmp_path, "--skip-existing") == 0
-    assert "All files are there already." in desk.said
-    assert [call.get("what") for call in engine.calls].count("download") == 1
+    assert engine.calls[-1]["verify_existing"] is False
+    assert desk.run("download", "--output-dir", tmp_path, "--verify-existing") == 0
+    assert engine.calls[-1]["verify_existing"] is True
 
 
 def test_what_the_box_holds_already_is_left_out_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
@@ -307,7 +302,9 @@ def test_what_the_box_holds_already_is_left_out_on_request(desk: Desk, engine: F
 
 
 @pytest.mark.parametrize(
-    "options", [("--overwrite", "--skip-existing"), ("--decrypt", "--no-verify")], ids=["existing", "verify"]
+    "options",
+    [("--overwrite", "--skip-existing"), ("--overwrite", "--verify-existing"), ("--decrypt", "--no-verify")],
+    ids=["existing", "content", "verify"],
 )
 def test_options_that_contradict_each_other(desk: Desk, engine: FakeEngine, tmp_path: Path, options: Any) -> None:
     assert desk.run("download", "--output-dir", tmp_path, *options) == 2

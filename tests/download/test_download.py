@@ -208,13 +208,13 @@ async def test_a_storage_that_stays_down_fails_its_file_alone(desk, virtual_time
     assert not (desk.folder / "GHGAF01.bin").exists()
 
 
-async def test_an_existing_file_is_not_fetched_again(desk, name, decrypt, virtual_time):
+async def test_a_file_of_another_size_is_not_touched(desk, name, decrypt, virtual_time):
     desk.file(2)
     (desk.folder / name).write_bytes(b"precious")
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.error is not None
     assert outcome.error.exit_code == 3
-    assert (desk.archive.counts["object"], desk.archive.counts["order"]) == (0, 0)
+    assert (desk.archive.counts["get"], desk.archive.counts["envelope"]) == (0, 0)
     assert (desk.folder / name).read_bytes() == b"precious"
     (outcome,) = await desk.download(decrypt=decrypt, overwrite=True)
     assert outcome.ok

@@ -1,10 +1,8 @@
-"""Downloads that are only counted, and which files are left to do."""
+"""Downloads that are only counted."""
 
 from __future__ import annotations
 
 import pytest
-
-from connector.download.job import DownloadRequest
 
 pytestmark = pytest.mark.trio
 
@@ -21,9 +19,3 @@ async def test_a_verified_one_says_so(desk):
     desk.file(1.5)
     (outcome,) = await desk.download(decrypt=False)
     assert outcome.unwrap().verified is True
-
-
-@pytest.mark.parametrize(("accession", "there"), [("F1", True), ("F2", False), ("../F1", False)])
-async def test_what_has_its_final_name_is_there(tmp_path, accession, there):
-    (tmp_path / "F1.bin.c4gh").write_bytes(b"x")
-    assert DownloadRequest(accession, ".bin", tmp_path, decrypt=False, overwrite=False).is_there() is there

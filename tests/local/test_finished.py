@@ -81,6 +81,18 @@ def test_a_damaged_line_is_passed_over(folder):
     assert [notes.find(key) for key in ("a.bin", "b.bin", "c.bin")] == [FILE, None, FILE]
 
 
+def test_a_note_that_proved_wrong_is_dropped(folder):
+    noted(folder, "a.bin", "b.bin")
+    notes = FinishedFiles.read(folder, "/data")
+    notes.forget("a.bin")
+    notes.forget("never noted")
+    assert notes.find("a.bin") is None
+    notes.close()
+    notes = FinishedFiles.read(folder, "/data")
+    assert notes.find("a.bin") is None
+    assert notes.find("b.bin") == FILE
+
+
 def test_many_superseded_notes_are_removed(folder):
     path = noted(folder, *["a.bin"] * 1500, "b.bin")
     before = path.stat().st_size

@@ -19,7 +19,7 @@ from connector.local import claim as claim_module
 from connector.local import partial_file
 from connector.local.claim import Claim
 from connector.local.journal_file import load
-from connector.local.partial_file import PartialFile, check_target, claim_path, is_complete, working_paths
+from connector.local.partial_file import PartialFile, check_target, claim_path, existing, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 
@@ -361,11 +361,28 @@ def test_what_a_kill_after_the_rename_has_left_is_swept(target):
     assert os.listdir(target.parent) == [target.name]
 
 
-def test_asking_whether_a_file_is_complete_sweeps_too(target):
-    assert not is_complete(target)
+def test_looking_for_a_file_sweeps_too(target):
+    assert existing(target) is None
     killed_after_the_rename(target)
-    assert is_complete(target)
+    assert existing(target).st_size == target.stat().st_size
     assert os.listdir(target.parent) == [target.name]
+
+
+def test_only_files_are_there(target):
+    target.mkdir()
+    assert existing(target) is None
+    target.rmdir()
+    target.symlink_to("nowhere")
+    assert existing(target) is None
+
+
+def test_what_a_run_finished_is_noted_before_it_gets_its_name(target):
+    partial = PartialFile.open(target, size=3, kind="download", facts=None)
+    partial.write(0, [memoryview(b"abc")])
+    seen = []
+    partial.complete(note=lambda state: seen.append((target.exists(), state.st_size, state.st_mtime_ns)))
+    partial.close()
+    assert seen == [(False, 3, target.stat().st_mtime_ns)]
 
 
 def test_what_another_process_works_on_is_not_swept(target):

@@ -1,0 +1,224 @@
+"""A batch that was interrupted ends with 0 when its command is run again, and nothing that is finished moves again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.conftest import Scripted
+from tests.support.contract_client import unseal
+from tests.support.fake_archive import ENVELOPE
+from tests.support.program import Done, finish
+
+NAMES = [f"GHGAF0{number}" for number in range(8)]
+SIGNALS = {"killed": signal.SIGKILL, "ended": signal.SIGTERM}
+CODES = {"killed": -signal.SIGKILL, "ended": 128 + signal.SIGTERM}
+
+
+def content(name: str) -> bytes:
+    return random.Random(name).randbytes(300_000)
+
+
+@pytest.fixture
+def files(scripted: Scripted) -> list[str]:
+    """Eight files to download, of three parts each."""
+    for name in NAMES:
+        scripted.archive.add_file(name, content(name))
+    return NAMES
+
+
+@contextmanager
+def watched(scripted: Scripted) -> Iterator[Counter[str]]:
+    """Count the ranges that are fetched, by accession."""
+    fetched: Counter[str] = Counter()
+
+    def note(request) -> bool:
+        fetched[request.url.path.split("/")[-1]] += 1
+        return False
+
+    scripted.archive.heal()
+    scripted.archive.stick("get", note)
+    yield fetched
+    scripted.archive.heal()
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def interrupted(scripted: Scripted, done: int, how: str, *arguments: str) -> None:
+    """Download all files, and interrupt that when the first ``done`` of them have their names."""
+    scripted.archive.package_type = "download"
+    finished = set(NAMES[:done])
+    scripted.archive.stick("get", lambda request: request.url.path.split("/")[-1] not in finished)
+    out = scripted.folder / "out"
+    process = scripted.program.start("download", "--output-dir", out, *arguments)
+    if done < len(NAMES):
+        wait_until(lambda: len(names(out)) == done, process)
+        process.send_signal(SIGNALS[how])
+    said = finish(process)
+    assert said.code == (CODES[how] if done < len(NAMES) else 0), said.err
+    scripted.archive.heal()
+
+
+def names(out: Path) -> list[str]:
+    """Files that have their final names."""
+    return sorted(path.name for path in out.glob("*") if path.name.endswith((".bin", ".bin.c4gh")))
+
+
+def is_right(scripted: Scripted, name: str, *, decrypt: bool = False) -> bool:
+    path = scripted.folder / "out" / (f"{name}.bin" if decrypt else f"{name}.bin.c4gh")
+    data = path.read_bytes()
+    return content(name) == (data if decrypt else unseal(data[:ENVELOPE], data[ENVELOPE:], scripted.keys.private))
+
+
+def records(done: Done) -> dict[str, dict[str, object]]:
+    """The JSON lines, by name; each file has one."""
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert len({line["name"] for line in lines}) == len(lines)
+    return {line["name"]: line for line in lines}
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+@pytest.mark.parametrize("done", range(1, 9))
+def test_downloads_interrupted_after_any_file_end_with_0(scripted, files, done, how):
+    decrypt = done % 2 == 0
+    options = ["--decrypt"] if decrypt else []
+    interrupted(scripted, done, how, *options)
+    with watched(scripted) as fetched:
+        said = scripted.download("--json", *options)
+    assert said.code == 0, said.err
+    assert set(fetched) == set(NAMES[done:]), "nothing that is finished is fetched again"
+    assert sum(fetched.values()) <= 3 * (8 - done)
+    told = records(said)
+    assert sorted(told) == NAMES
+    assert all(line["ok"] for line in told.values())
+    assert [bool(told[name]["already_there"]) for name in NAMES] == [True] * done + [False] * (8 - done)
+    assert all(is_right(scripted, name, decrypt=decrypt) for name in NAMES)
+    assert len(list((scripted.folder / "out").iterdir())) == 8, "nothing is left beside them"
+    assert f"8 of 8 files downloaded, {done} of them before." in said.err
+
+
+def test_a_finished_batch_asks_the_archive_for_nothing_but_its_package(scripted, files):
+    assert scripted.download().code == 0
+    scripted.archive.counts.clear()
+    said = scripted.download()
+    assert said.code == 0, said.err
+    assert set(scripted.archive.counts) == {"values", "package"}
+    assert "GHGAF03: there already, unchanged since an earlier run finished it" in said.err
+    assert "8 of 8 files downloaded, 8 of them before." in said.err
+
+
+@pytest.mark.parametrize("state", ["lost", "damaged", "not writable"])
+def test_without_the_state_folder_sizes_are_compared(scripted, files, state):
+    folder = scripted.folder / "state"
+    if state == "not writable":
+        folder.write_bytes(b"a file where the folder should be")
+    assert scripted.download().code == 0
+    if state == "lost":
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.rglob("*.finished") if state == "damaged" else []:
+        path.write_bytes(b"\xff" + path.read_bytes().replace(b'"size"', b'"site"'))
+    with watched(scripted) as fetched:
+        said = scripted.download()
+    assert said.code == 0, said.err
+    assert not fetched
+    assert said.err.count("there already, only the size was compared") == 8
+
+
+def test_a_file_of_another_size_is_refused(scripted, files):
+    path = scripted.folder / "out" / "GHGAF03.bin.c4gh"
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    for options in [(), ("--skip-existing",)]:
+        said = scripted.download(*options)
+        assert said.code == 3, said.err
+        [line] = [line for line in said.err.splitlines() if "GHGAF03:" in line]
+        assert "another size" in line
+        assert "Move it away" in line.split("--overwrite")[0], "--overwrite is not the first way out"
+        assert path.read_bytes() == b"mine"
+        assert all(is_right(scripted, name) for name in NAMES if name != "GHGAF03")
+    assert "8 files downloaded, 7 of them before, 1 failed" in said.err
+    path.unlink()
+    assert scripted.download().code == 0
+    assert is_right(scripted, "GHGAF03")
+
+
+def test_skip_existing_is_the_default_by_name(scripted, files):
+    assert scripted.download().code == 0
+    said = scripted.download("--skip-existing", "--json")
+    assert said.code == 0, said.err
+    assert sorted(records(said)) == NAMES
+
+
+def test_a_kill_right_after_the_rename_ends_with_0(scripted, files):
+    assert scripted.download().code == 0
+    out = scripted.folder / "out"
+    shutil.rmtree(scripted.folder / "state")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    owner = {"host": os.uname().nodename, "pid": gone.pid, "started": None, "touched": True}
+    (out / "GHGAF03.bin.c4gh.part.lock").write_text(json.dumps(owner))
+    (out / "GHGAF03.bin.c4gh.part.journal").write_bytes(b"")
+    said = scripted.download()
+    assert said.code == 0, said.err
+    assert len(list(out.iterdir())) == 8, "what the killed one left is removed"
+
+
+@pytest.mark.parametrize("decrypt", [False, True], ids=["sealed", "decrypted"])
+def test_content_is_compared_on_request(scripted, files, decrypt):
+    options = ["--decrypt"] if decrypt else []
+    assert scripted.download(*options).code == 0
+    path = scripted.folder / "out" / ("GHGAF03.bin" if decrypt else "GHGAF03.bin.c4gh")
+    state, data = path.stat(), bytearray(path.read_bytes())
+    data[200_000] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with watched(scripted) as fetched:
+        said = scripted.download("--verify-existing", "--json", *options)
+    assert said.code == 6, said.err
+    assert not fetched
+    told = records(said)
+    assert told["GHGAF03"]["error"]["family"] == "integrity"
+    assert "delete it" in told["GHGAF03"]["error"]["hint"]
+    assert {line["already_there"] for line in told.values() if line["ok"]} == {"sha256"}
+    assert "7 of 8 files downloaded, 7 of them before, 1 failed." in said.err
+    path.unlink()
+    assert scripted.download("--verify-existing", *options).code == 0
+    assert is_right(scripted, "GHGAF03", decrypt=decrypt)
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_an_interrupted_batch_that_overwrites_gets_to_its_end(scripted, files, how):
+    out = scripted.folder / "out"
+    out.mkdir()
+    for name in NAMES:
+        (out / f"{name}.bin.c4gh").write_bytes(b"older")
+    finished = set(NAMES[:3])
+    scripted.archive.package_type = "download"
+    scripted.archive.stick("get", lambda request: request.url.path.split("/")[-1] not in finished)
+    process = scripted.program.start("download", "--output-dir", out, "--overwrite")
+    wait_until(lambda: sum(path.stat().st_size > 5 for path in out.glob("*.c4gh")) == 3, process)
+    process.send_signal(SIGNALS[how])
+    assert finish(process).code == CODES[how]
+    scripted.archive.heal()
+    with watched(scripted) as fetched:
+        said = scripted.download("--overwrite")
+    assert said.code == 0, said.err
+    assert set(fetched) == set(NAMES[3:]), "what this command replaced is not replaced again"
+    assert all(is_right(scripted, name) for name in NAMES)
