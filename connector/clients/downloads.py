@@ -42,7 +42,7 @@ def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest
 def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
     """Read a DRS object with the time its URL may be used, or the wait until it is staged."""
     if reply.status == 202:
-        wait = retry_after(reply.headers)
+        wait = retry_after(reply.headers, reply.received)
         return Staging(USUAL_STAGING_WAIT if wait is None else wait)
     if reply.status != 200:
         raise refusal(reply, "get the file's address")
@@ -54,7 +54,10 @@ def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
         )
     if drs.url is None:
         raise BrokenError("The download service names no address for the file.", hint="Tell the archive's operators.")
-    lifetimes = [response_lifetime(reply.headers), presigned_lifetime(drs.url, reply.headers)]
+    lifetimes = [
+        response_lifetime(reply.headers, reply.received),
+        presigned_lifetime(drs.url, reply.headers, reply.received),
+    ]
     return Lent(drs, usable_seconds(lifetimes, otherwise=USUAL_URL_LIFETIME))
 
 

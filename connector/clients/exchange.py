@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ import trio
 
 from connector.clients.bulk import ForbiddenAddressError
 from connector.clients.http import HttpClient
+from connector.core.server_clock import ServerClocks
 from connector.errors import AT_ONCE, TRY_AGAIN, BrokenError, ConnectorError
 from connector.transfer import OverloadedError
 
@@ -56,12 +59,13 @@ class ApiRequest:
 
 @attrs.frozen
 class ApiReply:
-    """One answer; header names in lower case."""
+    """One answer; header names in lower case. ``received``: when it came, by its server's clock."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=False)
     server: str = ""
+    received: datetime | None = None
 
 
 class Exchange:
@@ -70,6 +74,7 @@ class Exchange:
     def __init__(self, client: HttpClient, *, deadline: float = 60.0) -> None:
         self._client = client
         self._deadline = deadline
+        self._clocks = ServerClocks()
 
     async def send(self, request: ApiRequest) -> ApiReply:
         """Send ``request`` and read the whole answer, whatever its status.
@@ -109,7 +114,9 @@ class Exchange:
                     )
         finally:
             await response.aclose()
-        return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server)
+        date = response.headers.get("date", "")
+        received = self._clocks.received(request.server, date, trio.current_time(), time.time())
+        return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server, received)
 
 
 def server_of(url: str) -> str:

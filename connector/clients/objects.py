@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -190,7 +192,7 @@ def _misbehaves(response: httpx.Response, what: str) -> BrokenError:
 
 def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorError:
     status, host = response.status_code, server_of(str(response.request.url))
-    wait = retry_after({name.lower(): value for name, value in response.headers.items()})
+    wait = retry_after(dict(response.headers), datetime.fromtimestamp(time.time(), UTC))
     message = f"{host} answered {status} to a {method} of a part."
     if method == "PUT" and status == 404 and b"NoSuchUpload" in body:
         return RefusedError(

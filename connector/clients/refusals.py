@@ -42,7 +42,7 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
     status, body = reply.status, _error_body(reply)
     said = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
     message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
-    wait = retry_after(reply.headers)
+    wait = retry_after(reply.headers, reply.received)
     if status == 401:
         return TokenRefusedError(
             message,
