@@ -7,7 +7,7 @@ good part of a short transfer.
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,15 +29,17 @@ from connector.clients.well_known import WellKnown, hub_key
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.core.payloads import FileUpload, WorkPackage
-from connector.errors import LocalError, RefusedError, UsageError
+from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Scheduler, SilentObserver
 
 if TYPE_CHECKING:
+    from connector.core.listing import ListedFile
     from connector.download import DownloadedFile
     from connector.download.request import DownloadRequest
     from connector.upload import UploadBox, UploadedFile, UploadSource
     from connector.upload.plan import PlannedUpload
+    from connector.upload.removal import LocalNotes
     from connector.upload.unfinished import UnfinishedUpload
 
 _USUAL_OPEN_UPLOADS = 5
@@ -188,34 +190,61 @@ class Session:
                 self.scheduler.tell_budget(outcome.label, outcome.value.memory)
         return outcomes
 
-    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
-        """Give an unfinished upload up: delete it in the archive, then forget its journal.
+    async def list_files(self) -> AsyncIterator[ListedFile]:
+        """The files of the package, sorted by alias or accession.
 
-        Raises :class:`~connector.errors.RefusedError` if it belongs to another box than this package's.
+        Uploads are asked for a page at a time, so that a box of any size takes little memory. Of a file to download
+        only what the package says is told: to ask the download service for its size (its DRS object) would have the
+        archive stage it, from tape perhaps, for nobody.
         """
-        box = self.box()
-        if box.id != unfinished.box:
-            raise RefusedError(
-                f"{unfinished.alias} was being uploaded into another box.",
-                hint="Use the access token that the upload was begun with.",
-            )
-        claim = await trio.to_thread.run_sync(unfinished.claim, limiter=self.threads)
-        try:
-            await box.delete(unfinished.file_id)
-            await trio.to_thread.run_sync(unfinished.forget, limiter=self.threads)
-        finally:
-            claim.release()
+        from connector.core.listing import ListedFile
+
+        if self.package.type == "upload":
+            async for page in self.box().pages():
+                for upload in page:
+                    yield ListedFile.of_upload(upload)
+        else:
+            for request in sorted(self._requests((), Path(), decrypt=False), key=lambda request: request.accession):
+                yield ListedFile("download", request.accession, _target_name(request))
+
+    async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
+        """The uploads of the box with these aliases, to hand them to :meth:`remove`."""
+        from connector.upload.removal import find_uploads
+
+        return await find_uploads(self.box(), aliases, await self._notes())
+
+    async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
+        """Remove uploads from the box, complete ones too, and forget what this machine has noted of them.
+
+        The outcomes come in the order of the uploads; one that cannot be removed does not stop the others.
+        """
+        from connector.upload.removal import UploadRemover
+
+        return await UploadRemover(self.box(), await self._notes(), self.threads, self.observer).remove_all(uploads)
+
+    async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
+        """Give unfinished uploads up: delete them in the archive, then forget their journals.
+
+        Those that belong to another box than this package's are left, and are outcomes with an error.
+        """
+        box = self.box().id
+        left = [_of_another_box(upload) for upload in unfinished if upload.box != box]
+        for outcome in left:
+            self.observer.finished(outcome)
+        return left + await self.remove([upload.listed() for upload in unfinished if upload.box == box])
 
     async def open_in_box(self) -> list[FileUpload]:
         """The uploads that are open in the package's box, whoever began them and wherever.
 
         An archive allows only a few of them at a time, so one that nobody sends any more is in the way of others.
         """
-        return [upload for upload in await self.box().list() if upload.state == "init"]
+        return [upload async for page in self.box().pages() for upload in page if upload.state == "init"]
 
-    async def delete_from_box(self, upload: FileUpload) -> None:
-        """Delete one of :meth:`open_in_box` in the archive. If somebody still sends it, that fails."""
-        await self.box().delete(upload.id)
+    async def _notes(self) -> LocalNotes:
+        from connector.upload.removal import LocalNotes
+
+        read = partial(LocalNotes.read, self.box().id, self.journal_folder, self.finished_folder)
+        return await trio.to_thread.run_sync(read, limiter=self.threads)
 
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
@@ -230,6 +259,21 @@ class Session:
             )
         uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+def _target_name(request: DownloadRequest) -> str | None:
+    try:
+        return request.target.name
+    except IntegrityError:
+        return None  # not safe to use here; downloading it will say so
+
+
+def _of_another_box(upload: UnfinishedUpload) -> Outcome[ListedFile]:
+    error = RefusedError(
+        f"{upload.alias} was being uploaded into another box, and is left.",
+        hint="Use the access token that the upload was begun with.",
+    )
+    return Outcome(upload.alias, error=error)
 
 
 @asynccontextmanager

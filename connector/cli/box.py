@@ -1,35 +1,51 @@
-"""The upload box as ``status`` and ``discard`` see it with ``--in-box``: also what was begun elsewhere."""
+"""The upload box as commands see it that move no files: what is in it, also what was begun elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
+
+import attrs
 
 from connector.cli.keys import own_keys
 from connector.cli.run import Invocation
 from connector.clients.access_token import AccessToken
+from connector.config import Settings
 from connector.core.payloads import FileUpload
-from connector.errors import UsageError
+from connector.local.key_files import KeyPair
 from connector.transfer.observer import Observer
 from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
 
 if TYPE_CHECKING:
-    from connector.cli.surroundings import Session
+    from connector.cli.surroundings import Engine, Session
 
 T = TypeVar("T")
 
 
-def with_session(invocation: Invocation, job: Callable[[Session], Awaitable[T]]) -> T:
-    """Do something in a session with the archive, for which key and access token are asked if need be."""
-    keys = own_keys(invocation)
-    token = AccessToken.parse(invocation.secrets.access_token())
-    engine = invocation.surroundings.engine()
+@attrs.frozen
+class Access:
+    """What opens sessions with the archive: settings, the user's keys and the access token of a work package."""
 
-    async def work(observer: Observer) -> T:
-        async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-            return await job(session)
+    engine: Engine
+    settings: Settings
+    keys: KeyPair
+    token: AccessToken
 
-    return invocation.wait_for(work)
+    @classmethod
+    def of(cls, invocation: Invocation) -> Access:
+        """What the command was given; key and token are asked for if need be."""
+        keys = own_keys(invocation)
+        token = AccessToken.parse(invocation.secrets.access_token())
+        return cls(invocation.surroundings.engine(), invocation.settings, keys, token)
+
+    def in_session(self, job: Callable[[Session], Awaitable[T]]) -> Callable[[Observer], Awaitable[T]]:
+        """Return what opens a session and does ``job`` in it."""
+
+        async def work(observer: Observer) -> T:
+            async with self.engine.open_session(self.settings, self.keys, self.token, observer=observer) as session:
+                return await job(session)
+
+        return work
 
 
 def announced_here(upload: FileUpload, announced: Sequence[AnnouncedUpload]) -> bool:
@@ -41,13 +57,3 @@ def not_unfinished_here(listed: Sequence[FileUpload], here: Sequence[UnfinishedU
     """Those of the open uploads of a box that no unfinished upload of this machine is, by alias."""
     known = {upload.file_id for upload in here}
     return sorted((upload for upload in listed if upload.id not in known), key=lambda upload: upload.alias)
-
-
-def named(listed: Sequence[FileUpload], names: Collection[str]) -> list[FileUpload]:
-    """Those with these aliases; :class:`~connector.errors.UsageError` if there is none for one of the names."""
-    unknown = sorted(set(names) - {upload.alias for upload in listed})
-    if unknown:
-        raise UsageError(
-            f"Nothing open in the box is called {', '.join(unknown)}.", hint="See: connector status --in-box"
-        )
-    return [upload for upload in listed if upload.alias in names]

@@ -25,7 +25,7 @@ _SECRETS = re.compile(
 )
 _SHORTEST_SECRET = 20
 """Characters, none of them white space, of a secret that is looked for in sentences. See :meth:`Console.hide`."""
-_FREE_TEXT = frozenset({"message", "hint"})
+_FREE_TEXT = frozenset({"message", "hint", "failure_reason"})
 """Keys of JSON objects whose values are sentences. Nothing else there is altered: names, paths, numbers and digests are
 what the reader asked for, and none of them is made of a secret."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,13 @@ from connector.cli.options import archive_options, key_options, option, talk_opt
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.cli.surroundings import Session
+    from connector.core.listing import ListedFile
+    from connector.download.unfinished import UnfinishedDownload
+    from connector.transfer.outcome import Outcome
     from connector.upload.unfinished import UnfinishedUpload
+
+_OPEN = frozenset({"init", "cancelled"})
+"""States of what may be discarded as open; one that is cancelled was discarded before."""
 
 
 @click.command()
@@ -62,32 +68,63 @@ def discard(
         folder = invocation.surroundings.engine().journal_folder()
         uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
         downloads = [one for one in unfinished_downloads(output_dir) if everything or one.accession in names]
-        unknown = set(names) - {one.alias for one in uploads} - {one.accession for one in downloads}
+        known = {one.alias for one in uploads} | {one.accession for one in downloads}
+        unknown = [name for name in dict.fromkeys(names) if name not in known]
         if unknown and not in_box:
             raise UsageError(
-                f"Nothing unfinished is called {', '.join(sorted(unknown))}.",
+                f"Nothing unfinished is called {', '.join(unknown)}.",
                 hint="See: connector status. What was begun elsewhere takes --in-box.",
             )
-        for download in downloads:
-            download.discard()
-            invocation.console.tell("discarded", label=download.accession)
+        code = _discard_downloads(invocation, downloads)
         if uploads or unknown:
-            _discard_uploads(invocation, uploads, unknown)
-        return 0
+            code = max(code, _discard_uploads(invocation, uploads, unknown))
+        return code
 
-    run(ctx, work, go_on="")
+    run(ctx, work, go_on="Run the same command again to discard the rest.")
 
 
-def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload], elsewhere: Collection[str]) -> None:
-    from connector.cli.box import named, with_session
+def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDownload]) -> int:
+    from connector.cli.report import Report
+    from connector.errors import ConnectorError
+    from connector.transfer.outcome import Outcome
 
-    async def job(session: Session) -> None:
-        others = named(await session.open_in_box(), elsewhere) if elsewhere else []
-        for upload in uploads:
-            await session.discard_upload(upload)
-            invocation.console.tell("discarded", label=upload.alias)
-        for other in others:
-            await session.delete_from_box(other)
-            invocation.console.tell("discarded", label=other.alias)
+    report = Report(invocation.console, verb="discarded")
+    outcomes: list[Outcome[None]] = []
+    for download in downloads:
+        try:
+            download.discard()
+            outcomes.append(Outcome(download.accession))
+        except ConnectorError as error:
+            outcomes.append(Outcome(download.accession, error=error))
+    return report.conclude(outcomes)
 
-    with_session(invocation, job)
+
+def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload], elsewhere: Sequence[str]) -> int:
+    from connector.cli.box import Access
+
+    async def job(session: Session) -> Sequence[Outcome[ListedFile]]:
+        others = _open(await session.find_uploads(elsewhere)) if elsewhere else []
+        return [*await session.discard_uploads(uploads), *await session.remove(others)]
+
+    return invocation.transfer(Access.of(invocation).in_session(job), verb="discarded")
+
+
+def _open(found: Sequence[Outcome[ListedFile]]) -> list[ListedFile]:
+    """The uploads that were found, which must all be open: complete ones are not discarded by mistake."""
+    from connector.clients.refusals import TokenRefusedError
+    from connector.core.listing import UNKNOWN
+    from connector.errors import UsageError
+
+    for outcome in found:
+        if isinstance(outcome.error, TokenRefusedError):
+            raise outcome.error
+    others = [outcome.value for outcome in found if outcome.value is not None]
+    unknown = [outcome.label for outcome in found if not outcome.ok]
+    if unknown:
+        raise UsageError(
+            f"Nothing open in the box is called {', '.join(unknown)}.", hint="See: connector status --in-box"
+        )
+    complete = [f"{other.name} ({other.state})" for other in others if other.state not in _OPEN | {UNKNOWN}]
+    if complete:
+        raise UsageError(f"Not open in the box: {', '.join(complete)}.", hint="Remove them with: connector rm")
+    return others

@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "keygen": ("connector.cli.keygen:keygen", "Make a Crypt4GH key pair."),
     "upload": ("connector.cli.upload:upload", "Encrypt files and send them to your upload box."),
     "download": ("connector.cli.download:download", "Fetch the files of your work package."),
+    "ls": ("connector.cli.ls:ls", "List the files of your work package, and what became of them."),
+    "rm": ("connector.cli.rm:rm", "Remove uploads from your upload box, complete ones too."),
     "status": ("connector.cli.status:status", "List uploads and downloads that were interrupted."),
     "discard": (
         "connector.cli.discard:discard",

@@ -27,6 +27,11 @@ def upload_sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -
     return sources
 
 
+def aliases_of(tsv: Path) -> list[str]:
+    """Return the aliases in a list of files; the files themselves need not be there."""
+    return [row.alias for row in parse_tsv(_read(tsv), str(tsv))]
+
+
 def _read(tsv: Path) -> bytes:
     with local_failures("read", tsv):
         with tsv.open("rb") as file:

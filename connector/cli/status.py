@@ -97,6 +97,7 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
 
 
 def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    from connector.cli.box import not_unfinished_here, with_session
+    from connector.cli.box import Access, not_unfinished_here
 
-    return not_unfinished_here(with_session(invocation, lambda session: session.open_in_box()), here)
+    look = Access.of(invocation).in_session(lambda session: session.open_in_box())
+    return not_unfinished_here(invocation.wait_for(look), here)

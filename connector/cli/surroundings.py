@@ -11,7 +11,7 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
@@ -21,6 +21,7 @@ import attrs
 if TYPE_CHECKING:
     from connector.clients.access_token import AccessToken
     from connector.config import Settings
+    from connector.core.listing import ListedFile
     from connector.core.payloads import FileUpload
     from connector.local.key_files import KeyPair
     from connector.recrypt import RecryptRequest
@@ -103,14 +104,20 @@ class Session(Protocol):
     async def plan_upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
         """Say what an upload would do, without doing it."""
 
-    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
-        """Give an unfinished upload up."""
+    def list_files(self) -> AsyncIterator[ListedFile]:
+        """List what the work package holds."""
 
-    async def open_in_box(self) -> list[FileUpload]:
+    async def find_uploads(self, aliases: Collection[str]) -> Sequence[Outcome[ListedFile]]:
+        """Look uploads up by their aliases."""
+
+    async def remove(self, uploads: Sequence[ListedFile]) -> Sequence[Outcome[ListedFile]]:
+        """Remove uploads from the box."""
+
+    async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> Sequence[Outcome[ListedFile]]:
+        """Give unfinished uploads up."""
+
+    async def open_in_box(self) -> Sequence[FileUpload]:
         """Say what is open in the upload box, whoever began it."""
-
-    async def delete_from_box(self, upload: FileUpload) -> None:
-        """Delete one of those."""
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from connector.clients.exchange import ApiReply
 from connector.core.freshness import retry_after
@@ -30,6 +31,8 @@ _HINTS = {
     "wrongFileAuthorizationError": "Ask for a work package that includes this file.",
     "noSuchObject": "Check the accession; ask for a work package that includes this file.",
 }
+_FINAL = frozenset({"uploadCompletionError", "uploadAbortError"})
+"""What an archive says with 500 of an upload, not of itself."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -37,9 +40,14 @@ class TokenRefusedError(RefusedError):
     """A token was refused (401): another one may be accepted, while repeating the request with the same is no use."""
 
 
-def refusal(reply: ApiReply, doing: str) -> ConnectorError:
-    """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects."""
+def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS) -> ConnectorError:
+    """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects.
+
+    ``hints`` says by ``exception_id`` what to do where that depends on what was being done; under "", whatever was
+    refused.
+    """
     status, body = reply.status, _error_body(reply)
+    hint = hints.get(body.exception_id) or hints.get("") or _HINTS.get(body.exception_id, "")
     said = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
     message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
     wait = retry_after(reply.headers, reply.received)
@@ -62,17 +70,17 @@ def refusal(reply: ApiReply, doing: str) -> ConnectorError:
         return OverloadedError(
             message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
         )
-    if status >= 500 and status != 507 and body.exception_id != "uploadCompletionError":
+    if status >= 500 and status != 507 and body.exception_id not in _FINAL:
         # Calls about one box at the same time collide in some archives: the next one gets through.
         collided = body.exception_id == "internalError" and wait is None
         advice = Advice(again=True, after=0.0, expected=True) if collided else Advice(again=True, after=wait or None)
-        return BrokenError(message, hint="The archive has a problem; try again later.", advice=advice)
+        return BrokenError(message, hint=hint or "The archive has a problem; try again later.", advice=advice)
     if 300 <= status < 400:
         return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
     return RefusedError(
         message,
-        hint=_HINTS.get(body.exception_id) or _general_hint(status),
-        advice=TRY_AGAIN if body.exception_id == "boxVersionOutdated" else GIVE_UP,
+        hint=hint or _general_hint(status),
+        advice=TRY_AGAIN if body.exception_id in ("boxVersionOutdated", "uploadAbortError") else GIVE_UP,
         status=status,
         exception_id=body.exception_id,
     )

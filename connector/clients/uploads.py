@@ -9,7 +9,7 @@ from uuid import UUID
 from connector.clients.caller import Caller
 from connector.clients.exchange import ApiReply, ApiRequest
 from connector.clients.leases import Lease
-from connector.clients.refusals import refusal
+from connector.clients.refusals import TokenRefusedError, refusal
 from connector.clients.work_orders import WorkOrder
 from connector.core.payloads import (
     CreatedUpload,
@@ -21,7 +21,7 @@ from connector.core.payloads import (
     parse_payload,
     write_payload,
 )
-from connector.errors import BrokenError
+from connector.errors import BrokenError, RefusedError
 from connector.transfer import Notify
 
 PAGE_SIZE = 1000
@@ -31,6 +31,21 @@ MAX_LISTED = 1_000_000
 _WHO = "The upload service"
 
 
+_LISTING_HINTS = {"": "Tell the archive's operators. What this machine has not finished is shown by: connector status"}
+
+
+class ListingRefusedError(TokenRefusedError):
+    """A token to list the box was refused (401). Where fresh ones are refused too, the archive checks them with the
+    key of another service than the one that issues them; uploading, resuming and deleting need no listing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The archive refuses to list the upload box (401).",
+            hint=_LISTING_HINTS[""],
+            status=401,
+        )
+
+
 def build_list_request(api_url: str, box: UUID, token: str, *, skip: int = 0) -> ApiRequest:
     """Ask for a page of the file uploads in a box."""
     return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads", token=token, params={"skip": skip, "limit": PAGE_SIZE})
@@ -38,8 +53,10 @@ def build_list_request(api_url: str, box: UUID, token: str, *, skip: int = 0) ->
 
 def read_page(reply: ApiReply) -> FileUploadPage:
     """Read such a page."""
+    if reply.status == 401:
+        raise ListingRefusedError
     if reply.status != 200:
-        raise refusal(reply, "list the upload box")
+        raise refusal(reply, "list the upload box", hints=_LISTING_HINTS)
     return parse_payload(reply.body, FileUploadPage, what=_WHO)
 
 
@@ -84,6 +101,17 @@ def read_completed(reply: ApiReply) -> None:
         raise refusal(reply, "complete the upload")
 
 
+_SHOWN = "What is in the box is shown by: connector ls"
+_DELETION_HINTS = {
+    "boxStateError": f"The box is locked or archived: ask the archive's data stewards to open it. {_SHOWN}",
+    "boxVersionOutdated": f"The box changes all the time; run the same command again later. {_SHOWN}",
+    "fileUploadStateError": f"The archive keeps the file from now on: ask its data stewards. {_SHOWN}",
+    "uploadAbortError": f"The storage does not give it up; run the same command again later. {_SHOWN}",
+    "": f"Tell the archive's operators. {_SHOWN}",
+}
+_GONE = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound", "s3UploadDetailsNotFound"})
+
+
 def build_delete_request(api_url: str, box: UUID, file_id: UUID, token: str) -> ApiRequest:
     """Give an upload up."""
     return ApiRequest("DELETE", f"{api_url}/boxes/{box}/uploads/{file_id}", token=token)
@@ -91,8 +119,11 @@ def build_delete_request(api_url: str, box: UUID, file_id: UUID, token: str) -> 
 
 def read_deleted(reply: ApiReply) -> None:
     """Read the answer to that; one that is gone already is as good."""
-    if reply.status not in (200, 204, 404):
-        raise refusal(reply, "delete the upload")
+    if reply.status in (200, 204):
+        return
+    error = refusal(reply, "delete the upload", hints=_DELETION_HINTS)
+    if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _GONE):
+        raise error
 
 
 class UploadClient:
@@ -111,7 +142,10 @@ class UploadClient:
         return self._current_url().rstrip("/")
 
     async def pages(self, order: Lease[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
-        """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias."""
+        """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias.
+
+        Raises :class:`ListingRefusedError` where fresh tokens are refused, too.
+        """
         listed = 0
         while True:
             page = await self._caller.authorized(order, partial(self._list_request, skip=listed), read_page)

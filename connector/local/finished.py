@@ -86,6 +86,10 @@ class FinishedFiles:
         note = self._notes.get("\0".join(key))
         return None if note == _WRONG else note
 
+    def noted(self) -> list[tuple[str, ...]]:
+        """The keys of all notes."""
+        return [tuple(joined.split("\0")) for joined in self._notes]
+
     def add(self, file: FinishedFile, *key: str) -> None:
         """Note that ``file`` is finished. It outlives this process, though maybe not a power cut."""
         joined = "\0".join(key)

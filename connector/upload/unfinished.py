@@ -10,6 +10,8 @@ from uuid import UUID
 import attrs
 
 from connector.core.journal import Journal
+from connector.core.listing import UNKNOWN, ListedFile
+from connector.core.payloads import FileUpload
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import load
@@ -31,6 +33,10 @@ class UnfinishedUpload:
     def claim(self) -> Claim:
         """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
         return Claim.take(claim_path(self.journal), self.alias)
+
+    def listed(self) -> ListedFile:
+        """It as an upload of its box, in a state that is not known here."""
+        return ListedFile.of_upload(FileUpload(self.file_id, self.alias, UNKNOWN, self.size))
 
     def forget(self) -> None:
         """Remove the journal. Blocks."""

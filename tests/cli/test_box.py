@@ -61,7 +61,7 @@ def test_a_full_box_is_looked_into_and_made_room_in(stand: Stand) -> None:
 
     gone = stand.user.run("discard", "--in-box", "a", "c", token=stand.token)
     assert gone.returncode == 0, gone.stderr
-    assert gone.stderr.splitlines() == ["a: discarded", "c: discarded"]
+    assert gone.stderr.splitlines() == ["a: discarded", "c: discarded", "2 of 2 files discarded."]
     assert stand.user.run("upload", "mine.bin", token=stand.token).returncode == 0
     states = stand.states()
     assert {alias: states[alias] for alias in "abcde"} == {

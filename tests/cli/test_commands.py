@@ -80,8 +80,8 @@ class FakeEngine:
         asked = {"private_key": private_key, "recipients": recipients, "requests": requests, **options}
         return self._done("encrypt", [request.path.name for request in requests], asked)
 
-    async def discard_upload(self, unfinished: UnfinishedUpload) -> None:
-        self.calls.append({"what": "discard", "alias": unfinished.alias})
+    async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[Any]]:
+        return self._done("discard", [upload.alias for upload in unfinished], {})
 
     def journal_folder(self) -> Path:
         return self.journals

@@ -50,6 +50,14 @@ def test_an_id_wins_over_the_general_advice_for_its_status(reply):
     assert by_id.hint != refusal(reply(403, {"detail": "no"}), "do it").hint
 
 
+def test_what_to_do_may_depend_on_what_was_done(reply):
+    hints = {"boxStateError": "Do this.", "uploadAbortError": "Do that."}
+    assert refusal(reply(409, {"exception_id": "boxStateError"}), "do it", hints=hints).hint == "Do this."
+    assert refusal(reply(500, {"exception_id": "uploadAbortError"}), "do it", hints=hints).hint == "Do that."
+    other = reply(404, {"exception_id": "boxNotFound"})
+    assert refusal(other, "do it", hints=hints).hint == refusal(other, "do it").hint
+
+
 def test_a_request_with_a_refused_token_is_not_repeated_as_it_is(reply):
     error = refusal(reply(401, {"detail": "expired"}), "do it")
     assert isinstance(error, TokenRefusedError)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -44,22 +45,29 @@ class Scripted:
         return self.program.run("download", "--output-dir", self.folder / "out", *arguments, environment=environment)
 
 
-@pytest.fixture
-def scripted(tmp_path: Path) -> Iterator[Scripted]:
+@contextmanager
+def open_scripted(folder: Path) -> Iterator[Scripted]:
     """A user whose archive does what the test says. Parts have two segments, and are tried three times again."""
-    keys = write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
+    keys = write_key_pair(folder / "my.sec", folder / "my.pub", passphrase=None)
     with serving(ServedFake(FakeArchive(keys))) as server:
         settings = {
-            "HOME": str(tmp_path),
-            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
             "CONNECTOR_WKVS_URL": f"{server.url}/wkvs",
-            "CONNECTOR_MY_PRIVATE_KEY_PATH": str(tmp_path / "my.sec"),
+            "CONNECTOR_MY_PRIVATE_KEY_PATH": str(folder / "my.sec"),
             "CONNECTOR_ACCESS_TOKEN": server.archive.access_token,
             "CONNECTOR_PART_SIZE": str(2 * CIPHER_SEGMENT_SIZE),
             "CONNECTOR_RETRIES": "3",
             "CONNECTOR_READ_TIMEOUT": "5",
         }
-        yield Scripted(tmp_path, keys, server, Program(tmp_path, settings))
+        yield Scripted(folder, keys, server, Program(folder, settings))
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Scripted]:
+    """A new user with a new archive for each test."""
+    with open_scripted(tmp_path) as scripted:
+        yield scripted
 
 
 @pytest.fixture(scope="module")

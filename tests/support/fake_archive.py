@@ -112,6 +112,9 @@ class FakeArchive:
         self.orders: list[str] = []
         self.most_open = 0
         self.latency: dict[str, float] = {}
+        self.colliding: set[str] = set()
+        """Kinds of requests of which one that comes while another is being handled is done, and answered with 500."""
+        self._handled: Counter[str] = Counter()
         self.stuck: dict[str, Callable[[httpx.Request], bool]] = {}
         self.reached = trio.Event()
         self._failing: list[Failing] = []
@@ -218,7 +221,13 @@ class FakeArchive:
                 failing.times -= 1
                 return self._sent(failing.answer(request))
         answer = self._route(request, kind)
-        await trio.sleep(self.latency.get(kind, 0.0))
+        if self._handled[kind] and kind in self.colliding:
+            answer = httpx.Response(500, json={"exception_id": "internalError", "description": "", "data": {}})
+        self._handled[kind] += 1
+        try:
+            await trio.sleep(self.latency.get(kind, 0.0))
+        finally:
+            self._handled[kind] -= 1
         return self._sent(answer)
 
     def _sent(self, response: httpx.Response) -> httpx.Response:

@@ -250,7 +250,8 @@ async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk, virtual_ti
     assert (unfinished.alias, unfinished.path, unfinished.size) == ("data.bin", source.path, SIZE)
     assert 0 < unfinished.done < SIZE
     async with desk.session() as session:
-        await session.discard_upload(unfinished)
+        [discarded] = await session.discard_uploads([unfinished])
+    assert discarded.ok
     assert desk.states == ["cancelled"]
     assert desk.journals == []
     assert unfinished_uploads(desk.state / "uploads") == []

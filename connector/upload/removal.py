@@ -1,0 +1,143 @@
+"""Removing uploads from a box, complete ones too: in the archive, and what this machine has noted of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import attrs
+import trio
+
+from connector.clients.refusals import TokenRefusedError
+from connector.clients.uploads import ListingRefusedError
+from connector.core.listing import UNKNOWN, ListedFile
+from connector.core.payloads import FileUpload
+from connector.errors import ConnectorError, RefusedError
+from connector.local.finished import FinishedFiles
+from connector.transfer import Observer, Outcome
+from connector.upload.box import UploadBox
+from connector.upload.unfinished import UnfinishedUpload, unfinished_uploads
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class LocalNotes:
+    """What this machine has noted of the uploads of one box: journals of unfinished ones, notes of finished ones.
+
+    ``keys``: those of ``finished`` by alias.
+    """
+
+    unfinished: Mapping[UUID, UnfinishedUpload]
+    finished: FinishedFiles
+    keys: Mapping[str, Sequence[tuple[str, ...]]]
+
+    @classmethod
+    def read(cls, box: UUID, journal_folder: Path, finished_folder: Path) -> LocalNotes:
+        """Read the notes about ``box``. Blocks."""
+        finished = FinishedFiles.read(finished_folder, str(box))
+        keys: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for key in finished.noted():
+            keys[key[0]].append(key)
+        uploads = unfinished_uploads(journal_folder)
+        return cls({upload.file_id: upload for upload in uploads if upload.box == box}, finished, keys)
+
+    def find(self, alias: str) -> list[ListedFile]:
+        """All uploads of this alias that were ever begun here, in states that are not known: one of them may stand."""
+        found = [upload.listed() for upload in self.unfinished.values() if upload.alias == alias]
+        for key in self.keys.get(alias, ()):
+            note = self.finished.find(*key)
+            if note is not None:
+                found.append(ListedFile.of_upload(FileUpload(UUID(note.origin), alias, UNKNOWN, note.size)))
+        return found
+
+    def forget(self, file_id: UUID, alias: str) -> None:
+        """Drop what is noted of an upload. Blocks."""
+        unfinished = self.unfinished.get(file_id)
+        if unfinished is not None:
+            unfinished.forget()
+        for key in self.keys.get(alias, ()):
+            note = self.finished.find(*key)
+            if note is not None and note.origin == str(file_id):
+                self.finished.forget(*key)
+
+
+@attrs.frozen
+class UploadRemover:
+    """Removes uploads from ``box``, one after the other: archives answer some of several deletions at once with 500."""
+
+    box: UploadBox
+    notes: LocalNotes
+    threads: trio.CapacityLimiter
+    observer: Observer
+
+    async def remove_all(self, uploads: Iterable[ListedFile]) -> list[Outcome[ListedFile]]:
+        """Remove uploads; one that cannot be removed does not stop the others."""
+        return [await self._outcome(upload) for upload in uploads]
+
+    async def _outcome(self, upload: ListedFile) -> Outcome[ListedFile]:
+        try:
+            outcome = Outcome(upload.name, await self.remove(upload))
+        except ConnectorError as error:
+            outcome = Outcome(upload.name, error=error)
+        self.observer.finished(outcome)
+        return outcome
+
+    async def remove(self, upload: ListedFile) -> ListedFile:
+        """Delete one in the archive, then drop what is noted of it here.
+
+        Raises :class:`~connector.errors.LocalError` while a process is sending it.
+        """
+        assert upload.file_id is not None, "every upload has an id"
+        file_id, alias = upload.file_id, upload.name
+        unfinished = self.notes.unfinished.get(file_id)
+        claim = None if unfinished is None else await self._in_thread(unfinished.claim)
+        try:
+            if upload.state != "cancelled":
+                await self.box.delete(file_id)
+            await self._in_thread(lambda: self.notes.forget(file_id, alias))
+        finally:
+            if claim is not None:
+                claim.release()
+        return attrs.evolve(upload, state="cancelled", state_updated=None)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self.threads)
+
+
+async def find_uploads(box: UploadBox, aliases: Collection[str], notes: LocalNotes) -> list[Outcome[ListedFile]]:
+    """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list it,
+    as this machine has noted them (then there may be several of an alias, of which one stands at most)."""
+    wanted = set(aliases)
+    found: dict[str, list[ListedFile]] = {}
+    refused: ListingRefusedError | None = None
+    try:
+        async for page in box.pages():
+            # An archive may list deleted uploads beside the one that has the alias now.
+            found |= {
+                upload.alias: [ListedFile.of_upload(upload)]
+                for upload in page
+                if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled")
+            }
+    except ListingRefusedError as error:
+        refused = error
+        found = {alias: notes.find(alias) for alias in wanted}
+    outcomes: list[Outcome[ListedFile]] = []
+    for alias in dict.fromkeys(aliases):
+        outcomes += [Outcome(alias, upload) for upload in found.get(alias, ())]
+        if not found.get(alias):
+            outcomes.append(Outcome(alias, error=_missing(alias, refused)))
+    return outcomes
+
+
+def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:
+    if refused is None:
+        return RefusedError(f"There is no upload {alias} in the box.", hint="See what there is: connector ls")
+    return TokenRefusedError(
+        f"{refused.message} This machine has noted no upload {alias}, so its id is not known.",
+        hint="Remove it on the machine that uploaded it, or replace it: connector upload --overwrite PATH --alias NAME",
+        status=refused.status,
+    )

@@ -1,0 +1,268 @@
+"""``ls``, ``rm``, ``status`` and ``discard`` against an archive that answers as GHGA's services may.
+
+Each answer of the wire contract's last section that can meet them is played to them: the same command, run up to three
+times, ends with 0, or with a documented code and a hint whose command leads to 0 or removes the upload.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import attrs
+import pytest
+
+from tests.reliability.conftest import Scripted, open_scripted
+from tests.support.fake_archive import Upload
+from tests.support.program import Done, finish
+
+SIZE = 10_600_000  # 3 parts
+EVER = 10_000
+LINE = re.compile(r"connector ((?:ls|status|rm|discard|upload)\b[^.;\n]*)")
+
+
+@attrs.frozen
+class Answer:
+    """What the archive says to requests of one kind, ``times`` times."""
+
+    kind: str
+    status: int
+    exception_id: str = ""
+    times: int = EVER
+    headers: dict[str, str] = attrs.field(factory=dict)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        if self.exception_id:
+            return {"exception_id": self.exception_id, "description": "", "data": {}}
+        return {"detail": "Invalid" if self.status == 401 else [{"msg": "Value error", "loc": ["path"]}]}
+
+    def __str__(self) -> str:
+        ever = "" if self.times == EVER else f" x {self.times}"
+        return f"{self.kind} {self.status} {self.exception_id}{ever}"
+
+
+LISTING = [
+    Answer("list", 401),
+    Answer("list", 401, times=1),
+    Answer("list", 404, "boxNotFound"),
+    Answer("list", 422),
+    Answer("list", 422, "paginationError"),
+    Answer("list", 429, times=1, headers={"Retry_After": "1"}),
+    Answer("list", 500, "internalError", times=1),
+    Answer("list", 503, times=2),
+]
+DELETION = [
+    Answer("delete", 401, times=1),
+    Answer("delete", 404, "fileUploadNotFound"),
+    Answer("delete", 404, "s3UploadNotFound"),
+    Answer("delete", 409, "boxStateError"),
+    Answer("delete", 409, "boxVersionOutdated"),
+    Answer("delete", 409, "boxVersionOutdated", times=1),
+    Answer("delete", 409, "fileUploadStateError"),
+    Answer("delete", 422),
+    Answer("delete", 429, times=1, headers={"Retry_After": "1"}),
+    Answer("delete", 500, "internalError", times=1),
+    Answer("delete", 500, "uploadAbortError"),
+    Answer("delete", 500, "uploadAbortError", times=1),
+]
+COMMANDS = {
+    "ls": (["ls"], LISTING),
+    "status --in-box": (["status", "--in-box"], LISTING),
+    "rm": (["rm", "--yes", "mine.bin"], LISTING + DELETION),
+    "discard": (["discard", "mine.bin"], DELETION),
+    "discard --in-box": (["discard", "--in-box", "theirs.bin"], LISTING + DELETION),
+}
+CASES = [
+    pytest.param(command, answer, id=f"{name}: {answer}")
+    for name, (command, answers) in COMMANDS.items()
+    for answer in answers
+]
+
+
+def in_box(scripted: Scripted, alias: str) -> str | None:
+    """The state of the upload of this alias; ``None`` where there is none."""
+    return next((upload.state for upload in scripted.archive.uploads.values() if upload.alias == alias), None)
+
+
+def interrupt_upload(scripted: Scripted, name: str, state: str) -> None:
+    """Leave an upload with a journal in the folder ``state``, killed when the second part was to be sent."""
+    (scripted.folder / name).write_bytes(b"x" * SIZE)
+    scripted.archive.package_type = "upload"
+    scripted.archive.stick("part-url", lambda request: request.url.path.endswith("/2"))
+    process = scripted.program.start("upload", name, environment={"XDG_STATE_HOME": str(scripted.folder / state)})
+    while not any(upload.parts for upload in scripted.archive.uploads.values() if upload.alias == name):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    finish(process)
+    scripted.archive.heal()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scripted, dict[UUID, Upload]]]:
+    """A box with an unfinished upload of this machine, one of another machine, and a complete one."""
+    with open_scripted(tmp_path_factory.mktemp("box")) as scripted:
+        (scripted.folder / "done.bin").write_bytes(b"x" * 1000)
+        assert scripted.upload("done.bin").code == 0
+        interrupt_upload(scripted, "theirs.bin", "another machine")
+        interrupt_upload(scripted, "mine.bin", "state")
+        states = [in_box(scripted, name) for name in ("done.bin", "theirs.bin", "mine.bin")]
+        assert states == ["inbox", "init", "init"]
+        shutil.copytree(scripted.folder / "state", scripted.folder / "state before")
+        yield scripted, copy.deepcopy(scripted.archive.uploads)
+
+
+@pytest.fixture
+def box(prepared: tuple[Scripted, dict[UUID, Upload]]) -> Scripted:
+    """That box as it was left, whatever the tests before have done with it."""
+    scripted, uploads = prepared
+    archive = scripted.archive
+    archive.heal()
+    archive.colliding.clear()
+    archive.latency.clear()
+    archive.uploads = copy.deepcopy(uploads)
+    shutil.rmtree(scripted.folder / "state")
+    shutil.copytree(scripted.folder / "state before", scripted.folder / "state")
+    return scripted
+
+
+def follow(scripted: Scripted, said: str, alias: str) -> Done:
+    """Run the last command that a hint names, for the file ``alias``."""
+    named = LINE.findall(said)
+    assert named, f"no hint names a command: {said}"
+    words = named[-1].replace("PATH", alias).replace("NAME", alias).split()
+    return scripted.program.run(*words)
+
+
+@pytest.mark.parametrize(("command", "answer"), CASES)
+def test_three_runs_end_well_or_with_a_hint_that_helps(box: Scripted, command: Sequence[str], answer: Answer) -> None:
+    alias = command[-1]
+    box.archive.fail(answer.kind, answer.status, answer.body, times=answer.times, **answer.headers)
+    before = box.archive.counts.copy()
+    for _ in range(3):
+        done = box.program.run(*command, environment={"CONNECTOR_RETRIES": "2"})
+        if done.code == 0:
+            break
+    assert done.code in (0, 3, 4, 6), done.err
+    assert "Traceback" not in done.err
+    if done.code:
+        assert follow(box, done.err, alias).code == 0 or in_box(box, alias) in (None, "cancelled"), done.err
+    elif alias.endswith(".bin"):
+        assert in_box(box, alias) == ("init" if answer.status == 404 else "cancelled")
+    # At most three tries of a call, each with a token, in three runs and that of the hint's command.
+    asked = box.archive.counts - before
+    runs = asked["package"]
+    assert runs <= 4
+    assert asked[answer.kind] <= 3 * runs
+    assert asked["order"] <= 2 * 3 * runs
+    if answer.times < EVER:
+        assert runs == 1, "what passes needs no second run"
+        assert asked[answer.kind] == answer.times + 1
+
+
+def test_a_box_is_listed_with_states_sizes_dates_and_reasons(box: Scripted) -> None:
+    [done] = [upload for upload in box.archive.uploads.values() if upload.alias == "done.bin"]
+    done.state, done.failure_reason = "failed", "The content is \x1b[31mother than announced."
+    listed = box.program.run("ls")
+    assert listed.code == 0, listed.err
+    rows = [line.split(maxsplit=5) for line in listed.out.splitlines()]
+    assert [(row[0], row[5]) for row in rows] == [
+        ("failed", "done.bin: The content is \\x1b[31mother than announced."),
+        ("init", "mine.bin"),
+        ("init", "theirs.bin"),
+    ], "sorted by alias, and no character acts on the terminal"
+    assert rows[0][1:3] == ["1.00", "kB"]
+    names = zip(listed.out.splitlines(), ("done.bin", "mine.bin", "theirs.bin"), strict=True)
+    assert len({line.index(name) for line, name in names}) == 1, "in columns"
+
+    objects = [json.loads(line) for line in box.program.run("ls", "--json").out.splitlines()]
+    keys = "kind name file_name file_id size encrypted_size state state_updated failure_reason age"
+    assert {" ".join(one) for one in objects} == {keys}
+    assert (objects[0]["name"], objects[0]["state"], objects[0]["size"]) == ("done.bin", "failed", 1000)
+    assert objects[0]["failure_reason"] == done.failure_reason
+    assert isinstance(objects[0]["age"], int)
+
+
+def test_files_to_download_are_listed_without_being_staged(scripted: Scripted) -> None:
+    scripted.archive.add_file("GHGAF02", b"x")
+    scripted.archive.add_file("GHGAF01", b"x", extension=".bam")
+    listed = scripted.program.run("ls")
+    assert listed.code == 0, listed.err
+    assert [line.split()[-2:] for line in listed.out.splitlines()] == [
+        ["GHGAF01", "GHGAF01.bam.c4gh"],
+        ["GHGAF02", "GHGAF02.bin.c4gh"],
+    ]
+    objects = [json.loads(line) for line in scripted.program.run("ls", "--json").out.splitlines()]
+    assert [(one["kind"], one["name"], one["file_name"]) for one in objects] == [
+        ("download", "GHGAF01", "GHGAF01.bam.c4gh"),
+        ("download", "GHGAF02", "GHGAF02.bin.c4gh"),
+    ]
+    assert {one["size"] for one in objects} == {one["state"] for one in objects} == {None}
+    assert set(scripted.archive.counts) == {"values", "package"}, "a DRS object would be staged"
+
+
+def test_what_is_removed_is_forgotten_here_too(box: Scripted) -> None:
+    done = box.program.run("rm", "--yes", "mine.bin", "done.bin")
+    assert done.code == 0, done.err
+    assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
+    assert box.program.run("status").out == ""
+    again = box.program.run("rm", "--yes", "mine.bin", "done.bin")
+    assert again.code == 0, "what is removed already is no error"
+    assert box.upload("done.bin").code == 0
+    assert in_box(box, "done.bin") == "inbox", "and the same command uploads it again"
+
+
+def test_one_that_cannot_be_removed_does_not_stop_the_others(box: Scripted) -> None:
+    [kept] = [upload for upload in box.archive.uploads.values() if upload.alias == "done.bin"]
+    kept.state = "awaiting_archival"
+    done = box.program.run("rm", "--yes", "--json", "done.bin", "missing.bin", "mine.bin")
+    assert done.code == 4
+    assert in_box(box, "mine.bin") == "cancelled"
+    assert "There is no upload missing.bin in the box." in done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert sorted((row["name"], row["ok"]) for row in rows) == [
+        ("done.bin", False),
+        ("mine.bin", True),
+        ("missing.bin", False),
+    ]
+
+
+def test_nobody_is_asked_where_nobody_can_answer(box: Scripted) -> None:
+    before = box.archive.counts.copy()
+    done = box.program.run("rm", "done.bin")
+    assert done.code == 2
+    assert "--yes" in done.err
+    assert box.program.run("rm", "--yes").code == 2
+    assert box.archive.counts == before
+
+
+def test_files_of_a_list_are_removed(box: Scripted) -> None:
+    (box.folder / "files.tsv").write_text("no-longer-here.bin\tdone.bin\n/x/y\tmine.bin\n")
+    done = box.program.run("rm", "--yes", "--tsv", "files.tsv")
+    assert done.code == 0, done.err
+    assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
+
+
+def test_where_nothing_is_listed_what_this_machine_uploaded_is_removed(box: Scripted) -> None:
+    box.archive.fail("list", 401, {"detail": "Invalid"}, times=EVER)
+    done = box.program.run("rm", "--yes", "mine.bin", "theirs.bin")
+    assert done.code == 4
+    assert "noted no upload theirs.bin" in done.err
+    assert in_box(box, "mine.bin") == "cancelled"
+
+
+def test_several_processes_may_remove_at_the_same_time(box: Scripted) -> None:
+    box.archive.colliding.add("delete")
+    box.archive.latency["delete"] = 0.5
+    names = ["done.bin", "done.bin", "mine.bin", "theirs.bin"]
+    started = [box.program.start("rm", "--yes", name) for name in names]
+    ended = [finish(process) for process in started]
+    assert [done.code for done in ended] == [0] * 4, ended
+    assert {in_box(box, name) for name in names} == {"cancelled"}
