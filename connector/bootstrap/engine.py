@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import stat
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -72,3 +73,18 @@ def network_limit(settings: Settings) -> ConcurrencyLimit:
 def local_limit() -> ConcurrencyLimit:
     """As many parts as cores work on, and one that waits for the disk."""
     return ConcurrencyLimit.fixed(min(_CORES + 1, _MOST_AT_ONCE))
+
+
+def planned_files(
+    files: Iterable[tuple[str, Path]], moved: Callable[[int], int] = lambda size: size
+) -> list[tuple[str, int | None]]:
+    """The label of each local file, and how many bytes will be moved of it if that can be told by its size. Blocks."""
+    return [(label, None if size is None else moved(size)) for label, size in ((label, _size(p)) for label, p in files)]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None  # the file's own outcome will tell why
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size else None

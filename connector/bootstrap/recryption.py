@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from connector.bootstrap.engine import local_limit, open_scheduler, open_threads
+import trio
+
+from connector.bootstrap.engine import local_limit, open_scheduler, open_threads, planned_files
 from connector.config import Settings
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
@@ -43,10 +46,13 @@ async def _recrypt(
     observer: Observer | None,
 ) -> list[Outcome[RecryptedFile]]:
     observer = GuardedObserver.of(observer or SilentObserver())
+    labels = _labels(requests)
     with (
         open_threads() as threads,
         open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,
     ):
+        files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
+        observer.planned(await trio.to_thread.run_sync(lambda: planned_files(files), limiter=threads))
         return await scheduler.run(
             Recryption(
                 request,
@@ -55,6 +61,13 @@ async def _recrypt(
                 overwrite=overwrite,
                 threads=threads,
                 observer=observer,
+                label=label,
             )
-            for request in requests
+            for label, request in zip(labels, requests, strict=True)
         )
+
+
+def _labels(requests: Sequence[RecryptRequest]) -> list[str]:
+    """What each file is called: its name, or its path where another one has the same name."""
+    names = Counter(request.path.name for request in requests)
+    return [request.path.name if names[request.path.name] == 1 else str(request.path) for request in requests]

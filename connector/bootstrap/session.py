@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from connector.bootstrap.engine import network_limit, open_notes, open_scheduler, open_threads
+from connector.bootstrap.engine import network_limit, open_notes, open_scheduler, open_threads, planned_files
 from connector.bootstrap.places import finished_folder, journal_folder
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
@@ -28,6 +28,7 @@ from connector.clients.reach import Reach
 from connector.clients.well_known import WellKnown, hub_key
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
+from connector.core.layout import ENVELOPE_SIZE, sealed_size
 from connector.core.payloads import FileUpload, WorkPackage
 from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
@@ -95,6 +96,7 @@ class Session:
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
+        self.observer.planned([(request.accession, None) for request in requests])
         about = str(await trio.Path(output_dir).resolve())
         async with open_notes(self.finished_folder, about, self.threads) as notes:
             batch = DownloadBatch(
@@ -150,6 +152,9 @@ class Session:
         check_sources(sources)
         box = self.box()
         journals = UploadJournals(self.journal_folder, self.keys)
+        files = [(source.alias, source.path) for source in sources]
+        plan = partial(planned_files, files, lambda size: ENVELOPE_SIZE + sealed_size(size))
+        self.observer.planned(await trio.to_thread.run_sync(plan, limiter=self.threads))
         return await self.scheduler.run(
             Upload(
                 source,

@@ -27,7 +27,7 @@ from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, Advice, IntegrityError
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import PartialFile, check_target
-from connector.transfer import Observer, Progress, together
+from connector.transfer import GuardedObserver, Observer, Progress, together
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Download:
         self._notes = notes
         self._part_size = align_to_segments(part_size)
         self._threads = threads
-        self._observer = observer
+        self._observer = GuardedObserver.of(observer)
         self._staged = StagedObject(
             downloads, order, request.accession, patience=patience, waiting=self._waiting, uniform=uniform
         )
@@ -126,6 +126,7 @@ class Download:
         fetcher = PartFetcher(self._staged, self._objects, label=self.label, size=drs.size)
         self._state = _Opened(content, fetcher, file, journaled, sha256)
         self._observer.opened(self.label, drs.size)
+        self._observer.kept(self.label, sum(parts[number - 1].size for number in file.done))
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
@@ -140,7 +141,7 @@ class Download:
 
     async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         state, digest, number = self._opened, self._digest, part.number
-        plaintext = await self._read_back(part, buffer, progress)
+        plaintext = await self._read_back(part, buffer)
         if plaintext is None:
             await state.fetcher.fetch(part, buffer, progress)
             if state.content.verified and digest.is_next(number):
@@ -244,14 +245,16 @@ class Download:
         sealed = Sealed(opener, drs.size, envelope)
         return sealed if self._request.verify else Unverified(sealed)
 
-    async def _read_back(self, part: Part, buffer: memoryview, progress: Progress) -> Plaintext | None:
+    async def _read_back(self, part: Part, buffer: memoryview) -> Plaintext | None:
         """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
         state = self._opened
         if part.number not in state.file.done:
             return None
         plaintext = await self._in_thread(lambda: state.content.read_back(part, buffer, state.file))
-        if plaintext is not None:
-            progress(part.size)
+        # To read what is kept takes a while, so there is a sign of life; what turns out to be damaged is not kept.
+        self._observer.progressed(self.label, 0)
+        if plaintext is None:
+            self._observer.kept(self.label, -part.size)
         return plaintext
 
     def _waiting(self, delay: float) -> None:

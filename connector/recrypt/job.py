@@ -64,8 +64,9 @@ class Recryption:
         overwrite: bool,
         threads: trio.CapacityLimiter,
         observer: Observer,
+        label: str = "",
     ) -> None:
-        self.label = request.path.name
+        self.label = label or request.path.name
         self._request = request
         self._recipe = recipe
         self._part_size = align_to_segments(part_size)

@@ -92,7 +92,8 @@ class GuardedObserver:
 
     def kept(self, label: str, size: int) -> None:
         """See :meth:`SilentObserver.kept`."""
-        self._tell("kept", label, label, size)
+        if size:
+            self._tell("kept", label, label, size)
 
     def progressed(self, label: str, size: int) -> None:
         """See :meth:`Observer.progressed`."""

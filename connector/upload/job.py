@@ -22,7 +22,7 @@ from connector.errors import ConnectorError, LocalError, RefusedError
 from connector.local.journal_file import JournalFile
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.transfer import AlreadyThere, Observer, Progress, Turns, together
+from connector.transfer import AlreadyThere, GuardedObserver, Observer, Progress, Turns, together
 from connector.upload.box import UploadBox
 from connector.upload.opening import Opening
 from connector.upload.preparation import Preparation, Prepared
@@ -95,7 +95,7 @@ class Upload:
         self._part_size = part_size
         self._overwrite = overwrite
         self._threads = threads
-        self._observer = observer
+        self._observer = GuardedObserver.of(observer)
         self._draw = draw
         self._digest = hashlib.sha256()
         self._turns = Turns()
@@ -153,6 +153,7 @@ class Upload:
         if self._journal is None and not self._state.is_small:  # a small one does it when its part is sealed
             await self._in_thread(lambda: self._begin_journal(None))
         self._observer.opened(self.label, total)
+        self._observer.kept(self.label, sum(parts[number - 1].size for number in digests))
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
@@ -164,7 +165,7 @@ class Upload:
             self._worthless = True
             raise
         if digests is None:
-            progress(part.size)
+            self._observer.progressed(self.label, 0)  # a sign of life: to read what is stored already takes a while
             return
         url = await self._box.part_url(state.order, state.started.file_id, part.number)
         await self._check_lock()

@@ -30,6 +30,9 @@ class Notes:
         self.through[label] = self.through.get(label, 0) + size
         self.on_progress(label)
 
+    def kept(self, label: str, size: int) -> None:
+        self.through[label] = self.through.get(label, 0) + size
+
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
         self.retries.append((label, error, delay))
 
