@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from connector.archive.boxes import BoxService
+from connector.archive.cleanup import Cleanup
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
 from connector.archive.interrogation import Archivist
@@ -51,6 +52,7 @@ class Archive:
     downloads: DownloadController
     staging: StagingArea
     interrogation: InterrogationRoom
+    cleanup: Cleanup
     traffic: Traffic
 
 
@@ -109,6 +111,7 @@ async def assemble(
         downloads=DownloadController(registry, key_store, staging, storage, settings, hub_private_key=keys.hub_private),
         staging=staging,
         interrogation=interrogation,
+        cleanup=Cleanup(ledger, registry, key_store, removal, storage, settings),
         traffic=traffic,
     )
 

@@ -10,10 +10,9 @@ from contextlib import suppress
 import trio
 
 from connector.adapters.failures import MissingObjectError, storage_failures
-from connector.archive.errors import FileUploadNotFound
 from connector.archive.interrogation import Archivist, Interrogation, WithdrawnError
 from connector.archive.key_store import KeyStore
-from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, RegisteredFile
+from connector.archive.models import UNFINISHED, FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
@@ -84,7 +83,6 @@ class InterrogationRoom:
             window=_WINDOW,
         )
         batches = trio.CapacityLimiter(_BATCHES_AT_ONCE)
-        await self._clear_up()
         async for upload in self._ledger.find_unfinished():
             self.received(upload)
         with Courtesy(workers).shown():
@@ -97,17 +95,6 @@ class InterrogationRoom:
                     self._bell = trio.Event()
                     uploads, self._received = list(self._received.values()), {}
                     nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
-
-    async def _clear_up(self) -> None:
-        """Drop what was left when the archive was stopped: what interrogations had half-written, since they begin anew,
-        and objects of uploads that had been judged and were about to be deleted."""
-        for left in await self._storage.list_uploads(PERMANENT_BUCKET):
-            with suppress(NotFound):
-                await self._storage.abort_upload(PERMANENT_BUCKET, left.object_id, left.upload_id)
-        async for found in self._storage.list_objects(INBOX_BUCKET):
-            with suppress(FileUploadNotFound, NotFound):
-                if (await self._ledger.get(found.object_id)).state in REPLACEABLE:
-                    await self._storage.delete_object(INBOX_BUCKET, found.object_id)
 
     async def _run_batch(
         self,
@@ -162,8 +149,9 @@ class InterrogationRoom:
                 if await self._ledger.move(upload, "failed", failure=error.message) is None:
                     return  # cancelled or replaced meanwhile, and its object with it
                 _log.warning("The upload %s (%r) failed: %s", upload.id, upload.alias, error.message)
-                with suppress(NotFound):
-                    await self._storage.delete_object(INBOX_BUCKET, upload.id)
+                for bucket in (INBOX_BUCKET, PERMANENT_BUCKET):  # there: of an interrogation before a crash
+                    with suppress(NotFound):
+                        await self._storage.delete_object(bucket, upload.id)
         except ConnectorError as trouble:
             self._put_off(upload, trouble, nursery)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import uuid4
 
@@ -37,6 +38,11 @@ class KeyStore:
         stored = await self._secrets.get_by_id(secret_id)
         sealed = base64.b64decode(stored.sealed)
         return self._cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], secret_id.encode())
+
+    async def ids(self) -> AsyncIterator[str]:
+        """The ids of all secrets."""
+        async for stored in self._secrets.find_all():
+            yield stored.id
 
     async def forget(self, secret_id: str) -> None:
         """Remove a secret; it is no error if there is none."""

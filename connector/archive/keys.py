@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -14,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from connector.errors import LocalError
 
 _SECRET_SIZE = 32
+_OLD = 3600.0
+"""Seconds after which no process is at work any more that was making a key."""
 
 
 @attrs.frozen
@@ -61,6 +65,14 @@ def load_keys(directory: Path) -> ArchiveKeys:
     return ArchiveKeys(
         hub_private=hub_private, hub_public=hub_public, signing=signing, url_secret=url_secret, store_key=store_key
     )
+
+
+def remove_drafts(directory: Path) -> None:
+    """Remove what a process left that was killed while it made a key. Blocks on the disk."""
+    for draft in directory.glob(".*.*"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _OLD:
+                draft.unlink()
 
 
 def new_keys() -> ArchiveKeys:

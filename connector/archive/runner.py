@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from connector.archive.app import STORAGE_PATH, WELL_KNOWN_PATH, make_app
-from connector.archive.assembly import open_archive
+from connector.archive.assembly import Archive, open_archive
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
 from connector.archive.settings import ArchiveSettings
 from connector.archive.sole_server import sole_server
@@ -35,10 +35,19 @@ async def run_archive(
         base_url = (public_url or url_of(listener, host)).rstrip("/")
         async with open_archive(settings, storage_url=base_url + STORAGE_PATH) as archive:
             app = make_app(archive, base_url)
+            await archive.cleanup.settle()
             async with trio.open_nursery() as background:
                 background.start_soon(archive.staging.run)
-                background.start_soon(archive.interrogation.run)
+                background.start_soon(_interrogate, archive)
                 async with trio.open_nursery() as foreground:
                     await foreground.start(partial(serve, app, listener, stop=stop, settings=server))
                     ready(base_url + WELL_KNOWN_PATH)
                 background.cancel_scope.cancel()
+
+
+async def _interrogate(archive: Archive) -> None:
+    """Clean up what an earlier run left, and interrogate what it left undone and what comes."""
+    await archive.cleanup.documents()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(archive.cleanup.objects)
+        nursery.start_soon(archive.interrogation.run)

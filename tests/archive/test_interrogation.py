@@ -150,29 +150,6 @@ async def test_unfinished_work_goes_on_after_a_restart(state: str) -> None:
         assert not await archive.storage.object_exists("inbox", upload.id)
 
 
-async def test_half_written_objects_of_an_earlier_run_are_dropped() -> None:
-    async with memory_archive() as archive:
-        await archive.storage.start_upload("permanent", "left-behind")
-        upload = await received(archive, b"data")
-        async with room(archive):
-            await until(archive, upload, "archived")
-        assert await archive.storage.list_uploads("permanent") == []
-
-
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-async def test_an_object_that_was_about_to_be_deleted_is_deleted_at_the_next_start(state) -> None:
-    async with memory_archive() as archive:
-        judged = await received(archive, b"other data")
-        await archive.ledger.move(judged, state)  # and then the machine went down
-        await archive.storage.put_object("inbox", "of-nobody", b"not the archive's")
-        upload = await received(archive, b"data")
-        async with room(archive):
-            await until(archive, upload, "archived")
-            await gone(archive, "inbox", judged)
-        assert (await archive.ledger.get(judged.id)).state == state
-        assert await archive.storage.object_exists("inbox", "of-nobody")
-
-
 async def test_many_small_files() -> None:
     async with memory_archive() as archive:
         uploads = [await received(archive, os.urandom(1 + number)) for number in range(60)]

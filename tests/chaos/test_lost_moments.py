@@ -59,7 +59,7 @@ def test_what_is_not_ours_stays(user, path):
     created(user, path, path.stat().st_size + 1)
     said = user.upload(path)
     assert said.code == 4, said.err
-    assert "Give --overwrite" in said.err
+    assert "fileUploadAlreadyExists" in said.err
     assert [upload.state for upload in user.archive.uploads.values()] == ["init"]
 
 

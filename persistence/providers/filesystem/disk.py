@@ -49,6 +49,8 @@ class Disk:
         self._trash = root / "trash"
         # Tells the content files of this process from those of others.
         self.mark = secrets.token_hex(4)
+        # Taken while an upload's folder gets another name, so that a look at all of them overlooks none.
+        self.renaming = Lock()
         # Taken while a record is exchanged, so that the content of the one before is dropped once.
         self._exchange = Lock()
 

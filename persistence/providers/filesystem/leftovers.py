@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -31,37 +32,31 @@ class Leftovers:
             for entry in list(os.scandir(folder / "uploads")):
                 upload_id, _, step = entry.name.partition(".")
                 upload = Path(entry.path)
-                if step == "closing" and not self._is_published(bucket, upload):
-                    upload = upload.rename(upload.with_name(upload_id))
-                elif step:
+                if step == "new":
+                    self._disk.discard(upload)
+                elif step == "aborting" or (step == "closing" and self._is_published(bucket, upload)):
                     self._uploads.drop(bucket, upload)
-                    continue
-                _remove_drafts(upload)
+                else:
+                    _remove_drafts(upload.rename(upload.with_name(upload_id)))
             _remove_drafts(folder / "objects")
 
-    def empty_trash(self) -> int:
-        """Delete what was thrown away; give its bytes."""
-        freed = 0
+    def empty_trash(self) -> None:
+        """Delete what was thrown away, perhaps by this process just now."""
         for entry in list(os.scandir(self._disk.trash)):
-            if not entry.name.endswith(".new") or time.time() - entry.stat().st_mtime > _OLD:
-                freed += _size(Path(entry.path))
-                shutil.rmtree(entry.path, ignore_errors=True)
-        return freed
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.endswith(".new") and time.time() - entry.stat().st_mtime < _OLD:
+                    continue
+            shutil.rmtree(entry.path, ignore_errors=True)
 
-    def named_content(self, bucket: str) -> frozenset[str]:
-        """The content files that uploads and objects name.
+    def named_by_uploads(self, bucket: str) -> set[str]:
+        """The content files that uploads name. To be asked before the objects: that is the way content goes."""
+        return self._uploads.all_content(bucket)
 
-        Uploads are read before objects: that is the way content goes, so that none is overlooked on it.
-        """
-        named: set[str] = set()
-        folder = self._disk.bucket(bucket)
-        for entry in list(os.scandir(folder / "uploads")):
-            named.update(file for _, file in self._uploads.read_parts(Path(entry.path)))
-        for name in self._disk.record_names(bucket):
-            record = read_record(folder / "objects" / name)
-            if record is not None:
-                named.update(extent.file for extent in record.extents)
-        return frozenset(named)
+    def named_by_objects(self, bucket: str, names: Iterable[str]) -> set[str]:
+        """The content files that these records of objects name."""
+        folder = self._disk.bucket(bucket) / "objects"
+        records = (read_record(folder / name) for name in names)
+        return {extent.file for record in records if record is not None for extent in record.extents}
 
     def content_folders(self, bucket: str) -> list[Path]:
         """The folders of a bucket that hold content files."""
@@ -97,7 +92,3 @@ def _remove(path: Path) -> int:
     except (FileNotFoundError, PermissionError):
         return 0
     return size
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -12,7 +12,6 @@ import anyio
 import anyio.to_thread
 
 from persistence.errors import (
-    BucketNotFound,
     ObjectExists,
     PersistenceError,
 )
@@ -33,10 +32,10 @@ from persistence.protocols.object_storage import (
     UploadRef,
 )
 from persistence.providers.filesystem.disk import Disk, check_range
-from persistence.providers.filesystem.leftovers import Leftovers
 from persistence.providers.filesystem.records import Extent, Record, now
+from persistence.providers.filesystem.upkeep import Upkeep
 from persistence.providers.filesystem.uploads import Uploads
-from persistence.providers.filesystem.work import DiskWork, check_names
+from persistence.providers.filesystem.work import check_names
 from persistence.signing import UrlSigner
 
 T = TypeVar("T")
@@ -45,7 +44,7 @@ _PAGE: Final = 500
 _CHUNK: Final = 1024**2
 
 
-class FilesystemStorage(DiskWork):
+class FilesystemStorage(Upkeep):
     """Object storage in a folder, shared by any number of processes.
 
     Content is written once into files of its own; small records, exchanged by rename, say which
@@ -267,31 +266,6 @@ class FilesystemStorage(DiskWork):
         check_names(bucket, object_id)
         check_upload_id(upload_id)
         await self._run(lambda: self._uploads.abort(bucket, object_id, upload_id))
-
-    async def settle(self) -> None:
-        """Bring completions and aborts to an end that a killed process left half-done.
-
-        For the one process that writes, before it begins. An upload that was being completed is open again afterwards,
-        with all its parts, unless its object is there.
-        """
-        await self._run(lambda: Leftovers(self._disk).settle())
-
-    async def remove_leftovers(self) -> int:
-        """Remove the files that killed processes left and that nothing names; give the number of bytes.
-
-        May run while this process works and while others read. Others must not write objects meanwhile: content that
-        they are about to name would be taken for such a file.
-        """
-        leftovers = Leftovers(self._disk)
-        freed = await self._run(leftovers.empty_trash)
-        for bucket in await self.list_buckets():
-            try:
-                named = await self._run(lambda: leftovers.named_content(bucket))  # noqa: B023 (called before the next)
-                for folder in await self._run(lambda: leftovers.content_folders(bucket)):  # noqa: B023
-                    freed += await self._run(lambda: leftovers.remove_content(folder, named))  # noqa: B023
-            except BucketNotFound:
-                continue  # deleted meanwhile
-        return freed
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
         """A file with the whole content of an object, for a server to send it itself.

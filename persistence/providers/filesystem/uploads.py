@@ -136,6 +136,18 @@ class Uploads:
             self._rename(folder, aborting, bucket, object_id, upload_id)
         self.drop(bucket, aborting)
 
+    def all_content(self, bucket: str) -> set[str]:
+        """The content files of all uploads, also of those that are being completed right now."""
+        folder = self._disk.bucket(bucket) / "uploads"
+        with self._disk.renaming:
+            ids = {entry.name.partition(".")[0] for entry in os.scandir(folder)}
+        found: set[str] = set()
+        for upload_id in ids:
+            # It may be renamed while it is read, and back again where a completion fails.
+            for name in (upload_id, f"{upload_id}.closing", upload_id):
+                found.update(file for _, file in self.read_parts(folder / name))
+        return found
+
     def drop(self, bucket: str, folder: Path) -> None:
         """Delete an upload's folder, and the content of its parts unless an object has it already."""
         head = read_json(folder / HEAD)
@@ -151,7 +163,8 @@ class Uploads:
 
     def _rename(self, folder: Path, to: Path, bucket: str, object_id: str, upload_id: str) -> None:
         try:
-            os.rename(folder, to)
+            with self._disk.renaming:
+                os.rename(folder, to)
         except FileNotFoundError as error:
             if not self._disk.has_bucket(bucket):
                 raise BucketNotFound(bucket) from error

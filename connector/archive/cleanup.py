@@ -1,0 +1,139 @@
+"""What a killed server leaves without its counterpart is removed when the archive is served again.
+
+Every step of the archive has an order in which a crash leaves at most too much, never too little: a document says what
+is to come before it is there, and that something is no more before it is removed. So what no document calls for can go.
+Only the process that serves the archive does this; others that have it open only read objects and secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from connector.archive.file_registry import FileRegistry
+from connector.archive.key_store import KeyStore
+from connector.archive.keys import remove_drafts
+from connector.archive.models import UNFINISHED
+from connector.archive.removal import Removal
+from connector.archive.settings import DOWNLOAD_BUCKET, INBOX_BUCKET, PERMANENT_BUCKET, ArchiveSettings
+from connector.archive.upload_ledger import UploadLedger
+from persistence.errors import NotFound, PersistenceError
+from persistence.protocols.object_storage import ObjectStorage
+from persistence.providers.filesystem import FilesystemStorage
+
+_log = logging.getLogger(__name__)
+
+_LOST = "The archive has lost what was sent of this file; upload it again."
+
+
+class Cleanup:
+    """Brings storage and documents of an archive back together.
+
+    :meth:`settle` comes before the first request, :meth:`documents` before the first interrogation; :meth:`objects`
+    looks at every object, beside whatever the archive does.
+    """
+
+    def __init__(
+        self,
+        ledger: UploadLedger,
+        registry: FileRegistry,
+        key_store: KeyStore,
+        removal: Removal,
+        storage: ObjectStorage,
+        settings: ArchiveSettings,
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._key_store = key_store
+        self._removal = removal
+        self._storage = storage
+        self._settings = settings
+
+    async def settle(self) -> None:
+        """No step is half-done; open uploads have a document, and documents of open uploads an upload."""
+        await trio.to_thread.run_sync(remove_drafts, self._settings.keys_path)
+        if isinstance(self._storage, FilesystemStorage):
+            await self._storage.settle()
+        for left in await self._storage.list_uploads(PERMANENT_BUCKET):
+            # Interrogations begin anew.
+            await self._abort(PERMANENT_BUCKET, left.object_id, left.upload_id)
+        for left in await self._storage.list_uploads(INBOX_BUCKET):
+            upload = await self._ledger.find(left.object_id)
+            if upload is None or upload.state != "init" or upload.upload_id != left.upload_id:
+                await self._abort(INBOX_BUCKET, left.object_id, left.upload_id)
+        async for upload in self._ledger.find_all(state="init"):
+            if not (
+                await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id)
+                or await self._storage.object_exists(INBOX_BUCKET, upload.id)
+            ):
+                _log.error("The upload %s (%r) is lost.", upload.id, upload.alias)
+                await self._ledger.move(upload, "failed", failure=_LOST)
+
+    async def documents(self) -> None:
+        """Deletions that were cut off come to their end, and each secret has its file."""
+        await self._try("deletions", self._finish_deletions)
+        await self._try("secrets", self._forget_secrets)
+
+    async def objects(self) -> None:
+        """Each object has its document, and each file of the storage its object."""
+        for bucket, is_due in (
+            (INBOX_BUCKET, self._is_due_in_inbox),
+            (PERMANENT_BUCKET, self._is_due),
+            (DOWNLOAD_BUCKET, self._is_due),
+        ):
+            await self._try(f"objects in {bucket}", lambda: self._remove_objects(bucket, is_due))  # noqa: B023 (called here)
+        if isinstance(self._storage, FilesystemStorage):
+            await self._try("files", self._storage.remove_leftovers)
+
+    async def _finish_deletions(self) -> int:
+        count = 0
+        async for upload in self._ledger.find_all(state="cancelled"):
+            if upload.secret_id is not None:
+                count += await self._registry.find(upload.id) is not None
+                await self._removal.free(upload)
+        return count
+
+    async def _forget_secrets(self) -> int:
+        due = {file.secret_id async for file in self._registry.find_all()}
+        async for upload in self._ledger.find_unfinished():
+            if upload.secret_id is not None:
+                due.add(upload.secret_id)
+        left = [secret_id async for secret_id in self._key_store.ids() if secret_id not in due]
+        for secret_id in left:
+            await self._key_store.forget(secret_id)
+        return len(left)
+
+    async def _remove_objects(self, bucket: str, is_due: Callable[[str], Awaitable[bool]]) -> int:
+        count = 0
+        async for found in self._storage.list_objects(bucket):
+            if not await is_due(found.object_id):
+                with suppress(NotFound):
+                    await self._storage.delete_object(bucket, found.object_id)
+                    count += 1
+        return count
+
+    async def _is_due_in_inbox(self, file_id: str) -> bool:
+        upload = await self._ledger.find(file_id)
+        return upload is not None and upload.state in ("init", *UNFINISHED)
+
+    async def _is_due(self, file_id: str) -> bool:
+        # In this order: an upload that has come to its end by now is registered.
+        upload = await self._ledger.find(file_id)
+        if upload is not None and upload.state in UNFINISHED:
+            return True
+        return await self._registry.find(file_id) is not None
+
+    async def _abort(self, bucket: str, object_id: str, upload_id: str) -> None:
+        with suppress(NotFound):
+            await self._storage.abort_upload(bucket, object_id, upload_id)
+
+    async def _try(self, what: str, step: Callable[[], Awaitable[int]]) -> None:
+        """Take a step that the archive can do without: the next start takes it again."""
+        try:
+            if await step():
+                _log.info("Removed leftovers of an earlier run: %s.", what)
+        except PersistenceError as error:
+            _log.error("Leftovers could not be removed (%s): %s", what, error)
