@@ -147,7 +147,7 @@ class Session:
         Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
         """
         from connector.upload import Upload, check_sources
-        from connector.upload.resumption import UploadJournals
+        from connector.upload.journals import UploadJournals
 
         check_sources(sources)
         box = self.box()
@@ -155,25 +155,27 @@ class Session:
         files = [(source.alias, source.path) for source in sources]
         plan = partial(planned_files, files, lambda size: ENVELOPE_SIZE + sealed_size(size))
         self.observer.planned(await trio.to_thread.run_sync(plan, limiter=self.threads))
-        return await self.scheduler.run(
-            Upload(
-                source,
-                box=box,
-                objects=self.objects,
-                keys=self.keys,
-                hub_key=lambda alias: hub_key(self.well_known.values, alias),
-                journals=journals,
-                part_size=self.settings.part_size,
-                overwrite=overwrite,
-                threads=self.threads,
-                observer=self.observer,
+        async with open_notes(self.finished_folder, str(box.id), self.threads) as notes:
+            return await self.scheduler.run(
+                Upload(
+                    source,
+                    box=box,
+                    objects=self.objects,
+                    keys=self.keys,
+                    hub_key=lambda alias: hub_key(self.well_known.values, alias),
+                    journals=journals,
+                    notes=notes,
+                    part_size=self.settings.part_size,
+                    overwrite=overwrite,
+                    threads=self.threads,
+                    observer=self.observer,
+                )
+                for source in sources
             )
-            for source in sources
-        )
 
     async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
         """Those of the sources whose aliases the box does not hold yet as complete uploads."""
-        from connector.upload.plan import COMPLETE
+        from connector.upload.existing import COMPLETE
 
         complete = {upload.alias for upload in await self.box().list() if upload.state in COMPLETE}
         return [source for source in sources if source.alias not in complete]
@@ -183,13 +185,18 @@ class Session:
     ) -> list[Outcome[PlannedUpload]]:
         """Say what :meth:`upload` would do with these sources, without doing it."""
         from connector.upload import check_sources
-        from connector.upload.plan import plan_uploads
+        from connector.upload.plan import UploadPlanner
 
         check_sources(sources)
-        listed = await self.box().list()
+        box = self.box()
+        try:
+            listed = await box.list()
+        except RefusedError:
+            listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
-        plan = partial(plan_uploads, sources, listed, part_size=part_size, memory=memory, overwrite=overwrite)
-        outcomes = await trio.to_thread.run_sync(plan, limiter=self.threads)
+        async with open_notes(self.finished_folder, str(box.id), self.threads) as notes:
+            planner = UploadPlanner.of(listed, notes, part_size=part_size, memory=memory, overwrite=overwrite)
+            outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
         for outcome in outcomes:
             if outcome.value is not None:
                 self.scheduler.tell_budget(outcome.label, outcome.value.memory)

@@ -1,7 +1,8 @@
 """From a local file to the archive."""
 
 from connector.upload.box import UploadBox
-from connector.upload.job import Upload, UploadedFile
+from connector.upload.existing import UploadedFile
+from connector.upload.job import Upload
 from connector.upload.source import UploadSource, check_sources
 
 __all__ = ["Upload", "UploadBox", "UploadSource", "UploadedFile", "check_sources"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
+import trio
+
 from connector.clients.leases import Lease
 from connector.clients.uploads import UploadClient
 from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import WorkPackageClient
 from connector.core.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+from connector.errors import RefusedError
 from connector.transfer import Notify
+from connector.upload.existing import REPLACEABLE
 
 
 class UploadBox:
@@ -21,6 +25,9 @@ class UploadBox:
         self._uploads = uploads
         self.id = research_box
         self._research_box = research_box
+        self._listed: dict[str, FileUpload] | None = None
+        self._refused: RefusedError | None = None
+        self._listing = trio.Lock()
 
     def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time, sorted by alias."""
@@ -29,6 +36,28 @@ class UploadBox:
     async def list(self) -> list[FileUpload]:
         """The same at once."""
         return [upload async for page in self.pages() for upload in page]
+
+    def listed(self, alias: str) -> FileUpload | None:
+        """What stood under ``alias`` when :meth:`find` listed the box last; ``None`` also if it did not yet."""
+        return None if self._listed is None else self._listed.get(alias)
+
+    async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
+        """What stands under ``alias`` and is not about to be replaced, from one listing for all who ask.
+
+        ``fresh``: list the box again, for what may be newer. An archive that refuses once is not asked again:
+        :class:`~connector.errors.RefusedError`.
+        """
+        async with self._listing:
+            if self._refused is not None:
+                raise self._refused
+            if self._listed is None or fresh:
+                try:
+                    found = [upload async for page in self.pages() for upload in page]
+                except RefusedError as error:
+                    self._refused = error
+                    raise
+                self._listed = {upload.alias: upload for upload in found if upload.state not in REPLACEABLE}
+            return self._listed.get(alias)
 
     def creating_order(self, alias: str) -> Lease[WorkOrder]:
         """The token for the announcement of a file."""

@@ -2,72 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 from uuid import UUID
 
-import attrs
 import trio
 
-from connector.clients.leases import Lease
 from connector.clients.objects import ObjectClient
-from connector.clients.work_orders import WorkOrder
-from connector.core.checksums import PartDigests, add_pieces, digest_part, multipart_etag
-from connector.core.layout import ENVELOPE_SIZE, Part, Parts, fit_upload_part_size, sealed_size
-from connector.core.payloads import UploadCompletion
-from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import ConnectorError, LocalError, RefusedError
-from connector.local.journal_file import JournalFile
+from connector.core.header import make_envelope
+from connector.core.layout import ENVELOPE_SIZE, Part, Parts, sealed_size
+from connector.core.payloads import CreatedUpload
+from connector.errors import Advice, ConnectorError, LocalError, RefusedError
+from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.transfer import AlreadyThere, GuardedObserver, Observer, Progress, Turns, together
+from connector.transfer import GuardedObserver, Observer, Progress
+from connector.upload.announcement import Announcement
+from connector.upload.answers import after
 from connector.upload.box import UploadBox
-from connector.upload.opening import Opening
-from connector.upload.preparation import Preparation, Prepared
-from connector.upload.resumption import WORTHLESS, StartedUpload, UploadJournals, part_facts
+from connector.upload.existing import UploadedFile
+from connector.upload.hold import SourceHold
+from connector.upload.journals import UploadJournals
+from connector.upload.sending import ManyParts, OnePart, Sending, Way, changed_since
 from connector.upload.source import UploadSource
+from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, created
 
-T = TypeVar("T")
-
-_GIVING_UP = 5.0
-"""Seconds that deleting a worthless upload may take while everything is being closed."""
-
-
-@attrs.frozen
-class UploadedFile:
-    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext; ``already_there``: set where
-    nothing had to be sent, to what was compared; ``sha256`` is ``None`` where that was the size alone.
-    """
-
-    alias: str
-    file_id: UUID
-    size: int
-    sha256: str | None
-    already_there: AlreadyThere | None = None
-
-
-@attrs.frozen
-class _Opened:
-    """What is known once the archive has taken note of the file."""
-
-    started: StartedUpload
-    order: Lease[WorkOrder]
-    closing: Lease[WorkOrder]
-    sealer: PartSealer
-    source: SourceFile
-    is_small: bool
-    stored_before: frozenset[int]
-    digests: dict[int, PartDigests]
+_DELETING = 5.0
+"""Seconds that deleting an upload in the archive may take while everything is being closed."""
 
 
 class Upload:
-    """Reads the file once in order, seals each part with the hub's key, and puts it to a URL fetched just then.
+    """Takes a file from where its journal says that it is (:mod:`connector.upload.states`) to the end.
 
-    ``hub_key`` gives the public key of a storage alias. The upload is journaled, so that the next run goes on where
-    this one stopped, even if that was killed; one of a single part that fails or is cancelled is rather deleted in the
-    archive, where it would take one of the few places for open uploads.
+    ``hub_key`` gives the public key of a storage alias, ``notes`` tell what earlier runs finished in this box. What
+    refusals of the archive lead to stands in :mod:`connector.upload.answers`.
     """
 
     def __init__(
@@ -79,6 +47,7 @@ class Upload:
         keys: KeyPair,
         hub_key: Callable[[str], bytes],
         journals: UploadJournals,
+        notes: FinishedFiles,
         part_size: int,
         overwrite: bool,
         threads: trio.CapacityLimiter,
@@ -88,230 +57,160 @@ class Upload:
         self.label = source.alias
         self._source = source
         self._box = box
-        self._objects = objects
         self._keys = keys
         self._hub_key = hub_key
         self._journals = journals
+        self._notes = notes
         self._part_size = part_size
         self._overwrite = overwrite
-        self._threads = threads
         self._observer = GuardedObserver.of(observer)
-        self._draw = draw
-        self._digest = hashlib.sha256()
-        self._turns = Turns()
-        self._preparation = Preparation(source, box.id, journals)
-        self._prepared: Prepared | None = None
-        self._creating = box.creating_order(source.alias)
-        self._state: _Opened | None = None
-        self._journal: JournalFile | None = None
-        self._completed = False
+        self._hold = SourceHold(source, box.id, journals)
+        self._way = Way(
+            source=source, box=box, objects=objects, journals=journals, hold=self._hold, threads=threads, draw=draw
+        )
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget what held for one try of the whole."""
+        self._file: SourceFile | None = None
+        self._left: UploadState | None = None
+        self._announcement: Announcement | None = None
+        self._file_id: UUID | None = None
+        self._sending: Sending | None = None
         self._worthless = False
+        self._done: UploadedFile | None = None
 
     async def prepare(self) -> None:
         """Open the file, and fetch the token to announce it: an archive allows few open uploads, so that each round
         trip counts which is not made while one of them is this."""
-        self._prepared = await self._in_thread(self._preparation.make)
-        if self._prepared.left is None:
-            await self._creating.get()
+        await self._way.in_thread(self._take)
+        if self._announcement is not None:
+            self._done = await self._announcement.prepare()
 
     async def open(self) -> Sequence[Part]:
-        """Announce the file to the box, or go on with what an earlier run has announced."""
-        prepared, self._prepared = self._prepared, None
-        if prepared is None:  # what was found before the first try no longer holds in a second
-            prepared = await self._in_thread(self._preparation.make)
-        box, source, file, left = self._box.id, self._source, prepared.file, prepared.left
-        size = file.state.size
-        total = ENVELOPE_SIZE + sealed_size(size)
-        part_size = fit_upload_part_size(total, self._part_size)
-        opening = self._opening()
-        earlier = await opening.find_earlier(left, total) if left is not None else None
-        if earlier is not None:
-            started = earlier.started
-            self._journal = await self._in_thread(lambda: self._journals.resume(box, source, earlier))
-        else:
-            if left is not None:
-                await self._in_thread(self._preparation.announce)
-            started = await opening.start(size, total, part_size)
-        parts = Parts(total, started.part_size)
-        sealer = PartSealer(
-            SealedLayout(started.envelope, size),
-            session_key=started.secrets.session_key,
-            nonce_seed=started.secrets.nonce_seed,
-            draw=self._draw,
-        )
-        digests = dict(earlier.parts) if earlier else {}
-        self._state = _Opened(
-            started,
-            self._box.sending_order(started.file_id),
-            self._box.closing_order(started.file_id),
-            sealer,
-            file,
-            len(parts) == 1,
-            frozenset(digests),
-            digests,
-        )
-        if self._journal is None and not self._state.is_small:  # a small one does it when its part is sealed
-            await self._in_thread(lambda: self._begin_journal(None))
+        """Announce the file to the box, or resume what an earlier run has announced."""
+        state = self._left
+        if self._done is None and self._announcement is not None:
+            answer = await self._announcement.make()
+            if isinstance(answer, UploadedFile):
+                self._done = answer
+            else:
+                self._file_id = answer.file_id
+                state = created(self._start(answer, self._announcement.part_size))
+        if self._done is not None:
+            return ()
+        assert state is not None, "nothing was left of an earlier run, so it was announced"
+        self._file_id = state.file_id
+        if state.started is None:
+            self._worthless = True
+            raise changed_since(self._source)
+        total = ENVELOPE_SIZE + sealed_size(self._opened.state.size)
+        parts = Parts(total, state.started.part_size)
+        kind = OnePart if len(parts) == 1 else ManyParts
+        self._sending = kind(self._way, self._opened, state, parts)
+        try:
+            await self._sending.begin()
+        except RefusedError as error:
+            self._judge(Stage.SENDING, error)
+            raise
         self._observer.opened(self.label, total)
-        self._observer.kept(self.label, sum(parts[number - 1].size for number in digests))
+        self._observer.kept(self.label, self._sending.kept)
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Read, hash in turn, seal and put one part; one that is stored already is only hashed."""
-        state = self._opened
+        """Send one part."""
+        assert self._sending is not None, "open() comes first"
         try:
-            digests = await (self._seal_whole if state.is_small else self._seal)(part, buffer)
-        except SourceChangedError:
-            self._worthless = True
+            await self._sending.move(part, buffer, progress)
+        except (RefusedError, SourceChangedError) as error:
+            self._judge(Stage.SENDING, error)
             raise
-        if digests is None:
-            self._observer.progressed(self.label, 0)  # a sign of life: to read what is stored already takes a while
-            return
-        url = await self._box.part_url(state.order, state.started.file_id, part.number)
-        await self._check_lock()
-        await self._objects.put_part(url, buffer, progress, md5=digests.md5)
-        state.digests[part.number] = digests
-        if not state.is_small:  # that of a small one was noted before
-            await self._in_thread(lambda: self._record(part.number))
-
-    async def _seal(self, part: Part, buffer: memoryview) -> PartDigests | None:
-        """Read, hash in turn and seal one of many parts; ``None`` if it is stored already."""
-        state = self._opened
-        loaded = await self._in_thread(lambda: state.sealer.load(part, buffer, state.source.read_into))
-        if not self._turns.passed(part.number):
-            async with self._turns.take(part.number):
-                await self._in_thread(lambda: self._hash(loaded))
-        if part.number in state.stored_before:
-            return None
-        return await self._in_thread(lambda: digest_part(loaded.seal()))
-
-    async def _seal_whole(self, part: Part, buffer: memoryview) -> PartDigests | None:
-        """The same for the one part of a small file, in one way to a thread and back: nobody waits for a turn.
-
-        Both tokens are fetched meanwhile: an archive allows few open uploads, so that each round trip counts. What the
-        part was sealed to is noted before it is sent, for the next run to tell the archive if it has that already.
-        """
-        state = self._opened
-        digests: list[PartDigests | None] = []
-
-        def work() -> PartDigests | None:
-            loaded = state.sealer.load(part, buffer, state.source.read_into)
-            if not self._turns.passed(part.number):
-                self._hash(loaded)
-            state.source.check_unchanged()
-            if part.number in state.stored_before:
-                return None
-            sealed = digest_part(loaded.seal())
-            self._begin_journal(sealed)
-            return sealed
-
-        async def seal() -> None:
-            async with self._turns.take(part.number):
-                digests.append(await self._in_thread(work))
-
-        await together(seal, state.order.get, state.closing.get)
-        return digests[0]
 
     async def finish(self) -> UploadedFile:
-        """Check that the file is still the same, and tell the archive that all parts are there."""
-        state = self._opened
-        ordered = [state.digests[number] for number in sorted(state.digests)]
-        sha256 = self._digest.hexdigest()
-        completion = UploadCompletion(
-            decrypted_sha256=sha256,
-            encrypted_md5=multipart_etag(digests.md5 for digests in ordered),
-            encrypted_parts_md5=tuple(digests.md5 for digests in ordered),
-            encrypted_parts_sha256=tuple(digests.sha256 for digests in ordered),
-        )
-        try:
-            if not state.is_small:  # that was looked at when it had been read
-                await self._in_thread(state.source.check_unchanged)
-            await self._check_lock()
-            await self._box.complete(state.closing, state.started.file_id, completion)
-        except SourceChangedError:
-            self._worthless = True
-            raise
-        except RefusedError as error:
-            # A box locked meanwhile or an access token that has ended says nothing about what is stored.
-            self._worthless = error.exception_id in WORTHLESS
-            raise
-        self._completed = True
-        return UploadedFile(self.label, state.started.file_id, state.source.state.size, sha256)
+        """Tell the archive that all parts are there."""
+        if self._done is None:
+            assert self._sending is not None, "open() comes first"
+            try:
+                sha256 = await self._sending.close()
+            except (RefusedError, SourceChangedError) as error:
+                self._judge(Stage.RECEIVED, error)
+                raise
+            self._done = UploadedFile(self.label, self._sending.file_id, self._opened.state.size, sha256)
+        return self._done
 
     async def close(self) -> None:
-        """Let go of the file. An upload that can be gone on with stays, any other is deleted in the archive."""
-        state = self._state
-        over = self._completed
-        if state is not None and not over and (state.is_small or self._worthless) and await self._is_ours():
-            with trio.move_on_after(_GIVING_UP):
-                over = await self._delete(state.started.file_id)
-        never_asked = self._prepared is not None and self._prepared.left is None
-        await self._in_thread(lambda: self._let_go(forget=over or never_asked))
-
-    async def _check_lock(self) -> None:
-        """Stop before anything is sent to an upload that another process has taken over: its parts are other bytes."""
-        if self._preparation.may_be_lost:
-            await self._in_thread(self._preparation.check)
-
-    async def _is_ours(self) -> bool:
+        """Release the file. An upload that can be resumed stays, any other is deleted in the archive."""
+        over = self._done is not None
+        if self._file_id is None:
+            over = over or (self._announcement is not None and not self._announcement.was_made)
+        elif not over and (self._worthless or self._sending is None or not self._sending.lasts):
+            with trio.move_on_after(_DELETING):
+                over = await self._delete(self._file_id)
         try:
-            await self._check_lock()
-        except LocalError:
-            return False
-        return True
-
-    def _begin_journal(self, sealed: PartDigests | None) -> None:
-        state = self._opened
-        if self._journal is not None:  # of a try before, in which the part was sealed to something else
-            self._journal.close()
-        self._journal = self._journals.begin(self._box.id, self._source, state.source.state, state.started, sealed)
-
-    def _record(self, number: int) -> None:
-        state = self._opened
-        assert self._journal is not None, "it begins before the first part"
-        self._journal.add_parts({number: part_facts(state.digests[number])})
-
-    def _let_go(self, *, forget: bool) -> None:
-        try:
-            if self._journal is not None:
-                if forget:  # if it could not be deleted, the next run will try
-                    self._journal.remove()
-                self._journal.close()
-            elif forget:
-                self._preparation.forget()
+            await self._way.in_thread(lambda: self._release(forget=over))
         finally:
-            self._preparation.release()
+            self._reset()
 
-    @property
-    def _opened(self) -> _Opened:
-        assert self._state is not None, "open() comes first"
-        return self._state
+    def _take(self) -> None:
+        """Find what an earlier run has left of this upload; if nothing, note that the archive is about to be asked."""
+        self._file = self._hold.take()
+        self._left = self._journals.find(self._box.id, self._source, self._file.state)
+        if self._left is None or self._left.stage is Stage.ANNOUNCED:
+            self._announcement = Announcement(
+                self._way,
+                self._file,
+                self._notes,
+                part_size=self._part_size,
+                overwrite=self._overwrite,
+                made_before=self._left is not None,
+            )
+            self._announcement.write()
 
-    def _opening(self) -> Opening:
-        return Opening(
-            self._source,
-            box=self._box,
-            order=self._creating,
-            keys=self._keys,
-            hub_key=self._hub_key,
-            overwrite=self._overwrite,
-            draw=self._draw,
-            delete=self._delete,
-            forget=lambda: self._in_thread(self._preparation.forget),
+    def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
+        secrets = UploadSecrets(session_key=self._way.draw(32), nonce_seed=self._way.draw(32))
+        envelope = make_envelope(
+            secrets.session_key,
+            sender_private_key=self._keys.private,
+            recipient_public_keys=[self._hub_key(answer.storage_alias)],
         )
+        return StartedUpload(answer.file_id, part_size, envelope, secrets)
+
+    def _judge(self, stage: Stage, error: RefusedError | SourceChangedError) -> None:
+        """Learn what an error makes of the upload; where the table says so, it advises a restart."""
+        if isinstance(error, RefusedError):
+            step = after(stage, error.exception_id)
+            if step.restart:
+                error.advice = Advice(again=False, restart=step.restart)
+        self._worthless = self._worthless or isinstance(error, SourceChangedError) or bool(error.advice.restart)
+
+    def _release(self, *, forget: bool) -> None:
+        try:
+            if self._sending is not None:
+                self._sending.end()
+                if self._done is not None:
+                    state, done = self._opened.state, self._done
+                    note = FinishedFile(state.size, state.mtime_ns, done.sha256, str(done.file_id))
+                    self._notes.add(note, *self._source.key)
+            if forget:  # what could not be deleted the next run tries to delete
+                self._hold.check()
+                self._journals.remove(self._box.id, self._source)
+        finally:
+            self._hold.release()
 
     async def _delete(self, file_id: UUID) -> bool:
-        """Delete an upload in the archive; whether that went well."""
+        """Delete an upload in the archive, unless another process has taken over; whether that went well."""
         try:
+            await self._way.check_lock()
             await self._box.delete(file_id)
+        except LocalError:
+            return False
         except ConnectorError as error:
             # The upload stays open in the archive; the file's own failure is what the user has to hear of.
             self._observer.retried(self.label, error, 0.0)
             return False
         return True
 
-    def _hash(self, loaded: LoadedPart) -> None:
-        add_pieces(self._digest, loaded.plaintext)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._threads)
+    @property
+    def _opened(self) -> SourceFile:
+        assert self._file is not None, "prepare() comes first"
+        return self._file

@@ -8,19 +8,19 @@ import attrs
 
 from connector.core.layout import ENVELOPE_SIZE, Parts, fit_memory, fit_upload_part_size, sealed_size
 from connector.core.payloads import FileUpload
-from connector.errors import ConnectorError, RefusedError
-from connector.transfer import Outcome
+from connector.errors import ConnectorError
+from connector.local.finished import FinishedFiles
+from connector.local.source_file import SourceState
+from connector.transfer import AlreadyThere, Outcome
+from connector.upload.existing import OVERWRITABLE, REPLACEABLE, compare, in_the_way
 from connector.upload.source import UploadSource, open_source
-
-REPLACEABLE = frozenset({"failed", "cancelled"})
-OVERWRITABLE = frozenset({"init", "inbox"})
-COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
-"""States of an upload that was closed and did not fail."""
 
 
 @attrs.frozen
 class PlannedUpload:
-    """A file as it would be uploaded; sizes in bytes. ``memory`` is the budget that its upload would have."""
+    """A file as it would be uploaded; sizes in bytes. ``memory`` is the budget that its upload would have;
+    ``already_there``: set where nothing would be sent, to what was compared.
+    """
 
     alias: str
     size: int
@@ -28,32 +28,55 @@ class PlannedUpload:
     part_size: int
     parts: int
     memory: int
+    already_there: AlreadyThere | None = None
 
 
-def plan_uploads(
-    sources: Sequence[UploadSource], listed: Sequence[FileUpload], *, part_size: int, memory: int, overwrite: bool
-) -> list[Outcome[PlannedUpload]]:
-    """Check each source against the disk and what the box lists. Blocks: call it in a thread."""
-    in_box = {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
-    return [_plan(source, in_box, part_size, memory, overwrite) for source in sources]
+@attrs.frozen
+class UploadPlanner:
+    """Checks sources against the disk, what the box ``listed``, and what the ``notes`` of earlier runs tell."""
 
+    listed: Mapping[str, FileUpload]
+    notes: FinishedFiles
+    part_size: int
+    memory: int
+    overwrite: bool
 
-def _plan(
-    source: UploadSource, in_box: Mapping[str, FileUpload], part_size: int, memory: int, overwrite: bool
-) -> Outcome[PlannedUpload]:
-    try:
-        file = open_source(source.path)
-        file.close()
-        there = in_box.get(source.alias)
-        if there is not None and not (overwrite and there.state in OVERWRITABLE):
-            raise RefusedError(
-                f"{source.alias} is in the box already ({there.state}).",
-                hint="Choose another --alias." if overwrite else "Give --overwrite to replace it, or another --alias.",
-            )
-        total = ENVELOPE_SIZE + sealed_size(file.state.size)
-        fitted = fit_upload_part_size(total, part_size)
-        parts = Parts(total, fitted)
-        needed = fit_memory(memory, parts[0].size)
-        return Outcome(source.alias, PlannedUpload(source.alias, file.state.size, total, fitted, len(parts), needed))
-    except ConnectorError as error:
-        return Outcome(source.alias, error=error)
+    @classmethod
+    def of(
+        cls, listed: Sequence[FileUpload], notes: FinishedFiles, *, part_size: int, memory: int, overwrite: bool
+    ) -> UploadPlanner:
+        """A planner for a box that lists these uploads."""
+        in_box = {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
+        return cls(in_box, notes, part_size, memory, overwrite)
+
+    def plan(self, sources: Sequence[UploadSource]) -> list[Outcome[PlannedUpload]]:
+        """Check each source. Blocks: call it in a thread."""
+        return list(map(self._plan, sources))
+
+    def _plan(self, source: UploadSource) -> Outcome[PlannedUpload]:
+        try:
+            file = open_source(source.path)
+            file.close()
+            size = file.state.size
+            there = self._there(source, file.state)
+            total = ENVELOPE_SIZE + sealed_size(size)
+            fitted = fit_upload_part_size(total, self.part_size)
+            parts = Parts(total, fitted)
+            needed = fit_memory(self.memory, parts[0].size)
+            planned = PlannedUpload(source.alias, size, total, fitted, len(parts), needed, there)
+            return Outcome(source.alias, planned)
+        except ConnectorError as error:
+            return Outcome(source.alias, error=error)
+
+    def _there(self, source: UploadSource, state: SourceState) -> AlreadyThere | None:
+        """What was compared if the file is in the box; an error if another one is in the way there."""
+        listed = self.listed.get(source.alias)
+        if listed is None:
+            return None
+        replaced = self.overwrite and listed.state in OVERWRITABLE
+        there = compare(listed, state, self.notes.find(*source.key))
+        if there is None and not replaced:
+            raise in_the_way(source.alias, state.size, listed, overwrite=self.overwrite)
+        if there == "record":
+            return there
+        return None if replaced or there is None else "size"  # the content is not read to tell what would be

@@ -23,6 +23,11 @@ class UploadSource:
     path: Path
     alias: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """How it is known among the finished files of a box."""
+        return self.alias, str(self.path.absolute())
+
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
     """Raise :class:`~connector.errors.UsageError` for aliases that cannot be, or that two files share."""

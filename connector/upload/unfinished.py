@@ -15,7 +15,8 @@ from connector.core.payloads import FileUpload
 from connector.local.claim import Claim
 from connector.local.failures import local_failures
 from connector.local.journal_file import load
-from connector.upload.resumption import ANNOUNCED, KIND, SUFFIX, claim_path
+from connector.upload.journals import SUFFIX, lock_path
+from connector.upload.states import ANNOUNCED_KIND, KIND
 
 
 @attrs.frozen
@@ -32,7 +33,7 @@ class UnfinishedUpload:
 
     def claim(self) -> Claim:
         """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
-        return Claim.take(claim_path(self.journal), self.alias)
+        return Claim.take(lock_path(self.journal), self.alias)
 
     def listed(self) -> ListedFile:
         """It as an upload of its box, in a state that is not known here."""
@@ -66,7 +67,7 @@ def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
 def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
     """The uploads in ``folder`` of which no more is known than that they were announced. Blocks."""
     found = []
-    for _, journal in _journals(folder, ANNOUNCED):
+    for _, journal in _journals(folder, ANNOUNCED_KIND):
         head = journal.head
         try:
             found.append(AnnouncedUpload(alias=str(head["alias"]), size=int(head["size"])))

@@ -10,7 +10,7 @@ import pytest
 
 from connector.bootstrap import journal_folder
 from connector.local.source_file import SourceState
-from connector.upload.resumption import UploadJournals
+from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource
 from tests.support.chaos_stage import MIB
 from tests.support.fake_archive import Upload
@@ -59,7 +59,7 @@ def test_what_is_not_ours_stays(user, path):
     created(user, path, path.stat().st_size + 1)
     said = user.upload(path)
     assert said.code == 4, said.err
-    assert "fileUploadAlreadyExists" in said.err
+    assert "connector discard --in-box sample.bin" in said.err
     assert [upload.state for upload in user.archive.uploads.values()] == ["init"]
 
 

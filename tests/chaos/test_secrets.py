@@ -88,7 +88,7 @@ def test_journals_give_nothing_away(user, data, tmp_path):
     path = tmp_path / "sample.bin"
     path.write_bytes(os.urandom(11 * MIB))
     keys: list[bytes] = []
-    import connector.upload.opening as opening
+    import connector.upload.job as opening
 
     real = opening.make_envelope
 

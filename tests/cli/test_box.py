@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from connector.local.journal_file import JournalFile
-from connector.upload.resumption import ANNOUNCED
+from connector.upload.states import ANNOUNCED_KIND
 from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
 from tests.support.contract_client import ContractClient
@@ -79,7 +79,7 @@ def test_what_a_run_of_this_machine_announced_and_never_heard_of_is_told_apart(s
     folder.mkdir(parents=True)
     for alias, size in (("mine.bin", 1000), ("theirs.bin", 999)):
         facts = {"box": str(UUID(int=1)), "alias": alias, "size": size}
-        JournalFile.begin(folder / f"{alias}.upload", ANNOUNCED, facts, lasting=False).close()
+        JournalFile.begin(folder / f"{alias}.upload", ANNOUNCED_KIND, facts, lasting=False).close()
     seen = stand.user.run("status", "--in-box", token=stand.token)
     assert seen.stdout.splitlines() == [
         "in box    mine.bin: open, 1.00 kB, announced from here and not heard of since; upload it again",

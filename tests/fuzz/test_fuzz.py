@@ -164,10 +164,11 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz, tmp_path):
 
     from connector.core.sealed_box import seal_text
     from connector.local.source_file import SourceState
-    from connector.upload.resumption import UploadJournals
+    from connector.upload.journals import UploadJournals
 
     journals = UploadJournals(tmp_path, KEYS)
     box, source, state = UUID(int=1), UploadSource(tmp_path / "x", "x"), SourceState(10, 5, 1, 1)
+    source.path.write_bytes(bytes(10))
     good_secrets = seal_text(json.dumps({"session_key": "AAAA", "nonce_seed": "AAAA"}), KEYS.public)
     facts = st.fixed_dictionaries(
         {"size": st.just(10), "mtime_ns": st.just(5)},
@@ -185,7 +186,7 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz, tmp_path):
         journals.path(box, source).write_bytes(encode_head("upload", head) + encode_record({"part": 1, **part}))
         journals.find(box, source, state)
 
-    part_facts = st.dictionaries(st.sampled_from(["md5", "sha256"]), json_values)
+    part_facts = st.dictionaries(st.sampled_from(["md5", "sha256", "plain"]), json_values)
     assert fuzz(st.tuples(facts, part_facts), check) > 20
 
 

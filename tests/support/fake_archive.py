@@ -64,6 +64,8 @@ class Upload:
     state: str = "init"
     failure_reason: str | None = None
     parts: dict[int, bytes] = field(default_factory=dict)
+    lost: bool = False
+    """Whether the storage has forgotten its multipart upload, as lifecycle rules make it."""
 
     @property
     def alias(self) -> str:
@@ -105,6 +107,10 @@ class FakeArchive:
         self.staging_wait = 30
         self.window = 1000
         self.box_state = "open"
+        self.separate_keys = False
+        """Whether the upload service verifies ``view`` tokens by another key than they are signed with."""
+        self.collisions = 0
+        """Closes that are still to be answered with 500 internalError, although they succeed."""
         self.serves_ranges = True
         self.counts: Counter[str] = Counter()
         self.ranges: list[tuple[int, int]] = []
@@ -180,6 +186,26 @@ class FakeArchive:
 
         self._failing.append(Failing("put", answer, times, lambda r: r.url.params["partNumber"] == str(number)))
 
+    def lose_upload(self, alias: str) -> None:
+        """Have the storage forget the multipart upload of this alias, with all its parts."""
+        upload = self.upload_of(alias)
+        upload.lost = True
+        upload.parts.clear()
+
+    def lose_part(self, alias: str, number: int) -> None:
+        """Have the storage forget one stored part."""
+        del self.upload_of(alias).parts[number]
+
+    def flip_part(self, alias: str, number: int) -> None:
+        """Turn one bit of a stored part."""
+        parts = self.upload_of(alias).parts
+        parts[number] = parts[number][:-1] + bytes([parts[number][-1] ^ 1])
+
+    def upload_of(self, alias: str) -> Upload:
+        """The upload under this alias."""
+        (upload,) = (one for one in self.uploads.values() if one.alias == alias and one.state != "cancelled")
+        return upload
+
     def cut_short(self, kind: str, size: int, *, times: int = 1) -> None:
         """Cut the connection after so many bytes of the next answers of this kind."""
 
@@ -203,7 +229,7 @@ class FakeArchive:
 
     def opened(self, alias: str) -> bytes:
         """The plaintext of an upload, opened with the hub's key."""
-        (upload,) = (u for u in self.uploads.values() if u.alias == alias and u.state != "cancelled")
+        upload = self.upload_of(alias)
         return unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
 
     # The archive -----------------------------------------------------------------------------------------------------
@@ -255,7 +281,7 @@ class FakeArchive:
             200,
             json={
                 "type": self.package_type,
-                "files": {name: stored.extension for name, stored in self.files.items()} if downloads else None,
+                "files": {name: stored.extension for name, stored in self.files.items()} if downloads else {},
                 "research_data_upload_box_id": None if downloads else str(self.research_box),
                 "file_upload_box_id": None if downloads else str(self.file_box),
                 "created": EPOCH.isoformat(),
@@ -321,6 +347,7 @@ class FakeArchive:
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         self._claims(request, "view")
+        _require(not self.separate_keys, 401, "signature")
         skip, limit = int(request.url.params.get("skip", 0)), int(request.url.params.get("limit", 10))
         items = [
             {
@@ -352,13 +379,13 @@ class FakeArchive:
 
     def _part_url(self, request: httpx.Request) -> httpx.Response:
         upload, number = self._upload(request, "upload"), request.url.path.split("/")[-1]
-        _require(upload.state == "init", 409, "fileUploadStateError")
+        _require(upload.state == "init" and not upload.lost, 404, "s3UploadNotFound")
         return httpx.Response(200, json=self._signed(f"/inbox/{upload.id}", f"&partNumber={number}"))
 
     def _put(self, request: httpx.Request) -> httpx.Response:
         self._check_url(request)
         upload = self.uploads.get(UUID(request.url.path.split("/")[-1]))
-        if upload is None or upload.state != "init":
+        if upload is None or upload.state != "init" or upload.lost:
             return httpx.Response(404, content=b"<Code>NoSuchUpload</Code>")
         number = int(request.url.params["partNumber"])
         upload.parts[number] = request.content
@@ -367,24 +394,36 @@ class FakeArchive:
 
     def _complete(self, request: httpx.Request) -> httpx.Response:
         upload, body = self._upload(request, "close"), json.loads(request.content)
-        if upload.state == "inbox":
-            return httpx.Response(204)
-        _require(upload.state == "init", 409, "fileUploadStateError")
-        _require(len(upload.content) == upload.announced["encrypted_size"], 400, "uploadSizeMismatch")
+        _require(upload.state not in ("failed", "cancelled"), 409, "fileUploadStateError")
+        if upload.state == "init":
+            self._close(upload, body)
+            collides, self.collisions = self.collisions > 0, max(0, self.collisions - 1)
+            _require(not collides, 500, "internalError")
+        return httpx.Response(204)
+
+    def _close(self, upload: Upload, body: dict[str, Any]) -> None:
+        self._check_box_is_open()
+        _require(not upload.lost, 404, "s3UploadNotFound")
+        announced = upload.announced
         parts = [upload.parts[number] for number in sorted(upload.parts)]
+        whole = sorted(upload.parts) == list(range(1, -(-announced["encrypted_size"] // announced["part_size"]) + 1))
+        even = all(len(part) == announced["part_size"] for part in parts[:-1])
+        _require(whole and even, 500, "uploadCompletionError")
         md5s = [hashlib.md5(part) for part in parts]
-        whole = f"{hashlib.md5(b''.join(m.digest() for m in md5s)).hexdigest()}-{len(parts)}"
-        plaintext = unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
         right = {
-            "decrypted_sha256": hashlib.sha256(plaintext).hexdigest(),
-            "encrypted_md5": whole,
+            "encrypted_md5": f"{hashlib.md5(b''.join(m.digest() for m in md5s)).hexdigest()}-{len(parts)}",
             "encrypted_parts_md5": [md5.hexdigest() for md5 in md5s],
             "encrypted_parts_sha256": [hashlib.sha256(part).hexdigest() for part in parts],
         }
-        _require(body == right, 400, "checksumMismatch")
-        _require(all(len(part) == upload.announced["part_size"] for part in parts[:-1]), 400, "invalidPartSize")
-        upload.state = "inbox"
-        return httpx.Response(204)
+        upload.state = "failed"
+        _require(len(upload.content) == announced["encrypted_size"], 400, "uploadSizeMismatch")
+        _require({name: body[name] for name in right} == right, 400, "checksumMismatch")
+        # What follows is found out later, when the archive looks into the file.
+        plaintext = unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
+        if hashlib.sha256(plaintext).hexdigest() == body["decrypted_sha256"]:
+            upload.state = "inbox"
+        else:
+            upload.failure_reason = "The sha256 of the content is another."
 
     def _delete(self, request: httpx.Request) -> httpx.Response:
         upload = self._upload(request, "delete")
@@ -455,8 +494,10 @@ class _Refusal(Exception):
 
 
 def _require(holds: bool, status: int, exception_id: str) -> None:
+    """Refuse unless something holds, in the words of the real services: there is rarely a description."""
     if not holds:
-        body = {"exception_id": exception_id, "description": f"Refused: {exception_id}", "data": {}}
+        error = {"exception_id": exception_id, "description": "", "data": {}}
+        body = {"detail": f"Refused: {exception_id}"} if status == 401 or not exception_id else error
         raise _Refusal(httpx.Response(status, json=body))
 
 

@@ -115,15 +115,60 @@ async def test_without_the_hubs_key_nothing_is_sealed_or_left(desk, keys, virtua
     assert desk.states == ["cancelled"]
 
 
-@pytest.mark.parametrize("exception_id", ["checksumMismatch", "uploadSizeMismatch"])
-async def test_what_the_archive_found_damaged_is_given_up(desk, exception_id, virtual_time):
-    source = desk.file(BIG)
-    desk.archive.fail("complete", 400, {"exception_id": exception_id, "description": "x", "data": {}})
-    assert isinstance(await failed(desk, source), RefusedError)
-    assert desk.states == ["cancelled"]
+@pytest.mark.parametrize("size", [SMALL, BIG])
+@pytest.mark.parametrize(
+    ("kind", "status", "exception_id"),
+    [
+        ("part-url", 404, "s3UploadNotFound"),
+        ("part-url", 404, "fileUploadNotFound"),
+        ("complete", 500, "uploadCompletionError"),
+        ("complete", 400, "checksumMismatch"),
+        ("complete", 400, "uploadSizeMismatch"),
+        ("complete", 409, "fileUploadStateError"),
+        ("complete", 404, "fileUploadNotFound"),
+    ],
+)
+async def test_what_cannot_be_completed_is_deleted_and_starts_again_once(
+    desk, kind, status, exception_id, size, virtual_time
+):
+    source, body = desk.file(size), {"exception_id": exception_id, "description": "", "data": {}}
+    desk.archive.fail(kind, status, body)
+    (outcome,) = await desk.upload(source, concurrency=1)
+    assert outcome.ok, outcome.error
+    assert [label for label, error, _ in desk.notes.retries if error.advice.restart] == ["data.bin"]
+    assert desk.states == ["inbox"]
+    assert (desk.archive.counts["create"], desk.archive.counts["delete"]) == (2, 1)
     assert desk.journals == []
-    (outcome,) = await desk.upload(source)
-    assert outcome.ok
+    desk.archive.uploads.clear()
+    desk.archive.fail(kind, status, body, times=10**6)
+    error = await failed(desk, source)
+    assert isinstance(error, RefusedError)
+    assert (error.exit_code, error.exception_id) == (4, exception_id)
+    assert "same command" in error.hint
+    assert desk.states == ["cancelled"], "it holds no place in the box"
+    assert desk.journals == []
+
+
+async def test_each_cause_starts_an_upload_again_once(desk, virtual_time):
+    source = desk.file(BIG)
+    desk.archive.fail("complete", 400, {"exception_id": "checksumMismatch"})
+    desk.archive.fail("complete", 500, {"exception_id": "uploadCompletionError"})
+    desk.archive.fail("part-url", 404, {"exception_id": "s3UploadNotFound"})
+    (outcome,) = await desk.upload(source, concurrency=1)
+    assert outcome.ok, outcome.error
+    assert [error.advice.restart for _, error, _ in desk.notes.retries] == ["lost", "damaged", "incomplete"]
+    assert desk.states == ["inbox"]
+    assert (desk.archive.counts["create"], desk.archive.counts["delete"]) == (4, 3)
+
+
+async def test_closes_that_collide_are_repeated_at_once(desk, virtual_time):
+    sources = [desk.file(SMALL + n, f"{n}") for n in range(4)]
+    desk.archive.collisions = 4
+    outcomes = await desk.upload(*sources)
+    assert all(outcome.ok for outcome in outcomes)
+    assert desk.notes.retries == []
+    assert desk.states == ["inbox"] * 4
+    assert desk.archive.counts["complete"] == 8
 
 
 async def resumed_without_sending_a_byte(desk, source):

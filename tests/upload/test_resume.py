@@ -14,7 +14,7 @@ from connector.errors import LocalError, RefusedError
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceState
 from connector.upload import UploadSource
-from connector.upload.resumption import UploadJournals
+from connector.upload.journals import UploadJournals
 from connector.upload.unfinished import unfinished_uploads
 
 pytestmark = pytest.mark.trio
@@ -82,14 +82,14 @@ async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk, virtual_time
     journals = UploadJournals(journal.parent, desk.user)
     left = journals.find(desk.archive.research_box, desk_source(desk), state_of(desk))
     assert left is not None
-    earlier = left.earlier
-    assert earlier is not None
-    for secret in (earlier.started.secrets.session_key, earlier.started.secrets.nonce_seed):
+    assert left.started is not None
+    secrets = left.started.secrets
+    for secret in (secrets.session_key, secrets.nonce_seed):
         assert secret not in journal.read_bytes()
         assert secret.hex().encode() not in journal.read_bytes()
         assert base64.b64encode(secret) not in journal.read_bytes()
-    shown = repr(earlier)
-    assert repr(earlier.started.secrets.session_key) not in shown
+    assert repr(secrets.session_key) not in repr(left)
+    assert repr(secrets.session_key) not in repr(left.started)
 
 
 def desk_source(desk) -> UploadSource:
@@ -112,7 +112,7 @@ async def test_on_a_machine_without_the_journal_the_user_is_told(desk, virtual_t
     shutil.rmtree(desk.state)
     (outcome,) = await desk.upload(source)
     assert isinstance(outcome.error, RefusedError)
-    assert "--alias" in outcome.error.hint
+    assert outcome.error.hint.endswith("connector discard --in-box data.bin")
     (outcome,) = await desk.upload(source, overwrite=True)
     assert outcome.ok
 

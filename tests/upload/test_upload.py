@@ -166,16 +166,17 @@ async def test_a_part_that_was_damaged_on_its_way_is_sent_again(desk, virtual_ti
 
 
 async def test_an_upload_with_the_same_alias_is_replaced_only_on_demand(desk, virtual_time):
-    source = desk.file(100)
-    await desk.upload(source)
+    await desk.upload(desk.file(100))
+    source = desk.file(101)
     (outcome,) = await desk.upload(source)
     assert isinstance(outcome.error, RefusedError)
     assert outcome.error.exception_id == "fileUploadAlreadyExists"
-    assert "--alias" in outcome.error.hint
+    assert outcome.error.hint.startswith("Choose another --alias, replace it with --overwrite")
     assert desk.archive.counts["put"] == 1
     (outcome,) = await desk.upload(source, overwrite=True)
     assert outcome.ok
     assert desk.states == ["inbox"]
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
 async def test_empty_and_encrypted_files_are_refused_before_the_archive_hears_of_them(desk):

@@ -1,0 +1,163 @@
+"""The announcement of a file to an upload box: ends with an upload that is created, or one that is there."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import partial
+from uuid import UUID
+
+from connector.core.layout import ENVELOPE_SIZE, fit_upload_part_size, sealed_size
+from connector.core.payloads import CreatedUpload, FileUpload, UploadCreation
+from connector.errors import BrokenError, ConnectorError, RefusedError
+from connector.local.finished import FinishedFiles
+from connector.local.source_file import SourceFile
+from connector.upload.answers import LOOK, after
+from connector.upload.existing import UploadedFile, compare, in_the_way
+from connector.upload.sending import Way
+from connector.upload.states import Stage
+
+_PIECE = 4 * 1024**2
+
+
+class Announcement:
+    """One file's. ``notes`` tell what earlier runs finished in this box; ``made_before``: an earlier run has announced
+    the file, and ended before it heard the answer.
+
+    The journal says that the archive is about to be asked, for as long as it may have created an upload whose id is
+    not known here.
+    """
+
+    def __init__(
+        self, way: Way, file: SourceFile, notes: FinishedFiles, *, part_size: int, overwrite: bool, made_before: bool
+    ) -> None:
+        self._way = way
+        self._file = file
+        self._note = notes.find(*way.source.key)
+        self._overwrite = overwrite
+        self._unheard = made_before
+        self._written = made_before
+        self._asked = made_before
+        self._order = way.box.creating_order(way.source.alias)
+        total = ENVELOPE_SIZE + sealed_size(file.state.size)
+        self._creation = UploadCreation(
+            alias=way.source.alias,
+            decrypted_size=file.state.size,
+            encrypted_size=total,
+            part_size=fit_upload_part_size(total, part_size),
+            overwrite=overwrite,
+        )
+
+    @property
+    def part_size(self) -> int:
+        """The size of parts that the archive is told."""
+        return self._creation.part_size
+
+    @property
+    def was_made(self) -> bool:
+        """Whether the archive may have been asked. Otherwise the journal may go."""
+        return self._asked
+
+    def write(self) -> None:
+        """Have the journal say it, unless the box is to be looked into first. Blocks."""
+        if not self._written and self._note is None and self._way.box.listed(self._creation.alias) is None:
+            self._write()
+
+    async def prepare(self) -> UploadedFile | None:
+        """See whether the file is known to be in the box, and fetch the token to announce it if it is not."""
+        way, alias = self._way, self._creation.alias
+        if not self._unheard:
+            listed = way.box.listed(alias)
+            if listed is None and self._note is not None:
+                with suppress(RefusedError):  # uploading needs no listing
+                    listed = await way.box.find(alias)
+            there = None if listed is None else await self._compared(listed)
+            # What is to be replaced is, unless an earlier run of this command did that.
+            if there is not None and not (self._overwrite and there.already_there == "size"):
+                return there
+        await self._order.get()
+        return None
+
+    async def make(self) -> CreatedUpload | UploadedFile:
+        """Have the archive create an upload, unless the file is in the box already."""
+        if not self._written:
+            await self._way.in_thread(self._write)
+        self._asked = True
+
+        def note(error: ConnectorError, delay: float) -> None:
+            self._unheard = self._unheard or isinstance(error, BrokenError)
+
+        box = self._way.box
+        try:
+            try:
+                return await box.create(self._order, self._creation, note)
+            except RefusedError as error:
+                if after(Stage.ANNOUNCED, error.exception_id, unheard=self._unheard) is not LOOK:
+                    raise
+                there = await self._look(error)
+            return await box.create(self._order, self._creation) if there is None else there
+        except RefusedError:
+            # The archive holds nothing of it. That must not be told otherwise by a run that is killed while it waits.
+            await self._way.in_thread(self._erase)
+            raise
+
+    def _write(self) -> None:
+        self._way.journals.announce(self._way.box.id, self._way.source, self._file.state)
+        self._written = True
+
+    def _erase(self) -> None:
+        self._way.hold.check()
+        self._way.journals.remove(self._way.box.id, self._way.source)
+        self._written = self._asked = False
+
+    async def _look(self, refused: RefusedError) -> UploadedFile | None:
+        """Look into the box for what the archive refuses it for; ``None`` if nothing is in the way any more."""
+        box, alias, size = self._way.box, self._creation.alias, self._creation.decrypted_size
+        unheard, self._unheard = self._unheard, False
+        exists = refused.exception_id == "fileUploadAlreadyExists"
+        listed: FileUpload | None = None
+        try:
+            if not unheard:
+                listed = await box.find(alias)
+            if listed is None:
+                listed = await box.find(alias, fresh=True)
+        except RefusedError:
+            if not exists:
+                raise refused from None
+            there = await self._compared(None)
+            if there is None:
+                raise in_the_way(alias, size, None, overwrite=self._overwrite) from refused
+            return there
+        if unheard and listed is not None and listed.state == "init" and listed.decrypted_size in (None, size):
+            # Ours: the answer to its creation was lost on the way. One of another size is of another file.
+            await box.delete(listed.id)
+            return None
+        if not exists:
+            raise refused
+        there = None if listed is None else await self._compared(listed)
+        if listed is not None and there is None:
+            raise in_the_way(alias, size, listed, overwrite=self._overwrite) from refused
+        return there
+
+    async def _compared(self, listed: FileUpload | None) -> UploadedFile | None:
+        """The upload in the box if it is this file; ``listed`` is ``None`` where the archive refuses to list it."""
+        note, size = self._note, self._creation.decrypted_size
+        compared = compare(listed, self._file.state, note)
+        if compared == "size" and listed is not None:
+            return UploadedFile(self._creation.alias, listed.id, size, None, compared)
+        if compared is None or note is None or (compared == "sha256" and await self._hash() != note.sha256):
+            return None
+        return UploadedFile(self._creation.alias, UUID(note.origin), size, note.sha256, compared)
+
+    async def _hash(self) -> str:
+        """The sha256 of the source as it is now."""
+        digest, buffer, size = hashlib.sha256(), memoryview(bytearray(_PIECE)), self._file.state.size
+
+        def add(start: int) -> None:
+            view = buffer[: size - start]
+            self._file.read_into(start, [view])
+            digest.update(view)
+
+        for start in range(0, size, _PIECE):
+            await self._way.in_thread(partial(add, start))
+        return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""What stands in the box under an alias already, and whether that is the file. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from uuid import UUID
+
+import attrs
+
+from connector.core.payloads import FileUpload
+from connector.errors import RefusedError
+from connector.local.finished import FinishedFile
+from connector.local.source_file import SourceState
+from connector.transfer import AlreadyThere
+
+REPLACEABLE = frozenset({"failed", "cancelled"})
+"""States of an upload that a new one under the same alias replaces."""
+OVERWRITABLE = frozenset({"init", "inbox"})
+"""Further such states, if overwriting is asked for."""
+COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
+"""States of an upload that was closed and did not fail."""
+
+
+@attrs.frozen
+class UploadedFile:
+    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext; ``already_there``: set where
+    nothing had to be sent, to what was compared; ``sha256`` is ``None`` where that was the size alone.
+    """
+
+    alias: str
+    file_id: UUID
+    size: int
+    sha256: str | None
+    already_there: AlreadyThere | None = None
+
+
+def compare(listed: FileUpload | None, state: SourceState, note: FinishedFile | None) -> AlreadyThere | None:
+    """What shows that the upload in the box is the file in this ``state``, ``None`` if it is another.
+
+    ``listed``: as the box lists it, ``None`` if the archive refuses to. ``note``: what an earlier run noted when it had
+    uploaded this source under this alias. ``"sha256"`` holds only if the content of the file has that of the note: it
+    was modified since, though maybe not changed.
+    """
+    if listed is not None:
+        if listed.state not in COMPLETE or listed.decrypted_size != state.size:
+            return None
+        if note is None or note.origin != str(listed.id):
+            return "size"
+    if note is None or note.size != state.size:
+        return None
+    return "record" if note.mtime_ns == state.mtime_ns else "sha256"
+
+
+def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
+    """The error for an upload that stands in the box under ``alias`` and is not the file, which has ``size`` bytes."""
+    name = shlex.quote(alias)
+    if listed is None:
+        message = f"{alias} is in the box already, and the archive refuses to list the box."
+        hint = "Choose another --alias."
+    elif listed.state == "init":
+        message = f"An unfinished upload of {alias}, begun elsewhere, is in the box."
+        hint = f"Finish it where it was begun, or give it up and run the same command again: {_DISCARD} {name}"
+        return _refused(message, hint)
+    else:
+        different = "other content" if listed.decrypted_size == size else f"{listed.decrypted_size} bytes, not {size}"
+        message = f"{alias} is in the box already ({listed.state}), with {different}."
+        hint = f"Choose another --alias, or remove what is there and run the same command again: connector rm {name}"
+    if not overwrite and (listed is None or listed.state in OVERWRITABLE):
+        hint = hint.replace("another --alias", "another --alias, replace it with --overwrite", 1)
+    return _refused(message, hint)
+
+
+_DISCARD = "connector discard --in-box"
+
+
+def _refused(message: str, hint: str) -> RefusedError:
+    return RefusedError(message, hint=hint, status=409, exception_id="fileUploadAlreadyExists")

@@ -1,0 +1,251 @@
+"""The parts of one upload on their way: of a file of several parts, and of one that is small enough for one."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+import attrs
+import trio
+
+from connector.clients.objects import ObjectClient
+from connector.core.checksums import PartDigests, add_pieces, digest_part, multipart_etag
+from connector.core.layout import Part, Parts
+from connector.core.payloads import UploadCompletion
+from connector.core.segments import LoadedPart, PartSealer, SealedLayout
+from connector.errors import Advice, RefusedError
+from connector.local.journal_file import JournalFile
+from connector.local.source_file import SourceChangedError, SourceFile
+from connector.transfer import Progress, Turns, together
+from connector.upload.answers import CLOSE, after
+from connector.upload.box import UploadBox
+from connector.upload.hold import SourceHold
+from connector.upload.journals import UploadJournals
+from connector.upload.source import UploadSource
+from connector.upload.states import SentPart, Stage, StartedUpload, UploadState
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Way:
+    """What the parts of an upload take to get from the source to the archive."""
+
+    source: UploadSource
+    box: UploadBox
+    objects: ObjectClient
+    journals: UploadJournals
+    hold: SourceHold
+    threads: trio.CapacityLimiter
+    draw: Callable[[int], bytes]
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run ``work``, which blocks."""
+        return await trio.to_thread.run_sync(work, limiter=self.threads)
+
+    async def check_lock(self) -> None:
+        """Stop before anything is sent to an upload that another process has taken over: its parts are other bytes."""
+        if self.hold.may_be_lost:
+            await self.in_thread(self.hold.check)
+
+
+class Sending(ABC):
+    """Reads the source once, in order, seals each part with the hub's key, and puts it to a URL fetched just then.
+
+    What an earlier run has sent is read too, for the sha256 of the whole, and compared with what that run has read.
+    """
+
+    lasts: ClassVar[bool]
+    """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it."""
+
+    def __init__(self, way: Way, file: SourceFile, state: UploadState, parts: Parts) -> None:
+        assert state.started is not None, "it was created, or can be resumed"
+        self._way = way
+        self._file = file
+        self._state = state
+        self._parts = parts
+        self._started: StartedUpload = state.started
+        self.file_id = state.started.file_id
+        self._order = way.box.sending_order(self.file_id)
+        self._closing = way.box.closing_order(self.file_id)
+        self._sealer = PartSealer(
+            SealedLayout(self._started.envelope, file.state.size),
+            session_key=self._started.secrets.session_key,
+            nonce_seed=self._started.secrets.nonce_seed,
+            draw=way.draw,
+        )
+        self._sent = dict(state.parts)
+        self._before = dict(state.parts)
+        self._digest = hashlib.sha256()
+        self._turns = Turns()
+        self._plain: dict[int, str] = {}
+        self._journal: JournalFile | None = None
+
+    @property
+    def kept(self) -> int:
+        """Bytes that need not be sent again."""
+        return sum(self._parts[number - 1].size for number in self._before)
+
+    @abstractmethod
+    async def begin(self) -> None:
+        """Take up the journal; of a resumed upload, learn whether the archive still waits for its parts."""
+
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Read, hash in turn, seal and put one part; one that an earlier run has sent is only hashed."""
+        sent = await self._seal(part, buffer)
+        if sent is None:
+            progress(0)  # a sign of life: to read what is stored already takes a while
+            return
+        url = await self._way.box.part_url(self._order, self.file_id, part.number)
+        await self._way.check_lock()
+        await self._way.objects.put_part(url, buffer, progress, md5=sent.digests.md5)
+        await self._note(part.number, sent)
+        self._sent[part.number] = sent
+
+    async def close(self) -> str:
+        """Tell the archive that all parts are there. Returns the sha256 of the plaintext."""
+        await self._check_source()
+        digests = [self._sent[number].digests for number in sorted(self._sent)]
+        sha256 = self._digest.hexdigest()
+        completion = UploadCompletion(
+            decrypted_sha256=sha256,
+            encrypted_md5=multipart_etag(one.md5 for one in digests),
+            encrypted_parts_md5=tuple(one.md5 for one in digests),
+            encrypted_parts_sha256=tuple(one.sha256 for one in digests),
+        )
+        await self._way.check_lock()
+        await self._way.box.complete(self._closing, self.file_id, completion)
+        return sha256
+
+    def end(self) -> None:
+        """Close the journal, which stays. Blocks."""
+        if self._journal is not None:
+            self._journal.close()
+
+    @abstractmethod
+    async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
+        """Fill ``buffer`` with the part as it is to be sent; ``None`` if an earlier run has sent it."""
+
+    @abstractmethod
+    async def _note(self, number: int, sent: SentPart) -> None:
+        """Note that a part is stored."""
+
+    @abstractmethod
+    async def _check_source(self) -> None:
+        """Raise :class:`SourceChangedError` if the source changed while it was read."""
+
+    def _begin_journal(self, sealed: SentPart | None) -> None:
+        self.end()  # of a try before, in which the part was sealed to something else
+        way = self._way
+        self._journal = way.journals.begin(way.box.id, way.source, self._file.state, self._started, sealed)
+
+    async def _check_waited_for(self, number: int) -> None:
+        await self._way.box.part_url(self._order, self.file_id, number)
+
+    def _hash(self, part: Part, loaded: LoadedPart) -> None:
+        """Add a part to the sha256, in its turn, and compare what an earlier run had read up to here."""
+        add_pieces(self._digest, loaded.plaintext)
+        plain = self._plain[part.number] = self._digest.hexdigest()
+        before = self._before.get(part.number)
+        if before is not None and before.plain not in (None, plain):
+            raise changed_since(self._way.source)
+
+    def _sealed(self, part: Part, loaded: LoadedPart) -> SentPart:
+        digests: PartDigests = digest_part(loaded.seal())
+        return SentPart(digests, self._plain[part.number])
+
+
+class ManyParts(Sending):
+    """A file of several parts: each one that is stored is noted, and the next run sends the others."""
+
+    lasts = True
+
+    async def begin(self) -> None:
+        """Begin the journal, or resume it and ask for the first missing part."""
+        if self._state.stage is Stage.CREATED:
+            await self._way.in_thread(lambda: self._begin_journal(None))
+            return
+        missing = next((part.number for part in self._parts if part.number not in self._sent), None)
+        if missing is not None:
+            await self._check_waited_for(missing)
+        self._journal = await self._way.in_thread(lambda: self._way.journals.resume(self._way.box.id, self._way.source))
+
+    async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
+        way = self._way
+        loaded = await way.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
+        if not self._turns.passed(part.number):
+            async with self._turns.take(part.number):
+                await way.in_thread(lambda: self._hash(part, loaded))
+        if part.number in self._before:
+            return None
+        return await way.in_thread(lambda: self._sealed(part, loaded))
+
+    async def _note(self, number: int, sent: SentPart) -> None:
+        journal = self._journal
+        assert journal is not None, "it begins before the first part"
+        await self._way.in_thread(lambda: journal.add_parts({number: sent.facts()}))
+
+    async def _check_source(self) -> None:
+        await self._way.in_thread(self._file.check_unchanged)
+
+
+class OnePart(Sending):
+    """A file of one part, read, hashed and sealed in one way to a thread and back: there is no turn to wait for.
+
+    An archive allows few open uploads, so both tokens are fetched meanwhile, and one that fails or is cancelled is
+    deleted. What the part was sealed to is noted before it is sent: a run that is killed later may have closed the
+    upload, which the next one learns by closing it with the same digests.
+    """
+
+    lasts = False
+
+    async def begin(self) -> None:
+        """Ask for the part if an earlier run has; where the archive takes it no more, it may have it."""
+        sealed = self._state.sealed
+        if self._state.stage is Stage.CREATED:
+            return
+        try:
+            await self._check_waited_for(1)
+        except RefusedError as error:
+            if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
+                raise
+            self._before = self._sent = {1: sealed}
+        self._journal = await self._way.in_thread(lambda: self._way.journals.resume(self._way.box.id, self._way.source))
+
+    async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
+        sent: list[SentPart | None] = []
+
+        def work() -> SentPart | None:
+            loaded = self._sealer.load(part, buffer, self._file.read_into)
+            if not self._turns.passed(part.number):
+                self._hash(part, loaded)
+            self._file.check_unchanged()
+            if part.number in self._before:
+                return None
+            sealed = self._sealed(part, loaded)
+            self._begin_journal(sealed)
+            return sealed
+
+        async def seal() -> None:
+            async with self._turns.take(part.number):
+                sent.append(await self._way.in_thread(work))
+
+        await together(seal, self._order.get, self._closing.get)
+        return sent[0]
+
+    async def _note(self, number: int, sent: SentPart) -> None:
+        return  # it was noted before it was sent
+
+    async def _check_source(self) -> None:
+        return  # that was looked at when it had been read
+
+
+def changed_since(source: UploadSource) -> SourceChangedError:
+    """The error for a source that is not what an earlier run has begun to upload: the upload starts again."""
+    return SourceChangedError(
+        f"{source.path} has changed since its upload was begun.",
+        hint="Run the same command again.",
+        advice=Advice(again=False, restart="source"),
+    )

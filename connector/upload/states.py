@@ -1,0 +1,160 @@
+"""An upload as states, folded from the records of its journal. Pure.
+
+========== ==========================================================================================================
+announced  the archive is asked to create an upload; whether it did is not known
+created    the archive has given the upload its id
+sending    some of its parts are stored
+received   all of them are stored; the close is missing, or the answer to it
+done       the archive has it all: noted among the finished files, and the journal is gone
+========== ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from connector.core.checksums import PartDigests
+from connector.core.journal import Journal
+from connector.core.layout import ENVELOPE_SIZE, Parts, sealed_size
+from connector.core.sealed_box import open_text, seal_text
+from connector.errors import ConnectorError
+
+KIND = "upload"
+ANNOUNCED_KIND = "upload-announced"
+"""Kind of the journal that is written before the archive is asked to create an upload: should the answer be lost, it
+tells whose upload that is which holds the alias."""
+
+
+class Stage(Enum):
+    """How far an upload is."""
+
+    ANNOUNCED = "announced"
+    CREATED = "created"
+    SENDING = "sending"
+    RECEIVED = "received"
+    DONE = "done"
+
+
+@attrs.frozen
+class UploadSecrets:
+    """What a file is sealed with: its session key, and the seed of the nonces at part borders (32 bytes each)."""
+
+    session_key: bytes = attrs.field(repr=False)
+    nonce_seed: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class StartedUpload:
+    """An upload that the archive knows: all that is needed to resume it."""
+
+    file_id: UUID
+    part_size: int
+    envelope: bytes
+    secrets: UploadSecrets
+
+
+@attrs.frozen
+class SentPart:
+    """The digests of a part as it was sent, and ``plain``: the sha256 (hex) of the plaintext from its beginning to the
+    end of this part, which tells whether the source is still the same. Journals of older versions lack it.
+    """
+
+    digests: PartDigests
+    plain: str | None
+
+    def facts(self) -> dict[str, str]:
+        """What the journal says of it."""
+        facts = {"md5": self.digests.md5, "sha256": self.digests.sha256}
+        return facts if self.plain is None else {**facts, "plain": self.plain}
+
+
+@attrs.frozen
+class UploadState:
+    """What the journal of an upload tells.
+
+    ``started``: ``None`` if the upload is only announced, or cannot be resumed: its journal is for another key, or
+    about another content of the source. ``parts``: those that are stored. ``sealed``: what the one part of a small file
+    was sealed to; it is written before that is sent, so whether it is stored is not known.
+    """
+
+    stage: Stage
+    file_id: UUID | None = None
+    started: StartedUpload | None = attrs.field(default=None, repr=False)
+    parts: Mapping[int, SentPart] = attrs.field(factory=dict)
+    sealed: SentPart | None = None
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Whether the digests of the source's content are known for all that was sent."""
+        sent = [*self.parts.values(), *([] if self.sealed is None else [self.sealed])]
+        return all(part.plain is not None for part in sent)
+
+
+def created(started: StartedUpload) -> UploadState:
+    """The state of an upload that the archive has just created."""
+    return UploadState(Stage.CREATED, started.file_id, started)
+
+
+def fold(journal: Journal, private_key: bytes) -> UploadState | None:
+    """The state of the upload that a journal is about, ``None`` if it names none. Never raises."""
+    head = journal.head
+    if head.get("kind") == ANNOUNCED_KIND:
+        return UploadState(Stage.ANNOUNCED)
+    try:
+        file_id = UUID(head["file_id"]) if head.get("kind") == KIND else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        file_id = None
+    if file_id is None:
+        return None
+    try:
+        started = _read_started(head, file_id, private_key)
+        parts = {number: _read_part(facts) for number, facts in journal.parts.items()}
+        sealed = None if head.get("sealed") is None else _read_part(head["sealed"])
+        total = len(Parts(ENVELOPE_SIZE + sealed_size(int(head["size"])), started.part_size))
+    except (ConnectorError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return UploadState(Stage.CREATED, file_id)  # tampered with, or for another key of ours
+    stored = {number: part for number, part in parts.items() if number <= total}
+    if not stored and sealed is None:
+        return UploadState(Stage.CREATED, file_id, started)
+    stage = Stage.RECEIVED if len(stored) == total else Stage.SENDING
+    return UploadState(stage, file_id, started, stored, sealed)
+
+
+def head_facts(started: StartedUpload, public_key: bytes, sealed: SentPart | None) -> dict[str, Any]:
+    """What the head of a journal says of an upload that the archive has created: the reverse of :func:`fold`."""
+    secrets = {"session_key": _encode(started.secrets.session_key), "nonce_seed": _encode(started.secrets.nonce_seed)}
+    facts: dict[str, Any] = {
+        "file_id": str(started.file_id),
+        "part_size": started.part_size,
+        "envelope": _encode(started.envelope),
+        "secrets": seal_text(json.dumps(secrets), public_key),
+    }
+    return facts if sealed is None else {**facts, "sealed": sealed.facts()}
+
+
+def _read_started(head: Mapping[str, Any], file_id: UUID, private_key: bytes) -> StartedUpload:
+    secrets = json.loads(open_text(head["secrets"], private_key))
+    return StartedUpload(
+        file_id,
+        int(head["part_size"]),
+        base64.b64decode(head["envelope"]),
+        UploadSecrets(base64.b64decode(secrets["session_key"]), base64.b64decode(secrets["nonce_seed"])),
+    )
+
+
+def _read_part(facts: Mapping[str, Any]) -> SentPart:
+    md5, sha256, plain = facts["md5"], facts["sha256"], facts.get("plain")
+    if not (isinstance(md5, str) and isinstance(sha256, str) and isinstance(plain, str | None)):
+        raise TypeError("digests expected")
+    return SentPart(PartDigests(md5, sha256), plain)
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
