@@ -6,12 +6,15 @@ good part of a short transfer.
 
 from __future__ import annotations
 
+import math
+import random
 import urllib.request
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import attrs
 import trio
@@ -244,6 +247,21 @@ class Session:
         for outcome in left:
             self.observer.finished(outcome)
         return left + await self.remove([upload.listed() for upload in unfinished if upload.box == box])
+
+    async def wait_for(
+        self, uploads: Mapping[str, UUID | None], *, timeout: float = math.inf
+    ) -> list[Outcome[ListedFile]]:
+        """Wait until the archive has checked uploads, or refused them; ``uploads``: ids by alias, as far as known.
+
+        The outcomes come in the order of the uploads: one that was refused fails with
+        :class:`~connector.errors.IntegrityError`, one that is open after ``timeout`` seconds with
+        :class:`~connector.errors.BrokenError`. Raises :class:`~connector.errors.RefusedError` where the archive refuses
+        to list the box.
+        """
+        from connector.upload.waiting import UploadWaiter
+
+        waiter = UploadWaiter(box=self.box(), observer=self.observer, uniform=random.random)
+        return await waiter.wait_for(uploads, timeout=timeout)
 
     async def open_in_box(self) -> list[FileUpload]:
         """The uploads that are open in the package's box, whoever began them and wherever.

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 import attrs
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from connector.clients.access_token import AccessToken
     from connector.config import Settings
     from connector.core.listing import ListedFile
@@ -112,6 +114,9 @@ class Session(Protocol):
 
     async def remove(self, uploads: Sequence[ListedFile]) -> Sequence[Outcome[ListedFile]]:
         """Remove uploads from the box."""
+
+    async def wait_for(self, uploads: Mapping[str, UUID | None], *, timeout: float) -> Sequence[Outcome[ListedFile]]:
+        """Wait until the archive has checked uploads."""
 
     async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> Sequence[Outcome[ListedFile]]:
         """Give unfinished uploads up."""

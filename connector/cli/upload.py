@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from connector.cli.options import (
     archive_options,
@@ -19,10 +21,12 @@ from connector.cli.options import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from connector.cli.run import Invocation
-    from connector.transfer.observer import Observer
+    from connector.cli.surroundings import Session
     from connector.transfer.outcome import Outcome
+    from connector.upload.source import UploadSource
 
 
 @click.command()
@@ -33,6 +37,16 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="List of files: path, tab, alias. Blank lines and # comments may stand between.",
+)
+@option(
+    "--wait",
+    is_flag=True,
+    help="Wait until the archive has checked each file, also those that are there already. Refused files: exit code 6.",
+)
+@option(
+    "--wait-timeout",
+    metavar="DURATION",
+    help="Longest wait, such as 90s, 30m or 2h; then exit code 5, and the same command waits on. Default: none.",
 )
 @option("--dry-run", is_flag=True, help="Check files, keys, token and box, and send nothing.")
 @overwrite_option
@@ -48,6 +62,8 @@ def upload(
     paths: tuple[Path, ...],
     alias: str | None,
     tsv: Path | None,
+    wait: bool,
+    wait_timeout: str | None,
     dry_run: bool,
     overwrite: bool,
     skip_existing: bool,
@@ -63,28 +79,57 @@ def upload(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.keys import own_keys
+        from connector.cli.box import Access
         from connector.cli.sources import upload_sources
-        from connector.clients.access_token import AccessToken
         from connector.errors import UsageError
 
         if overwrite and skip_existing:
             raise UsageError("--overwrite and --skip-existing contradict each other.", hint="Leave one out.")
+        timeout = _wait_seconds(ctx, wait, wait_timeout)
         sources = upload_sources(paths, alias, tsv)
-        keys = own_keys(invocation)
-        token = AccessToken.parse(invocation.secrets.access_token())
-        engine = invocation.surroundings.engine()
+        access = Access.of(invocation)
+        sent: list[Outcome[Any]] = []
 
-        async def job(observer: Observer) -> Sequence[Outcome[object]]:
-            async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-                wanted = await session.not_uploaded(sources) if skip_existing else sources
-                if not wanted:
-                    invocation.console.tell("All files are in the box already.")
-                    return []
-                if dry_run:
-                    return await session.plan_upload(wanted, overwrite=overwrite)
-                return await session.upload(wanted, overwrite=overwrite)
+        async def job(session: Session) -> Sequence[Outcome[Any]]:
+            wanted = await session.not_uploaded(sources) if skip_existing else sources
+            if not wanted:
+                invocation.console.tell("All files are in the box already.")
+                return []
+            if dry_run:
+                return await session.plan_upload(wanted, overwrite=overwrite)
+            sent.extend(await session.upload(wanted, overwrite=overwrite))
+            return sent
 
-        return invocation.transfer(job, verb="could be uploaded" if dry_run else "uploaded")
+        code = invocation.transfer(access.in_session(job), verb="could be uploaded" if dry_run else "uploaded")
+        there = _to_wait_for(sources, sent) if wait and not dry_run else {}
+        if there:
+            waiting = access.in_session(lambda session: session.wait_for(there, timeout=timeout))
+            code = max(code, invocation.transfer(waiting, verb="checked by the archive"))
+        return code
 
     run(ctx, work)
+
+
+def _to_wait_for(sources: Sequence[UploadSource], sent: Sequence[Outcome[Any]]) -> dict[str, UUID | None]:
+    """The uploads that stand in the box, by alias: those just sent with their ids, and those that were there before."""
+    there: dict[str, UUID | None] = {source.alias: None for source in sources}
+    for outcome in sent:
+        if outcome.ok:
+            there[outcome.label] = outcome.unwrap().file_id
+        else:
+            del there[outcome.label]
+    return there
+
+
+def _wait_seconds(ctx: click.Context, wait: bool, text: str | None) -> float:
+    from connector.config import parse_duration
+    from connector.errors import UsageError
+
+    if text is None:
+        return math.inf
+    if not wait and ctx.get_parameter_source("wait_timeout") is ParameterSource.COMMANDLINE:
+        raise UsageError("--wait-timeout goes with --wait.", hint="Give both, or none.")
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--wait-timeout: {error}.") from None

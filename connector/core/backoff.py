@@ -31,3 +31,26 @@ class Backoff:
         ceiling = min(self.cap, self.base * 2.0 ** min(tries - 1, 60))
         # Never quite nothing: a failure that costs no time would else be repeated in a tight loop.
         return max(ceiling * uniform(), min(self.base, self.cap) * 0.1)
+
+
+@attrs.frozen
+class Polling:
+    """How often to ask for what takes as long as it takes, minutes or days.
+
+    Each pause is a ``share`` of the time waited so far, between ``shortest`` and ``longest`` seconds: so what has come
+    is noticed late by that share of the wait at most, and a long wait costs few requests.
+    """
+
+    share: float = 0.1
+    shortest: float = 1.0
+    longest: float = 60.0
+
+    def pause(self, waited: float, left: float, cost: float, uniform: Callable[[], float]) -> float:
+        """Seconds until the next question.
+
+        ``waited``: seconds so far; ``left``: those until the wait times out, before which there is a last question;
+        ``cost``: those that the last question took, for which the archive is left alone at least. ``uniform`` draws
+        from [0, 1): jobs of one batch spread over a quarter of the pause.
+        """
+        pause = min(self.longest, max(self.shortest, self.share * waited)) * (0.75 + 0.25 * uniform())
+        return min(max(pause, cost), max(self.shortest, left / 2))

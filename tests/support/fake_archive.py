@@ -111,6 +111,10 @@ class FakeArchive:
         """Whether the upload service verifies ``view`` tokens by another key than they are signed with."""
         self.collisions = 0
         """Closes that are still to be answered with 500 internalError, although they succeed."""
+        self.interrogates_at: int | None = None
+        """The listing at which received uploads are interrogated, counted from the first; never if ``None``."""
+        self.refuses: dict[str, str] = {}
+        """The reasons for which the interrogation refuses uploads, by alias."""
         self.serves_ranges = True
         self.counts: Counter[str] = Counter()
         self.ranges: list[tuple[int, int]] = []
@@ -348,6 +352,11 @@ class FakeArchive:
     def _list(self, request: httpx.Request) -> httpx.Response:
         self._claims(request, "view")
         _require(not self.separate_keys, 401, "signature")
+        if self.interrogates_at is not None and self.counts["list"] >= self.interrogates_at:
+            for upload in self.uploads.values():
+                if upload.state == "inbox":
+                    upload.failure_reason = self.refuses.get(upload.alias)
+                    upload.state = "failed" if upload.failure_reason else "interrogated"
         skip, limit = int(request.url.params.get("skip", 0)), int(request.url.params.get("limit", 10))
         items = [
             {

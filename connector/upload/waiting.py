@@ -1,0 +1,121 @@
+"""Waiting until the archive has checked (interrogated) uploads, or refused them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+import attrs
+import trio
+
+from connector.clients.uploads import ListingRefusedError
+from connector.core.backoff import Polling
+from connector.core.listing import ListedFile
+from connector.core.payloads import FileUpload
+from connector.errors import BrokenError, IntegrityError, RefusedError
+from connector.transfer import Observer, Outcome
+from connector.upload.box import UploadBox
+
+CHECKED = frozenset({"interrogated", "awaiting_archival", "archived"})
+"""States of an upload that the archive has found right."""
+REFUSED = frozenset({"failed", "cancelled"})
+_NAMED = 3
+
+
+def judge(alias: str, file_id: UUID | None, listed: FileUpload | None) -> Outcome[ListedFile] | None:
+    """What became of an upload that is listed like this; ``None`` while that is open.
+
+    ``file_id``: of the upload that was sent; ``None`` for any of that alias.
+    """
+    if listed is None or (file_id is not None and listed.id != file_id):
+        became = "removed from the box" if listed is None else "replaced in the box by another upload"
+        error = IntegrityError(f"{alias} was {became}.", hint="Upload it again: the same command does.")
+        return Outcome(alias, error=error)
+    if listed.state in CHECKED:
+        return Outcome(alias, ListedFile.of_upload(listed))
+    if listed.state not in REFUSED:
+        return None
+    reason = listed.failure_reason or "the archive states no reason"
+    became = "was cancelled in the archive" if listed.state == "cancelled" else "has failed in the archive"
+    return Outcome(
+        alias,
+        error=IntegrityError(
+            f"{alias} {became}: {reason.rstrip('.')}.", hint="Upload it again: the same command does."
+        ),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class UploadWaiter:
+    """Asks what became of uploads of one box, all of them with one listing at a time.
+
+    ``uniform`` draws from [0, 1).
+    """
+
+    box: UploadBox
+    observer: Observer
+    uniform: Callable[[], float]
+    polling: Polling = attrs.field(factory=Polling)
+
+    async def wait_for(self, uploads: Mapping[str, UUID | None], *, timeout: float) -> list[Outcome[ListedFile]]:
+        """Wait until each upload (its id by its alias) is checked or refused; the outcomes come in their order.
+
+        Those that are neither after ``timeout`` seconds fail with :class:`~connector.errors.BrokenError`. Raises
+        :class:`~connector.errors.RefusedError` if the archive refuses to list the box.
+        """
+        began = trio.current_time()
+        ended: dict[str, Outcome[ListedFile]] = {}
+        states: dict[str, str] = {}
+        with trio.move_on_after(timeout):
+            while len(ended) < len(uploads):
+                asked = trio.current_time()
+                listed = await self._look(uploads.keys() - ended.keys(), uploads)
+                for alias in [alias for alias in uploads if alias not in ended]:
+                    outcome = judge(alias, uploads[alias], listed.get(alias))
+                    if outcome is not None:
+                        ended[alias] = outcome
+                        self.observer.finished(outcome)
+                states = {alias: listed[alias].state for alias in uploads if alias not in ended}
+                if not states:
+                    break  # without a pause
+                now = trio.current_time()
+                pause = self.polling.pause(now - began, began + timeout - now, now - asked, self.uniform)
+                self.observer.waiting("", pause, _waiting_for(states))
+                await trio.sleep(pause)
+        return [ended.get(alias) or self._timed_out(alias, states.get(alias), timeout) for alias in uploads]
+
+    async def _look(self, aliases: set[str], uploads: Mapping[str, UUID | None]) -> dict[str, FileUpload]:
+        """The uploads with these aliases, as they are listed now."""
+        found: dict[str, FileUpload] = {}
+        try:
+            async for page in self.box.pages():
+                for upload in page:
+                    # An archive may list deleted uploads beside the one that has the alias now.
+                    better = upload.id == uploads.get(upload.alias) or upload.state != "cancelled"
+                    if upload.alias in aliases and (better or upload.alias not in found):
+                        found[upload.alias] = upload
+        except ListingRefusedError as error:
+            raise RefusedError(
+                f"{error.message} So it cannot be asked what became of the uploads.",
+                hint="They are uploaded and stay. Leave out --wait.",
+                status=error.status,
+            ) from error
+        return found
+
+    def _timed_out(self, alias: str, state: str | None, timeout: float) -> Outcome[ListedFile]:
+        outcome: Outcome[ListedFile] = Outcome(
+            alias,
+            error=BrokenError(
+                f"{alias} is uploaded, but not checked by the archive after {timeout:g} seconds"
+                + (f": its state is {state}." if state else "."),
+                hint="Run the same command again to wait on.",
+            ),
+        )
+        self.observer.finished(outcome)
+        return outcome
+
+
+def _waiting_for(states: Mapping[str, str]) -> str:
+    named = [f"{alias} ({state})" for alias, state in list(states.items())[:_NAMED]]
+    more = f" and {len(states) - _NAMED} more" if len(states) > _NAMED else ""
+    return f"until the archive has checked {', '.join(named)}{more}"

@@ -1,0 +1,105 @@
+"""``upload --wait``: until the archive has checked each file, or says why it refuses one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.conftest import Scripted
+from tests.support.program import finish
+
+
+@pytest.fixture
+def files(scripted: Scripted) -> list[str]:
+    for name in ("a.bin", "b.bin"):
+        (scripted.folder / name).write_bytes(name.encode() * 1000)
+    return ["a.bin", "b.bin"]
+
+
+def states(scripted: Scripted) -> dict[str, str]:
+    return {upload.alias: upload.state for upload in scripted.archive.uploads.values()}
+
+
+def test_it_ends_when_all_files_are_checked(scripted: Scripted, files: list[str]) -> None:
+    scripted.archive.interrogates_at = 2
+    done = scripted.upload(*files, "--wait", "--json")
+    assert done.code == 0, done.err
+    assert set(states(scripted).values()) == {"interrogated"}
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert sorted((row["name"], row.get("state")) for row in rows if "state" in row) == [
+        ("a.bin", "interrogated"),
+        ("b.bin", "interrogated"),
+    ]
+    assert "until the archive has checked" in done.err
+    assert scripted.archive.counts["list"] == 2, "one listing for all files at a time"
+
+
+def test_a_refused_file_is_exit_code_6_with_the_reason(scripted: Scripted, files: list[str]) -> None:
+    scripted.archive.interrogates_at = 1
+    scripted.archive.refuses["b.bin"] = "The content is not what was announced"
+    done = scripted.upload(*files, "--wait", "--json")
+    assert done.code == 6
+    assert "b.bin has failed in the archive: The content is not what was announced." in done.err
+    failed = [row for row in map(json.loads, done.out.splitlines()) if not row["ok"]]
+    assert [(row["name"], row["error"]["exit_code"]) for row in failed] == [("b.bin", 6)]
+    # What the sentence says to do helps.
+    scripted.archive.refuses.clear()
+    again = scripted.upload(*files, "--wait")
+    assert again.code == 0, again.err
+    assert states(scripted) == {"a.bin": "interrogated", "b.bin": "interrogated"}
+
+
+def test_a_wait_that_times_out_goes_on_with_the_same_command(scripted: Scripted, files: list[str]) -> None:
+    began = time.monotonic()
+    done = scripted.upload(*files, "--wait", "--wait-timeout", "1s")
+    assert done.code == 5
+    assert time.monotonic() - began < 15
+    assert "its state is inbox" in done.err
+    assert set(states(scripted).values()) == {"inbox"}, "what is uploaded stays"
+    puts = scripted.archive.counts["put"]
+    scripted.archive.interrogates_at = 0
+    again = scripted.upload(*files, "--wait", "--wait-timeout", "1h")
+    assert again.code == 0, again.err
+    assert scripted.archive.counts["put"] == puts, "and is not sent again"
+
+
+def test_an_interrupted_wait_goes_on_with_the_same_command(scripted: Scripted, files: list[str]) -> None:
+    scripted.archive.package_type = "upload"
+    process = scripted.program.start("upload", *files, "--wait")
+    while not scripted.archive.counts["list"]:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+    assert done.code == 143
+    assert "Run the same command again" in done.err
+    assert set(states(scripted).values()) == {"inbox"}
+    scripted.archive.interrogates_at = 0
+    again = scripted.upload(*files, "--wait")
+    assert again.code == 0, again.err
+
+
+def test_an_archive_that_lists_nothing_cannot_be_asked(scripted: Scripted, files: list[str]) -> None:
+    scripted.archive.fail("list", 401, {"detail": "Invalid"}, times=1000)
+    done = scripted.upload(*files, "--wait")
+    assert done.code == 4
+    assert "Leave out --wait." in done.err
+    assert set(states(scripted).values()) == {"inbox"}
+    assert scripted.upload(*files).code == 0, "the hint helps"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--wait", "--wait-timeout", "soon"], ["--wait", "--wait-timeout", "0s"], ["--wait-timeout", "90s"]],
+)
+def test_nonsense_is_refused_before_anything_is_sent(
+    scripted: Scripted, files: list[str], options: list[str], tmp_path: Path
+) -> None:
+    done = scripted.upload(*files, *options)
+    assert done.code == 2
+    assert "--wait-timeout" in done.err
+    assert not scripted.archive.counts
