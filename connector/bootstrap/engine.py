@@ -56,12 +56,7 @@ def open_scheduler(
 @asynccontextmanager
 async def open_notes(folder: Path, about: str, threads: trio.CapacityLimiter) -> AsyncIterator[FinishedFiles]:
     """The notes in ``folder`` of what earlier runs finished in an output folder or an upload box."""
-    notes = await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
-    try:
-        yield notes
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(notes.close, limiter=threads)
+    yield await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
 
 
 def network_limit(settings: Settings) -> ConcurrencyLimit:

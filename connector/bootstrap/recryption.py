@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
 
 import trio
 
 from connector.bootstrap.engine import local_limit, open_scheduler, open_threads, planned_files
+from connector.bootstrap.places import finished_folder
 from connector.config import Settings
+from connector.local.finished import FinishedFiles
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
 
@@ -20,9 +24,16 @@ async def decrypt_files(
     *,
     overwrite: bool = False,
     observer: Observer | None = None,
+    state_folder: Path | None = None,
 ) -> list[Outcome[RecryptedFile]]:
-    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests."""
-    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer)
+    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests.
+
+    A result that is there already, of the right size, is not made again, as its outcome's value says. What was made of
+    another file or state of it is a :class:`~connector.errors.FileExistsAlready`, unless ``overwrite`` is given; then
+    all are replaced but those that an earlier run made of the same and that are unchanged since. That is noted in
+    ``state_folder``, by default the user's.
+    """
+    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer, state_folder)
 
 
 async def encrypt_files(
@@ -33,9 +44,15 @@ async def encrypt_files(
     *,
     overwrite: bool = False,
     observer: Observer | None = None,
+    state_folder: Path | None = None,
 ) -> list[Outcome[RecryptedFile]]:
-    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests."""
-    return await _recrypt(settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer)
+    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests.
+
+    Results that are there already are treated as :func:`decrypt_files` does.
+    """
+    return await _recrypt(
+        settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer, state_folder
+    )
 
 
 async def _recrypt(
@@ -44,7 +61,9 @@ async def _recrypt(
     recipe: Callable[[], Recipe],
     overwrite: bool,
     observer: Observer | None,
+    state_folder: Path | None,
 ) -> list[Outcome[RecryptedFile]]:
+    notes = cache(partial(FinishedFiles.read, finished_folder(state_folder)))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
     with (
@@ -59,6 +78,7 @@ async def _recrypt(
                 recipe(),
                 part_size=settings.part_size,
                 overwrite=overwrite,
+                notes=notes,
                 threads=threads,
                 observer=observer,
                 label=label,

@@ -47,7 +47,8 @@ def decrypt(
 ) -> None:
     """Decrypt Crypt4GH files on this machine.
 
-    NAME.c4gh becomes NAME. The encrypted file stays.
+    NAME.c4gh becomes NAME. The encrypted file stays. A result that is there already, with the right size, is not made
+    again.
     """
     from connector.cli.run import run
 

@@ -56,7 +56,8 @@ def encrypt(
     """Encrypt files on this machine for somebody's key.
 
     NAME becomes NAME.c4gh. Without a private key of your own a fresh one is used
-    and forgotten.
+    and forgotten. A result that is there already, with the right size, is not made
+    again.
     """
     from connector.cli.run import run
 

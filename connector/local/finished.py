@@ -48,6 +48,7 @@ class FinishedFile:
         return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _WRONG = FinishedFile(-1, -1, None, "", verified=False)
 """Stands for a note that does not hold any more. No file is like this."""
 
@@ -63,8 +64,8 @@ class FinishedFiles:
     def __init__(self, path: Path, notes: dict[str, FinishedFile]) -> None:
         self._path = path
         self._notes = notes
-        self._descriptor = -1
         self._lock = threading.Lock()
+        self._begun = False
 
     @classmethod
     def read(cls, folder: Path, about: str) -> FinishedFiles:
@@ -96,21 +97,17 @@ class FinishedFiles:
         with self._lock:
             self._notes[joined] = file
             with suppress(OSError):
-                if self._descriptor < 0:
-                    self._descriptor = _open_to_append(self._path)
-                os.write(self._descriptor, _encode(joined, file))
+                if not self._begun:
+                    _make_ready(self._path)
+                    self._begun = True
+                # Opened for each: another process may have written the file again without its superseded lines.
+                with open(os.open(self._path, _APPEND, 0o600), "ab", buffering=0) as notes:
+                    notes.write(_encode(joined, file))
 
     def forget(self, *key: str) -> None:
         """Drop the note known by ``key``: it has proved wrong."""
         if self.find(*key) is not None:
             self.add(_WRONG, *key)
-
-    def close(self) -> None:
-        """Close the file of notes, which the next :meth:`add` would open again."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
 
 
 def _lines(path: Path) -> Iterator[tuple[str, FinishedFile]]:
@@ -147,22 +144,17 @@ def _decode(line: bytes) -> tuple[str, FinishedFile] | None:
     return key, FinishedFile(size, mtime_ns, sha256, origin, verified)
 
 
-def _open_to_append(path: Path) -> int:
-    """Open the file of notes. A line that a killed run left without its end is ended, or ours would be part of it."""
+def _make_ready(path: Path) -> None:
+    """Make the folder, or end a line that a killed run has left without its end: ours would be part of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         _remove_old(path.parent)
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        if os.lseek(descriptor, 0, os.SEEK_END):
-            os.lseek(descriptor, -1, os.SEEK_END)
-            if os.read(descriptor, 1) != b"\n":
-                os.write(descriptor, b"\n")
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        return
+    with path.open("r+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
 
 
 def _rewrite(path: Path, notes: dict[str, FinishedFile]) -> None:

@@ -37,6 +37,11 @@ class Decryption:
         self._private_key = private_key
         self._plan: _Plan | None = None
 
+    @property
+    def name(self) -> str:
+        """Whichever key opens it, the plaintext is the same."""
+        return self.kind
+
     def begin(self, source: SourceFile) -> Extent:
         """Open the envelope and find out what of the content counts."""
         envelope = _read_envelope(source, self._private_key)

@@ -29,6 +29,11 @@ class Encryption:
         self._draw = draw
         self._sealer: PartSealer | None = None
 
+    @property
+    def name(self) -> str:
+        """Names the readers, who would have no use for what was encrypted for others."""
+        return " ".join([self.kind, *sorted(key.hex() for key in self._recipients)])
+
     def begin(self, source: SourceFile) -> Extent:
         """Make the envelope."""
         session_key = self._draw(32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -9,8 +10,10 @@ import attrs
 import trio
 
 from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, align_to_segments, cut
-from connector.local.partial_file import PartialFile, check_target
+from connector.local.finished import FinishedFile, FinishedFiles
+from connector.local.partial_file import PartialFile, check_target, existing
 from connector.local.source_file import SourceFile
+from connector.recrypt.existing import compare, known, origin_of
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.transfer import Observer, Progress
 
@@ -38,6 +41,10 @@ class Recipe(Protocol):
 
     kind: str
 
+    @property
+    def name(self) -> str:
+        """Tells results of different recipes apart: of the same source, two recipes of one name make equal ones."""
+
     def begin(self, source: SourceFile) -> Extent:
         """Look at the source before anything is written."""
 
@@ -53,7 +60,10 @@ class _Begun:
 
 
 class Recryption:
-    """Carries one local file through a recipe, part by part; an unfinished result is removed."""
+    """Carries one local file through a recipe, part by part; an unfinished result is removed.
+
+    A result that is there already is not made again. ``notes`` give what earlier runs finished in an absolute folder.
+    """
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class Recryption:
         *,
         part_size: int,
         overwrite: bool,
+        notes: Callable[[str], FinishedFiles],
         threads: trio.CapacityLimiter,
         observer: Observer,
         label: str = "",
@@ -71,10 +82,12 @@ class Recryption:
         self._recipe = recipe
         self._part_size = align_to_segments(part_size)
         self._overwrite = overwrite
+        self._notes = notes
         self._threads = threads
         self._observer = observer
         self._source: SourceFile | None = None
         self._begun: _Begun | None = None
+        self._there: RecryptedFile | None = None
 
     async def prepare(self) -> None:
         """Nobody has to let it in: nothing to do before."""
@@ -82,6 +95,8 @@ class Recryption:
     async def open(self) -> Sequence[Part]:
         """Look at the source and begin the file that it becomes."""
         begun = await self._in_thread(self._begin)
+        if begun is None:
+            return ()
         self._observer.opened(self.label, begun.extent.moved)
         return Parts(begun.extent.moved, self._part_size)
 
@@ -92,9 +107,11 @@ class Recryption:
 
     async def finish(self) -> RecryptedFile:
         """Check that the source stayed the same and give the result its name."""
+        if self._there is not None:
+            return self._there
         begun = self._opened
         await self._in_thread(begun.source.check_unchanged)
-        await self._in_thread(lambda: begun.target.complete(overwrite=self._overwrite))
+        await self._in_thread(lambda: begun.target.complete(overwrite=self._overwrite, note=self._note))
         return RecryptedFile(self._request.path, self._request.target, begun.extent.made)
 
     async def close(self) -> None:
@@ -109,14 +126,37 @@ class Recryption:
         assert self._begun is not None, "open() comes first"
         return self._begun
 
-    def _begin(self) -> _Begun:
+    def _begin(self) -> _Begun | None:
+        """Look at the source and begin its result; ``None`` if that is there already."""
         request = self._request
-        check_target(request.target, overwrite=self._overwrite)
         self._source = source = SourceFile.open(request.path)
+        there = existing(request.target)
+        if there is not None and known(request.target, there, self._found(), self._origin(), overwrite=self._overwrite):
+            self._there = RecryptedFile(request.path, request.target, there.st_size, "record")
+            return None
         extent = self._recipe.begin(source)
+        if there is not None and not self._overwrite:
+            compared = compare(request.target, there, extent.made)
+            self._there = RecryptedFile(request.path, request.target, there.st_size, compared)
+            return None
+        check_target(request.target, overwrite=self._overwrite)
         target = PartialFile.open(request.target, size=extent.made, kind=self._recipe.kind, facts=None)
         self._begun = _Begun(source, target, extent)
         return self._begun
+
+    def _origin(self) -> str:
+        assert self._source is not None, "it is opened first"
+        return origin_of(self._request.path, self._source.state, self._recipe.name)
+
+    def _found(self) -> FinishedFile | None:
+        return self._notes(self._folder()).find(self._request.target.name)
+
+    def _note(self, written: os.stat_result) -> None:
+        note = FinishedFile(written.st_size, written.st_mtime_ns, None, self._origin())
+        self._notes(self._folder()).add(note, self._request.target.name)
+
+    def _folder(self) -> str:
+        return os.path.realpath(self._request.target.parent)
 
     def _move_pieces(self, part: Part, buffer: memoryview) -> None:
         begun = self._opened

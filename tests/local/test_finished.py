@@ -22,7 +22,6 @@ def noted(folder: Path, *keys: str, file: FinishedFile = FILE) -> Path:
     notes = FinishedFiles.read(folder, "/data")
     for key in keys:
         notes.add(file, key)
-    notes.close()
     [path] = folder.iterdir()
     return path
 
@@ -40,7 +39,6 @@ def test_a_key_has_several_parts(folder):
     notes.add(FILE, "alias", "/data/a")
     assert notes.find("alias", "/data/a") == FILE
     assert notes.find("alias") is None
-    notes.close()
 
 
 def test_the_last_note_counts(folder):
@@ -87,7 +85,6 @@ def test_a_note_that_proved_wrong_is_dropped(folder):
     notes.forget("a.bin")
     notes.forget("never noted")
     assert notes.find("a.bin") is None
-    notes.close()
     notes = FinishedFiles.read(folder, "/data")
     assert notes.find("a.bin") is None
     assert notes.find("b.bin") == FILE
@@ -109,7 +106,6 @@ def test_notes_of_another_year_are_removed_when_new_ones_begin(folder):
     os.utime(old, (long_ago, long_ago))
     notes = FinishedFiles.read(folder, "/other")
     notes.add(FILE, "a.bin")
-    notes.close()
     assert not old.exists()
     assert len(list(folder.iterdir())) == 1
 
@@ -119,7 +115,6 @@ def test_a_state_folder_that_cannot_be_used_is_no_error(tmp_path):
     notes = FinishedFiles.read(tmp_path / "state" / "finished", "/data")
     notes.add(FILE, "a.bin")
     assert notes.find("a.bin") == FILE, "this run knows it all the same"
-    notes.close()
     assert FinishedFiles.read(tmp_path / "state" / "finished", "/data").find("a.bin") is None
 
 

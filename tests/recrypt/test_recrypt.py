@@ -163,7 +163,9 @@ async def test_no_two_encryptions_are_alike(tmp_path):
     path.write_bytes(bytes(4 * SEGMENT_SIZE))
     contents = []
     for _ in range(2):
-        contents.append((await encrypt(path, overwrite=True)).unwrap().target.read_bytes())
+        target = (await encrypt(path)).unwrap().target
+        contents.append(target.read_bytes())
+        target.unlink()
     pieces = [
         content[start : start + 12]
         for content in contents
@@ -177,9 +179,10 @@ async def test_each_of_several_recipients_can_decrypt(tmp_path):
     path.write_bytes(noise(PART + 1))
     done = (await encrypt(path, recipients=[BOB, ALICE])).unwrap()
     for keys in (ALICE, BOB):
-        opened = (await decrypt(done.target, keys=keys, overwrite=True)).unwrap()
+        opened = (await decrypt(done.target, keys=keys)).unwrap()
         assert opened.target.read_bytes() == noise(PART + 1)
-    assert isinstance(failure(await decrypt(done.target, keys=EVE, overwrite=True)), IntegrityError)
+        opened.target.unlink()
+    assert isinstance(failure(await decrypt(done.target, keys=EVE)), IntegrityError)
 
 
 async def test_an_envelope_for_very_many_recipients(tmp_path):

@@ -104,7 +104,6 @@ def test_downloads_interrupted_after_any_file_end_with_0(scripted, files, done, 
         said = scripted.download("--json", *options)
     assert said.code == 0, said.err
     assert set(fetched) == set(NAMES[done:]), "nothing that is finished is fetched again"
-    assert sum(fetched.values()) <= 3 * (8 - done)
     told = records(said)
     assert sorted(told) == NAMES
     assert all(line["ok"] for line in told.values())
@@ -222,3 +221,66 @@ def test_an_interrupted_batch_that_overwrites_gets_to_its_end(scripted, files, h
     assert said.code == 0, said.err
     assert set(fetched) == set(NAMES[3:]), "what this command replaced is not replaced again"
     assert all(is_right(scripted, name) for name in NAMES)
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("how", SIGNALS)
+@pytest.mark.parametrize(("done", "options"), [(1, []), (4, ["--overwrite"]), (7, [])])
+def test_encrypting_and_decrypting_interrupted_ends_with_0(scripted, command, how, done, options):
+    arguments = recryption(scripted, command, size=16 * 1024**2)
+    results = scripted.folder / "results"
+    process = scripted.program.start(command, *arguments, *options)
+    while process.poll() is None and len(names(results)) < done:
+        time.sleep(0.002)
+    process.send_signal(SIGNALS[how])
+    assert finish(process).code in (CODES[how], 0), "0 if it was through already"
+    made = {path: (results / path).stat().st_ino for path in names(results)}
+    assert len(made) >= done
+    said = scripted.program.run(command, *arguments, "--json", *options)
+    assert said.code == 0, said.err
+    told = records(said)
+    assert len(told) == 8
+    assert sum(line["already_there"] == "record" for line in told.values()) == len(made)
+    assert f"8 of 8 files {command}ed, {len(made)} of them before." in said.err
+    assert {path: (results / path).stat().st_ino for path in made} == made, "they were not made again"
+    assert len(list(results.iterdir())) == 8, "nothing is left beside them"
+    for path in results.iterdir():
+        data = path.read_bytes()
+        opened = unseal(data[:ENVELOPE], data[ENVELOPE:], scripted.keys.private) if command == "encrypt" else data
+        assert opened == bytes(16 * 1024**2)
+
+
+def recryption(scripted: Scripted, command: str, *, size: int) -> list[object]:
+    """Eight files to encrypt or decrypt, and the arguments for that."""
+    folder = scripted.folder / "in"
+    folder.mkdir()
+    for name in NAMES:
+        with (folder / f"{name}.bin").open("wb") as file:
+            file.truncate(size)
+    plain = sorted(folder.iterdir())
+    to_encrypt = ["--recipient-public-key-path", scripted.folder / "my.pub", "--output-dir"]
+    if command == "encrypt":
+        return [*plain, *to_encrypt, scripted.folder / "results"]
+    assert scripted.program.run("encrypt", *plain, *to_encrypt, scripted.folder / "sealed").code == 0
+    return ["--input-dir", scripted.folder / "sealed", "--output-dir", scripted.folder / "results"]
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+def test_a_result_of_something_else_is_refused(scripted, command):
+    arguments = recryption(scripted, command, size=100_000)
+    assert scripted.program.run(command, *arguments).code == 0
+    source = scripted.folder / ("in/GHGAF03.bin" if command == "encrypt" else "sealed/GHGAF03.bin.c4gh")
+    other = source.with_name(source.name.replace("3", "4"))
+    shutil.copyfile(other, source)
+    said = scripted.program.run(command, *arguments)
+    assert said.code == 3, said.err
+    assert "8 files" in said.err
+    assert "7 of them before, 1 failed" in said.err
+    shutil.rmtree(scripted.folder / "state")
+    assert scripted.program.run(command, *arguments).code == 0, "without notes there is only the size"
+    result = scripted.folder / "results" / (f"{source.name}.c4gh" if command == "encrypt" else source.stem)
+    result.write_bytes(b"mine")
+    said = scripted.program.run(command, *arguments)
+    assert said.code == 3, said.err
+    assert "another size" in said.err
+    assert result.read_bytes() == b"mine"
