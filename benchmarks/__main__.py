@@ -18,7 +18,7 @@ from benchmarks.scenarios import NAMES
 from benchmarks.stand import Options
 from benchmarks.warm_memory import WarmMemory
 
-RESULTS = Path(__file__).resolve().parent / "results"
+HERE = Path(__file__).resolve().parent
 DISK = Path("/var/tmp")
 """For temporary files that are to lie on a disk (FHS 5.15): ``/tmp`` may be memory, or a place where others have just
 deleted many files, which makes new ones slow (:mod:`benchmarks.leftovers`)."""
@@ -44,13 +44,16 @@ def main() -> int:
         default=DISK if DISK.is_dir() and "TMPDIR" not in os.environ else None,
         help="where to work: the disk that is measured; a temporary folder in $TMPDIR or /var/tmp by default",
     )
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md, too")
+    parser.add_argument(
+        "--results", type=Path, default=HERE, help="where results.md goes, and results/ with the JSON and the plots"
+    )
+    parser.add_argument("--readme", action="store_true", help="write the figures for users into README.md, too")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; choose of {', '.join(NAMES)}")
-    arguments.results.mkdir(parents=True, exist_ok=True)
+    results = arguments.results / "results"
+    results.mkdir(parents=True, exist_ok=True)
     command = report.command_of(sys.argv[1:])
     failed = []
     with (
@@ -77,14 +80,14 @@ def main() -> int:
                 failed.append(name)
                 continue
             made = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-            found.write(arguments.results, f"{command}, {made} UTC")
+            found.write(results, f"{command}, {made} UTC")
             for claim in found.claims:
                 print("  " + report.line_of(claim), flush=True)
             print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
-    report.write_tables(arguments.results)
+    report.write_tables(results)
     if arguments.readme:
-        report.write_readme(arguments.results, Path(__file__).resolve().parents[1] / "README.md")
-    plot(arguments.results)
+        report.write_readme(results, HERE.parent / "README.md")
+    plot(results)
     return 1 if failed else 0
 
 

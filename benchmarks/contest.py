@@ -46,16 +46,22 @@ class Contest:
 
 @dataclass
 class Claim:
-    """A line of the acceptance list: what came out, and whether it is at least (or at most) what was asked for."""
+    """What came out, and whether it is at least (or at most) what was asked for, if something was.
+
+    ``means`` says in a sentence what a user has of it; claims with one are README's rows.
+    """
 
     text: str
     value: float
-    bound: float
+    bound: float | None = None
     at_most: bool = False
     spread: tuple[float, float] | None = None
+    means: str = ""
 
     @property
     def holds(self) -> bool:
+        if self.bound is None:
+            return True
         return self.value <= self.bound if self.at_most else self.value >= self.bound
 
     @classmethod

@@ -80,14 +80,10 @@ class DownloadStand(Stand):
 
     # Contestants ----------------------------------------------------------------------------------------------------
 
-    def download_with_ours(
-        self, *arguments: str, written: Curve | None = None, through_httpx: bool = False
-    ) -> tuple[Usage, float]:
+    def download_with_ours(self, *arguments: str, written: Curve | None = None) -> tuple[Usage, float]:
         out, before = self.empty("out"), self.server_cpu()
         words: Command = ["--output-dir", out, *arguments]
-        usage = self.ours(
-            "download", self.archive.wkvs_url, self.token, *words, written=written, through_httpx=through_httpx
-        )
+        usage = self.ours("download", self.archive.wkvs_url, self.token, *words, written=written)
         spent = self.server_cpu() - before
         (self.check_decrypted if "--decrypt" in arguments else self.check_encrypted)(out)
         return usage, spent
@@ -132,13 +128,3 @@ class DownloadStand(Stand):
     def fetch_with_rclone(self) -> tuple[Usage, float]:
         options = ["--config", os.devnull, "--multi-thread-streams", "4", "-q"]
         return self.fetch_url(program("rclone"), "copyurl", *options, "{url}", "{file}")
-
-    def copy_on_disk(self) -> tuple[Usage, float]:
-        source = self.nginx.served / self.object_id
-        return self.fetch_url("dd", f"if={source}", "of={file}", "bs=4M", "status=none")
-
-    def fetch_in_parts(self, transport: str) -> tuple[Usage, float]:
-        """The transport alone, by a program of a few lines: four ranged GETs at a time, written at their place."""
-        trust: Command = ["--ca-file", self.ca_file] if self.ca_file is not None else []
-        script = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", transport]
-        return self.fetch_url(*script, *trust, "{url}", "{file}")

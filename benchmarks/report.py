@@ -17,7 +17,7 @@ from benchmarks.scenarios import NAMES
 
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 _PLACES = ("--dir", "--results")
-MAIN = ("download", "decrypted", "upload", "recrypt", "small_files")
+README_ROWS = 8
 
 
 def command_of(words: Sequence[str]) -> str:
@@ -33,14 +33,17 @@ def command_of(words: Sequence[str]) -> str:
 def line_of(claim: Claim) -> str:
     """One claim in one line."""
     spread = f" [{claim.spread[0]:.2f}-{claim.spread[1]:.2f}]" if claim.spread else ""
+    if claim.bound is None:
+        return f"{claim.text}: {claim.value:.2f}{spread}"
     sign = "<=" if claim.at_most else ">="
     return f"{'holds' if claim.holds else 'FAILS'}: {claim.text}: {claim.value:.2f}{spread} ({sign} {claim.bound:g})"
 
 
 def write_readme(results: Path, readme: Path) -> None:
-    """Write a short form of the tables into ``readme``, between its two markers.
+    """Write the claims that mean something to a user into ``readme``, between its two markers.
 
-    Raises :class:`~benchmarks.process.Failed` if the markers are not there, once each and in order.
+    Raises :class:`~benchmarks.process.Failed` if the markers are not there, once each and in order, or if there are
+    more rows than a reader has use for.
     """
     text = readme.read_text()
     before, begin, rest = text.partition(BEGIN)
@@ -51,23 +54,23 @@ def write_readme(results: Path, readme: Path) -> None:
 
 
 def _short_form(scenarios: list[dict[str, Any]]) -> list[str]:
-    """One row per claim, one per contestant of the main contests, and the commands that made them."""
-    claims = ["| claim | measured | asked for | |", "|---|---:|---:|---|"]
-    rates = ["| contest | contestant | moved per second | peak memory |", "|---|---|---:|---:|"]
+    """One row per claim that has a meaning, and the commands that made them."""
+    rows = ["| what | measured | for you |", "|---|---:|---|"]
     made: dict[str, list[str]] = {}
     for found in sorted(scenarios, key=lambda found: _place(found["name"])):
-        command, _, time = str(found["made_by"]).rpartition(", ")
-        made.setdefault(f"`{command}` on {time.split()[0]}", []).append(found["name"])
-        for claim in found["claims"]:
-            verdict = "holds" if claim["holds"] else "**fails**"
-            claims.append(f"| {claim['text']} | {claim['value']:.2f} | {_bound(claim)} | {verdict} |")
-        for contest in found["contests"] if found["name"] in MAIN else ():
-            for name, runs in contest["runs"].items():
-                rate = contest["amount"] / statistics.median(run["wall"] for run in runs)
-                peak = statistics.median(run["peak"] for run in runs) / 1e6
-                rates.append(f"| {contest['title']} | {name} | {rate:.0f} {contest['unit']} | {peak:.0f} MB |")
+        claims = [claim for claim in found["claims"] if claim.get("means")]
+        rows += [f"| {claim['text']} | {_number(claim['value'])} | {claim['means']} |" for claim in claims]
+        if claims:
+            command, _, time = str(found["made_by"]).rpartition(", ")
+            made.setdefault(f"`{command}` on {time.split()[0]}", []).append(found["name"])
+    if len(rows) - 2 > README_ROWS:
+        raise Failed(f"{len(rows) - 2} claims have a meaning; README has room for {README_ROWS}")
     makers = [command if len(made) == 1 else f"{command} ({', '.join(names)})" for command, names in made.items()]
-    return [f"Made by {', '.join(makers)}; {_machine()}. Medians.", "", *claims, "", *rates]
+    return [f"Made by {', '.join(makers)}; {_machine()}. Medians.", "", *rows]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _place(name: str) -> int:
@@ -75,6 +78,8 @@ def _place(name: str) -> int:
 
 
 def _bound(claim: dict[str, Any]) -> str:
+    if claim["bound"] is None:
+        return ""
     return f"{'at most' if claim['at_most'] else 'at least'} {claim['bound']:g}"
 
 
@@ -83,7 +88,7 @@ def _load(results: Path) -> list[dict[str, Any]]:
 
 
 def write_tables(results: Path) -> None:
-    """Write ``results.md`` from all JSON files in the folder, also those of earlier runs, each with its time."""
+    """Write ``results.md`` beside the folder, from all JSON files in it, also of earlier runs, each with its time."""
     lines = ["# Results", "", f"Measured on {_machine()}.", ""]
     lines += ["Medians over all rounds; contestants took turns. Loopback; the servers share the cores with them.", ""]
     claims = ["| claim | measured | smallest and largest | asked for | |", "|---|---:|---:|---:|---|"]
@@ -91,7 +96,7 @@ def write_tables(results: Path) -> None:
     for found in _load(results):
         for claim in found["claims"]:
             spread = "{:.2f} - {:.2f}".format(*claim["spread"]) if claim["spread"] else ""
-            verdict = "holds" if claim["holds"] else "**fails**"
+            verdict = "" if claim["bound"] is None else "holds" if claim["holds"] else "**fails**"
             claims.append(f"| {claim['text']} | {claim['value']:.2f} | {spread} | {_bound(claim)} | {verdict} |")
         for contest in found["contests"]:
             tables += ["", f"### {contest['title']}", "", *_table(contest), "", f"_{found.get('made_by', '')}_"]
@@ -102,7 +107,7 @@ def write_tables(results: Path) -> None:
             lines.append(f"- {name}: {peers.version(name)}")
         except (Failed, OSError):
             lines.append(f"- {name}: not installed")
-    (results / "results.md").write_text("\n".join(lines) + "\n")
+    results.with_name("results.md").write_text("\n".join(lines) + "\n")
 
 
 def _table(contest: dict[str, Any]) -> list[str]:

@@ -101,18 +101,11 @@ class Stand:
         token: str,
         *arguments: str | Path,
         written: Curve | None = None,
-        through_httpx: bool = False,
     ) -> Usage:
-        """Run ``connector download`` or ``connector upload``; ``written`` as in :func:`~benchmarks.process.run`.
-
-        ``through_httpx`` takes the bulk transport away (:mod:`benchmarks.contestants.through_httpx`).
-        """
-        start: list[str | Path] = [ours()]
-        if through_httpx:
-            start = [ours().with_name("python"), ROOT / "benchmarks" / "contestants" / "through_httpx.py"]
+        """Run ``connector download`` or ``connector upload``; ``written`` as in :func:`~benchmarks.process.run`."""
         token_file = self.folder / "token"
         token_file.write_text(token)
-        words = [*start, command, "--wkvs-url", wkvs_url, "--token-file", token_file, "--quiet", *arguments]
+        words = [ours(), command, "--wkvs-url", wkvs_url, "--token-file", token_file, "--quiet", *arguments]
         words += ["--my-private-key-path", self.keys.private, "--my-public-key-path", self.keys.public]
         if self.ca_file is not None:
             words += ["--ca-file", self.ca_file]

@@ -1,4 +1,4 @@
-"""A large file decrypted and encrypted on the local disk: ours against the crypt4gh command."""
+"""A large file decrypted and encrypted on the local disk: ours, the crypt4gh command, and curl, which copies it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from benchmarks.data import check
 from benchmarks.peers import ours, program
 from benchmarks.process import Command, Usage
 from benchmarks.process import run as run_process
+from benchmarks.processor import MANDATED, mandated_work, processor_claim
 from benchmarks.stand import Options, Stand
+
+CURL = "curl -o of the file"
 
 
 def run(options: Options) -> Report:
@@ -53,11 +56,35 @@ def run(options: Options) -> Report:
             opened(out / "plain.bin.c4gh")
             return usage
 
+        def copy(path: Path) -> Usage:
+            target = stand.empty("out") / path.name
+            return run_process([program("curl"), "-sS", "-o", target, path.as_uri()])
+
         sizes = {"amount": options.size / 1e6, "unit": "MB", "rounds": options.rounds, "room": options.room()}
-        decrypt = compete("decrypt", {"connector": decrypt_ours, "crypt4gh": decrypt_peer}, **sizes)  # type: ignore[arg-type]
-        encrypt = compete("encrypt", {"connector": encrypt_ours, "crypt4gh": encrypt_peer}, **sizes)  # type: ignore[arg-type]
+        decrypt = compete(
+            "decrypt",
+            {
+                "connector": decrypt_ours,
+                MANDATED: lambda: mandated_work("decrypt", options.size),
+                CURL: lambda: copy(sealed),
+                "crypt4gh": decrypt_peer,
+            },
+            **sizes,  # type: ignore[arg-type]
+        )
+        encrypt = compete(
+            "encrypt",
+            {
+                "connector": encrypt_ours,
+                MANDATED: lambda: mandated_work("encrypt", options.size),
+                CURL: lambda: copy(source),
+                "crypt4gh": encrypt_peer,
+            },
+            **sizes,  # type: ignore[arg-type]
+        )
     report.contests += [decrypt, encrypt]
     report.claims += [
+        processor_claim(decrypt, CURL, "On this machine, without an archive."),
+        processor_claim(encrypt, CURL, "The same, for any recipient's public key."),
         Claim.of_ratios("decrypt against crypt4gh (times as fast)", decrypt.ratios("crypt4gh", "connector"), 1.8),
         Claim.of_ratios("encrypt against crypt4gh (times as fast)", encrypt.ratios("crypt4gh", "connector"), 1.4),
     ]

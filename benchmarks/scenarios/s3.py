@@ -33,7 +33,7 @@ def run(options: Options) -> Report:
         presign = [sys.executable, "-m", "benchmarks.contestants.presign", storage.url, BUCKET, "object"]
         url = run_process(presign, env=storage.env, cwd=ROOT).output.strip()
         remote = f":s3,provider=Minio,env_auth=true,endpoint='{storage.url}':{BUCKET}/object"
-        fetch: Command = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts", "--transport", "bulk"]
+        fetch: Command = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts"]
         read: dict[str, int] = {}
 
         def job(name: str, *words: str | Path) -> tuple[Usage, float]:

@@ -1,15 +1,12 @@
-"""The same over TLS: downloads against curl and httpx's own transport, uploads against those without TLS."""
+"""Downloads and uploads over TLS."""
 
 from __future__ import annotations
 
-import statistics
-
-from benchmarks.contest import Claim, Report, compete
+from benchmarks.contest import Report, compete
 from benchmarks.download_stand import DownloadStand
+from benchmarks.processor import MANDATED, mandated_work, processor_claim
 from benchmarks.stand import Options
 from benchmarks.upload_stand import UploadStand
-
-THROUGH_HTTPX = "connector, through httpx's own transport"
 
 
 def run(options: Options) -> Report:
@@ -21,34 +18,25 @@ def run(options: Options) -> Report:
             "download over TLS",
             {
                 "connector": stand.download_with_ours,
+                MANDATED: lambda: mandated_work("download", options.size),
                 "curl -o": stand.fetch_with_curl,
-                THROUGH_HTTPX: lambda: stand.download_with_ours(through_httpx=True),
-                "bulk transport, no control": lambda: stand.fetch_in_parts("bulk"),
-                "httpx transport, no control": lambda: stand.fetch_in_parts("httpx"),
             },
             **common,  # type: ignore[arg-type]
         )
-    with UploadStand(options, "tls-up") as tls, UploadStand(options, "plain-up") as plain:
+    with UploadStand(options, "tls-up") as tls:
         tls.prepare([options.size], tls=True)
-        plain.prepare([options.size])
         up = compete(
-            "upload to nginx",
-            {"with TLS": tls.upload_with_ours, "without TLS": plain.upload_with_ours},
+            "upload over TLS",
+            {
+                "connector": tls.upload_with_ours,
+                MANDATED: lambda: mandated_work("upload", options.size),
+                "curl -T, unencrypted": tls.put_with_curl,
+            },
             **common,  # type: ignore[arg-type]
         )
     report.contests += [down, up]
     report.claims += [
-        Claim.of_ratios("download over TLS against curl over TLS", down.ratios("curl -o", "connector"), 0.7),
-        Claim.of_ratios(
-            "download over TLS against httpx's own transport (times as fast)",
-            down.ratios(THROUGH_HTTPX, "connector"),
-            4.0,
-        ),
-        Claim.of_ratios("upload over TLS against upload without", up.ratios("without TLS", "with TLS"), 0.8),
+        processor_claim(down, "curl -o", "The same from an archive that is reached by https."),
+        processor_claim(up, "curl -T, unencrypted"),
     ]
-    alone = down.ratios("httpx transport, no control", "bulk transport, no control")
-    report.notes.append(
-        f"The transports alone, without control calls, digests and opening: the bulk transport is "
-        f"{statistics.median(alone):.1f} times as fast over TLS as httpx's."
-    )
     return report

@@ -10,8 +10,10 @@ import pytest
 
 from benchmarks import report
 from benchmarks.contest import Claim, Contest, Report, Run, compete
+from benchmarks.contestants.mandated_work import JOBS
 from benchmarks.data import check, make_random_file, make_sparse_file, sha256_of
 from benchmarks.process import Failed, Usage, run
+from benchmarks.processor import MANDATED, mandated_work, processor_claim
 from benchmarks.scenarios.growth import rounds_of
 from benchmarks.stand import ROOT, Options
 from benchmarks.warm_memory import WarmMemory
@@ -82,6 +84,23 @@ class TestContests:
         assert claim.value == 1.25
         assert claim.spread == (0.5, 2.0)
 
+    def test_processor_time_against_mandated_work_and_curl(self):
+        runs = {
+            "connector": [Run(1, 3, 0), Run(9, 4, 0), Run(1, 8, 0)],
+            MANDATED: [Run(1, 1, 0), Run(1, 1, 0), Run(1, 1, 0)],
+            "curl": [Run(1, 1, 0), Run(1, 3, 0), Run(1, 1, 0)],
+        }
+        claim = processor_claim(Contest("download", 1000, "MB", runs), "curl", "Checked.")
+        assert (claim.value, claim.spread, claim.bound, claim.holds) == (1.5, (1.0, 4.0), None, True)
+        assert claim.means == "Checked. One core does 250 MB/s (2.0 Gbit/s)."
+        assert report.line_of(claim).endswith(": 1.50 [1.00-4.00]")
+
+    @pytest.mark.parametrize("job", JOBS)
+    def test_mandated_work(self, job):
+        usage = mandated_work(job, 30_000_001)
+        assert 0 < usage.cpu <= usage.wall + 0.05
+        assert usage.cpu < 1.0  # without the start of the program
+
     @pytest.mark.parametrize(("value", "at_most", "holds"), [(2, False, True), (1, False, False), (1, True, True)])
     def test_claims(self, value, at_most, holds):
         assert Claim("x", value, 1.5, at_most=at_most).holds is holds
@@ -89,11 +108,15 @@ class TestContests:
     def test_tables(self, tmp_path):
         found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
         found.claims.append(Claim("times as fast", 3.0, 4.0, spread=(2.5, 3.5)))
-        found.write(tmp_path, "nox -s bench")
-        assert json.loads((tmp_path / "download.json").read_text())["claims"][0]["holds"] is False
-        report.write_tables(tmp_path)
+        found.claims.append(Claim("of processor", 1.25))
+        results = tmp_path / "results"
+        results.mkdir()
+        found.write(results, "nox -s bench")
+        assert json.loads((results / "download.json").read_text())["claims"][0]["holds"] is False
+        report.write_tables(results)
         text = (tmp_path / "results.md").read_text()
         assert "| times as fast | 3.00 | 2.50 - 3.50 | at least 4 | **fails** |" in text
+        assert "| of processor | 1.25 |  |  |  |" in text
         assert "| ours | 200 | 0.50 | 1.00 | 0.00 | 2 | 1 |" in text
 
 
@@ -102,7 +125,8 @@ class TestReadme:
 
     def test_tables_between_the_markers(self, tmp_path):
         found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
-        found.claims.append(Claim("times as fast", 3.0, 4.0, spread=(2.5, 3.5)))
+        found.claims.append(Claim("download: processor time", 1.5, spread=(1.2, 1.6), means="Half more than curl."))
+        found.claims.append(Claim("secret goal", 3.0, 4.0))
         found.write(tmp_path, "nox -s bench -- download, 2026-01-02 03:04 UTC")
         Report("tls", [Contest("secret", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})]).write(tmp_path, "x, 2026 UTC")
         readme = tmp_path / "README.md"
@@ -113,9 +137,8 @@ class TestReadme:
             assert text.startswith("# Title\n\n<!-- benchmarks -->\n")
             assert text.endswith("<!-- /benchmarks -->\n\n## More\n")
             assert "old" not in text
-            assert text.count("| times as fast | 3.00 | at least 4 | **fails** |") == 1
-            assert "| down | ours | 200 MB | 2 MB |" in text
-            assert "`nox -s bench -- download` on 2026-01-02 (download)" in text
+            assert text.count("| download: processor time | 1.50 | Half more than curl. |") == 1
+            assert "`nox -s bench -- download` on 2026-01-02;" in text
             assert "secret" not in text
 
     @pytest.mark.parametrize(
@@ -128,8 +151,23 @@ class TestReadme:
             report.write_readme(tmp_path, readme)
         assert readme.read_text() == text
 
-    def test_the_readme_has_its_markers(self):
+    def test_more_rows_than_a_reader_has_use_for_are_refused(self, tmp_path):
+        found = Report("download", claims=[Claim(str(n), 1.0, means="x") for n in range(9)])
+        found.write(tmp_path, "nox -s bench, 2026-01-02 03:04 UTC")
+        readme = tmp_path / "README.md"
+        readme.write_text(self.TEXT)
+        with pytest.raises(Failed, match="9 claims"):
+            report.write_readme(tmp_path, readme)
+        assert readme.read_text() == self.TEXT
+
+    def test_the_readme_holds_what_the_results_say(self, tmp_path):
+        """Nothing in it was written by hand, and nothing was measured that it does not say."""
         text = (ROOT / "README.md").read_text()
+        copy = tmp_path / "README.md"
+        copy.write_text(text)
+        report.write_readme(ROOT / "benchmarks" / "results", copy)
+        rows = [[line for line in each.splitlines() if line.startswith("|")] for each in (text, copy.read_text())]
+        assert rows[0] == rows[1]
         assert text.count(report.BEGIN) == text.count(report.END) == 1
 
     @pytest.mark.parametrize(
