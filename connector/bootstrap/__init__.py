@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connector.bootstrap.places import journal_folder
+    from connector.bootstrap.places import journal_folder, output_folders
     from connector.bootstrap.recryption import decrypt_files, encrypt_files
     from connector.bootstrap.session import Session, open_session
 
@@ -24,9 +24,10 @@ _HOMES = {
     "encrypt_files": "recryption",
     "journal_folder": "places",
     "open_session": "session",
+    "output_folders": "places",
 }
 
-__all__ = ["Session", "decrypt_files", "encrypt_files", "journal_folder", "open_session"]
+__all__ = ["Session", "decrypt_files", "encrypt_files", "journal_folder", "open_session", "output_folders"]
 
 
 def __getattr__(name: str) -> Any:

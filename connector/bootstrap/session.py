@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from connector.bootstrap.engine import network_limit, open_notes, open_scheduler, open_threads, planned_files
-from connector.bootstrap.places import finished_folder, journal_folder
+from connector.bootstrap.places import finished_folder, journal_folder, output_folders
 from connector.clients.access_token import AccessToken
 from connector.clients.bulk import proxy_for
 from connector.clients.caller import Caller
@@ -35,6 +35,7 @@ from connector.core.layout import ENVELOPE_SIZE, sealed_size
 from connector.core.payloads import FileUpload, WorkPackage
 from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
+from connector.local.output_folders import OutputFolders
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Scheduler, SilentObserver
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Session:
     observer: GuardedObserver
     journal_folder: Path
     finished_folder: Path
+    output_folders: OutputFolders
 
     async def download(
         self,
@@ -100,8 +102,9 @@ class Session:
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
         self.observer.planned([(request.accession, None) for request in requests])
-        about = str(await trio.Path(output_dir).resolve())
-        async with open_notes(self.finished_folder, about, self.threads) as notes:
+        folder = Path(await trio.Path(output_dir).resolve())
+        await trio.to_thread.run_sync(self.output_folders.note, folder, limiter=self.threads)
+        async with open_notes(self.finished_folder, str(folder), self.threads) as notes:
             batch = DownloadBatch(
                 packages=self.packages,
                 downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
@@ -114,7 +117,9 @@ class Session:
                 observer=self.observer,
                 uniform=self.scheduler.retrier.uniform,
             )
-            return await batch.run(requests, verify_existing=verify_existing)
+            outcomes = await batch.run(requests, verify_existing=verify_existing)
+        await trio.to_thread.run_sync(self.output_folders.forget_if_finished, folder, limiter=self.threads)
+        return outcomes
 
     def _requests(
         self,
@@ -361,4 +366,5 @@ async def open_session(
                     observer=observer,
                     journal_folder=journal_folder(state_folder),
                     finished_folder=finished_folder(state_folder),
+                    output_folders=output_folders(state_folder),
                 )

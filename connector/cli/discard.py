@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, option, talk_options
+from connector.cli.options import archive_options, key_options, option, search_option, talk_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -25,13 +25,7 @@ _OPEN = frozenset({"init", "cancelled"})
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All that connector status lists.")
-@option(
-    "--output-dir",
-    default=Path(),
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where downloads went to. Default: the current folder.",
-)
+@search_option
 @option(
     "--in-box",
     is_flag=True,
@@ -45,7 +39,7 @@ _OPEN = frozenset({"init", "cancelled"})
 @talk_options
 @click.pass_context
 def discard(
-    ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path, in_box: bool, **_: object
+    ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path | None, in_box: bool, **_: object
 ) -> None:
     """Give unfinished transfers up: uploads by alias, downloads by accession.
 
@@ -54,7 +48,7 @@ def discard(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.download.unfinished import unfinished_downloads
+        from connector.cli.leftovers import find_downloads, forget_folders
         from connector.errors import UsageError
         from connector.upload.unfinished import unfinished_uploads
 
@@ -67,15 +61,19 @@ def discard(
             )
         folder = invocation.surroundings.engine().journal_folder()
         uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
-        downloads = [one for one in unfinished_downloads(output_dir) if everything or one.accession in names]
+        found, looked = find_downloads(invocation, output_dir)
+        downloads = [one for one in found if everything or one.accession in names]
         known = {one.alias for one in uploads} | {one.accession for one in downloads}
         unknown = [name for name in dict.fromkeys(names) if name not in known]
         if unknown and not in_box:
             raise UsageError(
                 f"Nothing unfinished is called {', '.join(unknown)}.",
-                hint="See: connector status. What was begun elsewhere takes --in-box.",
+                hint=f"{looked} See: connector status. What was begun elsewhere takes --in-box.",
             )
+        if not uploads and not downloads and not unknown:
+            invocation.console.tell(f"Nothing is unfinished. {looked}")
         code = _discard_downloads(invocation, downloads)
+        forget_folders(invocation, downloads)
         if uploads or unknown:
             code = max(code, _discard_uploads(invocation, uploads, unknown))
         return code

@@ -8,6 +8,7 @@ ordinary click option.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -124,3 +125,13 @@ def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_exist
     for name, given in (("--skip-existing", skip_existing), ("--verify-existing", verify_existing)):
         if overwrite and given:
             raise UsageError(f"--overwrite and {name} contradict each other.", hint="Leave one out.")
+
+
+def search_option(function: F) -> F:
+    """Add the ``--output-dir`` that narrows where unfinished downloads are looked for."""
+    return option(  # type: ignore[no-any-return]
+        "--output-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Look for downloads there alone. Default: the current folder, and where unfinished ones went to.",
+    )(function)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, option, talk_options
+from connector.cli.options import archive_options, key_options, option, search_option, talk_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@option(
-    "--output-dir",
-    default=Path(),
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where downloads went to. Default: the current folder.",
-)
+@search_option
 @option(
     "--in-box",
     is_flag=True,
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
 @key_options
 @talk_options
 @click.pass_context
-def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -> None:
+def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
 
     Each goes on where it stopped when its command is run again, or is given up with: connector discard
@@ -44,8 +38,8 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
 
     def work(invocation: Invocation) -> int:
         from connector.cli.box import announced_here
+        from connector.cli.leftovers import find_downloads
         from connector.cli.progress import amount
-        from connector.download.unfinished import unfinished_downloads
         from connector.upload.unfinished import announced_uploads, unfinished_uploads
 
         console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
@@ -55,7 +49,7 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
                 console.result(line)
 
         uploads = unfinished_uploads(folder)
-        downloads = unfinished_downloads(output_dir)
+        downloads, looked = find_downloads(invocation, output_dir)
         for upload in uploads:
             show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
             console.record(
@@ -91,6 +85,7 @@ def status(ctx: click.Context, /, output_dir: Path, in_box: bool, **_: object) -
             )
         if not uploads and not downloads and not others:
             console.tell("Nothing is unfinished.")
+        console.tell(looked)
         return 0
 
     run(ctx, work)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connector.core.listing import ListedFile
     from connector.core.payloads import FileUpload
     from connector.local.key_files import KeyPair
+    from connector.local.output_folders import OutputFolders
     from connector.recrypt import RecryptRequest
     from connector.transfer.observer import Observer
     from connector.transfer.outcome import Outcome
@@ -130,6 +131,9 @@ class Engine(Protocol):
 
     def journal_folder(self) -> Path:
         """Where the journals of unfinished uploads are."""
+
+    def output_folders(self) -> OutputFolders:
+        """The notes of the folders that downloads went to."""
 
     def open_session(
         self,

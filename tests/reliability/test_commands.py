@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -266,3 +267,51 @@ def test_several_processes_may_remove_at_the_same_time(box: Scripted) -> None:
     ended = [finish(process) for process in started]
     assert [done.code for done in ended] == [0] * 4, ended
     assert {in_box(box, name) for name in names} == {"cancelled"}
+
+
+def interrupt_download(scripted: Scripted, folder: Path) -> None:
+    """Leave a download of GHGAF01 in ``folder``, killed in the middle."""
+    scripted.archive.package_type = "download"
+    scripted.archive.add_file("GHGAF01", b"x" * 500_000)
+    scripted.archive.stick("get", lambda request: request.headers["range"].startswith("bytes=0-"))
+    process = scripted.program.start("download", "--output-dir", folder)
+    while not list(folder.glob("*.part.journal")) or not scripted.archive.ranges:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    finish(process)
+    scripted.archive.heal()
+
+
+def test_status_looks_where_downloads_went(scripted: Scripted) -> None:
+    out = scripted.folder / "data" / "out"
+    interrupt_download(scripted, out)
+    found = scripted.program.run("status")
+    assert found.code == 0, found.err
+    assert f"into {out}/GHGAF01.bin.c4gh" in found.out
+    assert str(out) in found.err, "it says where it looked"
+    narrowed = scripted.program.run("status", "--output-dir", scripted.folder)
+    assert narrowed.out == ""
+    assert str(out) not in narrowed.err
+    # Once finished, or gone, the folder is forgotten.
+    assert scripted.program.run("download", "--output-dir", out).code == 0
+    assert str(out) not in scripted.program.run("status").err
+    interrupt_download(scripted, scripted.folder / "gone")
+    shutil.rmtree(scripted.folder / "gone")
+    gone = scripted.program.run("status")
+    assert gone.code == 0, gone.err
+    assert "Nothing is unfinished." in gone.err
+    assert "gone" not in gone.err
+
+
+def test_discard_looks_where_downloads_went(scripted: Scripted) -> None:
+    out = scripted.folder / "data" / "out"
+    interrupt_download(scripted, out)
+    (scripted.folder / "elsewhere").mkdir()
+    not_there = scripted.program.run("discard", "GHGAF01", "--output-dir", "elsewhere")
+    assert not_there.code == 2
+    assert "elsewhere" in not_there.err
+    done = scripted.program.run("discard", "GHGAF01")
+    assert done.code == 0, done.err
+    assert list(out.iterdir()) == []
+    assert str(out) not in scripted.program.run("status").err

@@ -21,6 +21,7 @@ from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.core.backoff import Backoff
 from connector.core.concurrency import ConcurrencyLimit
+from connector.local.output_folders import OutputFolders
 from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
 from tests.support.fake_archive import BASE, FakeArchive
 
@@ -76,6 +77,7 @@ async def fake_session(
                 observer=GuardedObserver.of(observer),
                 journal_folder=state_folder / "uploads",
                 finished_folder=state_folder / "finished",
+                output_folders=OutputFolders(state_folder / "outputs"),
             )
         finally:
             pool.close()

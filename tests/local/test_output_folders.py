@@ -1,0 +1,76 @@
+"""Notes of output folders: kept as long as something may be unfinished there, and never in the way."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from connector.core.journal import encode_record
+from connector.local.output_folders import OutputFolders
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> OutputFolders:
+    return OutputFolders(tmp_path / "state" / "outputs")
+
+
+def paths(folders: OutputFolders) -> list[Path]:
+    return [noted.path for noted in folders.noted()]
+
+
+def test_a_folder_is_noted_once_and_until_nothing_is_unfinished(folders: OutputFolders, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.mkdir()
+    for folder in (out, other, out):
+        folders.note(folder)
+    assert paths(folders) == [other, out]
+    (out / "a.part.journal").touch()
+    for folder in (out, other):
+        folders.forget_if_finished(folder)
+    assert paths(folders) == [out]
+    (out / "a.part.journal").unlink()
+    folders.forget_if_finished(out)
+    assert paths(folders) == []
+    assert list(folders.folder.iterdir()) == []
+
+
+def test_folders_that_are_gone_are_forgotten(folders: OutputFolders, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    folders.note(out)
+    out.rmdir()
+    assert paths(folders) == []
+    assert list(folders.folder.iterdir()) == []
+
+
+def test_folders_of_another_machine_are_kept_though_they_are_not_here(folders: OutputFolders, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    folders.note(out)
+    for name, folder in (("scratch", "/scratch/of/node7"), ("shared", str(out))):
+        record = encode_record({"folder": folder, "host": "node7"})
+        (folders.folder / f"{name}.output").write_bytes(record)
+    noted = folders.noted()
+    assert [(one.path, one.host, one.is_there) for one in noted] == [
+        (Path("/scratch/of/node7"), "node7", False),
+        (out, socket.gethostname(), True),
+    ]
+    assert len(list(folders.folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0000000000000000 {}\n", encode_record({"folder": 5})])
+def test_damaged_notes_are_none(folders: OutputFolders, content: bytes) -> None:
+    folders.folder.mkdir(parents=True)
+    (folders.folder / "x.output").write_bytes(content)
+    assert paths(folders) == []
+
+
+def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    folders = OutputFolders(tmp_path / "state" / "outputs")
+    folders.note(tmp_path)
+    folders.forget_if_finished(tmp_path)
+    assert paths(folders) == []
