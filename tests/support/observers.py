@@ -24,6 +24,7 @@ class Notes:
 
     def opened(self, label: str, size: int) -> None:
         self.sizes[label] = size
+        self.through.pop(label, None)  # of a try before
         self.on_opened(label)
 
     def progressed(self, label: str, size: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import random
 from collections.abc import AsyncIterator
@@ -43,6 +44,14 @@ class Desk:
         path = self.folder / name
         path.write_bytes(random.Random(size).randbytes(size))
         return UploadSource(path, name)
+
+    @classmethod
+    def elsewhere(cls, desk: Desk) -> Desk:
+        """The same user with the same files on another machine, where nothing is known of what was done here."""
+        other = copy.copy(desk)
+        other.notes = Notes()
+        other.state = desk.state.with_name("state elsewhere")
+        return other
 
     def session(self, **options: Any) -> AbstractAsyncContextManager[Session]:
         return fake_session(

@@ -6,16 +6,20 @@ import base64
 import json
 import os
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 import trio
 
+from connector.core.journal import encode_part, encode_record, read_journal
 from connector.errors import LocalError, RefusedError
 from connector.local.key_files import KeyPair
-from connector.local.source_file import SourceState
+from connector.local.source_file import SourceChangedError, SourceState
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
 from connector.upload.unfinished import unfinished_uploads
+from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
@@ -255,3 +259,148 @@ async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk, virtual_ti
     assert desk.states == ["cancelled"]
     assert desk.journals == []
     assert unfinished_uploads(desk.state / "uploads") == []
+
+
+# A source that changed ----------------------------------------------------------------------------------------------
+
+
+def replace_content(source: UploadSource) -> bytes:
+    """Other bytes, of the same number and with the same time, as ``cp -p`` and ``touch -r`` make them."""
+    before = os.stat(source.path)
+    data = bytearray(source.path.read_bytes())
+    data[0] ^= 1
+    source.path.write_bytes(data)
+    os.utime(source.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return bytes(data)
+
+
+def without_digests_of_the_source(path: Path) -> None:
+    """Turn a journal into one that the commit before uploads were states would have left."""
+    journal = read_journal(path.read_bytes())
+    assert journal is not None
+    head = dict(journal.head)
+    if "sealed" in head:
+        head["sealed"] = {name: value for name, value in head["sealed"].items() if name != "plain"}
+    records = [encode_record(head)]
+    for number, facts in journal.parts.items():
+        records.append(encode_part(number, {name: facts[name] for name in ("md5", "sha256")}))
+    path.write_bytes(b"".join(records))
+
+
+@pytest.mark.parametrize("number", [2, 3])
+async def test_other_content_of_the_same_size_and_time_is_noticed(desk, number, virtual_time):
+    source = await interrupted(desk, number, concurrency=1)
+    (old,) = desk.archive.uploads
+    data = replace_content(source)
+    await finished(desk, source, [1, 2, 3])
+    assert desk.archive.opened("data.bin") == data
+    assert desk.states == ["inbox"]
+    assert old not in desk.archive.uploads
+    (error,) = [error for _, error, _ in desk.notes.retries]
+    assert isinstance(error, SourceChangedError)
+
+
+async def test_it_is_noticed_where_only_the_close_is_missing(desk, virtual_time):
+    source = desk.file(SIZE)
+    desk.archive.stick("complete")
+    await desk.cancelled_at(source)
+    replace_content(source)
+    await finished(desk, source, [1, 2, 3])
+    assert desk.states == ["inbox"]
+
+
+async def test_a_change_behind_all_that_was_sent_restarts_nothing(desk, virtual_time):
+    source = await interrupted(desk, 3, concurrency=1)
+    before = os.stat(source.path)
+    with source.path.open("r+b") as file:
+        file.seek(SIZE - 1)
+        file.write(b"!")
+    os.utime(source.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    await finished(desk, source, [3])
+    assert desk.archive.counts["create"] == 1
+
+
+@pytest.mark.parametrize(("kind", "heard"), [("put", False), ("put", True), ("complete", False), ("complete", True)])
+async def test_it_is_noticed_of_a_small_file(desk, kind, heard, virtual_time):
+    source = desk.file(1000)
+    await killed_at(desk, source, kind, heard=heard)
+    replace_content(source)
+    await finished(desk, source, [1])
+    assert desk.states == ["inbox"]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+async def test_a_journal_of_an_older_version_is_resumed(desk, number, virtual_time):
+    source = await interrupted(desk, number, concurrency=1)
+    (journal,) = desk.journals
+    without_digests_of_the_source(journal)
+    await finished(desk, source, [n for n in (1, 2, 3) if n >= number])
+    assert desk.archive.counts["create"] == 1
+
+
+async def test_nor_does_a_journal_of_an_older_version_complete_other_content(desk, virtual_time):
+    source = await interrupted(desk, 3, concurrency=1)
+    (journal,) = desk.journals
+    without_digests_of_the_source(journal)
+    await trio.to_thread.run_sync(time.sleep, 0.02)  # file systems tell times apart by a tick of the kernel
+    replace_content(source)
+    await finished(desk, source, [1, 2, 3])
+    assert desk.states == ["inbox"]
+
+
+async def test_a_small_file_of_an_older_version_that_was_received_is_closed_again(desk, virtual_time):
+    source = desk.file(1000)
+    await killed_at(desk, source, "complete", heard=True)
+    (journal,) = desk.journals
+    without_digests_of_the_source(journal)
+    await finished(desk, source, [])
+    assert desk.archive.counts["create"] == 1
+
+
+# What the archive no longer has -------------------------------------------------------------------------------------
+
+
+async def test_no_listing_is_needed_to_resume(desk, virtual_time):
+    source = await interrupted(desk)
+    desk.archive.separate_keys = True
+    await finished(desk, source, [3])
+    assert desk.archive.counts["list"] == 0
+    assert desk.archive.orders.count("view") == 0
+
+
+async def test_a_multipart_upload_that_the_storage_has_lost_is_begun_again(desk, virtual_time):
+    source = await interrupted(desk)
+    desk.archive.lose_upload("data.bin")
+    await finished(desk, source, [1, 2, 3])
+    assert desk.states == ["inbox"]
+
+
+async def test_a_part_that_the_storage_has_lost_shows_at_the_close(desk, virtual_time):
+    source = await interrupted(desk, 3, concurrency=1)
+    desk.archive.lose_part("data.bin", 1)
+    desk.notes.through.clear()
+    desk.archive.stored_parts.clear()
+    (outcome,) = await desk.upload(source, concurrency=1)
+    assert outcome.ok, outcome.error
+    assert desk.archive.stored_parts == [3, 1, 2, 3]
+    assert desk.states == ["inbox"]
+
+
+async def test_a_bit_that_was_flipped_unseen_shows_at_the_close(desk, virtual_time):
+    source = await interrupted(desk, 3, concurrency=1)
+    desk.archive.flip_part("data.bin", 1)
+    (outcome,) = await desk.upload(source, concurrency=1)
+    assert outcome.ok, outcome.error
+    assert desk.archive.opened("data.bin") == source.path.read_bytes()
+    assert desk.states == ["inbox"]
+
+
+async def test_an_upload_that_was_replaced_by_the_file_itself_is_there(desk, virtual_time):
+    source = await interrupted(desk)
+    other = Desk.elsewhere(desk)
+    (outcome,) = await other.upload(source, overwrite=True)
+    assert outcome.ok
+    (outcome,) = await desk.upload(source)
+    assert outcome.unwrap().already_there == "size"
+    assert desk.journals == []
+    assert desk.states == ["inbox"]

@@ -1,0 +1,67 @@
+"""What stands in the box: whether it is the file, and what is said where it is not."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from connector.core.payloads import FileUpload
+from connector.local.finished import FinishedFile
+from connector.local.source_file import SourceState
+from connector.upload.existing import compare, in_the_way
+
+SIZE, MTIME = 1000, 5
+STATE = SourceState(SIZE, MTIME, 1, 2)
+OURS, OTHERS = UUID(int=1), UUID(int=2)
+
+
+def listed(state: str = "inbox", *, id: UUID = OURS, size: int | None = SIZE) -> FileUpload:
+    return FileUpload(id, "x", state, size)
+
+
+def note(*, size: int = SIZE, mtime: int = MTIME, id: UUID = OURS) -> FinishedFile:
+    return FinishedFile(size, mtime, "a" * 64, str(id))
+
+
+@pytest.mark.parametrize(
+    ("in_box", "noted", "compared"),
+    [
+        (listed(), None, "size"),
+        (listed("interrogated"), None, "size"),
+        (listed("awaiting_archival"), None, "size"),
+        (listed("archived"), note(), "record"),
+        (listed(), note(mtime=6), "sha256"),
+        (listed(), note(id=OTHERS), "size"),
+        (listed(), note(size=999), None),
+        (listed(size=999), None, None),
+        (listed(size=None), None, None),
+        (listed("init"), note(), None),
+        (listed("failed"), note(), None),
+        (listed("cancelled"), None, None),
+        (None, note(), "record"),
+        (None, note(mtime=6), "sha256"),
+        (None, note(size=999), None),
+        (None, None, None),
+    ],
+)
+def test_what_shows_that_it_is_the_file(in_box, noted, compared):
+    assert compare(in_box, STATE, noted) == compared
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("in_box", [None, *map(listed, ("init", "inbox", "interrogated", "archived"))])
+def test_what_is_said_of_another_helps(in_box, overwrite):
+    error = in_the_way("x y", SIZE, in_box, overwrite=overwrite)
+    assert (error.exit_code, error.exception_id) == (4, "fileUploadAlreadyExists")
+    can_be_replaced = in_box is None or in_box.state == "inbox"
+    assert ("--overwrite" in error.hint) is (can_be_replaced and not overwrite)
+    assert not error.hint.startswith("Give --overwrite")
+    if in_box is not None:
+        command = "discard --in-box" if in_box.state == "init" else "rm"
+        assert error.hint.endswith(f"connector {command} 'x y'")
+
+
+def test_the_difference_is_told():
+    assert "999 bytes, not 1000" in in_the_way("x", SIZE, listed(size=999), overwrite=False).message
+    assert "other content" in in_the_way("x", SIZE, listed(), overwrite=False).message
