@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +24,9 @@ import attrs
 import pytest
 
 from tests.reliability.conftest import Scripted, open_scripted
+from tests.support.chaos_stage import Stage
 from tests.support.fake_archive import Upload
-from tests.support.program import Done, finish
+from tests.support.program import Done, command, environment, finish
 
 SIZE = 10_600_000  # 3 parts
 EVER = 10_000
@@ -81,8 +86,8 @@ COMMANDS = {
     "discard --in-box": (["discard", "--in-box", "theirs.bin"], LISTING + DELETION),
 }
 CASES = [
-    pytest.param(command, answer, id=f"{name}: {answer}")
-    for name, (command, answers) in COMMANDS.items()
+    pytest.param(words, answer, id=f"{name}: {answer}")
+    for name, (words, answers) in COMMANDS.items()
     for answer in answers
 ]
 
@@ -142,13 +147,13 @@ def follow(scripted: Scripted, said: str, alias: str) -> Done:
     return scripted.program.run(*words)
 
 
-@pytest.mark.parametrize(("command", "answer"), CASES)
-def test_three_runs_end_well_or_with_a_hint_that_helps(box: Scripted, command: Sequence[str], answer: Answer) -> None:
-    alias = command[-1]
+@pytest.mark.parametrize(("words", "answer"), CASES)
+def test_three_runs_end_well_or_with_a_hint_that_helps(box: Scripted, words: Sequence[str], answer: Answer) -> None:
+    alias = words[-1]
     box.archive.fail(answer.kind, answer.status, answer.body, times=answer.times, **answer.headers)
     before = box.archive.counts.copy()
     for _ in range(3):
-        done = box.program.run(*command, environment={"CONNECTOR_RETRIES": "2"})
+        done = box.program.run(*words, environment={"CONNECTOR_RETRIES": "2"})
         if done.code == 0:
             break
     assert done.code in (0, 3, 4, 6), done.err
@@ -244,6 +249,22 @@ def test_nobody_is_asked_where_nobody_can_answer(box: Scripted) -> None:
     assert box.archive.counts == before
 
 
+@pytest.mark.parametrize(("answer", "code", "state"), [("y", 0, "cancelled"), ("n", 2, "inbox"), ("", 2, "inbox")])
+def test_at_a_terminal_it_is_asked_once(box: Scripted, answer: str, code: int, state: str) -> None:
+    terminal, end = pty.openpty()
+    try:
+        process = box.program.start("rm", "done.bin", "missing.bin", stdin=end)
+        os.write(terminal, f"{answer}\n".encode())
+        done = finish(process)
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert "done.bin: inbox, 1.00 kB\n" in done.err, "what will be removed"
+    assert done.err.count("[y/N]") == 1
+    assert in_box(box, "done.bin") == state
+    assert done.code == (4 if code == 0 else code), "one of the two is not there"
+
+
 def test_files_of_a_list_are_removed(box: Scripted) -> None:
     (box.folder / "files.tsv").write_text("no-longer-here.bin\tdone.bin\n/x/y\tmine.bin\n")
     done = box.program.run("rm", "--yes", "--tsv", "files.tsv")
@@ -253,10 +274,10 @@ def test_files_of_a_list_are_removed(box: Scripted) -> None:
 
 def test_where_nothing_is_listed_what_this_machine_uploaded_is_removed(box: Scripted) -> None:
     box.archive.fail("list", 401, {"detail": "Invalid"}, times=EVER)
-    done = box.program.run("rm", "--yes", "mine.bin", "theirs.bin")
+    done = box.program.run("rm", "--yes", "done.bin", "mine.bin", "theirs.bin")
     assert done.code == 4
     assert "noted no upload theirs.bin" in done.err
-    assert in_box(box, "mine.bin") == "cancelled"
+    assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
 
 
 def test_several_processes_may_remove_at_the_same_time(box: Scripted) -> None:
@@ -315,3 +336,66 @@ def test_discard_looks_where_downloads_went(scripted: Scripted) -> None:
     assert done.code == 0, done.err
     assert list(out.iterdir()) == []
     assert str(out) not in scripted.program.run("status").err
+
+
+# A process of its own between, since a child's peak counts what its parent had when it was started.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stderr=subprocess.STDOUT)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def peak_of_listing(scripted: Scripted) -> tuple[int, int]:
+    """The lines that ``ls`` prints, and its peak memory in bytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command("ls")],
+        env=environment(**scripted.program.settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    return len(done.stdout.splitlines()), int(done.stderr)
+
+
+@pytest.mark.slow
+def test_a_box_of_100_000_uploads_is_listed_in_little_memory(scripted: Scripted) -> None:
+    archive = scripted.archive
+    archive.package_type = "upload"
+
+    def fill(count: int) -> None:
+        for number in range(count):
+            facts = {"alias": f"sample-{number:06}.fastq.gz", "decrypted_size": number, "encrypted_size": number}
+            archive.uploads[UUID(int=number)] = Upload(UUID(int=number), facts)
+
+    fill(1)
+    _, alone = peak_of_listing(scripted)
+    fill(100_000)
+    archive.counts.clear()
+    lines, many = peak_of_listing(scripted)
+    assert lines >= 100_000
+    assert archive.counts["list"] == 100
+    assert many - alone < 16 * 1024**2
+    print(f"peak memory: {alone / 1e6:.1f} MB with one upload, {many / 1e6:.1f} MB with 100,000")
+
+
+def test_a_real_archive_checks_lists_and_removes(stage: Stage) -> None:
+    token = stage.archive.grant_upload(stage.keys.public)
+    paths = [stage.source(name, 3000) for name in ("a.bin", "b.bin")]
+    done = stage.run("upload", *paths, "--wait", token=token)
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in stage.run("ls", "--json", token=token).out.splitlines()]
+    assert [(row["name"], row["size"]) for row in rows] == [("a.bin", 3000), ("b.bin", 3000)]
+    assert {row["state"] for row in rows} <= {"interrogated", "awaiting_archival", "archived"}
+    assert all(0 <= row["age"] < 600 for row in rows)
+    removed = stage.run("rm", "--yes", "a.bin", token=token)
+    assert removed.code == 0, removed.err
+    states = {
+        row["name"]: row["state"] for row in map(json.loads, stage.run("ls", "--json", token=token).out.splitlines())
+    }
+    assert states.get("a.bin") in (None, "cancelled")
+    assert states["b.bin"] in ("interrogated", "awaiting_archival", "archived")
+    download = stage.run("ls", "--json", token=stage.grant_download())
+    assert [json.loads(line)["kind"] for line in download.out.splitlines()] == ["download"]

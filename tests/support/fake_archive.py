@@ -366,9 +366,9 @@ class FakeArchive:
                 "failure_reason": upload.failure_reason,
                 **upload.announced,
             }
-            for upload in sorted(self.uploads.values(), key=lambda upload: upload.alias)
+            for upload in sorted(self.uploads.values(), key=lambda upload: upload.alias)[skip : skip + limit]
         ]
-        return httpx.Response(200, json={"items": items[skip : skip + limit], "total_count": len(items)})
+        return httpx.Response(200, json={"items": items, "total_count": len(self.uploads)})
 
     def _create(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
