@@ -14,16 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from connector.bootstrap.opening import open_session
     from connector.bootstrap.places import journal_folder, output_folders
     from connector.bootstrap.recryption import decrypt_files, encrypt_files
-    from connector.bootstrap.session import Session, open_session
+    from connector.bootstrap.session import Session
 
 _HOMES = {
     "Session": "session",
     "decrypt_files": "recryption",
     "encrypt_files": "recryption",
     "journal_folder": "places",
-    "open_session": "session",
+    "open_session": "opening",
     "output_folders": "places",
 }
 

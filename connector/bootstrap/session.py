@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-import urllib.request
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +17,9 @@ from uuid import UUID
 import attrs
 import trio
 
-from connector.bootstrap.engine import network_limit, open_notes, open_scheduler, open_threads, planned_files
-from connector.bootstrap.places import finished_folder, journal_folder, output_folders
-from connector.clients.access_token import AccessToken
-from connector.clients.bulk import proxy_for
+from connector.bootstrap.engine import open_notes, planned_files
 from connector.clients.caller import Caller
-from connector.clients.exchange import Exchange
-from connector.clients.http import HttpOptions, open_http
 from connector.clients.objects import ObjectClient
-from connector.clients.reach import Reach
 from connector.clients.well_known import WellKnown, hub_key
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
@@ -36,7 +28,7 @@ from connector.core.payloads import FileUpload, WorkPackage
 from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
 from connector.local.key_files import KeyPair
 from connector.local.output_folders import OutputFolders
-from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, Scheduler, SilentObserver
+from connector.transfer import GuardedObserver, Outcome, Scheduler
 
 if TYPE_CHECKING:
     from connector.core.listing import ListedFile
@@ -44,16 +36,13 @@ if TYPE_CHECKING:
     from connector.download.request import DownloadRequest
     from connector.upload import UploadBox, UploadedFile, UploadSource
     from connector.upload.plan import PlannedUpload
-    from connector.upload.removal import LocalNotes
+    from connector.upload.removal import UploadRemover
     from connector.upload.unfinished import UnfinishedUpload
-
-_USUAL_OPEN_UPLOADS = 5
-"""What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""
 
 
 @attrs.frozen
 class Session:
-    """An open way to one work package of an archive. Made by :func:`open_session`.
+    """An open way to one work package of an archive. Made by :func:`~connector.bootstrap.opening.open_session`.
 
     Used after that block has ended, it raises :class:`~connector.errors.UsageError`.
     """
@@ -229,29 +218,21 @@ class Session:
 
     async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads of the box with these aliases, to hand them to :meth:`remove`."""
-        from connector.upload.removal import find_uploads
-
-        return await find_uploads(self.box(), aliases, await self._notes())
+        return await (await self._remover()).find(aliases)
 
     async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
         """Remove uploads from the box, complete ones too, and forget what this machine has noted of them.
 
         The outcomes come in the order of the uploads; one that cannot be removed does not stop the others.
         """
-        from connector.upload.removal import UploadRemover
-
-        return await UploadRemover(self.box(), await self._notes(), self.threads, self.observer).remove_all(uploads)
+        return await (await self._remover()).remove_all(uploads)
 
     async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
         """Give unfinished uploads up: delete them in the archive, then forget their journals.
 
         Those that belong to another box than this package's are left, and are outcomes with an error.
         """
-        box = self.box().id
-        left = [_of_another_box(upload) for upload in unfinished if upload.box != box]
-        for outcome in left:
-            self.observer.finished(outcome)
-        return left + await self.remove([upload.listed() for upload in unfinished if upload.box == box])
+        return await (await self._remover()).discard_all(unfinished)
 
     async def wait_for(
         self, uploads: Mapping[str, UUID | None], *, timeout: float = math.inf
@@ -275,11 +256,14 @@ class Session:
         """
         return [upload async for page in self.box().pages() for upload in page if upload.state == "init"]
 
-    async def _notes(self) -> LocalNotes:
-        from connector.upload.removal import LocalNotes
+    async def _remover(self) -> UploadRemover:
+        from connector.upload.removal import LocalNotes, UploadRemover
 
-        read = partial(LocalNotes.read, self.box().id, self.journal_folder, self.finished_folder)
-        return await trio.to_thread.run_sync(read, limiter=self.threads)
+        box = self.box()
+        read = partial(LocalNotes.read, box.id, self.journal_folder, self.finished_folder)
+        return UploadRemover(
+            box, await trio.to_thread.run_sync(read, limiter=self.threads), self.threads, self.observer
+        )
 
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
@@ -301,70 +285,3 @@ def _target_name(request: DownloadRequest) -> str | None:
         return request.target.name
     except IntegrityError:
         return None  # not safe to use here; downloading it will say so
-
-
-def _of_another_box(upload: UnfinishedUpload) -> Outcome[ListedFile]:
-    error = RefusedError(
-        f"{upload.alias} was being uploaded into another box, and is left.",
-        hint="Use the access token that the upload was begun with.",
-    )
-    return Outcome(upload.alias, error=error)
-
-
-@asynccontextmanager
-async def open_session(
-    settings: Settings,
-    keys: KeyPair,
-    token: AccessToken,
-    *,
-    observer: Observer | None = None,
-    state_folder: Path | None = None,
-) -> AsyncIterator[Session]:
-    """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
-
-    The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
-    :mod:`connector.bootstrap.places`). Raises errors of
-    the five families: see :mod:`connector.errors`.
-    """
-    if settings.wkvs_url is None:
-        raise UsageError(
-            "The archive's address is not known.",
-            hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
-        )
-    observer = GuardedObserver.of(observer or SilentObserver())
-    proxies = urllib.request.getproxies()
-    by_proxy = proxy_for(settings.wkvs_url, proxies=proxies, option=settings.proxy) is not None
-    options = HttpOptions(
-        connect_timeout=settings.connect_timeout,
-        read_timeout=settings.read_timeout,
-        max_connections=max(64, settings.max_concurrency or 0),
-        ca_file=settings.ca_file,
-        proxy=settings.proxy,
-        proxies=proxies,
-        may_connect=Reach(distant=by_proxy).allows,
-    )
-    retrier = Retrier(attempts=settings.retries + 1)
-    with open_threads() as threads:
-        async with open_http(options) as http:
-            exchange = Exchange(http, deadline=settings.read_timeout)
-            well_known = WellKnown(Caller(exchange, retrier, observer), settings.wkvs_url)
-            caller = Caller(exchange, retrier, observer, refresh=well_known.refresh)
-            packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, token, keys)
-            package = await packages.package()
-            first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
-            with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
-                yield Session(
-                    settings=settings,
-                    keys=keys,
-                    well_known=well_known,
-                    package=package,
-                    packages=packages,
-                    caller=caller,
-                    objects=ObjectClient(http),
-                    scheduler=scheduler,
-                    threads=threads,
-                    observer=observer,
-                    journal_folder=journal_folder(state_folder),
-                    finished_folder=finished_folder(state_folder),
-                    output_folders=output_folders(state_folder),
-                )

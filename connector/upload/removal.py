@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -51,7 +52,8 @@ class LocalNotes:
         for key in self.keys.get(alias, ()):
             note = self.finished.find(*key)
             if note is not None:
-                found.append(ListedFile.of_upload(FileUpload(UUID(note.origin), alias, UNKNOWN, note.size)))
+                with suppress(ValueError):  # of another version
+                    found.append(ListedFile.of_upload(FileUpload(UUID(note.origin), alias, UNKNOWN, note.size)))
         return found
 
     def forget(self, file_id: UUID, alias: str) -> None:
@@ -67,16 +69,48 @@ class LocalNotes:
 
 @attrs.frozen
 class UploadRemover:
-    """Removes uploads from ``box``, one after the other: archives answer some of several deletions at once with 500."""
+    """Finds uploads of ``box`` and removes them, one after the other: of several deletions at once, archives answer some
+    with 500."""
 
     box: UploadBox
     notes: LocalNotes
     threads: trio.CapacityLimiter
     observer: Observer
 
+    async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
+        """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list
+        it, as this machine has noted them (then there may be several of an alias, of which one stands at most)."""
+        wanted = set(aliases)
+        found: dict[str, list[ListedFile]] = {}
+        refused: ListingRefusedError | None = None
+        try:
+            async for page in self.box.pages():
+                # An archive may list deleted uploads beside the one that has the alias now.
+                found |= {
+                    upload.alias: [ListedFile.of_upload(upload)]
+                    for upload in page
+                    if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled")
+                }
+        except ListingRefusedError as error:
+            refused = error
+            found = {alias: self.notes.find(alias) for alias in wanted}
+        outcomes: list[Outcome[ListedFile]] = []
+        for alias in dict.fromkeys(aliases):
+            outcomes += [Outcome(alias, upload) for upload in found.get(alias, ())]
+            if not found.get(alias):
+                outcomes.append(Outcome(alias, error=_missing(alias, refused)))
+        return outcomes
+
     async def remove_all(self, uploads: Iterable[ListedFile]) -> list[Outcome[ListedFile]]:
         """Remove uploads; one that cannot be removed does not stop the others."""
         return [await self._outcome(upload) for upload in uploads]
+
+    async def discard_all(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
+        """Remove unfinished uploads of this box; those of another one are left, as outcomes with an error."""
+        left = [_of_another_box(upload) for upload in unfinished if upload.box != self.box.id]
+        for outcome in left:
+            self.observer.finished(outcome)
+        return left + await self.remove_all(upload.listed() for upload in unfinished if upload.box == self.box.id)
 
     async def _outcome(self, upload: ListedFile) -> Outcome[ListedFile]:
         try:
@@ -108,31 +142,6 @@ class UploadRemover:
         return await trio.to_thread.run_sync(work, limiter=self.threads)
 
 
-async def find_uploads(box: UploadBox, aliases: Collection[str], notes: LocalNotes) -> list[Outcome[ListedFile]]:
-    """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list it,
-    as this machine has noted them (then there may be several of an alias, of which one stands at most)."""
-    wanted = set(aliases)
-    found: dict[str, list[ListedFile]] = {}
-    refused: ListingRefusedError | None = None
-    try:
-        async for page in box.pages():
-            # An archive may list deleted uploads beside the one that has the alias now.
-            found |= {
-                upload.alias: [ListedFile.of_upload(upload)]
-                for upload in page
-                if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled")
-            }
-    except ListingRefusedError as error:
-        refused = error
-        found = {alias: notes.find(alias) for alias in wanted}
-    outcomes: list[Outcome[ListedFile]] = []
-    for alias in dict.fromkeys(aliases):
-        outcomes += [Outcome(alias, upload) for upload in found.get(alias, ())]
-        if not found.get(alias):
-            outcomes.append(Outcome(alias, error=_missing(alias, refused)))
-    return outcomes
-
-
 def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:
     if refused is None:
         return RefusedError(f"There is no upload {alias} in the box.", hint="See what there is: connector ls")
@@ -141,3 +150,11 @@ def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:
         hint="Remove it on the machine that uploaded it, or replace it: connector upload --overwrite PATH --alias NAME",
         status=refused.status,
     )
+
+
+def _of_another_box(upload: UnfinishedUpload) -> Outcome[ListedFile]:
+    error = RefusedError(
+        f"{upload.alias} was being uploaded into another box, and is left.",
+        hint="Use the access token that the upload was begun with.",
+    )
+    return Outcome(upload.alias, error=error)

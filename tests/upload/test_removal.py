@@ -66,7 +66,6 @@ async def test_what_was_noted_here_goes_too(desk, virtual_time):
     (upload,) = unfinished_uploads(desk.state / "uploads")
     notes.add(FinishedFile(5, 1, "0" * 64, str(upload.file_id)), "data.bin", "/data.bin")
     notes.add(FinishedFile(5, 1, "0" * 64, str(uuid4())), "data.bin", "/other.bin")
-    notes.close()
     _, outcomes = await removed(desk, "data.bin")
     assert outcomes[0].ok
     assert desk.journals == []
