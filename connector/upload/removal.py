@@ -69,7 +69,7 @@ class LocalNotes:
 
 @attrs.frozen
 class UploadRemover:
-    """Finds uploads of ``box`` and removes them, one after the other: of several deletions at once, archives answer some
+    """Finds uploads of ``box`` and removes them, one after the other: archives answer some of several deletions at once
     with 500."""
 
     box: UploadBox
