@@ -25,7 +25,7 @@ _DIGEST_SIZE = 8
 class Journal:
     """The believable content of a journal: the ``head`` record, a record for each finished part, the bytes of the file
     up to which all this was read (what lies behind is cut off before anything is added), and a record for each part
-    that was written, not synced."""
+    that was written and is not done yet."""
 
     head: Mapping[str, Any]
     parts: Mapping[int, Mapping[str, Any]]
@@ -81,6 +81,8 @@ def read_journal(data: bytes) -> Journal | None:
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 break
             (parts if "part" in record else written)[number] = record
+            if "part" in record:
+                written.pop(number, None)  # of large files there are many
         length += len(line) + 1
     return None if head is None else Journal(head, parts, length, written)
 

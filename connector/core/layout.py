@@ -27,6 +27,8 @@ MAX_PART_SIZE = 5 * 1024**3
 MAX_PARTS = 10_000
 MAX_OBJECT_SIZE = 5 * 1024**4
 """Bytes of the largest object, sealed and with its envelope."""
+MAX_DOWNLOAD_PARTS = 100_000
+"""Ours: a journal names each part, and is held in memory when a download is resumed."""
 
 
 def sealed_size(plain_size: int) -> int:
@@ -106,6 +108,15 @@ def fit_upload_part_size(total: int, wanted: int) -> int:
     check_object_size(total)
     smallest = -(-max(MIN_PART_SIZE, -(-total // MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
     return max(smallest, align_to_segments(min(wanted, MAX_PART_SIZE)))
+
+
+def fit_download_part_size(total: int, wanted: int) -> int:
+    """A part size close to ``wanted`` with which ``total`` bytes are at most :data:`MAX_DOWNLOAD_PARTS` parts.
+
+    The result is a multiple of a sealed segment, so that no border cuts one, and at most 5 GiB.
+    """
+    smallest = -(-total // MAX_DOWNLOAD_PARTS // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
+    return align_to_segments(min(max(smallest, wanted), MAX_PART_SIZE))
 
 
 def check_object_size(total: int) -> None:

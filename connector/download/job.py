@@ -15,7 +15,7 @@ from connector.clients.leases import Lease
 from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
 from connector.core.header import OpenedEnvelope, open_envelope
-from connector.core.layout import Part, Parts, align_to_segments, opened_size
+from connector.core.layout import Part, Parts, fit_download_part_size, opened_size
 from connector.core.payloads import DrsObject
 from connector.core.segments import Opener, Plaintext
 from connector.download.content import Content, Decrypted, Sealed, Unverified
@@ -77,7 +77,7 @@ class Download:
         self._objects = objects
         self._private_key = private_key
         self._notes = notes
-        self._part_size = align_to_segments(part_size)
+        self._part_size = part_size
         self._threads = threads
         self._observer = GuardedObserver.of(observer)
         self._staged = StagedObject(
@@ -111,8 +111,8 @@ class Download:
                 hint="Tell the archive's operators.",
             )
         content = self._content(drs, data, Opener(envelope.session_keys))
-        parts = Parts(drs.size, self._part_size)
-        facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": self._part_size}
+        parts = Parts(drs.size, fit_download_part_size(drs.size, self._part_size))
+        facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": parts.part_size}
         journaled = len(parts) > 1
 
         def begin() -> PartialFile:

@@ -11,7 +11,8 @@ from connector.core.journal import Journal, encode_head, encode_part, encode_wri
 from connector.local.failures import local_failures
 from connector.local.positional import sync
 
-_MAX_JOURNAL = 64 * 1024**2
+MAX_JOURNAL = 64 * 1024**2
+"""Bytes that are read of one."""
 
 
 class JournalFile:
@@ -100,6 +101,6 @@ def load(path: Path) -> Journal | None:
     with local_failures("read", path):
         try:
             with path.open("rb") as file:
-                return read_journal(file.read(_MAX_JOURNAL))
+                return read_journal(file.read(MAX_JOURNAL))
         except FileNotFoundError:
             return None

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from connector.core.layout import (
     CIPHER_SEGMENT_SIZE,
     ENVELOPE_SIZE,
+    MAX_DOWNLOAD_PARTS,
     MAX_OBJECT_SIZE,
     MAX_PART_SIZE,
     MAX_PARTS,
@@ -17,6 +18,7 @@ from connector.core.layout import (
     Parts,
     align_to_segments,
     cut,
+    fit_download_part_size,
     fit_memory,
     fit_upload_part_size,
     opened_size,
@@ -137,6 +139,15 @@ def test_the_largest_upload_fits_and_one_byte_more_does_not() -> None:
     assert fit_upload_part_size(MAX_OBJECT_SIZE, MIN_PART_SIZE) == 8386 * CIPHER_SEGMENT_SIZE
     with pytest.raises(UsageError, match=f"{MAX_OBJECT_SIZE + 1:,}"):
         fit_upload_part_size(MAX_OBJECT_SIZE + 1, MIN_PART_SIZE)
+
+
+@given(st.integers(1, 2 * MAX_OBJECT_SIZE), st.integers(CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))
+def test_a_download_has_parts_of_the_size_asked_for_but_not_too_many(total: int, wanted: int) -> None:
+    part_size = fit_download_part_size(total, wanted)
+    assert part_size % CIPHER_SEGMENT_SIZE == 0
+    assert part_size <= MAX_PART_SIZE
+    assert len(Parts(total, part_size)) <= MAX_DOWNLOAD_PARTS
+    assert part_size == align_to_segments(wanted) or len(Parts(total, align_to_segments(wanted))) > MAX_DOWNLOAD_PARTS
 
 
 @given(st.integers(-5, 10**10))
