@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from connector.core.listing import UNKNOWN, ListedFile
 from connector.core.payloads import FileUpload
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
-from connector.transfer import Observer, Outcome
+from connector.transfer import GuardedObserver, Outcome
 from connector.upload.box import UploadBox
 from connector.upload.unfinished import UnfinishedUpload, unfinished_uploads
 
@@ -75,7 +75,7 @@ class UploadRemover:
     box: UploadBox
     notes: LocalNotes
     threads: trio.CapacityLimiter
-    observer: Observer
+    observer: GuardedObserver
 
     async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list
@@ -101,8 +101,9 @@ class UploadRemover:
                 outcomes.append(Outcome(alias, error=_missing(alias, refused)))
         return outcomes
 
-    async def remove_all(self, uploads: Iterable[ListedFile]) -> list[Outcome[ListedFile]]:
+    async def remove_all(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
         """Remove uploads; one that cannot be removed does not stop the others."""
+        self.observer.planned([(upload.name, 0) for upload in uploads])  # files, of which no bytes are to move
         return [await self._outcome(upload) for upload in uploads]
 
     async def discard_all(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
@@ -110,7 +111,7 @@ class UploadRemover:
         left = [_of_another_box(upload) for upload in unfinished if upload.box != self.box.id]
         for outcome in left:
             self.observer.finished(outcome)
-        return left + await self.remove_all(upload.listed() for upload in unfinished if upload.box == self.box.id)
+        return left + await self.remove_all([upload.listed() for upload in unfinished if upload.box == self.box.id])
 
     async def _outcome(self, upload: ListedFile) -> Outcome[ListedFile]:
         try:

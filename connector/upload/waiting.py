@@ -13,7 +13,7 @@ from connector.core.backoff import Polling
 from connector.core.listing import ListedFile
 from connector.core.payloads import FileUpload
 from connector.errors import BrokenError, IntegrityError, RefusedError
-from connector.transfer import Observer, Outcome
+from connector.transfer import GuardedObserver, Outcome
 from connector.upload.box import UploadBox
 
 CHECKED = frozenset({"interrogated", "awaiting_archival", "archived"})
@@ -53,7 +53,7 @@ class UploadWaiter:
     """
 
     box: UploadBox
-    observer: Observer
+    observer: GuardedObserver
     uniform: Callable[[], float]
     polling: Polling = attrs.field(factory=Polling)
 
@@ -63,6 +63,7 @@ class UploadWaiter:
         Those that are neither after ``timeout`` seconds fail with :class:`~connector.errors.BrokenError`. Raises
         :class:`~connector.errors.RefusedError` if the archive refuses to list the box.
         """
+        self.observer.planned([(alias, 0) for alias in uploads])  # files, of which no bytes are to move
         began = trio.current_time()
         ended: dict[str, Outcome[ListedFile]] = {}
         states: dict[str, str] = {}

@@ -280,6 +280,23 @@ def test_where_nothing_is_listed_what_this_machine_uploaded_is_removed(box: Scri
     assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
 
 
+def test_an_upload_that_is_being_sent_is_not_removed(box: Scripted) -> None:
+    box.archive.stick("part-url")
+    process = box.program.start("upload", "mine.bin")
+    asked = box.archive.counts["part-url"]
+    while box.archive.counts["part-url"] == asked:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    for words in (["rm", "--yes", "mine.bin"], ["discard", "mine.bin"]):
+        done = box.program.run(*words)
+        assert done.code == 3, done.err
+        assert "Another process" in done.err
+    assert in_box(box, "mine.bin") == "init"
+    process.kill()
+    finish(process)
+    assert box.program.run("rm", "--yes", "mine.bin").code == 0
+
+
 def test_several_processes_may_remove_at_the_same_time(box: Scripted) -> None:
     box.archive.colliding.add("delete")
     box.archive.latency["delete"] = 0.5
