@@ -20,8 +20,8 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.settings import ArchiveSettings
 from connector.cli.demo_archive import ArchiveProcess, serving
+from connector.cli.figures import amount
 from connector.cli.outputs import ENDING
-from connector.cli.progress import amount
 from connector.cli.run import Invocation
 from connector.cli.surroundings import Session
 from connector.clients.access_token import AccessToken

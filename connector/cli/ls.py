@@ -59,7 +59,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
 
 def _line(file: ListedFile, age: float | None) -> str:
-    from connector.cli.progress import amount
+    from connector.cli.figures import amount
 
     size = _UNKNOWN if file.size is None else amount(file.size)
     name = file.name if file.file_name in (None, file.name) else f"{file.name}  {file.file_name}"

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 
 from connector.cli.console import Console
-from connector.cli.progress import Progress, amount, span
+from connector.cli.figures import amount, span
+from connector.cli.progress import Progress
 from connector.errors import ConnectorError
 from connector.transfer.outcome import AlreadyThere, Outcome
 
@@ -105,9 +106,17 @@ class ReportingObserver:
         self._progress = progress
         self._report = report
 
+    def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
+        """A batch has begun."""
+        self._progress.planned(files)
+
     def opened(self, label: str, size: int) -> None:
         """A transfer has begun."""
         self._progress.opened(label, size)
+
+    def kept(self, label: str, size: int) -> None:
+        """An earlier run has moved bytes of a file."""
+        self._progress.kept(label, size)
 
     def progressed(self, label: str, size: int) -> None:
         """Bytes went through, or are taken back."""

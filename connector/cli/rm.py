@@ -68,7 +68,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
     """Ask whether to remove these; :class:`~connector.errors.UsageError` for any answer but yes."""
-    from connector.cli.progress import amount
+    from connector.cli.figures import amount
     from connector.errors import UsageError
 
     if not uploads:

@@ -16,7 +16,7 @@ import trio
 
 from connector.cli.console import Console
 from connector.cli.interruption import Interrupted, run_interruptible
-from connector.cli.progress import Progress
+from connector.cli.progress import Progress, display_of
 from connector.cli.report import Report, ReportingObserver, error_fields
 from connector.cli.secrets import Secrets
 from connector.cli.surroundings import Surroundings
@@ -71,22 +71,29 @@ class Invocation:
         ``last_words`` is called when a second signal ends the process at once.
         """
         around = self.surroundings
-        progress = Progress(self.console, terminal=around.err_is_terminal, clock=around.clock)
+        display = display_of(around.err_is_terminal, around.environment)
+        progress = Progress(self.console, display=display, clock=around.clock)
 
         def on_first(number: int) -> None:
             self.console.complain("Stopping; what is done so far is kept. Once more to end at once.")
 
         try:
-            return run_interruptible(lambda: _beside_ticks(job, progress), on_first=on_first, last_words=last_words)
+            return run_interruptible(
+                lambda: _beside_ticks(job, progress, self.console), on_first=on_first, last_words=last_words
+            )
         finally:
-            progress.clear()
+            progress.close()
 
 
-async def _beside_ticks(job: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
+async def _beside_ticks(job: Callable[[Progress], Awaitable[T]], progress: Progress, console: Console) -> T:
     async def ticks() -> None:
         while True:
             await trio.sleep(progress.every)
-            progress.tick()
+            try:
+                progress.tick()
+            except Exception as error:
+                console.trace(error)
+                return  # what is shown beside the work is no reason to end it
 
     result: list[T] = []
     errors: list[Exception] = []

@@ -38,8 +38,8 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
 
     def work(invocation: Invocation) -> int:
         from connector.cli.box import announced_here
+        from connector.cli.figures import amount
         from connector.cli.leftovers import find_downloads
-        from connector.cli.progress import amount
         from connector.upload.unfinished import announced_uploads, unfinished_uploads
 
         console, folder = invocation.console, invocation.surroundings.engine().journal_folder()

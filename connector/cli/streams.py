@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import shutil
 import sys
 from typing import TextIO
 
@@ -21,6 +22,26 @@ class OutputStream:
         self._descriptor = _descriptor(stream)
         self._torn = False
         self.failure = "" if stream is not None else "it is closed"
+
+    def size(self) -> os.terminal_size:
+        """Return the columns and lines of the terminal behind it, or what is usual where that cannot be told."""
+        usual = shutil.get_terminal_size()
+        if self._descriptor is None:
+            return usual
+        try:
+            found = os.get_terminal_size(self._descriptor)
+        except OSError:
+            return usual
+        return os.terminal_size((found.columns or usual.columns, found.lines or usual.lines))
+
+    def in_foreground(self) -> bool:
+        """Return whether this process has the terminal behind it to itself; a shell's background job has not."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            return True  # it is not the terminal that controls this process
 
     def encodable(self, text: str) -> str:
         """Return the text with escapes for what the stream's encoding has no characters for."""
