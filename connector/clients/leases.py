@@ -89,6 +89,8 @@ class Lease(Generic[T]):
             fetch.error = error
             raise
         finally:
+            # A server nearby answers before any other task has run: those that asked at the same moment share it too.
+            await trio.lowlevel.cancel_shielded_checkpoint()
             self._under_way = None
             fetch.ended.set()
         self._lent, self._until = fetch.lent, asked + fetch.lent.seconds

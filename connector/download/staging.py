@@ -70,8 +70,9 @@ class StagedObject:
 
     async def _fetch(self) -> Lent[DrsObject]:
         while True:
-            await trio.sleep_until(self._not_before)
             now = trio.current_time()
+            if self._not_before > now:
+                await trio.sleep_until(self._not_before)
             self._asked_first = now if self._asked_first is None else self._asked_first
             answer = await self._client.object(self._order, self._accession)
             if not isinstance(answer, Staging):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 
@@ -43,6 +45,29 @@ async def test_concurrent_askers_share_one_call(autojump_clock):
     assert lender.calls == 1
     assert got == [[1]] * 20
     assert trio.current_time() == 1.0
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_time(failures):
+    calls = 0
+
+    async def fetch() -> Lent[int]:  # without a checkpoint, as when the bytes are there already
+        nonlocal calls
+        calls += 1
+        if failures:
+            raise BrokenError("Nothing to lend.")
+        return Lent(calls, 0.0)
+
+    lease = Lease(fetch)
+
+    async def ask() -> None:
+        with suppress(BrokenError):
+            await lease.get()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(32):
+            nursery.start_soon(ask)
+    assert calls == 1
 
 
 async def test_it_is_used_until_its_time_is_over(autojump_clock):

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ENVELOPE = 124
 SECRET = "archive's own secret, 32 bytes or more"
 
+Fields = Callable[[datetime], Mapping[str, Sequence[str]]]
+"""Field names with their values: one for each line, none for a field that is left out."""
 Fault = Callable[[httpx.Request], httpx.Response | None]
 
 
@@ -127,6 +129,8 @@ class FakeArchive:
         self._handled: Counter[str] = Counter()
         self.stuck: dict[str, Callable[[httpx.Request], bool]] = {}
         self.reached = trio.Event()
+        self.fields: dict[str, Fields] = {}
+        """Header fields that answers of a kind have besides or instead, given the time by the archive's clock."""
         self._failing: list[Failing] = []
         self._uses: Counter[str] = Counter()
 
@@ -258,12 +262,15 @@ class FakeArchive:
             await trio.sleep(self.latency.get(kind, 0.0))
         finally:
             self._handled[kind] -= 1
-        return self._sent(answer)
+        return self._sent(answer, self.fields.get(kind))
 
-    def _sent(self, response: httpx.Response) -> httpx.Response:
+    def _sent(self, response: httpx.Response, fields: Fields | None = None) -> httpx.Response:
         """The same answer with a date, and with a body that is still to come."""
         now = EPOCH + timedelta(seconds=trio.current_time())
-        response.headers.setdefault("Date", now.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+        response.headers.setdefault("Date", http_date(now))
+        for name, values in (fields(now) if fields else {}).items():
+            kept = [(other, value) for other, value in response.headers.multi_items() if other != name.lower()]
+            response.headers = httpx.Headers([*kept, *((name, value) for value in values)])
         if not isinstance(response.stream, _Body):
             response = httpx.Response(response.status_code, headers=response.headers, stream=_Body(response.content))
         return response
@@ -481,6 +488,11 @@ class FakeArchive:
         over = trio.current_time() - float(request.url.params["at"]) >= self.url_seconds
         if over:
             raise _Refusal(httpx.Response(403, content=b"<Error><Code>AccessDenied</Code></Error>"))
+
+
+def http_date(moment: datetime) -> str:
+    """The form of a date in header fields."""
+    return moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 class _Body(httpx.AsyncByteStream):

@@ -113,17 +113,20 @@ class ServedFake:
             body = body.replace(STORAGE.encode(), f"{self.url}/storage".encode()).replace(
                 BASE.encode(), self.url.encode()
             )
-        fields = {name: value for name, value in reply.headers.items() if name.lower() != "content-length"}
-        await stream.send_all(response(reply.status_code, body, **fields))
+        fields = [field for field in reply.headers.multi_items() if field[0].lower() != "content-length"]
+        await stream.send_all(response(reply.status_code, body, *fields))
 
 
 class _Ended(Exception):
     """This connection is over."""
 
 
-def response(status: int, body: bytes = b"", *, length: int | None = None, **fields: str) -> bytes:
-    """A response; ``length`` to lie about its size. Underscores in names stand for hyphens."""
+def response(
+    status: int, body: bytes = b"", *pairs: tuple[str, str], length: int | None = None, **fields: str
+) -> bytes:
+    """A response; ``length`` to lie about its size. Underscores in the names of ``fields`` stand for hyphens."""
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body) if length is None else length}"]
+    lines += [f"{name}: {value}" for name, value in pairs]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
