@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -16,11 +17,21 @@ def main() -> NoReturn:
     # What is loaded stays: to look through it for garbage hundreds of times meanwhile is a tenth of a start. Not so
     # rarely, though, that the circles of a transfer become megabytes.
     gc.set_threshold(5_000, 20, 100)
-    from connector.cli.root import run_command_line
-    from connector.cli.streams import prepare_standard_streams
+    from connector.cli.interruption import Interrupted, handle_signals
 
-    prepare_standard_streams()
-    _leave(run_command_line())
+    with handle_signals() as handler:
+        try:
+            from connector.cli.root import run_command_line
+            from connector.cli.streams import prepare_standard_streams
+
+            prepare_standard_streams()
+            code = run_command_line()
+        except Interrupted as interrupted:
+            with suppress(OSError):
+                os.write(2, f"{interrupted}\n".encode())
+            code = interrupted.exit_code
+        handler.leave()
+        _leave(code)
 
 
 def _leave(code: int) -> NoReturn:

@@ -65,12 +65,11 @@ def serve(ctx: click.Context, /, root: Path, host: str, port: int, public_url: s
 def _serve(
     invocation: Invocation, root: Path, host: str, port: int, public_url: str | None, others: Mapping[str, Any]
 ) -> int:
-    import signal
-
     import trio
 
     from connector.archive.runner import run_archive
     from connector.archive.settings import ArchiveSettings
+    from connector.cli.interruption import handled_signals, run_interruptible
 
     names = (
         "storage_alias",
@@ -84,7 +83,7 @@ def _serve(
 
     async def until_signalled() -> None:
         stop = trio.Event()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*handled_signals()) as signals:
 
             async def watch() -> None:
                 async for _ in signals:
@@ -98,5 +97,5 @@ def _serve(
                 await run_archive(settings, host=host, port=port, public_url=public_url, ready=ready, stop=stop)
                 nursery.cancel_scope.cancel()
 
-    trio.run(until_signalled, strict_exception_groups=True)
+    run_interruptible(until_signalled)
     return 0

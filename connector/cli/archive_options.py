@@ -54,10 +54,9 @@ def archive_talk_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
     """Run ``job`` with the archive below ``root``, which must exist unless ``create`` is given."""
-    import trio
-
     from connector.archive.assembly import archive_exists, open_archive
     from connector.archive.settings import ArchiveSettings
+    from connector.cli.interruption import run_interruptible
     from connector.errors import UsageError
 
     if not create and not archive_exists(root):
@@ -67,4 +66,4 @@ def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: 
         async with open_archive(ArchiveSettings(root)) as archive:
             return await job(archive)
 
-    return trio.run(main)
+    return run_interruptible(main)

@@ -74,8 +74,8 @@ class Invocation:
         display = display_of(around.err_is_terminal, around.environment)
         progress = Progress(self.console, display=display, clock=around.clock)
 
-        def on_first(number: int) -> None:
-            self.console.complain("Stopping; what is done so far is kept. Once more to end at once.")
+        def on_first() -> None:
+            self.console.complain("Stopping; what is done so far is kept. Press Ctrl-C again to force quit.")
 
         try:
             return run_interruptible(
@@ -142,7 +142,7 @@ def _guarded(work: Callable[[], int], console: Console, go_on: str) -> int:
     try:
         return work()
     except Interrupted as interrupted:
-        console.complain(f"Interrupted by {interrupted}. {go_on}".rstrip())
+        console.complain(f"{interrupted} {go_on}".rstrip())
         return interrupted.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.complain("Interrupted.")

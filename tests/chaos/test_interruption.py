@@ -55,7 +55,7 @@ def test_a_download_that_is_asked_to_stop_goes_on_later(stage, published, tmp_pa
     process.send_signal(number)
     done = finish(process, timeout=30)
     assert done.code == code, done.err
-    assert "Stopping; what is done so far is kept. Once more to end at once." in done.err
+    assert "Stopping; what is done so far is kept." in done.err
     assert f"Interrupted by {number.name}. Run the same command again to go on where it stopped." in done.err
     assert sorted(path.suffix for path in out.iterdir()) == [".journal", ".part"]
     status = stage.run("status", "--output-dir", out)

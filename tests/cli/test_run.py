@@ -246,7 +246,7 @@ TOY = """
             print("unwound", flush=True)
             if {stubborn}:
                 with trio.CancelScope(shield=True):
-                    await trio.sleep(60)
+                    await trio.sleep({stubborn})
 
     @click.command()
     @talk_options
@@ -260,7 +260,7 @@ TOY = """
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    def start(*, stubborn: bool = False, ignore: bool = False) -> subprocess.Popen[str]:
+    def start(*, stubborn: int = 0, ignore: bool = False) -> subprocess.Popen[str]:
         ready = tmp_path / "ready"
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(TOY.format(stubborn=stubborn)), str(ready)],
@@ -280,7 +280,17 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGUSR1, 138),
+        (signal.SIGUSR2, 140),
+        (signal.SIGXCPU, 152),
+    ],
+)
 def test_one_signal_ends_a_run_in_good_order(
     start: Callable[..., subprocess.Popen[str]], number: signal.Signals, code: int
 ) -> None:
@@ -294,15 +304,40 @@ def test_one_signal_ends_a_run_in_good_order(
 
 
 def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
-    process = start(stubborn=True)
+    process = start(stubborn=60)
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert process.stdout.readline() == "unwound\n"
+    time.sleep(0.5)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "Ended at once" in err
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not all of these signals")
+def test_two_of_one_moment_are_one_request(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """As timeout(1) sends them: to its child, and to the group that the child is in."""
+    process = start()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+    assert out == "unwound\n"
+    assert "Ended at once" not in err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="no such signal")
+def test_the_system_repeats_sigxcpu_which_is_no_second_request(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start(stubborn=1)
+    for _ in range(3):
+        process.send_signal(signal.SIGXCPU)
+        time.sleep(0.3)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 152
+    assert "Interrupted by SIGXCPU" in err
 
 
 def test_under_nohup_a_hangup_is_ignored(start: Callable[..., subprocess.Popen[str]]) -> None:

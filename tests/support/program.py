@@ -48,10 +48,14 @@ class Done:
 
 @attrs.frozen
 class Program:
-    """``connector`` as a user has it: run in ``folder`` with ``settings`` as its environment."""
+    """``connector`` as a user has it: run in ``folder`` with ``settings`` as its environment.
+
+    ``runner`` is a command that runs the one behind it, as ``env`` does.
+    """
 
     folder: Path
     settings: Mapping[str, str]
+    runner: tuple[str, ...] = ()
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         """Start a command. ``environment`` is added to the settings; other options go to :class:`subprocess.Popen`."""
@@ -62,7 +66,7 @@ class Program:
             "stderr": subprocess.PIPE,
         }
         return subprocess.Popen(
-            command(*arguments),
+            [*self.runner, *command(*arguments)],
             cwd=self.folder,
             env=environment(**{**self.settings, **extra}),
             text=True,

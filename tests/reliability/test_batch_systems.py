@@ -1,0 +1,383 @@
+"""Jobs that are stopped by signals and run again, on the same node of a cluster or on the next one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+
+import pytest
+
+from tests.reliability.conftest import Scripted
+from tests.support.batch_jobs import PARTS, Job, handles_signals, until
+from tests.support.program import Done, finish, kill_at_end
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and host names as Linux has them")
+
+CODES = {
+    signal.SIGHUP: 129,
+    signal.SIGINT: 130,
+    signal.SIGUSR1: 138,
+    signal.SIGUSR2: 140,
+    signal.SIGTERM: 143,
+    signal.SIGXCPU: 152,
+}
+STALE_AFTER = 180
+BOTH_WAYS = pytest.mark.parametrize("direction", ["download", "upload"])
+ALL_SIGNALS = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+def assert_stopped_in_order(done: Done, number: signal.Signals) -> None:
+    assert done.code == CODES[number], done.err
+    assert "Traceback" not in done.err
+    assert "Ended at once" not in done.err
+    assert f"Interrupted by {number.name}" in done.err
+
+
+# Signals --------------------------------------------------------------------------------------------------------------
+
+
+@BOTH_WAYS
+@ALL_SIGNALS
+def test_a_signal_ends_a_run_in_order_and_the_same_command_goes_on(scripted: Scripted, direction, number):
+    job = Job.prepare(scripted, direction)
+    process = job.start_and_wait()
+    process.send_signal(number)
+    assert_stopped_in_order(finish(process), number)
+    assert job.locks == [], "they are released"
+    done = job.run()
+    assert done.code == 0, done.err
+    assert job.is_done()
+    assert job.moved <= PARTS + 2, "only what was on its way went again"
+    assert job.leftovers == []
+
+
+@ALL_SIGNALS
+def test_a_signal_while_the_access_token_is_waited_for(scripted: Scripted, number):
+    job = Job.prepare(scripted, "download")
+    process = job.start(stdin=subprocess.PIPE, environment={"CONNECTOR_ACCESS_TOKEN": ""})
+    until(lambda: handles_signals(process), "it does not begin")
+    time.sleep(0.5)
+    process.send_signal(number)
+    assert_stopped_in_order(finish(process), number)
+
+
+@ALL_SIGNALS
+def test_a_signal_in_the_first_moment(scripted: Scripted, number):
+    process = Job.prepare(scripted, "download").start()
+    until(lambda: handles_signals(process), "it does not begin")
+    process.send_signal(number)
+    assert_stopped_in_order(finish(process), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_signal_while_a_passphrase_is_typed_leaves_the_terminal_as_it_was(scripted: Scripted, number):
+    scripted.program.run("keygen", "--nocrypt", "--help")  # loaded once, so that the waits below are short
+    made = scripted.program.run(
+        "keygen", "--output-dir", "guarded", environment={"CONNECTOR_PASSPHRASE": "correct horse"}
+    )
+    if made.code != 0:
+        made = scripted.program.run("keygen", "guarded", environment={"CONNECTOR_PASSPHRASE": "correct horse"})
+    (key,) = [path for path in scripted.folder.rglob("*.sec") if path != scripted.folder / "my.sec"]
+    job = Job.prepare(scripted, "download")
+    ours, theirs = pty.openpty()
+    try:
+        process = job.start(
+            environment={"CONNECTOR_MY_PRIVATE_KEY_PATH": str(key)},
+            stdin=theirs,
+            start_new_session=True,
+        )
+        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "it does not ask")
+        process.send_signal(number)
+        assert_stopped_in_order(finish(process), number)
+        assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_signal_while_nobody_reads_what_is_said_at_the_end(scripted: Scripted, number):
+    """The reader of standard output has stopped, and the pipe is full."""
+    job = Job.prepare(scripted, "download", latency=0.0)
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 65536)
+        os.set_blocking(writing, True)
+        process = job.start("--json", stdout=writing)
+        until(job.is_done, "nothing comes")
+        time.sleep(0.5)
+        assert process.poll() is None, "it waits for its reader"
+        process.send_signal(number)
+        done = finish(process)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert done.code == CODES[number], done.err
+    assert "Traceback" not in done.err
+    assert job.is_done()
+
+
+def test_what_is_ignored_stays_ignored(scripted: Scripted):
+    """As under nohup, and as a shell starts what it does not wait for."""
+
+    def ignore() -> None:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+
+    job = Job.prepare(scripted, "download")
+    process = job.start_and_wait(preexec_fn=ignore)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+        process.send_signal(number)
+    assert finish(process).code == 0
+    assert job.is_done()
+
+
+@pytest.mark.skipif(not shutil.which("timeout"), reason="no timeout(1)")
+def test_timeout_asks_twice_in_one_moment_and_means_it_once(scripted: Scripted):
+    job = Job.prepare(scripted, "download", latency=0.3)
+    (scripted.folder / "out").mkdir()
+    again = ("timeout", "--preserve-status", "--signal=TERM", "3")
+    process = subprocess.Popen(
+        [*again, *_command(job)], cwd=scripted.folder, env=_environment(job), stderr=subprocess.PIPE, text=True
+    )
+    assert_stopped_in_order(finish(process), signal.SIGTERM)
+    assert job.run().code == 0
+    assert job.is_done()
+
+
+def test_a_limit_of_processor_time_ends_a_run_in_order(scripted: Scripted):
+    """The system sends SIGXCPU at the soft limit, again each second, and SIGKILL at the hard one."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    scripted.program.run("download", "--output-dir", "out", "--help")
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start_up = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
+    limit = int(start_up) + 1
+    (scripted.folder / "big.bin").write_bytes(bytes(256 * 1024**2))
+    (scripted.folder / "big.pub").write_bytes((scripted.folder / "my.pub").read_bytes())
+    files = [scripted.folder / f"{number}.bin" for number in range(60)]
+    for path in files:
+        path.symlink_to("big.bin")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 20))
+
+    process = scripted.program.start(
+        "encrypt", "--recipient-public-key-path", "big.pub", "--output-dir", "sealed", *files, preexec_fn=limited
+    )
+    done = finish(process)
+    assert_stopped_in_order(done, signal.SIGXCPU)
+    assert [path.name for path in (scripted.folder / "sealed").iterdir() if path.suffix != ".c4gh"] == []
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP], ids=lambda number: number.name)
+def test_stopped_and_continued_it_goes_on_over_new_connections(scripted: Scripted, direction, stop):
+    job = Job.prepare(scripted, direction)
+    process = job.start_and_wait(environment={"CONNECTOR_READ_TIMEOUT": "1"})
+    process.send_signal(stop)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGCONT)
+    done = finish(process)
+    assert done.code == 0, done.err
+    assert job.is_done()
+    assert job.leftovers == []
+
+
+# The next node -------------------------------------------------------------------------------------------------------
+
+
+@BOTH_WAYS
+def test_usr1_on_one_node_and_the_same_command_at_once_on_the_next(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.send_signal(signal.SIGUSR1)
+    second = job.start(on="node2")
+    try:
+        assert_stopped_in_order(finish(first), signal.SIGUSR1)
+        done = finish(second)
+    finally:
+        kill_at_end([first, second])
+    assert done.code == 0, done.err
+    assert job.is_done()
+    assert job.moved <= PARTS + 2
+    assert job.leftovers == []
+
+
+@BOTH_WAYS
+def test_killed_on_one_node_the_next_one_waits_until_its_lock_is_stale(scripted: Scripted, direction):
+    """The whole three minutes, in a few seconds: the lock file is made older than it is."""
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.kill()
+    finish(first)
+    job.age_locks(STALE_AFTER - 3)
+    began = time.monotonic()
+    done = job.run(on="node2")
+    assert done.code == 0, done.err
+    assert time.monotonic() - began > 1
+    assert "node1" in done.err, "the progress says who is waited for"
+    assert job.is_done()
+    assert job.moved <= PARTS + 2 + 2
+    assert job.leftovers == []
+
+
+@pytest.mark.slow
+@BOTH_WAYS
+def test_killed_on_one_node_the_next_one_waits_three_minutes(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.kill()
+    finish(first)
+    began = time.monotonic()
+    done = job.run(on="node2", timeout=240)
+    assert done.code == 0, done.err
+    assert STALE_AFTER - 25 < time.monotonic() - began < STALE_AFTER + 30
+    assert job.is_done()
+    assert job.leftovers == []
+
+
+@BOTH_WAYS
+def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.kill()
+    finish(first)
+    job.age_locks(STALE_AFTER - 4)
+    others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}") for number in (2, 3, 4)]
+    done = job.run(*(other.name for other in others), "--json", on="node2")
+    assert done.code == 0, done.err
+    assert all(one.is_done() for one in (job, *others))
+    assert next(reversed(_records(done))).items() >= {"ok": True}.items()
+    assert job.name in json.dumps(_records(done)[-1]), "the locked one is the last"
+
+
+@BOTH_WAYS
+def test_a_node_that_lives_is_waited_for_until_it_is_done(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    second = job.start(on="node2")
+    try:
+        assert finish(first).code == 0
+        done = finish(second)
+    finally:
+        kill_at_end([first, second])
+    assert done.code == 0, done.err
+    assert job.is_done()
+    assert job.moved <= PARTS, "the second moves nothing"
+    assert job.leftovers == []
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("released", [True, False], ids=["released", "stale"])
+def test_the_target_of_a_recryption_is_waited_for_too(scripted: Scripted, command, released):
+    folder = scripted.folder
+    (folder / "a.bin").write_bytes(b"abc" * 100_000)
+    encrypt = ("encrypt", "a.bin", "--recipient-public-key-path", "my.pub", "--output-dir", "made")
+    arguments, target = encrypt, folder / "made" / "a.bin.c4gh"
+    if command == "decrypt":
+        assert scripted.program.run(*encrypt).code == 0
+        arguments, target = ("decrypt", "made/a.bin.c4gh"), folder / "made" / "a.bin"
+    lock = target.with_name(target.name + ".part.lock")
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(json.dumps({"host": "node1", "pid": 7, "started": "1", "touched": True}))
+    if released:
+        threading.Timer(2, lock.unlink).start()
+    else:
+        os.utime(lock, (time.time() - STALE_AFTER + 2,) * 2)
+    done = scripted.program.run(*arguments)
+    assert done.code == 0, done.err
+    assert "node1" in done.err
+    assert target.exists()
+    assert not lock.exists()
+
+
+@BOTH_WAYS
+def test_a_process_of_this_machine_is_not_waited_for_and_the_hint_helps(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction, latency=0.3)
+    first = job.start_and_wait()
+    try:
+        began = time.monotonic()
+        done = job.run()
+        assert done.code == 3, done.err
+        assert time.monotonic() - began < 8
+        assert f"kill {first.pid}" in done.err
+        subprocess.run(["kill", str(first.pid)], check=True)
+        finish(first)
+    finally:
+        kill_at_end([first])
+    assert job.run().code == 0
+    assert job.is_done()
+
+
+@BOTH_WAYS
+def test_a_live_process_in_another_container_of_the_same_name_is_not_taken_over(scripted: Scripted, direction):
+    """Its PID means nothing to us: there may be no such process here."""
+    job = Job.prepare(scripted, direction, latency=0.3)
+    container = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if subprocess.run([*container, "true"], check=False).returncode:
+        pytest.skip("NOT TESTED: this machine makes no PID namespaces")
+    before = job.moved
+    first = subprocess.Popen([*container, *_command(job)], cwd=scripted.folder, env=_environment(job))
+    try:
+        until(lambda: job.moved > before + 4, "nothing moves")
+        second = job.start()
+        time.sleep(3)
+        assert second.poll() is None, "it waits"
+        assert job.moved <= PARTS
+        second.send_signal(signal.SIGTERM)
+        assert_stopped_in_order(finish(second), signal.SIGTERM)
+        assert first.wait(60) == 0
+    finally:
+        kill_at_end([first])
+    assert job.is_done()
+    assert job.moved <= PARTS
+
+
+@pytest.mark.slow
+@BOTH_WAYS
+def test_stopped_for_minutes_and_taken_over_it_stops_before_it_spoils_anything(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.send_signal(signal.SIGSTOP)
+    second = job.start_and_wait(on="node2", parts=0)
+    time.sleep(STALE_AFTER + 10)
+    before = job.moved
+    first.send_signal(signal.SIGCONT)
+    try:
+        done = finish(first)
+        assert done.code == 3, done.err
+        assert "Another process has taken over" in done.err
+        assert finish(second).code == 0
+    finally:
+        kill_at_end([first, second])
+    assert job.moved - before <= 4, "at most what was on its way when it was stopped"
+    assert job.is_done()
+    assert job.leftovers == []
+
+
+def _records(done: Done) -> list[dict[str, object]]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def _command(job: Job) -> list[str]:
+    from tests.support.program import command
+
+    return command(*job.command)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    from tests.support.program import environment
+
+    return environment(**job.scripted.program.settings)

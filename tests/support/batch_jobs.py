@@ -1,0 +1,130 @@
+"""Transfers as a batch system runs them: the same command again and again, on one node or another."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from connector.core.layout import SEGMENT_SIZE
+from tests.reliability.conftest import Scripted
+from tests.support.program import Done, Program
+
+PARTS = 30
+SIZE = PARTS * 2 * SEGMENT_SIZE - 1000
+"""Bytes of a file of so many parts."""
+
+
+def node(name: str) -> tuple[str, ...]:
+    """A runner that gives the command behind it a host name of its own; skips where nobody may do that."""
+    for unshare in (("unshare", "--uts"), ("unshare", "--user", "--map-root-user", "--uts")):
+        if shutil.which("unshare") and subprocess.run([*unshare, "hostname", "probe"], check=False).returncode == 0:
+            return (*unshare, "sh", "-c", 'hostname "$0" && exec "$@"', name)
+    if os.environ.get("CI"):
+        pytest.fail("this machine cannot play two nodes: unshare --uts does not work")
+    pytest.skip("NOT TESTED: this machine cannot play two nodes, since unshare --uts does not work")
+
+
+def until(condition: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def handles_signals(process: subprocess.Popen[str]) -> bool:
+    """Whether it has got so far that SIGUSR1 does not simply kill it (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+
+
+@attrs.frozen
+class Job:
+    """An upload or a download of one file in :data:`PARTS` parts; each part takes ``latency`` seconds."""
+
+    scripted: Scripted
+    direction: str
+    content: bytes
+    name: str
+
+    @classmethod
+    def prepare(cls, scripted: Scripted, direction: str, *, latency: float = 0.1, name: str = "GHGAF01") -> Job:
+        """Have a file in the archive or on the disk."""
+        content = random.Random(name).randbytes(SIZE)
+        scripted.archive.package_type = direction
+        scripted.archive.latency = {"get": latency, "put": latency}
+        if direction == "download":
+            scripted.archive.add_file(name, content)
+        else:
+            (scripted.folder / name).write_bytes(content)
+        return cls(scripted, direction, content, name)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line."""
+        options = ("--max-concurrency", "2")
+        if self.direction == "download":
+            return ("download", "--output-dir", "out", "--decrypt", self.name, *options)
+        return ("upload", self.name, *options)
+
+    def program(self, on: str = "") -> Program:
+        """The connector on a node; none for this machine as it is."""
+        return attrs.evolve(self.scripted.program, runner=node(on) if on else ())
+
+    def start(self, *more: object, on: str = "", **options: object) -> subprocess.Popen[str]:
+        """Start the command."""
+        return self.program(on).start(*self.command, *more, **options)
+
+    def run(self, *more: object, on: str = "", **options: object) -> Done:
+        """Run the command to its end."""
+        return self.program(on).run(*self.command, *more, **options)
+
+    def start_and_wait(self, *more: object, parts: int = 5, on: str = "", **options: object) -> subprocess.Popen[str]:
+        """Start the command and wait until some parts are through."""
+        before = self.moved
+        process = self.start(*more, on=on, **options)
+        until(lambda: self.moved >= before + parts or process.poll() is not None, "nothing moves")
+        assert process.poll() is None, process.communicate()
+        return process
+
+    @property
+    def moved(self) -> int:
+        """Parts that were asked for, or sent, so far."""
+        return self.scripted.archive.counts["get" if self.direction == "download" else "put"]
+
+    @property
+    def locks(self) -> list[Path]:
+        """The lock files that are there."""
+        return [path for path in self.scripted.folder.rglob("*.lock") if path.is_file()]
+
+    def age_locks(self, seconds: float) -> None:
+        """Let them look as if they had not been touched for so long."""
+        for path in self.locks:
+            os.utime(path, (time.time() - seconds,) * 2)
+
+    def is_done(self) -> bool:
+        """Whether the file has arrived, right and once."""
+        if self.direction == "download":
+            target = self.scripted.folder / "out" / f"{self.name}.bin"
+            return target.exists() and target.read_bytes() == self.content
+        uploads = [one for one in self.scripted.archive.uploads.values() if one.alias == self.name]
+        states = sorted(one.state for one in uploads if one.state != "cancelled")
+        return states == ["inbox"] and self.scripted.archive.opened(self.name) == self.content
+
+    @property
+    def leftovers(self) -> list[str]:
+        """What lies about that is no file of the user's and no note of a finished one."""
+        endings = (".part", ".journal", ".lock", ".upload", ".new")
+        return [
+            path.name for path in self.scripted.folder.rglob("*") if path.suffix in endings or ".lock." in path.name
+        ]
