@@ -69,7 +69,7 @@ def _serve(
 
     from connector.archive.runner import run_archive
     from connector.archive.settings import ArchiveSettings
-    from connector.cli.interruption import handled_signals, run_interruptible
+    from connector.cli.interruption import handle_signals, handled_signals
 
     names = (
         "storage_alias",
@@ -97,5 +97,6 @@ def _serve(
                 await run_archive(settings, host=host, port=port, public_url=public_url, ready=ready, stop=stop)
                 nursery.cancel_scope.cancel()
 
-    run_interruptible(until_signalled)
+    with handle_signals() as handler:
+        handler.run(until_signalled)
     return 0

@@ -56,7 +56,7 @@ def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: 
     """Run ``job`` with the archive below ``root``, which must exist unless ``create`` is given."""
     from connector.archive.assembly import archive_exists, open_archive
     from connector.archive.settings import ArchiveSettings
-    from connector.cli.interruption import run_interruptible
+    from connector.cli.interruption import handle_signals
     from connector.errors import UsageError
 
     if not create and not archive_exists(root):
@@ -66,4 +66,5 @@ def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: 
         async with open_archive(ArchiveSettings(root)) as archive:
             return await job(archive)
 
-    return run_interruptible(main)
+    with handle_signals() as handler:
+        return handler.run(main)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import key_options, option, overwrite_option, talk_options, transfer_options
+from connector.cli.options import (
+    key_options,
+    option,
+    overwrite_option,
+    talk_options,
+    time_limit_options,
+    transfer_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @key_options
 @transfer_options
+@time_limit_options
 @talk_options
 @click.pass_context
 def decrypt(

@@ -14,6 +14,7 @@ from connector.cli.options import (
     key_options,
     option,
     talk_options,
+    time_limit_options,
     transfer_options,
 )
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @archive_options
 @key_options
 @transfer_options
+@time_limit_options
 @talk_options
 @click.pass_context
 def download(

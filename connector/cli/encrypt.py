@@ -12,6 +12,7 @@ from connector.cli.options import (
     overwrite_option,
     setting_options,
     talk_options,
+    time_limit_options,
     transfer_options,
 )
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @setting_options("my_private_key_path", "passphrase_file")
 @transfer_options
+@time_limit_options
 @talk_options
 @click.pass_context
 def encrypt(

@@ -31,6 +31,9 @@ SIGNALS = tuple(
 _SAME_REQUEST = 0.2
 """Seconds within which further signals belong to the first: timeout(1) and terminals send one to a process and to its
 group, which reaches the process twice."""
+_UNHEEDED = 5.0
+"""Seconds until the process ends at once if the first signal is not heeded: a terminal or a reader of ours that has
+stopped reading holds up all of it."""
 _REPEATED = {getattr(signal, "SIGXCPU", 0)}
 """Sent again every second by the system itself, once the limit is reached."""
 
@@ -51,53 +54,128 @@ class Interrupted(BaseException):
         return cls(f"Interrupted by {signal.Signals(number).name}.", 128 + number)
 
 
-def _end_at_once(number: int) -> None:
+def _end_at_once(code: int) -> None:
     # No clean-up, no flushing, no waiting for threads: whoever asks twice wants the prompt back. What was synced
     # to the disk stays; journals are written for exactly this.
     with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or there is no standard error
         if sys.platform == "win32" or select.select([], [2], [], 0)[1]:
             os.write(2, b"\nEnded at once.\n")
-    os._exit(128 + number)
+    os._exit(code)
 
 
 class SignalHandler:
-    """Handles the signals of this process. ``stop`` is what the first one does, ``last_words`` comes before the end."""
+    """Handles the signals of this process, see :func:`handle_signals`.
 
-    def __init__(self) -> None:
-        self.first: int | None = None
-        self.stop: Callable[[int], None] = self._raise
-        self.last_words: Callable[[], None] = lambda: None
+    The first one raises :class:`Interrupted` wherever the process is, or cancels what :meth:`run` runs; the second ends
+    the process.
+    """
+
+    def __init__(self, *, has_alarm: bool) -> None:
+        self._has_alarm = has_alarm
+        self._request: Interrupted | None = None
+        self._stop: Callable[[Interrupted], None] = _raise
+        self._last_words: Callable[[], None] = lambda: None
         self._since = 0.0
+        self._grace = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if self.first is None:
-            self.first, self._since = number, time.monotonic()
-            self.stop(number)
+        if self._request is None:
+            self.ask(Interrupted.by(number))
         elif number not in _REPEATED and time.monotonic() - self._since >= _SAME_REQUEST:
-            try:
-                self.last_words()
-            finally:
-                _end_at_once(number)
+            self._end(128 + number)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self._request is not None
+
+    def ask(self, request: Interrupted, *, grace: float = 0.0) -> None:
+        """Have the process stop in good order, within ``grace`` seconds (0: however long that takes)."""
+        self._request, self._since, self._grace = request, time.monotonic(), grace
+        self._end_after(_UNHEEDED)
+        self._stop(request)
+
+    def run(
+        self,
+        job: Callable[[], Awaitable[T]],
+        *,
+        on_request: Callable[[Interrupted], None] = lambda request: None,
+        last_words: Callable[[], None] = lambda: None,
+        clock: trio.abc.Clock | None = None,
+    ) -> T:
+        """Run ``job`` under trio and return its result.
+
+        The first signal calls ``on_request`` and cancels the job; once that has unwound, :class:`Interrupted` is
+        raised. A second signal calls ``last_words`` and ends the process without waiting for anything.
+        """
+        import trio
+
+        tokens: list[trio.lowlevel.TrioToken] = []
+        results: list[T] = []
+        scope = trio.CancelScope()
+
+        def stop() -> None:
+            assert self._request is not None
+            scope.cancel()
+            on_request(self._request)
+            self._end_after(self._grace)
+
+        def wake(request: Interrupted) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                for token in tokens:
+                    token.run_sync_soon(stop)
+
+        async def main() -> None:
+            tokens.append(trio.lowlevel.current_trio_token())
+            if self._request is not None:
+                stop()
+            with scope:
+                results.append(await job())
+
+        with self._diverted(wake, last_words):
+            trio.run(main, clock=clock)
+        if not results:
+            assert self._request is not None
+            raise self._request
+        self._end_after(0.0)  # asked too late to stop anything
+        return results[0]
+
+    def too_late(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGALRM: the process has not stopped by itself in time."""
+        if self._request is not None:
+            self._end(self._request.exit_code)
 
     def leave(self) -> None:
         """From now on the first one ends the process without a word: all is done but for the flushing of streams."""
-        self.stop = lambda number: os._exit(128 + number)
+        self._stop = lambda request: os._exit(request.exit_code)
 
     @contextlib.contextmanager
-    def diverted(self, stop: Callable[[int], None], last_words: Callable[[], None]) -> Iterator[None]:
-        """Have the first signal call ``stop`` instead of raising :class:`Interrupted` wherever the process is."""
-        before = self.stop, self.last_words
-        self.stop, self.last_words = stop, last_words
+    def _diverted(self, stop: Callable[[Interrupted], None], last_words: Callable[[], None]) -> Iterator[None]:
+        """Call these for the length of the block."""
+        before = self._stop, self._last_words
+        self._stop, self._last_words = stop, last_words
         try:
-            if self.first is not None:
-                raise Interrupted.by(self.first)  # somebody on its way has kept it for himself
+            if self._request is not None:
+                raise self._request  # an except clause on its way has swallowed it
             yield
         finally:
-            self.stop, self.last_words = before
+            self._stop, self._last_words = before
 
-    def _raise(self, number: int) -> None:
-        raise Interrupted.by(number)
+    def _end(self, code: int) -> None:
+        try:
+            self._last_words()
+        finally:
+            _end_at_once(code)
+
+    def _end_after(self, seconds: float) -> None:
+        # Not by a thread: whoever was interrupted may hold the lock that starting one takes.
+        if self._has_alarm:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _raise(request: Interrupted) -> None:
+    raise request
 
 
 _handler: SignalHandler | None = None
@@ -112,63 +190,21 @@ def handled_signals() -> list[signal.Signals]:
 def handle_signals() -> Iterator[SignalHandler]:
     """Handle signals for the length of the block, which the first of them ends with :class:`Interrupted`."""
     global _handler
+    if threading.current_thread() is not threading.main_thread():
+        yield SignalHandler(has_alarm=False)  # Only the main thread may set handlers, and only it gets the signals.
+        return
     if _handler is not None:
         yield _handler
         return
-    handler = SignalHandler()
-    if threading.current_thread() is not threading.main_thread():
-        yield handler  # Only the main thread may set handlers, and only it gets the signals.
-        return
-    before = {number: signal.getsignal(number) for number in handled_signals()}
-    _handler = handler
+    alarm = [signal.SIGALRM] if hasattr(signal, "SIGALRM") else []
+    _handler = handler = SignalHandler(has_alarm=bool(alarm))
+    before = {number: signal.getsignal(number) for number in [*handled_signals(), *alarm]}
     try:
         for number in before:
-            signal.signal(number, handler)
+            signal.signal(number, handler.too_late if number in alarm else handler)
         yield handler
     finally:
+        handler._end_after(0.0)
         for number, earlier in before.items():
             signal.signal(number, earlier)
         _handler = None
-
-
-def run_interruptible(
-    job: Callable[[], Awaitable[T]],
-    *,
-    on_first: Callable[[], None] = lambda: None,
-    last_words: Callable[[], None] = lambda: None,
-    clock: trio.abc.Clock | None = None,
-) -> T:
-    """Run ``job`` under trio and return its result.
-
-    The first signal calls ``on_first`` and cancels the job; once that has unwound, :class:`Interrupted` is raised. A
-    second signal calls ``last_words`` and ends the process without waiting for anything.
-    """
-    import trio
-
-    tokens: list[trio.lowlevel.TrioToken] = []
-    asked: list[Interrupted] = []
-    results: list[T] = []
-    scope = trio.CancelScope()
-
-    def stop() -> None:
-        on_first()
-        scope.cancel()
-
-    def by_signal(number: int) -> None:
-        asked.append(Interrupted.by(number))
-        with contextlib.suppress(trio.RunFinishedError):
-            for token in tokens:
-                token.run_sync_soon(stop)
-
-    async def main() -> None:
-        tokens.append(trio.lowlevel.current_trio_token())
-        if asked:
-            stop()
-        with scope:
-            results.append(await job())
-
-    with handle_signals() as handler, handler.diverted(by_signal, last_words):
-        trio.run(main, clock=clock)
-    if not results:
-        raise asked[0]
-    return results[0]

@@ -18,6 +18,11 @@ Decorator = Callable[[F], F]
 
 ENVIRONMENT_PREFIX = "CONNECTOR_"
 
+REQUEUE = 75
+"""Exit code of a run that --until has stopped: EX_TEMPFAIL of sysexits.h."""
+TAKEN_CODES = frozenset({1, 2, 3, 4, 5, 6, 126, 127})
+"""Exit codes that say something else: those of failures, and the shell's of commands that it cannot run."""
+
 # Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
 SETTINGS = {
     "wkvs_url": ("URL", "Where the archive's well-known values live."),
@@ -81,6 +86,35 @@ def archive_options(function: F) -> F:
 def transfer_options(function: F) -> F:
     """Add the options that every transfer has."""
     return setting_options("part_size", "max_concurrency", "memory")(function)  # type: ignore[no-any-return]
+
+
+def time_limit_options(function: F) -> F:
+    """Add the options that end a run before a batch system does."""
+    for decorate in (
+        option(
+            "--requeue-code",
+            type=click.IntRange(1, 255),
+            default=REQUEUE,
+            show_default=True,
+            metavar="N",
+            callback=_check_requeue_code,
+            help="Exit code when --until has stopped the run.",
+        ),
+        option(
+            "--until",
+            metavar="TIME|+SPAN",
+            help="Stop in good order before this time: 06:30, 2026-11-27T06:30, or +3h30m from now. The same command"
+            " goes on later.",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _check_requeue_code(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    if value in TAKEN_CODES:
+        raise click.BadParameter(f"{value} has another meaning already (see docs/exit-codes.md); 75 has none.")
+    return value
 
 
 def talk_options(function: F) -> F:

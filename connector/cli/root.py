@@ -84,7 +84,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every option can also be set in the environment (see COMMAND --help), settings also in a"
-    " configuration file. Exit codes: 0 done, 2 usage, 3 this machine, 4 refused, 5 broken, 6 integrity.",
+    " configuration file. Exit codes: 0 done, 2 usage, 3 this machine, 4 refused, 5 broken, 6 integrity,"
+    " 75 stopped by --until, 128 and more stopped by a signal.",
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."

@@ -6,6 +6,7 @@ This is the one place that turns errors into exit codes (docs/exit-codes.md) and
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +16,13 @@ import click
 import trio
 
 from connector.cli.console import Console
-from connector.cli.interruption import Interrupted, run_interruptible
+from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
+from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, display_of
 from connector.cli.report import Report, ReportingObserver, error_fields
 from connector.cli.secrets import Secrets
 from connector.cli.surroundings import Surroundings
+from connector.cli.time_limit import TimeLimit
 from connector.config import Settings, config_place, load_settings
 from connector.errors import ConnectorError, UsageError
 from connector.transfer.failure import as_connector_error, leaves
@@ -30,7 +33,7 @@ T = TypeVar("T")
 
 INTERRUPTED = 130
 
-GO_ON = "Run the same command again to go on where it stopped."
+GO_ON = "Run the same command again to resume."
 
 
 @attrs.frozen
@@ -41,6 +44,8 @@ class Invocation:
     console: Console
     secrets: Secrets
     surroundings: Surroundings
+    limit: TimeLimit | None = None
+    requeue_code: int = REQUEUE
 
     def transfer(
         self,
@@ -74,33 +79,47 @@ class Invocation:
         display = display_of(around.err_is_terminal, around.environment)
         progress = Progress(self.console, display=display, clock=around.clock)
 
-        def on_first() -> None:
+        def on_request(request: Interrupted) -> None:
             self.console.complain("Stopping; what is done so far is kept. Press Ctrl-C again to force quit.")
 
         try:
-            return run_interruptible(
-                lambda: _beside_ticks(job, progress, self.console), on_first=on_first, last_words=last_words
-            )
+            with handle_signals() as handler:
+
+                async def ticks() -> None:
+                    shown = True
+                    while True:
+                        await trio.sleep(min(progress.every, self._check_limit(handler)))
+                        if shown:
+                            try:
+                                progress.tick()
+                            except Exception as error:
+                                self.console.trace(error)
+                                shown = False  # what is shown beside the work is no reason to end it
+
+                return handler.run(
+                    lambda: _beside(ticks, lambda: job(progress)), on_request=on_request, last_words=last_words
+                )
         finally:
             progress.close()
 
+    def _check_limit(self, handler: SignalHandler) -> float:
+        """Have the run stop if it is time for that; return the seconds until then."""
+        if self.limit is None or handler.asked:
+            return math.inf
+        now = self.surroundings.time_of_day()
+        if now >= self.limit.stop:
+            request = Interrupted(f"Stopped in time for {self.limit.text} (--until).", self.requeue_code)
+            handler.ask(request, grace=max(0.1, self.limit.end - now))
+        return max(0.0, self.limit.stop - now)
 
-async def _beside_ticks(job: Callable[[Progress], Awaitable[T]], progress: Progress, console: Console) -> T:
-    async def ticks() -> None:
-        while True:
-            await trio.sleep(progress.every)
-            try:
-                progress.tick()
-            except Exception as error:
-                console.trace(error)
-                return  # what is shown beside the work is no reason to end it
 
+async def _beside(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaitable[T]]) -> T:
     result: list[T] = []
     errors: list[Exception] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ticks)
         try:
-            result.append(await job(progress))
+            result.append(await job())
         except Exception as error:
             errors.append(error)  # Raised outside, where no nursery wraps it into a group.
         nursery.cancel_scope.cancel()
@@ -126,7 +145,10 @@ def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = G
 def _invocation(options: Mapping[str, Any], around: Surroundings, console: Console) -> Invocation:
     path, named = config_place(options.get("config"), around.environment)
     settings = load_settings(options, around.environment, _read_config(path, named), config_name=str(path))
-    return Invocation(settings, console, Secrets(settings, around, console), around)
+    until = options.get("until")
+    limit = None if until is None else TimeLimit.read(until, around.time_of_day())
+    requeue_code = options.get("requeue_code", REQUEUE)
+    return Invocation(settings, console, Secrets(settings, around, console), around, limit, requeue_code)
 
 
 def _read_config(path: Path, named: bool) -> bytes | None:

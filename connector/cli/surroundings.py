@@ -188,6 +188,7 @@ class Surroundings:
     err_is_terminal: bool = attrs.field(factory=lambda: _is_terminal(sys.stderr))
     ask: Callable[[str], str] = getpass.getpass
     clock: Callable[[], float] = time.monotonic
+    time_of_day: Callable[[], float] = time.time
     engine: Callable[[], Engine] = _real_engine
 
 

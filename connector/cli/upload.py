@@ -16,6 +16,7 @@ from connector.cli.options import (
     overwrite_option,
     skip_existing_option,
     talk_options,
+    time_limit_options,
     transfer_options,
 )
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @archive_options
 @key_options
 @transfer_options
+@time_limit_options
 @talk_options
 @click.pass_context
 def upload(

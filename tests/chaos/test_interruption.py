@@ -56,7 +56,7 @@ def test_a_download_that_is_asked_to_stop_goes_on_later(stage, published, tmp_pa
     done = finish(process, timeout=30)
     assert done.code == code, done.err
     assert "Stopping; what is done so far is kept." in done.err
-    assert f"Interrupted by {number.name}. Run the same command again to go on where it stopped." in done.err
+    assert f"Interrupted by {number.name}. Run the same command again to resume." in done.err
     assert sorted(path.suffix for path in out.iterdir()) == [".journal", ".part"]
     status = stage.run("status", "--output-dir", out)
     assert f"download  {published.accession}: " in status.out

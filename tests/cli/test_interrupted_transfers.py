@@ -120,7 +120,7 @@ def test_both_ways_go_on_after_a_signal_in_the_middle(stand: Stand) -> None:
     said = stand.interrupt(
         upload, signal.SIGTERM, lambda: any(unfinished_uploads(p) for p in journals.glob("*")), "upload", "a.bin"
     )
-    assert "Interrupted by SIGTERM. Run the same command again to go on where it stopped." in said
+    assert "Interrupted by SIGTERM. Run the same command again to resume." in said
     (left,) = stand.unfinished()
     assert (left["kind"], left["name"]) == ("upload", "a.bin")
     assert left["done"] < SIZE

@@ -235,7 +235,7 @@ TOY = """
     import sys, time, signal
     import click, trio
     from pathlib import Path
-    from connector.cli.options import talk_options
+    from connector.cli.options import talk_options, time_limit_options
     from connector.cli.run import run
 
     async def job(progress):
@@ -249,21 +249,22 @@ TOY = """
                     await trio.sleep({stubborn})
 
     @click.command()
+    @time_limit_options
     @talk_options
     @click.pass_context
     def command(ctx, **_):
         run(ctx, lambda invocation: invocation.wait_for(job))
 
-    sys.exit(command.main([], standalone_mode=False))
+    sys.exit(command.main(sys.argv[2:], standalone_mode=False))
 """
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    def start(*, stubborn: int = 0, ignore: bool = False) -> subprocess.Popen[str]:
+    def start(*arguments: str, stubborn: int = 0, ignore: bool = False) -> subprocess.Popen[str]:
         ready = tmp_path / "ready"
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(TOY.format(stubborn=stubborn)), str(ready)],
+            [sys.executable, "-c", textwrap.dedent(TOY.format(stubborn=stubborn)), str(ready), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -299,7 +300,7 @@ def test_one_signal_ends_a_run_in_good_order(
     out, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert out == "unwound\n"
-    assert f"Interrupted by {number.name}. Run the same command again to go on where it stopped." in err
+    assert f"Interrupted by {number.name}. Run the same command again to resume." in err
     assert "Traceback" not in err
 
 
@@ -365,3 +366,47 @@ def test_what_was_there_before_is_said_to_be() -> None:
         "4 of 4 files downloaded, 3 of them before.",
     ]
     assert [record["already_there"] for record in desk.records] == [None, "size", "record", "sha256"]
+
+
+def test_a_run_stops_in_time_for_its_limit(start: Callable[..., subprocess.Popen[str]]) -> None:
+    began = time.time()
+    process = start("--until", "+3s")
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert out == "unwound\n"
+    assert "(--until)" in err
+    assert time.time() - began < 15
+
+
+def test_what_does_not_stop_in_time_for_its_limit_is_ended_with_the_same_code(
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = start("--until", "+3s", "--requeue-code", "104", stubborn=60)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 104
+    assert out == "unwound\n"
+    assert "Ended at once" in err
+
+
+def test_a_signal_comes_before_the_limit(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start("--until", "+1h")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize(
+    ("code", "usable"), [(0, False), (6, False), (7, True), (104, True), (127, False), (256, False)]
+)
+def test_codes_that_mean_something_else_are_no_requeue_codes(code: int, usable: bool) -> None:
+    desk = Desk()
+    ran = desk.run("encrypt", "no-such-file", "--recipient-public-key-path", "no-such-key", "--requeue-code", code)
+    assert ran == (3 if usable else 2)
+
+
+def test_a_limit_that_has_passed_is_a_usage_error_that_says_so() -> None:
+    desk = Desk(environment={})
+    ran = desk.run("decrypt", "a.c4gh", "--until", "2001-01-01T00:00", "--json")
+    assert ran == 2
+    assert "passed already" in desk.said
+    assert desk.records[0]["error"]["family"] == "usage"

@@ -80,13 +80,11 @@ def test_a_signal_in_the_first_moment(scripted: Scripted, number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
 def test_a_signal_while_a_passphrase_is_typed_leaves_the_terminal_as_it_was(scripted: Scripted, number):
-    scripted.program.run("keygen", "--nocrypt", "--help")  # loaded once, so that the waits below are short
+    key = scripted.folder / "guarded.sec"
     made = scripted.program.run(
-        "keygen", "--output-dir", "guarded", environment={"CONNECTOR_PASSPHRASE": "correct horse"}
+        "keygen", "--sk", key, "--pk", "guarded.pub", environment={"CONNECTOR_PASSPHRASE": "correct horse"}
     )
-    if made.code != 0:
-        made = scripted.program.run("keygen", "guarded", environment={"CONNECTOR_PASSPHRASE": "correct horse"})
-    (key,) = [path for path in scripted.folder.rglob("*.sec") if path != scripted.folder / "my.sec"]
+    assert made.code == 0, made.err
     job = Job.prepare(scripted, "download")
     ours, theirs = pty.openpty()
     try:
@@ -110,11 +108,7 @@ def test_a_signal_while_nobody_reads_what_is_said_at_the_end(scripted: Scripted,
     job = Job.prepare(scripted, "download", latency=0.0)
     reading, writing = os.pipe()
     try:
-        os.set_blocking(writing, False)
-        with pytest.raises(BlockingIOError):
-            while True:
-                os.write(writing, b"x" * 65536)
-        os.set_blocking(writing, True)
+        _fill(writing)
         process = job.start("--json", stdout=writing)
         until(job.is_done, "nothing comes")
         time.sleep(0.5)
@@ -146,8 +140,7 @@ def test_what_is_ignored_stays_ignored(scripted: Scripted):
 
 @pytest.mark.skipif(not shutil.which("timeout"), reason="no timeout(1)")
 def test_timeout_asks_twice_in_one_moment_and_means_it_once(scripted: Scripted):
-    job = Job.prepare(scripted, "download", latency=0.3)
-    (scripted.folder / "out").mkdir()
+    job = Job.prepare(scripted, "download", latency=1.0)
     again = ("timeout", "--preserve-status", "--signal=TERM", "3")
     process = subprocess.Popen(
         [*again, *_command(job)], cwd=scripted.folder, env=_environment(job), stderr=subprocess.PIPE, text=True
@@ -255,7 +248,7 @@ def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, directio
     first.kill()
     finish(first)
     job.age_locks(STALE_AFTER - 4)
-    others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}") for number in (2, 3, 4)]
+    others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}", size=1000) for number in (2, 3, 4)]
     done = job.run(*(other.name for other in others), "--json", on="node2")
     assert done.code == 0, done.err
     assert all(one.is_done() for one in (job, *others))
@@ -305,7 +298,7 @@ def test_the_target_of_a_recryption_is_waited_for_too(scripted: Scripted, comman
 
 @BOTH_WAYS
 def test_a_process_of_this_machine_is_not_waited_for_and_the_hint_helps(scripted: Scripted, direction):
-    job = Job.prepare(scripted, direction, latency=0.3)
+    job = Job.prepare(scripted, direction, latency=0.4)
     first = job.start_and_wait()
     try:
         began = time.monotonic()
@@ -324,7 +317,7 @@ def test_a_process_of_this_machine_is_not_waited_for_and_the_hint_helps(scripted
 @BOTH_WAYS
 def test_a_live_process_in_another_container_of_the_same_name_is_not_taken_over(scripted: Scripted, direction):
     """Its PID means nothing to us: there may be no such process here."""
-    job = Job.prepare(scripted, direction, latency=0.3)
+    job = Job.prepare(scripted, direction, latency=0.4)
     container = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     if subprocess.run([*container, "true"], check=False).returncode:
         pytest.skip("NOT TESTED: this machine makes no PID namespaces")
@@ -365,6 +358,15 @@ def test_stopped_for_minutes_and_taken_over_it_stops_before_it_spoils_anything(s
     assert job.moved - before <= 4, "at most what was on its way when it was stopped"
     assert job.is_done()
     assert job.leftovers == []
+
+
+def _fill(pipe: int) -> None:
+    os.set_blocking(pipe, False)
+    try:
+        while os.write(pipe, bytes(65536)):
+            pass
+    except BlockingIOError:
+        os.set_blocking(pipe, True)
 
 
 def _records(done: Done) -> list[dict[str, object]]:

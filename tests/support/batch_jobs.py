@@ -18,9 +18,9 @@ from connector.core.layout import SEGMENT_SIZE
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, Program
 
-PARTS = 30
-SIZE = PARTS * 2 * SEGMENT_SIZE - 1000
-"""Bytes of a file of so many parts."""
+PARTS = 12
+SIZE = PARTS * 79 * SEGMENT_SIZE - 100_000
+"""Bytes of a file of so many parts of 5 MiB, the least of an upload; in a download a part is whole segments."""
 
 
 def node(name: str) -> tuple[str, ...]:
@@ -58,9 +58,11 @@ class Job:
     name: str
 
     @classmethod
-    def prepare(cls, scripted: Scripted, direction: str, *, latency: float = 0.1, name: str = "GHGAF01") -> Job:
+    def prepare(
+        cls, scripted: Scripted, direction: str, *, latency: float = 0.3, name: str = "GHGAF01", size: int = SIZE
+    ) -> Job:
         """Have a file in the archive or on the disk."""
-        content = random.Random(name).randbytes(SIZE)
+        content = random.Random(name).randbytes(size)
         scripted.archive.package_type = direction
         scripted.archive.latency = {"get": latency, "put": latency}
         if direction == "download":
@@ -72,7 +74,7 @@ class Job:
     @property
     def command(self) -> tuple[str, ...]:
         """The command line."""
-        options = ("--max-concurrency", "2")
+        options = ("--max-concurrency", "2", "--part-size", "5MiB")
         if self.direction == "download":
             return ("download", "--output-dir", "out", "--decrypt", self.name, *options)
         return ("upload", self.name, *options)
@@ -89,7 +91,7 @@ class Job:
         """Run the command to its end."""
         return self.program(on).run(*self.command, *more, **options)
 
-    def start_and_wait(self, *more: object, parts: int = 5, on: str = "", **options: object) -> subprocess.Popen[str]:
+    def start_and_wait(self, *more: object, parts: int = 4, on: str = "", **options: object) -> subprocess.Popen[str]:
         """Start the command and wait until some parts are through."""
         before = self.moved
         process = self.start(*more, on=on, **options)
