@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -57,6 +57,11 @@ class Report:
         self._console = console
         self._verb = verb
         self._told: list[Outcome[Any]] = []
+        self._planned: list[str] = []
+
+    def plan(self, labels: Iterable[str]) -> None:
+        """Know of the files that are to be moved."""
+        self._planned += labels
 
     def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
         """Tell of a file that has ended; ``counted`` holds the bytes moved for it and the seconds they took."""
@@ -90,6 +95,16 @@ class Report:
             self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
         return max(codes, default=0)
 
+    def interrupt(self, why: str, *, hint: str, exit_code: int) -> None:
+        """Tell of the files that are unfinished because the run was asked to stop."""
+        told = {outcome.label for outcome in self._told}
+        unfinished = [label for label in self._planned if label not in told]
+        error = {"family": "interrupted", "message": why, "hint": hint, "exit_code": exit_code}
+        for label in unfinished:
+            self._console.record({"name": label, "ok": False, "error": error})
+        if len(self._planned) > 1:
+            self._console.tell(f"{len(unfinished)} of {len(self._planned)} files are unfinished.")
+
 
 def _figures(counted: tuple[int, float] | None) -> str:
     if counted is None:
@@ -109,6 +124,7 @@ class ReportingObserver:
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
         """A batch has begun."""
         self._progress.planned(files)
+        self._report.plan(label for label, _ in files)
 
     def opened(self, label: str, size: int) -> None:
         """A transfer has begun."""

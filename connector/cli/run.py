@@ -63,7 +63,12 @@ class Invocation:
         async def reported(progress: Progress) -> Sequence[Outcome[Any]]:
             return await job(ReportingObserver(progress, report))
 
-        return report.conclude(self.wait_for(reported))
+        try:
+            outcomes = self.wait_for(reported)
+        except Interrupted as request:
+            report.interrupt(str(request), hint=GO_ON, exit_code=request.exit_code)
+            raise
+        return report.conclude(outcomes)
 
     def wait_for(
         self,

@@ -17,7 +17,7 @@ import click
 import pytest
 import trio
 
-from connector.cli.options import talk_options, transfer_options
+from connector.cli.options import talk_options, time_limit_options, transfer_options
 from connector.cli.run import Invocation, run
 from connector.errors import (
     BrokenError,
@@ -410,3 +410,26 @@ def test_a_limit_that_has_passed_is_a_usage_error_that_says_so() -> None:
     assert ran == 2
     assert "passed already" in desk.said
     assert desk.records[0]["error"]["family"] == "usage"
+
+
+def test_a_run_that_is_stopped_says_which_files_are_unfinished() -> None:
+    async def job(observer: Observer) -> Sequence[Outcome[Moved]]:
+        observer.planned([("a", 10), ("b", None), ("c", 10)])  # type: ignore[attr-defined]
+        observer.finished(Outcome("b", Moved(7)))
+        await trio.sleep_forever()
+        raise AssertionError
+
+    @click.command()
+    @time_limit_options
+    @talk_options
+    @click.pass_context
+    def command(ctx: click.Context, /, **_: object) -> None:
+        run(ctx, lambda invocation: invocation.transfer(job, verb="moved"))
+
+    desk = Desk()
+    code = command.main(["--until", "+1s", "--json"], standalone_mode=False, obj=desk.around)
+    assert code == 75
+    assert [(record["name"], record["ok"]) for record in desk.records] == [("b", True), ("a", False), ("c", False)]
+    assert desk.records[1]["error"]["family"] == "interrupted"
+    assert desk.records[1]["error"]["exit_code"] == 75
+    assert "2 of 3 files are unfinished" in desk.said
