@@ -182,6 +182,7 @@ class Session:
     ) -> list[Outcome[PlannedUpload]]:
         """Say what :meth:`upload` would do with these sources, without doing it."""
         from connector.upload import check_sources
+        from connector.upload.journals import UploadJournals
         from connector.upload.plan import UploadPlanner
 
         check_sources(sources)
@@ -192,7 +193,8 @@ class Session:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
         async with open_notes(self.finished_folder, str(box.id), self.threads) as notes:
-            planner = UploadPlanner.of(listed, notes, part_size=part_size, memory=memory, overwrite=overwrite)
+            left = partial(UploadJournals(self.journal_folder, self.keys).find, box.id)
+            planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
             outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
         for outcome in outcomes:
             if outcome.value is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -14,6 +14,7 @@ from connector.local.source_file import SourceState
 from connector.transfer import AlreadyThere, Outcome
 from connector.upload.existing import OVERWRITABLE, REPLACEABLE, compare, in_the_way
 from connector.upload.source import UploadSource, open_source
+from connector.upload.states import UploadState
 
 
 @attrs.frozen
@@ -33,21 +34,32 @@ class PlannedUpload:
 
 @attrs.frozen
 class UploadPlanner:
-    """Checks sources against the disk, what the box ``listed``, and what the ``notes`` of earlier runs tell."""
+    """Checks sources against the disk, what the box ``listed``, and what the ``notes`` of earlier runs tell.
+
+    ``left`` tells what an earlier run has left of the upload of a source; it is resumed with the parts that it has.
+    """
 
     listed: Mapping[str, FileUpload]
     notes: FinishedFiles
+    left: Callable[[UploadSource, SourceState], UploadState | None]
     part_size: int
     memory: int
     overwrite: bool
 
     @classmethod
     def of(
-        cls, listed: Sequence[FileUpload], notes: FinishedFiles, *, part_size: int, memory: int, overwrite: bool
+        cls,
+        listed: Sequence[FileUpload],
+        notes: FinishedFiles,
+        left: Callable[[UploadSource, SourceState], UploadState | None],
+        *,
+        part_size: int,
+        memory: int,
+        overwrite: bool,
     ) -> UploadPlanner:
         """A planner for a box that lists these uploads."""
         in_box = {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
-        return cls(in_box, notes, part_size, memory, overwrite)
+        return cls(in_box, notes, left, part_size, memory, overwrite)
 
     def plan(self, sources: Sequence[UploadSource]) -> list[Outcome[PlannedUpload]]:
         """Check each source. Blocks: call it in a thread."""
@@ -58,9 +70,11 @@ class UploadPlanner:
             file = open_source(source.path)
             file.close()
             size = file.state.size
-            there = self._there(source, file.state)
+            left = self.left(source, file.state)
+            there = self._there(source, file.state, left)
             total = ENVELOPE_SIZE + sealed_size(size)
-            fitted = fit_upload_part_size(total, self.part_size)
+            started = None if left is None else left.started
+            fitted = started.part_size if started is not None else fit_upload_part_size(total, self.part_size)
             parts = Parts(total, fitted)
             needed = fit_memory(self.memory, parts[0].size)
             planned = PlannedUpload(source.alias, size, total, fitted, len(parts), needed, there)
@@ -68,10 +82,10 @@ class UploadPlanner:
         except ConnectorError as error:
             return Outcome(source.alias, error=error)
 
-    def _there(self, source: UploadSource, state: SourceState) -> AlreadyThere | None:
+    def _there(self, source: UploadSource, state: SourceState, left: UploadState | None) -> AlreadyThere | None:
         """What was compared if the file is in the box; an error if another one is in the way there."""
         listed = self.listed.get(source.alias)
-        if listed is None:
+        if listed is None or (left is not None and listed.state == "init" and left.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE
         there = compare(listed, state, self.notes.find(*source.key))

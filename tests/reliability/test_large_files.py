@@ -122,6 +122,9 @@ def test_a_large_upload_is_resumed_without_what_was_sent(scripted):
     assert send_first_parts(scripted, name, parts=1)[0] == 130
     sent = set(scripted.server.received)
     scripted.server.received.clear()
+    done, planned = dry_run(scripted, name, "--part-size", "1GiB")  # the parts are those that it was begun with
+    assert done.code == 0, done.err
+    assert planned[name]["part_size"] == next(iter(scripted.archive.uploads.values())).announced["part_size"]
     code, err, _ = send_first_parts(scripted, name, parts=1)
     assert code == 130, err
     assert min(scripted.server.received) == max(sent) + 1
