@@ -98,6 +98,7 @@ def _file_row(file: RegisteredFile) -> dict[str, Any]:
         "encrypted_size": file.encrypted_size,
         "sha256": file.decrypted_sha256,
         "registered": file.registered.isoformat(),
+        "failure_reason": None,
     }
 
 

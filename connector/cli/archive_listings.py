@@ -32,7 +32,9 @@ def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_:
         from connector.archive import admin
 
         rows = with_archive(root, functools.partial(admin.list_files, uploads=uploads))
-        columns = ("accession", "state", "decrypted_size", "sha256", "box", "alias")
+        columns: tuple[str, ...] = ("accession", "state", "decrypted_size", "sha256", "box", "alias")
+        if uploads:
+            columns += ("failure_reason",)
         _print_rows(invocation, rows, columns, as_array=as_array)
         return 0
 

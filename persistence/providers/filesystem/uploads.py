@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -39,8 +40,12 @@ class Uploads:
         aside = folder / f"{upload_id}.new"
         aside.mkdir()
         head = json.dumps({"object_id": object_id, "started": now().isoformat()}).encode()
-        write_file(aside / HEAD, head, durable=self._disk.durable)
-        os.rename(aside, folder / upload_id)
+        try:
+            write_file(aside / HEAD, head, durable=self._disk.durable)
+            os.rename(aside, folder / upload_id)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
         return upload_id
 
     def exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
