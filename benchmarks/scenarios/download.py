@@ -38,7 +38,7 @@ def run(options: Options) -> Report:
             contest.median("connector", "peak") / 1e6,
             PEAK,
             at_most=True,
-            means="For any number of files of any size; `--memory` bounds it.",
+            means="However large and many the files: never more than `--memory` (256MiB) and the program itself.",
         ),
     ]
     return report

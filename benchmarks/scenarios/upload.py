@@ -41,7 +41,7 @@ def run(options: Options) -> Report:
             contest.median("connector", "peak") / 1e6,
             PEAK,
             at_most=True,
-            means="For any number of files; the larger parts of files above 78 GiB take up to `--memory` (256MiB).",
+            means="The same; files above 78 GiB have larger parts, and above 2.4 TiB one part takes more than that.",
         ),
     ]
     report.notes.append(

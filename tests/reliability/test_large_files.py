@@ -92,6 +92,19 @@ def test_what_is_larger_ends_with_2_before_a_byte_is_sent(scripted, dry):
     assert {upload.alias for upload in scripted.archive.uploads.values()} == (set() if dry else {small})
 
 
+def test_what_is_larger_than_disks_can_hold(scripted):
+    """A file of 8 EiB in memory: larger than most file systems allow."""
+    descriptor = os.memfd_create("huge")
+    try:
+        os.truncate(descriptor, 2**63 - 1)
+        for words in ((), ("--dry-run",)):
+            done = scripted.upload(f"/proc/{os.getpid()}/fd/{descriptor}", "--alias", "huge", *words)
+            assert (done.code, "Split" in done.err) == (2, True), done.err
+    finally:
+        os.close(descriptor)
+    assert scripted.archive.counts["create"] == 0
+
+
 @pytest.mark.parametrize(
     "size",
     [
