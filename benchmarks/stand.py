@@ -109,7 +109,8 @@ class Stand:
         words += ["--my-private-key-path", self.keys.private, "--my-public-key-path", self.keys.public]
         if self.ca_file is not None:
             words += ["--ca-file", self.ca_file]
-        return run(words, written=written)
+        # What earlier runs have noted is of no use to this one.
+        return run(words, written=written, env={"XDG_STATE_HOME": str(self.empty("state"))})
 
     def peer(self, command: str, wkvs_url: str, token: str, *arguments: str | Path, part_size: int = 0) -> Usage:
         """Run ``ghga-connector download`` or ``batch-upload``; the token goes in where it asks for it."""
