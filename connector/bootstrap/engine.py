@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -53,10 +53,9 @@ def open_scheduler(
         pool.close()
 
 
-@asynccontextmanager
-async def open_notes(folder: Path, about: str, threads: trio.CapacityLimiter) -> AsyncIterator[FinishedFiles]:
+async def read_notes(folder: Path, about: str, threads: trio.CapacityLimiter) -> FinishedFiles:
     """The notes in ``folder`` of what earlier runs finished in an output folder or an upload box."""
-    yield await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
+    return await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
 
 
 def network_limit(settings: Settings) -> ConcurrencyLimit:

@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 import trio
 
-from connector.bootstrap.engine import open_notes, planned_files
+from connector.bootstrap.engine import planned_files, read_notes
 from connector.clients.caller import Caller
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown, hub_key
@@ -85,28 +85,26 @@ class Session:
         from connector.clients.downloads import DownloadClient
         from connector.download import DownloadBatch
 
-        if overwrite and verify_existing:
-            raise UsageError("Files are either replaced or verified.", hint="Give overwrite or verify_existing.")
+        _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
         self.observer.planned([(request.accession, None) for request in requests])
         folder = Path(await trio.Path(output_dir).resolve())
         await trio.to_thread.run_sync(self.output_folders.note, folder, limiter=self.threads)
-        async with open_notes(self.finished_folder, str(folder), self.threads) as notes:
-            batch = DownloadBatch(
-                packages=self.packages,
-                downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
-                objects=self.objects,
-                private_key=self.keys.private,
-                notes=notes,
-                part_size=self.settings.part_size,
-                scheduler=self.scheduler,
-                threads=self.threads,
-                observer=self.observer,
-                uniform=self.scheduler.retrier.uniform,
-            )
-            outcomes = await batch.run(requests, verify_existing=verify_existing)
+        batch = DownloadBatch(
+            packages=self.packages,
+            downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
+            objects=self.objects,
+            private_key=self.keys.private,
+            notes=await read_notes(self.finished_folder, str(folder), self.threads),
+            part_size=self.settings.part_size,
+            scheduler=self.scheduler,
+            threads=self.threads,
+            observer=self.observer,
+            uniform=self.scheduler.retrier.uniform,
+        )
+        outcomes = await batch.run(requests, verify_existing=verify_existing)
         await trio.to_thread.run_sync(self.output_folders.forget_if_finished, folder, limiter=self.threads)
         return outcomes
 
@@ -138,44 +136,44 @@ class Session:
             for accession in dict.fromkeys(accessions or files)
         ]
 
-    async def upload(self, sources: Sequence[UploadSource], *, overwrite: bool = False) -> list[Outcome[UploadedFile]]:
+    async def upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool = False, verify_existing: bool = False
+    ) -> list[Outcome[UploadedFile]]:
         """Seal and upload files into the package's box. The outcomes come in the order of the sources.
+
+        A file that is in the box already, with the same size (and the same content, where an earlier run noted it), is
+        not sent: its outcome's value says in ``already_there`` what was compared. With ``verify_existing`` sources are
+        read to compare their content with what earlier runs sent; of other uploads nobody here knows it, and only the
+        size is compared. Any other upload under that alias is a :class:`~connector.errors.RefusedError` in the outcome,
+        unless ``overwrite`` is given; then all are replaced but those that an earlier run sent of the same source,
+        unchanged since.
 
         Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
         """
-        from connector.upload import Upload, check_sources
+        from connector.upload import UploadBatch, check_sources
         from connector.upload.journals import UploadJournals
 
+        _check_existing(overwrite, verify_existing)
         check_sources(sources)
         box = self.box()
-        journals = UploadJournals(self.journal_folder, self.keys)
         files = [(source.alias, source.path) for source in sources]
         plan = partial(planned_files, files, lambda size: ENVELOPE_SIZE + sealed_size(size))
         self.observer.planned(await trio.to_thread.run_sync(plan, limiter=self.threads))
-        async with open_notes(self.finished_folder, str(box.id), self.threads) as notes:
-            return await self.scheduler.run(
-                Upload(
-                    source,
-                    box=box,
-                    objects=self.objects,
-                    keys=self.keys,
-                    hub_key=lambda alias: hub_key(self.well_known.values, alias),
-                    journals=journals,
-                    notes=notes,
-                    part_size=self.settings.part_size,
-                    overwrite=overwrite,
-                    threads=self.threads,
-                    observer=self.observer,
-                )
-                for source in sources
-            )
-
-    async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
-        """Those of the sources whose aliases the box does not hold yet as complete uploads."""
-        from connector.upload.existing import COMPLETE
-
-        complete = {upload.alias for upload in await self.box().list() if upload.state in COMPLETE}
-        return [source for source in sources if source.alias not in complete]
+        batch = UploadBatch(
+            box=box,
+            objects=self.objects,
+            keys=self.keys,
+            hub_key=lambda alias: hub_key(self.well_known.values, alias),
+            journals=UploadJournals(self.journal_folder, self.keys),
+            notes=await read_notes(self.finished_folder, str(box.id), self.threads),
+            part_size=self.settings.part_size,
+            overwrite=overwrite,
+            verify_existing=verify_existing,
+            scheduler=self.scheduler,
+            threads=self.threads,
+            observer=self.observer,
+        )
+        return await batch.run(sources)
 
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
@@ -192,10 +190,10 @@ class Session:
         except RefusedError:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
-        async with open_notes(self.finished_folder, str(box.id), self.threads) as notes:
-            left = partial(UploadJournals(self.journal_folder, self.keys).find, box.id)
-            planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
-            outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
+        notes = await read_notes(self.finished_folder, str(box.id), self.threads)
+        left = partial(UploadJournals(self.journal_folder, self.keys).find, box.id)
+        planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
+        outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
         for outcome in outcomes:
             if outcome.value is not None:
                 self.scheduler.tell_budget(outcome.label, outcome.value.memory)
@@ -280,6 +278,11 @@ class Session:
             )
         uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+def _check_existing(overwrite: bool, verify_existing: bool) -> None:
+    if overwrite and verify_existing:
+        raise UsageError("Files are either replaced or verified.", hint="Give overwrite or verify_existing.")
 
 
 def _target_name(request: DownloadRequest) -> str | None:

@@ -134,13 +134,6 @@ def overwrite_option(function: F) -> F:
     return option("--overwrite", is_flag=True, help="Replace what is there already.")(function)  # type: ignore[no-any-return]
 
 
-def skip_existing_option(function: F) -> F:
-    """Add ``--skip-existing``."""
-    return option("--skip-existing", is_flag=True, help="Leave out what is there already, without a word of error.")(  # type: ignore[no-any-return]
-        function
-    )
-
-
 def existing_options(function: F) -> F:
     """Add the options about what is there already. A command passes them to :func:`check_existing_options`."""
     for decorate in (

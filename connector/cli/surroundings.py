@@ -98,10 +98,9 @@ class Session(Protocol):
     ) -> Sequence[Outcome[Any]]:
         """Fetch files of the work package, all of them if none is named."""
 
-    async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
-        """Say which of the sources the box does not hold yet."""
-
-    async def upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
+    async def upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool, verify_existing: bool = False
+    ) -> Sequence[Outcome[Any]]:
         """Send files to the upload box of the work package."""
 
     async def plan_upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:

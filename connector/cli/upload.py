@@ -11,10 +11,10 @@ from click.core import ParameterSource
 
 from connector.cli.options import (
     archive_options,
+    check_existing_options,
+    existing_options,
     key_options,
     option,
-    overwrite_option,
-    skip_existing_option,
     talk_options,
     time_limit_options,
     transfer_options,
@@ -50,8 +50,7 @@ if TYPE_CHECKING:
     help="Longest wait, such as 90s, 30m or 2h; then exit code 5, and the same command waits on. Default: none.",
 )
 @option("--dry-run", is_flag=True, help="Check files, keys, token and box, and send nothing.")
-@overwrite_option
-@skip_existing_option
+@existing_options
 @archive_options
 @key_options
 @transfer_options
@@ -69,12 +68,13 @@ def upload(
     dry_run: bool,
     overwrite: bool,
     skip_existing: bool,
+    verify_existing: bool,
     **_: object,
 ) -> None:
     """Encrypt files and send them to your upload box.
 
     They are encrypted on this machine, for the data hub's key, while they are sent. After an interruption the same
-    command goes on in the middle of a file.
+    command goes on in the middle of a file; what is in the box already, with the same size, is not sent again.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
@@ -82,28 +82,34 @@ def upload(
 
     def work(invocation: Invocation) -> int:
         from connector.cli.box import Access
+        from connector.cli.report import already_there
         from connector.cli.sources import upload_sources
         from connector.errors import UsageError
 
-        if overwrite and skip_existing:
-            raise UsageError("--overwrite and --skip-existing contradict each other.", hint="Leave one out.")
+        check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
+        if dry_run and verify_existing:
+            raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
         timeout = _wait_seconds(ctx, wait, wait_timeout)
         sources = upload_sources(paths, alias, tsv)
         access = Access.of(invocation)
         sent: list[Outcome[Any]] = []
 
         async def job(session: Session) -> Sequence[Outcome[Any]]:
-            wanted = await session.not_uploaded(sources) if skip_existing else sources
-            if not wanted:
-                invocation.console.tell("All files are in the box already.")
-                return []
             if dry_run:
-                return await session.plan_upload(wanted, overwrite=overwrite)
-            sent.extend(await session.upload(wanted, overwrite=overwrite))
+                return await session.plan_upload(sources, overwrite=overwrite)
+            sent.extend(await session.upload(sources, overwrite=overwrite, verify_existing=verify_existing))
             return sent
 
-        code = invocation.transfer(access.in_session(job), verb="could be uploaded" if dry_run else "uploaded")
-        there = _to_wait_for(sources, sent) if wait and not dry_run else {}
+        if dry_run:
+            return invocation.transfer(access.in_session(job), verb="could be uploaded", before="there already")
+        code = invocation.transfer(access.in_session(job), verb="uploaded")
+        unknown = sum(already_there(outcome) == "size" for outcome in sent) if verify_existing else 0
+        if unknown:
+            invocation.console.tell(
+                f"The content of {unknown} could not be verified: they were not sent from here, and the archive states"
+                " no sha256."
+            )
+        there = _to_wait_for(sources, sent) if wait else {}
         if there:
             waiting = access.in_session(lambda session: session.wait_for(there, timeout=timeout))
             code = max(code, invocation.transfer(waiting, verb="checked by the archive"))

@@ -21,20 +21,29 @@ _PIECE = 4 * 1024**2
 
 
 class Announcement:
-    """One file's. ``notes`` tell what earlier runs finished in this box; ``made_before``: an earlier run has announced
-    the file, and ended before it heard the answer.
+    """One file's. ``notes`` tell what earlier runs finished in this box; with ``verify`` the source is read to see
+    whether it still is that; ``made_before``: an earlier run has announced the file, and ended before it was answered.
 
     The journal says that the archive is about to be asked, for as long as it may have created an upload whose id is
     not known here.
     """
 
     def __init__(
-        self, way: Way, file: SourceFile, notes: FinishedFiles, *, part_size: int, overwrite: bool, made_before: bool
+        self,
+        way: Way,
+        file: SourceFile,
+        notes: FinishedFiles,
+        *,
+        part_size: int,
+        overwrite: bool,
+        verify: bool,
+        made_before: bool,
     ) -> None:
         self._way = way
         self._file = file
         self._note = notes.find(*way.source.key)
         self._overwrite = overwrite
+        self._verify = verify
         self._unheard = made_before
         self._written = made_before
         self._asked = made_before
@@ -145,6 +154,8 @@ class Announcement:
         compared = compare(listed, self._file.state, note)
         if compared == "size" and listed is not None:
             return UploadedFile(self._creation.alias, listed.id, size, None, compared)
+        if compared == "record" and self._verify:
+            compared = "sha256"
         if compared is None or note is None or (compared == "sha256" and await self._hash() != note.sha256):
             return None
         return UploadedFile(self._creation.alias, UUID(note.origin), size, note.sha256, compared)

@@ -51,6 +51,13 @@ def compare(listed: FileUpload | None, state: SourceState, note: FinishedFile | 
     return "record" if note.mtime_ns == state.mtime_ns else "sha256"
 
 
+def uploaded_before(listed: FileUpload | None, state: SourceState, note: FinishedFile | None) -> UploadedFile | None:
+    """The upload that the box lists, if it is the file by an earlier run's note."""
+    if listed is None or note is None or compare(listed, state, note) != "record":
+        return None
+    return UploadedFile(listed.alias, listed.id, state.size, note.sha256, "record")
+
+
 def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
     """The error for an upload that stands in the box under ``alias`` and is not the file, which has ``size`` bytes."""
     name = shlex.quote(alias)

@@ -50,6 +50,7 @@ class Upload:
         notes: FinishedFiles,
         part_size: int,
         overwrite: bool,
+        verify_existing: bool = False,
         threads: trio.CapacityLimiter,
         observer: Observer,
         draw: Callable[[int], bytes] = os.urandom,
@@ -63,6 +64,7 @@ class Upload:
         self._notes = notes
         self._part_size = part_size
         self._overwrite = overwrite
+        self._verify_existing = verify_existing
         self._observer = GuardedObserver.of(observer)
         self._hold = SourceHold(source, box.id, journals)
         self._way = Way(
@@ -162,6 +164,7 @@ class Upload:
                 self._notes,
                 part_size=self._part_size,
                 overwrite=self._overwrite,
+                verify=self._verify_existing,
                 made_before=self._left is not None,
             )
             self._announcement.write()

@@ -186,9 +186,6 @@ def killed_transfers(target: Target, kills: int, rng: random.Random, most: int =
                 break  # it was done before
         command, token = target.command()
         last = stage.run(*command, token=token)
-        if "holds an upload with the alias" in last.err:
-            # It was through when it was killed, or before: the name is taken, and that is what the next run says.
-            last = Done(0, last.out, last.err)
         again = target.moved() - before - sealed_size(target.size)
         yield Killed(number, tuple(moments), landed, time.monotonic() - began, max(again, 0), target.is_right(), last)
         left -= landed

@@ -34,7 +34,6 @@ class FakeEngine:
     """Notes what is asked of it; files whose name is in `failing` fail."""
 
     failing: dict[str, Exception] = attrs.field(factory=dict)
-    there: set[str] = attrs.field(factory=set)
     calls: list[dict[str, Any]] = attrs.field(factory=list)
     observer: Observer | None = None
     journals: Path = Path("/no/journals")
@@ -51,9 +50,6 @@ class FakeEngine:
 
     async def download(self, accessions: Sequence[str], **options: Any) -> list[Outcome[Any]]:
         return self._done("download", accessions or ["F1", "F2"], options)
-
-    async def not_uploaded(self, sources: Sequence[UploadSource]) -> list[UploadSource]:
-        return [source for source in sources if source.alias not in self.there]
 
     async def upload(self, sources: Sequence[UploadSource], **options: Any) -> list[Outcome[Any]]:
         return self._done("upload", [source.alias for source in sources], {"sources": sources, **options})
@@ -291,14 +287,13 @@ def test_what_is_there_is_verified_on_request(desk: Desk, engine: FakeEngine, tm
     assert engine.calls[-1]["verify_existing"] is True
 
 
-def test_what_the_box_holds_already_is_left_out_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_what_the_box_holds_is_verified_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("1")
-    (tmp_path / "two").write_text("2")
-    engine.there = {"one"}
-    assert desk.run("upload", tmp_path / "one", tmp_path / "two", "--skip-existing") == 0
-    assert engine.calls[-1]["names"] == ["two"]
     assert desk.run("upload", tmp_path / "one", "--skip-existing") == 0
-    assert "All files are in the box already." in desk.said
+    assert engine.calls[-1]["verify_existing"] is False
+    assert desk.run("upload", tmp_path / "one", "--verify-existing") == 0
+    assert engine.calls[-1]["verify_existing"] is True
+    assert desk.run("upload", tmp_path / "one", "--verify-existing", "--dry-run") == 2
 
 
 @pytest.mark.parametrize(

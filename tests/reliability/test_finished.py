@@ -223,6 +223,165 @@ def test_an_interrupted_batch_that_overwrites_gets_to_its_end(scripted, files, h
     assert all(is_right(scripted, name) for name in NAMES)
 
 
+def sources(scripted: Scripted) -> list[str]:
+    """Eight files to upload, of one part each."""
+    for name in NAMES:
+        (scripted.folder / name).write_bytes(content(name))
+    return NAMES
+
+
+def alias_of(scripted: Scripted, request) -> str:
+    upload = next(one for one in scripted.archive.uploads.values() if str(one.id) in request.url.path)
+    return upload.alias
+
+
+def in_inbox(scripted: Scripted) -> list[str]:
+    return [upload.alias for upload in list(scripted.archive.uploads.values()) if upload.state == "inbox"]
+
+
+@contextmanager
+def watched_uploads(scripted: Scripted) -> Iterator[Counter[str]]:
+    """Count the parts that are sent, by alias."""
+    sent: Counter[str] = Counter()
+
+    def note(request) -> bool:
+        sent[alias_of(scripted, request)] += 1
+        return False
+
+    scripted.archive.heal()
+    scripted.archive.stick("put", note)
+    yield sent
+    scripted.archive.heal()
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+@pytest.mark.parametrize("done", range(1, 9))
+def test_uploads_interrupted_after_any_file_end_with_0(scripted, done, how):
+    files, finished = sources(scripted), set(NAMES[:done])
+    scripted.archive.package_type = "upload"
+    scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
+    process = scripted.program.start("upload", *files)
+    if done < len(NAMES):
+        wait_until(lambda: len(in_inbox(scripted)) == done, process)
+        time.sleep(0.2)  # for the command to hear of the last one
+        process.send_signal(SIGNALS[how])
+    said = finish(process)
+    assert said.code == (CODES[how] if done < len(NAMES) else 0), said.err
+    with watched_uploads(scripted) as sent:
+        said = scripted.upload(*files, "--json")
+    assert said.code == 0, said.err
+    assert set(sent) == set(NAMES[done:]), "nothing that is finished is sent again"
+    told = records(said)
+    assert sorted(told) == NAMES
+    assert all(line["ok"] for line in told.values())
+    assert [bool(told[name]["already_there"]) for name in NAMES] == [True] * done + [False] * (8 - done)
+    assert sorted(in_inbox(scripted)) == NAMES, "each file is there once"
+    assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
+    assert f"8 of 8 files uploaded, {done} of them before." in said.err
+
+
+def test_a_finished_batch_of_uploads_asks_for_one_listing(scripted):
+    files = sources(scripted)
+    assert scripted.upload(*files).code == 0
+    scripted.archive.counts.clear()
+    said = scripted.upload(*files)
+    assert said.code == 0, said.err
+    assert scripted.archive.counts == {"values": 1, "package": 1, "order": 1, "list": 1}
+    assert "GHGAF03: there already, unchanged since an earlier run finished it" in said.err
+
+
+@pytest.mark.parametrize("state", ["lost", "damaged", "not writable"])
+def test_without_the_state_folder_sizes_in_the_box_are_compared(scripted, state):
+    files, folder = sources(scripted), scripted.folder / "state"
+    assert scripted.upload(*files).code == 0
+    if state == "damaged":
+        for path in folder.rglob("*.finished"):
+            path.write_bytes(b"\xff" + path.read_bytes().replace(b'"size"', b'"site"'))
+    else:
+        shutil.rmtree(folder)
+    if state == "not writable":
+        (folder / "connector").mkdir(parents=True)
+        (folder / "connector" / "finished").write_bytes(b"a file where the folder should be")
+    with watched_uploads(scripted) as sent:
+        said = scripted.upload(*files)
+    assert said.code == 0, said.err
+    assert not sent
+    assert said.err.count("there already, only the size was compared") == 8
+
+
+def test_another_file_in_the_box_is_refused(scripted):
+    files = sources(scripted)
+    assert scripted.upload(*files).code == 0
+    (scripted.folder / "GHGAF03").write_bytes(b"another size")
+    (scripted.folder / "GHGAF04").write_bytes(b"x" * 300_000)
+    said = scripted.upload(*files)
+    assert said.code == 4, said.err
+    for name, why in [("GHGAF03", "bytes, not 12"), ("GHGAF04", "other content")]:
+        [line] = [line for line in said.err.splitlines() if line.startswith(f"{name}:")]
+        assert why in line
+        assert "another --alias" in line.split("--overwrite")[0], "--overwrite is not the first way out"
+    assert "6 of 8 files uploaded, 6 of them before, 2 failed." in said.err
+    assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
+
+
+def test_the_content_of_sources_is_compared_on_request(scripted):
+    files = sources(scripted)
+    assert scripted.upload(*files).code == 0
+    path = scripted.folder / "GHGAF03"
+    state = path.stat()
+    path.write_bytes(b"x" * state.st_size)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with watched_uploads(scripted) as sent:
+        said = scripted.upload(*files, "--verify-existing", "--json")
+    assert said.code == 4, said.err
+    assert not sent
+    told = records(said)
+    assert "other content" in told["GHGAF03"]["error"]["message"]
+    assert {line["already_there"] for line in told.values() if line["ok"]} == {"sha256"}
+    path.write_bytes(content("GHGAF03"))
+    shutil.rmtree(scripted.folder / "state")
+    said = scripted.upload(*files, "--verify-existing", "--json")
+    assert said.code == 0, said.err
+    assert {line["already_there"] for line in records(said).values()} == {"size"}
+    assert "The content of 8 could not be verified" in said.err
+
+
+def test_a_dry_run_says_what_is_there(scripted):
+    files = sources(scripted)
+    assert scripted.upload(*files[:5]).code == 0
+    with watched_uploads(scripted) as sent:
+        said = scripted.upload(*files, "--dry-run", "--json")
+    assert said.code == 0, said.err
+    assert not sent
+    assert [bool(records(said)[name]["already_there"]) for name in NAMES] == [True] * 5 + [False] * 3
+    assert "8 of 8 files could be uploaded, 5 of them there already." in said.err
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_an_interrupted_batch_that_overwrites_uploads_gets_to_its_end(scripted, how):
+    files, finished = sources(scripted), set(NAMES[:3])
+    for name in NAMES:
+        (scripted.folder / name).write_bytes(b"older")
+    assert scripted.upload(*files).code == 0
+    sources(scripted)
+    scripted.archive.package_type = "upload"
+    scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
+    process = scripted.program.start("upload", *files, "--overwrite")
+    sizes = scripted.archive.uploads
+    wait_until(
+        lambda: sum(one.state == "inbox" and one.announced["decrypted_size"] > 5 for one in list(sizes.values())) == 3,
+        process,
+    )
+    time.sleep(0.2)
+    process.send_signal(SIGNALS[how])
+    assert finish(process).code == CODES[how]
+    with watched_uploads(scripted) as sent:
+        said = scripted.upload(*files, "--overwrite")
+    assert said.code == 0, said.err
+    assert set(sent) == set(NAMES[3:]), "what this command replaced is not replaced again"
+    assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
+
+
 @pytest.mark.parametrize("command", ["encrypt", "decrypt"])
 @pytest.mark.parametrize("how", SIGNALS)
 @pytest.mark.parametrize(("done", "options"), [(1, []), (4, ["--overwrite"]), (7, [])])
