@@ -14,7 +14,7 @@ from connector.errors import LocalError
 
 HIDDEN = "[hidden]"
 
-# Things that open a door to whoever reads them in a ticket: bearer tokens, signatures of presigned URLs, JSON web
+# What grants access to every reader of a ticket: bearer tokens, signatures of presigned URLs, JSON web
 # tokens, the two halves of an access token, passwords in URLs.
 _SECRETS = re.compile(
     r"(?P<bearer>(?i:bearer)\s+)[^\s'\",]+"

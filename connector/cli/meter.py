@@ -81,7 +81,13 @@ class Meter:
         self._remaining = 0
 
     def plan(self, files: Iterable[tuple[str, int | None]]) -> None:
-        """Count files in that will be opened or will end later."""
+        """Count files in that will be opened or will end later.
+
+        When all have ended that were planned before, this is what the command does next with its files, as waiting for
+        what becomes of them: then only those that failed still count.
+        """
+        if not self._open and not self._planned:
+            self._done = self._expected = self._unknown = self._ended_through = self._remaining = 0
         for label, size in files:
             if label not in self._planned and label not in self._open:
                 self._planned[label] = size
@@ -99,7 +105,7 @@ class Meter:
         self._open[label] = _File(size, now)
 
     def move(self, label: str, size: int, now: float) -> None:
-        """Count bytes, or take back those of a failed try; none at all are a sign of life."""
+        """Count bytes, or take back those of a failed try; zero only says that it is not stalled."""
         self._moved += size
         if size >= 0:
             self._last_byte = now

@@ -111,7 +111,7 @@ class Progress:
         self._pauses.add(label, why, "", delay, self._clock(), waits=True)
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
-        """Say that the memory budget grew: whoever planned the job's memory has to know."""
+        """Say that the memory budget grew: a batch job has to be given that memory."""
         self._console.tell(
             f"one part takes {_mebibytes(after)}, so the memory budget grows to that from"
             f" {_mebibytes(before)}. A larger --memory moves several parts at once.",

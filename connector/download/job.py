@@ -251,7 +251,7 @@ class Download:
         if part.number not in state.file.done:
             return None
         plaintext = await self._in_thread(lambda: state.content.read_back(part, buffer, state.file))
-        # To read what is kept takes a while, so there is a sign of life; what turns out to be damaged is not kept.
+        # Reading what is kept takes a while, in which it is not stalled; what turns out to be damaged is not kept.
         self._observer.progressed(self.label, 0)
         if plaintext is None:
             self._observer.kept(self.label, -part.size)

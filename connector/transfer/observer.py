@@ -1,4 +1,4 @@
-"""What the engine tells about its progress. It never prints; whoever wants to show something implements this."""
+"""What the engine tells about its progress. It never prints: observers do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Observer(Protocol):
     """
 
     def opened(self, label: str, size: int) -> None:
-        """A transfer has begun; ``size``: bytes that it will move in all. Told again when it begins anew."""
+        """A transfer has begun; ``size``: bytes that it will move in all. Told again when it restarts."""
 
     def progressed(self, label: str, size: int) -> None:
         """``size`` more bytes went through; negative when a failed try is taken back."""

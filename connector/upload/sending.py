@@ -96,7 +96,7 @@ class Sending(ABC):
         """Read, hash in turn, seal and put one part; one that an earlier run has sent is only hashed."""
         sent = await self._seal(part, buffer)
         if sent is None:
-            progress(0)  # a sign of life: to read what is stored already takes a while
+            progress(0)  # it is not stalled: reading what is stored already takes a while
             return
         url = await self._way.box.part_url(self._order, self.file_id, part.number)
         await self._way.check_lock()

@@ -40,7 +40,7 @@ def test_sizes_that_are_not_known_are_counted_as_such() -> None:
     meter.open("a", 70, 0.0)
     state = meter.state(0.0)
     assert (state.total, state.expected, state.unknown) == (3, 70, 2)
-    meter.close("b", False, 1.0)  # nobody will ever know
+    meter.close("b", False, 1.0)  # it stays unknown
     meter.close("c", True, 1.0)  # it was there already
     state = meter.state(1.0)
     assert (state.done, state.failed, state.total, state.unknown) == (1, 1, 3, 1)
@@ -71,6 +71,17 @@ def test_what_was_there_already_is_done() -> None:
     assert meter.close("a", True, 0.0) is None
     state = meter.state(5.0)
     assert (state.done, state.through, state.expected, state.remaining, state.rate) == (1, 100, 200, 100, 0.0)
+
+
+def test_what_is_done_next_with_the_files_is_counted_from_zero_but_for_failed_ones() -> None:
+    meter = Meter(0.0)
+    meter.plan([("a", 100), ("b", 100), ("c", None)])
+    meter.close("a", True, 1.0)
+    meter.close("b", False, 1.0)
+    meter.close("c", False, 1.0)
+    meter.plan([("a", 0)])
+    state = meter.state(2.0)
+    assert (state.done, state.failed, state.total, state.expected, state.through, state.unknown) == (0, 2, 3, 0, 0, 0)
 
 
 def test_bytes_that_are_kept_are_done_but_were_not_moved() -> None:

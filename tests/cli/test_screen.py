@@ -46,6 +46,7 @@ def state(**fields: object) -> State:
         ),
         ({"failed": 3, "total": 9}, "3 FAILED, 1 of 9 files, 100 MB of 400 MB (25 %), 50.0 MB/s, 0:06 left"),
         ({"silence": 25.0}, "1 of 2 files, 100 MB of 400 MB (25 %), nothing for 0:25"),
+        ({"expected": 0, "through": 0, "remaining": 0, "rate": 0.0}, "1 of 2 files"),
         ({"remaining": 0}, "1 of 2 files, 100 MB of 400 MB (25 %), 50.0 MB/s"),
     ],
 )
