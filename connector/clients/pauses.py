@@ -36,14 +36,17 @@ class Pauses:
 
         Raises :class:`~connector.transfer.OverloadedError` instead if that takes longer than anything is waited for.
         """
-        left = self._until.get((request.method, request.url), 0.0) - self._clock()
-        if left <= 0:
-            return False
-        delay = self._retrier.asked_delay(left)
-        if delay is None:
-            raise OverloadedError(
-                f"{request.server} is not to be asked again for {left:.0f} seconds, as it has said.",
-                hint="The archive is busy or down; try again later.",
-            )
-        await trio.sleep(delay)
-        return True
+        waited = False
+        while (left := self._left(request)) > 0:
+            delay = self._retrier.asked_delay(left)
+            if delay is None:
+                raise OverloadedError(
+                    f"{request.server} is not to be asked again for {left:.0f} seconds, as it has said.",
+                    hint="The archive is busy or down; try again later.",
+                )
+            await trio.sleep(delay)
+            waited = True
+        return waited
+
+    def _left(self, request: ApiRequest) -> float:
+        return self._until.get((request.method, request.url), 0.0) - self._clock()

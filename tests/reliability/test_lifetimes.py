@@ -7,6 +7,10 @@ import time
 
 import pytest
 
+from tests.support.fake_archive import BASE
+from tests.support.program import Done, on_another_clock
+from tests.support.served_fake import ServedFake
+
 
 class TestRefusedTokens:
     """RFC 9110, section 15.5.2: a refused request may be repeated with other credentials."""
@@ -83,3 +87,48 @@ class TestSpreading:
         first, back = times[:16], times[16:32]
         assert min(back) >= min(first) + 2.0
         assert max(back) - min(back) > 0.4, "16 parts of 17 come back over a second"
+
+
+def moved(server: ServedFake) -> bool:
+    """Whether the last request was for the new address."""
+    return server.targets[-1].startswith("/moved/")
+
+
+class TestSessionsOfHours:
+    """The clocks of both sides run so fast that a part takes minutes."""
+
+    def download(self, scripted, *, parts: int, rate: float, **fields: str) -> Done:
+        scripted.archive.rate = rate
+        scripted.archive.latency["get"] = 0.5
+        scripted.archive.add_file("GHGAF01", os.urandom((2 * parts - 1) * 65_536))
+        environment = on_another_clock(rate=rate) | {"CONNECTOR_READ_TIMEOUT": "100000"}
+        return scripted.download(CONNECTOR_MAX_CONCURRENCY="1", **environment)
+
+    def test_an_archive_that_moves_is_followed(self, scripted):
+        """It is known by its new address from the start, and no longer by its old one after the fifth part."""
+        archive, server = scripted.archive, scripted.server
+        archive.fail("object", 410, times=1000, when=lambda _: archive.counts["get"] > 4 and not moved(server))
+        archive.fields["values"] = lambda _: archive.apis.update(dcs=f"{BASE}/moved/dcs") or {}
+        done = self.download(scripted, parts=8, rate=200)
+        assert done.code == 0, done.err
+        assert any(target.startswith("/moved/") for target in server.targets)
+        assert 2 <= archive.counts["values"] <= 5
+
+    def test_values_that_cannot_be_renewed_stay_in_use(self, scripted):
+        scripted.archive.fail("values", 503, times=1000, when=lambda _: scripted.archive.counts["values"] > 1)
+        done = self.download(scripted, parts=8, rate=200)
+        assert done.code == 0, done.err
+        assert scripted.archive.counts["values"] > 1
+
+    def test_nothing_is_used_for_more_than_an_hour(self, scripted):
+        scripted.archive.url_seconds = scripted.archive.token_seconds = 10.0**7
+        done = self.download(scripted, parts=8, rate=2000)
+        assert done.code == 0, done.err
+        assert scripted.archive.counts["object"] in (2, 3), "1000 s for each part"
+
+    def test_tokens_and_addresses_are_renewed_before_they_expire(self, scripted):
+        done = self.download(scripted, parts=6, rate=100)
+        assert done.code == 0, done.err
+        assert scripted.archive.counts["get"] == 6, "none was refused"
+        assert scripted.archive.counts["object"] in (3, 4), "60 s, and 50 s for each part"
+        assert scripted.archive.counts["order"] == scripted.archive.counts["object"]

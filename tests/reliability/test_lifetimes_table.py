@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 import attrs
 import pytest
 
-from tests.support import other_clock, program
 from tests.support.fake_archive import http_date
+from tests.support.program import on_another_clock
 
 PARTS = 3
 ONCE, EACH = 1, 1 + PARTS
@@ -92,8 +92,7 @@ def download(scripted, row: Row, **environment: str) -> None:
     """Download three parts, with this machine's clock off as the row says."""
     scripted.archive.add_file("GHGAF01", os.urandom(5 * 65_536))
     if row.clock:
-        paths = [str(other_clock.__path__[0]), *filter(None, [program.environment().get("PYTHONPATH")])]
-        environment |= {"PYTHONPATH": os.pathsep.join(paths), "CHAOS_CLOCK_SHIFT": str(row.clock)}
+        environment |= on_another_clock(shift=row.clock)
     done = scripted.download(CONNECTOR_MAX_CONCURRENCY="1", **environment)
     assert done.code == 0, done.err
     assert scripted.archive.counts["get"] == PARTS

@@ -129,10 +129,18 @@ class FakeArchive:
         self._handled: Counter[str] = Counter()
         self.stuck: dict[str, Callable[[httpx.Request], bool]] = {}
         self.reached = trio.Event()
+        self.apis = {name: f"{BASE}/{name}" for name in ("wps", "dcs", "ucs")}
+        self.rate = 1.0
+        """How fast its clock runs."""
         self.fields: dict[str, Fields] = {}
         """Header fields that answers of a kind have besides or instead, given the time by the archive's clock."""
         self._failing: list[Failing] = []
         self._uses: Counter[str] = Counter()
+
+    @property
+    def time(self) -> float:
+        """Seconds by its clock."""
+        return trio.current_time() * self.rate
 
     # What tests prepare ----------------------------------------------------------------------------------------------
 
@@ -266,7 +274,7 @@ class FakeArchive:
 
     def _sent(self, response: httpx.Response, fields: Fields | None = None) -> httpx.Response:
         """The same answer with a date, and with a body that is still to come."""
-        now = EPOCH + timedelta(seconds=trio.current_time())
+        now = EPOCH + timedelta(seconds=self.time)
         response.headers.setdefault("Date", http_date(now))
         for name, values in (fields(now) if fields else {}).items():
             kept = [(other, value) for other, value in response.headers.multi_items() if other != name.lower()]
@@ -282,7 +290,7 @@ class FakeArchive:
             return refusal.response
 
     def _values(self, request: httpx.Request) -> httpx.Response:
-        apis = {f"{name}_api_url": f"{BASE}/{name}" for name in ("wps", "dcs", "ucs")}
+        apis = {f"{name}_api_url": url for name, url in self.apis.items()}
         return httpx.Response(200, json={"crypt4gh_public_keys": self.hub_keys, **apis})
 
     def _package(self, request: httpx.Request) -> httpx.Response:
@@ -311,7 +319,7 @@ class FakeArchive:
         if claims["work_type"] == "download":
             claims["accession"] = request.url.path.split("/")[5]
         self.orders.append(claims["work_type"])
-        issued = 1_000_000 + trio.current_time()
+        issued = 1_000_000 + self.time
         claims |= {
             "user_public_crypt4gh_key": self.user.public_base64,
             "iat": issued,
@@ -462,7 +470,7 @@ class FakeArchive:
         claims: dict[str, Any] = jwt.decode(
             token, SECRET, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False}
         )
-        _require(claims["exp"] > 1_000_000 + trio.current_time(), 401, "expired")
+        _require(claims["exp"] > 1_000_000 + self.time, 401, "expired")
         _require(self.token_uses is None or self._uses[token] <= self.token_uses, 401, "used up")
         _require(claims["work_type"] == work_type, 401, "otherKind")
         return claims
@@ -480,12 +488,12 @@ class FakeArchive:
         return self.uploads[UUID(file_id)]
 
     def _signed(self, path: str, more: str = "") -> str:
-        now = EPOCH + timedelta(seconds=trio.current_time())
-        query = f"X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-Expires={int(self.url_seconds)}&at={trio.current_time()}"
+        now = EPOCH + timedelta(seconds=self.time)
+        query = f"X-Amz-Date={now:%Y%m%dT%H%M%SZ}&X-Amz-Expires={int(self.url_seconds)}&at={self.time}"
         return f"{STORAGE}{path}?{query}{more}"
 
     def _check_url(self, request: httpx.Request) -> None:
-        over = trio.current_time() - float(request.url.params["at"]) >= self.url_seconds
+        over = self.time - float(request.url.params["at"]) >= self.url_seconds
         if over:
             raise _Refusal(httpx.Response(403, content=b"<Error><Code>AccessDenied</Code></Error>"))
 

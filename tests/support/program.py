@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import attrs
 
+from tests.support import other_clock
+
 _NAMED = os.environ.get("CONNECTOR", "")
 
 
@@ -35,6 +37,16 @@ def environment(**ours: str) -> dict[str, str]:
         if not name.startswith(("CONNECTOR", "XDG_")) and not (_NAMED and name == "PYTHONPATH")
     }
     return {**inherited, "CONNECTOR_CONFIG": os.devnull, **ours}
+
+
+def on_another_clock(*, shift: float = 0.0, rate: float = 1.0) -> dict[str, str]:
+    """Environment of a command whose clocks are off by ``shift`` seconds, and run ``rate`` times as fast."""
+    paths = [str(other_clock.__path__[0]), *filter(None, [environment().get("PYTHONPATH")])]
+    return {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "CHAOS_CLOCK_SHIFT": str(shift),
+        "CHAOS_CLOCK_RATE": str(rate),
+    }
 
 
 @attrs.frozen

@@ -46,6 +46,8 @@ class ServedFake:
         self.connections = 0
         self.discards = False
         self.received: dict[int, int] = {}
+        self.targets: list[str] = []
+        """What was asked for, as it was asked for. What lies below ``/moved`` is the same as without it."""
         self._planned: list[_Planned] = []
 
     @property
@@ -82,7 +84,8 @@ class ServedFake:
         content = bytearray()
         while (piece := await body.next()) is not None:
             content += piece[0] if piece[1] else b""
-        target = head.start[1]
+        self.targets.append(head.start[1])
+        target = head.start[1].removeprefix("/moved")
         base = STORAGE if target.startswith("/storage/") else BASE
         return httpx.Request(
             head.start[0], base + target.removeprefix("/storage"), headers=head.fields, content=bytes(content)

@@ -35,16 +35,16 @@ class Pool:
         """Connections kept for later."""
         return len(self._idle)
 
-    async def admit(self, within: float) -> Lease:
+    async def admit(self, within: float) -> PooledSlot:
         """Wait for a slot. Raises :class:`httpx.PoolTimeout` after ``within`` seconds."""
         try:
             self._slots.acquire_nowait()  # fails while others wait, so nobody is overtaken
-            return Lease(self)
+            return PooledSlot(self)
         except trio.WouldBlock:
             pass
         with trio.move_on_after(within):
             await self._slots.acquire()
-            return Lease(self)
+            return PooledSlot(self)
         raise httpx.PoolTimeout(
             f"All {self._max_connections} connections stayed in use for {within:g} seconds; no connection became free."
         )
@@ -90,7 +90,7 @@ class Pool:
 
 
 @attrs.define(eq=False)
-class Lease:
+class PooledSlot:
     """The right to one slot, and the connection in it. ``end`` counts the first time only."""
 
     _pool: Pool

@@ -17,7 +17,7 @@ from connector.clients.bulk.dial import dial
 from connector.clients.bulk.framing import SINKABLE, Length, UntilClose, check_sinkable, framing_of
 from connector.clients.bulk.heads import ResponseHead
 from connector.clients.bulk.order import Order
-from connector.clients.bulk.pool import Lease, Pool
+from connector.clients.bulk.pool import Pool, PooledSlot
 from connector.clients.bulk.response_body import BodyReader, ResponseStream, read_error_body
 from connector.clients.bulk.tls import make_ssl_context
 from connector.clients.bulk.wire import Glance
@@ -86,17 +86,17 @@ class BulkTransport(httpx.AsyncBaseTransport):
         self._pool.close()
 
     async def _handle(self, order: Order) -> httpx.Response:
-        lease = await self._pool.admit(order.deadlines.pool)
+        slot = await self._pool.admit(order.deadlines.pool)
         try:
-            return await self._respond(order, lease, await self._ask(order, lease))
+            return await self._respond(order, slot, await self._ask(order, slot))
         except BaseException:
-            lease.end(reusable=False)
+            slot.end(reusable=False)
             raise
 
-    async def _ask(self, order: Order, lease: Lease) -> Answer:
+    async def _ask(self, order: Order, slot: PooledSlot) -> Answer:
         kept = self._pool.take_idle(order.origin)
         if kept is not None:
-            lease.connection = kept
+            slot.connection = kept
             try:
                 return await kept.ask(order)
             except _STALE:
@@ -105,8 +105,8 @@ class BulkTransport(httpx.AsyncBaseTransport):
                 # The server had closed it meanwhile, which is its right (RFC 9112, section 9.6).
                 kept.close()
                 order.rewind()
-        lease.connection = await self._connect(order)
-        return await lease.connection.ask(order)
+        slot.connection = await self._connect(order)
+        return await slot.connection.ask(order)
 
     async def _connect(self, order: Order) -> Connection:
         self._pool.make_room()
@@ -119,8 +119,8 @@ class BulkTransport(httpx.AsyncBaseTransport):
             )
         raise httpx.ConnectTimeout(f"No connection to {order.origin.peer} within {limit:g} seconds.")
 
-    async def _respond(self, order: Order, lease: Lease, answer: Answer) -> httpx.Response:
-        connection = lease.connection
+    async def _respond(self, order: Order, slot: PooledSlot, answer: Answer) -> httpx.Response:
+        connection = slot.connection
         assert connection is not None
         order.phase = Phase.READ
         head = answer.head
@@ -131,7 +131,7 @@ class BulkTransport(httpx.AsyncBaseTransport):
         stays = answer.request_complete and head.keeps_alive and _asks_to_stay(order)
 
         def release(finished: bool) -> None:
-            lease.end(stays and finished and not isinstance(framing, UntilClose))
+            slot.end(stays and finished and not isinstance(framing, UntilClose))
 
         stream: httpx.AsyncByteStream
         if order.sink is not None and head.status in SINKABLE:
