@@ -22,7 +22,12 @@ _ANSWER_SECONDS = 600.0
 @click.command()
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @option(
-    "--tsv", type=click.Path(path_type=Path), metavar="FILE", help="List of files as for connector upload: path, alias."
+    "--tsv",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar=None,  # one that was set for uploads must not have them removed
+    show_envvar=False,
+    help="List of files as for connector upload: path, tab, alias.",
 )
 @option("--yes", "-y", is_flag=True, envvar=None, show_envvar=False, help="Do not ask.")
 @archive_options

@@ -40,21 +40,21 @@ class TokenRefusedError(RefusedError):
     """A token was refused (401): another one may be accepted, while repeating the request with the same is no use."""
 
 
-def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS) -> ConnectorError:
+def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, see: str = "") -> ConnectorError:
     """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects.
 
-    ``hints`` says by ``exception_id`` what to do where that depends on what was being done; under "", whatever was
-    refused.
+    ``hints`` says by ``exception_id`` or status what to do where that depends on what was being done; ``see`` is added
+    to what is said about any refusal.
     """
     status, body = reply.status, _error_body(reply)
-    hint = hints.get(body.exception_id) or hints.get("") or _HINTS.get(body.exception_id, "")
+    hint = hints.get(body.exception_id) or hints.get(str(status)) or _HINTS.get(body.exception_id, "")
     said = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
     message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
     wait = retry_after(reply.headers, reply.received)
     if status == 401:
         return TokenRefusedError(
             message,
-            hint="Ask for a new access token; if its tokens are refused too, tell the archive's operators.",
+            hint=f"Ask for a new access token; if that is refused too, tell the archive's operators. {see}".rstrip(),
             status=status,
             exception_id=body.exception_id,
         )
@@ -79,7 +79,7 @@ def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS) -
         return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
     return RefusedError(
         message,
-        hint=hint or _general_hint(status),
+        hint=f"{hint or _general_hint(status)} {see}".strip(),
         advice=TRY_AGAIN if body.exception_id in ("boxVersionOutdated", "uploadAbortError") else GIVE_UP,
         status=status,
         exception_id=body.exception_id,

@@ -31,7 +31,8 @@ MAX_LISTED = 1_000_000
 _WHO = "The upload service"
 
 
-_LISTING_HINTS = {"": "Tell the archive's operators. What this machine has not finished is shown by: connector status"}
+_OPERATORS = {"422": "Tell the archive's operators."}
+_UNFINISHED = "What this machine has not finished is shown by: connector status"
 
 
 class ListingRefusedError(TokenRefusedError):
@@ -41,7 +42,7 @@ class ListingRefusedError(TokenRefusedError):
     def __init__(self) -> None:
         super().__init__(
             "The archive refuses to list the upload box (401).",
-            hint=_LISTING_HINTS[""],
+            hint=f"Tell the archive's operators. {_UNFINISHED}",
             status=401,
         )
 
@@ -56,7 +57,7 @@ def read_page(reply: ApiReply) -> FileUploadPage:
     if reply.status == 401:
         raise ListingRefusedError
     if reply.status != 200:
-        raise refusal(reply, "list the upload box", hints=_LISTING_HINTS)
+        raise refusal(reply, "list the upload box", hints=_OPERATORS, see=_UNFINISHED)
     return parse_payload(reply.body, FileUploadPage, what=_WHO)
 
 
@@ -103,11 +104,11 @@ def read_completed(reply: ApiReply) -> None:
 
 _SHOWN = "What is in the box is shown by: connector ls"
 _DELETION_HINTS = {
-    "boxStateError": f"The box is locked or archived: ask the archive's data stewards to open it. {_SHOWN}",
-    "boxVersionOutdated": f"The box changes all the time; run the same command again later. {_SHOWN}",
-    "fileUploadStateError": f"The archive keeps the file from now on: ask its data stewards. {_SHOWN}",
-    "uploadAbortError": f"The storage does not give it up; run the same command again later. {_SHOWN}",
-    "": f"Tell the archive's operators. {_SHOWN}",
+    "boxStateError": "The box is locked or archived: ask the archive's data stewards to open it.",
+    "boxVersionOutdated": "The box changes all the time; run the same command again later.",
+    "fileUploadStateError": "The archive keeps the file from now on: ask its data stewards.",
+    "uploadAbortError": "The storage does not give it up; run the same command again later.",
+    **_OPERATORS,
 }
 _GONE = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound", "s3UploadDetailsNotFound"})
 
@@ -121,7 +122,7 @@ def read_deleted(reply: ApiReply) -> None:
     """Read the answer to that; one that is gone already is as good."""
     if reply.status in (200, 204):
         return
-    error = refusal(reply, "delete the upload", hints=_DELETION_HINTS)
+    error = refusal(reply, "delete the upload", hints=_DELETION_HINTS, see=_SHOWN)
     if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _GONE):
         raise error
 

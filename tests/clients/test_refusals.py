@@ -51,9 +51,11 @@ def test_an_id_wins_over_the_general_advice_for_its_status(reply):
 
 
 def test_what_to_do_may_depend_on_what_was_done(reply):
-    hints = {"boxStateError": "Do this.", "uploadAbortError": "Do that."}
+    hints = {"boxStateError": "Do this.", "uploadAbortError": "Do that.", "422": "Do it."}
     assert refusal(reply(409, {"exception_id": "boxStateError"}), "do it", hints=hints).hint == "Do this."
     assert refusal(reply(500, {"exception_id": "uploadAbortError"}), "do it", hints=hints).hint == "Do that."
+    assert refusal(reply(422, {"detail": []}), "do it", hints=hints, see="See.").hint == "Do it. See."
+    assert refusal(reply(401, {"detail": "no"}), "do it", see="See.").hint.endswith(". See.")
     other = reply(404, {"exception_id": "boxNotFound"})
     assert refusal(other, "do it", hints=hints).hint == refusal(other, "do it").hint
 

@@ -57,6 +57,7 @@ class Answer:
 LISTING = [
     Answer("list", 401),
     Answer("list", 401, times=1),
+    Answer("list", 403),
     Answer("list", 404, "boxNotFound"),
     Answer("list", 422),
     Answer("list", 422, "paginationError"),
@@ -65,7 +66,9 @@ LISTING = [
     Answer("list", 503, times=2),
 ]
 DELETION = [
+    Answer("delete", 401),
     Answer("delete", 401, times=1),
+    Answer("delete", 403, "wrongFile"),
     Answer("delete", 404, "fileUploadNotFound"),
     Answer("delete", 404, "s3UploadNotFound"),
     Answer("delete", 409, "boxStateError"),
@@ -82,7 +85,8 @@ COMMANDS = {
     "ls": (["ls"], LISTING),
     "status --in-box": (["status", "--in-box"], LISTING),
     "rm": (["rm", "--yes", "mine.bin"], LISTING + DELETION),
-    "discard": (["discard", "mine.bin"], DELETION),
+    "status": (["status"], [Answer("list", 401)]),
+    "discard": (["discard", "mine.bin"], [Answer("list", 401), *DELETION]),
     "discard --in-box": (["discard", "--in-box", "theirs.bin"], LISTING + DELETION),
 }
 CASES = [
@@ -267,6 +271,9 @@ def test_at_a_terminal_it_is_asked_once(box: Scripted, answer: str, code: int, s
 
 def test_files_of_a_list_are_removed(box: Scripted) -> None:
     (box.folder / "files.tsv").write_text("no-longer-here.bin\tdone.bin\n/x/y\tmine.bin\n")
+    one = box.program.run("rm", "--yes", "theirs.bin", environment={"CONNECTOR_TSV": "files.tsv"})
+    assert one.code == 0, one.err
+    assert in_box(box, "mine.bin") == "init", "a list in the environment is for uploads"
     done = box.program.run("rm", "--yes", "--tsv", "files.tsv")
     assert done.code == 0, done.err
     assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
