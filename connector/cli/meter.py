@@ -44,6 +44,11 @@ class State:
     silence: float | None = None
     newest: tuple[FileState, ...] = ()
 
+    @property
+    def moves(self) -> bool:
+        """Whether there are bytes to move."""
+        return bool(self.expected or self.unknown)
+
 
 @attrs.define
 class _File:

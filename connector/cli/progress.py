@@ -160,7 +160,8 @@ class Progress:
         state = self._meter.state(now)
         if now - self._last_beat >= HEARTBEAT_EVERY:
             self._last_beat = now
-            self._console.tell(screen.one_line(state))
+            if state.moves:  # otherwise the pauses say what is waited for
+                self._console.tell(screen.one_line(state))
 
     def _draw(self, now: float) -> None:
         state = self._meter.state(now, newest=screen.NAMES)

@@ -81,9 +81,16 @@ def _head(text: str, width: int) -> str:
 
 
 def summary(state: State) -> list[str]:
-    """Return the state of all files in pieces that belong together, the most important ones first."""
+    """Return the state of all files in pieces that belong together, the most important ones first.
+
+    Of files of which no bytes are moved, as while the archive checks them, that is how many are done; of none, nothing.
+    """
+    if not state.total:
+        return []
     pieces = [f"{state.failed} FAILED"] if state.failed else []
     pieces.append(f"{state.done} of {state.total} files")
+    if not state.moves:
+        return pieces
     if state.unknown and not state.expected:
         pieces.append(f"{amount(state.through)} of an unknown size")
     elif state.expected:

@@ -48,6 +48,8 @@ def state(**fields: object) -> State:
         ({"silence": 25.0}, "1 of 2 files, 100 MB of 400 MB (25 %), nothing for 0:25"),
         ({"expected": 0, "through": 0, "remaining": 0, "rate": 0.0}, "1 of 2 files"),
         ({"remaining": 0}, "1 of 2 files, 100 MB of 400 MB (25 %), 50.0 MB/s"),
+        ({"through": 0, "expected": 0, "remaining": 0, "rate": 0.0}, "1 of 2 files"),
+        ({"through": 0, "expected": 0, "remaining": 0, "rate": 0.0, "total": 0}, ""),
     ],
 )
 def test_all_files_in_one_line(fields: dict[str, object], text: str) -> None:

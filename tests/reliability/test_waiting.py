@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.reliability.conftest import Scripted
 from tests.support.program import finish
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture
@@ -36,6 +38,20 @@ def test_it_ends_when_all_files_are_checked(scripted: Scripted, files: list[str]
     ]
     assert "until the archive has checked" in done.err
     assert scripted.archive.counts["list"] == 2, "one listing for all files at a time"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals as Unix has them")
+def test_the_terminal_says_what_is_waited_for(scripted: Scripted, files: list[str]) -> None:
+    scripted.archive.package_type = "upload"
+    terminal = Terminal(scripted.program, "upload", *files, "--wait", width=80)
+    look = terminal.wait_until(lambda look: any(line.startswith("Waiting") for line in look.lines))
+    assert "0 of 2 files" in look.lines
+    seen = " ".join(look.lines)
+    assert "until the archive has checked a.bin (inbox), b.bin (inbox)" in seen
+    assert "MB/s" not in seen.partition("0 of 2 files")[2], "no bytes are moved"
+    scripted.archive.interrogates_at = 0
+    assert terminal.finish() == 0
+    assert "2 of 2 files checked by the archive." in terminal.text
 
 
 def test_a_refused_file_is_exit_code_6_with_the_reason(scripted: Scripted, files: list[str]) -> None:
