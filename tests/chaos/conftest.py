@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.bootstrap import session
+from connector.bootstrap import opening
 from connector.core.backoff import Backoff
 from connector.local.key_files import write_key_pair
 from connector.transfer import Retrier
@@ -22,7 +22,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
     # As patient as ever, in a tenth of the time.
-    monkeypatch.setattr(session, "Retrier", partial(Retrier, backoff=Backoff(base=0.05, cap=3.0)))
+    monkeypatch.setattr(opening, "Retrier", partial(Retrier, backoff=Backoff(base=0.05, cap=3.0)))
     keys = write_key_pair(tmp_path / "u.sec", tmp_path / "u.pub", passphrase=None)
     with serving(ServedFake(FakeArchive(keys))) as server:
         yield User(tmp_path, server)
