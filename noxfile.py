@@ -17,6 +17,7 @@ EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {"ceph": "ceph-common"}
 BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
 GHGA_CONNECTOR = "ghga-connector==4.0.1"
+BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
 
@@ -80,7 +81,7 @@ def chaos(session: nox.Session) -> None:
     """Kill (100 times each way, or as CHAOS_KILLS says), cut, stall and damage real processes: is nothing lost?"""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     kills = os.environ.get("CHAOS_KILLS", "100")
-    session.run("pytest", "tests/chaos", *session.posargs, env={"CHAOS_KILLS": kills})
+    session.run("pytest", "tests/chaos", BATCH_SYSTEMS, *session.posargs, env={"CHAOS_KILLS": kills})
 
 
 @nox.session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
 import resource
 import shutil
 import signal
@@ -13,6 +14,7 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -32,6 +34,8 @@ CODES = {
 }
 STALE_AFTER = 180
 BOTH_WAYS = pytest.mark.parametrize("direction", ["download", "upload"])
+RUNS = int(os.environ.get("CHAOS_KILLS", "4"))
+MINUTES = pytest.mark.skipif("CHAOS_KILLS" not in os.environ, reason="takes minutes: nox -s chaos")
 ALL_SIGNALS = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
 
@@ -188,6 +192,39 @@ def test_stopped_and_continued_it_goes_on_over_new_connections(scripted: Scripte
     assert job.leftovers == []
 
 
+@pytest.mark.slow
+@BOTH_WAYS
+def test_anything_at_random_moments_is_resumed_and_leaves_nothing_half_made(scripted: Scripted, direction):
+    """``CHAOS_KILLS`` runs each way: most are stopped or killed, which of the eight and when is drawn."""
+    rng = random.Random(RUNS)
+    codes: Counter[str] = Counter()
+    job = Job.prepare(scripted, direction, latency=0.2)
+    span = 4.0
+    for run in range(RUNS):
+        number = rng.choice([*CODES, signal.SIGTSTP, signal.SIGKILL])
+        process = job.start()
+        until(lambda process=process: handles_signals(process) or process.poll() is not None, "it does not begin")
+        time.sleep(rng.uniform(0, span))
+        process.send_signal(number)
+        if number == signal.SIGTSTP:
+            time.sleep(0.5)
+            process.send_signal(signal.SIGCONT)
+        done = finish(process)
+        codes[f"{number.name} {done.code}"] += 1
+        expected = {signal.SIGTSTP: 0, signal.SIGKILL: -9}.get(number, CODES.get(number, 0))
+        assert done.code in (0, expected), (number, done.err)
+        assert "Traceback" not in done.err
+        if done.code != -9:
+            assert job.locks == []
+        if job.is_done() or run == RUNS - 1:
+            done = job.run()
+            assert done.code == 0, done.err
+            assert job.is_done()
+            assert job.leftovers == []
+            job = job.anew(f"{run}")
+    print(direction, dict(sorted(codes.items())))
+
+
 # The next node -------------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +252,7 @@ def test_killed_on_one_node_the_next_one_waits_until_its_lock_is_stale(scripted:
     first = job.start_and_wait(on="node1")
     first.kill()
     finish(first)
-    job.age_locks(STALE_AFTER - 3)
+    job.age_locks(STALE_AFTER - 6)
     began = time.monotonic()
     done = job.run(on="node2")
     assert done.code == 0, done.err
@@ -226,6 +263,7 @@ def test_killed_on_one_node_the_next_one_waits_until_its_lock_is_stale(scripted:
     assert job.leftovers == []
 
 
+@MINUTES
 @pytest.mark.slow
 @BOTH_WAYS
 def test_killed_on_one_node_the_next_one_waits_three_minutes(scripted: Scripted, direction):
@@ -234,7 +272,7 @@ def test_killed_on_one_node_the_next_one_waits_three_minutes(scripted: Scripted,
     first.kill()
     finish(first)
     began = time.monotonic()
-    done = job.run(on="node2", timeout=240)
+    done = finish(job.start(on="node2"), timeout=240)
     assert done.code == 0, done.err
     assert STALE_AFTER - 25 < time.monotonic() - began < STALE_AFTER + 30
     assert job.is_done()
@@ -247,7 +285,7 @@ def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, directio
     first = job.start_and_wait(on="node1")
     first.kill()
     finish(first)
-    job.age_locks(STALE_AFTER - 4)
+    job.age_locks(STALE_AFTER - 6)
     others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}", size=1000) for number in (2, 3, 4)]
     done = job.run(*(other.name for other in others), "--json", on="node2")
     assert done.code == 0, done.err
@@ -338,6 +376,7 @@ def test_a_live_process_in_another_container_of_the_same_name_is_not_taken_over(
     assert job.moved <= PARTS
 
 
+@MINUTES
 @pytest.mark.slow
 @BOTH_WAYS
 def test_stopped_for_minutes_and_taken_over_it_stops_before_it_spoils_anything(scripted: Scripted, direction):

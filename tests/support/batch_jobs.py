@@ -16,7 +16,7 @@ import pytest
 
 from connector.core.layout import SEGMENT_SIZE
 from tests.reliability.conftest import Scripted
-from tests.support.program import Done, Program
+from tests.support.program import Done, Program, finish
 
 PARTS = 12
 SIZE = PARTS * 79 * SEGMENT_SIZE - 100_000
@@ -41,6 +41,13 @@ def until(condition: Callable[[], bool], what: str, *, seconds: float = 30) -> N
         time.sleep(0.01)
 
 
+def nothing_ignored() -> None:
+    """In a process that is about to become a command: have no signal ignored, as those are that a shell in the
+    background starts."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def handles_signals(process: subprocess.Popen[str]) -> bool:
     """Whether it has got so far that SIGUSR1 does not simply kill it (Linux)."""
     status = Path(f"/proc/{process.pid}/status").read_text()
@@ -56,6 +63,7 @@ class Job:
     direction: str
     content: bytes
     name: str
+    out: str = "out"
 
     @classmethod
     def prepare(
@@ -71,12 +79,17 @@ class Job:
             (scripted.folder / name).write_bytes(content)
         return cls(scripted, direction, content, name)
 
+    def anew(self, name: str) -> Job:
+        """The same with another file."""
+        latency = self.scripted.archive.latency["get"]
+        return self.prepare(self.scripted, self.direction, latency=latency, name=f"F{name}")
+
     @property
     def command(self) -> tuple[str, ...]:
         """The command line."""
         options = ("--max-concurrency", "2", "--part-size", "5MiB")
         if self.direction == "download":
-            return ("download", "--output-dir", "out", "--decrypt", self.name, *options)
+            return ("download", "--output-dir", self.out, "--decrypt", self.name, *options)
         return ("upload", self.name, *options)
 
     def program(self, on: str = "") -> Program:
@@ -85,11 +98,11 @@ class Job:
 
     def start(self, *more: object, on: str = "", **options: object) -> subprocess.Popen[str]:
         """Start the command."""
-        return self.program(on).start(*self.command, *more, **options)
+        return self.program(on).start(*self.command, *more, **{"preexec_fn": nothing_ignored, **options})
 
     def run(self, *more: object, on: str = "", **options: object) -> Done:
         """Run the command to its end."""
-        return self.program(on).run(*self.command, *more, **options)
+        return finish(self.start(*more, on=on, **options))
 
     def start_and_wait(self, *more: object, parts: int = 4, on: str = "", **options: object) -> subprocess.Popen[str]:
         """Start the command and wait until some parts are through."""
@@ -117,7 +130,7 @@ class Job:
     def is_done(self) -> bool:
         """Whether the file has arrived, right and once."""
         if self.direction == "download":
-            target = self.scripted.folder / "out" / f"{self.name}.bin"
+            target = self.scripted.folder / self.out / f"{self.name}.bin"
             return target.exists() and target.read_bytes() == self.content
         uploads = [one for one in self.scripted.archive.uploads.values() if one.alias == self.name]
         states = sorted(one.state for one in uploads if one.state != "cancelled")
