@@ -47,7 +47,6 @@ class Announcement:
         self._unheard = made_before
         self._written = made_before
         self._asked = made_before
-        self._order = way.box.creating_order(way.source.alias)
         total = ENVELOPE_SIZE + sealed_size(file.state.size)
         self._creation = UploadCreation(
             alias=way.source.alias,
@@ -84,7 +83,7 @@ class Announcement:
             # What is to be replaced is, unless an earlier run of this command did that.
             if there is not None and not (self._overwrite and there.already_there == "size"):
                 return there
-        await self._order.get()
+        await way.box.creating_order(alias).get()
         return None
 
     async def make(self) -> CreatedUpload | UploadedFile:
@@ -97,14 +96,15 @@ class Announcement:
             self._unheard = self._unheard or isinstance(error, BrokenError)
 
         box = self._way.box
+        order = box.creating_order(self._creation.alias)  # not when this is made, which is in a thread
         try:
             try:
-                return await box.create(self._order, self._creation, note)
+                return await box.create(order, self._creation, note)
             except RefusedError as error:
                 if after(Stage.ANNOUNCED, error.exception_id, unheard=self._unheard) is not LOOK:
                     raise
                 there = await self._look(error)
-            return await box.create(self._order, self._creation) if there is None else there
+            return await box.create(order, self._creation) if there is None else there
         except RefusedError:
             # The archive holds nothing of it. That must not be told otherwise by a run that is killed while it waits.
             await self._way.in_thread(self._erase)
