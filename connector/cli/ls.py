@@ -38,8 +38,8 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
         console, now = invocation.console, datetime.now(UTC)
 
-        async def job(session: Session) -> bool:
-            listed = False
+        async def job(session: Session) -> str:
+            listed = ""
             async for file in session.list_files():
                 age = file.age(now)
                 if not console.as_json:
@@ -47,12 +47,15 @@ def ls(ctx: click.Context, /, **_: object) -> None:
                         console.tell(_row("STATE", "SIZE", "SINCE", "NAME"))
                     reason = f": {console.clean(file.failure_reason)}" if file.failure_reason else ""
                     console.result(_line(file, age) + reason)
-                listed = True
+                listed = file.kind
                 console.record({**attrs.asdict(file), "age": None if age is None else round(age)})
             return listed
 
-        if not invocation.wait_for(Access.of(invocation).in_session(job)):
+        listed = invocation.wait_for(Access.of(invocation).in_session(job))
+        if not listed:
             console.tell("There are no files.")
+        elif listed == "download":
+            console.tell("States and sizes are not asked for: the archive would stage each file to tell.")
         return 0
 
     run(ctx, work, go_on="")

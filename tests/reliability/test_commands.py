@@ -205,6 +205,7 @@ def test_files_to_download_are_listed_without_being_staged(scripted: Scripted) -
     scripted.archive.add_file("GHGAF01", b"x", extension=".bam")
     listed = scripted.program.run("ls")
     assert listed.code == 0, listed.err
+    assert "would stage" in listed.err
     assert [line.split()[-2:] for line in listed.out.splitlines()] == [
         ["GHGAF01", "GHGAF01.bam.c4gh"],
         ["GHGAF02", "GHGAF02.bin.c4gh"],
