@@ -44,7 +44,8 @@ class Announcement:
         self._note = notes.find(*way.source.key)
         self._overwrite = overwrite
         self._verify = verify
-        self._unheard = made_before
+        self._made_before = made_before
+        self._unheard = False
         self._written = made_before
         self._asked = made_before
         total = ENVELOPE_SIZE + sealed_size(file.state.size)
@@ -74,7 +75,7 @@ class Announcement:
     async def prepare(self) -> UploadedFile | None:
         """See whether the file is known to be in the box, and fetch the token to announce it if it is not."""
         way, alias = self._way, self._creation.alias
-        if not self._unheard:
+        if not self._made_before:
             listed = way.box.listed(alias)
             if listed is None and self._note is not None:
                 with suppress(RefusedError):  # uploading needs no listing
@@ -101,7 +102,8 @@ class Announcement:
             try:
                 return await box.create(order, self._creation, note)
             except RefusedError as error:
-                if after(Stage.ANNOUNCED, error.exception_id, unheard=self._unheard) is not LOOK:
+                unheard = self._unheard or self._made_before
+                if after(Stage.ANNOUNCED, error.exception_id, unheard=unheard) is not LOOK:
                     raise
                 there = await self._look(error)
             return await box.create(order, self._creation) if there is None else there
@@ -122,13 +124,14 @@ class Announcement:
     async def _look(self, refused: RefusedError) -> UploadedFile | None:
         """Look into the box for what the archive refuses it for; ``None`` if nothing is in the way any more."""
         box, alias, size = self._way.box, self._creation.alias, self._creation.decrypted_size
-        unheard, self._unheard = self._unheard, False
+        unheard, may_be_ours = self._unheard, self._unheard or self._made_before
+        self._unheard = self._made_before = False
         exists = refused.exception_id == "fileUploadAlreadyExists"
         listed: FileUpload | None = None
         try:
-            if not unheard:
+            if not unheard:  # what an earlier run has announced is in any listing of this one
                 listed = await box.find(alias)
-            if listed is None:
+            if listed is None and (unheard or exists):
                 listed = await box.find(alias, fresh=True)
         except RefusedError:
             if not exists:
@@ -137,8 +140,8 @@ class Announcement:
             if there is None:
                 raise in_the_way(alias, size, None, overwrite=self._overwrite) from refused
             return there
-        if unheard and listed is not None and listed.state == "init" and listed.decrypted_size in (None, size):
-            # Ours: the answer to its creation was lost on the way. One of another size is of another file.
+        if may_be_ours and listed is not None and listed.state == "init" and listed.decrypted_size in (None, size):
+            # The answer to its creation was lost on the way. One of another size is of another file.
             await box.delete(listed.id)
             return None
         if not exists:
