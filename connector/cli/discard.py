@@ -111,7 +111,7 @@ def _open(found: Sequence[Outcome[ListedFile]]) -> list[ListedFile]:
     """The uploads that were found, which must all be open: complete ones are not discarded by mistake."""
     from connector.clients.refusals import TokenRefusedError
     from connector.core.listing import UNKNOWN
-    from connector.errors import UsageError
+    from connector.errors import RefusedError, UsageError
 
     for outcome in found:
         if isinstance(outcome.error, TokenRefusedError):
@@ -122,7 +122,13 @@ def _open(found: Sequence[Outcome[ListedFile]]) -> list[ListedFile]:
         raise UsageError(
             f"Nothing open in the box is called {', '.join(unknown)}.", hint="See: connector status --in-box"
         )
-    complete = [f"{other.name} ({other.state})" for other in others if other.state not in _OPEN | {UNKNOWN}]
+    finished = dict.fromkeys(other.name for other in others if other.state == UNKNOWN)
+    if finished:
+        raise RefusedError(
+            f"The archive refuses to list the box, and this machine has finished uploading {', '.join(finished)}.",
+            hint=f"To remove complete uploads: connector rm {' '.join(finished)}",
+        )
+    complete = [f"{other.name} ({other.state})" for other in others if other.state not in _OPEN]
     if complete:
         raise UsageError(f"Not open in the box: {', '.join(complete)}.", hint="Remove them with: connector rm")
     return others

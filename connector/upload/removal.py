@@ -85,12 +85,10 @@ class UploadRemover:
         refused: ListingRefusedError | None = None
         try:
             async for page in self.box.pages():
-                # An archive may list deleted uploads beside the one that has the alias now.
-                found |= {
-                    upload.alias: [ListedFile.of_upload(upload)]
-                    for upload in page
-                    if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled")
-                }
+                for upload in page:
+                    # An archive may list deleted uploads beside the one that has the alias now.
+                    if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled"):
+                        found[upload.alias] = [ListedFile.of_upload(upload)]
         except ListingRefusedError as error:
             refused = error
             found = {alias: self.notes.find(alias) for alias in wanted}

@@ -288,6 +288,16 @@ def test_where_nothing_is_listed_what_this_machine_uploaded_is_removed(box: Scri
     assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_complete_upload_is_not_discarded_by_mistake(box: Scripted, listed: bool) -> None:
+    if not listed:
+        box.archive.fail("list", 401, {"detail": "Invalid"}, times=EVER)
+    done = box.program.run("discard", "--in-box", "done.bin")
+    assert done.code == (2 if listed else 4), done.err
+    assert "connector rm" in done.err
+    assert in_box(box, "done.bin") == "inbox"
+
+
 def test_an_upload_that_is_being_sent_is_not_removed(box: Scripted) -> None:
     box.archive.stick("part-url")
     process = box.program.start("upload", "mine.bin")

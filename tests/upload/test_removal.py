@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,6 +10,7 @@ from connector.core.listing import UNKNOWN
 from connector.errors import LocalError, RefusedError
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.upload.unfinished import unfinished_uploads
+from tests.support.fake_archive import Upload
 
 pytestmark = pytest.mark.trio
 
@@ -95,6 +96,16 @@ async def test_where_nothing_is_listed_this_machine_knows_what_it_uploaded(desk,
     assert found[1].error.status == 401
     assert outcomes[0].ok
     assert desk.states == ["cancelled"]
+
+
+async def test_a_deleted_upload_does_not_hide_the_one_that_has_its_alias_now(desk, virtual_time):
+    await desk.upload(desk.file(1000, "a"))
+    standing = in_box(desk, "a")
+    before, after = (Upload(UUID(int=number), standing.announced, "cancelled") for number in (1, 2))
+    desk.archive.uploads = {upload.id: upload for upload in (before, standing, after)}
+    async with desk.session() as session:
+        (found,) = await session.find_uploads(["a"])
+    assert found.unwrap().file_id == standing.id
 
 
 @pytest.mark.parametrize(
