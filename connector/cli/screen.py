@@ -99,8 +99,6 @@ def summary(state: State) -> list[str]:
         pieces.append(f"{amount(state.through)} of {least}{amount(state.expected)}{share}")
     if state.silence is not None:
         return [*pieces, f"nothing for {span(state.silence)}"]
-    if not state.expected and not state.unknown:
-        return pieces  # nothing is to be moved
     pieces.append(f"{state.rate / 1e6:.1f} MB/s")
     if state.rate > 0 and state.remaining > 0:
         least = "at least " if state.unknown else ""
