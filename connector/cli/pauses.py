@@ -8,6 +8,8 @@ import attrs
 
 SAY_EVERY = 60.0
 """Seconds between two lines about the same cause, and without it after which it has gone."""
+_GATHER = 0.5
+"""Seconds for which a line about a cause waits for all whom it concerns: they tell of it one after the other."""
 _LINGER = 1.0
 """Seconds for which a pause that is over can still be read."""
 
@@ -30,6 +32,7 @@ class Pause:
     text: str
     then: str
     waits: bool
+    since: float
     labels: dict[str, None] = attrs.field(factory=dict)
     tries: list[float] = attrs.field(factory=list)
     told: float = 0.0
@@ -66,7 +69,7 @@ class Pauses:
     def add(self, label: str, text: str, then: str, delay: float, now: float, *, waits: bool = False) -> None:
         """Something failed, or waits, and is tried again in ``delay`` seconds."""
         self._pauses = {cause: pause for cause, pause in self._pauses.items() if not _has_gone(pause, now)}
-        pause = self._pauses.setdefault(cause_of(text, label), Pause(text, then, waits))
+        pause = self._pauses.setdefault(cause_of(text, label), Pause(text, then, waits, now))
         pause.text, pause.then, pause.told = text, then, now
         pause.tries = sorted([at for at in pause.tries if at > now - _LINGER] + [now + delay])
         pause.count += 1
@@ -78,11 +81,12 @@ class Pauses:
         found = [pause for pause in self._pauses.values() if pause.seconds(now) is not None]
         return sorted(found, key=lambda pause: -pause.told)
 
-    def to_say(self, now: float, *, again: bool) -> list[tuple[str, str]]:
+    def to_say(self, now: float, *, again: bool, at_once: bool = False) -> list[tuple[str, str]]:
         """Whom and what lines are due about: each cause at its beginning, and every minute if ``again``."""
         lines = []
         for pause in self._pauses.values():
-            if pause.count and (pause.said is None or (again and now - pause.said >= SAY_EVERY)):
+            began = pause.said is None and (at_once or now - pause.since >= _GATHER)
+            if pause.count and (began or (again and pause.said is not None and now - pause.said >= SAY_EVERY)):
                 lines.append((pause.who, pause.sentence))
                 pause.said, pause.count = now, 0
         return lines

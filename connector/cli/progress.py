@@ -120,6 +120,8 @@ class Progress:
 
     def closed(self, label: str, ok: bool) -> tuple[int, float] | None:
         """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""
+        if not ok:
+            self._say_pauses(at_once=True)  # what it failed of in the end is said after what it was tried again for
         return self._meter.close(label, ok, self._clock())
 
     def finished(self, outcome: Outcome[Any]) -> None:
@@ -134,26 +136,25 @@ class Progress:
         if now - self._last_tick >= _ASLEEP:
             self._rows = 0
         self._last_tick = now
-        self._say_pauses(now)
+        self._say_pauses()
         if self._display == "log":
             self._beat(now)
         elif self._console.err.in_foreground():
             self._draw(now)
 
     def clear(self) -> None:
-        """Take away what is drawn, so that something else can be printed; what is due before that is said."""
-        if not self._console.quiet:
-            self._say_pauses(self._clock())
+        """Take away what is drawn, so that something else can be printed."""
         if self._rows:
             self._put([])
 
     def close(self) -> None:
-        """Say what is due and take away what is drawn."""
+        """Say what was not said yet and take away what is drawn."""
+        self._say_pauses(at_once=True)
         self.clear()
 
-    def _say_pauses(self, now: float) -> None:
+    def _say_pauses(self, *, at_once: bool = False) -> None:
         # On a terminal a pause can be seen as long as it lasts; in a log it has to be said again.
-        for who, sentence in self._pauses.to_say(now, again=self._display == "log"):
+        for who, sentence in self._pauses.to_say(self._clock(), again=self._display == "log", at_once=at_once):
             self._console.tell(sentence, label=who)
 
     def _beat(self, now: float) -> None:

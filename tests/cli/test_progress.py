@@ -83,12 +83,12 @@ def test_a_pause_is_said_once_and_seen_with_its_seconds_as_long_as_it_lasts() ->
     for name in ("a.bam", "b.bam"):
         scene.progress.opened(name, 1000)
         scene.progress.retried(name, BrokenError(f"Part 3 of {name} was refused."), 12.0)
-    scene.tick(0.1)
+    scene.tick(0.5)
     said = "a.bam and 1 more: Part 3 of b.bam was refused. Trying again in 12.0 s."
     assert scene.seen[0] == said
     assert "Trying again in 12 s, 2 files: Part 3 of b.bam was refused." in scene.seen
     scene.progress.progressed("b.bam", 10)  # another part: that one pauses all the same
-    for _ in range(50):
+    for _ in range(46):
         scene.tick(0.1)
     assert "Trying again in 7 s, 2 files: Part 3 of b.bam was refused." in scene.seen
     for _ in range(90):
@@ -139,10 +139,10 @@ def test_a_simple_terminal_gets_one_line_without_escapes() -> None:
     scene.progress.opened("a", 1000)
     scene.tick()
     scene.progress.retried("a", BrokenError("The archive is down."), 3.0)
-    scene.tick()
+    scene.tick(0.5)
     assert scene.seen == [
         "a: The archive is down. Trying again in 3.0 s.",
-        "Trying again in 3 s: The archive is down.",
+        "Trying again in 2 s: The archive is down.",
     ]
     for _ in range(30):
         scene.tick()
@@ -172,12 +172,15 @@ def test_off_a_terminal_waits_and_retries_are_lines() -> None:
     scene.progress.retried("", BrokenError("The archive is down."), 1.0)
     scene.progress.retried("F2", BrokenError("Lost.", advice=Advice(again=False, restart="lost")), 0.0)
     scene.console.tell("F3: uploaded")
+    scene.progress.closed("F1", False)
+    scene.console.tell("F1: The connection was cut.")
     assert scene.lines == [
+        "F3: uploaded",
         "F1: waiting, the archive stages the file",
         "F1: The connection was cut. Trying again in 2.0 s.",
         "The archive is down. Trying again in 1.0 s.",
         "F2: Lost. Starting again.",
-        "F3: uploaded",
+        "F1: The connection was cut.",
     ]
 
 
