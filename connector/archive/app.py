@@ -18,7 +18,7 @@ from connector.archive.routes.answers import (
     on_persistence_error,
     on_unexpected_error,
 )
-from connector.archive.routes.downloads import download_routes
+from connector.archive.routes.downloads import DRS_PATH, download_routes, drs_routes
 from connector.archive.routes.draining import DrainedBodies
 from connector.archive.routes.storage import StorageApp
 from connector.archive.routes.uploads import upload_routes
@@ -43,6 +43,7 @@ def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Await
         Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
         Mount("/ucs", routes=upload_routes(archive.uploads, archive.mint)),
         Mount("/dcs", routes=download_routes(archive.downloads, archive.mint)),
+        Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.mint)),
         Mount(WELL_KNOWN_PATH, routes=wkvs_routes(values)),
     ]
     apis = Starlette(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from connector.archive.file_registry import FileRegistry, no_such_object
 from connector.archive.key_store import KeyStore
 from connector.archive.models import RegisteredFile
@@ -51,6 +53,7 @@ class DownloadController:
             id=accession,
             self_uri=f"drs://{host}/{accession}",
             size=file.encrypted_size,
+            name=PurePosixPath(file.alias).name or None,
             created_time=file.registered.isoformat(),
             checksums=(Checksum(file.decrypted_sha256, "sha-256"),),
             access_methods=(AccessMethod(AccessUrl(url), "s3"),),

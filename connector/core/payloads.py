@@ -80,7 +80,10 @@ class AccessMethod:
 
 @attrs.frozen
 class DrsObject:
-    """A downloadable file. ``size``: sealed bytes without envelope; ``checksums``: of the plaintext."""
+    """A downloadable file. ``size``: sealed bytes without envelope; ``checksums``: of the plaintext.
+
+    ``name``: what the file is called, if the archive says so.
+    """
 
     id: str
     self_uri: str
@@ -88,6 +91,7 @@ class DrsObject:
     checksums: tuple[Checksum, ...]
     access_methods: tuple[AccessMethod, ...]
     created_time: str = ""
+    name: str | None = None
 
     @property
     def plaintext_sha256(self) -> str | None:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -18,7 +19,7 @@ from connector.archive.assembly import Archive
 from connector.archive.models import Box
 from connector.archive.tokens import WorkOrder
 from persistence.providers.sqlite import SqliteDaoFactory
-from tests.support.archive_process import ArchiveProcess
+from tests.support.archive_process import ArchiveProcess, serving
 from tests.support.contract_client import (
     MIB,
     SEALED_SEGMENT,
@@ -646,7 +647,14 @@ class TestDownloads:
         segments = -(-len(plaintext) // 65_536)
         assert found["size"] == len(plaintext) + segments * 28
         assert found["id"] == accession
-        assert found["self_uri"].startswith("drs://")
+        assert found["name"] == "sample.vcf.gz"
+        scheme, _, host, name = found["self_uri"].split("/")
+        assert (scheme, name) == ("drs:", accession)
+        resolved = f"http://{host}/ga4gh/drs/v1"
+        again = http.get(f"{resolved}/objects/{name}", headers=bearer(user.download_token(accession)))
+        assert (again.status_code, again.json()["id"]) == (200, accession)
+        info = http.get(f"{resolved}/service-info")
+        assert (info.status_code, info.json()["type"]["artifact"]) == (200, "drs")
         assert found["created_time"].endswith("+00:00")
         assert found["checksums"] == [{"checksum": hashlib.sha256(plaintext).hexdigest(), "type": "sha-256"}]
         (method,) = found["access_methods"]
@@ -669,6 +677,14 @@ class TestDownloads:
         envelope = user.envelope(accession)
         assert len(envelope) == 124
         assert unseal(envelope, content, user.private_key) == plaintext
+
+    def test_how_long_to_wait_for_a_file_follows_from_its_size(
+        self, tmp_path: Path, uploader: MakeUser, downloader: MakeUser
+    ) -> None:
+        with serving(tmp_path / "archive", "--staging-delay", "1") as served:
+            user = uploader(served)
+            accession = served.wait_for_file(user.upload("a", user.seal(b"data")))["accession"]
+            assert downloader([accession], served).drs_object(accession).headers["retry-after"] == "5"
 
     def test_the_archive_seals_anew(
         self, archive: ArchiveProcess, uploader: MakeUser, downloader: MakeUser, http: httpx.Client

@@ -5,6 +5,7 @@ import trio
 
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import moment
+from connector.archive.staging import staging_wait
 from persistence.errors import NotFound
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -25,6 +26,13 @@ def registered(object_id: str) -> RegisteredFile:
         decrypted_sha256="0" * 64,
         registered=moment(ManualClock()),
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds"), [(1, 5), (500 * 10**6, 5), (700 * 10**6, 7), (29_900 * 10**6, 299), (10**13, 300)]
+)
+async def test_clients_wait_by_size(size: int, seconds: int) -> None:
+    assert staging_wait(size) == seconds
 
 
 async def test_a_file_is_staged_when_asked_for(autojump_clock: trio.testing.MockClock) -> None:

@@ -72,6 +72,7 @@ BODIES: list[tuple[Any, Any]] = [
             "checksums": [{"checksum": "ab", "type": "sha-256"}],
             "access_methods": [{"access_url": {"url": "https://s3"}, "type": "s3"}],
             "created_time": "2026",
+            "name": "sample.bam",
         },
         DrsObject(
             "GHGAF1",
@@ -80,6 +81,7 @@ BODIES: list[tuple[Any, Any]] = [
             (Checksum("ab", "sha-256"),),
             (AccessMethod(AccessUrl("https://s3"), "s3"),),
             "2026",
+            "sample.bam",
         ),
     ),
     (

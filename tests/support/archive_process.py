@@ -70,9 +70,15 @@ class ArchiveProcess:
 
 @contextmanager
 def served_archive(root: Path, *options: str) -> Iterator[ArchiveProcess]:
-    """Serve the archive below ``root`` on a free port for the length of the block; files are staged at once."""
-    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
-    command += ["--retry-after", "1", *options]
+    """Serve the archive below ``root`` on a free port; clients need not wait long for staging unless told otherwise."""
+    with serving(root, "--retry-after", "1", *options) as served:
+        yield served
+
+
+@contextmanager
+def serving(root: Path, *options: str) -> Iterator[ArchiveProcess]:
+    """Serve the archive below ``root`` on a free port with these options alone."""
+    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -6,16 +6,33 @@ import base64
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from connector.archive.download_controller import DownloadController
 from connector.archive.errors import WrongFileAuthorization
 from connector.archive.routes.answers import bearer_token, health, json_answer
 from connector.archive.tokens import TokenMint, WorkOrder
 
+DRS_PATH = "/ga4gh/drs/v1"
+"""Where the standard has the API: a ``drs://HOST/ID`` URI leads to ``https://HOST/ga4gh/drs/v1/objects/ID``."""
+_SERVICE_INFO = {
+    "id": "connector.archive.drs",
+    "name": "Embedded archive",
+    "type": {"group": "org.ga4gh", "artifact": "drs", "version": "1.4.0"},
+    "organization": {"name": "Embedded archive", "url": "https://www.ga4gh.org"},
+    "version": "1.0.0",
+    "maxBulkRequestLength": 1,
+}
 
-def download_routes(controller: DownloadController, mint: TokenMint) -> list[Route]:
-    """The routes below ``/dcs``; also with the prefix of the DRS standard."""
+
+def download_routes(controller: DownloadController, mint: TokenMint) -> list[BaseRoute]:
+    """The routes below ``/dcs``: the service's own, and those of the standard."""
+    drs = drs_routes(controller, mint)
+    return [Route("/health", health), *drs, Mount(DRS_PATH, routes=drs)]
+
+
+def drs_routes(controller: DownloadController, mint: TokenMint) -> list[BaseRoute]:
+    """The routes of the DRS standard, and that of envelopes."""
 
     def authorise(request: Request) -> WorkOrder:
         order = mint.verify(bearer_token(request), "download")
@@ -38,9 +55,11 @@ def download_routes(controller: DownloadController, mint: TokenMint) -> list[Rou
         envelope = await controller.make_envelope(order.accession, order.user_public_key)
         return JSONResponse(base64.b64encode(envelope).decode("ascii"), headers={"Cache-Control": "no-store"})
 
-    routes = [
+    async def service_info(request: Request) -> Response:
+        return JSONResponse(_SERVICE_INFO)
+
+    return [
+        Route("/service-info", service_info),
         Route("/objects/{accession}", get_object),
         Route("/objects/{accession}/envelopes", get_envelope),
     ]
-    standard = [Route(f"/ga4gh/drs/v1{route.path}", route.endpoint) for route in routes]
-    return [Route("/health", health), *routes, *standard]
