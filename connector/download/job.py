@@ -26,7 +26,7 @@ from connector.download.request import DownloadedFile, DownloadRequest
 from connector.download.staging import StagedObject
 from connector.errors import GIVE_UP, Advice, IntegrityError
 from connector.local.finished import FinishedFile, FinishedFiles
-from connector.local.partial_file import PartialFile, check_target
+from connector.local.partial_file import PartialFile, check_free, check_target
 from connector.transfer import GuardedObserver, Observer, Progress, together
 
 T = TypeVar("T")
@@ -101,7 +101,12 @@ class Download:
         self._there = await self._already_there()
         if self._there is not None:
             return ()
-        await self._in_thread(lambda: check_target(target, overwrite=self._request.overwrite))
+
+        def check() -> None:
+            check_target(target, overwrite=self._request.overwrite)
+            check_free(target)
+
+        await self._in_thread(check)
         drs, data = await self._ask()
         envelope = self._checked_envelope(drs, data)
         sha256 = drs.plaintext_sha256

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -84,10 +85,16 @@ class Claim:
 
         That is, raises :class:`~connector.transfer.PostponedError` instead of :class:`LockedElsewhereError`.
         """
-        try:
+        with _postponing():
             return cls.take(path, subject)
-        except LockedElsewhereError as error:
-            raise PostponedError(error.message, seconds=error.seconds) from error
+
+    @staticmethod
+    def check_free(path: Path, subject: object) -> None:
+        """Raise what :meth:`take_or_postpone` would now if another process works on it, without locking anything."""
+        with local_failures("read", path), _postponing():
+            lock = _Lock.read(path)
+            if lock is not None:
+                lock.check_stale(str(subject))
 
     @property
     def may_be_lost(self) -> bool:
@@ -134,6 +141,14 @@ class Claim:
             os.utime(self.path)
             self._touched = now
         return True
+
+
+@contextlib.contextmanager
+def _postponing() -> Iterator[None]:
+    try:
+        yield
+    except LockedElsewhereError as error:
+        raise PostponedError(error.message, seconds=error.seconds) from error
 
 
 def _both_clocks() -> tuple[float, float]:

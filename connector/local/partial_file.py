@@ -36,6 +36,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             raise FileExistsAlready(f"{target} exists already.", hint=IN_THE_WAY)
 
 
+def check_free(target: Path) -> None:
+    """Raise what :meth:`PartialFile.open` would if another process works on ``target``: before anything is asked of an
+    archive, which would be in vain while a transfer waits for that process."""
+    Claim.check_free(claim_path(target), target)
+
+
 def existing(target: Path) -> os.stat_result | None:
     """The state of ``target`` if that is a file; what a kill right after it got its name left beside it is removed."""
     try:

@@ -273,3 +273,17 @@ def test_releasing_twice_is_no_error(path):
     claim = Claim.take(path)
     claim.release()
     claim.release()
+
+
+def test_a_look_says_what_taking_would_and_takes_nothing(path, holder):
+    with pytest.raises(LocalError, match=f"PID {holder.process.pid}"):
+        Claim.check_free(path, "x")
+    holder.end("release\n")
+    Claim.check_free(path, "x")
+    assert not path.exists()
+    leave(path, {**ELSEWHERE, "touched": True}, silent_for=0)
+    with pytest.raises(PostponedError, match="elsewhere"):
+        Claim.check_free(path, "x")
+    age(path, STALE_AFTER + 1)
+    Claim.check_free(path, "x")
+    assert path.exists()

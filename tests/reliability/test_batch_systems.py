@@ -15,6 +15,7 @@ import termios
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -179,6 +180,44 @@ def test_a_limit_of_processor_time_ends_a_run_in_order(scripted: Scripted):
 
 
 @BOTH_WAYS
+def test_a_transfer_stops_in_time_for_its_limit_and_says_what_is_unfinished(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    process = job.start("--until", "+5s", "--json", environment={"CONNECTOR_REQUEUE_CODE": "104"})
+    began = time.monotonic()
+    done = finish(process)
+    assert done.code == 104, done.err
+    assert time.monotonic() - began < 15
+    [record] = _records(done)
+    assert (record["name"], record["ok"], record["error"]["exit_code"]) == (job.name, False, 104)
+    moved = job.moved
+    done = job.run(environment={"CONNECTOR_UNTIL": "+1h"})
+    assert done.code == 0, done.err
+    assert job.is_done()
+    assert moved > 0
+    assert job.moved <= PARTS + 2
+    assert job.leftovers == []
+
+
+@pytest.mark.parametrize("command", ["encrypt", "decrypt"])
+def test_a_recryption_stops_in_time_for_its_limit(scripted: Scripted, command):
+    folder = scripted.folder
+    (folder / "big.bin").write_bytes(bytes(64 * 1024**2))
+    if command == "decrypt":
+        assert scripted.program.run("encrypt", "big.bin", "--recipient-public-key-path", "my.pub").code == 0
+    ending, source = (".c4gh", "big.bin.c4gh") if command == "decrypt" else ("", "big.bin")
+    names = [f"{number}.bin{ending}" for number in range(400)]
+    for name in names:
+        (folder / name).symlink_to(source)
+    options = () if command == "decrypt" else ("--recipient-public-key-path", "my.pub")
+    done = scripted.program.run(command, *names, *options, "--output-dir", "made", "--until", "+3s", "--json")
+    assert done.code == 75, done.err
+    assert len(_records(done)) == len(names), "a line for each, whatever became of it"
+    finished = [record["name"] for record in _records(done) if record["ok"]]
+    assert len(finished) < len(names)
+    assert len(list((folder / "made").iterdir())) == len(finished), "nothing half-made"
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP], ids=lambda number: number.name)
 def test_stopped_and_continued_it_goes_on_over_new_connections(scripted: Scripted, direction, stop):
     job = Job.prepare(scripted, direction)
@@ -253,11 +292,13 @@ def test_killed_on_one_node_the_next_one_waits_until_its_lock_is_stale(scripted:
     first.kill()
     finish(first)
     job.age_locks(STALE_AFTER - 6)
+    asked = Counter(job.scripted.archive.counts)
     began = time.monotonic()
     done = job.run(on="node2")
     assert done.code == 0, done.err
     assert time.monotonic() - began > 1
     assert "node1" in done.err, "the progress says who is waited for"
+    assert job.scripted.archive.counts["object"] - asked["object"] <= 2, "the archive is not asked in vain"
     assert job.is_done()
     assert job.moved <= PARTS + 2 + 2
     assert job.leftovers == []
@@ -292,6 +333,38 @@ def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, directio
     assert all(one.is_done() for one in (job, *others))
     assert next(reversed(_records(done))).items() >= {"ok": True}.items()
     assert job.name in json.dumps(_records(done)[-1]), "the locked one is the last"
+
+
+@BOTH_WAYS
+def test_a_wait_for_another_node_ends_in_time_for_the_limit(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.kill()
+    finish(first)
+    done = job.run("--until", "+4s", "--json", on="node2")
+    assert done.code == 75, done.err
+    assert "node1" in done.err
+    [record] = _records(done)
+    assert record["ok"] is False
+    assert record["name"] == job.name
+    assert record["error"]["family"] == "interrupted"
+
+
+@BOTH_WAYS
+def test_what_another_node_works_on_is_not_discarded(scripted: Scripted, direction):
+    job = Job.prepare(scripted, direction)
+    first = job.start_and_wait(on="node1")
+    first.kill()
+    finish(first)
+    discard = ("discard", job.name, "--output-dir", job.out)
+    done = job.program("node2").run(*discard)
+    assert done.code == 3, done.err
+    assert "node1" in done.err
+    assert "3 minutes" in done.err
+    job.age_locks(STALE_AFTER + 1)
+    done = job.program("node2").run(*discard)
+    assert done.code == 0, done.err
+    assert job.leftovers == []
 
 
 @BOTH_WAYS
@@ -408,7 +481,7 @@ def _fill(pipe: int) -> None:
         os.set_blocking(pipe, True)
 
 
-def _records(done: Done) -> list[dict[str, object]]:
+def _records(done: Done) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
 
 
