@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -98,8 +99,9 @@ class Report:
 
     def interrupt(self, why: str, *, hint: str, exit_code: int) -> None:
         """Tell of the files that are unfinished because the run was asked to stop."""
-        told = {outcome.label for outcome in self._told}
-        unfinished = [label for label in self._planned if label not in told]
+        left = Counter(self._planned)
+        left.subtract(outcome.label for outcome in self._told)  # two files of one name are two
+        unfinished = list((+left).elements())
         error = {"family": "interrupted", "message": why, "hint": hint, "exit_code": exit_code}
         for label in unfinished:
             self._console.record({"name": label, "ok": False, "error": error})

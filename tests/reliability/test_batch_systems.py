@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.conftest import Scripted
-from tests.support.batch_jobs import PARTS, Job, handles_signals, until
+from tests.support.batch_jobs import PARTS, Job, until, wait_for_handlers
 from tests.support.program import Done, finish, kill_at_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and host names as Linux has them")
@@ -69,7 +69,7 @@ def test_a_signal_ends_a_run_in_order_and_the_same_command_goes_on(scripted: Scr
 def test_a_signal_while_the_access_token_is_waited_for(scripted: Scripted, number):
     job = Job.prepare(scripted, "download")
     process = job.start(stdin=subprocess.PIPE, environment={"CONNECTOR_ACCESS_TOKEN": ""})
-    until(lambda: handles_signals(process), "it does not begin")
+    wait_for_handlers(process)
     time.sleep(0.5)
     process.send_signal(number)
     assert_stopped_in_order(finish(process), number)
@@ -78,7 +78,7 @@ def test_a_signal_while_the_access_token_is_waited_for(scripted: Scripted, numbe
 @ALL_SIGNALS
 def test_a_signal_in_the_first_moment(scripted: Scripted, number):
     process = Job.prepare(scripted, "download").start()
-    until(lambda: handles_signals(process), "it does not begin")
+    wait_for_handlers(process)
     process.send_signal(number)
     assert_stopped_in_order(finish(process), number)
 
@@ -242,7 +242,7 @@ def test_anything_at_random_moments_is_resumed_and_leaves_nothing_half_made(scri
     for run in range(RUNS):
         number = rng.choice([*CODES, signal.SIGTSTP, signal.SIGKILL])
         process = job.start()
-        until(lambda process=process: handles_signals(process) or process.poll() is not None, "it does not begin")
+        wait_for_handlers(process)
         time.sleep(rng.uniform(0, span))
         process.send_signal(number)
         if number == signal.SIGTSTP:

@@ -48,7 +48,14 @@ def nothing_ignored() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def handles_signals(process: subprocess.Popen[str]) -> bool:
+def wait_for_handlers(process: subprocess.Popen[str]) -> None:
+    """Wait until a command has got so far that signals do not simply kill it; another version may never get so far."""
+    deadline = time.monotonic() + (1.5 if os.environ.get("CONNECTOR") else 60)
+    while process.poll() is None and not _handles_signals(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _handles_signals(process: subprocess.Popen[str]) -> bool:
     """Whether it has got so far that SIGUSR1 does not simply kill it (Linux)."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
