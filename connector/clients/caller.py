@@ -79,6 +79,7 @@ class Caller:
             while True:
                 await self._refresh()
                 current = await order.get()
+                is_fresh = order.fetched > known
                 request = build(current.token)
                 if await self._pauses.keep(request):
                     continue  # the token may have expired meanwhile
@@ -86,7 +87,7 @@ class Caller:
                     return await self._send(request, read)
                 except TokenRefusedError as error:
                     order.refuse(current)
-                    fresh_refused += order.fetched > known
+                    fresh_refused += is_fresh
                     if fresh_refused >= _FRESH_TOKENS:
                         raise
                     tell(error, 0.0)

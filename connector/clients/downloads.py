@@ -54,11 +54,10 @@ def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
         )
     if drs.url is None:
         raise BrokenError("The download service names no address for the file.", hint="Tell the archive's operators.")
-    lifetimes = [
-        response_lifetime(reply.headers, reply.received),
-        presigned_lifetime(drs.url, reply.headers, reply.received),
-    ]
-    return Lent(drs, usable_seconds(lifetimes, otherwise=USUAL_URL_LIFETIME))
+    fresh = response_lifetime(reply.headers, reply.received)
+    signed = presigned_lifetime(drs.url, reply.headers, reply.received)
+    seconds = usable_seconds([fresh, signed], otherwise=USUAL_URL_LIFETIME)
+    return Lent(drs, seconds, reply.asked)
 
 
 def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:

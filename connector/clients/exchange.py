@@ -59,13 +59,17 @@ class ApiRequest:
 
 @attrs.frozen
 class ApiReply:
-    """One answer; header names in lower case. ``received``: when it came, by its server's clock."""
+    """One answer; header names in lower case.
+
+    ``received``: when it came, by its server's clock; ``asked``: when its request was sent, by our monotonic one.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=False)
     server: str = ""
     received: datetime | None = None
+    asked: float | None = None
 
 
 class Exchange:
@@ -94,6 +98,7 @@ class Exchange:
             raise broken(error, request.server) from error
 
     async def _send(self, request: ApiRequest) -> ApiReply:
+        asked = trio.current_time()
         response = await self._client.send(
             httpx.Request(
                 request.method,
@@ -116,7 +121,7 @@ class Exchange:
             await response.aclose()
         date = response.headers.get("date", "")
         received = self._clocks.received(request.server, date, trio.current_time(), time.time())
-        return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server, received)
+        return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server, received, asked)
 
 
 def server_of(url: str) -> str:

@@ -18,10 +18,14 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Lent(Generic[T]):
-    """A value and the seconds for which it may be used from the moment it was asked for."""
+    """A value and the seconds for which it may be used from the moment it was asked for.
+
+    That moment is ``asked``, on the monotonic clock; where it is not known, that of the call of ``fetch``.
+    """
 
     value: T
     seconds: float
+    asked: float | None = None
 
 
 @attrs.define(eq=False)
@@ -41,8 +45,8 @@ class Lease(Generic[T]):
     never more than one call at a time, also for values with no lifetime at all: whoever asked while one was fetched
     takes that one, as a cache collapses requests (RFC 9111, section 4), and whoever asks afterwards gets the next.
 
-    ``clock`` is monotonic, in seconds. The time counts from before the call, so that a slow answer is not overrated
-    (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
+    ``clock`` is monotonic, in seconds. The time counts from when the request was sent that brought the value, so that a
+    slow answer is not overrated (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
     """
 
     def __init__(self, fetch: Callable[[], Awaitable[Lent[T]]], clock: Callable[[], float] = trio.current_time) -> None:
@@ -82,7 +86,7 @@ class Lease(Generic[T]):
 
     async def _fetch_for_all(self) -> T:
         fetch = self._under_way = _Fetch[T]()
-        asked = self._clock()
+        called = self._clock()
         try:
             fetch.lent = await self._fetch()
         except ConnectorError as error:
@@ -93,6 +97,7 @@ class Lease(Generic[T]):
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._under_way = None
             fetch.ended.set()
-        self._lent, self._until = fetch.lent, asked + fetch.lent.seconds
+        lent = self._lent = fetch.lent
+        self._until = lent.seconds + (called if lent.asked is None else lent.asked)
         self.fetched += 1
-        return fetch.lent.value
+        return lent.value

@@ -37,7 +37,7 @@ def read_values(reply: ApiReply) -> Lent[WellKnownValues]:
         raise refusal(reply, "read the archive's well-known values")
     values = parse_payload(reply.body, WellKnownValues, what=f"The well-known values service at {reply.server}")
     seconds = usable_seconds([response_lifetime(reply.headers, reply.received)], otherwise=USUAL_LIFETIME)
-    return Lent(values, max(seconds, SHORTEST_LIFETIME))
+    return Lent(values, max(seconds, SHORTEST_LIFETIME), reply.asked)
 
 
 class WellKnown:

@@ -39,7 +39,6 @@ def read_work_order(reply: ApiReply, keys: KeyPair) -> Lent[WorkOrder]:
     token = open_text(sealed, keys.private)
     claims = read_claims(token)
     check_recipient(claims, keys.public_base64)
-    seconds = usable_seconds(
-        [claims.lifetime, response_lifetime(reply.headers, reply.received)], otherwise=USUAL_LIFETIME
-    )
-    return Lent(WorkOrder(token), seconds)
+    fresh = response_lifetime(reply.headers, reply.received)
+    seconds = usable_seconds([claims.lifetime, fresh], otherwise=USUAL_LIFETIME)
+    return Lent(WorkOrder(token), seconds, reply.asked)

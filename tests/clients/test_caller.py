@@ -93,6 +93,28 @@ async def test_a_cached_token_that_is_refused_counts_as_none(answered_by, autoju
     assert desk.tokens == ["token-1", "token-1", "token-2", "token-3"]
 
 
+async def test_a_cached_token_does_not_become_fresh_by_another_that_came_meanwhile(answered_by, autojump_clock):
+    desk, orders = Desk(httpx.Response(401)), Orders()
+
+    async def slowly(request: httpx.Request) -> httpx.Response:
+        await trio.sleep(1.0)
+        return desk(request)
+
+    caller, order = Caller(Exchange(answered_by(slowly)), Retrier(attempts=1), Notes()), Lease(orders)
+    cached = await order.get()
+
+    async def refuse_elsewhere() -> None:
+        await trio.sleep(0.5)
+        order.refuse(cached)
+        await order.get()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse_elsewhere)
+        with pytest.raises(TokenRefusedError):
+            await caller.authorized(order, build, read)
+    assert desk.tokens == ["token-1", "token-2", "token-3"]
+
+
 async def test_a_token_is_replaced_also_where_nothing_is_retried(answered_by, autojump_clock):
     desk, orders = Desk(httpx.Response(401), httpx.Response(200, content=b"ok")), Orders()
     assert await call(answered_by(desk), orders, Notes(), attempts=1) == b"ok"

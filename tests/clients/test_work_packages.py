@@ -116,6 +116,20 @@ async def test_all_transfers_of_a_session_share_the_token_of_an_operation(answer
 
 
 @pytest.mark.trio
+async def test_a_token_that_came_after_a_long_pause_is_as_good_as_any(answered_by, autojump_clock):
+    """Its time counts from the request that brought it, not from the first that was refused."""
+    tokens = Tokens(answered_by)
+    tokens.archive.fail("order", 503, retry_after="60")
+    order = tokens.client.box_order(BOX, "view")
+    first = await order.get()
+    assert trio.current_time() >= 60
+    await trio.sleep(20)
+    assert await order.get() is first
+    await trio.sleep(10)
+    assert await order.get() is not first
+
+
+@pytest.mark.trio
 async def test_no_other_operation_gets_it(answered_by, autojump_clock):
     client = Tokens(answered_by).client
     orders = [
