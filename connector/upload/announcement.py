@@ -78,7 +78,7 @@ class Announcement:
         if not self._made_before:
             listed = way.box.listed(alias)
             if listed is None and self._note is not None:
-                with suppress(RefusedError):  # uploading needs no listing
+                with suppress(ConnectorError):  # uploading needs no listing
                     listed = await way.box.find(alias)
             there = None if listed is None else await self._compared(listed)
             # What is to be replaced is, unless an earlier run of this command did that.

@@ -105,7 +105,7 @@ class Upload:
         self._file_id = state.file_id
         if state.started is None:
             self._worthless = True
-            raise changed_since(self._source)
+            raise changed_since(self._source) if state.changed else _unreadable(self._source)
         total = ENVELOPE_SIZE + sealed_size(self._opened.state.size)
         parts = Parts(total, state.started.part_size)
         kind = OnePart if len(parts) == 1 else ManyParts
@@ -217,3 +217,11 @@ class Upload:
     def _opened(self) -> SourceFile:
         assert self._file is not None, "prepare() comes first"
         return self._file
+
+
+def _unreadable(source: UploadSource) -> LocalError:
+    return LocalError(
+        f"The journal of the upload of {source.path} is damaged, or for another key than yours.",
+        hint="Run the same command again.",
+        advice=Advice(again=False, restart="unreadable"),
+    )

@@ -53,7 +53,9 @@ class UploadJournals:
             return left
         # Device and inode are left out: they differ between the machines that share a file system.
         changed = (journal.head.get("size"), journal.head.get("mtime_ns")) != (state.size, state.mtime_ns)
-        return attrs.evolve(left, started=None) if changed or self._may_have_changed(left, path, source) else left
+        if changed or self._may_have_changed(left, path, source):
+            return attrs.evolve(left, started=None, changed=True)
+        return left
 
     def claim(self, box: UUID, source: UploadSource) -> Claim:
         """Keep other processes off this upload; see :meth:`~connector.local.claim.Claim.take_or_postpone`."""

@@ -79,9 +79,9 @@ class SentPart:
 class UploadState:
     """What the journal of an upload tells.
 
-    ``started``: ``None`` if the upload is only announced, or cannot be resumed: its journal is for another key, or
-    about another content of the source. ``parts``: those that are stored. ``sealed``: what the one part of a small file
-    was sealed to; it is written before that is sent, so whether it is stored is not known.
+    ``started``: ``None`` if the upload is only announced, or cannot be resumed: its journal is damaged or for another
+    key, or, with ``changed``, about another content of the source. ``parts``: those that are stored. ``sealed``: what
+    the one part of a small file was sealed to; it is written before that is sent, so whether it is stored is not known.
     """
 
     stage: Stage
@@ -89,6 +89,7 @@ class UploadState:
     started: StartedUpload | None = attrs.field(default=None, repr=False)
     parts: Mapping[int, SentPart] = attrs.field(factory=dict)
     sealed: SentPart | None = None
+    changed: bool = False
 
     @property
     def is_verifiable(self) -> bool:

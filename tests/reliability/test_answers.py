@@ -228,7 +228,7 @@ def check_requests(asked: Counter[str], parts: int) -> None:
     assert asked["order"] <= 20
 
 
-@pytest.mark.parametrize(("how", "size", "answer", "runs"), cases())
+@pytest.mark.parametrize(("how", "size", "answer", "runs"), list(cases()))
 def test_three_runs_end_well_or_with_a_hint_that_helps(
     scripted: Scripted, how: str, size: int, answer: Answer, runs: int
 ) -> None:
