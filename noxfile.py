@@ -55,6 +55,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run the tests that take many minutes each, as those of 20,000 files, and print their figures."""
+    session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    session.run("pytest", "-m", "soak", "-rP", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format with ruff."""
     session.install(*group("lint"))
