@@ -116,10 +116,10 @@ class SignalHandler:
         scope = trio.CancelScope()
 
         def stop() -> None:
-            assert self._request is not None
-            scope.cancel()
-            on_request(self._request)
-            self._end_after(self._grace)
+            if self._request is not None and not scope.cancel_called:
+                scope.cancel()
+                on_request(self._request)
+                self._end_after(self._grace)
 
         def wake(request: Interrupted) -> None:
             with contextlib.suppress(trio.RunFinishedError):
@@ -128,8 +128,7 @@ class SignalHandler:
 
         async def main() -> None:
             tokens.append(trio.lowlevel.current_trio_token())
-            if self._request is not None:
-                stop()
+            stop()  # if it was asked to before there was a token
             with scope:
                 results.append(await job())
 

@@ -185,7 +185,12 @@ class ManyParts(Sending):
     async def _note(self, number: int, sent: SentPart) -> None:
         journal = self._journal
         assert journal is not None, "it begins before the first part"
-        await self._way.in_thread(lambda: journal.add_parts({number: sent.facts()}))
+
+        def note() -> None:
+            self._way.hold.check()  # after a takeover the journal is the other's
+            journal.add_parts({number: sent.facts()})
+
+        await self._way.in_thread(note)
 
     async def _check_source(self) -> None:
         await self._way.in_thread(self._file.check_unchanged)

@@ -453,21 +453,23 @@ def test_a_live_process_in_another_container_of_the_same_name_is_not_taken_over(
 @pytest.mark.slow
 @BOTH_WAYS
 def test_stopped_for_minutes_and_taken_over_it_stops_before_it_spoils_anything(scripted: Scripted, direction):
-    job = Job.prepare(scripted, direction)
+    job = Job.prepare(scripted, direction, latency=2.0)
     first = job.start_and_wait(on="node1")
     first.send_signal(signal.SIGSTOP)
-    second = job.start_and_wait(on="node2", parts=0)
-    time.sleep(STALE_AFTER + 10)
-    before = job.moved
-    first.send_signal(signal.SIGCONT)
+    second = job.start(on="node2")
     try:
+        time.sleep(1)
+        before = job.moved
+        until(lambda: job.moved >= before + 3, "the second never takes over", seconds=STALE_AFTER + 60)
+        assert second.poll() is None
+        first.send_signal(signal.SIGCONT)
         done = finish(first)
         assert done.code == 3, done.err
         assert "Another process has taken over" in done.err
         assert finish(second).code == 0
     finally:
         kill_at_end([first, second])
-    assert job.moved - before <= 4, "at most what was on its way when it was stopped"
+    assert job.moved - before <= PARTS + 2, "at most what was on its way when it was stopped"
     assert job.is_done()
     assert job.leftovers == []
 
