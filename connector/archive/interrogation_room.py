@@ -59,12 +59,19 @@ class InterrogationRoom:
         self._memory = memory
         self._traffic = traffic
         self._received: dict[str, FileUpload] = {}
+        self._under_way: set[str] = set()
         self._bell = trio.Event()
 
     def received(self, upload: FileUpload) -> None:
-        """Put an upload in line."""
-        self._received[upload.id] = upload
-        self._bell.set()
+        """Put an upload in line, unless it is being interrogated already."""
+        if upload.id not in self._under_way:
+            self._received[upload.id] = upload
+            self._bell.set()
+
+    @property
+    def waiting(self) -> set[str]:
+        """The ids of the uploads in line."""
+        return set(self._received)
 
     async def run(self) -> None:
         """Work until cancelled, beginning with what was left undone when the archive was stopped.
@@ -94,6 +101,7 @@ class InterrogationRoom:
                     await self._traffic.lull(quiet=_QUIET, patience=_PATIENCE)
                     self._bell = trio.Event()
                     uploads, self._received = list(self._received.values()), {}
+                    self._under_way.update(upload.id for upload in uploads)
                     nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
 
     async def _run_batch(
@@ -115,6 +123,7 @@ class InterrogationRoom:
                 if upload.state != "inbox":
                     await self._take_in(upload, nursery)
         finally:
+            self._under_way.difference_update(upload.id for upload in uploads)
             batches.release_on_behalf_of(batch)
 
     def _interrogations(self, uploads: list[FileUpload], workers: trio.CapacityLimiter) -> Iterator[Interrogation]:

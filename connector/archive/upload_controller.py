@@ -113,6 +113,9 @@ class UploadController:
         async with self._locks[file_id]:
             upload = await self._ledger.get(file_id, box_id=box_id)
             if upload.state in RECEIVED:
+                if upload.state == "inbox":
+                    # The answer to the change of state may have been lost, and the interrogation not told of it.
+                    self._received(upload)
                 return
             if upload.state != "init":
                 raise _wrong_state(upload)
@@ -200,6 +203,7 @@ class UploadController:
             await self._ledger.add(upload)
         except BaseException:
             with trio.CancelScope(shield=True), suppress(PersistenceError):
+                await self._ledger.remove(upload)  # entered, if only the answer was lost
                 await self._storage.abort_upload(INBOX_BUCKET, file_id, upload_id)
             raise
         return upload

@@ -121,6 +121,10 @@ class UploadLedger:
             )
         except NotFound:
             moved = None
+        except BaseException:
+            # It may have been moved all the same: count again.
+            self._tallies.pop(upload.box_id, None)
+            raise
         finally:
             self._moves += 1
             self._open.drop(upload.id)

@@ -150,6 +150,23 @@ async def test_unfinished_work_goes_on_after_a_restart(state: str) -> None:
         assert not await archive.storage.object_exists("inbox", upload.id)
 
 
+async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
+    storage = SlowStorage()
+    async with memory_archive(storage=storage) as archive:
+        upload = await received(archive, b"data")
+        async with room(archive):
+            await storage.reached.wait()
+            archive.interrogation.received(upload)  # the close was repeated
+            storage.go_on.set()
+            done = await until(archive, upload, "archived", "failed")
+            other = await received(archive, b"other")
+            archive.interrogation.received(other)
+            await until(archive, other, "archived")
+        assert done.state == "archived"
+        assert await archive.storage.object_exists("permanent", upload.id)
+        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 2
+
+
 async def test_many_small_files() -> None:
     async with memory_archive() as archive:
         uploads = [await received(archive, os.urandom(1 + number)) for number in range(60)]

@@ -179,6 +179,17 @@ async def test_the_cap_on_open_uploads_holds_under_a_rush() -> None:
         assert refused == 7
 
 
+async def test_a_close_that_is_repeated_announces_what_was_received() -> None:
+    """The change of state came through, its answer did not: the interrogation has not heard of the upload."""
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        await archive.ledger.move(upload, "inbox", decrypted_sha256="0" * 64)
+        assert archive.interrogation.waiting == set()
+        await archive.uploads.close(box.id, upload.id, claimed(b""))
+        assert archive.interrogation.waiting == {upload.id}
+
+
 async def test_two_closes_at_once_are_one() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
