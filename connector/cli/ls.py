@@ -22,10 +22,10 @@ _UNKNOWN = "unknown"
 @talk_options
 @click.pass_context
 def ls(ctx: click.Context, /, **_: object) -> None:
-    """List the files of your work package: state, size, since when, name.
+    """List the files of your work package, and what became of them.
 
-    Of uploads, all that the box holds, with the reason of a failure. Of files to download, accession and file name:
-    their sizes are not asked for, since the archive would stage each file to tell.
+    Of uploads, all that the box holds: state, size, since when, name, and the reason of a failure. Of files to
+    download, accession and file name: their sizes are not asked for, since the archive would stage each file to tell.
     """
     from connector.cli.run import run
 

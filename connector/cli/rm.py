@@ -35,7 +35,7 @@ _ANSWER_SECONDS = 600.0
 @talk_options
 @click.pass_context
 def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> None:
-    """Remove uploads from the box of your work package, complete ones too.
+    """Remove uploads from your upload box, complete ones too.
 
     The archive deletes them, and what this machine has noted of them goes too. What the archive keeps for good, or a
     locked box, is refused.
