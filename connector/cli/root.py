@@ -111,8 +111,9 @@ def run_command_line(arguments: Sequence[str] | None = None, obj: object = None)
         with suppress(OSError, ValueError):
             click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    except (OSError, SystemExit):  # of --help and --version, which click prints; SystemExit: the reader has gone
+    except (OSError, SystemExit) as error:  # click prints --help and --version, and exits where the reader has gone
+        reason = error.strerror if isinstance(error, OSError) else "Broken pipe"
         with suppress(OSError, ValueError):
-            click.echo("Error: standard output cannot be written.", err=True)
+            click.echo(f"Error: standard output cannot be written: {reason}.", err=True)
         return OUTPUT_LOST
     return code if isinstance(code, int) else 0

@@ -95,7 +95,7 @@ def test_an_outage_can_be_read_with_its_seconds_and_stays_in_the_scrollback_once
     terminal = download(scripted, width)
     assert terminal.finish() == 0
     pauses = [(look, found) for look in terminal.looks for line in look.lines if (found := RETRY.match(line))]
-    assert {int(found[1]) for _, found in pauses} >= {1, 2, 3}, "it counts down"
+    assert len({int(found[1]) for _, found in pauses} & {1, 2, 3, 4, 5}) >= 3, "it counts down"
     assert all("503" in " ".join(look.lines[look.lines.index(found[0]) :]) for look, found in pauses)
     assert max(int(found[2] or 1) for _, found in pauses) > 1, "how many files it concerns"
     text = " ".join(terminal.text.split())
