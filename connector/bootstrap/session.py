@@ -97,7 +97,8 @@ class Session:
             downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
             objects=self.objects,
             private_key=self.keys.private,
-            notes=await read_notes(self.finished_folder, str(folder), self.threads),
+            # Two archives may have a file of the same accession.
+            notes=await read_notes(self.finished_folder, f"{folder} {self.settings.wkvs_url}", self.threads),
             part_size=self.settings.part_size,
             scheduler=self.scheduler,
             threads=self.threads,

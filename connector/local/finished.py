@@ -69,7 +69,7 @@ class FinishedFiles:
 
     @classmethod
     def read(cls, folder: Path, about: str) -> FinishedFiles:
-        """Read the notes about ``about`` (an absolute folder, the id of a box) from the state folder ``folder``."""
+        """Read the notes about ``about`` (a folder and an archive; a box) from the user's state folder ``folder``."""
         name = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         path = folder / f"{name}{_SUFFIX}"
         notes: dict[str, FinishedFile] = {}

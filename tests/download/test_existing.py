@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+import attrs
 import httpx
 import pytest
 
@@ -101,6 +102,16 @@ async def test_what_a_run_finished_costs_the_next_no_request(desk, name, decrypt
     assert file.path == desk.folder / name
     assert desk.notes.outcomes[-1] is outcome
     assert set(desk.archive.counts) == {"values", "package"}
+
+
+async def test_another_archive_may_have_other_files(desk, name, decrypt):
+    desk.file(3.5)
+    await downloaded(desk, decrypt)
+    async with desk.session() as session:
+        settings = attrs.evolve(session.settings, wkvs_url="https://other.test/wkvs")
+        other = attrs.evolve(session, settings=settings)
+        (outcome,) = await other.download(output_dir=desk.folder, decrypt=decrypt)
+    assert outcome.unwrap().already_there == "size"
 
 
 async def test_without_a_note_the_size_is_compared(desk, name, decrypt):

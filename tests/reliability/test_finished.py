@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Scripted
+from tests.support.chaos_stage import MIB, Stage
 from tests.support.contract_client import unseal
 from tests.support.fake_archive import ENVELOPE
+from tests.support.faults import Counts, Faults
 from tests.support.program import Done, finish
 
 NAMES = [f"GHGAF0{number}" for number in range(8)]
@@ -380,6 +382,50 @@ def test_an_interrupted_batch_that_overwrites_uploads_gets_to_its_end(scripted, 
     assert said.code == 0, said.err
     assert set(sent) == set(NAMES[3:]), "what this command replaced is not replaced again"
     assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_real_archive_is_sent_and_asked_for_each_byte_once(stage, how):
+    """Both ways, interrupted twice; the bytes are counted on the line."""
+    size, token = 2 * MIB, stage.archive.grant_upload(stage.keys.public)
+    folder = stage.folder / how
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes(random.Random(f"{how} {name}").randbytes(size))
+    upload = ["upload", *sorted(folder.iterdir()), "--json", "--max-concurrency", "2"]
+    moved, told = until_done(stage, how, "uploaded", token, upload)
+    assert moved < 8 * size + 4 * size + MIB, "what went again was in flight: two files, twice"
+    accessions = {
+        name: stage.archive.wait_for_file(line["file_id"], seconds=60)["accession"] for name, line in told.items()
+    }
+    out = folder / "out"
+    download = ["download", "--output-dir", out, "--decrypt", "--json", "--max-concurrency", "2"]
+    token = stage.grant_download(*accessions.values())
+    moved, _ = until_done(stage, how, "downloaded", token, download)
+    assert moved < 8 * size + 4 * size + MIB
+    for name, accession in accessions.items():
+        (path,) = out.glob(f"{accession}*")
+        assert path.read_bytes() == (folder / name).read_bytes()
+
+
+def until_done(
+    stage: Stage, how: str, way: str, token: str, arguments: list[object]
+) -> tuple[int, dict[str, dict[str, object]]]:
+    """Interrupt a command after its 2nd and 5th file, then run it to its end; the bytes of all runs, and the lines."""
+    stage.proxy.counts = Counts()
+    for done in (2, 5):
+        stage.proxy.faults = Faults(bytes_per_second=4e6)
+        process = stage.start(*arguments, token=token)
+        lines = [json.loads(process.stdout.readline()) for _ in range(done)]
+        process.send_signal(SIGNALS[how])
+        assert finish(process).code == CODES[how]
+    stage.proxy.faults = Faults()
+    said = stage.run(*arguments, token=token)
+    assert said.code == 0, said.err
+    told = records(said)
+    assert len(told) == 8
+    assert all(told[line["name"]]["already_there"] == "record" for line in lines)
+    return getattr(stage.proxy.counts, way), told
 
 
 @pytest.mark.parametrize("command", ["encrypt", "decrypt"])
