@@ -81,8 +81,7 @@ class Announcement:
                 with suppress(ConnectorError):  # uploading needs no listing
                     listed = await way.box.find(alias)
             there = None if listed is None else await self._compared(listed)
-            # What is to be replaced is, unless an earlier run of this command did that.
-            if there is not None and not (self._overwrite and there.already_there == "size"):
+            if there is not None and self._suffices(there):
                 return there
         await way.box.creating_order(alias).get()
         return None
@@ -147,9 +146,13 @@ class Announcement:
         if not exists:
             raise refused
         there = None if listed is None else await self._compared(listed)
-        if listed is not None and there is None:
+        if listed is not None and (there is None or not self._suffices(there)):
             raise in_the_way(alias, size, listed, overwrite=self._overwrite) from refused
         return there
+
+    def _suffices(self, there: UploadedFile) -> bool:
+        """Whether the file need not be sent: one that is to be replaced, only if an earlier run has done that."""
+        return not (self._overwrite and there.already_there == "size")
 
     async def _compared(self, listed: FileUpload | None) -> UploadedFile | None:
         """The upload in the box if it is this file; ``listed`` is ``None`` where the archive refuses to list it."""

@@ -59,25 +59,29 @@ def uploaded_before(listed: FileUpload | None, state: SourceState, note: Finishe
 
 
 def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
-    """The error for an upload that stands in the box under ``alias`` and is not the file, which has ``size`` bytes."""
+    """The error for an upload that stands in the box under ``alias`` and is not the file, which has ``size`` bytes.
+
+    ``listed``: as the box lists it, ``None`` if the archive refuses to. ``overwrite``: it was to be replaced.
+    """
     name = shlex.quote(alias)
+    if listed is not None and listed.state == "init":
+        message = f"An unfinished upload of {alias}, begun elsewhere, is in the box."
+        hint = "Finish it where it was begun, or give it up and run the same command again: connector discard --in-box"
+        return _refused(message, f"{hint} {name}")
+    replace = "" if overwrite or not (listed is None or listed.state in OVERWRITABLE) else ", replace it (--overwrite)"
+    hint = (
+        f"Choose another --alias{replace}, or remove what is there and run the same command again: connector rm {name}"
+    )
     if listed is None:
         message = f"{alias} is in the box already, and the archive refuses to list the box."
-        hint = "Choose another --alias."
-    elif listed.state == "init":
-        message = f"An unfinished upload of {alias}, begun elsewhere, is in the box."
-        hint = f"Finish it where it was begun, or give it up and run the same command again: {_DISCARD} {name}"
-        return _refused(message, hint)
+        hint = f"Choose another --alias{replace}."
+    elif overwrite:
+        message = f"{alias} is in the box already ({listed.state}), and can no longer be replaced."
+    elif listed.decrypted_size == size:
+        message = f"{alias} is in the box already ({listed.state}), with other content."
     else:
-        different = "other content" if listed.decrypted_size == size else f"{listed.decrypted_size} bytes, not {size}"
-        message = f"{alias} is in the box already ({listed.state}), with {different}."
-        hint = f"Choose another --alias, or remove what is there and run the same command again: connector rm {name}"
-    if not overwrite and (listed is None or listed.state in OVERWRITABLE):
-        hint = hint.replace("another --alias", "another --alias, replace it with --overwrite", 1)
+        message = f"{alias} is in the box already ({listed.state}), with {listed.decrypted_size} bytes, not {size}."
     return _refused(message, hint)
-
-
-_DISCARD = "connector discard --in-box"
 
 
 def _refused(message: str, hint: str) -> RefusedError:

@@ -190,10 +190,11 @@ class Upload:
         try:
             if self._sending is not None:
                 self._sending.end()
-                if self._done is not None:
-                    state, done = self._opened.state, self._done
-                    note = FinishedFile(state.size, state.mtime_ns, done.sha256, str(done.file_id))
-                    self._notes.add(note, *self._source.key)
+            done = self._done
+            if done is not None and done.already_there not in ("size", "record"):
+                state = self._opened.state
+                note = FinishedFile(state.size, state.mtime_ns, done.sha256, str(done.file_id))
+                self._notes.add(note, *self._source.key)
             if forget:  # what could not be deleted the next run tries to delete
                 self._hold.check()
                 self._journals.remove(self._box.id, self._source)

@@ -89,8 +89,8 @@ class UploadPlanner:
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE
         there = compare(listed, state, self.notes.find(*source.key))
-        if there is None and not replaced:
-            raise in_the_way(source.alias, state.size, listed, overwrite=self.overwrite)
         if there == "record":
             return there
+        if not replaced and (there is None or self.overwrite):
+            raise in_the_way(source.alias, state.size, listed, overwrite=self.overwrite)
         return None if replaced or there is None else "size"  # the content is not read to tell what would be

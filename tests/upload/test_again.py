@@ -98,6 +98,8 @@ async def test_a_file_that_was_only_touched_is_read_and_is_there(desk, virtual_t
     os.utime(source.path, ns=(1, 1))
     (outcome,) = await desk.upload(source)
     assert outcome.unwrap().already_there == "sha256"
+    (outcome,) = await desk.upload(source)
+    assert outcome.unwrap().already_there == "record", "the new time is noted"
 
 
 async def test_what_failed_in_the_archive_is_sent_again(desk, virtual_time):
@@ -117,6 +119,15 @@ async def test_overwriting_what_this_command_has_overwritten_is_not_done_twice(d
     (outcome,) = await desk.upload(source, overwrite=True)
     assert outcome.unwrap().already_there == "record"
     assert desk.archive.counts["put"] == 1
+
+
+async def test_what_is_to_be_replaced_and_cannot_be_is_no_success_where_its_content_is_not_known(desk, virtual_time):
+    source = desk.file(1000)
+    await desk.upload(source)
+    desk.archive.upload_of("data.bin").state = "interrogated"
+    (outcome,) = await Desk.elsewhere(desk).upload(source, overwrite=True)
+    assert isinstance(outcome.error, RefusedError)
+    assert "no longer be replaced" in outcome.error.message
 
 
 async def test_overwriting_is_not_offered_where_it_was_tried(desk, virtual_time):

@@ -56,7 +56,9 @@ def test_what_is_said_of_another_helps(in_box, overwrite):
     assert (error.exit_code, error.exception_id) == (4, "fileUploadAlreadyExists")
     can_be_replaced = in_box is None or in_box.state == "inbox"
     assert ("--overwrite" in error.hint) is (can_be_replaced and not overwrite)
-    assert not error.hint.startswith("Give --overwrite")
+    assert error.hint.startswith(
+        "Finish it" if in_box is not None and in_box.state == "init" else "Choose another --alias"
+    )
     if in_box is not None:
         command = "discard --in-box" if in_box.state == "init" else "rm"
         assert error.hint.endswith(f"connector {command} 'x y'")

@@ -171,7 +171,7 @@ async def test_an_upload_with_the_same_alias_is_replaced_only_on_demand(desk, vi
     (outcome,) = await desk.upload(source)
     assert isinstance(outcome.error, RefusedError)
     assert outcome.error.exception_id == "fileUploadAlreadyExists"
-    assert outcome.error.hint.startswith("Choose another --alias, replace it with --overwrite")
+    assert outcome.error.hint.startswith("Choose another --alias, replace it (--overwrite)")
     assert desk.archive.counts["put"] == 1
     (outcome,) = await desk.upload(source, overwrite=True)
     assert outcome.ok
