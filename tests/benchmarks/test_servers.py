@@ -11,13 +11,16 @@ import sys
 import pytest
 
 from benchmarks.data import make_random_file, sha256_of
-from benchmarks.servers.archive_beside_nginx import with_parts
+from benchmarks.servers.archive_beside_nginx import UploadsBeside, with_parts
 from benchmarks.servers.received import ReceivedFile
+from connector.archive.errors import UploadCompletionError
 from connector.archive.keys import new_keys
 from connector.core.checksums import multipart_etag
 from connector.core.header import make_envelope
 from connector.core.layout import Parts, sealed_size
+from connector.core.payloads import UploadCompletion, UploadCreation
 from connector.core.segments import PartSealer, SealedLayout
+from tests.support.memory_archive import memory_archive
 
 KEYS = new_keys()
 PART = 1_000_000
@@ -133,6 +136,34 @@ class TestParts:
 
     async def test_everything_else_is_passed_on(self, tmp_path):
         assert await self.ask(tmp_path, "/ucs/boxes", None) == "passed on"
+
+
+@pytest.mark.trio
+async def test_an_upload_whose_parts_came_by_way_of_nginx(tmp_path):
+    async with memory_archive() as archive:
+        uploads = UploadsBeside(archive, tmp_path, "http://nginx.test")
+        box = await archive.boxes.create(title="", storage_alias="embedded")
+        part = bytes(252)
+        md5 = hashlib.md5(part)
+        claim = UploadCompletion(
+            decrypted_sha256="0" * 64,
+            encrypted_md5=multipart_etag([md5.hexdigest()]),
+            encrypted_parts_md5=(md5.hexdigest(),),
+            encrypted_parts_sha256=("0" * 64,),
+        )
+        upload = await uploads.create(
+            box.id,
+            UploadCreation(alias="a", decrypted_size=100, encrypted_size=252, part_size=5 << 20, overwrite=False),
+        )
+        assert (await uploads.part_url(box.id, upload.id, 1)).startswith(f"http://nginx.test/parts/{upload.id}/1?")
+        with pytest.raises(UploadCompletionError):
+            await uploads.close(box.id, upload.id, claim)
+        (tmp_path / upload.id).mkdir()
+        (tmp_path / upload.id / "1").write_bytes(part)
+        await uploads.close(box.id, upload.id, claim)
+        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        kept = json.loads((tmp_path / upload.id / "claim.json").read_text())
+        assert kept["encrypted_parts_md5"] == [md5.hexdigest()]
 
 
 def test_stocked_archives_hold_what_they_were_given(tmp_path):
