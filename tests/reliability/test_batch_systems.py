@@ -399,7 +399,7 @@ def test_the_target_of_a_recryption_is_waited_for_too(scripted: Scripted, comman
     if released:
         threading.Timer(2, lock.unlink).start()
     else:
-        os.utime(lock, (time.time() - STALE_AFTER + 2,) * 2)
+        os.utime(lock, (time.time() - STALE_AFTER + 6,) * 2)
     done = scripted.program.run(*arguments)
     assert done.code == 0, done.err
     assert "node1" in done.err
