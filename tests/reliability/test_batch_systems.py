@@ -221,9 +221,9 @@ def test_a_recryption_stops_in_time_for_its_limit(scripted: Scripted, command):
 @pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP], ids=lambda number: number.name)
 def test_stopped_and_continued_it_goes_on_over_new_connections(scripted: Scripted, direction, stop):
     job = Job.prepare(scripted, direction)
-    process = job.start_and_wait(environment={"CONNECTOR_READ_TIMEOUT": "1"})
+    process = job.start_and_wait(environment={"CONNECTOR_READ_TIMEOUT": "2", "CONNECTOR_RETRIES": "8"})
     process.send_signal(stop)
-    time.sleep(2.5)
+    time.sleep(4)
     process.send_signal(signal.SIGCONT)
     done = finish(process)
     assert done.code == 0, done.err
@@ -437,7 +437,8 @@ def test_a_live_process_in_another_container_of_the_same_name_is_not_taken_over(
     try:
         until(lambda: job.moved > before + 4, "nothing moves")
         second = job.start()
-        time.sleep(3)
+        wait_for_handlers(second)
+        time.sleep(2)
         assert second.poll() is None, "it waits"
         assert job.moved <= PARTS
         second.send_signal(signal.SIGTERM)
