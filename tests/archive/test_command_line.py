@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from connector.cli.interruption import SIGNALS
 from tests.support.archive_process import run_cli, run_cli_json, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
 
@@ -41,7 +42,7 @@ def empty_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "archive"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_server_stops_cleanly_on_a_signal(root: Path, number: signal.Signals) -> None:
     with served_archive(root) as served:
         with httpx.Client() as http:  # a connection that is kept alive must not hold it up
