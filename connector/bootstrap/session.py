@@ -20,7 +20,7 @@ import trio
 from connector.bootstrap.engine import planned_files, read_notes
 from connector.clients.caller import Caller
 from connector.clients.objects import ObjectClient
-from connector.clients.well_known import WellKnown, hub_key
+from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.core.layout import ENVELOPE_SIZE, sealed_size
@@ -164,7 +164,7 @@ class Session:
             box=box,
             objects=self.objects,
             keys=self.keys,
-            hub_key=lambda alias: hub_key(self.well_known.values, alias),
+            hub_key=self.well_known.hub_key,
             journals=UploadJournals(self.journal_folder, self.keys),
             notes=await read_notes(self.finished_folder, str(box.id), self.threads),
             part_size=self.settings.part_size,

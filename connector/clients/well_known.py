@@ -64,6 +64,14 @@ class WellKnown:
         """Fetch the values if there are none yet or their time is over; raises only if there are none yet."""
         self._values = await self._lease.get()
 
+    async def hub_key(self, storage_alias: str) -> bytes:
+        """The key of a data hub; one that is not known may be newer than the values, which are then fetched again."""
+        values = self.values
+        if storage_alias not in values.crypt4gh_public_keys:
+            self._lease.refuse(values)
+            await self.refresh()
+        return hub_key(self.values, storage_alias)
+
     async def _fetch(self) -> Lent[WellKnownValues]:
         known = self._values
         if known is None:

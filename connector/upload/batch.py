@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -32,7 +32,7 @@ class UploadBatch:
     box: UploadBox
     objects: ObjectClient
     keys: KeyPair
-    hub_key: Callable[[str], bytes]
+    hub_key: Callable[[str], Awaitable[bytes]]
     journals: UploadJournals
     notes: FinishedFiles
     part_size: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import trio
@@ -45,7 +45,7 @@ class Upload:
         box: UploadBox,
         objects: ObjectClient,
         keys: KeyPair,
-        hub_key: Callable[[str], bytes],
+        hub_key: Callable[[str], Awaitable[bytes]],
         journals: UploadJournals,
         notes: FinishedFiles,
         part_size: int,
@@ -98,7 +98,7 @@ class Upload:
                 self._done = answer
             else:
                 self._file_id = answer.file_id
-                state = created(self._start(answer, self._announcement.part_size))
+                state = created(await self._start(answer, self._announcement.part_size))
         if self._done is not None:
             return ()
         assert state is not None, "nothing was left of an earlier run, so it was announced"
@@ -169,12 +169,12 @@ class Upload:
             )
             self._announcement.write()
 
-    def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
+    async def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
         secrets = UploadSecrets(session_key=self._way.draw(32), nonce_seed=self._way.draw(32))
         envelope = make_envelope(
             secrets.session_key,
             sender_private_key=self._keys.private,
-            recipient_public_keys=[self._hub_key(answer.storage_alias)],
+            recipient_public_keys=[await self._hub_key(answer.storage_alias)],
         )
         return StartedUpload(answer.file_id, part_size, envelope, secrets)
 

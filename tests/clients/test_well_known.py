@@ -168,3 +168,16 @@ async def test_without_any_values_there_is_nothing_to_go_on_with(answered_by, au
     with pytest.raises(BrokenError, match="503"):
         await values.refresh()
     assert len(service.asked) == 3
+
+
+@pytest.mark.trio
+async def test_a_hub_that_is_newer_than_the_values_is_looked_up(answered_by, autojump_clock):
+    service = Service()
+    values, _ = well_known(service, answered_by)
+    await values.refresh()
+    service.values["crypt4gh_public_keys"] = {"HD02": base64.b64encode(KEY).decode()}
+    assert await values.hub_key("HD02") == KEY
+    assert len(service.asked) == 2
+    with pytest.raises(BrokenError, match="'HD03'"):
+        await values.hub_key("HD03")
+    assert len(service.asked) == 3
