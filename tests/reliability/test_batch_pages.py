@@ -15,8 +15,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.reliability.batch_jobs import Job, until
 from tests.reliability.conftest import Scripted
-from tests.support.batch_jobs import Job, until
 from tests.support.program import command, environment, finish, kill_at_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("bash"), reason="Slurm's nodes are Linux'")

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.reliability.batch_jobs import PARTS, Job, until, wait_for_handlers
 from tests.reliability.conftest import Scripted
-from tests.support.batch_jobs import PARTS, Job, until, wait_for_handlers
 from tests.support.program import Done, finish, kill_at_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and host names as Linux has them")
