@@ -195,4 +195,5 @@ class Progress:
 
 
 def _mebibytes(size: int) -> str:
-    return f"{size / 1024**2:.0f}MiB"
+    """Return a size as ``--memory`` takes it, rounded up: with less, the part would not fit."""
+    return f"{-(-size // 1024**2)}MiB"

@@ -213,4 +213,4 @@ def test_quiet_is_quiet(display: Display) -> None:
 def test_a_budget_that_grew_is_said() -> None:
     scene = Scene("log")
     scene.progress.budget_raised("a", 256 * 1024**2, 549_819_704)
-    assert "a: one part takes 524MiB" in scene.lines[0]
+    assert "a: one part takes 525MiB" in scene.lines[0]
