@@ -235,10 +235,8 @@ class Session:
         """
         return await (await self._remover()).discard_all(unfinished)
 
-    async def wait_for(
-        self, uploads: Mapping[str, UUID | None], *, timeout: float = math.inf
-    ) -> list[Outcome[ListedFile]]:
-        """Wait until the archive has checked uploads, or refused them; ``uploads``: ids by alias, as far as known.
+    async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float = math.inf) -> list[Outcome[ListedFile]]:
+        """Wait until the archive has checked uploads, or refused them; ``uploads``: their ids by alias.
 
         The outcomes come in the order of the uploads: one that was refused fails with
         :class:`~connector.errors.IntegrityError`, one that is open after ``timeout`` seconds with

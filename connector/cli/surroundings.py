@@ -115,7 +115,7 @@ class Session(Protocol):
     async def remove(self, uploads: Sequence[ListedFile]) -> Sequence[Outcome[ListedFile]]:
         """Remove uploads from the box."""
 
-    async def wait_for(self, uploads: Mapping[str, UUID | None], *, timeout: float) -> Sequence[Outcome[ListedFile]]:
+    async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> Sequence[Outcome[ListedFile]]:
         """Wait until the archive has checked uploads."""
 
     async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> Sequence[Outcome[ListedFile]]:

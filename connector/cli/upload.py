@@ -22,12 +22,10 @@ from connector.cli.options import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from connector.cli.run import Invocation
     from connector.cli.surroundings import Session
     from connector.transfer.outcome import Outcome
-    from connector.upload.source import UploadSource
 
 
 @click.command()
@@ -109,24 +107,13 @@ def upload(
                 f"The content of {unknown} could not be verified: they were not sent from here, and the archive states"
                 " no sha256."
             )
-        there = _to_wait_for(sources, sent) if wait else {}
+        there = {outcome.label: outcome.unwrap().file_id for outcome in sent if outcome.ok} if wait else {}
         if there:
             waiting = access.in_session(lambda session: session.wait_for(there, timeout=timeout))
             code = max(code, invocation.transfer(waiting, verb="checked by the archive"))
         return code
 
     run(ctx, work)
-
-
-def _to_wait_for(sources: Sequence[UploadSource], sent: Sequence[Outcome[Any]]) -> dict[str, UUID | None]:
-    """The uploads that stand in the box, by alias: those just sent with their ids, and those that were there before."""
-    there: dict[str, UUID | None] = {source.alias: None for source in sources}
-    for outcome in sent:
-        if outcome.ok:
-            there[outcome.label] = outcome.unwrap().file_id
-        else:
-            del there[outcome.label]
-    return there
 
 
 def _wait_seconds(ctx: click.Context, wait: bool, text: str | None) -> float:

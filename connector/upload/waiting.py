@@ -22,12 +22,9 @@ REFUSED = frozenset({"failed", "cancelled"})
 _NAMED = 3
 
 
-def judge(alias: str, file_id: UUID | None, listed: FileUpload | None) -> Outcome[ListedFile] | None:
-    """What became of an upload that is listed like this; ``None`` while that is open.
-
-    ``file_id``: of the upload that was sent; ``None`` for any of that alias.
-    """
-    if listed is None or (file_id is not None and listed.id != file_id):
+def judge(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[ListedFile] | None:
+    """What became of an upload whose alias is listed like this; ``None`` while that is open."""
+    if listed is None or listed.id != file_id:
         became = "removed from the box" if listed is None else "replaced in the box by another upload"
         error = IntegrityError(f"{alias} was {became}.", hint="Upload it again: the same command does.")
         return Outcome(alias, error=error)
@@ -57,7 +54,7 @@ class UploadWaiter:
     uniform: Callable[[], float]
     polling: Polling = attrs.field(factory=Polling)
 
-    async def wait_for(self, uploads: Mapping[str, UUID | None], *, timeout: float) -> list[Outcome[ListedFile]]:
+    async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> list[Outcome[ListedFile]]:
         """Wait until each upload (its id by its alias) is checked or refused; the outcomes come in their order.
 
         Those that are neither after ``timeout`` seconds fail with :class:`~connector.errors.BrokenError`. Raises
@@ -85,16 +82,16 @@ class UploadWaiter:
                 await trio.sleep(pause)
         return [ended.get(alias) or self._timed_out(alias, states.get(alias), timeout) for alias in uploads]
 
-    async def _look(self, aliases: set[str], uploads: Mapping[str, UUID | None]) -> dict[str, FileUpload]:
+    async def _look(self, aliases: set[str], uploads: Mapping[str, UUID]) -> dict[str, FileUpload]:
         """The uploads with these aliases, as they are listed now."""
         found: dict[str, FileUpload] = {}
         try:
             async for page in self.box.pages():
                 for upload in page:
-                    # An archive may list deleted uploads beside the one that has the alias now.
-                    better = upload.id == uploads.get(upload.alias) or upload.state != "cancelled"
-                    if upload.alias in aliases and (better or upload.alias not in found):
-                        found[upload.alias] = upload
+                    alias = upload.alias
+                    # An archive may list others of an alias beside the one that was sent.
+                    if alias in aliases and (upload.id == uploads[alias] or alias not in found):
+                        found[alias] = upload
         except ListingRefusedError as error:
             raise RefusedError(
                 f"{error.message} So it cannot be asked what became of the uploads.",

@@ -28,7 +28,6 @@ async def test_checked_uploads_are_done(state):
 @pytest.mark.parametrize("state", ["init", "inbox", "something new"])
 async def test_others_are_waited_for(state):
     assert judge("a", ID, FileUpload(ID, "a", state)) is None
-    assert judge("a", None, FileUpload(OTHER, "a", state)) is None
 
 
 @pytest.mark.parametrize(
