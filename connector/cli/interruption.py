@@ -156,7 +156,7 @@ class SignalHandler:
         self._stop, self._last_words = stop, last_words
         try:
             if self._request is not None:
-                raise self._request  # an except clause on its way has swallowed it
+                raise self._request  # where it came, it could not be raised, or was swallowed
             yield
         finally:
             self._stop, self._last_words = before
@@ -187,7 +187,11 @@ def handled_signals() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[SignalHandler]:
-    """Handle signals for the length of the block, which the first of them ends with :class:`Interrupted`."""
+    """Handle signals for the length of the block, which the first of them ends with :class:`Interrupted`.
+
+    Where that cannot be raised (in a ``__del__``, or a callback of the import system) Python drops it with a traceback
+    on standard error. Not here: :meth:`SignalHandler.run` raises it again.
+    """
     global _handler
     if threading.current_thread() is not threading.main_thread():
         yield SignalHandler(has_alarm=False)  # Only the main thread may set handlers, and only it gets the signals.
@@ -198,6 +202,8 @@ def handle_signals() -> Iterator[SignalHandler]:
     alarm = [signal.SIGALRM] if hasattr(signal, "SIGALRM") else []
     _handler = handler = SignalHandler(has_alarm=bool(alarm))
     before = {number: signal.getsignal(number) for number in [*handled_signals(), *alarm]}
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = lambda args: None if isinstance(args.exc_value, Interrupted) else unraisable(args)
     try:
         for number in before:
             signal.signal(number, handler.too_late if number in alarm else handler)
@@ -206,4 +212,5 @@ def handle_signals() -> Iterator[SignalHandler]:
         handler._end_after(0.0)
         for number, earlier in before.items():
             signal.signal(number, earlier)
+        sys.unraisablehook = unraisable
         _handler = None

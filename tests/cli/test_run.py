@@ -433,3 +433,32 @@ def test_a_run_that_is_stopped_says_which_files_are_unfinished() -> None:
     assert desk.records[1]["error"]["family"] == "interrupted"
     assert desk.records[1]["error"]["exit_code"] == 75
     assert "2 of 3 files are unfinished" in desk.said
+
+
+DROPPED = """
+    import os, signal, sys, time
+    from connector.cli.interruption import Interrupted, handle_signals
+
+    class Interrupting:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.1)
+
+    async def job():
+        print("not reached")
+
+    with handle_signals() as handler:
+        interrupting = Interrupting()
+        del interrupting
+        try:
+            handler.run(job)
+        except Interrupted as interrupted:
+            sys.exit(interrupted.exit_code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_signal_where_nothing_can_be_raised_is_not_lost_and_shows_no_traceback() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(DROPPED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (138, "", "")
