@@ -224,7 +224,7 @@ def test_in_a_log_an_outage_is_one_line_not_one_for_each_part(scripted: Scripted
     small_downloads(scripted, seconds=0.05)
     end = time.monotonic() + 4
     scripted.archive.fail("get", 503, times=10**6, when=lambda request: time.monotonic() < end, Retry_After="1")
-    scripted.program.settings["CONNECTOR_RETRIES"] = "20"  # type: ignore[index]
+    scripted.program.settings.update(CONNECTOR_RETRIES="20", CONNECTOR_MAX_CONCURRENCY="16")  # type: ignore[attr-defined]
     done = scripted.program.run("download", "--output-dir", scripted.folder / "out")
     assert done.code == 0, done.err
     said = [line for line in done.err.splitlines() if "503" in line]
