@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import attrs
 import trio
 
 from connector.core.concurrency import ConcurrencyLimit
 from connector.core.layout import Part, fit_memory
 from connector.errors import ConnectorError, UsageError
+from connector.transfer.active import ActiveTransfer, PartMove
 from connector.transfer.buffers import BufferPool
 from connector.transfer.failure import as_connector_error
 from connector.transfer.observer import GuardedObserver, Observer
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import OverloadedError, PostponedError, Transfer, WindowFullError
+from connector.transfer.transfer import PostponedError, Transfer, WindowFullError
 from connector.transfer.window import Window
 
 T = TypeVar("T")
-
-
-@attrs.define(eq=False)
-class _Open(Generic[T]):
-    """A transfer between its opening and its end."""
-
-    transfer: Transfer[T]
-    parts: Sequence[Part]
-    handed_out: int = 0
-    moving: int = 0
-    error: ConnectorError | None = None
-    scopes: set[trio.CancelScope] = attrs.field(factory=set)
-    all_moved: trio.Event = attrs.field(factory=trio.Event)
-
-    def next_part(self) -> Part | None:
-        if self.error is not None or self.handed_out >= len(self.parts):
-            return None
-        part = self.parts[self.handed_out]
-        self.handed_out += 1
-        return part
-
-    def fail(self, error: ConnectorError) -> None:
-        if self.error is None:
-            self.error = error
-            for scope in self.scopes:
-                scope.cancel()
-
-    def settle(self) -> None:
-        if not self.moving and (self.error is not None or self.handed_out >= len(self.parts)):
-            self.all_moved.set()
-
-    async def stop(self) -> None:
-        """Hand out nothing more and wait until the parts that move have let go of buffer and file."""
-        self.handed_out = len(self.parts)
-        self.settle()
-        await self.all_moved.wait()
 
 
 class Scheduler:
@@ -146,7 +110,7 @@ class _Batch(Generic[T]):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._open: dict[int, _Open[T]] = {}
+        self._open: dict[int, ActiveTransfer[T]] = {}
         self._outcomes: dict[int, Outcome[T]] = {}
         self._nursery: trio.Nursery
 
@@ -210,9 +174,9 @@ class _Batch(Generic[T]):
             turned_away=partial(self._say_turned_away, label),
         )
         scheduler.tell_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
-        entry = _Open(transfer, parts)
+        entry = ActiveTransfer(transfer, parts)
         self._open[number] = entry
-        entry.settle()
+        entry.check_done()
         scheduler.staff()
         await entry.all_moved.wait()
         if entry.error is not None:
@@ -239,7 +203,7 @@ class _Batch(Generic[T]):
         """Start up to ``places`` more workers, but no more than there are parts to take."""
         wanted = 0
         for entry in self._open.values():
-            wanted += len(entry.parts) - entry.handed_out
+            wanted += len(entry.parts) - entry.dispatched
             if wanted >= places:
                 break
         for _ in range(min(wanted, places)):
@@ -258,7 +222,7 @@ class _Batch(Generic[T]):
             scheduler.workers -= 1
         scheduler.staff()  # another batch may wait for this place
 
-    def _take(self) -> tuple[_Open[T], Part] | None:
+    def _take(self) -> tuple[ActiveTransfer[T], Part] | None:
         for number in sorted(self._open) if len(self._open) > 1 else self._open:
             entry = self._open[number]
             part = entry.next_part()
@@ -267,7 +231,7 @@ class _Batch(Generic[T]):
                 return entry, part
         return None
 
-    async def _move(self, entry: _Open[T], part: Part) -> None:
+    async def _move(self, entry: ActiveTransfer[T], part: Part) -> None:
         scheduler, pool = self._scheduler, self._scheduler.pool
         try:
             with trio.CancelScope() as scope:
@@ -275,7 +239,7 @@ class _Batch(Generic[T]):
                 buffer = await pool.acquire(part.size)
                 scheduler.moving += 1
                 try:
-                    await _PartMove(scheduler, entry, part, buffer.view).run()
+                    await PartMove(scheduler, entry, part, buffer.view).run()
                 finally:
                     scheduler.moving -= 1
                     pool.release(buffer)
@@ -284,43 +248,4 @@ class _Batch(Generic[T]):
         finally:
             entry.scopes.discard(scope)
             entry.moving -= 1
-            entry.settle()
-
-
-class _PartMove(Generic[T]):
-    """One part on its way, with as many tries as it takes."""
-
-    def __init__(self, scheduler: Scheduler, entry: _Open[T], part: Part, view: memoryview) -> None:
-        self._scheduler = scheduler
-        self._entry = entry
-        self._part = part
-        self._view = view
-        self._through = 0
-        self._farthest = 0
-
-    async def run(self) -> None:
-        await self._scheduler.retrier.run(self._try, notify=self._failed, got_farther=self._got_farther)
-
-    async def _try(self) -> None:
-        self._through = 0
-        await self._entry.transfer.move(self._part, self._view, self._progressed)
-
-    def _progressed(self, size: int) -> None:
-        scheduler = self._scheduler
-        self._through += size
-        scheduler.observer.progressed(self._entry.transfer.label, size)
-        before = scheduler.limit.limit
-        if scheduler.limit.advanced(size, trio.current_time(), in_flight=scheduler.moving) > before:
-            scheduler.staff()
-
-    def _got_farther(self) -> bool:
-        before, self._farthest = self._farthest, max(self._farthest, self._through)
-        return self._farthest > before
-
-    def _failed(self, error: ConnectorError, delay: float) -> None:
-        scheduler, label = self._scheduler, self._entry.transfer.label
-        if self._through:
-            scheduler.observer.progressed(label, -self._through)
-        if isinstance(error, OverloadedError):
-            scheduler.limit.refused(trio.current_time())
-        scheduler.observer.retried(label, error, delay)
+            entry.check_done()
