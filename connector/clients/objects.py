@@ -211,6 +211,9 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
         return OverloadedError(
             message, hint="The storage is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
         )
+    if status == 507:
+        hint = "Tell the archive's operators. When there is room, run the same command again: what was sent is kept."
+        return RefusedError(f"{host} has no room left for a part.", hint=hint, status=status)
     if status == 416:
         return IntegrityError(f"{host} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
     return RefusedError(message, hint="Tell the archive's operators.", status=status)

@@ -161,6 +161,8 @@ def test_a_disk_that_is_full_while_closing(small_disk: Path, tmp_path: Path) -> 
         refused = archive.client.close(file_id, file.claim())
         assert refused.status_code == 503, refused.text
         assert refused.headers["retry-after"]
+        assert "no room" in refused.json()["description"]
+        assert str(small_disk) not in refused.text
         greedy.unlink()
         assert archive.client.close(file_id, file.claim()).status_code == 204
         assert archive.state(file_id) == "archived"
@@ -172,8 +174,13 @@ def test_a_disk_that_fills_up_under_an_upload(small_disk: Path, tmp_path: Path) 
         source = tmp_path / "source.bin"
         source.write_bytes(os.urandom(11 * MIB))
         greedy = fill(small_disk)
+        done = archive.program.run("upload", source)  # it cannot even be announced
+        assert done.code == 5, done.err
+        assert "no room" in done.err
+        greedy.write_bytes(bytes(32 * MIB))  # nor is there room for a part
         done = archive.program.run("upload", source)
-        assert done.code in (4, 5), done.err
+        assert done.code == 4, done.err
+        assert "no room" in done.err
         greedy.unlink()
         done = archive.program.run("upload", source)
         assert done.code == 0, done.err

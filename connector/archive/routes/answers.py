@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,12 +15,15 @@ from starlette.responses import JSONResponse, Response
 from connector.archive.errors import ApiError, InvalidRequest
 from connector.core.payloads import read_payload, write_payload
 from connector.errors import BrokenError
-from persistence.errors import PersistenceError, Unavailable
+from persistence.errors import PersistenceError, StorageFull, Unavailable
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 WORK_PACKAGES_PATH = "/wps"
 """Where the work package API is mounted."""
+NO_ROOM = "The archive has no room left."
 _MAX_BODY = 4 * 1024**2
 """Bytes of a JSON body; closing an upload of 10,000 parts takes 1.1 MB."""
 
@@ -103,10 +107,12 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_persistence_error(request: Request, error: Exception) -> Response:
-    """Answer a failure of storage or database: 503 if it may pass, 500 otherwise."""
+    """Answer a failure of storage or database: 503 if it may pass, 500 otherwise. Our paths are for our log only."""
     assert isinstance(error, PersistenceError)
     if isinstance(error, Unavailable):
-        body = {"exception_id": "unavailable", "description": error.message, "data": {}}
+        _log.error("%s %s failed: %s", request.method, request.url.path, error)
+        description = NO_ROOM if isinstance(error, StorageFull) else "The storage or the database does not answer."
+        body = {"exception_id": "unavailable", "description": description, "data": {}}
         return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
     return await on_unexpected_error(request, error)
 

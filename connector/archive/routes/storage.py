@@ -16,6 +16,7 @@ import trio
 
 from connector.adapters.local_spans import LocalObject, LocalSpan, find_local_object
 from connector.archive.connections import ZERO_COPY_SEND, ClientGone, Send
+from connector.archive.routes.answers import NO_ROOM
 from connector.core.layout import MAX_PART_SIZE
 from persistence.errors import (
     BucketNotFound,
@@ -109,9 +110,10 @@ class StorageApp:
             status, code = next(
                 ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
             )
-            if status == 500:
-                _log.error("%s %s failed: %s", call.method, call.path, error)
             message = "Request has expired" if isinstance(error, SignatureExpired) else error.message
+            if status >= 500:
+                _log.error("%s %s failed: %s", call.method, call.path, error)
+                message = NO_ROOM if isinstance(error, StorageFull) else "The storage has a problem."
             await call.refuse(status, code, message, {"Retry-After": "5"} if status == 503 else None)
 
     async def _dispatch(self, call: _Call) -> None:
