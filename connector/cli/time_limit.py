@@ -31,8 +31,9 @@ class TimeLimit:
     def read(cls, text: str, now: float) -> TimeLimit:
         """Read what was given with ``--until`` at the moment ``now``.
 
-        A run stops :data:`MARGIN` before the limit, or a tenth of its time before it, if that is less: however short
-        its time is, it does something. Raises :class:`~connector.errors.UsageError` for what is no time, or has passed.
+        A run stops :data:`MARGIN` before the limit, or a quarter of its time before it, if that is less: however
+        short its time is, it does something. Raises :class:`~connector.errors.UsageError` for what is no time, or has
+        passed.
         """
         try:
             end = _moment(text.strip(), now)
@@ -42,7 +43,7 @@ class TimeLimit:
             raise UsageError(
                 f"--until: {text} has passed already.", hint="Give a time to come, or leave it out for no limit."
             )
-        return cls(text, end, end - min(MARGIN, (end - now) / 10))
+        return cls(text, end, end - min(MARGIN, (end - now) / 4))
 
 
 def _moment(text: str, now: float) -> float:
