@@ -57,20 +57,7 @@ class Cleanup:
         await trio.to_thread.run_sync(remove_drafts, self._settings.keys_path)
         if isinstance(self._storage, FilesystemStorage):
             await self._storage.settle()
-        for left in await self._storage.list_uploads(PERMANENT_BUCKET):
-            # Interrogations begin anew.
-            await self._abort(PERMANENT_BUCKET, left.object_id, left.upload_id)
-        for left in await self._storage.list_uploads(INBOX_BUCKET):
-            upload = await self._ledger.find(left.object_id)
-            if upload is None or upload.state != "init" or upload.upload_id != left.upload_id:
-                await self._abort(INBOX_BUCKET, left.object_id, left.upload_id)
-        async for upload in self._ledger.find_all(state="init"):
-            if not (
-                await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id)
-                or await self._storage.object_exists(INBOX_BUCKET, upload.id)
-            ):
-                _log.error("The upload %s (%r) is lost.", upload.id, upload.alias)
-                await self._ledger.move(upload, "failed", failure=_LOST)
+        await self._try("open uploads", self._settle_uploads)
 
     async def documents(self) -> None:
         """Deletions that were cut off come to their end, and each secret has its file."""
@@ -87,6 +74,25 @@ class Cleanup:
             await self._try(f"objects in {bucket}", lambda: self._remove_objects(bucket, is_due))  # noqa: B023 (called here)
         if isinstance(self._storage, FilesystemStorage):
             await self._try("files", self._storage.remove_leftovers)
+
+    async def _settle_uploads(self) -> int:
+        count = 0
+        for left in await self._storage.list_uploads(PERMANENT_BUCKET):
+            # Interrogations begin anew.
+            count += await self._abort(PERMANENT_BUCKET, left.object_id, left.upload_id)
+        for left in await self._storage.list_uploads(INBOX_BUCKET):
+            upload = await self._ledger.find(left.object_id)
+            if upload is None or upload.state != "init" or upload.upload_id != left.upload_id:
+                count += await self._abort(INBOX_BUCKET, left.object_id, left.upload_id)
+        # All of them first: those that are lost leave the state that is asked for.
+        for upload in [upload async for upload in self._ledger.find_all(state="init")]:
+            if not (
+                await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id)
+                or await self._storage.object_exists(INBOX_BUCKET, upload.id)
+            ):
+                _log.error("The upload %s (%r) is lost.", upload.id, upload.alias)
+                await self._ledger.move(upload, "failed", failure=_LOST)
+        return count
 
     async def _finish_deletions(self) -> int:
         count = 0
@@ -126,9 +132,11 @@ class Cleanup:
             return True
         return await self._registry.find(file_id) is not None
 
-    async def _abort(self, bucket: str, object_id: str, upload_id: str) -> None:
+    async def _abort(self, bucket: str, object_id: str, upload_id: str) -> bool:
         with suppress(NotFound):
             await self._storage.abort_upload(bucket, object_id, upload_id)
+            return True
+        return False
 
     async def _try(self, what: str, step: Callable[[], Awaitable[int]]) -> None:
         """Take a step that the archive can do without: the next start takes it again."""
