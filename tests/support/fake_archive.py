@@ -335,7 +335,8 @@ class FakeArchive:
         accession, stored = self._file(request)
         if stored.waits:
             stored.waits -= 1
-            return httpx.Response(202, headers={"Retry-After": str(self.staging_wait), "Cache-Control": "no-store"})
+            headers = {"Retry-After": str(self.staging_wait), "Cache-Control": "no-store"}
+            return httpx.Response(202, headers=headers, content=b"null")
         drs = {
             "id": accession,
             "self_uri": f"drs://archive.test/{accession}",
@@ -389,13 +390,17 @@ class FakeArchive:
         body = json.loads(request.content)
         _require(self._claims(request, "create")["alias"] == body["alias"], 403, "wrongAlias")
         self._check_box_is_open()
+        fitting = min(body["decrypted_size"], body["encrypted_size"]) > 0 and 5 << 20 <= body["part_size"] <= 5 << 30
+        if not fitting:
+            raise _Refusal(httpx.Response(422, json={"detail": [{"msg": "Value error", "loc": ["body"]}]}))
+        _require(body["encrypted_size"] <= 10_000 * body["part_size"], 400, "invalidPartSize")
         replaceable = {"failed", "cancelled"} | ({"init", "inbox"} if body["overwrite"] else set())
         for upload in list(self.uploads.values()):
             if upload.alias == body["alias"]:
                 _require(upload.state in replaceable, 409, "fileUploadAlreadyExists")
                 del self.uploads[upload.id]
         open_now = sum(upload.state == "init" for upload in self.uploads.values())
-        _require(open_now < self.window, 429, "tooManyOpenUploads")
+        _require(open_now < self.window, 429, "tooManyOpenUploads", max_concurrent=self.window)
         self.most_open = max(self.most_open, open_now + 1)
         upload = Upload(uuid4(), body)
         self.uploads[upload.id] = upload
@@ -520,10 +525,10 @@ class _Refusal(Exception):
         self.response = response
 
 
-def _require(holds: bool, status: int, exception_id: str) -> None:
+def _require(holds: bool, status: int, exception_id: str, **data: object) -> None:
     """Refuse unless something holds, in the words of the real services: there is rarely a description."""
     if not holds:
-        error = {"exception_id": exception_id, "description": "", "data": {}}
+        error = {"exception_id": exception_id, "description": "", "data": data}
         body = {"detail": f"Refused: {exception_id}"} if status == 401 or not exception_id else error
         raise _Refusal(httpx.Response(status, json=body))
 
