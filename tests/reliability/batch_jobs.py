@@ -41,6 +41,16 @@ def until(condition: Callable[[], bool], what: str, *, seconds: float = 30) -> N
         time.sleep(0.01)
 
 
+def wait_until_it_says(process: subprocess.Popen[str], text: str) -> None:
+    """Read what a command says until this is in it."""
+    assert process.stderr is not None
+    said = ""
+    while text not in said:
+        line = process.stderr.readline()
+        assert line, f"it ended without a word of {text}:\n{said}"
+        said += line
+
+
 def nothing_ignored() -> None:
     """In a process that is about to become a command: have no signal ignored, as those are that a shell in the
     background starts."""

@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from tests.reliability.batch_jobs import PARTS, Job, until, wait_for_handlers
+from tests.reliability.batch_jobs import PARTS, Job, until, wait_for_handlers, wait_until_it_says
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, finish, kill_at_end
 
@@ -201,15 +200,15 @@ def test_a_transfer_stops_in_time_for_its_limit_and_says_what_is_unfinished(scri
 @pytest.mark.parametrize("command", ["encrypt", "decrypt"])
 def test_a_recryption_stops_in_time_for_its_limit(scripted: Scripted, command):
     folder = scripted.folder
-    (folder / "big.bin").write_bytes(bytes(64 * 1024**2))
+    (folder / "big.bin").write_bytes(bytes(32 * 1024**2))
     if command == "decrypt":
         assert scripted.program.run("encrypt", "big.bin", "--recipient-public-key-path", "my.pub").code == 0
     ending, source = (".c4gh", "big.bin.c4gh") if command == "decrypt" else ("", "big.bin")
-    names = [f"{number}.bin{ending}" for number in range(400)]
+    names = [f"{number}.bin{ending}" for number in range(200)]
     for name in names:
         (folder / name).symlink_to(source)
     options = () if command == "decrypt" else ("--recipient-public-key-path", "my.pub")
-    done = scripted.program.run(command, *names, *options, "--output-dir", "made", "--until", "+3s", "--json")
+    done = scripted.program.run(command, *names, *options, "--output-dir", "made", "--until", "+6s", "--json")
     assert done.code == 75, done.err
     assert len(_records(done)) == len(names), "a line for each, whatever became of it"
     finished = [record["name"] for record in _records(done) if record["ok"]]
@@ -291,13 +290,15 @@ def test_killed_on_one_node_the_next_one_waits_until_its_lock_is_stale(scripted:
     first = job.start_and_wait(on="node1")
     first.kill()
     finish(first)
-    job.age_locks(STALE_AFTER - 6)
     asked = Counter(job.scripted.archive.counts)
-    began = time.monotonic()
-    done = job.run(on="node2")
+    second = job.start(on="node2")
+    try:
+        wait_until_it_says(second, "node1")
+        job.age_locks(STALE_AFTER + 1)
+        done = finish(second)
+    finally:
+        kill_at_end([second])
     assert done.code == 0, done.err
-    assert time.monotonic() - began > 1
-    assert "node1" in done.err, "the progress says who is waited for"
     assert job.scripted.archive.counts["object"] - asked["object"] <= 2, "the archive is not asked in vain"
     assert job.is_done()
     assert job.moved <= PARTS + 2 + 2
@@ -326,13 +327,18 @@ def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, directio
     first = job.start_and_wait(on="node1")
     first.kill()
     finish(first)
-    job.age_locks(STALE_AFTER - 6)
     others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}", size=1000) for number in (2, 3, 4)]
-    done = job.run(*(other.name for other in others), "--json", on="node2")
+    second = job.start(*(other.name for other in others), on="node2")
+    try:
+        until(lambda: all(other.is_done() for other in others), "the others wait too", seconds=60)
+        assert second.poll() is None
+        assert not job.is_done()
+        job.age_locks(STALE_AFTER + 1)
+        done = finish(second)
+    finally:
+        kill_at_end([second])
     assert done.code == 0, done.err
-    assert all(one.is_done() for one in (job, *others))
-    assert next(reversed(_records(done))).items() >= {"ok": True}.items()
-    assert job.name in json.dumps(_records(done)[-1]), "the locked one is the last"
+    assert job.is_done()
 
 
 @BOTH_WAYS
@@ -396,13 +402,17 @@ def test_the_target_of_a_recryption_is_waited_for_too(scripted: Scripted, comman
     lock = target.with_name(target.name + ".part.lock")
     lock.parent.mkdir(exist_ok=True)
     lock.write_text(json.dumps({"host": "node1", "pid": 7, "started": "1", "touched": True}))
-    if released:
-        threading.Timer(2, lock.unlink).start()
-    else:
-        os.utime(lock, (time.time() - STALE_AFTER + 6,) * 2)
-    done = scripted.program.run(*arguments)
+    process = scripted.program.start(*arguments)
+    try:
+        wait_until_it_says(process, "node1")
+        if released:
+            lock.unlink()
+        else:
+            os.utime(lock, (time.time() - STALE_AFTER - 1,) * 2)
+        done = finish(process)
+    finally:
+        kill_at_end([process])
     assert done.code == 0, done.err
-    assert "node1" in done.err
     assert target.exists()
     assert not lock.exists()
 
