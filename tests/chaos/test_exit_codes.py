@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.served_fake import saying
+from tests.support.served_fake import saying, silent
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 
@@ -62,6 +62,11 @@ def interrupted(number):
     return by_signal
 
 
+def out_of_time(user, monkeypatch):
+    user.server.play("get", silent, times=100)
+    return user.download("--until", "+2s", CONNECTOR_READ_TIMEOUT="20")
+
+
 CODES = {
     0: lambda user, monkeypatch: user.download(),
     1: bug,
@@ -70,9 +75,13 @@ CODES = {
     4: refused,
     5: broken,
     6: integrity,
+    75: out_of_time,
     129: interrupted(signal.SIGHUP),
     130: interrupted(signal.SIGINT),
+    138: interrupted(signal.SIGUSR1),
+    140: interrupted(signal.SIGUSR2),
     143: interrupted(signal.SIGTERM),
+    152: interrupted(signal.SIGXCPU),
 }
 
 
