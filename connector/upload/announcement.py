@@ -14,7 +14,7 @@ from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceFile
 from connector.upload.answers import LOOK, after
 from connector.upload.existing import UploadedFile, compare, in_the_way
-from connector.upload.sending import Way
+from connector.upload.sending import UploadContext
 from connector.upload.states import Stage
 
 _PIECE = 4 * 1024**2
@@ -30,7 +30,7 @@ class Announcement:
 
     def __init__(
         self,
-        way: Way,
+        context: UploadContext,
         file: SourceFile,
         notes: FinishedFiles,
         *,
@@ -39,18 +39,18 @@ class Announcement:
         verify: bool,
         made_before: bool,
     ) -> None:
-        self._way = way
+        self._context = context
         self._file = file
-        self._note = notes.find(*way.source.key)
+        self._note = notes.find(*context.source.key)
         self._overwrite = overwrite
         self._verify = verify
         self._made_before = made_before
-        self._unheard = False
+        self._unacknowledged = False
         self._written = made_before
         self._asked = made_before
         total = ENVELOPE_SIZE + sealed_size(file.state.size)
         self._creation = UploadCreation(
-            alias=way.source.alias,
+            alias=context.source.alias,
             decrypted_size=file.state.size,
             encrypted_size=total,
             part_size=fit_upload_part_size(total, part_size),
@@ -69,68 +69,68 @@ class Announcement:
 
     def write(self) -> None:
         """Have the journal say it, unless the box is to be looked into first. Blocks."""
-        if not self._written and self._note is None and self._way.box.listed(self._creation.alias) is None:
+        if not self._written and self._note is None and self._context.box.listed(self._creation.alias) is None:
             self._write()
 
     async def prepare(self) -> UploadedFile | None:
         """See whether the file is known to be in the box, and fetch the token to announce it if it is not."""
-        way, alias = self._way, self._creation.alias
+        context, alias = self._context, self._creation.alias
         if not self._made_before:
-            listed = way.box.listed(alias)
+            listed = context.box.listed(alias)
             if listed is None and self._note is not None:
                 with suppress(ConnectorError):  # uploading needs no listing
-                    listed = await way.box.find(alias)
+                    listed = await context.box.find(alias)
             there = None if listed is None else await self._compared(listed)
             if there is not None and self._suffices(there):
                 return there
-        await way.box.creating_order(alias).get()
+        await context.box.creating_order(alias).get()
         return None
 
     async def make(self) -> CreatedUpload | UploadedFile:
         """Have the archive create an upload, unless the file is in the box already."""
         if not self._written:
-            await self._way.in_thread(self._write)
+            await self._context.in_thread(self._write)
         self._asked = True
 
         def note(error: ConnectorError, delay: float) -> None:
-            self._unheard = self._unheard or isinstance(error, BrokenError)
+            self._unacknowledged = self._unacknowledged or isinstance(error, BrokenError)
 
-        box = self._way.box
+        box = self._context.box
         order = box.creating_order(self._creation.alias)  # not when this is made, which is in a thread
         try:
             try:
                 return await box.create(order, self._creation, note)
             except RefusedError as error:
-                unheard = self._unheard or self._made_before
-                if after(Stage.ANNOUNCED, error.exception_id, unheard=unheard) is not LOOK:
+                unacknowledged = self._unacknowledged or self._made_before
+                if after(Stage.ANNOUNCED, error.exception_id, unacknowledged=unacknowledged) is not LOOK:
                     raise
                 there = await self._look(error)
             return await box.create(order, self._creation) if there is None else there
         except RefusedError:
             # The archive holds nothing of it. That must not be told otherwise by a run that is killed while it waits.
-            await self._way.in_thread(self._erase)
+            await self._context.in_thread(self._erase)
             raise
 
     def _write(self) -> None:
-        self._way.journals.announce(self._way.box.id, self._way.source, self._file.state)
+        self._context.journals.announce(self._context.box.id, self._context.source, self._file.state)
         self._written = True
 
     def _erase(self) -> None:
-        self._way.hold.check()
-        self._way.journals.remove(self._way.box.id, self._way.source)
+        self._context.locked.check()
+        self._context.journals.remove(self._context.box.id, self._context.source)
         self._written = self._asked = False
 
     async def _look(self, refused: RefusedError) -> UploadedFile | None:
         """Look into the box for what the archive refuses it for; ``None`` if nothing is in the way any more."""
-        box, alias, size = self._way.box, self._creation.alias, self._creation.decrypted_size
-        unheard, may_be_ours = self._unheard, self._unheard or self._made_before
-        self._unheard = self._made_before = False
+        box, alias, size = self._context.box, self._creation.alias, self._creation.decrypted_size
+        unacknowledged, may_be_ours = self._unacknowledged, self._unacknowledged or self._made_before
+        self._unacknowledged = self._made_before = False
         exists = refused.exception_id == "fileUploadAlreadyExists"
         listed: FileUpload | None = None
         try:
-            if not unheard:  # what an earlier run has announced is in any listing of this one
+            if not unacknowledged:  # what an earlier run has announced is in any listing of this one
                 listed = await box.find(alias)
-            if listed is None and (unheard or exists):
+            if listed is None and (unacknowledged or exists):
                 listed = await box.find(alias, fresh=True)
         except RefusedError:
             if not exists:
@@ -140,7 +140,7 @@ class Announcement:
                 raise in_the_way(alias, size, None, overwrite=self._overwrite) from refused
             return there
         if may_be_ours and listed is not None and listed.state == "init" and listed.decrypted_size in (None, size):
-            # The answer to its creation was lost on the way. One of another size is of another file.
+            # The answer to its creation was lost. One of another size is of another file.
             await box.delete(listed.id)
             return None
         if not exists:
@@ -176,5 +176,5 @@ class Announcement:
             digest.update(view)
 
         for start in range(0, size, _PIECE):
-            await self._way.in_thread(partial(add, start))
+            await self._context.in_thread(partial(add, start))
         return digest.hexdigest()

@@ -31,7 +31,7 @@ LOOK: Final = Step("look")
 CLOSE: Final = Step("close")
 """The archive may have received all of it: closing it tells."""
 RESTART_LOST: Final = Step("restart", "lost")
-"""The archive or its storage has the upload no more, or has given it up."""
+"""The archive or its storage no longer has the upload, or has given it up."""
 RESTART_INCOMPLETE: Final = Step("restart", "incomplete")
 """The storage cannot make an object of the parts that it has."""
 RESTART_DAMAGED: Final = Step("restart", "damaged")
@@ -58,15 +58,15 @@ TABLE: Final[Mapping[tuple[Stage, str], Step]] = {
 }
 
 
-def after(stage: Stage, exception_id: str, *, unheard: bool = False, sealed: bool = False) -> Step:
+def after(stage: Stage, exception_id: str, *, unacknowledged: bool = False, sealed: bool = False) -> Step:
     """What follows when the archive refuses, with ``exception_id``, what ``stage`` asks of it.
 
-    ``unheard``: an earlier announcement may have been granted without our hearing of it, so that whatever is refused
-    now, our own upload may be the reason. ``sealed``: an earlier run may have sent the one part of a small file and
-    closed the upload, which then takes no more parts either.
+    ``unacknowledged``: an earlier announcement may have been granted and its answer lost, so that our own upload may be
+    the reason for any refusal now. ``sealed``: an earlier run may have sent the one part of a small file and closed the
+    upload, which then takes no more parts either.
     """
     step = TABLE.get((stage, exception_id), _OTHERWISE[stage])
-    if step is FORGET and unheard:
+    if step is FORGET and unacknowledged:
         return LOOK
     if step is RESTART_LOST and stage is Stage.SENDING and sealed:
         return CLOSE

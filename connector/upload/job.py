@@ -21,9 +21,9 @@ from connector.upload.announcement import Announcement
 from connector.upload.answers import after
 from connector.upload.box import UploadBox
 from connector.upload.existing import UploadedFile
-from connector.upload.hold import SourceHold
 from connector.upload.journals import UploadJournals
-from connector.upload.sending import ManyParts, OnePart, Sending, Way, changed_since
+from connector.upload.locked_source import LockedSource
+from connector.upload.sending import ManyParts, OnePart, Sending, UploadContext, changed_since
 from connector.upload.source import UploadSource
 from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, created
 
@@ -66,9 +66,9 @@ class Upload:
         self._overwrite = overwrite
         self._verify_existing = verify_existing
         self._observer = GuardedObserver.of(observer)
-        self._hold = SourceHold(source, box.id, journals)
-        self._way = Way(
-            source=source, box=box, objects=objects, journals=journals, hold=self._hold, threads=threads, draw=draw
+        self._locked = LockedSource(source, box.id, journals)
+        self._context = UploadContext(
+            source=source, box=box, objects=objects, journals=journals, locked=self._locked, threads=threads, draw=draw
         )
         self._reset()
 
@@ -85,7 +85,7 @@ class Upload:
     async def prepare(self) -> None:
         """Open the file, and fetch the token to announce it: an archive allows few open uploads, so that each round
         trip counts which is not made while one of them is this."""
-        await self._way.in_thread(self._take)
+        await self._context.in_thread(self._take)
         if self._announcement is not None:
             self._done = await self._announcement.prepare()
 
@@ -109,7 +109,7 @@ class Upload:
         total = ENVELOPE_SIZE + sealed_size(self._opened.state.size)
         parts = Parts(total, state.started.part_size)
         kind = OnePart if len(parts) == 1 else ManyParts
-        self._sending = kind(self._way, self._opened, state, parts)
+        self._sending = kind(self._context, self._opened, state, parts)
         try:
             await self._sending.begin()
         except RefusedError as error:
@@ -149,17 +149,17 @@ class Upload:
             with trio.move_on_after(_DELETING):
                 over = await self._delete(self._file_id)
         try:
-            await self._way.in_thread(lambda: self._release(forget=over))
+            await self._context.in_thread(lambda: self._release(forget=over))
         finally:
             self._reset()
 
     def _take(self) -> None:
         """Find what an earlier run has left of this upload; if nothing, note that the archive is about to be asked."""
-        self._file = self._hold.take()
+        self._file = self._locked.take()
         self._left = self._journals.find(self._box.id, self._source, self._file.state)
         if self._left is None or self._left.stage is Stage.ANNOUNCED:
             self._announcement = Announcement(
-                self._way,
+                self._context,
                 self._file,
                 self._notes,
                 part_size=self._part_size,
@@ -170,7 +170,7 @@ class Upload:
             self._announcement.write()
 
     async def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
-        secrets = UploadSecrets(session_key=self._way.draw(32), nonce_seed=self._way.draw(32))
+        secrets = UploadSecrets(session_key=self._context.draw(32), nonce_seed=self._context.draw(32))
         envelope = make_envelope(
             secrets.session_key,
             sender_private_key=self._keys.private,
@@ -196,15 +196,15 @@ class Upload:
                 note = FinishedFile(state.size, state.mtime_ns, done.sha256, str(done.file_id))
                 self._notes.add(note, *self._source.key)
             if forget:  # what could not be deleted the next run tries to delete
-                self._hold.check()
+                self._locked.check()
                 self._journals.remove(self._box.id, self._source)
         finally:
-            self._hold.release()
+            self._locked.release()
 
     async def _delete(self, file_id: UUID) -> bool:
         """Delete an upload in the archive, unless another process has taken over; whether that went well."""
         try:
-            await self._way.check_lock()
+            await self._context.check_lock()
             await self._box.delete(file_id)
         except LocalError:
             return False

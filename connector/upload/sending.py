@@ -1,4 +1,4 @@
-"""The parts of one upload on their way: of a file of several parts, and of one that is small enough for one."""
+"""The parts of one upload being sent: of a file of several parts, and of one that is small enough for one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from connector.local.source_file import SourceChangedError, SourceFile
 from connector.transfer import Progress, Turns, together
 from connector.upload.answers import CLOSE, after
 from connector.upload.box import UploadBox
-from connector.upload.hold import SourceHold
 from connector.upload.journals import UploadJournals
+from connector.upload.locked_source import LockedSource
 from connector.upload.source import UploadSource
 from connector.upload.states import SentPart, Stage, StartedUpload, UploadState
 
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
-class Way:
+class UploadContext:
     """What the parts of an upload take to get from the source to the archive."""
 
     source: UploadSource
     box: UploadBox
     objects: ObjectClient
     journals: UploadJournals
-    hold: SourceHold
+    locked: LockedSource
     threads: trio.CapacityLimiter
     draw: Callable[[int], bytes]
 
@@ -47,8 +47,8 @@ class Way:
 
     async def check_lock(self) -> None:
         """Stop before anything is sent to an upload that another process has taken over: its parts are other bytes."""
-        if self.hold.may_be_lost:
-            await self.in_thread(self.hold.check)
+        if self.locked.may_be_lost:
+            await self.in_thread(self.locked.check)
 
 
 class Sending(ABC):
@@ -60,21 +60,21 @@ class Sending(ABC):
     lasts: ClassVar[bool]
     """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it."""
 
-    def __init__(self, way: Way, file: SourceFile, state: UploadState, parts: Parts) -> None:
+    def __init__(self, context: UploadContext, file: SourceFile, state: UploadState, parts: Parts) -> None:
         assert state.started is not None, "it was created, or can be resumed"
-        self._way = way
+        self._context = context
         self._file = file
         self._state = state
         self._parts = parts
         self._started: StartedUpload = state.started
         self.file_id = state.started.file_id
-        self._order = way.box.sending_order(self.file_id)
-        self._closing = way.box.closing_order(self.file_id)
+        self._order = context.box.sending_order(self.file_id)
+        self._closing = context.box.closing_order(self.file_id)
         self._sealer = PartSealer(
             SealedLayout(self._started.envelope, file.state.size),
             session_key=self._started.secrets.session_key,
             nonce_seed=self._started.secrets.nonce_seed,
-            draw=way.draw,
+            draw=context.draw,
         )
         self._sent = dict(state.parts)
         self._before = dict(state.parts)
@@ -98,9 +98,9 @@ class Sending(ABC):
         if sent is None:
             progress(0)  # it is not stalled: reading what is stored already takes a while
             return
-        url = await self._way.box.part_url(self._order, self.file_id, part.number)
-        await self._way.check_lock()
-        await self._way.objects.put_part(url, buffer, progress, md5=sent.digests.md5)
+        url = await self._context.box.part_url(self._order, self.file_id, part.number)
+        await self._context.check_lock()
+        await self._context.objects.put_part(url, buffer, progress, md5=sent.digests.md5)
         await self._note(part.number, sent)
         self._sent[part.number] = sent
 
@@ -115,8 +115,8 @@ class Sending(ABC):
             encrypted_parts_md5=tuple(one.md5 for one in digests),
             encrypted_parts_sha256=tuple(one.sha256 for one in digests),
         )
-        await self._way.check_lock()
-        await self._way.box.complete(self._closing, self.file_id, completion)
+        await self._context.check_lock()
+        await self._context.box.complete(self._closing, self.file_id, completion)
         return sha256
 
     def end(self) -> None:
@@ -138,11 +138,11 @@ class Sending(ABC):
 
     def _begin_journal(self, sealed: SentPart | None) -> None:
         self.end()  # of a try before, in which the part was sealed to something else
-        way = self._way
-        self._journal = way.journals.begin(way.box.id, way.source, self._file.state, self._started, sealed)
+        context = self._context
+        self._journal = context.journals.begin(context.box.id, context.source, self._file.state, self._started, sealed)
 
     async def _check_waited_for(self, number: int) -> None:
-        await self._way.box.part_url(self._order, self.file_id, number)
+        await self._context.box.part_url(self._order, self.file_id, number)
 
     def _hash(self, part: Part, loaded: LoadedPart) -> None:
         """Add a part to the sha256, in its turn, and compare what an earlier run had read up to here."""
@@ -150,7 +150,7 @@ class Sending(ABC):
         plain = self._plain[part.number] = self._digest.hexdigest()
         before = self._before.get(part.number)
         if before is not None and before.plain not in (None, plain):
-            raise changed_since(self._way.source)
+            raise changed_since(self._context.source)
 
     def _sealed(self, part: Part, loaded: LoadedPart) -> SentPart:
         digests: PartDigests = digest_part(loaded.seal())
@@ -165,35 +165,37 @@ class ManyParts(Sending):
     async def begin(self) -> None:
         """Begin the journal, or resume it and ask for the first missing part."""
         if self._state.stage is Stage.CREATED:
-            await self._way.in_thread(lambda: self._begin_journal(None))
+            await self._context.in_thread(lambda: self._begin_journal(None))
             return
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
             await self._check_waited_for(missing)
-        self._journal = await self._way.in_thread(lambda: self._way.journals.resume(self._way.box.id, self._way.source))
+        self._journal = await self._context.in_thread(
+            lambda: self._context.journals.resume(self._context.box.id, self._context.source)
+        )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        way = self._way
-        loaded = await way.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
+        context = self._context
+        loaded = await context.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
         if not self._turns.passed(part.number):
             async with self._turns.take(part.number):
-                await way.in_thread(lambda: self._hash(part, loaded))
+                await context.in_thread(lambda: self._hash(part, loaded))
         if part.number in self._before:
             return None
-        return await way.in_thread(lambda: self._sealed(part, loaded))
+        return await context.in_thread(lambda: self._sealed(part, loaded))
 
     async def _note(self, number: int, sent: SentPart) -> None:
         journal = self._journal
         assert journal is not None, "it begins before the first part"
 
         def note() -> None:
-            self._way.hold.check()  # after a takeover the journal is the other's
+            self._context.locked.check()  # after a takeover the journal is the other's
             journal.add_parts({number: sent.facts()})
 
-        await self._way.in_thread(note)
+        await self._context.in_thread(note)
 
     async def _check_source(self) -> None:
-        await self._way.in_thread(self._file.check_unchanged)
+        await self._context.in_thread(self._file.check_unchanged)
 
 
 class OnePart(Sending):
@@ -217,7 +219,9 @@ class OnePart(Sending):
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
             self._before = self._sent = {1: sealed}
-        self._journal = await self._way.in_thread(lambda: self._way.journals.resume(self._way.box.id, self._way.source))
+        self._journal = await self._context.in_thread(
+            lambda: self._context.journals.resume(self._context.box.id, self._context.source)
+        )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
         sent: list[SentPart | None] = []
@@ -235,7 +239,7 @@ class OnePart(Sending):
 
         async def seal() -> None:
             async with self._turns.take(part.number):
-                sent.append(await self._way.in_thread(work))
+                sent.append(await self._context.in_thread(work))
 
         await together(seal, self._order.get, self._closing.get)
         return sent[0]

@@ -191,7 +191,7 @@ def test_other_content_of_the_same_size_and_time_is_noticed(scripted: Scripted) 
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-@pytest.mark.parametrize("heard", [False, True], ids=["close unheard", "closed"])
+@pytest.mark.parametrize("heard", [False, True], ids=["close unanswered", "closed"])
 def test_also_where_only_the_close_or_its_answer_is_missing(scripted: Scripted, size: int, heard: bool) -> None:
     write(scripted, size=size)
     archive = scripted.archive

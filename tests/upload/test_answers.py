@@ -68,8 +68,8 @@ def test_the_table_has_no_other_rows():
 
 
 @pytest.mark.parametrize("exception_id", IDS)
-def test_while_an_announcement_may_have_been_granted_unheard_the_box_is_looked_into(exception_id):
-    assert after(ANNOUNCED, exception_id, unheard=True) is LOOK
+def test_while_an_announcement_may_have_been_granted_the_box_is_looked_into(exception_id):
+    assert after(ANNOUNCED, exception_id, unacknowledged=True) is LOOK
 
 
 @pytest.mark.parametrize("exception_id", IDS)

@@ -10,7 +10,7 @@ from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource, open_source
 
 
-class SourceHold:
+class LockedSource:
     """The source of an upload into ``box``. Methods block: call in threads."""
 
     def __init__(self, source: UploadSource, box: UUID, journals: UploadJournals) -> None:
