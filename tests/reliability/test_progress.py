@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -35,6 +36,17 @@ def small_downloads(scripted: Scripted, *, seconds: float = 0.3) -> None:
     scripted.archive.latency["get"] = seconds
     for number in range(COUNT):
         scripted.archive.add_file(f"GHGAF{number:02}", bytes([number]) * (1000 + number))
+
+
+def outage(begin: float, end: float) -> Callable[[httpx.Request], bool]:
+    """Picks the requests from ``begin`` to ``end`` seconds after the first one."""
+    first: list[float] = []
+
+    def is_in_it(request: httpx.Request) -> bool:
+        first.append(time.monotonic())
+        return begin <= first[-1] - first[0] < end
+
+    return is_in_it
 
 
 def download(scripted: Scripted, width: int, *arguments: object, **options: object) -> Terminal:
@@ -86,12 +98,7 @@ def test_an_outage_can_be_read_with_its_seconds_and_stays_in_the_scrollback_once
     scripted: Scripted, width: int
 ) -> None:
     small_downloads(scripted, seconds=0.05)
-    end = time.monotonic() + 3
-
-    def out(request: httpx.Request) -> bool:
-        return time.monotonic() < end
-
-    scripted.archive.fail("get", 503, times=10**6, when=out, Retry_After="4")
+    scripted.archive.fail("get", 503, times=10**6, when=outage(0, 3), Retry_After="4")
     terminal = download(scripted, width)
     assert terminal.finish() == 0
     pauses = [(look, found) for look in terminal.looks for line in look.lines if (found := RETRY.match(line))]
@@ -164,12 +171,7 @@ def test_all_at_once(scripted: Scripted, width: int) -> None:
     small_downloads(scripted, seconds=0.2)
     del archive.files["GHGAF39"]
     archive.fail("object", 404, times=100, when=lambda request: request.url.path.endswith("GHGAF03"))
-    begin = time.monotonic() + 1
-
-    def out(request: httpx.Request) -> bool:
-        return begin < time.monotonic() < begin + 2.5
-
-    archive.fail("get", 503, times=10**6, when=out, Retry_After="2")
+    archive.fail("get", 503, times=10**6, when=outage(0.4, 2.9), Retry_After="2")
     terminal = download(scripted, width)
     assert terminal.finish() == 4
     seen = states(terminal)
@@ -222,8 +224,7 @@ def test_a_simple_terminal_gets_one_line_without_escapes(scripted: Scripted) -> 
 
 def test_in_a_log_an_outage_is_one_line_not_one_for_each_part(scripted: Scripted) -> None:
     small_downloads(scripted, seconds=0.05)
-    end = time.monotonic() + 4
-    scripted.archive.fail("get", 503, times=10**6, when=lambda request: time.monotonic() < end, Retry_After="1")
+    scripted.archive.fail("get", 503, times=10**6, when=outage(0, 4), Retry_After="1")
     scripted.program.settings.update(CONNECTOR_RETRIES="20", CONNECTOR_MAX_CONCURRENCY="16")  # type: ignore[attr-defined]
     done = scripted.program.run("download", "--output-dir", scripted.folder / "out")
     assert done.code == 0, done.err
