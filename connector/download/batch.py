@@ -38,8 +38,8 @@ class DownloadBatch:
         if verify_existing:
             there = await trio.to_thread.run_sync(lambda: list(map(is_there, requests)), limiter=self.threads)
             return await self.scheduler.run(
-                self._verification(request) if is_there else self._download(request)
-                for request, is_there in zip(requests, there, strict=True)
+                self._verification(request) if found else self._download(request)
+                for request, found in zip(requests, there, strict=True)
             )
         before = await trio.to_thread.run_sync(
             lambda: [finished_before(request, self.notes) for request in requests], limiter=self.threads

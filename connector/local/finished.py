@@ -92,10 +92,13 @@ class FinishedFiles:
         return [tuple(joined.split("\0")) for joined in self._notes]
 
     def add(self, file: FinishedFile, *key: str) -> None:
-        """Note that ``file`` is finished. It outlives this process, though maybe not a power cut."""
+        """Note for the next run that ``file`` is finished. It outlives this process, though maybe not a power cut.
+
+        This run is done with the file, so that it does not keep what very many of them take in memory.
+        """
         joined = "\0".join(key)
         with self._lock:
-            self._notes[joined] = file
+            self._notes.pop(joined, None)
             with suppress(OSError):
                 if not self._begun:
                     _make_ready(self._path)

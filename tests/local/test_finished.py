@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 
 from connector.local.finished import FinishedFile, FinishedFiles
@@ -35,10 +36,18 @@ def test_the_next_run_knows_what_was_finished(folder):
 
 
 def test_a_key_has_several_parts(folder):
+    FinishedFiles.read(folder, "box").add(FILE, "alias", "/data/a")
     notes = FinishedFiles.read(folder, "box")
-    notes.add(FILE, "alias", "/data/a")
     assert notes.find("alias", "/data/a") == FILE
     assert notes.find("alias") is None
+
+
+def test_what_is_added_is_for_the_next_run(folder):
+    noted(folder, "a.bin")
+    notes = FinishedFiles.read(folder, "/data")
+    notes.add(attrs.evolve(FILE, size=11), "a.bin")
+    assert notes.find("a.bin") is None, "neither kept in memory, nor taken for what it was before"
+    assert FinishedFiles.read(folder, "/data").find("a.bin").size == 11
 
 
 def test_the_last_note_counts(folder):
@@ -114,7 +123,6 @@ def test_a_state_folder_that_cannot_be_used_is_no_error(tmp_path):
     (tmp_path / "state").write_text("a file")
     notes = FinishedFiles.read(tmp_path / "state" / "finished", "/data")
     notes.add(FILE, "a.bin")
-    assert notes.find("a.bin") == FILE, "this run knows it all the same"
     assert FinishedFiles.read(tmp_path / "state" / "finished", "/data").find("a.bin") is None
 
 
