@@ -180,7 +180,7 @@ def test_a_limit_of_processor_time_ends_a_run_in_order(scripted: Scripted):
 
 @BOTH_WAYS
 def test_a_transfer_stops_in_time_for_its_limit_and_says_what_is_unfinished(scripted: Scripted, direction):
-    job = Job.prepare(scripted, direction)
+    job = Job.prepare(scripted, direction, latency=2.5)
     process = job.start("--until", "+8s", "--json", environment={"CONNECTOR_REQUEUE_CODE": "104"})
     began = time.monotonic()
     done = finish(process)
@@ -189,6 +189,7 @@ def test_a_transfer_stops_in_time_for_its_limit_and_says_what_is_unfinished(scri
     [record] = _records(done)
     assert (record["name"], record["ok"], record["error"]["exit_code"]) == (job.name, False, 104)
     moved = job.moved
+    scripted.archive.latency.clear()
     done = job.run(environment={"CONNECTOR_UNTIL": "+1h"})
     assert done.code == 0, done.err
     assert job.is_done()
