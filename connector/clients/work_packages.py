@@ -16,6 +16,8 @@ from connector.core.payloads import WorkOrderRequest, WorkPackage, WorkType, par
 from connector.errors import RefusedError
 from connector.local.key_files import KeyPair
 
+_MOST_ORDERS = 512
+"""Tokens that are kept at most: more than the transfers that are open at once need."""
 _ORDERS_SWEPT = 256
 """Tokens from which on the expired ones are looked for and dropped."""
 
@@ -104,9 +106,14 @@ class WorkPackageClient:
         return order
 
     def _forget_expired(self) -> None:
-        """Keep no more than twice as many tokens as are in use at once, however many files there are."""
+        """Keep no more than twice as many tokens as are in use at once, however many files there are.
+
+        Of those only the newest: very many small files take thousands of tokens before the first one expires. Whatever
+        still needs an older one holds it.
+        """
         if len(self._orders) >= self._most_orders:
-            self._orders = {key: order for key, order in self._orders.items() if order.in_use}
+            in_use = [(key, order) for key, order in self._orders.items() if order.in_use]
+            self._orders = dict(in_use[-_MOST_ORDERS:])
             self._most_orders = max(_ORDERS_SWEPT, 2 * len(self._orders))
 
     @property
