@@ -160,9 +160,7 @@ class _Batch(Generic[T]):
         return outcome
 
     def _say_turned_away(self, label: str, error: WindowFullError, delay: float) -> None:
-        # While one of ours is waited for, there is nothing to be done.
-        why = f"{error.message} {error.hint}" if delay else error.message
-        self._scheduler.observer.waiting(label, delay, why)
+        self._scheduler.observer.waiting(label, delay, f"{error.message} {error.hint}".rstrip())
 
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:
         scheduler, label = self._scheduler, transfer.label

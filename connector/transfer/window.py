@@ -12,7 +12,7 @@ from connector.transfer.transfer import WindowFullError
 T = TypeVar("T")
 
 TurnedAway = Callable[[WindowFullError, float], None]
-"""Is told that a transfer waits, and for how long until it asks again: 0 if only until one of ours has ended."""
+"""Is told that a transfer waits for others to make room, and for how long until it asks again."""
 
 _MOST_ASIDE = 1000
 """Transfers that may wait outside: each is a task, and a batch may have any number of files."""
@@ -108,7 +108,6 @@ class Window:
                 others = self._places.borrowed_tokens - 1
                 if others:
                     self._narrow(others)
-                    turned_away(error, 0.0)
                     self._vacate(transfer)
                     continue
                 pause = self._pause()
