@@ -19,7 +19,7 @@ _HINTS = {
     errno.EROFS: "The file system is read-only: choose another folder.",
     errno.ENOENT: "Check the path.",
     errno.ENOTDIR: "Check the path: a part of it is a file, not a folder.",
-    errno.EISDIR: "A folder is in the way: choose another name.",
+    errno.EISDIR: "It is a folder: name a file.",
     errno.ENAMETOOLONG: "The name is too long for this file system: choose a shorter one.",
     errno.EMFILE: "Too many files are open: raise the limit (ulimit -n).",
     errno.EIO: "The disk reports a failure: check it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -117,4 +118,5 @@ def _first_reason(error: Exception) -> str:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     told = cause if isinstance(cause, OSError) else error
-    return getattr(told, "strerror", None) or str(told)
+    # trio puts the address before what the operating system says, and it is named already.
+    return os.strerror(told.errno) if isinstance(told, OSError) and told.errno else str(told)

@@ -11,6 +11,7 @@ import trio
 import trustme
 
 from connector.clients.bulk import BufferStream, BulkTransport, make_ssl_context
+from connector.errors import ConnectorError, LocalError, UsageError
 from tests.support.scripted_server import Peer, answering, chunked, response
 
 pytestmark = pytest.mark.trio
@@ -167,3 +168,15 @@ async def test_addresses_can_be_refused(serve):
     await trio.sleep(0.05)
     assert asked == ["127.0.0.1"]
     assert heads == [b""], "no byte was sent"
+
+
+@pytest.mark.parametrize(("content", "expected"), [(None, LocalError), (b"no certificate", UsageError)])
+async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_line(serve, server_tls, tmp_path, content, expected):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    server = await serve(answering(OK), ssl_context=server_tls)
+    async with httpx.AsyncClient(transport=BulkTransport(ca_file=path)) as client:
+        with pytest.raises(ConnectorError, match=r"ca\.pem") as caught:
+            await client.get(f"https://localhost:{server.port}/")
+    assert type(caught.value) is expected
