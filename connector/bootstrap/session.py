@@ -124,7 +124,8 @@ class Session:
         files = self.package.files
         if self.package.type != "download" or files is None:
             raise RefusedError(
-                "This work package is for uploads.", hint="Ask for one for downloads, or use: connector upload"
+                "This work package is for uploads.",
+                hint="Ask for one for downloads; this one is used with: connector upload",
             )
         missing = [accession for accession in accessions if accession not in files]
         if missing:
@@ -273,7 +274,8 @@ class Session:
         package = self.package
         if package.type != "upload" or not package.research_data_upload_box_id or not package.file_upload_box_id:
             raise RefusedError(
-                "This work package is for downloads.", hint="Ask for one for uploads, or use: connector download"
+                "This work package is for downloads.",
+                hint="Ask for one for uploads; this one is used with: connector download",
             )
         uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)

@@ -52,8 +52,10 @@ def discard(
         from connector.errors import UsageError
         from connector.upload.unfinished import unfinished_uploads
 
-        if everything == bool(names):
-            raise UsageError("Nothing to discard was named.", hint="Name aliases or accessions, or give --all alone.")
+        if everything and names:
+            raise UsageError("--all and names contradict each other.", hint="Leave one out.")
+        if not everything and not names:
+            raise UsageError("Nothing to discard was named.", hint="Name aliases or accessions, or give --all.")
         if in_box and everything:
             raise UsageError(
                 "--in-box goes with names, since others may be sending what is open there.",

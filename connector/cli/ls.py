@@ -44,7 +44,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
                 age = file.age(now)
                 if not console.as_json:
                     if not listed:
-                        console.tell(_row("STATE", "SIZE", "SINCE", "NAME"))
+                        console.tell(_row("STATE", "SIZE", "AGE", "NAME"))
                     reason = f": {console.clean(file.failure_reason)}" if file.failure_reason else ""
                     console.result(_line(file, age) + reason)
                 listed = file.kind

@@ -131,7 +131,8 @@ def talk_options(function: F) -> F:
 
 def overwrite_option(function: F) -> F:
     """Add ``--overwrite``."""
-    return option("--overwrite", is_flag=True, help="Replace what is there already.")(function)  # type: ignore[no-any-return]
+    help = "Replace what is there already, except what an earlier run finished and nothing has changed since."
+    return option("--overwrite", is_flag=True, help=help)(function)  # type: ignore[no-any-return]
 
 
 def existing_options(function: F) -> F:

@@ -106,7 +106,8 @@ class Report:
         for label in unfinished:
             self._console.record({"name": label, "ok": False, "error": error})
         if len(self._planned) > 1:
-            self._console.tell(f"{len(unfinished)} of {len(self._planned)} files are unfinished.")
+            verb = "is" if len(unfinished) == 1 else "are"
+            self._console.tell(f"{len(unfinished)} of {len(self._planned)} files {verb} unfinished.")
 
 
 def _figures(counted: tuple[int, float] | None) -> str:

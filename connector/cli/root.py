@@ -83,7 +83,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every option can also be set in the environment (see COMMAND --help), settings also in a"
+    epilog="Most options can also be set in the environment (see COMMAND --help), settings also in a"
     " configuration file. Exit codes: 0 done, 2 usage, 3 this machine, 4 refused, 5 broken, 6 integrity,"
     " 75 stopped by --until, 128 and more stopped by a signal.",
 )

@@ -87,7 +87,7 @@ class Invocation:
         progress = Progress(self.console, display=display, clock=around.clock)
 
         def on_request(request: Interrupted) -> None:
-            self.console.complain("Stopping; what is done so far is kept. Press Ctrl-C again to force quit.")
+            self.console.complain("Stopping; what is done so far is kept. To quit at once, press Ctrl-C.")
 
         try:
             with handle_signals() as handler:

@@ -96,6 +96,9 @@ def test_what_was_begun_elsewhere_is_not_discarded_by_mistake(stand: Stand) -> N
     everything = stand.user.run("discard", "--all", "--in-box", token=stand.token)
     assert everything.returncode == 2
     assert "--in-box goes with names" in everything.stderr
+    both = stand.user.run("discard", "--all", "a", token=stand.token)
+    assert both.returncode == 2
+    assert "contradict" in both.stderr
     mistyped = stand.user.run("discard", "--in-box", "a", "z", token=stand.token)
     assert mistyped.returncode == 2
     assert "Nothing open in the box is called z." in mistyped.stderr

@@ -433,6 +433,7 @@ def test_a_run_that_is_stopped_says_which_files_are_unfinished() -> None:
     assert desk.records[1]["error"]["family"] == "interrupted"
     assert desk.records[1]["error"]["exit_code"] == 75
     assert "2 of 3 files are unfinished" in desk.said
+    assert "again" not in desk.said.partition("Stopping;")[2].partition("\n")[0]  # nobody has pressed Ctrl-C yet
 
 
 DROPPED = """
