@@ -137,7 +137,7 @@ FINAL = (
     "checksumMismatch",
     "fileUploadStateError",
 )
-"""What passes by itself, and these in all three runs, are played in one scene each; the rest takes half an hour."""
+"""What passes by itself, and these in all three runs, are played in one scene each; ``nox -s soak`` plays the rest."""
 
 
 def cases() -> Iterator[ParameterSet]:
@@ -153,7 +153,7 @@ def cases() -> Iterator[ParameterSet]:
                     answer,
                     runs,
                     id=f"{how}, {size}: {answer} in {runs}",
-                    marks=[] if is_usual else [pytest.mark.slow],
+                    marks=[] if is_usual else [pytest.mark.soak],
                 )
 
 
