@@ -50,7 +50,7 @@ class Pause:
     def sentence(self) -> str:
         """What a line about it says."""
         often = f" ({self.count} times in the last minute.)" if self.said is not None and self.count > 1 else ""
-        return (f"waiting, {self.text}" if self.waits else f"{self.text} {self.then}") + often
+        return (f"waiting. {self.text}" if self.waits else f"{self.text} {self.then}") + often
 
     def seconds(self, now: float) -> int | None:
         """Seconds to the next try, 0 for one that is being made; None if none is to come."""
@@ -82,10 +82,13 @@ class Pauses:
         return sorted(found, key=lambda pause: -pause.told)
 
     def to_say(self, now: float, *, again: bool, at_once: bool = False) -> list[tuple[str, str]]:
-        """Whom and what lines are due about: each cause at its beginning, and every minute if ``again``."""
+        """Whom and what lines are due about: each cause at its beginning, and every minute if ``again``.
+
+        ``at_once``: also causes whose line is not due yet, but no waits: the files may have ended by now.
+        """
         lines = []
         for pause in self._pauses.values():
-            began = pause.said is None and (at_once or now - pause.since >= _GATHER)
+            began = pause.said is None and ((at_once and not pause.waits) or now - pause.since >= _GATHER)
             if pause.count and (began or (again and pause.said is not None and now - pause.said >= SAY_EVERY)):
                 lines.append((pause.who, pause.sentence))
                 pause.said, pause.count = now, 0

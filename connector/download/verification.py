@@ -154,7 +154,7 @@ class Verification:
         )
 
     def _waiting(self, delay: float) -> None:
-        self._observer.waiting(self.label, delay, "the archive is staging the file")
+        self._observer.waiting(self.label, delay, "The archive is staging the file.")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)

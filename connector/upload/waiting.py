@@ -116,4 +116,4 @@ class UploadWaiter:
 def _waiting_for(states: Mapping[str, str]) -> str:
     named = [f"{alias} ({state})" for alias, state in list(states.items())[:_NAMED]]
     more = f" and {len(states) - _NAMED} more" if len(states) > _NAMED else ""
-    return f"until the archive has checked {', '.join(named)}{more}"
+    return f"The archive has not checked {', '.join(named)}{more} yet."

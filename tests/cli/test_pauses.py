@@ -75,6 +75,6 @@ def test_what_is_not_due_can_be_had_at_once() -> None:
 
 def test_a_wait_is_no_failure() -> None:
     pauses = Pauses()
-    pauses.add("F1", "the archive is staging the file", "", 5.0, 0.0, waits=True)
+    pauses.add("F1", "The archive is staging the file.", "", 5.0, 0.0, waits=True)
     assert pauses.to_say(0.4, again=True) == []
-    assert pauses.to_say(0.5, again=True) == [("F1", "waiting, the archive is staging the file")]
+    assert pauses.to_say(0.5, again=True) == [("F1", "waiting. The archive is staging the file.")]

@@ -165,9 +165,18 @@ def test_off_a_terminal_there_is_a_heartbeat_every_ten_seconds() -> None:
     assert "\x1b" not in scene.err.getvalue()
 
 
-def test_off_a_terminal_waits_and_retries_are_lines() -> None:
+def test_off_a_terminal_waits_are_lines_unless_they_are_over_at_once() -> None:
     scene = Scene("log")
-    scene.progress.waiting("F1", 20, "the archive stages the file")
+    scene.progress.waiting("F1", 20, "The archive stages the file.")
+    scene.tick(1)
+    scene.progress.waiting("F2", 20, "The archive checks the file.")
+    scene.progress.closed("F2", True)
+    scene.progress.close()
+    assert scene.lines == ["F1: waiting. The archive stages the file."]
+
+
+def test_off_a_terminal_retries_are_lines() -> None:
+    scene = Scene("log")
     scene.progress.retried("F1", BrokenError("The connection was cut."), 2.0)
     scene.progress.retried("", BrokenError("The archive is down."), 1.0)
     scene.progress.retried("F2", BrokenError("Lost.", advice=Advice(again=False, restart="lost")), 0.0)
@@ -176,7 +185,6 @@ def test_off_a_terminal_waits_and_retries_are_lines() -> None:
     scene.console.tell("F1: The connection was cut.")
     assert scene.lines == [
         "F3: uploaded",
-        "F1: waiting, the archive stages the file",
         "F1: The connection was cut. Trying again in 2.0 s.",
         "The archive is down. Trying again in 1.0 s.",
         "F2: Lost. Starting again.",

@@ -36,7 +36,7 @@ def test_it_ends_when_all_files_are_checked(scripted: Scripted, files: list[str]
         ("a.bin", "interrogated"),
         ("b.bin", "interrogated"),
     ]
-    assert "until the archive has checked" in done.err
+    assert "The archive has not checked" in done.err
     assert scripted.archive.counts["list"] == 2, "one listing for all files at a time"
 
 
@@ -47,7 +47,7 @@ def test_the_terminal_says_what_is_waited_for(scripted: Scripted, files: list[st
     look = terminal.wait_until(lambda look: any(line.startswith("Waiting") for line in look.lines))
     assert "0 of 2 files" in look.lines
     seen = " ".join(look.lines)
-    assert "until the archive has checked a.bin (inbox), b.bin (inbox)" in seen
+    assert "The archive has not checked a.bin (inbox), b.bin (inbox)" in seen
     assert "MB/s" not in seen.partition("0 of 2 files")[2], "no bytes are moved"
     scripted.archive.interrogates_at = 0
     assert terminal.finish() == 0
