@@ -63,7 +63,7 @@ def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: b
 
     ``listed``: as the box lists it, ``None`` if the archive refuses to. ``overwrite``: it was to be replaced.
     """
-    name = shlex.quote(alias)
+    name = ("-- " if alias.startswith("-") else "") + shlex.quote(alias)
     if listed is not None and listed.state == "init":
         message = f"An unfinished upload of {alias}, begun elsewhere, is in the box."
         hint = "Finish it where it was begun, or give it up and run the same command again: connector discard --in-box"

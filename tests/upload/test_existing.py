@@ -67,3 +67,7 @@ def test_what_is_said_of_another_helps(in_box, overwrite):
 def test_the_difference_is_told():
     assert "999 bytes, not 1000" in in_the_way("x", SIZE, listed(size=999), overwrite=False).message
     assert "other content" in in_the_way("x", SIZE, listed(), overwrite=False).message
+
+
+def test_the_command_of_the_hint_takes_an_alias_that_looks_like_an_option():
+    assert in_the_way("-x", SIZE, listed(size=999), overwrite=False).hint.endswith("connector rm -- -x")
