@@ -118,6 +118,18 @@ def test_nobody_listens(user, data):
     assert f"Error: http://127.0.0.1:{port} cannot be reached" in said.err
 
 
+def test_a_ca_file_that_is_of_no_use(user, data, tmp_path):
+    ca = tmp_path / "ca.pem"
+    url = user.server.url.replace("http:", "https:")
+    for content, code in [(None, 3), ("no certificate", 2)]:
+        if content is not None:
+            ca.write_text(content)
+        said = user.download(CONNECTOR_WKVS_URL=f"{url}/wkvs", CONNECTOR_CA_FILE=str(ca))
+        assert said.code == code
+        assert str(ca) in said.err
+        assert "Trying again" not in said.err
+
+
 def test_a_line_that_is_cut_all_the_time_and_brings_a_little_each_time(user, data):
     """More cuts than a part has tries: what counts is that each brings something."""
     content = user.archive.files["GHGAF01"].content
