@@ -50,14 +50,13 @@ def already_there(outcome: Outcome[Any]) -> AlreadyThere | None:
 class Report:
     """Tells of each file once, and knows the exit code.
 
-    ``verb`` says what a finished file is ("downloaded"), ``before`` what is said of those that were it already. The
-    JSON object of a finished file holds the fields of its outcome's value.
+    ``verb`` says what a finished file is ("downloaded"). The JSON object of a finished file holds the fields of its
+    outcome's value.
     """
 
-    def __init__(self, console: Console, *, verb: str, before: str = "before") -> None:
+    def __init__(self, console: Console, *, verb: str) -> None:
         self._console = console
         self._verb = verb
-        self._before = before
         self._told: list[Outcome[Any]] = []
         self._planned: list[str] = []
 
@@ -92,7 +91,7 @@ class Report:
         codes = [outcome.error.exit_code for outcome in outcomes if outcome.error is not None]
         if len(outcomes) > 1:
             before = sum(already_there(outcome) is not None for outcome in outcomes)
-            earlier = f", {before} of them {self._before}" if before else ""
+            earlier = f", {before} of them there already" if before else ""
             failed = f", {len(codes)} failed" if codes else ""
             self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
         return max(codes, default=0)

@@ -52,15 +52,13 @@ class Invocation:
         job: Callable[[Observer], Awaitable[Sequence[Outcome[Any]]]],
         *,
         verb: str,
-        before: str = "before",
     ) -> int:
         """Run a job over files, report each as it ends, and return the exit code.
 
-        ``verb`` says what a finished file is ("downloaded"), ``before`` what is said of those that were it already. The
-        code is the highest among the failed files, so that
-        one failure among many is never 0.
+        ``verb`` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that one
+        failure among many is never 0.
         """
-        report = Report(self.console, verb=verb, before=before)
+        report = Report(self.console, verb=verb)
 
         async def reported(progress: Progress) -> Sequence[Outcome[Any]]:
             return await job(ReportingObserver(progress, report))

@@ -99,13 +99,12 @@ def upload(
             return sent
 
         if dry_run:
-            return invocation.transfer(access.in_session(job), verb="could be uploaded", before="there already")
+            return invocation.transfer(access.in_session(job), verb="could be uploaded")
         code = invocation.transfer(access.in_session(job), verb="uploaded")
         unknown = sum(already_there(outcome) == "size" for outcome in sent) if verify_existing else 0
         if unknown:
             invocation.console.tell(
-                f"The content of {unknown} could not be verified: they were not sent from here, and the archive states"
-                " no sha256."
+                f"The content of {unknown} could not be verified: not sent from here, and the archive states no sha256."
             )
         there = {outcome.label: outcome.unwrap().file_id for outcome in sent if outcome.ok} if wait else {}
         if there:

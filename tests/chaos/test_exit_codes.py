@@ -110,7 +110,7 @@ def test_one_failed_download_among_many_is_never_0(user, failing):
     assert len(user.names) == 6
     again = user.download()
     assert again.code == 6
-    assert "6 of 7 files downloaded, 6 of them before, 1 failed." in again.err
+    assert "6 of 7 files downloaded, 6 of them there already, 1 failed." in again.err
 
 
 def test_one_failed_upload_among_many_is_never_0(user, tmp_path):

@@ -363,7 +363,7 @@ def test_what_was_there_before_is_said_to_be() -> None:
         "size: there already, only the size was compared",
         "record: there already, unchanged since an earlier run finished it",
         "sha256: there already, size and sha256 compared",
-        "4 of 4 files downloaded, 3 of them before.",
+        "4 of 4 files downloaded, 3 of them there already.",
     ]
     assert [record["already_there"] for record in desk.records] == [None, "size", "record", "sha256"]
 

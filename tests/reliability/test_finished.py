@@ -112,7 +112,7 @@ def test_downloads_interrupted_after_any_file_end_with_0(scripted, files, done, 
     assert [bool(told[name]["already_there"]) for name in NAMES] == [True] * done + [False] * (8 - done)
     assert all(is_right(scripted, name, decrypt=decrypt) for name in NAMES)
     assert len(list((scripted.folder / "out").iterdir())) == 8, "nothing is left beside them"
-    assert f"8 of 8 files downloaded, {done} of them before." in said.err
+    assert f"8 of 8 files downloaded, {done} of them there already." in said.err
 
 
 def test_a_finished_batch_asks_the_archive_for_nothing_but_its_package(scripted, files):
@@ -122,7 +122,7 @@ def test_a_finished_batch_asks_the_archive_for_nothing_but_its_package(scripted,
     assert said.code == 0, said.err
     assert set(scripted.archive.counts) == {"values", "package"}
     assert "GHGAF03: there already, unchanged since an earlier run finished it" in said.err
-    assert "8 of 8 files downloaded, 8 of them before." in said.err
+    assert "8 of 8 files downloaded, 8 of them there already." in said.err
 
 
 @pytest.mark.parametrize("state", ["lost", "damaged", "not writable"])
@@ -154,7 +154,7 @@ def test_a_file_of_another_size_is_refused(scripted, files):
         assert "another size" in line
         assert path.read_bytes() == b"mine"
         assert all(is_right(scripted, name) for name in NAMES if name != "GHGAF03")
-    assert "8 files downloaded, 7 of them before, 1 failed" in said.err
+    assert "8 files downloaded, 7 of them there already, 1 failed" in said.err
     path.unlink()
     assert scripted.download().code == 0
     assert is_right(scripted, "GHGAF03")
@@ -198,7 +198,7 @@ def test_content_is_compared_on_request(scripted, files, decrypt):
     assert told["GHGAF03"]["error"]["family"] == "integrity"
     assert "delete it" in told["GHGAF03"]["error"]["hint"]
     assert {line["already_there"] for line in told.values() if line["ok"]} == {"sha256"}
-    assert "7 of 8 files downloaded, 7 of them before, 1 failed." in said.err
+    assert "7 of 8 files downloaded, 7 of them there already, 1 failed." in said.err
     path.unlink()
     assert scripted.download("--verify-existing", *options).code == 0
     assert is_right(scripted, "GHGAF03", decrypt=decrypt)
@@ -279,7 +279,7 @@ def test_uploads_interrupted_after_any_file_end_with_0(scripted, done, how):
     assert [bool(told[name]["already_there"]) for name in NAMES] == [True] * done + [False] * (8 - done)
     assert sorted(in_inbox(scripted)) == NAMES, "each file is there once"
     assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
-    assert f"8 of 8 files uploaded, {done} of them before." in said.err
+    assert f"8 of 8 files uploaded, {done} of them there already." in said.err
 
 
 def test_a_finished_batch_of_uploads_asks_for_one_listing(scripted):
@@ -322,7 +322,7 @@ def test_another_file_in_the_box_is_refused(scripted):
         [line] = [line for line in said.err.splitlines() if line.startswith(f"{name}:")]
         assert why in line
         assert "another --alias" in line.split("--overwrite")[0], "--overwrite is not the first way out"
-    assert "6 of 8 files uploaded, 6 of them before, 2 failed." in said.err
+    assert "6 of 8 files uploaded, 6 of them there already, 2 failed." in said.err
     assert all(scripted.archive.opened(name) == content(name) for name in NAMES)
 
 
@@ -447,7 +447,7 @@ def test_encrypting_and_decrypting_interrupted_ends_with_0(scripted, command, ho
     assert len(told) == 8
     assert {path: (results / path).stat().st_ino for path in made} == made, "they were not made again"
     assert sum(line["already_there"] == "record" for line in told.values()) == len(made)
-    assert f"8 of 8 files {command}ed, {len(made)} of them before." in said.err
+    assert f"8 of 8 files {command}ed, {len(made)} of them there already." in said.err
     assert len(list(results.iterdir())) == 8, "nothing is left beside them"
     for path in results.iterdir():
         data = path.read_bytes()
@@ -480,7 +480,7 @@ def test_a_result_of_something_else_is_refused(scripted, command):
     said = scripted.program.run(command, *arguments)
     assert said.code == 3, said.err
     assert "8 files" in said.err
-    assert "7 of them before, 1 failed" in said.err
+    assert "7 of them there already, 1 failed" in said.err
     shutil.rmtree(scripted.folder / "state", ignore_errors=True)
     assert scripted.program.run(command, *arguments).code == 0, "without notes there is only the size"
     result = scripted.folder / "results" / (f"{source.name}.c4gh" if command == "encrypt" else source.stem)

@@ -100,7 +100,7 @@ def check(run: Measured, verb: str, count: int, what: str) -> None:
     """Whether all files are done, and those of an earlier run are said to be."""
     print(f"{verb}, {what}, {count} files: {run.peak / MIB:.1f} MiB, {run.seconds:.1f} s", flush=True)
     assert run.code == 0, run.err[-1000:]
-    before = f", {count} of them before" if what != "moved" else ""
+    before = f", {count} of them there already" if what != "moved" else ""
     assert count == 1 or f"{count} of {count} files {verb}{before}." in run.err
     assert len(run.out.splitlines()) == (count if "JSON" in what else 0)
 
