@@ -55,8 +55,8 @@ class Invocation:
     ) -> int:
         """Run a job over files, report each as it ends, and return the exit code.
 
-        ``verb`` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that one
-        failure among many is never 0.
+        ``verb`` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that
+        one failure among many is never 0.
         """
         report = Report(self.console, verb=verb)
 
