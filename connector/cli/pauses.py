@@ -88,7 +88,9 @@ class Pauses:
         """
         lines = []
         for pause in self._pauses.values():
-            began = pause.said is None and ((at_once and not pause.waits) or now - pause.since >= _GATHER)
+            if at_once and pause.waits:
+                continue
+            began = pause.said is None and (at_once or now - pause.since >= _GATHER)
             if pause.count and (began or (again and pause.said is not None and now - pause.said >= SAY_EVERY)):
                 lines.append((pause.who, pause.sentence))
                 pause.said, pause.count = now, 0

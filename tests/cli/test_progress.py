@@ -170,6 +170,7 @@ def test_off_a_terminal_waits_are_lines_unless_they_are_over_at_once() -> None:
     scene.progress.waiting("F1", 20, "The archive stages the file.")
     scene.tick(1)
     scene.progress.waiting("F2", 20, "The archive checks the file.")
+    scene.clock.now += 0.9  # no tick comes between
     scene.progress.closed("F2", True)
     scene.progress.close()
     assert scene.lines == ["F1: waiting. The archive stages the file."]
