@@ -12,6 +12,8 @@ from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile
 from connector.archive.work_packages import Grant
 from connector.errors import UsageError
 
+_NAMED = 10
+
 
 async def grant_upload(
     archive: Archive,
@@ -72,12 +74,34 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
 
 
 async def set_box_state(archive: Archive, box_id: str, state: BoxState) -> Box:
-    """Lock, unlock or archive a box, known by either of its ids."""
+    """Lock, unlock or archive a box, known by either of its ids.
+
+    Archiving is final, and the server registers the interrogated uploads then. Raises
+    :class:`~connector.errors.UsageError` for that if the box is open, or holds uploads that are not interrogated yet.
+    """
     box = await _find_box(archive, box_id)
+    if state == "archived":
+        await _check_complete(archive, box)
     try:
         return await archive.boxes.set_state(box.id, state, version=box.version)
     except ApiError as error:
         raise UsageError(error.message) from error
+
+
+async def _check_complete(archive: Archive, box: Box) -> None:
+    if box.state == "open":
+        raise UsageError(
+            f"The box {box.id} is open: files may still come.", hint=f"Lock it first: connector archive lock {box.id}"
+        )
+    left = [one async for one in archive.ledger.find_all(box_id=box.id) if one.state in ("init", "inbox")]
+    if left:
+        names = ", ".join(f"{upload.alias} ({upload.state})" for upload in left[:_NAMED])
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        raise UsageError(
+            f"The box {box.id} holds incomplete uploads: {names}{more}.",
+            hint="Those in inbox are interrogated by the running server. For those in init, unlock the box until their"
+            " owner has completed or removed them.",
+        )
 
 
 async def _find_box(archive: Archive, box_id: str) -> Box:

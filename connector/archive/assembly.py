@@ -83,7 +83,7 @@ async def assemble(
     interrogation = InterrogationRoom(
         ledger,
         key_store,
-        Archivist(ledger, registry, removal, storage),
+        Archivist(boxes, ledger, registry, removal, storage, manual=settings.manual_archival),
         storage,
         hub_private_key=keys.hub_private,
         memory=settings.interrogation_memory,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
@@ -45,9 +46,9 @@ class BoxService:
             raise BoxStateError(f"The box {box_id!r} is {box.state}.", box_id=box_id, box_state=box.state)
         return box
 
-    def find_all(self) -> AsyncIterator[Box]:
-        """All boxes, the oldest first."""
-        return self._boxes.find_all(sort=[("created", 1)])
+    def find_all(self, **where: Any) -> AsyncIterator[Box]:
+        """All boxes with these field values, the oldest first."""
+        return self._boxes.find_all(where, sort=[("created", 1)])
 
     async def set_state(self, box_id: str, state: BoxState, *, version: int | None = None) -> Box:
         """Open, lock or archive a box. Nothing leads out of ``archived``.

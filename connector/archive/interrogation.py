@@ -13,6 +13,7 @@ import trio
 
 from connector.adapters.failures import MissingObjectError, cut_short, storage_failures
 from connector.adapters.object_parts import ObjectSink, ObjectSource
+from connector.archive.boxes import BoxService
 from connector.archive.file_registry import FileRegistry
 from connector.archive.key_store import KeyStore
 from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
@@ -44,28 +45,58 @@ class WithdrawnError(MissingObjectError):
 
 
 class Archivist:
-    """The last steps of an upload, after its content was found good. Each may be repeated after a crash."""
+    """The last steps of an upload, after its content was found good. Each may be repeated after a crash.
 
-    def __init__(self, ledger: UploadLedger, registry: FileRegistry, removal: Removal, storage: ObjectStorage) -> None:
+    ``manual``: an interrogated upload takes them only when its box is archived.
+    """
+
+    def __init__(
+        self,
+        boxes: BoxService,
+        ledger: UploadLedger,
+        registry: FileRegistry,
+        removal: Removal,
+        storage: ObjectStorage,
+        *,
+        manual: bool,
+    ) -> None:
+        self.manual = manual
+        self._boxes = boxes
+        self._released: set[str] = set()
         self._ledger = ledger
         self._registry = registry
         self._removal = removal
         self._storage = storage
 
-    async def take_in(self, upload: FileUpload) -> RegisteredFile:
-        """Register an upload in ``interrogated`` or ``awaiting_archival`` and free its place in the inbox.
+    async def take_in(self, upload: FileUpload) -> RegisteredFile | None:
+        """Free the place in the inbox of an upload in ``interrogated`` or ``awaiting_archival``, and register it.
 
+        ``None`` if it stays ``interrogated`` until a steward archives its box.
         Raises :class:`WithdrawnError` if it is cancelled or replaced meanwhile, and leaves nothing of it.
         """
         assert upload.secret_id is not None  # set together with the state
         with storage_failures():
-            if upload.state == "interrogated":
-                upload = await self._moved(upload, "awaiting_archival")
-            file = await self._registry.register(upload, secret_id=upload.secret_id or "")
             with suppress(NotFound):  # removed before a crash
                 await self._storage.delete_object(INBOX_BUCKET, upload.id)
+            if upload.state == "interrogated":
+                if self.manual and (await self._boxes.get(upload.box_id)).state != "archived":
+                    return None
+                upload = await self._moved(upload, "awaiting_archival")
+            file = await self._registry.register(upload, secret_id=upload.secret_id or "")
             await self._moved(upload, "archived", accession=file.accession)
         return file
+
+    async def released(self) -> list[FileUpload]:
+        """The interrogated uploads of the boxes that were archived since the last call, in another process."""
+        uploads: list[FileUpload] = []
+        boxes: set[str] = set()
+        with storage_failures():
+            async for box in self._boxes.find_all(state="archived"):
+                if box.id not in self._released:
+                    uploads += [one async for one in self._ledger.find_all(box_id=box.id, state="interrogated")]
+                    boxes.add(box.id)
+        self._released |= boxes
+        return uploads
 
     async def _moved(self, upload: FileUpload, state: str, **changes: str) -> FileUpload:
         moved = await self._ledger.move(upload, state, **changes)  # type: ignore[arg-type]
@@ -81,7 +112,8 @@ class Archivist:
 class Interrogation:
     """The interrogation of one upload in ``inbox``: a transfer from the inbox to the permanent bucket.
 
-    Its outcome is the registered file. An :class:`~connector.errors.IntegrityError` says that the file is bad.
+    Its outcome is the registered file, or ``None`` if a steward is to archive it. An
+    :class:`~connector.errors.IntegrityError` says that the file is bad.
     """
 
     def __init__(
@@ -153,7 +185,7 @@ class Interrogation:
         await self._sink.write(part, buffer)
         progress(part.size)
 
-    async def finish(self) -> RegisteredFile:
+    async def finish(self) -> RegisteredFile | None:
         """Compare the digests, keep the secret, and let the archive take the file in."""
         upload = self._upload
         if self._digest.hexdigest() != upload.decrypted_sha256:

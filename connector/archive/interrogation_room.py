@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _BATCHES_AT_ONCE = 4
 _WINDOW = 4
 _TRY_AGAIN_AFTER = 60.0
+_LOOK_EVERY = 1.0
 _QUIET, _PATIENCE = 0.25, 10.0
 """Seconds without a request after which interrogation begins, and those after which it does so all the same."""
 
@@ -94,6 +95,8 @@ class InterrogationRoom:
             self.received(upload)
         with Courtesy(workers).shown():
             async with trio.open_nursery() as nursery:
+                if self._archivist.manual:
+                    nursery.start_soon(self._watch_boxes, nursery)
                 while True:
                     await self._bell.wait()
                     batch = object()
@@ -115,7 +118,7 @@ class InterrogationRoom:
     ) -> None:
         try:
             by_id = {upload.id: upload for upload in uploads}
-            outcomes: list[Outcome[RegisteredFile]] = await scheduler.run(self._interrogations(uploads, workers))
+            outcomes: list[Outcome[RegisteredFile | None]] = await scheduler.run(self._interrogations(uploads, workers))
             for outcome in outcomes:
                 if outcome.error is not None:
                     await self._judge(by_id[outcome.label], outcome.error, nursery)
@@ -138,6 +141,16 @@ class InterrogationRoom:
                     hub_private_key=self._hub_private_key,
                     workers=workers,
                 )
+
+    async def _watch_boxes(self, nursery: trio.Nursery) -> None:
+        """Take in what waits in boxes that a steward archives, which another process does: look again and again."""
+        while True:
+            try:
+                for upload in await self._archivist.released():
+                    await self._take_in(upload, nursery)
+            except ConnectorError as error:
+                _log.error("Whether boxes were archived could not be read: %s", error)
+            await trio.sleep(_LOOK_EVERY)
 
     async def _take_in(self, upload: FileUpload, nursery: trio.Nursery) -> None:
         try:

@@ -28,7 +28,8 @@ class ArchiveSettings:
     work package from its grant. ``retry_after``: what a client is told to wait while a file is staged,
     by the file's size if None.
     ``staging_delay``: how long staging takes at least, to play an archive on tape. ``open_uploads``: how many uploads
-    of a box may be in ``init`` at once. ``stage_lifetime``: after how long unused a staged copy is removed.
+    of a box may be in ``init`` at once. ``manual_archival``: files that were interrogated are registered only when a
+    steward archives their box. ``stage_lifetime``: after how long unused a staged copy is removed.
     ``interrogation_memory``: bytes of buffers that all interrogations together may use; it is reached only by files
     beyond 1 TB, whose 10,000 parts are that large.
     """
@@ -42,6 +43,7 @@ class ArchiveSettings:
     staging_delay: float = 0.0
     stage_lifetime: float = 7 * 24 * 3600
     open_uploads: int = 5
+    manual_archival: bool = False
     interrogation_memory: int = 256 * 1024**2
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.archive_grants import grant
-from connector.cli.archive_listings import boxes, files, lock, unlock
+from connector.cli.archive_listings import archive_box, boxes, files, lock, unlock
 from connector.cli.archive_options import archive_talk_options, root_option
 from connector.cli.options import option
 
@@ -22,7 +22,7 @@ def archive() -> None:
     """Run an archive of your own, and administer it, also while it runs."""
 
 
-for _command in (grant, files, boxes, lock, unlock):
+for _command in (grant, files, boxes, lock, unlock, archive_box):
     archive.add_command(_command)
 
 
@@ -47,6 +47,11 @@ def _seconds(name: str, default: float, text: str, *, whole: bool = True) -> Cal
 )
 @_seconds("--staging-delay", 0.0, "How long staging takes at least.", whole=False)
 @option("--open-uploads", type=click.IntRange(min=1), default=5, show_default=True, help="Unfinished uploads per box.")
+@option(
+    "--manual-archival",
+    is_flag=True,
+    help="Register files only when a steward archives their box (connector archive archive-box), not by itself.",
+)
 @archive_talk_options
 @click.pass_context
 def serve(ctx: click.Context, /, root: Path, host: str, port: int, public_url: str | None, **others: Any) -> None:
@@ -78,6 +83,7 @@ def _serve(
         "retry_after",
         "staging_delay",
         "open_uploads",
+        "manual_archival",
     )
     settings = ArchiveSettings(root, **{name: others[name] for name in names})
 

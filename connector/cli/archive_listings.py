@@ -1,4 +1,4 @@
-"""``connector archive files``, ``boxes``, ``lock``, ``unlock``: what is in an archive, and the state of its boxes."""
+"""``connector archive files``, ``boxes``, ``lock``, ``unlock``, ``archive-box``: an archive's files and boxes."""
 
 from __future__ import annotations
 
@@ -78,6 +78,19 @@ def lock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
 def unlock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
     """Open a locked box again."""
     _set_box_state(ctx, root, box, "open")
+
+
+@click.command("archive-box")
+@root_option
+@archive_talk_options
+@click.argument("box")
+@click.pass_context
+def archive_box(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
+    """Archive a locked box for good: nothing can be added or removed any more.
+
+    Its interrogated files are registered: at once by a running server, else when the archive is served again.
+    """
+    _set_box_state(ctx, root, box, "archived")
 
 
 def _set_box_state(ctx: click.Context, root: Path, box: str, state: BoxState) -> None:

@@ -110,6 +110,7 @@ def test_grants_and_listings_beside_a_running_server(
         (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--max-size", "much"], "much"),
         (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--box", "nope"], "no box"),
         (["lock", "--root", "{root}", "nope"], "no box"),
+        (["archive-box", "--root", "{root}", "nope"], "no box"),
     ],
 )
 def test_refusals_are_sentences_with_exit_code_2(

@@ -23,7 +23,7 @@ from tests.support.archive_checker import check
 from tests.support.archive_siege import Served, besieged
 from tests.support.chaos_stage import MIB
 from tests.support.contract_client import ContractClient, SealedFile
-from tests.support.program import Program, command, environment, kill_at_end
+from tests.support.program import Done, Program, command, environment, kill_at_end
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 
@@ -69,9 +69,9 @@ class Archive:
 
 
 @contextlib.contextmanager
-def served_below(place: Path, folder: Path) -> Iterator[Archive]:
+def served_below(place: Path, folder: Path, *options: str) -> Iterator[Archive]:
     keys = write_key_pair(folder / "user.sec", folder / "user.pub", passphrase=None)
-    served = Served(place / "archive")
+    served = Served(place / "archive", options=options)
     served.start()
     try:
         token = served.grant_upload(folder / "user.pub")
@@ -233,3 +233,42 @@ def test_a_failed_upload_shows_its_reason(archive: Archive) -> None:
     line = command("archive", "files", "--uploads", "--root", archive.served.root)
     shown = subprocess.run(line, env=environment(), capture_output=True, text=True, check=True).stdout
     assert row["failure_reason"] in shown
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_steward_archives_a_box(tmp_path: Path, running: bool) -> None:
+    def steward(*arguments: str) -> Done:
+        return archive.program.run("archive", *arguments, "--root", archive.served.root)
+
+    def states() -> dict[str, str]:
+        rows = map(json.loads, archive.program.run("ls", "--json").out.splitlines())
+        return {row["name"]: row["state"] for row in rows if row["state"] != "cancelled"}
+
+    names = ("a.bin", "b.bin", "c.bin")
+    for name in names:
+        (tmp_path / name).write_bytes(os.urandom(3000))
+    with served_below(tmp_path, tmp_path, "--manual-archival") as archive:
+        uploaded = archive.program.run("upload", *names, "--wait")
+        assert uploaded.code == 0, uploaded.err
+        assert states() == dict.fromkeys(names, "interrogated")
+        assert archive.program.run("rm", "--yes", "c.bin").code == 0
+        box = archive.run_admin("boxes")[0]["box"]
+        refused = steward("archive-box", box)
+        assert (refused.code, "lock" in refused.err) == (2, True)
+        assert steward("lock", box).code == 0
+        assert archive.program.run("rm", "--yes", "b.bin").code == 4
+        assert states() == dict.fromkeys(names[:2], "interrogated")
+        if not running:
+            archive.served.kill()
+        done = steward("archive-box", box)
+        assert (done.code, "is archived" in done.err) == (0, True)
+        if not running:
+            archive.served.start()
+        deadline = time.monotonic() + 15
+        while set(states().values()) != {"archived"}:
+            assert time.monotonic() < deadline, states()
+        assert {file["alias"] for file in archive.run_admin("files")} == {"a.bin", "b.bin"}
+        assert archive.run_admin("boxes")[0]["state"] == "archived"
+        assert archive.program.run("rm", "--yes", "b.bin").code == 4
+        assert steward("unlock", box).code == 2
+        assert archive.faults() == []

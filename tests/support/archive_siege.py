@@ -40,6 +40,7 @@ class Served:
 
     root: Path
     port: int = attrs.field(factory=free_port)
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -47,7 +48,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}/.well-known"
 
     def start(self) -> None:
-        arguments = ("archive", "serve", "--root", self.root, "--port", self.port, "--open-uploads", 50)
+        arguments = ("archive", "serve", "--root", self.root, "--port", self.port, "--open-uploads", 50, *self.options)
         self.process = subprocess.Popen(
             command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

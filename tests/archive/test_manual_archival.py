@@ -1,0 +1,159 @@
+"""``manual_archival``: interrogated uploads wait for the steward who archives their box."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from connector.archive import admin
+from connector.archive.assembly import Archive, open_archive
+from connector.archive.errors import BoxStateError
+from connector.archive.models import Box, BoxState
+from connector.archive.settings import ArchiveSettings
+from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.errors import UsageError
+from persistence.errors import Unreachable
+from persistence.providers.memory import MemoryStorage
+from tests.archive.test_interrogation import room
+from tests.support.archive_checker import check
+from tests.support.contract_client import new_private_key, seal
+from tests.support.memory_archive import memory_archive
+
+pytestmark = pytest.mark.trio
+
+
+async def make_box(archive: Archive) -> Box:
+    return await archive.boxes.create(title="", storage_alias="embedded")
+
+
+async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) -> str:
+    file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.keys.hub_public)
+    created = await archive.uploads.create(box.id, UploadCreation(**file.announcement(alias)))
+    await archive.storage.put_part("inbox", created.id, created.upload_id, 1, file.content)
+    if close:
+        claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+        await archive.uploads.close(box.id, created.id, UploadCompletion(**claim))
+    return created.id
+
+
+async def until(archive: Archive, file_id: str, state: str) -> None:
+    with trio.fail_after(20):
+        while (await archive.ledger.get(file_id)).state != state:
+            await trio.sleep(0.01)
+
+
+async def archive_box(archive: Archive, box: Box) -> None:
+    for state in ("locked", "archived"):
+        await admin.set_box_state(archive, box.id, state)  # type: ignore[arg-type]
+
+
+async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
+    async with memory_archive(manual_archival=True) as archive, room(archive):
+        box, other = await make_box(archive), await make_box(archive)
+        in_box, in_other = await upload(archive, box, "a"), await upload(archive, other, "a")
+        for file_id in (in_box, in_other):
+            await until(archive, file_id, "interrogated")
+        await archive_box(archive, box)
+        await until(archive, in_box, "archived")
+        assert [file.file_id async for file in archive.registry.find_all()] == [in_box]
+        assert (await archive.boxes.get(box.id)).state == "archived"
+        assert (await archive.ledger.get(in_other)).state == "interrogated"
+        assert not await archive.storage.object_exists("inbox", in_other)
+
+
+async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> None:
+    async with memory_archive(manual_archival=True) as archive, room(archive):
+        box = await make_box(archive)
+        deleted, kept = await upload(archive, box, "a"), await upload(archive, box, "b")
+        for file_id in (deleted, kept):
+            await until(archive, file_id, "interrogated")
+        await archive.uploads.cancel(box.id, deleted)
+        assert not await archive.storage.object_exists("permanent", deleted)
+        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+        await archive_box(archive, box)
+        await until(archive, kept, "archived")
+        with pytest.raises(BoxStateError):
+            await archive.uploads.cancel(box.id, kept)
+
+
+@pytest.mark.parametrize("state", ["init", "inbox"])
+async def test_a_box_with_incomplete_uploads_is_not_archived(state: str) -> None:
+    async with memory_archive(manual_archival=True) as archive:
+        box = await make_box(archive)
+        for number in range(12):
+            file_id = await upload(archive, box, f"file-{number:02}", close=state == "inbox" or number < 8)
+        assert (await archive.ledger.get(file_id)).state == state
+        await admin.set_box_state(archive, box.id, "locked")
+        with pytest.raises(UsageError, match=rf"file-\d\d \({state}\)") as caught:
+            await admin.set_box_state(archive, box.id, "archived")
+        assert "2 more" in caught.value.message
+        assert (await archive.boxes.get(box.id)).state == "locked"
+
+
+async def test_an_open_box_is_locked_first_and_an_archived_one_stays_so() -> None:
+    async with memory_archive(manual_archival=True) as archive:
+        box = await make_box(archive)
+        with pytest.raises(UsageError) as caught:
+            await admin.set_box_state(archive, box.id, "archived")
+        assert f"archive lock {box.id}" in caught.value.hint
+        await archive_box(archive, box)
+        assert (await admin.set_box_state(archive, box.rdub_id, "archived")).state == "archived"
+        states: tuple[BoxState, ...] = ("open", "locked")
+        for state in states:
+            with pytest.raises(UsageError):
+                await admin.set_box_state(archive, box.id, state)
+
+
+class FlakyStorage(MemoryStorage):
+    """Fails deletions from the inbox while ``broken``."""
+
+    broken = False
+
+    async def delete_object(self, bucket: str, object_id: str) -> None:
+        if self.broken and bucket == "inbox":
+            raise Unreachable("No storage.")
+        await super().delete_object(bucket, object_id)
+
+
+async def test_what_the_storage_refuses_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
+    storage = FlakyStorage()
+    async with memory_archive(manual_archival=True, storage=storage) as archive, room(archive):
+        box = await make_box(archive)
+        file_id = await upload(archive, box, "a")
+        await until(archive, file_id, "interrogated")
+        storage.broken = True
+        await archive_box(archive, box)
+        await trio.sleep(10)
+        assert (await archive.ledger.get(file_id)).state == "interrogated"
+        storage.broken = False
+        await trio.sleep(120)
+        await until(archive, file_id, "archived")
+
+
+@pytest.mark.parametrize("step", ["interrogated", "awaiting_archival", "registered"])
+async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: Path, step: str) -> None:
+    settings = ArchiveSettings(tmp_path / "archive", manual_archival=True)
+    async with open_archive(settings) as archive:
+        box, other = await make_box(archive), await make_box(archive)
+        async with room(archive):
+            file_id, waiting = await upload(archive, box, "a"), await upload(archive, other, "a")
+            for one in (file_id, waiting):
+                await until(archive, one, "interrogated")
+        await archive_box(archive, box)
+        if step != "interrogated":
+            moved = await archive.ledger.move(await archive.ledger.get(file_id), "awaiting_archival")
+            assert moved is not None
+            if step == "registered":
+                await archive.registry.register(moved, secret_id=moved.secret_id or "")
+    async with open_archive(settings) as archive:
+        await archive.cleanup.settle()
+        await archive.cleanup.documents()
+        await archive.cleanup.objects()
+        async with room(archive):
+            await until(archive, file_id, "archived")
+        assert (await archive.ledger.get(waiting)).state == "interrogated"
+        assert len([file async for file in archive.registry.find_all()]) == 1
+    assert check(settings.root).faults == []
