@@ -132,10 +132,12 @@ class Announcement:
                 listed = await box.find(alias)
             if listed is None and (unacknowledged or exists):
                 listed = await box.find(alias, fresh=True)
-        except RefusedError:
+        except ConnectorError as error:
             if not exists:
-                raise refused from None
+                raise (refused if isinstance(error, RefusedError) else error) from None
             there = await self._compared(None)
+            if there is None and not isinstance(error, RefusedError):
+                raise
             if there is None:
                 raise in_the_way(alias, size, None, overwrite=self._overwrite) from refused
             return there
@@ -155,7 +157,7 @@ class Announcement:
         return not (self._overwrite and there.already_there == "size")
 
     async def _compared(self, listed: FileUpload | None) -> UploadedFile | None:
-        """The upload in the box if it is this file; ``listed`` is ``None`` where the archive refuses to list it."""
+        """The upload in the box if it is this file; ``listed`` is ``None`` where that cannot be listed."""
         note, size = self._note, self._creation.decrypted_size
         compared = compare(listed, self._file.state, note)
         if compared == "size" and listed is not None:

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from connector.clients.objects import ObjectClient
-from connector.errors import RefusedError
+from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
 from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceState
@@ -55,20 +55,20 @@ class UploadBatch:
     async def _done_before(self, sources: Sequence[UploadSource]) -> list[Outcome[UploadedFile] | None]:
         """The outcomes of files that an earlier run noted, unchanged since, and that the box lists: from one listing.
 
-        All others are looked at one by one, as all are where the archive refuses to list the box.
+        All others are looked at one by one, as all are where the box cannot be listed.
         """
         states = await trio.to_thread.run_sync(
             lambda: [self._noted(source) for source in sources], limiter=self.threads
         )
         done: list[Outcome[UploadedFile] | None] = []
-        refused = False
+        unlisted = False
         for source, state in zip(sources, states, strict=True):
             file: UploadedFile | None = None
-            if state is not None and not refused:
+            if state is not None and not unlisted:
                 try:
                     listed = await self.box.find(source.alias)
-                except RefusedError:
-                    refused = True
+                except ConnectorError:
+                    unlisted = True
                 else:
                     file = uploaded_before(listed, state, self.notes.find(*source.key))
             done.append(None if file is None else self.scheduler.finished(Outcome(source.alias, value=file)))

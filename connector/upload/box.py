@@ -12,7 +12,7 @@ from connector.clients.uploads import UploadClient
 from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import WorkPackageClient
 from connector.core.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
-from connector.errors import RefusedError
+from connector.errors import ConnectorError
 from connector.transfer import Notify
 from connector.upload.existing import REPLACEABLE
 
@@ -26,7 +26,7 @@ class UploadBox:
         self.id = research_box
         self._research_box = research_box
         self._listed: dict[str, FileUpload] | None = None
-        self._refused: RefusedError | None = None
+        self._unlisted: ConnectorError | None = None
         self._listing = trio.Lock()
 
     def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
@@ -44,17 +44,17 @@ class UploadBox:
     async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
         """What stands under ``alias`` and is not about to be replaced, from one listing for all who ask.
 
-        ``fresh``: list the box again, for what may be newer. An archive that refuses once is not asked again:
-        :class:`~connector.errors.RefusedError`.
+        ``fresh``: list the box again, for what may be newer. Where it could not be listed, the error is that of all
+        who ask: :class:`~connector.errors.RefusedError`, or :class:`~connector.errors.BrokenError` after all tries.
         """
         async with self._listing:
-            if self._refused is not None:
-                raise self._refused
+            if self._unlisted is not None:
+                raise self._unlisted
             if self._listed is None or fresh:
                 try:
                     found = [upload async for page in self.pages() for upload in page]
-                except RefusedError as error:
-                    self._refused = error
+                except ConnectorError as error:
+                    self._unlisted = error
                     raise
                 self._listed = {upload.alias: upload for upload in found if upload.state not in REPLACEABLE}
             return self._listed.get(alias)

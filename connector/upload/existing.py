@@ -74,7 +74,7 @@ def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: b
     )
     if listed is None:
         message = f"{alias} is in the box already, and the archive refuses to list the box."
-        hint = f"Choose another --alias{replace}."
+        hint = "Choose another --alias." if overwrite else "Choose another --alias, or replace it (--overwrite)."
     elif overwrite:
         message = f"{alias} is in the box already ({listed.state}), and can no longer be replaced."
     elif listed.decrypted_size == size:

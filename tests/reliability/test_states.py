@@ -94,6 +94,32 @@ def test_a_box_that_refuses_every_listing_takes_uploads_and_resumes_them(scripte
     assert scripted.archive.counts["list"] == 2, "two fresh tokens are refused"
 
 
+def test_a_box_that_cannot_be_listed_takes_what_is_new_and_knows_what_was_noted(scripted: Scripted) -> None:
+    for number in range(4):
+        write(scripted, f"{number}.bin", SMALL, seed=number)
+    assert scripted.upload("0.bin", "1.bin").code == 0
+    scripted.archive.stored_parts.clear()
+    scripted.archive.fail("list", 503, times=1000)
+    done = scripted.upload("0.bin", "1.bin", "2.bin", "3.bin", "--json")
+    assert done.code == 0, done.err
+    there = {line["name"]: line["already_there"] for line in map(json.loads, done.out.splitlines())}
+    assert there == {"0.bin": "record", "1.bin": "record", "2.bin": None, "3.bin": None}
+    assert len(scripted.archive.stored_parts) == 2
+    assert scripted.archive.counts["list"] == 4, "tried three times again, once for all files"
+
+
+def test_a_box_that_cannot_be_listed_is_asked_once_for_all_files_that_are_in_the_way(scripted: Scripted) -> None:
+    for number in range(3):
+        write(scripted, f"{number}.bin", SMALL, seed=number)
+    names = [f"{number}.bin" for number in range(3)]
+    assert scripted.upload(*names).code == 0
+    scripted.archive.fail("list", 503, times=1000)
+    done = scripted.upload(*names, "--json", XDG_STATE_HOME=str(scripted.folder / "elsewhere"))
+    assert done.code == 5
+    assert [json.loads(line)["error"]["family"] for line in done.out.splitlines()] == ["broken"] * 3
+    assert scripted.archive.counts["list"] == 4
+
+
 def test_closes_that_collide_alarm_nobody(scripted: Scripted) -> None:
     names = [f"{number}.bin" for number in range(4)]
     for name in names:
