@@ -73,6 +73,7 @@ class SignalHandler:
     def __init__(self, *, has_alarm: bool) -> None:
         self._has_alarm = has_alarm
         self._request: Interrupted | None = None
+        self._limit: Interrupted | None = None
         self._stop: Callable[[Interrupted], None] = _raise
         self._last_words: Callable[[], None] = lambda: None
         self._since = 0.0
@@ -93,8 +94,14 @@ class SignalHandler:
     def ask(self, request: Interrupted, *, grace: float = 0.0) -> None:
         """Have the process stop in good order, within ``grace`` seconds (0: however long that takes)."""
         self._request, self._since, self._grace = request, time.monotonic(), grace
-        self._end_after(_UNHEEDED)
+        self._end_after(min(_UNHEEDED, grace or _UNHEEDED))
         self._stop(request)
+
+    def end_in(self, seconds: float, request: Interrupted) -> None:
+        """End the process as ``request`` says, should it not be asked to stop within ``seconds``, nor call this again:
+        what asks for that is held up itself where nobody reads our output."""
+        self._limit = request
+        self._end_after(seconds)
 
     def run(
         self,
@@ -137,13 +144,15 @@ class SignalHandler:
         if not results:
             assert self._request is not None
             raise self._request
-        self._end_after(0.0)  # asked too late to stop anything
+        if self._request is not None:
+            self._end_after(0.0)  # asked too late to stop anything
         return results[0]
 
     def too_late(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGALRM: the process has not stopped by itself in time."""
-        if self._request is not None:
-            self._end(self._request.exit_code)
+        request = self._request or self._limit
+        if request is not None:
+            self._end(request.exit_code)
 
     def leave(self) -> None:
         """From now on the first one ends the process without a word: all is done but for the flushing of streams."""

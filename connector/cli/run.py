@@ -112,9 +112,12 @@ class Invocation:
         if self.limit is None or handler.asked:
             return math.inf
         now = self.surroundings.time_of_day()
+        request = Interrupted(f"Stopped in time for {self.limit.text} (--until).", self.requeue_code)
+        left = max(0.1, self.limit.end - now)
         if now >= self.limit.stop:
-            request = Interrupted(f"Stopped in time for {self.limit.text} (--until).", self.requeue_code)
-            handler.ask(request, grace=max(0.1, self.limit.end - now))
+            handler.ask(request, grace=left)
+        else:
+            handler.end_in(left, request)
         return max(0.0, self.limit.stop - now)
 
 

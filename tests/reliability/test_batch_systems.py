@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -215,6 +216,27 @@ def test_a_recryption_stops_in_time_for_its_limit(scripted: Scripted, command):
     finished = [record["name"] for record in _records(done) if record["ok"]]
     assert len(finished) < len(names)
     assert len(list((folder / "made").iterdir())) == len(finished), "nothing half-made"
+
+
+def test_a_limit_holds_where_nobody_reads_what_is_said(scripted: Scripted):
+    job = Job.prepare(scripted, "upload")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    began = time.monotonic()
+    process = job.start("--until", "+6s", stderr=writer)
+    os.close(writer)
+    try:
+        assert process.wait(20) == 75
+        assert time.monotonic() - began < 10
+    finally:
+        os.close(reader)
+        kill_at_end([process])
+    assert job.run().code == 0
+    assert job.is_done()
 
 
 @BOTH_WAYS
