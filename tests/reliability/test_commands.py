@@ -319,7 +319,8 @@ def test_several_processes_may_remove_at_the_same_time(box: Scripted) -> None:
     box.archive.colliding.add("delete")
     box.archive.latency["delete"] = 0.5
     names = ["done.bin", "done.bin", "mine.bin", "theirs.bin"]
-    started = [box.program.start("rm", "--yes", name) for name in names]
+    patient = {"CONNECTOR_RETRIES": "8"}  # as by default: three of them may collide again and again
+    started = [box.program.start("rm", "--yes", name, environment=patient) for name in names]
     ended = [finish(process) for process in started]
     assert [done.code for done in ended] == [0] * 4, ended
     assert {in_box(box, name) for name in names} == {"cancelled"}
