@@ -112,4 +112,5 @@ def bench(session: nox.Session) -> None:
     """Measure against peers: nox -s bench runs all, nox -s bench -- download one of them."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     provide(session, BENCH_PROGRAMS)
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    # As users have it: compiled once, also where the surroundings forbid Python to keep that.
+    session.run("python", "-m", "benchmarks", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
