@@ -113,8 +113,7 @@ class Upload:
         try:
             await self._sending.begin()
         except RefusedError as error:
-            self._judge(Stage.SENDING, error)
-            raise
+            raise self._judged(Stage.SENDING, error) from error.__cause__
         self._observer.opened(self.label, total)
         self._observer.kept(self.label, self._sending.kept)
         return parts
@@ -125,8 +124,7 @@ class Upload:
         try:
             await self._sending.move(part, buffer, progress)
         except (RefusedError, SourceChangedError) as error:
-            self._judge(Stage.SENDING, error)
-            raise
+            raise self._judged(Stage.SENDING, error) from error.__cause__
 
     async def finish(self) -> UploadedFile:
         """Tell the archive that all parts are there."""
@@ -135,8 +133,7 @@ class Upload:
             try:
                 sha256 = await self._sending.close()
             except (RefusedError, SourceChangedError) as error:
-                self._judge(Stage.RECEIVED, error)
-                raise
+                raise self._judged(Stage.RECEIVED, error) from error.__cause__
             self._done = UploadedFile(self.label, self._sending.file_id, self._opened.state.size, sha256)
         return self._done
 
@@ -178,13 +175,14 @@ class Upload:
         )
         return StartedUpload(answer.file_id, part_size, envelope, secrets)
 
-    def _judge(self, stage: Stage, error: RefusedError | SourceChangedError) -> None:
-        """Learn what an error makes of the upload; where the table says so, it advises a restart."""
+    def _judged(self, stage: Stage, error: RefusedError | SourceChangedError) -> RefusedError | SourceChangedError:
+        """Learn what an error makes of the upload; the error to raise advises a restart where the table says so."""
         if isinstance(error, RefusedError):
             step = after(stage, error.exception_id)
             if step.restart:
-                error.advice = Advice(again=False, restart=step.restart)
+                error = error.with_advice(Advice(again=False, restart=step.restart))
         self._worthless = self._worthless or isinstance(error, SourceChangedError) or bool(error.advice.restart)
+        return error
 
     def _release(self, *, forget: bool) -> None:
         try:
