@@ -103,7 +103,7 @@ def ceph(session: nox.Session) -> None:
     """Run the storage suite against a real Ceph radosgw, from Debian's packages."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     provide(session, CEPH_PROGRAMS)
-    arguments = session.posargs or ["tests/persistence/test_s3_suite.py"]
+    arguments = session.posargs or ["tests/persistence/objects/test_s3_suite.py"]
     session.run("pytest", *arguments, env={"PERSISTENCE_TEST_S3_SERVER": "ceph", "CI": "true"})
 
 

@@ -137,7 +137,7 @@ class UniqueViolation(AlreadyExists):
 
 
 class InvalidName(Rejected):
-    """A bucket, object, upload or collection name breaks the rules of `persistence.naming`."""
+    """A bucket, object, upload or collection name breaks the rules of `persistence.objects.naming`."""
 
 
 class InvalidQuery(Rejected):

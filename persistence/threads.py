@@ -18,7 +18,7 @@ T = TypeVar("T")
 _LOOK_AGAIN: Final = 0.02
 
 
-class Gone(Exception):
+class CallerCancelled(Exception):
     """Raised in a thread whose caller has gone; nobody sees it."""
 
 
@@ -69,7 +69,7 @@ class Threads:
         def run() -> T:
             with self._lock:
                 if place.given_up:
-                    raise Gone
+                    raise CallerCancelled
                 place.taken = True
             try:
                 return call(gone)

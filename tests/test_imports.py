@@ -274,7 +274,7 @@ def test_no_drawers_for_leftovers() -> None:
         ("connector.archive.inbox", "from connector.clients.objects import fetch"),
         ("connector.clients.objects", "from connector import cli"),
         ("connector.nowhere.lost", "from connector.errors import UsageError"),
-        ("persistence.codec", "from connector.errors import UsageError"),
+        ("persistence.documents.codec", "from connector.errors import UsageError"),
     ],
 )
 def test_a_wrong_arrow_is_seen(name: str, source: str) -> None:

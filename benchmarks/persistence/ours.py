@@ -44,8 +44,8 @@ async def together(callers: int, work: Any, things: list[Any]) -> None:
 
 
 async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> None:
-    from persistence.protocols.dao import Index
-    from persistence.providers.mongodb import MongoDaoFactory
+    from persistence.documents.mongodb import MongoDaoFactory
+    from persistence.documents.protocol import Index
 
     async with MongoDaoFactory(uri, database) as factory:
         dao = await factory.dao("items", Item, id_field="id", indexes=[Index("name")])
@@ -71,7 +71,7 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
 
 
 async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> None:
-    from persistence.providers.s3 import S3Settings, S3Storage
+    from persistence.objects.s3 import S3Settings, S3Storage
 
     bucket += "-ours"
     async with S3Storage(S3Settings(url, key, secret)) as storage:

@@ -16,7 +16,7 @@ from benchmarks.contest import Claim, Contest, Job, Report, compete
 from benchmarks.persistence.peer import PACKAGE, hexkit_python
 from benchmarks.process import Failed, Usage
 from benchmarks.stand import Options
-from persistence.providers.s3.settings import S3Settings, make_client
+from persistence.objects.s3.settings import S3Settings, make_client
 from persistence.testing.servers import run_juicefs, run_mongod
 
 HERE = Path(contestants.__file__).parent

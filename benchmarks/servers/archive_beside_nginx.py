@@ -39,7 +39,7 @@ from connector.archive.sole_server import sole_server
 from connector.archive.upload_controller import UploadController
 from connector.core.layout import Parts
 from connector.core.payloads import UploadCompletion
-from persistence.protocols.object_storage import ObjectStat
+from persistence.objects.protocol import ObjectStat
 
 _PART_PATH = re.compile(r"/parts/([0-9a-z-]+)/([0-9]+)")
 App = Callable[[Any, Any, Any], Awaitable[None]]

@@ -26,8 +26,8 @@ from connector.archive.models import FileUpload, StoredSecret
 from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, moment
 from connector.core.layout import CIPHER_SEGMENT_SIZE, Parts, sealed_size
 from connector.core.segments import PartSealer, SealedLayout
-from persistence.providers.filesystem import FilesystemStorage
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
 

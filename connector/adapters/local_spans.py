@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from persistence.providers.filesystem import FilesystemStorage
+from persistence.objects.filesystem import FilesystemStorage
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from contextlib import suppress
 from connector.adapters.failures import cut_short, storage_failures
 from connector.core.layout import Part
 from persistence.errors import PersistenceError
-from persistence.protocols.object_storage import ObjectStat, ObjectStorage
+from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
 class ObjectSource:

@@ -26,7 +26,7 @@ from connector.archive.routes.wkvs import wkvs_routes
 from connector.archive.routes.work_packages import work_package_routes
 from connector.archive.wkvs import well_known_values
 from persistence.errors import PersistenceError
-from persistence.providers.filesystem import FilesystemStorage
+from persistence.objects.filesystem import FilesystemStorage
 
 STORAGE_PATH = "/storage"
 WELL_KNOWN_PATH = "/.well-known"

@@ -28,11 +28,11 @@ from connector.archive.upload_controller import UploadController
 from connector.archive.upload_ledger import UploadLedger
 from connector.archive.work_packages import WorkPackageService
 from connector.errors import LocalError
+from persistence.documents.protocol import DaoFactory, Index
+from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import AlreadyExists
-from persistence.protocols.dao import DaoFactory, Index
-from persistence.protocols.object_storage import ObjectStorage
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.protocol import ObjectStorage
 
 
 @attrs.frozen

@@ -9,8 +9,8 @@ from uuid import uuid4
 from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
 from connector.archive.models import Box, BoxState
 from connector.archive.settings import Clock, moment
+from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
-from persistence.protocols.dao import Dao
 
 
 class BoxService:

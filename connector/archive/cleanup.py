@@ -21,8 +21,8 @@ from connector.archive.removal import Removal
 from connector.archive.settings import DOWNLOAD_BUCKET, INBOX_BUCKET, PERMANENT_BUCKET, ArchiveSettings
 from connector.archive.upload_ledger import UploadLedger
 from persistence.errors import NotFound, PersistenceError
-from persistence.protocols.object_storage import ObjectStorage
-from persistence.providers.filesystem import FilesystemStorage
+from persistence.objects.filesystem import FilesystemStorage
+from persistence.objects.protocol import ObjectStorage
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from connector.archive.staging import StagingArea, staging_wait
 from connector.core.header import make_envelope
 from connector.core.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
 from persistence.errors import NotFound
-from persistence.protocols.object_storage import ObjectStorage
+from persistence.objects.protocol import ObjectStorage
 
 
 class DownloadController:

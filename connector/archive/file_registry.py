@@ -11,8 +11,8 @@ from connector.archive.models import Counter, FileUpload, RegisteredFile
 from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
 from connector.core.layout import sealed_size
+from persistence.documents.protocol import Dao
 from persistence.errors import AlreadyExists, NotFound, UniqueViolation
-from persistence.protocols.dao import Dao
 
 _KNOWN_FILES = 1024
 _ACCESSIONS = "accessions"

@@ -28,7 +28,7 @@ from connector.errors import GIVE_UP, IntegrityError
 from connector.transfer.transfer import Progress
 from connector.transfer.turns import Turns
 from persistence.errors import NotFound
-from persistence.protocols.object_storage import ObjectStorage
+from persistence.objects.protocol import ObjectStorage
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
 from connector.transfer.scheduler import Scheduler
 from persistence.errors import NotFound
-from persistence.protocols.object_storage import ObjectStorage
+from persistence.objects.protocol import ObjectStorage
 
 _log = logging.getLogger(__name__)
 

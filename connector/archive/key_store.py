@@ -11,8 +11,8 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from connector.archive.models import StoredSecret
+from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
-from persistence.protocols.dao import Dao
 
 _NONCE_SIZE = 12
 

@@ -10,7 +10,7 @@ from connector.archive.models import FileUpload
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.staging import StagingArea
 from persistence.errors import NotFound
-from persistence.protocols.object_storage import ObjectStorage
+from persistence.objects.protocol import ObjectStorage
 
 
 class Removal:

@@ -10,7 +10,7 @@ import trio
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import DOWNLOAD_BUCKET, PERMANENT_BUCKET, ArchiveSettings, Clock
 from persistence.errors import NotFound, PersistenceError
-from persistence.protocols.object_storage import ObjectStorage
+from persistence.objects.protocol import ObjectStorage
 
 _log = logging.getLogger(__name__)
 

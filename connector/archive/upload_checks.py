@@ -9,7 +9,7 @@ from connector.archive.models import FileUpload
 from connector.core.checksums import multipart_etag
 from connector.core.layout import ENVELOPE_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts, sealed_size
 from connector.core.payloads import UploadCompletion, UploadCreation
-from persistence.protocols.object_storage import ObjectStat
+from persistence.objects.protocol import ObjectStat
 
 _MAX_ALIAS = 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")

@@ -35,9 +35,9 @@ from connector.archive.upload_checks import (
 )
 from connector.archive.upload_ledger import UploadLedger
 from connector.core.payloads import UploadCompletion, UploadCreation
+from persistence.documents.protocol import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
-from persistence.protocols.dao import Sort
-from persistence.protocols.object_storage import ObjectStat, ObjectStorage
+from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
 class UploadController:

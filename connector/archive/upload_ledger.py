@@ -12,8 +12,8 @@ from connector.archive.errors import FileUploadNotFound
 from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, UploadState
 from connector.archive.recently_used import RecentlyUsed
 from connector.archive.settings import Clock, moment
+from persistence.documents.protocol import Dao, Sort
 from persistence.errors import NotFound
-from persistence.protocols.dao import Dao, Sort
 
 _KNOWN_UPLOADS = 1024
 _STANDING = ("init", "inbox", "interrogated", "awaiting_archival", "archived")

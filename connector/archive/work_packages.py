@@ -22,8 +22,8 @@ from connector.archive.settings import Clock, moment
 from connector.archive.tokens import TokenMint, WorkOrder
 from connector.core.payloads import WorkOrderRequest
 from connector.core.sealed_box import seal_text
+from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
-from persistence.protocols.dao import Dao
 
 _KNOWN_PACKAGES = 64
 _TOKEN_LENGTH = 24

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import anyio.to_thread
 
 from persistence.errors import DigestMismatch, NotFound, SignatureExpired, SignatureRefused
-from persistence.multipart import check_digest
-from persistence.protocols.object_storage import ObjectStorage, PresignedPost
-from persistence.signing import SignedRequest, UrlSigner, content_disposition
+from persistence.objects.multipart import check_digest
+from persistence.objects.protocol import ObjectStorage, PresignedPost
+from persistence.objects.signing import SignedRequest, UrlSigner, content_disposition
 from persistence.testing.harness import Answer
 
 _DEADLINE: Final = 30.0

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import attrs
 
+from persistence.documents.protocol import DaoFactory
 from persistence.errors import BucketNotFound
-from persistence.naming import MIN_PART_SIZE
-from persistence.protocols.dao import DaoFactory
-from persistence.protocols.object_storage import ObjectStorage, PresignedPost
+from persistence.objects.naming import MIN_PART_SIZE
+from persistence.objects.protocol import ObjectStorage, PresignedPost
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import pytest
 
 from connector.adapters.local_spans import find_local_object
 from persistence.errors import ObjectNotFound
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 
 pytestmark = pytest.mark.trio
 

@@ -9,7 +9,7 @@ from connector.adapters.object_parts import ObjectSink, ObjectSource
 from connector.core.layout import Part, Parts
 from connector.errors import BrokenError, ConnectorError, IntegrityError, LocalError
 from persistence.errors import ObjectNotFound, PersistenceError, SignatureRefused, StorageFull, Unreachable
-from persistence.providers.memory import MemoryStorage
+from persistence.objects.memory import MemoryStorage
 
 pytestmark = pytest.mark.trio
 

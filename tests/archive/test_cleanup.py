@@ -22,7 +22,7 @@ import trio
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.settings import ArchiveSettings
 from connector.core.payloads import UploadCompletion, UploadCreation
-from persistence.providers.memory import MemoryStorage
+from persistence.objects.memory import MemoryStorage
 from tests.support.archive_checker import check
 from tests.support.contract_client import MIB, SealedFile, new_private_key, seal
 from tests.support.memory_archive import memory_archive

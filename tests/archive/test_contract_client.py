@@ -18,7 +18,7 @@ from connector.archive import admin
 from connector.archive.assembly import Archive
 from connector.archive.models import Box
 from connector.archive.tokens import WorkOrder
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.documents.sqlite import SqliteDaoFactory
 from tests.support.archive_process import ArchiveProcess, serving
 from tests.support.contract_client import (
     MIB,

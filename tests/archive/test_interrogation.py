@@ -13,7 +13,7 @@ from connector.archive.models import FileUpload
 from connector.archive.settings import moment
 from connector.core.layout import CIPHER_SEGMENT_SIZE
 from persistence.errors import Unreachable
-from persistence.providers.memory import MemoryStorage
+from persistence.objects.memory import MemoryStorage
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
 from tests.support.memory_archive import ManualClock, memory_archive
 

@@ -9,8 +9,8 @@ from cryptography.exceptions import InvalidTag
 
 from connector.archive.key_store import KeyStore
 from connector.archive.models import StoredSecret
+from persistence.documents.memory import MemoryDaoFactory
 from persistence.errors import NotFound
-from persistence.providers.memory import MemoryDaoFactory
 
 pytestmark = pytest.mark.trio
 

@@ -16,7 +16,7 @@ from connector.archive.settings import ArchiveSettings
 from connector.core.payloads import UploadCompletion, UploadCreation
 from connector.errors import UsageError
 from persistence.errors import Unreachable
-from persistence.providers.memory import MemoryStorage
+from persistence.objects.memory import MemoryStorage
 from tests.archive.test_interrogation import room
 from tests.support.archive_checker import check
 from tests.support.contract_client import new_private_key, seal

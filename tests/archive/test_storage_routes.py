@@ -15,7 +15,7 @@ import trio
 from connector.archive.connections import ZERO_COPY_SEND, ClientGone
 from connector.archive.routes.draining import DrainedBodies
 from connector.archive.routes.storage import StorageApp, read_content, read_range
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from tests.support.memory_archive import ManualClock
 
 PIECE = 4 * 1024**2

@@ -7,9 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner
-from persistence.providers.memory import MemoryDaoFactory, MemoryStorage
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.documents.memory import MemoryDaoFactory
+from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.memory import MemoryStorage
 from persistence.testing import DaoHarness, StorageHarness
 from persistence.testing.gateway import SignedGateway
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import anyio
 
-from persistence.protocols.dao import Dao, DaoFactory, Index, Transaction
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.documents.protocol import Dao, DaoFactory, Index, Transaction
+from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.testing.models import Job
 
 JOBS = "jobs"
@@ -26,7 +26,7 @@ ACCOUNTS = "accounts"
 
 def open_factory(database: str) -> DaoFactory:
     if database.startswith("mongodb://"):
-        from persistence.providers.mongodb import MongoDaoFactory
+        from persistence.documents.mongodb import MongoDaoFactory
 
         uri, _, name = database.partition("#")
         return MongoDaoFactory(uri, name, deadline=60)

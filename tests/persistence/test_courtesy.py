@@ -12,9 +12,9 @@ import anyio.lowlevel
 import pytest
 
 from persistence.courtesy import AsyncioCourtesy, TrioCourtesy, courtesy
-from persistence.providers.filesystem import FilesystemStorage
-from persistence.providers.sqlite import SqliteDaoFactory
-from persistence.signing import UrlSigner
+from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage
+from persistence.objects.signing import UrlSigner
 from persistence.testing.models import Job
 from persistence.threads import Threads
 from tests.support.restless import never_rest

@@ -17,6 +17,10 @@ import attrs
 import pytest
 from pymongo.errors import OperationFailure, WriteError
 
+from persistence.documents.mongodb import MongoDaoFactory
+from persistence.documents.mongodb.failures import Failures
+from persistence.documents.protocol import Dao
+from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import (
     CredentialsRefused,
     DeadlineExceeded,
@@ -26,14 +30,10 @@ from persistence.errors import (
     Unavailable,
     Unreachable,
 )
-from persistence.protocols.dao import Dao
-from persistence.protocols.object_storage import ObjectStorage
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner, content_files
-from persistence.providers.mongodb import MongoDaoFactory
-from persistence.providers.mongodb.failures import Failures
-from persistence.providers.s3 import S3Settings, S3Storage
-from persistence.providers.s3.failures import Target, from_code
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner, content_files
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.s3 import S3Settings, S3Storage
+from persistence.objects.s3.failures import Target, from_code
 from persistence.testing.models import Job
 from persistence.testing.servers import S3Endpoint, run_mongod
 from persistence.testing.servers.cleaning import settings_of

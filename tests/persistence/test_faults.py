@@ -3,8 +3,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from persistence.documents.memory import MemoryDaoFactory
 from persistence.errors import Unreachable
-from persistence.providers.memory import MemoryDaoFactory, MemoryStorage
+from persistence.objects.memory import MemoryStorage
 from persistence.testing import DaoHarness, StorageHarness, dao_suite, object_storage_suite
 from persistence.testing.faults import Faults, faulty
 from persistence.testing.gateway import SignedGateway

@@ -15,14 +15,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from persistence.documents.memory import MemoryDaoFactory
+from persistence.documents.mongodb import MongoDaoFactory
+from persistence.documents.protocol import Dao, DaoFactory, Index
+from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import PersistenceError
-from persistence.protocols.dao import Dao, DaoFactory, Index
-from persistence.protocols.object_storage import ObjectStorage
-from persistence.providers.filesystem import FilesystemStorage, UrlSigner
-from persistence.providers.memory import MemoryDaoFactory, MemoryStorage
-from persistence.providers.mongodb import MongoDaoFactory
-from persistence.providers.s3 import S3Storage
-from persistence.providers.sqlite import SqliteDaoFactory
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.memory import MemoryStorage
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.s3 import S3Storage
 from persistence.testing.models import Address, Person
 from persistence.testing.servers import S3Endpoint
 from persistence.testing.servers.cleaning import settings_of

@@ -12,8 +12,9 @@ import attrs
 from connector.archive.assembly import Archive, assemble
 from connector.archive.keys import new_keys
 from connector.archive.settings import ArchiveSettings
-from persistence.protocols.object_storage import ObjectStorage
-from persistence.providers.memory import MemoryDaoFactory, MemoryStorage
+from persistence.documents.memory import MemoryDaoFactory
+from persistence.objects.memory import MemoryStorage
+from persistence.objects.protocol import ObjectStorage
 
 
 @attrs.define

@@ -32,8 +32,8 @@ from persistence.errors import (
     Unavailable,
     UploadNotFound,
 )
-from persistence.providers.filesystem import FilesystemStorage, SignedRequest
-from persistence.signing import content_disposition
+from persistence.objects.filesystem import FilesystemStorage, SignedRequest
+from persistence.objects.signing import content_disposition
 
 _log = logging.getLogger(__name__)
 

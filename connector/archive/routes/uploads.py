@@ -16,7 +16,7 @@ from connector.archive.tokens import TokenMint, WorkOrder
 from connector.archive.upload_controller import UploadController
 from connector.core.layout import MAX_PARTS
 from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
-from persistence.protocols.dao import Sort
+from persistence.documents.protocol import Sort
 
 _PAGE = 10
 _LARGEST_PAGE = 1000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from persistence.documents.protocol import Dao, Index
 from persistence.errors import AlreadyExists, DocumentExists, InvalidQuery, UniqueViolation
-from persistence.protocols.dao import Dao, Index
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import Address, Person

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
+from persistence.documents.protocol import Dao
 from persistence.errors import InvalidQuery
-from persistence.protocols.dao import Dao
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import Address, Job, Person

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import attrs
 
+from persistence.documents.protocol import Index
 from persistence.errors import DocumentNotFound, InvalidQuery, UniqueViolation
-from persistence.protocols.dao import Index
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import Job, NewPerson, Person

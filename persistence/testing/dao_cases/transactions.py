@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import anyio
 
+from persistence.documents.protocol import Transaction
 from persistence.errors import Closed, DocumentExists, DocumentNotFound, InvalidQuery, TransactionConflict
-from persistence.protocols.dao import Transaction
 from persistence.testing.cases import Cases
 from persistence.testing.dao_cases.writes import people
 from persistence.testing.harness import DaoHarness

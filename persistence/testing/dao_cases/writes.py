@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import attrs
 
+from persistence.documents.protocol import Dao
 from persistence.errors import (
     AlreadyExists,
     DocumentExists,
@@ -15,7 +16,6 @@ from persistence.errors import (
     InvalidValue,
     NotFound,
 )
-from persistence.protocols.dao import Dao
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import Everything, Job, Person

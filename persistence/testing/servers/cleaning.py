@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from persistence.providers.s3.settings import S3Settings, make_client
+from persistence.objects.s3.settings import S3Settings, make_client
 from persistence.testing.servers.endpoints import S3Endpoint
 
 _CLIENTS: dict[str, Any] = {}

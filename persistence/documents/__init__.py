@@ -1,0 +1,27 @@
+"""Documents: the DAO protocol with its queries, transactions and typed DAOs, and the providers.
+
+The providers are imported from where they are: `persistence.documents.memory`, `persistence.documents.sqlite`
+and `persistence.documents.mongodb` (extra `mongodb`).
+"""
+
+from persistence.documents.protocol import (
+    Dao,
+    DaoFactory,
+    Id,
+    Index,
+    Sort,
+    SurrogateDao,
+    Transaction,
+    Where,
+)
+
+__all__ = [
+    "Dao",
+    "DaoFactory",
+    "Id",
+    "Index",
+    "Sort",
+    "SurrogateDao",
+    "Transaction",
+    "Where",
+]

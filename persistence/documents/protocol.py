@@ -1,0 +1,217 @@
+"""What every document database can do: typed documents by id, queries, batches, transactions.
+
+A factory is an async context manager; its DAOs work inside it, from many tasks at once, on
+asyncio and on trio. Documents go in and come out as instances of the model's class. The values
+that every provider gives back as they went in: None, bool, int of 64 bits, float, str, bytes,
+UUID, Enum, datetime (aware; UTC, cut to whole milliseconds), lists, dicts with str keys, and
+models nested in them. Besides the errors named below, every call may raise `InvalidQuery`,
+`InvalidValue` and the family `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from uuid import UUID
+
+import attrs
+
+from persistence.documents.naming import check_field
+from persistence.errors import PersistenceError
+
+M = TypeVar("M")
+C = TypeVar("C")
+T = TypeVar("T")
+C_contra = TypeVar("C_contra", contravariant=True)
+
+Id: TypeAlias = str | UUID | int
+"""What may identify a document; one collection uses one of these types."""
+Where: TypeAlias = Mapping[str, Any]
+"""A query in the manner of MongoDB; see `persistence.documents.query`."""
+Sort: TypeAlias = Sequence[str | tuple[str, int]]
+"""Fields to sort by: `"name"` or `("name", 1)` ascending, `"-name"` or `("name", -1)` descending."""
+
+
+def _field_names(fields: str | Sequence[str]) -> tuple[str, ...]:
+    return (fields,) if isinstance(fields, str) else tuple(fields)
+
+
+@attrs.frozen
+class Index:
+    """An index over one or more fields, in this order.
+
+    In a unique index None counts as a value: two documents with None in all its fields collide.
+    """
+
+    fields: tuple[str, ...] = attrs.field(converter=_field_names)
+    unique: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        for field in self.fields:
+            check_field(field)
+
+    @property
+    def name(self) -> str:
+        """A name that tells one index from another within its collection."""
+        return "_".join(self.fields).replace(".", "__") + ("_unique" if self.unique else "_plain")
+
+
+class Reads(Protocol[M]):
+    """The reading half of a DAO."""
+
+    async def get_by_id(self, id_: Id) -> M:
+        """The document with this id; `DocumentNotFound`."""
+        ...
+
+    async def find_one(self, where: Where) -> M | None:
+        """The first document by id that matches, or None."""
+        ...
+
+    def find_all(
+        self,
+        where: Where = ...,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
+        sort: Sort = (),
+        after: M | Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[M]:
+        """All documents that match, sorted by the given fields and then by id; without a sort in any order.
+
+        `after` continues in a sort behind a document: the last one of the page before, or a mapping
+        with its id and its values of the sort fields; the cost does not grow with the depth, as that
+        of `skip` does. None sorts before all values. Nothing needs closing after an early break.
+        """
+        ...
+
+    async def count(self, where: Where = ...) -> int:
+        """How many documents match."""
+        ...
+
+
+class Writes(Protocol[M]):
+    """The writing half that both kinds of DAO share."""
+
+    async def update(self, model: M) -> None:
+        """Replace the document of the same id; `DocumentNotFound`, `UniqueViolation`."""
+        ...
+
+    async def upsert(self, model: M) -> None:
+        """Insert the document or replace the one of the same id; `UniqueViolation`."""
+        ...
+
+    async def delete(self, id_: Id) -> None:
+        """Delete the document; `DocumentNotFound`."""
+        ...
+
+    async def upsert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """Upsert each document; give the error of each that failed. The others are stored."""
+        ...
+
+    async def delete_many(self, ids: Iterable[Id]) -> dict[Id, PersistenceError]:
+        """Delete each document; `DocumentNotFound` for each that was missing. The others are deleted."""
+        ...
+
+    async def compare_and_set(self, id_: Id, *, expected: Where, changes: Mapping[str, Any]) -> M | None:
+        """Change fields of one document only if it still matches `expected`, in one atomic step.
+
+        Args:
+            id_: the document; `DocumentNotFound` if it does not exist.
+            expected: a `where` mapping, usually fields with the values read before.
+            changes: new values of fields (`a`) or nested fields (`a.b`), never of the id.
+
+        Returns the changed document, or None if the expected values no longer held.
+        Raises `UniqueViolation`.
+        """
+        ...
+
+
+class Dao(Reads[M], Writes[M], Protocol[M]):
+    """Documents whose id the caller sets (natural id)."""
+
+    async def insert(self, model: M) -> M:
+        """Store a new document and give it back; `DocumentExists`, `UniqueViolation`."""
+        ...
+
+    async def insert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """Insert each document; give the error of each that failed. The others are stored."""
+        ...
+
+
+class SurrogateDao(Reads[M], Writes[M], Protocol[M, C_contra]):
+    """Documents whose id the provider assigns (surrogate id)."""
+
+    async def insert(self, model: C_contra) -> M:
+        """Store a new document from its creation model; give the full one with its id. `UniqueViolation`."""
+        ...
+
+    async def insert_many(self, models: Iterable[C_contra]) -> list[M | PersistenceError]:
+        """Insert each; give, in their order, each full document or what failed. The others are stored."""
+        ...
+
+
+class Transaction(Protocol):
+    """Several DAOs of one factory, all or nothing.
+
+    Reads inside see the writes inside. Use bound DAOs only, and one call at a time.
+    """
+
+    def bind(self, dao: Dao[M]) -> Dao[M]:
+        """The same DAO, working inside this transaction."""
+        ...
+
+    def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
+        """The same DAO with surrogate ids, working inside this transaction."""
+        ...
+
+
+class DaoFactory(Protocol):
+    """Makes DAOs for collections of one database."""
+
+    async def __aenter__(self) -> Self:
+        """Open the database."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the database."""
+        ...
+
+    async def dao(self, name: str, model: type[M], *, id_field: str, indexes: Sequence[Index] = ()) -> Dao[M]:
+        """A DAO for the collection `name`, made with its indexes if it does not exist yet.
+
+        Several DAOs of one name see the same documents. `InvalidName`; `InvalidQuery` if the
+        id field or an indexed field is not one of the model; `UniqueViolation` if stored documents
+        break a new unique index.
+        """
+        ...
+
+    async def surrogate_dao(
+        self,
+        name: str,
+        model: type[M],
+        *,
+        creation_model: type[C],
+        id_field: str,
+        indexes: Sequence[Index] = (),
+        make_id: Callable[[], Id] = ...,
+    ) -> SurrogateDao[M, C]:
+        """As `dao`; ids come from `make_id`, by default a random UUID (version 4), as text if the field is str."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction: committed on leaving the block, rolled back if an exception leaves it.
+
+        Raises `TransactionConflict`, from a call inside or from leaving, if another one interfered.
+        """
+        ...
+
+    async def with_transaction(self, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 20) -> T:
+        """Run `work` in a transaction and commit; after a conflict run it again in a new one.
+
+        `work` must be safe to repeat. After `attempts` the last `TransactionConflict` is raised.
+        """
+        ...

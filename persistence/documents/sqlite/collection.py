@@ -1,0 +1,213 @@
+"""One table of documents: the statements of a collection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import attrs
+
+from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.collection import FIRST_PAGE, Query, Write
+from persistence.documents.protocol import Id
+from persistence.documents.query import And, Term, apply_changes, fixed_fields, keyset, value_at
+from persistence.documents.sqlite.encoding import from_text, to_stored, to_text
+from persistence.documents.sqlite.sql import Where, quoted
+from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError, UniqueViolation
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+_PAGE: Final = 500
+
+
+class Runner(Protocol):
+    """Runs calls on a connection: alone, or as steps of a transaction."""
+
+    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a call that reads."""
+        ...
+
+    async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a call that writes, all or nothing."""
+        ...
+
+
+@attrs.frozen
+class Position:
+    """Where the next page of a query begins: behind these values, or, without any, with this skip."""
+
+    after: tuple[Any, ...]
+    left: int | None
+
+
+class SqliteCollection:
+    """Documents in a table with the columns `id` and `doc`.
+
+    Args:
+        runner: where the calls run.
+        name: of the collection and its table.
+        id_field: the field that the column `id` holds.
+        unique: fields of each unique index, by the index's name in the database.
+    """
+
+    def __init__(self, runner: Runner, name: str, id_field: str, unique: Mapping[str, tuple[str, ...]]) -> None:
+        self.name = name
+        self.id_field = id_field
+        self._runner = runner
+        self._unique = unique
+        self._table = quoted(name)
+
+    def on(self, runner: Runner) -> SqliteCollection:
+        """The same collection with its calls run elsewhere."""
+        return SqliteCollection(runner, self.name, self.id_field, self._unique)
+
+    async def get(self, id_: Id) -> Document | None:
+        """See `persistence.documents.collection.Collection`."""
+        sql, key = f"SELECT doc FROM {self._table} WHERE id=?", (to_stored(id_),)
+        row = await self._runner.read(lambda connection: connection.execute(sql, key).fetchone())
+        return None if row is None else from_text(row[0])
+
+    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+        """See `persistence.documents.collection.Collection`."""
+        first = position is FIRST_PAGE
+        after = query.after if first else position.after
+        left = query.limit if first else position.left
+        size = _PAGE if left is None else min(_PAGE, left)
+        stretches = [query.term] if after is None else [And((query.term, t)) for t in keyset(query.sort, after)]
+        skip = query.skip if first else 0
+
+        def run(connection: sqlite3.Connection) -> list[Document]:
+            found: list[Document] = []
+            to_skip = skip
+            for number, term in enumerate(stretches):
+                rows = connection.execute(*self._select(term, query, size - len(found), to_skip)).fetchall()
+                found += [from_text(text) for (text,) in rows]
+                if len(found) == size:
+                    break
+                if to_skip and number + 1 < len(stretches):
+                    to_skip = 0 if rows else max(0, to_skip - self._count(connection, term))
+            return found
+
+        documents = await self._runner.read(run)
+        left = None if left is None else left - len(documents)
+        if len(documents) < size or left == 0:
+            return documents, None
+        return documents, Position(tuple(value_at(documents[-1], field) for field, _ in query.sort), left)
+
+    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
+        """See `persistence.documents.collection.Collection`."""
+        return codec.load
+
+    async def count(self, term: Term) -> int:
+        """See `persistence.documents.collection.Collection`."""
+        return await self._runner.read(lambda connection: self._count(connection, term))
+
+    async def insert(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.collection.Collection`."""
+        text = to_text(document)
+        await self._runner.write(lambda connection: self._insert(connection, id_, text))
+
+    async def replace(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.collection.Collection`."""
+        text = to_text(document)
+        await self._runner.write(lambda connection: self._replace(connection, id_, text))
+
+    async def upsert(self, id_: Id, document: Document) -> None:
+        """See `persistence.documents.collection.Collection`."""
+        text = to_text(document)
+        await self._runner.write(lambda connection: self._upsert(connection, id_, text))
+
+    async def remove(self, id_: Id) -> None:
+        """See `persistence.documents.collection.Collection`."""
+        await self._runner.write(lambda connection: self._remove(connection, id_))
+
+    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
+        """See `persistence.documents.collection.Collection`."""
+        where = Where(self.id_field)
+        condition = where.sql(term)
+        key = to_stored(id_)
+
+        def run(connection: sqlite3.Connection) -> Document | None:
+            sql = f"SELECT doc, ifnull({condition},0) FROM {self._table} WHERE id=?"
+            row = connection.execute(sql, (*where.parameters, key)).fetchone()
+            if row is None:
+                raise DocumentNotFound(self.name, id_)
+            if not row[1]:
+                return None
+            changed = apply_changes(from_text(row[0]), changes)
+            self._replace(connection, id_, to_text(changed))
+            return changed
+
+        return await self._runner.write(run)
+
+    async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.collection.Collection`."""
+        prepared = [(w, "" if w.document is None else to_text(w.document)) for w in writes]
+
+        def run(connection: sqlite3.Connection) -> dict[Id, PersistenceError]:
+            failed: dict[Id, PersistenceError] = {}
+            for write, text in prepared:
+                try:
+                    if write.kind == "insert":
+                        self._insert(connection, write.id, text)
+                    elif write.kind == "upsert":
+                        self._upsert(connection, write.id, text)
+                    else:
+                        self._remove(connection, write.id)
+                except PersistenceError as error:
+                    failed[write.id] = error
+            return failed
+
+        return await self._runner.write(run) if prepared else {}
+
+    def _select(self, term: Term, query: Query, limit: int, skip: int) -> tuple[str, list[Any]]:
+        where = Where(self.id_field)
+        condition = where.sql(term)
+        # SQLite takes the order from an index only if nothing is sorted by that is the same everywhere.
+        fixed = fixed_fields(term)
+        fields = [pair for pair in query.sort if pair[0] not in fixed] or [query.sort[-1]]
+        order = ",".join(f"{where.value(field)}{' DESC' if way < 0 else ''}" for field, way in fields)
+        sql = f"SELECT doc FROM {self._table} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
+        return sql, [*where.parameters, limit, skip]
+
+    def _count(self, connection: sqlite3.Connection, term: Term) -> int:
+        where = Where(self.id_field)
+        sql = f"SELECT count(*) FROM {self._table} WHERE {where.sql(term)}"
+        found: int = connection.execute(sql, where.parameters).fetchone()[0]
+        return found
+
+    def _insert(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
+        sql = f"INSERT INTO {self._table} (id,doc) VALUES (?,?)"
+        self._execute(connection, sql, (to_stored(id_), text), id_)
+
+    def _upsert(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
+        sql = f"INSERT INTO {self._table} (id,doc) VALUES (?,?) ON CONFLICT(id) DO UPDATE SET doc=excluded.doc"
+        self._execute(connection, sql, (to_stored(id_), text), id_)
+
+    def _replace(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
+        sql = f"UPDATE {self._table} SET doc=? WHERE id=?"
+        if self._execute(connection, sql, (text, to_stored(id_)), id_) == 0:
+            raise DocumentNotFound(self.name, id_)
+
+    def _remove(self, connection: sqlite3.Connection, id_: Id) -> None:
+        sql = f"DELETE FROM {self._table} WHERE id=?"
+        if self._execute(connection, sql, (to_stored(id_),), id_) == 0:
+            raise DocumentNotFound(self.name, id_)
+
+    def _has(self, connection: sqlite3.Connection, id_: Id) -> bool:
+        sql = f"SELECT 1 FROM {self._table} WHERE id=?"
+        return connection.execute(sql, (to_stored(id_),)).fetchone() is not None
+
+    def _execute(self, connection: sqlite3.Connection, sql: str, values: tuple[Any, ...], id_: Id) -> int:
+        try:
+            return connection.execute(sql, values).rowcount
+        except sqlite3.IntegrityError as error:
+            # SQLite says: UNIQUE constraint failed: index 'NAME', or: UNIQUE constraint failed: TABLE.id
+            index = str(error).partition("index '")[2].rstrip("'")
+            # An insert may violate both; the taken id is what the caller must hear of.
+            taken = sql.startswith("INSERT") and "ON CONFLICT" not in sql and self._has(connection, id_)
+            if index in self._unique and not taken:
+                raise UniqueViolation(self.name, id_, self._unique[index]) from error
+            raise DocumentExists(self.name, id_) from error

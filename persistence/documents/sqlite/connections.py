@@ -1,0 +1,241 @@
+"""Connections to one SQLite file: one that writes, some that read, all used in threads.
+
+SQLite allows one writer at a time. Within the process writers queue on a fair lock; against other
+processes they wait in their thread, in short random steps, until the deadline. A call that was
+cancelled is left behind in its thread: if it had not begun to commit, it rolls back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from persistence.courtesy import courtesy
+from persistence.documents.writer_lock import WriterLock
+from persistence.errors import (
+    Closed,
+    CredentialsRefused,
+    DeadlineExceeded,
+    PersistenceError,
+    ServiceFailed,
+    StorageFull,
+    TransactionConflict,
+    Unreachable,
+)
+
+T = TypeVar("T")
+
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_REFUSED: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+
+
+class Abandoned(Exception):
+    """Raised in a thread whose caller has gone; nobody sees it."""
+
+
+class Connections:
+    """The connections of one factory.
+
+    Args:
+        path: the file; created if missing, its folder is not.
+        deadline: seconds that any one call may take, waiting for other writers included.
+        readers: connections that read at once.
+    """
+
+    def __init__(self, path: Path, *, deadline: float, readers: int) -> None:
+        self._path = path
+        self._deadline = deadline
+        self._reader_count = readers
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._writer: sqlite3.Connection | None = None
+        # Held by the thread that uses the writing connection: a thread left behind may still do so.
+        self._writing = threading.Lock()
+        self._writer_lock: WriterLock | None = None
+        self._read_limiter: anyio.CapacityLimiter | None = None
+        self._write_limiter: anyio.CapacityLimiter | None = None
+
+    async def open(self) -> None:
+        """Open all connections."""
+        self._writer_lock = WriterLock(deadline=self._deadline, what=str(self._path))
+        self._read_limiter = anyio.CapacityLimiter(self._reader_count)
+        self._write_limiter = anyio.CapacityLimiter(2)
+        self._writer = await self._in_thread(self._connect, self._write_limiter)
+        for _ in range(self._reader_count):
+            self._readers.put(await self._in_thread(self._connect, self._read_limiter))
+
+    async def close(self) -> None:
+        """Close all connections once the threads that use them have ended."""
+
+        def close_all() -> None:
+            for _ in range(self._reader_count):
+                with contextlib.suppress(queue.Empty):
+                    self._readers.get(timeout=self._deadline).close()
+            with self._writing:
+                if self._writer is not None:
+                    self._writer.close()
+
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(close_all)
+        self._writer = self._writer_lock = None
+
+    @property
+    def writer_lock(self) -> WriterLock:
+        """The turn of this process's writers; `Closed`."""
+        if self._writer_lock is None:
+            raise Closed("The database")
+        return self._writer_lock
+
+    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a call on a reading connection."""
+
+        def run(gone: threading.Event) -> T:
+            connection = self._readers.get()
+            try:
+                return self._patiently(lambda: call(connection), gone)
+            finally:
+                self._readers.put(connection)
+
+        if self._read_limiter is None or self._writer is None:
+            raise Closed("The database")
+        return await self._in_thread(run, self._read_limiter)
+
+    async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a call in a transaction of its own on the writing connection."""
+        async with self.writer_lock.held():
+            return await self._in_thread(lambda gone: self._whole(call, gone), self._write_limiter)
+
+    async def begin(self) -> None:
+        """Begin a transaction on the writing connection; the caller holds `turn` until its end."""
+
+        def run(gone: threading.Event) -> None:
+            with self._writing:
+                self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"), gone)
+                if gone.is_set():
+                    self._connection.execute("ROLLBACK")
+
+        try:
+            await self._in_thread(run, self._write_limiter)
+        except BaseException:
+            # The thread may have begun it just when the caller went.
+            await self.end(commit=False)
+            raise
+
+    async def step(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a call within the transaction that was begun."""
+
+        def run(gone: threading.Event) -> T:
+            with self._writing:
+                if gone.is_set() or not self._connection.in_transaction:
+                    raise Abandoned
+                return call(self._connection)
+
+        return await self._in_thread(run, self._write_limiter)
+
+    async def end(self, *, commit: bool) -> None:
+        """Commit or roll back; done even if the caller is cancelled."""
+
+        def run(_: threading.Event) -> None:
+            with self._writing:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT" if commit else "ROLLBACK")
+
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(run, self._write_limiter)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise Closed("The database")
+        return self._writer
+
+    def _connect(self, gone: threading.Event) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        try:
+            self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL"), gone)
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _whole(self, call: Callable[[sqlite3.Connection], T], gone: threading.Event) -> T:
+        with self._writing:
+            connection = self._connection
+            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), gone)
+            try:
+                result = call(connection)
+                if gone.is_set():
+                    raise Abandoned
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+    def _patiently(self, call: Callable[[], T], gone: threading.Event) -> T:
+        """Repeat a call while another process is in the way, which SQLite itself would do in longer steps."""
+        until = time.monotonic() + self._deadline
+        longest = 0.001
+        while True:
+            if gone.is_set():
+                raise Abandoned
+            try:
+                return call()
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BUSY or time.monotonic() > until:
+                    raise
+            time.sleep(random.uniform(0, longest))
+            longest = min(longest * 1.5, 0.02)
+
+    async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter | None) -> T:
+        gone = threading.Event()
+        try:
+            with self._deadline_scope(), courtesy():
+                return await anyio.to_thread.run_sync(call, gone, limiter=limiter, abandon_on_cancel=True)
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            raise self._translated(error) from error
+        finally:
+            gone.set()
+
+    @contextlib.contextmanager
+    def _deadline_scope(self) -> Iterator[None]:
+        try:
+            with anyio.fail_after(self._deadline):
+                yield
+        except TimeoutError as error:
+            raise self._too_late() from error
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"{self._path} did not answer within {self._deadline} s.",
+            hint="Another writer holds it; inside a transaction use DAOs bound to it.",
+        )
+
+    def _translated(self, error: sqlite3.Error) -> PersistenceError:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return TransactionConflict(f"Another writer changed {self._path} meanwhile.")
+        if code & 0xFF in _BUSY:
+            return self._too_late()
+        if code & 0xFF == sqlite3.SQLITE_FULL:
+            return StorageFull(f"There is no room left for {self._path}.", hint="Free space, then repeat.")
+        if code & 0xFF in _REFUSED:
+            return CredentialsRefused(f"{self._path} may not be written: {error}.", hint="Check its permissions.")
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+            return Unreachable(f"{self._path} cannot be opened: {error}.", hint="Check that its folder exists.")
+        return ServiceFailed(f"SQLite failed on {self._path}: {error}.")

@@ -1,0 +1,208 @@
+"""The DAOs of the protocol, made from a codec and a collection of plain documents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+from uuid import UUID, uuid4
+
+from persistence.documents.codec import Document, ModelCodec, normalize
+from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
+from persistence.documents.naming import check_field
+from persistence.documents.paging import PagedIterator
+from persistence.documents.protocol import Id, Index, Sort, Where
+from persistence.documents.query import (
+    Compare,
+    check_page,
+    parse_changes,
+    parse_sort,
+    parse_where,
+    value_at,
+)
+from persistence.documents.shape import Shape
+from persistence.errors import DocumentNotFound, InvalidQuery, PersistenceError
+
+M = TypeVar("M")
+C = TypeVar("C")
+
+_EVERYTHING: Mapping[str, Any] = {}
+
+
+class _Documents(Generic[M]):
+    """What both kinds of DAO share."""
+
+    def __init__(self, collection: Collection, codec: ModelCodec[M]) -> None:
+        self.collection = collection
+        self.codec = codec
+        self._load_found = collection.loader(codec)
+
+    async def get_by_id(self, id_: Id) -> M:
+        """See `persistence.documents.protocol.Reads`."""
+        document = await self.collection.get(self.codec.check_id(id_))
+        if document is None:
+            raise DocumentNotFound(self.collection.name, id_)
+        return self.codec.load(document)
+
+    async def find_one(self, where: Where) -> M | None:
+        """See `persistence.documents.protocol.Reads`."""
+        term = parse_where(where, self.codec.encode)
+        if isinstance(term, Compare) and term.field == self.codec.id_field and term.op == "eq":
+            document = await self.collection.get(term.value) if term.value is not None else None
+            return None if document is None else self.codec.load(document)
+        query = Query(term, ((self.codec.id_field, 1),), limit=1)
+        documents, _ = await self.collection.page(query, FIRST_PAGE)
+        return self._load_found(documents[0]) if documents else None
+
+    def find_all(
+        self,
+        where: Where = _EVERYTHING,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
+        sort: Sort = (),
+        after: M | Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[M]:
+        """See `persistence.documents.protocol.Reads`."""
+        check_page(skip, limit)
+        if after is not None and not sort:
+            raise InvalidQuery("There is no order to continue in.", hint="Give the same sort for each page.")
+        order = parse_sort(sort, self.codec.id_field)
+        for field, _ in order:
+            self.codec.shape.hint(field)
+        behind = None if after is None else self._values(after, order)
+        query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind, ordered=bool(sort))
+
+        async def page(position: Any) -> tuple[list[Any], Any]:
+            return await self.collection.page(query, position)
+
+        return PagedIterator(page, FIRST_PAGE if limit != 0 else None, self._load_found)
+
+    async def count(self, where: Where = _EVERYTHING) -> int:
+        """See `persistence.documents.protocol.Reads`."""
+        return await self.collection.count(parse_where(where, self.codec.encode))
+
+    async def update(self, model: M) -> None:
+        """See `persistence.documents.protocol.Writes`."""
+        id_, document = self._dump(model)
+        await self.collection.replace(id_, document)
+
+    async def upsert(self, model: M) -> None:
+        """See `persistence.documents.protocol.Writes`."""
+        id_, document = self._dump(model)
+        await self.collection.upsert(id_, document)
+
+    async def delete(self, id_: Id) -> None:
+        """See `persistence.documents.protocol.Writes`."""
+        await self.collection.remove(self.codec.check_id(id_))
+
+    async def upsert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.protocol.Writes`."""
+        return await self.collection.write_many([Write("upsert", *self._dump(model)) for model in models])
+
+    async def delete_many(self, ids: Iterable[Id]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.protocol.Writes`."""
+        wanted = dict.fromkeys(self.codec.check_id(id_) for id_ in ids)
+        return await self.collection.write_many([Write("delete", id_) for id_ in wanted])
+
+    async def compare_and_set(self, id_: Id, *, expected: Where, changes: Mapping[str, Any]) -> M | None:
+        """See `persistence.documents.protocol.Writes`."""
+        values = parse_changes(changes, self.codec.id_field, self.codec.encode_change)
+        term = parse_where(expected, self.codec.encode)
+        document = await self.collection.change(self.codec.check_id(id_), term, values)
+        return None if document is None else self.codec.load(document)
+
+    def _dump(self, model: M) -> tuple[Id, Document]:
+        document = self.codec.dump(model)
+        return self.codec.check_id(document[self.codec.id_field]), document
+
+    def _values(self, after: M | Mapping[str, Any], order: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
+        if not isinstance(after, Mapping):
+            document = self.codec.dump(after)
+            return tuple(value_at(document, field) for field, _ in order)
+        missing = [field for field, _ in order if field not in after]
+        if missing:
+            raise InvalidQuery(f"The place to continue after lacks {', '.join(missing)}.")
+        return tuple(self.codec.encode(field, after[field]) for field, _ in order)
+
+
+class TypedDao(_Documents[M]):
+    """A DAO with natural ids over any collection."""
+
+    async def insert(self, model: M) -> M:
+        """See `persistence.documents.protocol.Dao`."""
+        id_, document = self._dump(model)
+        await self.collection.insert(id_, document)
+        return self.codec.load(document)
+
+    async def insert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.protocol.Dao`."""
+        return await self.collection.write_many([Write("insert", *self._dump(model)) for model in models])
+
+    def on(self, collection: Collection) -> TypedDao[M]:
+        """The same DAO over another view of its collection."""
+        return TypedDao(collection, self.codec)
+
+
+class TypedSurrogateDao(_Documents[M], Generic[M, C]):
+    """A DAO that assigns ids, over any collection."""
+
+    def __init__(
+        self, collection: Collection, codec: ModelCodec[M], creation_model: type[C], make_id: Callable[[], Id]
+    ) -> None:
+        super().__init__(collection, codec)
+        self._creation_model = creation_model
+        self._make_id = make_id
+
+    async def insert(self, model: C) -> M:
+        """See `persistence.documents.protocol.SurrogateDao`."""
+        full, id_, document = self._complete(model)
+        await self.collection.insert(id_, document)
+        return full
+
+    async def insert_many(self, models: Iterable[C]) -> list[M | PersistenceError]:
+        """See `persistence.documents.protocol.SurrogateDao`."""
+        complete = [self._complete(model) for model in models]
+        failed = await self.collection.write_many([Write("insert", id_, doc) for _, id_, doc in complete])
+        return [failed.get(id_, full) for full, id_, _ in complete]
+
+    def on(self, collection: Collection) -> TypedSurrogateDao[M, C]:
+        """The same DAO over another view of its collection."""
+        return TypedSurrogateDao(collection, self.codec, self._creation_model, self._make_id)
+
+    def _complete(self, model: C) -> tuple[M, Id, Document]:
+        if not isinstance(model, self._creation_model):
+            raise InvalidQuery(f"{model!r} is not a {self._creation_model.__name__}.")
+        id_ = self._make_id()
+        document = {self.codec.id_field: id_, **normalize(model)}
+        full = self.codec.load(document)
+        return full, id_, self.codec.dump(full)
+
+
+def make_codec(model: type[M], id_field: str, indexes: Iterable[Index]) -> ModelCodec[M]:
+    """The codec of a model; `InvalidQuery` if an indexed field is not one of it."""
+    codec = ModelCodec(model, check_field(id_field))
+    for index in indexes:
+        for field in index.fields:
+            codec.shape.hint(field)
+    return codec
+
+
+def id_maker(codec: ModelCodec[Any], make_id: Callable[[], Id] | None) -> Callable[[], Id]:
+    """The source of surrogate ids; `InvalidQuery` if there is none for the id field's type."""
+    if make_id is not None:
+        return make_id
+    if codec.id_type is UUID:
+        return uuid4
+    if codec.id_type is str:
+        return lambda: str(uuid4())
+    raise InvalidQuery(f"{codec.model.__name__} has whole numbers as ids.", hint="Give a make_id for them.")
+
+
+def check_creation_model(codec: ModelCodec[Any], creation_model: type[Any]) -> None:
+    """Raise `InvalidQuery` unless the creation model has fields of the model only, and not its id."""
+    fields = Shape.of(creation_model).fields
+    odd = sorted(set(fields) - (set(codec.shape.fields) - {codec.id_field}))
+    if odd:
+        raise InvalidQuery(
+            f"{creation_model.__name__} has fields that {codec.model.__name__} has not: {', '.join(odd)}."
+        )

@@ -1,0 +1,277 @@
+"""Buckets and objects in folders: the blocking half of the filesystem provider.
+
+    ROOT/buckets/BUCKET/objects/NAME.json    records
+    ROOT/buckets/BUCKET/data/...             content files
+    ROOT/buckets/BUCKET/uploads/UPLOAD_ID/   open multipart uploads
+    ROOT/trash/                              what is being deleted
+
+Several processes may work on one root: every step that counts is a rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+from persistence.errors import (
+    BucketExists,
+    BucketNotEmpty,
+    BucketNotFound,
+    InvalidRange,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+)
+from persistence.objects.filesystem.content_files import ContentWriter
+from persistence.objects.filesystem.records import (
+    Extent,
+    Record,
+    file_name,
+    now,
+    read_record,
+    write_file,
+)
+from persistence.objects.protocol import ObjectStat
+
+
+class Disk:
+    """Objects below one root folder; all methods block."""
+
+    def __init__(self, root: Path, *, durable: bool) -> None:
+        self.root = root
+        self.durable = durable
+        self._buckets = root / "buckets"
+        self._trash = root / "trash"
+        # Tells the content files of this process from those of others.
+        self.mark = secrets.token_hex(4)
+        # Taken while an upload's folder gets another name, so that a look at all of them overlooks none.
+        self.renaming = Lock()
+        # Taken while a record is exchanged, so that the content of the one before is dropped once.
+        self._exchange = Lock()
+
+    @property
+    def trash(self) -> Path:
+        """The folder of what is being deleted."""
+        return self._trash
+
+    def prepare(self) -> None:
+        """Create the folders of the root."""
+        self._buckets.mkdir(parents=True, exist_ok=True)
+        self._trash.mkdir(exist_ok=True)
+
+    # Buckets
+
+    def bucket(self, bucket: str) -> Path:
+        """The folder of a bucket; `BucketNotFound`."""
+        folder = self._buckets / bucket
+        if not folder.is_dir():
+            raise BucketNotFound(bucket)
+        return folder
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket exists."""
+        return (self._buckets / bucket).is_dir()
+
+    def create_bucket(self, bucket: str) -> None:
+        """Create a bucket with all its folders at once; `BucketExists`."""
+        # Not named as what is deleted: it is not for other processes to remove.
+        aside = self._trash / f"{secrets.token_hex(16)}.new"
+        for name in ("objects", "data", "uploads"):
+            (aside / name).mkdir(parents=True)
+        try:
+            if self.has_bucket(bucket):
+                raise BucketExists(bucket)
+            # The target is never an empty folder, so a bucket made meanwhile is not replaced.
+            os.rename(aside, self._buckets / bucket)
+        except OSError as error:
+            if not self.has_bucket(bucket):
+                raise
+            raise BucketExists(bucket) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def delete_bucket(self, bucket: str, *, with_content: bool) -> None:
+        """Delete a bucket; `BucketNotEmpty` if it has objects and those are to be kept."""
+        folder = self.bucket(bucket)
+        if not with_content and next(self._record_files(folder), None) is not None:
+            raise BucketNotEmpty(bucket)
+        self.discard(folder)
+
+    def bucket_names(self) -> list[str]:
+        """Names of all buckets, sorted."""
+        return sorted(entry.name for entry in os.scandir(self._buckets) if entry.is_dir())
+
+    # Objects
+
+    def find(self, bucket: str, object_id: str) -> Record:
+        """The record of an object; `BucketNotFound`, `ObjectNotFound`."""
+        record = read_record(self._record_path(bucket, object_id))
+        if record is None:
+            self.bucket(bucket)
+            raise ObjectNotFound(bucket, object_id)
+        return record
+
+    def has(self, bucket: str, object_id: str) -> bool:
+        """Whether the object exists; `BucketNotFound`."""
+        if self._record_path(bucket, object_id).is_file():
+            return True
+        self.bucket(bucket)
+        return False
+
+    def record_names(self, bucket: str) -> list[str]:
+        """The file names of all records."""
+        return [entry.name for entry in self._record_files(self.bucket(bucket))]
+
+    def stats(self, bucket: str, names: list[str], prefix: str) -> list[ObjectStat]:
+        """What the named records say, leaving out those gone meanwhile and other ids."""
+        folder = self._buckets / bucket / "objects"
+        records = (read_record(folder / name) for name in names)
+        return [stat_of(bucket, r) for r in records if r is not None and r.object_id.startswith(prefix)]
+
+    def publish(self, bucket: str, record: Record, *, overwrite: bool = True) -> ObjectStat:
+        """Make a record the truth about its object and drop the content of the one before."""
+        path = self._record_path(bucket, record.object_id)
+        with self._exchange:
+            before = read_record(path) if overwrite else None
+            try:
+                write_file(path, record.to_json(), durable=self.durable, exclusive=not overwrite)
+            except FileExistsError as error:
+                raise ObjectExists(bucket, record.object_id) from error
+            except FileNotFoundError as error:
+                raise BucketNotFound(bucket) from error
+        if before is not None:
+            kept = {extent.file for extent in record.extents}
+            self.drop_content(bucket, [extent for extent in before.extents if extent.file not in kept])
+        return stat_of(bucket, record)
+
+    def delete(self, bucket: str, object_id: str) -> None:
+        """Delete an object; `BucketNotFound`, `ObjectNotFound`."""
+        with self._exchange:
+            record = self.find(bucket, object_id)
+            try:
+                os.unlink(self._record_path(bucket, object_id))
+            except FileNotFoundError as error:
+                raise ObjectNotFound(bucket, object_id) from error
+        self.drop_content(bucket, record.extents)
+
+    def forget(self, bucket: str, record: Record) -> None:
+        """Delete a record whose content is gone, unless another one has taken its place."""
+        path = self._record_path(bucket, record.object_id)
+        with self._exchange:
+            if read_record(path) == record:
+                path.unlink(missing_ok=True)
+
+    def content_of(self, bucket: str, object_id: str) -> frozenset[str]:
+        """The content files that the record of an object names; none if there is no such object."""
+        record = read_record(self._record_path(bucket, object_id))
+        return frozenset() if record is None else frozenset(extent.file for extent in record.extents)
+
+    def copy(self, bucket: str, object_id: str, target: tuple[str, str], span: tuple[int, int] | None) -> ObjectStat:
+        """Copy an object by hard links where the file system has them; a span of it by its bytes."""
+        record = self.find(bucket, object_id)
+        self.bucket(target[0])
+        extents: list[Extent] = []
+        etag = record.etag
+        try:
+            if span is None:
+                for extent in record.extents:
+                    copied = self.new_content(target[0])
+                    self._link_or_copy(self.content(bucket, extent), copied)
+                    extents.append(Extent(self.content_name(copied), extent.size))
+            else:
+                check_range(bucket, record, *span)
+                extent, etag = self._copy_span(bucket, record, span, target[0])
+                extents.append(extent)
+        except FileNotFoundError as error:
+            self.drop_content(target[0], extents)
+            raise ObjectChanged(bucket, object_id) from error
+        except BaseException:
+            self.drop_content(target[0], extents)
+            raise
+        return self.publish(target[0], Record(target[1], etag, now(), tuple(extents)))
+
+    def _copy_span(self, bucket: str, record: Record, span: tuple[int, int], to_bucket: str) -> tuple[Extent, str]:
+        path = self.new_content(to_bucket)
+        writer = ContentWriter(path, durable=self.durable)
+        try:
+            for extent, first, last in record.spans(*span):
+                with open(self.content(bucket, extent), "rb") as source:
+                    source.seek(first)
+                    while first < last and (piece := source.read(min(last - first, 1024**2))):
+                        writer.write(memoryview(piece))
+                        first += len(piece)
+        except BaseException:
+            writer.drop()
+            raise
+        return Extent(self.content_name(path), writer.close()), writer.md5
+
+    def single_file(self, bucket: str, object_id: str) -> Path:
+        """The one content file of an object, put together from several first if need be."""
+        record = self.find(bucket, object_id)
+        if len(record.extents) != 1:
+            try:
+                extent, _ = self._copy_span(bucket, record, (0, record.size), bucket)
+            except FileNotFoundError as error:
+                raise ObjectChanged(bucket, object_id) from error
+            record = Record(object_id, record.etag, record.modified, (extent,))
+            self.publish(bucket, record)
+        return self.content(bucket, record.extents[0])
+
+    # Content
+
+    def new_content(self, bucket: str) -> Path:
+        """A fresh path for a content file."""
+        name = secrets.token_hex(12) + self.mark
+        return self._buckets / bucket / "data" / name[:2] / name
+
+    def content_name(self, path: Path) -> str:
+        """How a record names a content file."""
+        return f"{path.parent.name}/{path.name}"
+
+    def content(self, bucket: str, extent: Extent) -> Path:
+        """The path of a content file."""
+        return self._buckets / bucket / "data" / extent.file
+
+    def drop_content(self, bucket: str, extents: list[Extent] | tuple[Extent, ...]) -> None:
+        """Delete content files; what cannot be deleted now (open, on Windows) stays as garbage."""
+        for extent in extents:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.unlink(self.content(bucket, extent))
+
+    def discard(self, folder: Path) -> None:
+        """Delete a folder: it is gone at once, its content soon after."""
+        aside = self._trash / secrets.token_hex(16)
+        os.rename(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _link_or_copy(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(exist_ok=True)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(source, target)
+
+    def _record_path(self, bucket: str, object_id: str) -> Path:
+        return self._buckets / bucket / "objects" / file_name(object_id)
+
+    def _record_files(self, folder: Path) -> Iterator[os.DirEntry[str]]:
+        with os.scandir(folder / "objects") as entries:
+            yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def stat_of(bucket: str, record: Record) -> ObjectStat:
+    """What a record says of its object."""
+    return ObjectStat(bucket, record.object_id, record.size, record.etag, record.modified)
+
+
+def check_range(bucket: str, record: Record, start: int, stop: int | None) -> None:
+    """Raise `InvalidRange` unless `[start, stop)` begins within the object or at its end."""
+    if start < 0 or start > record.size or (stop is not None and stop < start):
+        raise InvalidRange(bucket, record.object_id, start, stop, record.size)

@@ -1,6 +1,0 @@
-"""Objects on an S3 server (needs the extra `s3`)."""
-
-from persistence.providers.s3.settings import S3Settings
-from persistence.providers.s3.storage import S3Storage
-
-__all__ = ["S3Settings", "S3Storage"]

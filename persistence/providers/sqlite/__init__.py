@@ -1,5 +1,0 @@
-"""Documents in one SQLite file, shared by any number of processes."""
-
-from persistence.providers.sqlite.factory import SqliteDaoFactory
-
-__all__ = ["SqliteDaoFactory"]

@@ -1,0 +1,80 @@
+"""Calls gathered into one: for each its own result, error and cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+
+from persistence.documents.mongodb.batching import Batcher
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Server:
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.broken = False
+
+    async def send(self, entries: list[tuple[int, Any]]) -> list[Any]:
+        self.batches.append([key for key, _ in entries])
+        await asyncio.sleep(0.01)
+        if self.broken:
+            raise OSError("gone")
+        return [ValueError(key) if key < 0 else key * 2 for key, _ in entries]
+
+
+async def test_a_single_call_goes_alone_and_at_once() -> None:
+    server = Server()
+    gatherer = Batcher(server.send)
+    assert [await gatherer.call(number) for number in (1, 2)] == [2, 4]
+    assert server.batches == [[1], [2]]
+
+
+async def test_calls_gather_while_others_are_on_their_way() -> None:
+    server = Server()
+    gatherer = Batcher(server.send)
+    results = await asyncio.gather(*(gatherer.call(number) for number in range(250)))
+    assert results == [number * 2 for number in range(250)]
+    assert len(server.batches) <= 6
+    assert max(map(len, server.batches)) == 100
+
+
+async def test_an_error_belongs_to_its_entry() -> None:
+    server = Server()
+    gatherer = Batcher(server.send)
+    keys = [1, -2, 3, -4, 5]
+    results = await asyncio.gather(*(gatherer.call(key) for key in keys), return_exceptions=True)
+    assert [type(result) for result in results] == [int, ValueError, int, ValueError, int]
+
+
+async def test_a_broken_call_fails_all_in_it_and_the_next_one_works() -> None:
+    server = Server()
+    server.broken = True
+    gatherer = Batcher(server.send)
+    results = await asyncio.gather(*(gatherer.call(key) for key in range(10)), return_exceptions=True)
+    assert all(isinstance(result, OSError) for result in results)
+    server.broken = False
+    assert await gatherer.call(1) == 2
+
+
+async def test_a_cancelled_caller_takes_nobody_with_it() -> None:
+    server = Server()
+    gatherer = Batcher(server.send)
+    tasks = [asyncio.create_task(gatherer.call(key)) for key in range(6)]
+    await asyncio.sleep(0.002)
+    for task in tasks[:4]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[:4])
+    assert results[4:] == [8, 10]
+    with anyio.move_on_after(0.001):
+        await gatherer.call(7)
+    assert await gatherer.call(8) == 16
