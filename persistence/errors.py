@@ -1,9 +1,10 @@
-"""What can go wrong in storage and documents: one root, five families.
+"""The errors of object storage and documents: one root, five families.
 
-Catch a family, not a leaf: `NotFound` (what was asked for is not there), `AlreadyExists` (its
-name is taken), `Rejected` (the call itself is wrong and will stay wrong), `Unavailable` (the
-service is gone, slow or full: the same call may work later), `Conflict` (somebody else changed
-the same thing: read again and repeat).
+Catch a family, not a leaf: `NotFound` (the bucket, object, upload or document does not exist),
+`AlreadyExists` (its name is taken), `Rejected` (the call itself is wrong; repeating it does not
+help), `Unavailable` (the service is unreachable, too slow or full: the same call may work later),
+`Conflict` (a concurrent call changed the same data: read again and repeat). The error of the
+driver, where there is one, is the `__cause__`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Sequence
 
 
 class PersistenceError(Exception):
-    """Root of all errors of this package. Refuses instantiation: a leaf says what happened.
+    """Root of all errors of this package. Only leaf classes can be instantiated.
 
     Args:
-        message: one sentence with what was asked for.
-        hint: what to do next, if there is something to say; a sentence too.
+        message: one sentence that names the bucket, object, collection, id or value concerned.
+        hint: one sentence that says what to do next; empty if there is no advice.
+
+    Raises:
+        TypeError: the class is the root or a family.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -31,23 +35,23 @@ class PersistenceError(Exception):
 
 
 class NotFound(PersistenceError):
-    """Family: what was asked for does not exist."""
+    """Family: the bucket, object, upload, document or alias does not exist."""
 
 
 class AlreadyExists(PersistenceError):
-    """Family: the name or the values are taken."""
+    """Family: the name, the id or the unique values are taken."""
 
 
 class Rejected(PersistenceError):
-    """Family: the call is wrong as it stands; repeating it does not help."""
+    """Family: the call, its arguments or the settings are wrong; repeating the call does not help."""
 
 
 class Unavailable(PersistenceError):
-    """Family: the service did not answer, not in time, or has no room; it may later."""
+    """Family: the service did not answer in time, failed, or has no space left; the same call may work later."""
 
 
 class Conflict(PersistenceError):
-    """Family: a concurrent change got in the way; read again and repeat."""
+    """Family: a concurrent call changed the same data; read again and repeat."""
 
 
 _FAMILIES = frozenset((PersistenceError, NotFound, AlreadyExists, Rejected, Unavailable, Conflict))
@@ -71,7 +75,7 @@ class ObjectNotFound(NotFound):
 
 
 class UploadNotFound(NotFound):
-    """There is no such open multipart upload: never started, completed or aborted."""
+    """There is no such open multipart upload: it was never started, or was completed or aborted."""
 
     def __init__(self, bucket: str, object_id: str, upload_id: str) -> None:
         super().__init__(f"There is no open upload {upload_id!r} of object {object_id!r} in bucket {bucket!r}.")
@@ -81,7 +85,7 @@ class UploadNotFound(NotFound):
 
 
 class AliasNotFound(NotFound):
-    """The registry knows no storage under this alias."""
+    """The registry has no storage with this alias."""
 
     def __init__(self, alias: str, known: Sequence[str]) -> None:
         names = ", ".join(sorted(known)) or "none"
@@ -107,7 +111,7 @@ class BucketExists(AlreadyExists):
 
 
 class ObjectExists(AlreadyExists):
-    """An object of this id exists and was not to be overwritten."""
+    """An object of this id exists, and the call was made with `overwrite=False`."""
 
     def __init__(self, bucket: str, object_id: str) -> None:
         super().__init__(f"Object {object_id!r} exists already in bucket {bucket!r}.")
@@ -141,11 +145,11 @@ class InvalidName(Rejected):
 
 
 class InvalidQuery(Rejected):
-    """A `where` mapping, a sort or a set of changes cannot be understood."""
+    """A `where` mapping, a sort, a set of changes, a model or an index is not valid."""
 
 
 class InvalidValue(Rejected):
-    """A value cannot be stored so that every provider would give back the same."""
+    """A value cannot be stored such that every provider returns an equal one."""
 
 
 class InvalidRange(Rejected):
@@ -160,7 +164,7 @@ class InvalidRange(Rejected):
 
 
 class PartsMismatch(Rejected):
-    """The parts stored for an upload are not the ones that were to be completed."""
+    """The parts stored for an upload are not those that the call to complete it expects."""
 
     def __init__(self, bucket: str, object_id: str, upload_id: str, why: str) -> None:
         super().__init__(
@@ -172,15 +176,15 @@ class PartsMismatch(Rejected):
 
 
 class TooLarge(Rejected):
-    """The content is larger than was allowed or than the service can store."""
+    """The content is larger than the call allows or than the service can store."""
 
 
 class DigestMismatch(Rejected):
-    """The content does not have the md5 that was announced for it."""
+    """The md5 of the content differs from the one given with it, or the one given is not an md5."""
 
 
 class SignatureRefused(Rejected):
-    """A presigned URL was altered, or was made for another call."""
+    """A presigned URL was altered, or was signed for a different request."""
 
 
 class SignatureExpired(Rejected):
@@ -188,11 +192,59 @@ class SignatureExpired(Rejected):
 
 
 class CredentialsRefused(Rejected):
-    """The service does not accept the credentials or does not allow the call."""
+    """The service rejects the credentials or does not permit the call."""
 
 
 class ServiceRefused(Rejected):
-    """The service refused the call for a reason that has no class of its own here."""
+    """The service rejected the call for a reason that has no class of its own here."""
+
+
+class InvalidSettings(Rejected):
+    """A setting is missing or wrong, or the settings file cannot be read.
+
+    Args:
+        what: the settings, as `MongoDB` or `S3`.
+        error: the error of typed-settings, whose parts, if any, become the sentence.
+    """
+
+    def __init__(self, what: str, error: Exception) -> None:
+        reasons = getattr(error, "exceptions", None) or (error,)
+        super().__init__(f"The settings for {what} cannot be used: {'; '.join(str(r).rstrip('.') for r in reasons)}.")
+
+
+class SchemaTooNew(Rejected):
+    """The database was migrated by a newer version of the program.
+
+    Args:
+        stored: the schema version of the database.
+        supported: the newest schema version that this program has a migration for.
+    """
+
+    def __init__(self, stored: int, supported: int) -> None:
+        super().__init__(
+            f"The database has schema version {stored}, and this program supports versions up to {supported}.",
+            hint="Run the newer version of the program.",
+        )
+        self.stored = stored
+        self.supported = supported
+
+
+class MigrationFailed(Rejected):
+    """A migration raised an exception for a document, or returned something that is not its new version.
+
+    Args:
+        collection: where the document is.
+        id_: of the document.
+        why: what is wrong; the exception raised by the migration is the `__cause__`.
+    """
+
+    def __init__(self, collection: str, id_: object, why: str) -> None:
+        super().__init__(
+            f"Document {id_!r} in collection {collection!r} cannot be migrated: {why}.",
+            hint="Correct the migration and run it again; it resumes before this document.",
+        )
+        self.collection = collection
+        self.id = id_
 
 
 class Closed(Rejected):
@@ -203,7 +255,7 @@ class Closed(Rejected):
 
 
 class NotBound(Rejected):
-    """A write inside a transaction was made by a DAO that is not bound to it, and would wait for itself."""
+    """A DAO that is not bound to the open transaction was used to write inside it, and would deadlock."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -213,7 +265,7 @@ class NotBound(Rejected):
 
 
 class Unreachable(Unavailable):
-    """No connection to the service, or the connection broke."""
+    """The connection to the service could not be opened, or was closed."""
 
 
 class DeadlineExceeded(Unavailable):
@@ -221,15 +273,15 @@ class DeadlineExceeded(Unavailable):
 
 
 class StorageFull(Unavailable):
-    """There is no room left for what was to be stored."""
+    """The service has no space left for the content."""
 
 
 class ServiceFailed(Unavailable):
-    """The service answered that it has a problem of its own, or asked to slow down."""
+    """The service reported an internal error, or asked to slow down."""
 
 
 class BucketNotEmpty(Conflict):
-    """A bucket cannot be deleted without its content."""
+    """The bucket still has objects, and the call was made without `with_content=True`."""
 
     def __init__(self, bucket: str) -> None:
         super().__init__(
