@@ -23,9 +23,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connector.bootstrap import Session, decrypt_files, encrypt_files, open_session
     from connector.clients.access_token import AccessToken
     from connector.config import Settings, load_settings
+    from connector.crypt4gh.keys import KeyPair
     from connector.download import DownloadedFile
     from connector.errors import (
         BrokenError,
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
         RefusedError,
         UsageError,
     )
-    from connector.local.key_files import KeyPair, read_private_key, read_public_key, write_key_pair
+    from connector.local.key_files import read_private_key, read_public_key, write_key_pair
     from connector.recrypt import RecryptedFile, RecryptRequest
+    from connector.session import Session, decrypt_files, encrypt_files, open_session
     from connector.transfer import Observer, Outcome, SilentObserver
     from connector.upload import UploadedFile, UploadSource
 
-_HOMES = {
-    "connector.bootstrap": ("Session", "decrypt_files", "encrypt_files", "open_session"),
+_LAZY_IMPORTS = {
+    "connector.session": ("Session", "decrypt_files", "encrypt_files", "open_session"),
     "connector.clients.access_token": ("AccessToken",),
     "connector.config": ("Settings", "load_settings"),
     "connector.download": ("DownloadedFile",),
@@ -55,12 +56,13 @@ _HOMES = {
         "RefusedError",
         "UsageError",
     ),
-    "connector.local.key_files": ("KeyPair", "read_private_key", "read_public_key", "write_key_pair"),
+    "connector.crypt4gh.keys": ("KeyPair",),
+    "connector.local.key_files": ("read_private_key", "read_public_key", "write_key_pair"),
     "connector.recrypt": ("RecryptRequest", "RecryptedFile"),
     "connector.transfer": ("Observer", "Outcome", "SilentObserver"),
     "connector.upload": ("UploadSource", "UploadedFile"),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: home for home, names in _LAZY_IMPORTS.items() for name in names}
 
 __all__ = [
     "AccessToken",
@@ -94,7 +96,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     try:
-        home = _HOME[name]
+        home = _MODULE_OF[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     value = getattr(import_module(home), name)

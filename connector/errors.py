@@ -13,7 +13,7 @@ import attrs
 
 
 @attrs.frozen
-class Advice:
+class RetryPolicy:
     """What the one retry loop should do about an error.
 
     ``again``: retrying the same step may help. ``after``: seconds to wait before that, as the other side asked
@@ -31,10 +31,10 @@ class Advice:
     expected: bool = False
 
 
-GIVE_UP = Advice(again=False)
-TRY_AGAIN = Advice(again=True)
-RENEW = Advice(again=True, after=0.0)
-AT_ONCE = RENEW
+NO_RETRY = RetryPolicy(again=False)
+RETRY = RetryPolicy(again=True)
+RENEW = RetryPolicy(again=True, after=0.0)
+RETRY_NOW = RENEW
 """The same for a connection that broke: a new one may serve, and nobody said that it is too much."""
 
 
@@ -48,7 +48,7 @@ class ConnectorError(Exception):
     exit_code: ClassVar[int] = 1
     family: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, hint: str = "", advice: Advice = GIVE_UP) -> None:
+    def __init__(self, message: str, *, hint: str = "", advice: RetryPolicy = NO_RETRY) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -57,7 +57,7 @@ class ConnectorError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
-    def with_advice(self, advice: Advice) -> Self:
+    def with_advice(self, advice: RetryPolicy) -> Self:
         """The same error with another advice. This one stays as it is: several tasks may be told of it."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__, advice=advice)
@@ -89,7 +89,7 @@ class RefusedError(ConnectorError):
         message: str,
         *,
         hint: str = "",
-        advice: Advice = GIVE_UP,
+        advice: RetryPolicy = NO_RETRY,
         status: int = 0,
         exception_id: str = "",
     ) -> None:

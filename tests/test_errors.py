@@ -6,9 +6,9 @@ import pytest
 
 from connector import errors
 from connector.errors import (
-    GIVE_UP,
+    NO_RETRY,
     RENEW,
-    TRY_AGAIN,
+    RETRY,
     BrokenError,
     ConnectorError,
     FileExistsAlready,
@@ -41,14 +41,14 @@ def test_the_text_is_the_message_and_what_to_do(family: type[ConnectorError]) ->
 
 @pytest.mark.parametrize("family", [*FAMILIES, FileExistsAlready])
 def test_nothing_is_tried_again_unless_the_error_says_so(family: type[ConnectorError]) -> None:
-    assert family("It failed.").advice == GIVE_UP
-    assert family("It failed.", advice=TRY_AGAIN).advice.again
+    assert family("It failed.").advice == NO_RETRY
+    assert family("It failed.", advice=RETRY).advice.again
 
 
 def test_advice_tells_a_wait_of_nothing_from_no_wait_named() -> None:
-    assert (TRY_AGAIN.again, TRY_AGAIN.after) == (True, None)
+    assert (RETRY.again, RETRY.after) == (True, None)
     assert (RENEW.again, RENEW.after) == (True, 0.0)
-    assert not GIVE_UP.again
+    assert not NO_RETRY.again
 
 
 def test_a_refusal_keeps_status_and_id_of_the_archive() -> None:

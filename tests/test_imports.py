@@ -19,40 +19,44 @@ ROOT = Path(__file__).resolve().parent.parent
 ARROWS: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "config": frozenset({"errors"}),
-    "core": frozenset({"errors"}),
-    "transfer": frozenset({"errors", "core"}),
-    # Of `local` for the type of a key pair.
-    "clients": frozenset({"errors", "core", "transfer", "local"}),
-    "local": frozenset({"errors", "core", "transfer"}),
-    "download": frozenset({"errors", "core", "transfer", "clients", "local"}),
-    "upload": frozenset({"errors", "core", "transfer", "clients", "local"}),
-    "recrypt": frozenset({"errors", "core", "transfer", "local"}),
-    "adapters": frozenset({"errors", "core", "transfer", "persistence"}),
-    "archive": frozenset({"errors", "core", "transfer", "adapters", "persistence"}),
-    "bootstrap": frozenset(
-        {"errors", "config", "core", "transfer", "clients", "local", "download", "upload", "recrypt"}
-        | {"adapters", "persistence"}
+    "parts": frozenset({"errors"}),
+    "crypt4gh": frozenset({"errors", "parts"}),
+    "wire": frozenset({"errors"}),
+    "transfer": frozenset({"errors", "parts"}),
+    # Of `transfer` for an error that the scheduler knows.
+    "local": frozenset({"errors", "crypt4gh", "transfer"}),
+    # Of `local` for what a file that cannot be read is told as.
+    "http": frozenset({"errors", "local"}),
+    "clients": frozenset({"errors", "crypt4gh", "wire", "transfer", "http"}),
+    "download": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
+    "upload": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
+    "recrypt": frozenset({"errors", "parts", "crypt4gh", "transfer", "local"}),
+    "adapters": frozenset({"errors", "parts", "persistence"}),
+    "archive": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "adapters", "persistence"}),
+    "session": frozenset(
+        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
+        | {"download", "upload", "recrypt"}
     ),
     "cli": frozenset(
-        {"errors", "config", "core", "transfer", "local", "upload", "recrypt", "download", "clients"}
-        | {"archive", "bootstrap", "persistence", "connector"}
+        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "clients", "download", "upload", "recrypt"}
+        | {"archive", "session"}
     ),
     "__main__": frozenset({"cli"}),
     "connector": frozenset(
-        {"errors", "config", "transfer", "clients", "local", "download", "upload", "recrypt", "bootstrap"}
+        {"errors", "config", "crypt4gh", "transfer", "local", "clients", "download", "upload", "recrypt", "session"}
     ),
     "persistence": frozenset(),
 }
 
 # Pure rooms: time, randomness and files are passed in.
-PURE = frozenset({"core", "errors", "config"})
+PURE = frozenset({"errors", "config", "parts", "crypt4gh", "wire"})
 EFFECTS = frozenset(
     {"trio", "anyio", "asyncio", "threading", "concurrent", "multiprocessing", "subprocess", "socket", "ssl"}
     | {"httpx", "httpcore", "h11", "click", "starlette", "hypercorn", "time", "os", "random", "secrets"}
     | {"shutil", "tempfile", "glob", "sqlite3", "getpass", "logging"}
 )
-# `config` names paths without touching them, `core` does not even do that.
-EFFECTS_OF = {"core": EFFECTS | {"pathlib", "platformdirs"}, "errors": EFFECTS | {"pathlib"}, "config": EFFECTS}
+# `config` names paths without touching them, the others do not even do that.
+EFFECTS_OF = {room: EFFECTS if room == "config" else EFFECTS | {"pathlib", "platformdirs"} for room in PURE}
 
 # Who may use which library at all.
 LIBRARIES: Mapping[str, frozenset[str]] = {
@@ -64,7 +68,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "botocore": frozenset({"persistence"}),
     "pymongo": frozenset({"persistence"}),
     "sqlite3": frozenset({"persistence", "adapters"}),
-    "httpx": frozenset({"clients", "download", "upload", "bootstrap"}),
+    "httpx": frozenset({"http", "clients"}),
 }
 TALKING = frozenset({"print", "input", "breakpoint"})
 CLOCKS = frozenset({"now", "utcnow", "today"})
@@ -268,7 +272,7 @@ def test_no_drawers_for_leftovers() -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("connector.core.layout", "import connector.transfer.scheduler"),
+        ("connector.crypt4gh.layout", "import connector.transfer.scheduler"),
         ("connector.download.job", "from connector.upload import job"),
         ("connector.upload.job", "def f() -> None:\n    from ..download.job import run"),
         ("connector.archive.inbox", "from connector.clients.objects import fetch"),
@@ -285,9 +289,9 @@ def test_a_wrong_arrow_is_seen(name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("connector.core.freshness", "import time"),
-        ("connector.core.header", "from os import urandom"),
-        ("connector.core.journal", "def f() -> None:\n    from pathlib import Path"),
+        ("connector.wire.lifetimes", "import time"),
+        ("connector.crypt4gh.header", "from os import urandom"),
+        ("connector.local.journal", "def f() -> None:\n    from pathlib import Path"),
         ("connector.clients.objects", "import click"),
         ("connector.download.job", "from starlette.requests import Request"),
         ("connector.archive.inbox", "import boto3"),
@@ -303,8 +307,8 @@ def test_a_library_in_the_wrong_room_is_seen(name: str, source: str) -> None:
         ("connector.download.job", "print('done')"),
         ("connector.clients.packages", "token = input()"),
         ("connector.transfer.observer", "import sys\nsys.stderr.write('x')"),
-        ("connector.core.freshness", "from datetime import datetime\nx = datetime.now()"),
-        ("connector.core.header", "open('key')"),
+        ("connector.wire.lifetimes", "from datetime import datetime\nx = datetime.now()"),
+        ("connector.crypt4gh.header", "open('key')"),
     ],
 )
 def test_an_impure_call_is_seen(name: str, source: str) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import trio
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part, Parts
+from connector.parts import Part, Parts
 from connector.transfer import BufferPool, Progress, Retrier, Scheduler, SilentObserver
+from connector.transfer.limit import ConcurrencyLimit
 
 PART = 65536
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from connector.clients.bulk import BulkTransport
+from connector.http import BulkTransport
 
 MIB = 1 << 20
 

@@ -35,7 +35,7 @@ def items(count: int) -> list[Item]:
     return [Item(**fields) for fields in documents(count)]
 
 
-async def together(callers: int, work: Any, things: list[Any]) -> None:
+async def run_concurrently(callers: int, work: Any, things: list[Any]) -> None:
     async def run(share: list[Any]) -> None:
         for thing in share:
             await work(thing)
@@ -48,20 +48,20 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
         dao = await factory.get_dao(name="items", dto_model=Item, id_field="id")
         stored = items(10_000)
         if operation == "insert":
-            return await by_request(lambda: together(callers, dao.insert, items(count)))
+            return await by_request(lambda: run_concurrently(callers, dao.insert, items(count)))
         if operation == "get_by_id":
-            return await by_request(lambda: together(callers, dao.get_by_id, [i.id for i in stored[:count]]))
+            return await by_request(lambda: run_concurrently(callers, dao.get_by_id, [i.id for i in stored[:count]]))
         if operation == "find_one":
 
             async def find(name: str) -> None:
                 assert await dao.find_one(mapping={"name": name})
 
-            return await by_request(lambda: together(callers, find, [i.name for i in stored[:count]]))
+            return await by_request(lambda: run_concurrently(callers, find, [i.name for i in stored[:count]]))
 
         async def find_all(_: Any) -> None:
             assert sum([1 async for _ in dao.find_all(mapping={"state": TEXT})]) == 10_000
 
-        await by_request(lambda: together(callers, find_all, list(range(callers))))
+        await by_request(lambda: run_concurrently(callers, find_all, list(range(callers))))
 
 
 async def url_work(url: str, key: str, secret: str, bucket: str, count: int) -> None:

@@ -35,10 +35,10 @@ from connector.archive.models import FileUpload
 from connector.archive.removal import Removal
 from connector.archive.server import open_listener, serve
 from connector.archive.settings import INBOX_BUCKET, ArchiveSettings
-from connector.archive.sole_server import sole_server
+from connector.archive.single_instance_lock import single_instance_lock
 from connector.archive.upload_controller import UploadController
-from connector.core.layout import Parts
-from connector.core.payloads import UploadCompletion
+from connector.parts import Parts
+from connector.wire.payloads import UploadCompletion
 from persistence.objects.protocol import ObjectStat
 
 _PART_PATH = re.compile(r"/parts/([0-9a-z-]+)/([0-9]+)")
@@ -113,7 +113,7 @@ async def main(root: Path, port: int, public_url: str, open_uploads: int) -> Non
     settings = ArchiveSettings(root, open_uploads=open_uploads)
     parts = root / "parts"
     listener = open_listener("127.0.0.1", port)
-    with listener, sole_server(root):
+    with listener, single_instance_lock(root):
         async with open_archive(settings, storage_url=f"{public_url}/storage") as archive:
             parts.mkdir(exist_ok=True)
             beside = attrs.evolve(archive, uploads=UploadsBeside(archive, parts, public_url))

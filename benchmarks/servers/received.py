@@ -16,10 +16,10 @@ from typing import Any
 
 from connector.archive.keys import load_keys
 from connector.archive.settings import ArchiveSettings
-from connector.core.checksums import add_pieces, multipart_etag
-from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
-from connector.core.layout import CIPHER_SEGMENT_SIZE
-from connector.core.segments import Opener
+from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size, open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.segments import SegmentDecryptor
+from connector.wire.digests import add_pieces, multipart_etag
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
 
@@ -61,10 +61,10 @@ class ReceivedFile:
     def _open(self, hub_private_key: bytes) -> str:
         with self.parts[0].open("rb") as file:
             head = file.read(MAX_ENVELOPE_SIZE)
-        shift = envelope_size(head)
+        shift = header_size(head)
         if shift is None:
             raise ValueError("the envelope is cut off")
-        opener, digest = Opener(open_envelope(head[:shift], hub_private_key).session_keys), hashlib.sha256()
+        opener, digest = SegmentDecryptor(open_header(head[:shift], hub_private_key).session_keys), hashlib.sha256()
         for number, content in enumerate(self._pieces(shift)):
             add_pieces(digest, opener.open_part(content, first_segment=number * (_PIECE // CIPHER_SEGMENT_SIZE)))
         return digest.hexdigest()

@@ -24,8 +24,9 @@ from connector.archive.assembly import Archive, open_archive
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, StoredSecret
 from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, moment
-from connector.core.layout import CIPHER_SEGMENT_SIZE, Parts, sealed_size
-from connector.core.segments import PartSealer, SealedLayout
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.segments import PartSealer, SealedLayout
+from connector.parts import Parts
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from connector.errors import GIVE_UP, TRY_AGAIN, BrokenError, ConnectorError, IntegrityError, LocalError
+from connector.errors import NO_RETRY, RETRY, BrokenError, ConnectorError, IntegrityError, LocalError
 from persistence.errors import NotFound, PersistenceError, StorageFull, Unavailable
 
 
@@ -19,7 +19,7 @@ def as_connector_error(error: PersistenceError) -> ConnectorError:
         return MissingObjectError(error.message, hint=error.hint)
     if isinstance(error, StorageFull):
         return LocalError(error.message, hint=error.hint)
-    return BrokenError(error.message, hint=error.hint, advice=TRY_AGAIN if isinstance(error, Unavailable) else GIVE_UP)
+    return BrokenError(error.message, hint=error.hint, advice=RETRY if isinstance(error, Unavailable) else NO_RETRY)
 
 
 @contextmanager

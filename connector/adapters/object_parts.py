@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from connector.adapters.failures import cut_short, storage_failures
-from connector.core.layout import Part
+from connector.parts import Part
 from persistence.errors import PersistenceError
 from persistence.objects.protocol import ObjectStat, ObjectStorage
 

@@ -19,7 +19,7 @@ from connector.archive.routes.answers import (
     on_unexpected_error,
 )
 from connector.archive.routes.downloads import DRS_PATH, download_routes, drs_routes
-from connector.archive.routes.draining import DrainedBodies
+from connector.archive.routes.draining import DrainRequestBody
 from connector.archive.routes.storage import StorageApp
 from connector.archive.routes.uploads import upload_routes
 from connector.archive.routes.wkvs import wkvs_routes
@@ -66,4 +66,4 @@ def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Await
         with archive.traffic.request():
             await (storage if storage is not None and is_storage else apis)(scope, receive, send)
 
-    return DrainedBodies(app)
+    return DrainRequestBody(app)

@@ -14,15 +14,15 @@ from connector.archive.boxes import BoxService
 from connector.archive.cleanup import Cleanup
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
-from connector.archive.interrogation import Archivist
-from connector.archive.interrogation_room import InterrogationRoom
+from connector.archive.interrogation import Ingest
+from connector.archive.interrogation_room import InterrogationWorker
 from connector.archive.key_store import KeyStore
 from connector.archive.keys import ArchiveKeys, load_keys
 from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
 from connector.archive.removal import Removal
 from connector.archive.settings import BUCKETS, ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
-from connector.archive.tokens import TokenMint
+from connector.archive.tokens import TokenIssuer
 from connector.archive.traffic import Traffic
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_ledger import UploadLedger
@@ -42,7 +42,7 @@ class Archive:
     settings: ArchiveSettings
     keys: ArchiveKeys
     storage: ObjectStorage
-    mint: TokenMint
+    mint: TokenIssuer
     boxes: BoxService
     ledger: UploadLedger
     registry: FileRegistry
@@ -51,7 +51,7 @@ class Archive:
     uploads: UploadController
     downloads: DownloadController
     staging: StagingArea
-    interrogation: InterrogationRoom
+    interrogation: InterrogationWorker
     cleanup: Cleanup
     traffic: Traffic
 
@@ -76,14 +76,14 @@ async def assemble(
     registry = FileRegistry(files, await documents.dao("counters", Counter, id_field="id"), clock=clock)
     secrets = await documents.dao("secrets", StoredSecret, id_field="id")
     key_store = KeyStore(secrets, store_key=keys.store_key)
-    mint = TokenMint(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
+    mint = TokenIssuer(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
     traffic = Traffic()
     staging = StagingArea(storage, settings, clock=clock)
     removal = Removal(registry, key_store, staging, storage)
-    interrogation = InterrogationRoom(
+    interrogation = InterrogationWorker(
         ledger,
         key_store,
-        Archivist(boxes, ledger, registry, removal, storage, manual=settings.manual_archival),
+        Ingest(boxes, ledger, registry, removal, storage, manual=settings.manual_archival),
         storage,
         hub_private_key=keys.hub_private,
         memory=settings.interrogation_memory,

@@ -9,8 +9,8 @@ from connector.archive.key_store import KeyStore
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings
 from connector.archive.staging import StagingArea, staging_wait
-from connector.core.header import make_envelope
-from connector.core.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
+from connector.crypt4gh.header import make_header
+from connector.wire.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
 from persistence.errors import NotFound
 from persistence.objects.protocol import ObjectStorage
 
@@ -59,11 +59,11 @@ class DownloadController:
             access_methods=(AccessMethod(AccessUrl(url), "s3"),),
         )
 
-    async def make_envelope(self, accession: str, user_public_key: bytes) -> bytes:
+    async def make_header(self, accession: str, user_public_key: bytes) -> bytes:
         """The envelope that lets the owner of a key (32 bytes) read the file."""
         file: RegisteredFile = await self._registry.get(accession)
         try:
             secret = await self._key_store.fetch(file.secret_id)
         except NotFound as error:  # removed just now
             raise no_such_object(accession) from error
-        return make_envelope(secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key])
+        return make_header(secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key])

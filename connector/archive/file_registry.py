@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
-from connector.archive.recently_used import RecentlyUsed
+from connector.archive.recently_used import LruCache
 from connector.archive.settings import Clock, moment
-from connector.core.layout import sealed_size
+from connector.crypt4gh.layout import sealed_size
 from persistence.documents.protocol import Dao
 from persistence.errors import AlreadyExists, NotFound, UniqueViolation
 
@@ -41,7 +41,7 @@ class FileRegistry:
         self._clock = clock
         self._last = 0
         # What is registered never changes; it may be removed.
-        self._known = RecentlyUsed[RegisteredFile](_KNOWN_FILES)
+        self._known = LruCache[RegisteredFile](_KNOWN_FILES)
         self._removals = 0
 
     async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:

@@ -20,13 +20,14 @@ from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
 from connector.archive.removal import Removal
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
-from connector.core.checksums import add_pieces
-from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size, open_envelope
-from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, fit_upload_part_size, sealed_size
-from connector.core.segments import Opener, PartSealer, Plaintext, SealedLayout
-from connector.errors import GIVE_UP, IntegrityError
+from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size, open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
+from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
+from connector.errors import NO_RETRY, IntegrityError
+from connector.parts import Part, Parts
+from connector.transfer.sequencer import Sequencer
 from connector.transfer.transfer import Progress
-from connector.transfer.turns import Turns
+from connector.wire.digests import add_pieces
 from persistence.errors import NotFound
 from persistence.objects.protocol import ObjectStorage
 
@@ -44,7 +45,7 @@ class WithdrawnError(MissingObjectError):
     """The upload was cancelled or replaced while it was being interrogated. Nothing is wrong with it."""
 
 
-class Archivist:
+class Ingest:
     """The last steps of an upload, after its content was found good. Each may be repeated after a crash.
 
     ``manual``: an interrogated upload takes them only when its box is archived.
@@ -123,7 +124,7 @@ class Interrogation:
         storage: ObjectStorage,
         ledger: UploadLedger,
         key_store: KeyStore,
-        archivist: Archivist,
+        archivist: Ingest,
         hub_private_key: bytes,
         workers: trio.CapacityLimiter,
     ) -> None:
@@ -143,8 +144,8 @@ class Interrogation:
         )
         self._sink = ObjectSink(storage, PERMANENT_BUCKET, upload.id)
         self._digest = hashlib.sha256()
-        self._turns = Turns()
-        self._opener: Opener
+        self._turns = Sequencer()
+        self._opener: SegmentDecryptor
         self._source: ObjectSource
 
     @property
@@ -159,7 +160,7 @@ class Interrogation:
         """Open the envelope, compare the sizes, and plan the parts."""
         upload = self._upload
         head = await self._read_envelope()
-        envelope = open_envelope(head, self._hub_private_key)
+        envelope = open_header(head, self._hub_private_key)
         if envelope.edit_list is not None:
             raise IntegrityError("The envelope holds an edit list, which this archive does not take.")
         content_size = sealed_size(upload.decrypted_size)
@@ -168,7 +169,7 @@ class Interrogation:
                 f"Envelope and content of {upload.decrypted_size} bytes make {envelope.size + content_size} bytes,"
                 f" not {upload.encrypted_size}."
             )
-        self._opener = Opener(envelope.session_keys)
+        self._opener = SegmentDecryptor(envelope.session_keys)
         self._source = ObjectSource(self._storage, INBOX_BUCKET, upload.id, offset=envelope.size)
         parts = Parts(content_size, fit_upload_part_size(content_size, PART_SIZE))
         await self._sink.open(parts)
@@ -207,7 +208,7 @@ class Interrogation:
 
     async def _read_envelope(self) -> bytes:
         head = await self._read_head(_FIRST_LOOK)
-        if envelope_size(head) is None:
+        if header_size(head) is None:
             head = await self._read_head(MAX_ENVELOPE_SIZE)
         return head
 
@@ -229,7 +230,7 @@ class Interrogation:
             return self._opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         except IntegrityError as error:
             # Read from our own disk, it will not become better.
-            raise error.with_advice(GIVE_UP) from error.__cause__
+            raise error.with_advice(NO_RETRY) from error.__cause__
 
     def _seal_part(self, part: Part, buffer: memoryview, plaintext: Plaintext) -> None:
         def move(_: int, views: Sequence[memoryview]) -> None:

@@ -10,17 +10,17 @@ from contextlib import suppress
 import trio
 
 from connector.adapters.failures import MissingObjectError, storage_failures
-from connector.archive.interrogation import Archivist, Interrogation, WithdrawnError
+from connector.archive.interrogation import Ingest, Interrogation, WithdrawnError
 from connector.archive.key_store import KeyStore
 from connector.archive.models import UNFINISHED, FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
-from connector.core.backoff import Backoff
-from connector.core.concurrency import ConcurrencyLimit
 from connector.errors import ConnectorError, IntegrityError
+from connector.transfer.backoff import Backoff
 from connector.transfer.buffers import BufferPool
 from connector.transfer.courtesy import Courtesy
+from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import SilentObserver
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
@@ -38,14 +38,14 @@ _QUIET, _PATIENCE = 0.25, 10.0
 """Seconds without a request after which interrogation begins, and those after which it does so all the same."""
 
 
-class InterrogationRoom:
+class InterrogationWorker:
     """Interrogates uploads. :meth:`received` announces one, :meth:`run` does the work."""
 
     def __init__(
         self,
         ledger: UploadLedger,
         key_store: KeyStore,
-        archivist: Archivist,
+        archivist: Ingest,
         storage: ObjectStorage,
         *,
         hub_private_key: bytes,

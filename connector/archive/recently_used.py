@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class RecentlyUsed(Generic[T]):
+class LruCache(Generic[T]):
     """Keeps the ``size`` values that were asked for last. Whoever changes one has to drop it."""
 
     def __init__(self, size: int) -> None:

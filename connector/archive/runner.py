@@ -11,7 +11,7 @@ from connector.archive.app import STORAGE_PATH, WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
 from connector.archive.settings import ArchiveSettings
-from connector.archive.sole_server import sole_server
+from connector.archive.single_instance_lock import single_instance_lock
 
 
 async def run_archive(
@@ -31,7 +31,7 @@ async def run_archive(
     taken, or the directory cannot be used or is being served already.
     """
     listener = open_listener(host, port)
-    with listener, sole_server(settings.root):
+    with listener, single_instance_lock(settings.root):
         base_url = (public_url or url_of(listener, host)).rstrip("/")
         async with open_archive(settings, storage_url=base_url + STORAGE_PATH) as archive:
             app = make_app(archive, base_url)

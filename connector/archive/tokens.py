@@ -11,10 +11,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connector.archive.errors import Unauthenticated
-from connector.archive.recently_used import RecentlyUsed
+from connector.archive.recently_used import LruCache
 from connector.archive.settings import Clock
-from connector.core.payloads import WorkType, read_payload
 from connector.errors import BrokenError
+from connector.wire.payloads import WorkType, read_payload
 
 _ALGORITHM = "ES256"
 _KNOWN_TOKENS = 1024
@@ -48,7 +48,7 @@ class _Checked:
     expires: float
 
 
-class TokenMint:
+class TokenIssuer:
     """Makes and checks the work order tokens of one archive.
 
     Those it made last are known by heart: nearly every token comes back within seconds to the process that made it, and
@@ -60,7 +60,7 @@ class TokenMint:
         self._public_key = signing_key.public_key()
         self.lifetime = lifetime
         self._clock = clock
-        self._known = RecentlyUsed[_Checked](_KNOWN_TOKENS)
+        self._known = LruCache[_Checked](_KNOWN_TOKENS)
 
     def mint(self, order: WorkOrder) -> str:
         """A signed token with the claims of ``order``, ``iat`` and ``exp``."""

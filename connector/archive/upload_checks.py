@@ -6,9 +6,10 @@ import re
 
 from connector.archive.errors import ChecksumMismatch, InvalidPartSize, InvalidRequest, UploadSizeMismatch
 from connector.archive.models import FileUpload
-from connector.core.checksums import multipart_etag
-from connector.core.layout import ENVELOPE_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts, sealed_size
-from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.parts import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts
+from connector.wire.digests import multipart_etag
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.protocol import ObjectStat
 
 _MAX_ALIAS = 1024
@@ -28,7 +29,7 @@ def check_announcement(wanted: UploadCreation) -> None:
         raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.", "body", "alias")
     if wanted.decrypted_size < 1:
         raise InvalidRequest("An empty file cannot be uploaded.", "body", "decrypted_size")
-    smallest = sealed_size(wanted.decrypted_size) + ENVELOPE_SIZE
+    smallest = sealed_size(wanted.decrypted_size) + HEADER_SIZE
     if wanted.encrypted_size < smallest:
         raise InvalidRequest(
             f"{wanted.decrypted_size} bytes take at least {smallest} bytes encrypted, not {wanted.encrypted_size}.",

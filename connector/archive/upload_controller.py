@@ -34,7 +34,7 @@ from connector.archive.upload_checks import (
     part_count,
 )
 from connector.archive.upload_ledger import UploadLedger
-from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.protocol import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
 from persistence.objects.protocol import ObjectStat, ObjectStorage

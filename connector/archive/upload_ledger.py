@@ -10,7 +10,7 @@ import attrs
 
 from connector.archive.errors import FileUploadNotFound
 from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, UploadState
-from connector.archive.recently_used import RecentlyUsed
+from connector.archive.recently_used import LruCache
 from connector.archive.settings import Clock, moment
 from persistence.documents.protocol import Dao, Sort
 from persistence.errors import NotFound
@@ -20,7 +20,7 @@ _STANDING = ("init", "inbox", "interrogated", "awaiting_archival", "archived")
 
 
 @attrs.define
-class BoxTally:
+class BoxUsage:
     """How many uploads of a box are in ``init``, and the bytes of plaintext that its standing uploads take up."""
 
     open_uploads: int = 0
@@ -44,8 +44,8 @@ class UploadLedger:
     def __init__(self, uploads: Dao[FileUpload], *, clock: Clock) -> None:
         self._uploads = uploads
         self._clock = clock
-        self._tallies: dict[str, BoxTally] = {}
-        self._open = RecentlyUsed[FileUpload](_KNOWN_UPLOADS)
+        self._tallies: dict[str, BoxUsage] = {}
+        self._open = LruCache[FileUpload](_KNOWN_UPLOADS)
         self._moves = 0
 
     async def get(self, file_id: str, *, box_id: str | None = None) -> FileUpload:
@@ -92,11 +92,11 @@ class UploadLedger:
         """Uploads that the interrogation has not brought to an end, the oldest first."""
         return self._uploads.find_all({"state": {"$in": list(UNFINISHED)}}, sort=[("created", 1)])
 
-    async def tally(self, box_id: str) -> BoxTally:
+    async def tally(self, box_id: str) -> BoxUsage:
         """How full the box is; counted through once, then kept up to date."""
         tally = self._tallies.get(box_id)
         if tally is None:
-            tally = BoxTally()
+            tally = BoxUsage()
             async for upload in self._uploads.find_all({"box_id": box_id, "state": {"$in": list(_STANDING)}}):
                 tally.count(upload, 1)
             # Whoever was faster has the same numbers and may have gone on counting.

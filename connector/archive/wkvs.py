@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector.core.payloads import WellKnownValues
+from connector.wire.payloads import WellKnownValues
 
 
 def well_known_values(base_url: str, *, storage_alias: str, hub_public_key_base64: str) -> WellKnownValues:

@@ -17,11 +17,11 @@ import attrs
 from connector.archive.errors import Forbidden, InvalidRequest, Unauthenticated
 from connector.archive.file_registry import FileRegistry
 from connector.archive.models import Box, WorkPackage
-from connector.archive.recently_used import RecentlyUsed
+from connector.archive.recently_used import LruCache
 from connector.archive.settings import Clock, moment
-from connector.archive.tokens import TokenMint, WorkOrder
-from connector.core.payloads import WorkOrderRequest
-from connector.core.sealed_box import seal_text
+from connector.archive.tokens import TokenIssuer, WorkOrder
+from connector.crypt4gh.sealed_box import seal_text
+from connector.wire.payloads import WorkOrderRequest
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
 
@@ -55,7 +55,7 @@ class WorkPackageService:
         self,
         packages: Dao[WorkPackage],
         registry: FileRegistry,
-        mint: TokenMint,
+        mint: TokenIssuer,
         *,
         clock: Clock,
         package_lifetime: int,
@@ -64,7 +64,7 @@ class WorkPackageService:
         self._registry = registry
         self._mint = mint
         # A package never changes, and one of many files is costly to read anew for every token.
-        self._known = RecentlyUsed[WorkPackage](_KNOWN_PACKAGES)
+        self._known = LruCache[WorkPackage](_KNOWN_PACKAGES)
         self._clock = clock
         self._package_lifetime = package_lifetime
 

@@ -11,10 +11,10 @@ from connector.cli.keys import own_keys
 from connector.cli.run import Invocation
 from connector.clients.access_token import AccessToken
 from connector.config import Settings
-from connector.core.payloads import FileUpload
-from connector.local.key_files import KeyPair
+from connector.crypt4gh.keys import KeyPair
 from connector.transfer.observer import Observer
 from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
+from connector.wire.payloads import FileUpload
 
 if TYPE_CHECKING:
     from connector.cli.surroundings import Engine, Session

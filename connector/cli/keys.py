@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from connector.cli.run import Invocation
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import UsageError
-from connector.local.key_files import KeyPair, read_private_key, read_public_key
+from connector.local.key_files import read_private_key, read_public_key
 
 
 def own_keys(invocation: Invocation) -> KeyPair:

@@ -13,20 +13,20 @@ from importlib import import_module
 import click
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "keygen": ("connector.cli.keygen:keygen", "Make a Crypt4GH key pair."),
-    "upload": ("connector.cli.upload:upload", "Encrypt files and send them to your upload box."),
-    "download": ("connector.cli.download:download", "Fetch the files of your work package."),
-    "ls": ("connector.cli.ls:ls", "List the files of your work package, and what became of them."),
-    "rm": ("connector.cli.rm:rm", "Remove uploads from your upload box, complete ones too."),
-    "status": ("connector.cli.status:status", "List uploads and downloads that were interrupted."),
+    "keygen": ("connector.cli.commands.keygen:keygen", "Make a Crypt4GH key pair."),
+    "upload": ("connector.cli.commands.upload:upload", "Encrypt files and send them to your upload box."),
+    "download": ("connector.cli.commands.download:download", "Fetch the files of your work package."),
+    "ls": ("connector.cli.commands.ls:ls", "List the files of your work package, and what became of them."),
+    "rm": ("connector.cli.commands.rm:rm", "Remove uploads from your upload box, complete ones too."),
+    "status": ("connector.cli.commands.status:status", "List uploads and downloads that were interrupted."),
     "discard": (
-        "connector.cli.discard:discard",
+        "connector.cli.commands.discard:discard",
         "Give unfinished transfers up: uploads by alias, downloads by accession.",
     ),
-    "decrypt": ("connector.cli.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
-    "encrypt": ("connector.cli.encrypt:encrypt", "Encrypt files on this machine for somebody's key."),
-    "archive": ("connector.cli.archive:archive", "Run and administer an archive of your own."),
-    "demo": ("connector.cli.demo:demo", "Try it all: archive, upload, download, decrypt, compare."),
+    "decrypt": ("connector.cli.commands.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
+    "encrypt": ("connector.cli.commands.encrypt:encrypt", "Encrypt files on this machine for somebody's key."),
+    "archive": ("connector.cli.commands.archive:archive", "Run and administer an archive of your own."),
+    "demo": ("connector.cli.commands.demo:demo", "Try it all: archive, upload, download, decrypt, compare."),
 }
 
 INTERRUPTED = 130

@@ -21,11 +21,11 @@ from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, display_of
 from connector.cli.report import Report, ReportingObserver, error_fields
 from connector.cli.secrets import Secrets
-from connector.cli.surroundings import Surroundings
+from connector.cli.surroundings import AppContext
 from connector.cli.time_limit import TimeLimit
 from connector.config import Settings, config_place, load_settings
 from connector.errors import ConnectorError, UsageError
-from connector.transfer.failure import as_connector_error, leaves
+from connector.transfer.failure import as_connector_error, iter_leaf_errors
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 
@@ -43,7 +43,7 @@ class Invocation:
     settings: Settings
     console: Console
     secrets: Secrets
-    surroundings: Surroundings
+    surroundings: AppContext
     limit: TimeLimit | None = None
     requeue_code: int = REQUEUE
 
@@ -139,10 +139,10 @@ async def _beside(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaita
 def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = GO_ON) -> None:
     """Do the work of a command and leave click with its exit code.
 
-    ``ctx.obj`` may hold :class:`Surroundings` to use instead of the real ones. ``go_on`` is what an interrupted
+    ``ctx.obj`` may hold :class:`AppContext` to use instead of the real ones. ``go_on`` is what an interrupted
     user is told.
     """
-    around = ctx.obj if isinstance(ctx.obj, Surroundings) else Surroundings()
+    around = ctx.obj if isinstance(ctx.obj, AppContext) else AppContext()
     options: Mapping[str, Any] = ctx.params
     console = Console(around.out, around.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
     console.debug = bool(options.get("debug"))
@@ -150,7 +150,7 @@ def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = G
     ctx.exit(console.exit_code(_guarded(lambda: work(_invocation(options, around, console)), console, go_on)))
 
 
-def _invocation(options: Mapping[str, Any], around: Surroundings, console: Console) -> Invocation:
+def _invocation(options: Mapping[str, Any], around: AppContext, console: Console) -> Invocation:
     path, named = config_place(options.get("config"), around.environment)
     settings = load_settings(options, around.environment, _read_config(path, named), config_name=str(path))
     until = options.get("until")
@@ -179,7 +179,7 @@ def _guarded(work: Callable[[], int], console: Console, go_on: str) -> int:
         return INTERRUPTED
     except Exception as error:
         console.trace(error)
-        errors = [as_connector_error(one) for one in leaves(error)]
+        errors = [as_connector_error(one) for one in iter_leaf_errors(error)]
         for one in errors:
             console.complain(f"Error: {one}")
             console.record({"ok": False, "error": error_fields(one)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from connector.cli.console import Console
-from connector.cli.surroundings import Surroundings
+from connector.cli.surroundings import AppContext
 from connector.config import Settings
 from connector.errors import LocalError, UsageError
 
@@ -25,7 +25,7 @@ _LONGEST = 64 * 1024
 class Secrets:
     """Finds the secrets of one command, each when it is first needed, and has the console hide them."""
 
-    def __init__(self, settings: Settings, surroundings: Surroundings, console: Console) -> None:
+    def __init__(self, settings: Settings, surroundings: AppContext, console: Console) -> None:
         self._settings = settings
         self._surroundings = surroundings
         self._console = console

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from connector.clients.access_token import AccessToken
     from connector.config import Settings
-    from connector.core.listing import ListedFile
-    from connector.core.payloads import FileUpload
-    from connector.local.key_files import KeyPair
+    from connector.crypt4gh.keys import KeyPair
     from connector.local.output_folders import OutputFolders
     from connector.recrypt import RecryptRequest
     from connector.transfer.observer import Observer
     from connector.transfer.outcome import Outcome
+    from connector.upload.listing import ListedFile
     from connector.upload.source import UploadSource
     from connector.upload.unfinished import UnfinishedUpload
+    from connector.wire.payloads import FileUpload
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 
@@ -126,7 +126,7 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """The doors of :mod:`connector.bootstrap` that commands go through."""
+    """The doors of :mod:`connector.session` that commands go through."""
 
     def journal_folder(self) -> Path:
         """Where the journals of unfinished uploads are."""
@@ -171,13 +171,13 @@ class Engine(Protocol):
 
 def _real_engine() -> Engine:
     # Only here: loading the whole engine takes a while, and keygen has no use for it.
-    from connector import bootstrap
+    from connector import session
 
-    return bootstrap
+    return session
 
 
 @attrs.frozen(kw_only=True)
-class Surroundings:
+class AppContext:
     """The real ones by default; tests replace what they want to decide."""
 
     environment: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)

@@ -6,7 +6,7 @@ import re
 
 import attrs
 
-from connector.core.sealed_box import open_text
+from connector.crypt4gh.sealed_box import open_text
 from connector.errors import UsageError
 
 _FORM = re.compile(r"([A-Za-z0-9-]{1,64}):([A-Za-z0-9+/]+={0,2})")

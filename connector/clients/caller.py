@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import trio
 
-from connector.clients.exchange import ApiReply, ApiRequest, Exchange
-from connector.clients.leases import Lease
+from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
+from connector.clients.leases import CachedValue
 from connector.clients.pauses import Pauses
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.work_orders import WorkOrder
@@ -21,7 +21,7 @@ _FRESH_TOKENS = 2
 """Fresh tokens that may be refused in one call until that is final."""
 
 
-class Caller:
+class ApiClient:
     """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise.
 
     ``refresh`` is awaited before each request is built, retries included; it keeps the APIs' addresses up to date.
@@ -29,7 +29,7 @@ class Caller:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: ApiTransport,
         retrier: Retrier,
         observer: Observer,
         *,
@@ -56,7 +56,7 @@ class Caller:
 
     async def authorized(
         self,
-        order: Lease[WorkOrder],
+        order: CachedValue[WorkOrder],
         build: Callable[[str], ApiRequest],
         read: Callable[[ApiReply], T],
         *,

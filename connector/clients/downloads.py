@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import attrs
 
-from connector.clients.caller import Caller
+from connector.clients.caller import ApiClient
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import Lease, Lent
-from connector.clients.refusals import refusal
+from connector.clients.leases import CachedValue, Expiring
+from connector.clients.refusals import error_from_response
 from connector.clients.work_orders import WorkOrder
-from connector.core.freshness import presigned_lifetime, response_lifetime, retry_after, usable_seconds
-from connector.core.payloads import DrsObject, parse_payload
 from connector.errors import BrokenError
+from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds
+from connector.wire.payloads import DrsObject, parse_payload
 
 USUAL_URL_LIFETIME = 60.0
 """Seconds; for an archive that does not say how long its URLs live."""
@@ -39,13 +39,13 @@ def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest
     return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}", token=token)
 
 
-def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
+def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
     """Read a DRS object with the time its URL may be used, or the wait until it is staged."""
     if reply.status == 202:
         wait = retry_after(reply.headers, reply.received)
         return Staging(USUAL_STAGING_WAIT if wait is None else wait)
     if reply.status != 200:
-        raise refusal(reply, "get the file's address")
+        raise error_from_response(reply, "get the file's address")
     drs = parse_payload(reply.body, DrsObject, what="The download service")
     if not 0 < drs.size < _SIZES:
         raise BrokenError(
@@ -57,7 +57,7 @@ def read_object(reply: ApiReply) -> Lent[DrsObject] | Staging:
     fresh = response_lifetime(reply.headers, reply.received)
     signed = presigned_lifetime(drs.url, reply.headers, reply.received)
     seconds = usable_seconds([fresh, signed], otherwise=USUAL_URL_LIFETIME)
-    return Lent(drs, seconds, reply.asked)
+    return Expiring(drs, seconds, reply.asked)
 
 
 def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:
@@ -68,7 +68,7 @@ def build_envelope_request(api_url: str, accession: str, token: str) -> ApiReque
 def read_envelope(reply: ApiReply) -> bytes:
     """Read an envelope: base64, as a JSON string or bare."""
     if reply.status != 200:
-        raise refusal(reply, "get the file's envelope")
+        raise error_from_response(reply, "get the file's envelope")
     text = reply.body.strip()
     try:
         if text[:1] == b'"':
@@ -83,7 +83,7 @@ def read_envelope(reply: ApiReply) -> bytes:
 class DownloadClient:
     """Speaks to one download service. ``api_url`` gives its address as it is known at the moment."""
 
-    def __init__(self, caller: Caller, api_url: Callable[[], str]) -> None:
+    def __init__(self, caller: ApiClient, api_url: Callable[[], str]) -> None:
         self._caller = caller
         self._current_url = api_url
 
@@ -91,13 +91,13 @@ class DownloadClient:
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def object(self, order: Lease[WorkOrder], accession: str) -> Lent[DrsObject] | Staging:
+    async def object(self, order: CachedValue[WorkOrder], accession: str) -> Expiring[DrsObject] | Staging:
         """The file's DRS object, or how long to wait before asking again."""
         return await self._caller.authorized(
             order, lambda token: build_object_request(self._api_url, accession, token), read_object
         )
 
-    async def envelope(self, order: Lease[WorkOrder], accession: str) -> bytes:
+    async def envelope(self, order: CachedValue[WorkOrder], accession: str) -> bytes:
         """The file's envelope."""
         return await self._caller.authorized(
             order, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope

@@ -13,11 +13,11 @@ import attrs
 import httpx
 import trio
 
-from connector.clients.bulk import ForbiddenAddressError
-from connector.clients.http import HttpClient
-from connector.core.server_clock import ServerClocks
-from connector.errors import AT_ONCE, TRY_AGAIN, BrokenError, ConnectorError
+from connector.errors import RETRY, RETRY_NOW, BrokenError, ConnectorError
+from connector.http import ForbiddenAddressError
+from connector.http.client import HttpClient
 from connector.transfer import OverloadedError
+from connector.wire.server_clock import ServerClocks
 
 MAX_BODY = 16 * 1024**2
 """Bytes of an answer that are read: far more than any honest one has."""
@@ -72,7 +72,7 @@ class ApiReply:
     asked: float | None = None
 
 
-class Exchange:
+class ApiTransport:
     """Sends API requests, one try each, within ``deadline`` seconds from the first byte to the last."""
 
     def __init__(self, client: HttpClient, *, deadline: float = 60.0) -> None:
@@ -92,7 +92,7 @@ class Exchange:
             raise OverloadedError(
                 f"{request.server} did not answer within {self._deadline:g} seconds.",
                 hint="Check your connection; the archive may be down.",
-                advice=TRY_AGAIN,
+                advice=RETRY,
             ) from None
         except FAILURES as error:
             raise broken(error, request.server) from error
@@ -144,15 +144,15 @@ def broken(error: Exception, server: str) -> ConnectorError:
         return BrokenError(
             f"{server} cannot be reached: {_reason(error)}.",
             hint="Check the address and your connection.",
-            advice=TRY_AGAIN,
+            advice=RETRY,
         )
     if isinstance(error, httpx.TimeoutException):
-        return OverloadedError(f"{server} fell silent.", hint="Check your connection.", advice=TRY_AGAIN)
+        return OverloadedError(f"{server} fell silent.", hint="Check your connection.", advice=RETRY)
     if isinstance(error, httpx.TransportError | httpx.DecodingError) and not isinstance(
         error, httpx.UnsupportedProtocol
     ):
         return BrokenError(
-            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=AT_ONCE
+            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=RETRY_NOW
         )
     return BrokenError(f"{server} is no usable address: {_reason(error)}.", hint="Check the archive's address.")
 

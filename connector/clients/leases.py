@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class Lent(Generic[T]):
+class Expiring(Generic[T]):
     """A value and the seconds for which it may be used from the moment it was asked for.
 
     That moment is ``asked``, on the monotonic clock; where it is not known, that of the call of ``fetch``.
@@ -32,12 +32,12 @@ class Lent(Generic[T]):
 class _Fetch(Generic[T]):
     """One call of ``fetch``. Ended with neither of both, it was cancelled, and says nothing to those who waited."""
 
-    lent: Lent[T] | None = None
+    lent: Expiring[T] | None = None
     error: ConnectorError | None = None
     ended: trio.Event = attrs.field(factory=trio.Event)
 
 
-class Lease(Generic[T]):
+class CachedValue(Generic[T]):
     """One such value. ``fetch`` gets a fresh one, and does all retrying that is to be done.
 
     Concurrent askers share one call of ``fetch``, its value and its failure alike: what was refused to the one is not
@@ -49,11 +49,13 @@ class Lease(Generic[T]):
     slow answer is not overrated (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
     """
 
-    def __init__(self, fetch: Callable[[], Awaitable[Lent[T]]], clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(
+        self, fetch: Callable[[], Awaitable[Expiring[T]]], clock: Callable[[], float] = trio.current_time
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._under_way: _Fetch[T] | None = None
-        self._lent: Lent[T] | None = None
+        self._lent: Expiring[T] | None = None
         self._until = 0.0
         self.fetched = 0
         """How many values have come so far, so that a cached one can be told from a fresh one."""

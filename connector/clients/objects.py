@@ -12,22 +12,22 @@ from typing import Any
 import httpx
 import trio
 
-from connector.clients.bulk import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
 from connector.clients.etags import EtagRecord, stored_md5
 from connector.clients.exchange import FAILURES, broken, server_of
-from connector.clients.http import HttpClient
-from connector.core.freshness import retry_after
 from connector.errors import (
-    AT_ONCE,
     RENEW,
-    TRY_AGAIN,
-    Advice,
+    RETRY,
+    RETRY_NOW,
     BrokenError,
     ConnectorError,
     IntegrityError,
     RefusedError,
+    RetryPolicy,
 )
+from connector.http import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
+from connector.http.client import HttpClient
 from connector.transfer import OverloadedError, Progress
+from connector.wire.lifetimes import retry_after
 
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -71,7 +71,7 @@ class ObjectClient:
                 received = await _fill(response, buffer, progress, skip, surplus=picked)
             if received != stop - start:
                 raise BrokenError(
-                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=AT_ONCE
+                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=RETRY_NOW
                 )
 
     async def put_part(self, url: str, data: memoryview, progress: Progress, *, md5: str) -> None:
@@ -102,7 +102,7 @@ class ObjectClient:
                     f"{server_of(url)} has stored other bytes of a part than were sent.",
                     hint="It was sent as often as --retries says. Run the same command again; if that does not help,"
                     " have this machine's memory and network checked.",
-                    advice=TRY_AGAIN,
+                    advice=RETRY,
                 )
 
     @asynccontextmanager
@@ -128,7 +128,7 @@ class ObjectClient:
             raise OverloadedError(
                 f"{server_of(url)} took more than {self._deadline:g} seconds for one part.",
                 hint="Choose a smaller --part-size.",
-                advice=TRY_AGAIN,
+                advice=RETRY,
             ) from None
         except RangeIgnoredError:
             raise _sends_all(url) from None
@@ -187,7 +187,7 @@ def _sends_all(url: str) -> BrokenError:
 
 def _misbehaves(response: httpx.Response, what: str) -> BrokenError:
     host = server_of(str(response.request.url))
-    return BrokenError(f"{host} {what}.", hint="Tell the archive's operators.", advice=TRY_AGAIN)
+    return BrokenError(f"{host} {what}.", hint="Tell the archive's operators.", advice=RETRY)
 
 
 def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorError:
@@ -209,7 +209,9 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
         )
     if status in (408, 425, 429, 500, 502, 503, 504):
         return OverloadedError(
-            message, hint="The storage is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
+            message,
+            hint="The storage is busy or down; try again later.",
+            advice=RetryPolicy(again=True, after=wait or None),
         )
     if status == 507:
         hint = "Tell the archive's operators. When there is room, run the same command again: what was sent is kept."

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 
 from connector.clients.exchange import ApiReply
-from connector.core.freshness import retry_after
-from connector.core.payloads import ErrorBody, parse_json, read_payload
-from connector.errors import GIVE_UP, TRY_AGAIN, Advice, BrokenError, ConnectorError, RefusedError
-from connector.transfer import OverloadedError, WindowFullError
+from connector.errors import NO_RETRY, RETRY, BrokenError, ConnectorError, RefusedError, RetryPolicy
+from connector.transfer import OverloadedError, TooManyOpenTransfersError
+from connector.wire.lifetimes import retry_after
+from connector.wire.payloads import ErrorBody, parse_json, read_payload
 
 _AGAIN = "Run the same command again to send the file again."
 _HINTS = {
@@ -40,7 +40,9 @@ class TokenRefusedError(RefusedError):
     """A token was refused (401): another one may be accepted, while repeating the request with the same is no use."""
 
 
-def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, see: str = "") -> ConnectorError:
+def error_from_response(
+    reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, see: str = ""
+) -> ConnectorError:
     """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects.
 
     ``hints`` says by ``exception_id`` or status what to do where that depends on what was being done; ``see`` is added
@@ -59,7 +61,7 @@ def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, s
             exception_id=body.exception_id,
         )
     if body.exception_id == "tooManyOpenUploads":
-        return WindowFullError(
+        return TooManyOpenTransfersError(
             message,
             hint="Others are being uploaded into this box. See which, and delete what nobody sends any more:"
             " connector status --in-box; connector discard --in-box NAME.",
@@ -68,19 +70,25 @@ def refusal(reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, s
         )
     if status in (408, 425, 429, 502, 503, 504):
         return OverloadedError(
-            message, hint="The archive is busy or down; try again later.", advice=Advice(again=True, after=wait or None)
+            message,
+            hint="The archive is busy or down; try again later.",
+            advice=RetryPolicy(again=True, after=wait or None),
         )
     if status >= 500 and status != 507 and body.exception_id not in _FINAL:
         # Calls about one box at the same time collide in some archives: the next one gets through.
         collided = body.exception_id == "internalError" and wait is None
-        advice = Advice(again=True, after=0.0, expected=True) if collided else Advice(again=True, after=wait or None)
+        advice = (
+            RetryPolicy(again=True, after=0.0, expected=True)
+            if collided
+            else RetryPolicy(again=True, after=wait or None)
+        )
         return BrokenError(message, hint=hint or "The archive has a problem; try again later.", advice=advice)
     if 300 <= status < 400:
         return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
     return RefusedError(
         message,
         hint=f"{hint or _general_hint(status)} {see}".strip(),
-        advice=TRY_AGAIN if body.exception_id in ("boxVersionOutdated", "uploadAbortError") else GIVE_UP,
+        advice=RETRY if body.exception_id in ("boxVersionOutdated", "uploadAbortError") else NO_RETRY,
         status=status,
         exception_id=body.exception_id,
     )

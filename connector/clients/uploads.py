@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from connector.clients.caller import Caller
+from connector.clients.caller import ApiClient
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import Lease
-from connector.clients.refusals import TokenRefusedError, refusal
+from connector.clients.leases import CachedValue
+from connector.clients.refusals import TokenRefusedError, error_from_response
 from connector.clients.work_orders import WorkOrder
-from connector.core.payloads import (
+from connector.errors import BrokenError, RefusedError
+from connector.transfer import Notify
+from connector.wire.payloads import (
     CreatedUpload,
     FileUpload,
     FileUploadPage,
@@ -21,8 +23,6 @@ from connector.core.payloads import (
     parse_payload,
     write_payload,
 )
-from connector.errors import BrokenError, RefusedError
-from connector.transfer import Notify
 
 PAGE_SIZE = 1000
 """The most that the contract lets one ask for at once."""
@@ -57,7 +57,7 @@ def read_page(reply: ApiReply) -> FileUploadPage:
     if reply.status == 401:
         raise ListingRefusedError
     if reply.status != 200:
-        raise refusal(reply, "list the upload box", hints=_OPERATORS, see=_UNFINISHED)
+        raise error_from_response(reply, "list the upload box", hints=_OPERATORS, see=_UNFINISHED)
     return parse_payload(reply.body, FileUploadPage, what=_WHO)
 
 
@@ -69,7 +69,7 @@ def build_create_request(api_url: str, box: UUID, token: str, creation: UploadCr
 def read_created(reply: ApiReply, alias: str) -> CreatedUpload:
     """Read the id that an announced file got."""
     if reply.status != 201:
-        raise refusal(reply, f"create an upload for {alias}")
+        raise error_from_response(reply, f"create an upload for {alias}")
     return parse_payload(reply.body, CreatedUpload, what=_WHO)
 
 
@@ -81,7 +81,7 @@ def build_part_url_request(api_url: str, box: UUID, file_id: UUID, number: int, 
 def read_part_url(reply: ApiReply) -> str:
     """Read a part URL."""
     if reply.status != 200:
-        raise refusal(reply, "get a URL for a part")
+        raise error_from_response(reply, "get a URL for a part")
     url = parse_json(reply.body, what=_WHO)
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise BrokenError("The upload service sent no usable part URL.", hint="Tell the archive's operators.")
@@ -99,7 +99,7 @@ def build_complete_request(
 def read_completed(reply: ApiReply) -> None:
     """Read the answer to that."""
     if reply.status not in (200, 204):
-        raise refusal(reply, "complete the upload")
+        raise error_from_response(reply, "complete the upload")
 
 
 _SHOWN = "What is in the box is shown by: connector ls"
@@ -122,7 +122,7 @@ def read_deleted(reply: ApiReply) -> None:
     """Read the answer to that; one that is gone already is as good."""
     if reply.status in (200, 204):
         return
-    error = refusal(reply, "delete the upload", hints=_DELETION_HINTS, see=_SHOWN)
+    error = error_from_response(reply, "delete the upload", hints=_DELETION_HINTS, see=_SHOWN)
     if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _GONE):
         raise error
 
@@ -133,7 +133,7 @@ class UploadClient:
     ``api_url`` gives the service's address as it is known at the moment.
     """
 
-    def __init__(self, caller: Caller, api_url: Callable[[], str], box: UUID) -> None:
+    def __init__(self, caller: ApiClient, api_url: Callable[[], str], box: UUID) -> None:
         self._caller = caller
         self._current_url = api_url
         self._box = box
@@ -142,7 +142,7 @@ class UploadClient:
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def pages(self, order: Lease[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
+    async def pages(self, order: CachedValue[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias.
 
         Raises :class:`ListingRefusedError` where fresh tokens are refused, too.
@@ -161,9 +161,9 @@ class UploadClient:
         return build_list_request(self._api_url, self._box, token, skip=skip)
 
     async def create(
-        self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+        self, order: CachedValue[WorkOrder], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
-        """Announce a file; :class:`~connector.transfer.WindowFullError` when the box has too many open uploads."""
+        """Announce a file; :class:`~connector.transfer.TooManyOpenTransfersError` when the box is full."""
         return await self._caller.authorized(
             order,
             lambda token: build_create_request(self._api_url, self._box, token, creation),
@@ -171,7 +171,7 @@ class UploadClient:
             notify=notify,
         )
 
-    async def part_url(self, order: Lease[WorkOrder], file_id: UUID, number: int) -> str:
+    async def part_url(self, order: CachedValue[WorkOrder], file_id: UUID, number: int) -> str:
         """A URL to put part ``number`` to; lives briefly, so it is fetched when the part is ready to go."""
         return await self._caller.authorized(
             order,
@@ -179,7 +179,7 @@ class UploadClient:
             read_part_url,
         )
 
-    async def complete(self, order: Lease[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
+    async def complete(self, order: CachedValue[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
         """Say that all parts are there; may be repeated."""
         await self._caller.authorized(
             order,
@@ -187,7 +187,7 @@ class UploadClient:
             read_completed,
         )
 
-    async def delete(self, order: Lease[WorkOrder], file_id: UUID) -> None:
+    async def delete(self, order: CachedValue[WorkOrder], file_id: UUID) -> None:
         """Give an upload up."""
         await self._caller.authorized(
             order, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted

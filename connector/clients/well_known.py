@@ -7,13 +7,13 @@ import binascii
 
 import trio
 
-from connector.clients.caller import Caller
+from connector.clients.caller import ApiClient
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import Lease, Lent
-from connector.clients.refusals import refusal
-from connector.core.freshness import response_lifetime, usable_seconds
-from connector.core.payloads import WellKnownValues, parse_payload
+from connector.clients.leases import CachedValue, Expiring
+from connector.clients.refusals import error_from_response
 from connector.errors import BrokenError, ConnectorError
+from connector.wire.lifetimes import response_lifetime, usable_seconds
+from connector.wire.payloads import WellKnownValues, parse_payload
 
 USUAL_LIFETIME = 300.0
 """Seconds; for a service that does not say how long its values hold."""
@@ -31,13 +31,13 @@ def build_values_request(wkvs_url: str) -> ApiRequest:
     return ApiRequest("GET", f"{wkvs_url.rstrip('/')}/values")
 
 
-def read_values(reply: ApiReply) -> Lent[WellKnownValues]:
+def read_values(reply: ApiReply) -> Expiring[WellKnownValues]:
     """Read them; raises :class:`~connector.errors.BrokenError` if this is not a well-known values service."""
     if reply.status != 200:
-        raise refusal(reply, "read the archive's well-known values")
+        raise error_from_response(reply, "read the archive's well-known values")
     values = parse_payload(reply.body, WellKnownValues, what=f"The well-known values service at {reply.server}")
     seconds = usable_seconds([response_lifetime(reply.headers, reply.received)], otherwise=USUAL_LIFETIME)
-    return Lent(values, max(seconds, SHORTEST_LIFETIME), reply.asked)
+    return Expiring(values, max(seconds, SHORTEST_LIFETIME), reply.asked)
 
 
 class WellKnown:
@@ -48,10 +48,10 @@ class WellKnown:
     ``caller`` is one that does not ask for these values itself.
     """
 
-    def __init__(self, caller: Caller, wkvs_url: str) -> None:
+    def __init__(self, caller: ApiClient, wkvs_url: str) -> None:
         self._caller = caller
         self._request = build_values_request(wkvs_url)
-        self._lease = Lease(self._fetch)
+        self._lease = CachedValue(self._fetch)
         self._values: WellKnownValues | None = None
 
     @property
@@ -72,7 +72,7 @@ class WellKnown:
             await self.refresh()
         return hub_key(self.values, storage_alias)
 
-    async def _fetch(self) -> Lent[WellKnownValues]:
+    async def _fetch(self) -> Expiring[WellKnownValues]:
         known = self._values
         if known is None:
             return await self._caller.call(lambda: self._request, read_values)
@@ -80,7 +80,7 @@ class WellKnown:
             with trio.fail_after(_RENEWAL_SECONDS):
                 return await self._caller.call(lambda: self._request, read_values, retry=False)
         except (ConnectorError, trio.TooSlowError):
-            return Lent(known, _KEPT_SECONDS)
+            return Expiring(known, _KEPT_SECONDS)
 
 
 def hub_key(values: WellKnownValues, storage_alias: str) -> bytes:

@@ -7,14 +7,14 @@ from urllib.parse import quote
 from uuid import UUID
 
 from connector.clients.access_token import AccessToken
-from connector.clients.caller import Caller
+from connector.clients.caller import ApiClient
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import Lease, Lent
-from connector.clients.refusals import refusal
+from connector.clients.leases import CachedValue, Expiring
+from connector.clients.refusals import error_from_response
 from connector.clients.work_orders import WorkOrder, read_work_order
-from connector.core.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_payload, write_payload
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import RefusedError
-from connector.local.key_files import KeyPair
+from connector.wire.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_payload, write_payload
 
 _MOST_ORDERS = 512
 """Tokens that are kept at most: more than the transfers that are open at once need."""
@@ -36,7 +36,7 @@ def read_package(reply: ApiReply) -> WorkPackage:
             status=reply.status,
         )
     if reply.status != 200:
-        raise refusal(reply, "open the work package")
+        raise error_from_response(reply, "open the work package")
     return parse_payload(reply.body, WorkPackage, what="The work package service")
 
 
@@ -63,13 +63,13 @@ class WorkPackageClient:
     as it is known at the moment. All who ask for the token of the same operation share it.
     """
 
-    def __init__(self, caller: Caller, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
+    def __init__(self, caller: ApiClient, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
         self._caller = caller
         self._current_url = api_url
         self._access = access
         self._keys = keys
         self._opened: str | None = None
-        self._orders: dict[Hashable, Lease[WorkOrder]] = {}
+        self._orders: dict[Hashable, CachedValue[WorkOrder]] = {}
         self._most_orders = _ORDERS_SWEPT
 
     async def package(self) -> WorkPackage:
@@ -78,7 +78,7 @@ class WorkPackageClient:
             lambda: build_package_request(self._api_url, self._access.package_id, self._bearer()), read_package
         )
 
-    def download_order(self, accession: str) -> Lease[WorkOrder]:
+    def download_order(self, accession: str) -> CachedValue[WorkOrder]:
         """A lease of the token to download one file; nothing is fetched yet."""
         return self._order(
             ("download", accession),
@@ -87,7 +87,7 @@ class WorkPackageClient:
 
     def box_order(
         self, research_box: UUID, work_type: WorkType, *, alias: str | None = None, file_id: UUID | None = None
-    ) -> Lease[WorkOrder]:
+    ) -> CachedValue[WorkOrder]:
         """A lease of the token for one kind of operation on a box or a file in it; nothing is fetched yet."""
         order = WorkOrderRequest(work_type, alias, file_id)
         return self._order(
@@ -95,14 +95,14 @@ class WorkPackageClient:
             lambda: build_box_order(self._api_url, self._access.package_id, self._bearer(), research_box, order),
         )
 
-    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> Lease[WorkOrder]:
-        async def fetch() -> Lent[WorkOrder]:
+    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrder]:
+        async def fetch() -> Expiring[WorkOrder]:
             return await self._caller.call(build, lambda reply: read_work_order(reply, self._keys))
 
         order = self._orders.get(key)
         if order is None:
             self._forget_expired()
-            order = self._orders[key] = Lease(fetch)
+            order = self._orders[key] = CachedValue(fetch)
         return order
 
     def _forget_expired(self) -> None:

@@ -6,10 +6,11 @@ from typing import Protocol
 
 import attrs
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Part, opened_size
-from connector.core.segments import Opener, Plaintext
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, opened_size
+from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
 from connector.errors import IntegrityError
 from connector.local.partial_file import PartialFile
+from connector.parts import Part
 
 
 class Content(Protocol):
@@ -44,7 +45,7 @@ class Content(Protocol):
 class Decrypted:
     """The plaintext is kept."""
 
-    opener: Opener
+    opener: SegmentDecryptor
     sealed_size: int
     kind: str = "download-decrypted"
     verified: bool = True
@@ -75,7 +76,7 @@ class Decrypted:
 class Sealed:
     """Envelope and segments are kept as they are, and each segment is opened to see that it is authentic."""
 
-    opener: Opener
+    opener: SegmentDecryptor
     sealed_size: int
     envelope: bytes = attrs.field(repr=False)
     kind: str = "download"

@@ -8,11 +8,11 @@ from functools import partial
 
 import trio
 
-from connector.core.checksums import add_pieces
-from connector.core.layout import Part
-from connector.core.segments import Plaintext
-from connector.errors import GIVE_UP, IntegrityError
-from connector.transfer import Turns
+from connector.crypt4gh.segments import Plaintext
+from connector.errors import NO_RETRY, IntegrityError
+from connector.parts import Part
+from connector.transfer import Sequencer
+from connector.wire.digests import add_pieces
 
 _PATIENCE = 0.2
 """Seconds that a part waits for those before it. Longer, and a line that stalls under one part would stop all."""
@@ -32,7 +32,7 @@ class OrderedDigest:
     def __init__(self, limiter: trio.CapacityLimiter) -> None:
         self._limiter = limiter
         self._sha256 = hashlib.sha256()
-        self._turns = Turns()
+        self._turns = Sequencer()
         self._left: dict[int, Part] = {}
         self._late = 0  # the part that others have waited for in vain: nobody else waits for it
 
@@ -82,6 +82,6 @@ def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> Plaintext:
         raise IntegrityError(
             f"The disk no longer holds bytes {part.start} to {part.stop} as they were written a moment ago.",
             hint="Check the disk, then run the same command again: those bytes are fetched anew.",
-            advice=GIVE_UP,
+            advice=NO_RETRY,
         )
     return plaintext

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import attrs
 
-from connector.core.header import MAX_ENVELOPE_SIZE, envelope_size
-from connector.core.layout import opened_size
-from connector.core.payloads import DrsObject
+from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size
+from connector.crypt4gh.layout import opened_size
 from connector.download.request import DownloadedFile, DownloadRequest
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError
 from connector.local.failures import local_failures
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import IN_THE_WAY, existing
 from connector.transfer import AlreadyThere
+from connector.wire.payloads import DrsObject
 
 
 @attrs.frozen
@@ -101,7 +101,7 @@ def read_envelope(target: Path) -> bytes | None:
     with local_failures("read", target), target.open("rb") as file:
         data = b""
         try:
-            while (size := envelope_size(data)) is None:
+            while (size := header_size(data)) is None:
                 more = file.read(max(4096, len(data)))
                 if not more or len(data) > MAX_ENVELOPE_SIZE:
                     return None

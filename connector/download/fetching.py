@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from connector.clients.objects import ObjectClient, UrlRefusedError
-from connector.core.layout import Part
 from connector.download.staging import StagedObject
 from connector.errors import ConnectorError, IntegrityError
+from connector.parts import Part
 from connector.transfer import Progress
 
 

@@ -11,23 +11,24 @@ import attrs
 import trio
 
 from connector.clients.downloads import DownloadClient
-from connector.clients.leases import Lease
+from connector.clients.leases import CachedValue
 from connector.clients.objects import ObjectClient
 from connector.clients.work_orders import WorkOrder
-from connector.core.header import OpenedEnvelope, open_envelope
-from connector.core.layout import Part, Parts, fit_download_part_size, opened_size
-from connector.core.payloads import DrsObject
-from connector.core.segments import Opener, Plaintext
+from connector.crypt4gh.header import OpenedHeader, open_header
+from connector.crypt4gh.layout import fit_download_part_size, opened_size
+from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
 from connector.download.content import Content, Decrypted, Sealed, Unverified
 from connector.download.digest import OrderedDigest
 from connector.download.existing import find_existing
 from connector.download.fetching import PartFetcher
 from connector.download.request import DownloadedFile, DownloadRequest
 from connector.download.staging import StagedObject
-from connector.errors import GIVE_UP, Advice, IntegrityError
+from connector.errors import NO_RETRY, IntegrityError, RetryPolicy
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import PartialFile, check_free, check_target
-from connector.transfer import GuardedObserver, Observer, Progress, together
+from connector.parts import Part, Parts
+from connector.transfer import GuardedObserver, Observer, Progress, run_concurrently
+from connector.wire.payloads import DrsObject
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Download:
         self,
         request: DownloadRequest,
         *,
-        order: Lease[WorkOrder],
+        order: CachedValue[WorkOrder],
         downloads: DownloadClient,
         objects: ObjectClient,
         private_key: bytes,
@@ -115,7 +116,7 @@ class Download:
                 f"The archive states no sha256 for {self.label}, so it could not be verified.",
                 hint="Tell the archive's operators.",
             )
-        content = self._content(drs, data, Opener(envelope.session_keys))
+        content = self._content(drs, data, SegmentDecryptor(envelope.session_keys))
         parts = Parts(drs.size, fit_download_part_size(drs.size, self._part_size))
         facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": parts.part_size}
         journaled = len(parts) > 1
@@ -141,7 +142,7 @@ class Download:
         except IntegrityError as error:
             self._damaged[part.number] += 1
             if self._damaged[part.number] >= _DAMAGED:
-                raise error.with_advice(GIVE_UP) from error.__cause__
+                raise error.with_advice(NO_RETRY) from error.__cause__
             raise
 
     async def _move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
@@ -176,7 +177,7 @@ class Download:
             raise IntegrityError(
                 f"{self.label} is not what the archive says: its sha256 is {sha256} instead of {state.sha256}.",
                 hint="Nothing was kept. If fetching it anew does not help, tell the archive.",
-                advice=Advice(again=False, restart="damaged"),
+                advice=RetryPolicy(again=False, restart="damaged"),
             )
         result = DownloadedFile(self.label, target, state.content.size, state.sha256, state.content.verified)
         await self._in_thread(
@@ -230,12 +231,12 @@ class Download:
             if self._envelope is None:
                 self._envelope = await self._downloads.envelope(self._order, self.label)
 
-        await together(address, envelope)
+        await run_concurrently(address, envelope)
         assert self._envelope is not None
         return found[0], self._envelope
 
-    def _checked_envelope(self, drs: DrsObject, data: bytes) -> OpenedEnvelope:
-        envelope = open_envelope(data, self._private_key)
+    def _checked_envelope(self, drs: DrsObject, data: bytes) -> OpenedHeader:
+        envelope = open_header(data, self._private_key)
         opened_size(drs.size)
         if envelope.size != len(data) or envelope.edit_list is not None:
             raise IntegrityError(
@@ -244,7 +245,7 @@ class Download:
             )
         return envelope
 
-    def _content(self, drs: DrsObject, envelope: bytes, opener: Opener) -> Content:
+    def _content(self, drs: DrsObject, envelope: bytes, opener: SegmentDecryptor) -> Content:
         if self._request.decrypt:
             return Decrypted(opener, drs.size)
         sealed = Sealed(opener, drs.size, envelope)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.core.file_names import checked_file_name
+from connector.local.file_names import checked_file_name
 from connector.transfer import AlreadyThere
 
 

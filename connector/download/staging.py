@@ -7,12 +7,12 @@ from collections.abc import Callable
 import trio
 
 from connector.clients.downloads import DownloadClient, Staging
-from connector.clients.leases import Lease, Lent
+from connector.clients.leases import CachedValue, Expiring
 from connector.clients.work_orders import WorkOrder
-from connector.core.backoff import Backoff
-from connector.core.payloads import DrsObject
 from connector.errors import BrokenError
-from connector.transfer import PostponedError
+from connector.transfer import NotReadyError
+from connector.transfer.backoff import Backoff
+from connector.wire.payloads import DrsObject
 
 _SHORTEST_WAIT = 0.2
 _LONGEST_WAIT = 300.0
@@ -31,7 +31,7 @@ class StagedObject:
     def __init__(
         self,
         client: DownloadClient,
-        order: Lease[WorkOrder],
+        order: CachedValue[WorkOrder],
         accession: str,
         *,
         patience: float,
@@ -44,7 +44,7 @@ class StagedObject:
         self._patience = patience
         self._waiting = waiting
         self._uniform = uniform
-        self._lease: Lease[DrsObject] = Lease(self._fetch)
+        self._lease: CachedValue[DrsObject] = CachedValue(self._fetch)
         self._asked_first: float | None = None
         self._not_before = 0.0
         self._postpones = False
@@ -57,7 +57,7 @@ class StagedObject:
         return await self._lease.get()
 
     async def get_if_staged(self) -> DrsObject:
-        """Like :meth:`get`, but raises :class:`~connector.transfer.PostponedError` instead of waiting."""
+        """Like :meth:`get`, but raises :class:`~connector.transfer.NotReadyError` instead of waiting."""
         self._postpones = True
         try:
             return await self._lease.get()
@@ -68,7 +68,7 @@ class StagedObject:
         """The address in ``drs`` was refused: ask for a new one next time."""
         self._lease.refuse(drs)
 
-    async def _fetch(self) -> Lent[DrsObject]:
+    async def _fetch(self) -> Expiring[DrsObject]:
         while True:
             now = trio.current_time()
             if self._not_before > now:
@@ -86,5 +86,5 @@ class StagedObject:
                     hint="Run the same command again later.",
                 )
             if self._postpones:
-                raise PostponedError("The archive is staging the file.", seconds=wait)
+                raise NotReadyError("The archive is staging the file.", seconds=wait)
             self._waiting(wait)

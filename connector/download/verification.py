@@ -10,11 +10,11 @@ import attrs
 import trio
 
 from connector.clients.downloads import DownloadClient
-from connector.clients.leases import Lease
+from connector.clients.leases import CachedValue
 from connector.clients.work_orders import WorkOrder
-from connector.core.header import open_envelope
-from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, align_to_segments
-from connector.core.segments import Opener, Plaintext
+from connector.crypt4gh.header import open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
+from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
 from connector.download.digest import OrderedDigest
 from connector.download.existing import ExistingFile, find_existing, read_envelope
 from connector.download.request import DownloadedFile, DownloadRequest
@@ -22,6 +22,7 @@ from connector.download.staging import StagedObject
 from connector.errors import FileExistsAlready, IntegrityError, LocalError
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.source_file import SourceFile
+from connector.parts import Part, Parts
 from connector.transfer import Observer, Progress
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class _Opened:
 
     source: SourceFile
     shift: int
-    opener: Opener | None
+    opener: SegmentDecryptor | None
     sha256: str
 
 
@@ -47,7 +48,7 @@ class Verification:
         self,
         request: DownloadRequest,
         *,
-        order: Lease[WorkOrder],
+        order: CachedValue[WorkOrder],
         downloads: DownloadClient,
         private_key: bytes,
         notes: FinishedFiles,
@@ -131,8 +132,8 @@ class Verification:
         opener, shift = None, 0
         if not self._request.decrypt:
             envelope = read_envelope(existing.target) or b""
-            opened = open_envelope(envelope, self._private_key)
-            opener, shift = Opener(opened.session_keys), opened.size
+            opened = open_header(envelope, self._private_key)
+            opener, shift = SegmentDecryptor(opened.session_keys), opened.size
         return _Opened(SourceFile.open(existing.target), shift, opener, sha256)
 
     def _read(self, part: Part, buffer: memoryview) -> Callable[[], Plaintext]:

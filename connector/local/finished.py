@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.core.journal import decode_record, encode_record
+from connector.local.journal import decode_record, encode_record
 
 _SUFFIX = ".finished"
 _LONGEST_LINE = 64 * 1024

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connector.core.journal import Journal, encode_head, encode_part, encode_written, read_journal
 from connector.local.failures import local_failures
+from connector.local.journal import Journal, encode_head, encode_part, encode_written, read_journal
 from connector.local.positional import sync
 
 MAX_JOURNAL = 64 * 1024**2

@@ -13,34 +13,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
 from crypt4gh.keys import c4gh, get_public_key, kdf, load_from_pem
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.errors import FileExistsAlready, UsageError
 from connector.local.failures import local_failures
-
-KEY_SIZE = 32
-
-
-@attrs.frozen
-class KeyPair:
-    """An X25519 key pair, 32 bytes each."""
-
-    private: bytes = attrs.field(repr=False)
-    public: bytes
-
-    @property
-    def public_base64(self) -> str:
-        """The public key as tokens and well-known values spell it."""
-        return base64.b64encode(self.public).decode("ascii")
-
-    @classmethod
-    def of(cls, private: bytes) -> KeyPair:
-        """The pair that belongs to a private key."""
-        return cls(private, X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
 
 
 def read_public_key(path: Path) -> bytes:

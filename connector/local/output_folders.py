@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.core.journal import decode_record, encode_record
+from connector.local.journal import decode_record, encode_record
 
 _SUFFIX = ".output"
 _LONGEST = 64 * 1024

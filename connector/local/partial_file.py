@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from connector.core.journal import Journal
 from connector.errors import ConnectorError, FileExistsAlready, LocalError
 from connector.local.boot import boot_id
-from connector.local.claim import Claim
 from connector.local.failures import local_failures
+from connector.local.journal import Journal
 from connector.local.journal_file import JournalFile, load
+from connector.local.lock_file import LockFile
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
 IN_THE_WAY = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
@@ -39,7 +39,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 def check_free(target: Path) -> None:
     """Raise what :meth:`PartialFile.open` would if another process works on ``target``: before anything is asked of an
     archive, which would be in vain while a transfer waits for that process."""
-    Claim.check_free(claim_path(target), target)
+    LockFile.check_free(claim_path(target), target)
 
 
 def existing(target: Path) -> os.stat_result | None:
@@ -69,7 +69,7 @@ class PartialFile:
     """
 
     def __init__(
-        self, target: Path, size: int, claim: Claim, file: PositionalFile, journal: JournalFile | None
+        self, target: Path, size: int, claim: LockFile, file: PositionalFile, journal: JournalFile | None
     ) -> None:
         self.target = target
         self.done: Mapping[int, Mapping[str, Any]] = {}
@@ -90,11 +90,11 @@ class PartialFile:
 
         A working copy whose journal is about the same ``kind`` and ``facts`` is gone on with: ``done`` then holds the
         records of its parts. Any other is begun anew. Raises :class:`~connector.errors.LocalError` if the disk cannot
-        hold the file or another process works on it, :class:`~connector.transfer.PostponedError` if that may have died.
+        hold the file or another process works on it, :class:`~connector.transfer.NotReadyError` if that may have died.
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
-            claim = Claim.take_or_postpone(claim_path(target), target)
+            claim = LockFile.take_or_postpone(claim_path(target), target)
             undo.callback(claim.release)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
@@ -248,7 +248,7 @@ def _sweep(target: Path) -> None:
     if path.exists() or not (journal_path.exists() or claim_path(target).exists()):
         return
     with suppress(ConnectorError, OSError):  # it may be just about to remove them itself
-        claim = Claim.take(claim_path(target), target)
+        claim = LockFile.take(claim_path(target), target)
         try:
             journal_path.unlink(missing_ok=True)
         finally:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import attrs
 
-from connector.core.edit_list import Kept, kept_runs, place
-from connector.core.header import MAX_ENVELOPE_SIZE, OpenedEnvelope, envelope_size, open_envelope
-from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, opened_size
-from connector.core.segments import Opener
-from connector.errors import GIVE_UP, IntegrityError
+from connector.crypt4gh.edit_list import Kept, kept_runs, place
+from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, OpenedHeader, header_size, open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, opened_size
+from connector.crypt4gh.segments import SegmentDecryptor
+from connector.errors import NO_RETRY, IntegrityError
 from connector.local.partial_file import PartialFile
 from connector.local.source_file import SourceFile
+from connector.parts import Part
 from connector.recrypt.job import Extent
 
 _PROBE = 4096
@@ -19,7 +20,7 @@ _PROBE = 4096
 
 @attrs.frozen
 class _Plan:
-    opener: Opener
+    opener: SegmentDecryptor
     header_size: int
     runs: tuple[Kept, ...]
 
@@ -47,7 +48,7 @@ class Decryption:
         envelope = _read_envelope(source, self._private_key)
         content = source.state.size - envelope.size
         runs = kept_runs(envelope.edit_list, opened_size(content))
-        self._plan = _Plan(Opener(envelope.session_keys), envelope.size, runs)
+        self._plan = _Plan(SegmentDecryptor(envelope.session_keys), envelope.size, runs)
         return Extent(moved=content, made=sum(run.stop - run.start for run in runs))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
@@ -61,17 +62,17 @@ class Decryption:
         except IntegrityError as error:
             # Reading the same disk again will not help, and nobody but its owner has another copy.
             raise IntegrityError(
-                f"{source.path}: {error.message}", hint="Fetch the file again.", advice=GIVE_UP
+                f"{source.path}: {error.message}", hint="Fetch the file again.", advice=NO_RETRY
             ) from error
         for offset, kept in place(plan.runs, plaintext, first):
             target.write(offset, kept)
 
 
-def _read_envelope(source: SourceFile, private_key: bytes) -> OpenedEnvelope:
+def _read_envelope(source: SourceFile, private_key: bytes) -> OpenedHeader:
     length = min(_PROBE, source.state.size)
     while True:
         data = bytearray(length)
         source.read_into(0, [memoryview(data)])
-        if envelope_size(bytes(data)) is not None or length >= min(source.state.size, MAX_ENVELOPE_SIZE):
-            return open_envelope(bytes(data), private_key)
+        if header_size(bytes(data)) is not None or length >= min(source.state.size, MAX_ENVELOPE_SIZE):
+            return open_header(bytes(data), private_key)
         length = min(length * 16, source.state.size, MAX_ENVELOPE_SIZE)

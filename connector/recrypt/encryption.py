@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from connector.core.header import make_envelope
-from connector.core.layout import Part, sealed_size
-from connector.core.segments import PartSealer, SealedLayout
+from connector.crypt4gh.header import make_header
+from connector.crypt4gh.layout import sealed_size
+from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.local.partial_file import PartialFile
 from connector.local.source_file import SourceFile
+from connector.parts import Part
 from connector.recrypt.job import Extent
 
 
@@ -37,7 +38,7 @@ class Encryption:
     def begin(self, source: SourceFile) -> Extent:
         """Make the envelope."""
         session_key = self._draw(32)
-        envelope = make_envelope(
+        envelope = make_header(
             session_key, sender_private_key=self._private_key, recipient_public_keys=self._recipients
         )
         self._sealer = PartSealer(

@@ -9,10 +9,11 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE, Part, Parts, align_to_segments, cut
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import PartialFile, check_target, existing
 from connector.local.source_file import SourceFile
+from connector.parts import Part, Parts, split
 from connector.recrypt.existing import compare, known, origin_of
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.transfer import Observer, Progress
@@ -160,7 +161,7 @@ class Recryption:
 
     def _move_pieces(self, part: Part, buffer: memoryview) -> None:
         begun = self._opened
-        for piece in cut(part, _PIECE, offset=begun.extent.shift):
+        for piece in split(part, _PIECE, offset=begun.extent.shift):
             self._recipe.move(piece, buffer[: piece.size], begun.source, begun.target)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

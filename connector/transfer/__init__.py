@@ -6,10 +6,10 @@ from connector.transfer.failure import as_connector_error
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome
 from connector.transfer.retry import Notify, Retrier
+from connector.transfer.run_concurrently import run_concurrently
 from connector.transfer.scheduler import Scheduler
-from connector.transfer.together import together
-from connector.transfer.transfer import OverloadedError, PostponedError, Progress, Transfer, WindowFullError
-from connector.transfer.turns import Turns
+from connector.transfer.sequencer import Sequencer
+from connector.transfer.transfer import NotReadyError, OverloadedError, Progress, TooManyOpenTransfersError, Transfer
 
 __all__ = [
     "AlreadyThere",
@@ -17,18 +17,18 @@ __all__ = [
     "BufferPool",
     "Courtesy",
     "GuardedObserver",
+    "NotReadyError",
     "Notify",
     "Observer",
     "Outcome",
     "OverloadedError",
-    "PostponedError",
     "Progress",
     "Retrier",
     "Scheduler",
+    "Sequencer",
     "SilentObserver",
+    "TooManyOpenTransfersError",
     "Transfer",
-    "Turns",
-    "WindowFullError",
     "as_connector_error",
-    "together",
+    "run_concurrently",
 ]

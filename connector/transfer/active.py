@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 import trio
 
-from connector.core.layout import Part
 from connector.errors import ConnectorError
+from connector.parts import Part
 from connector.transfer.transfer import OverloadedError, Transfer
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PartMove(Generic[T]):
 
     async def run(self) -> None:
         """Move the part; raises the error of the last try."""
-        await self._scheduler.retrier.run(self._try, notify=self._failed, got_farther=self._got_farther)
+        await self._scheduler.retrier.run(self._try, notify=self._failed, made_progress=self._got_farther)
 
     async def _try(self) -> None:
         self._through = 0

@@ -11,8 +11,8 @@ from operator import attrgetter
 import attrs
 import trio
 
-from connector.core.layout import fit_memory
 from connector.errors import LocalError
+from connector.parts import fit_memory
 
 _GRAIN = 64 * 1024
 

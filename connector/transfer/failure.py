@@ -17,7 +17,7 @@ def as_connector_error(error: Exception) -> ConnectorError:
     code 1). Of a group only the first bug counts, or the first error if there is no bug.
     """
     if isinstance(error, ExceptionGroup):
-        found = [as_connector_error(one) for one in leaves(error)]
+        found = [as_connector_error(one) for one in iter_leaf_errors(error)]
         return next((one for one in found if type(one) is ConnectorError), found[0])
     if isinstance(error, ConnectorError):
         return error
@@ -26,11 +26,11 @@ def as_connector_error(error: Exception) -> ConnectorError:
     return ours
 
 
-def leaves(error: Exception) -> Iterator[Exception]:
+def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
     """Yield the single errors of a group, or the error itself."""
     if isinstance(error, ExceptionGroup):
         for one in error.exceptions:
-            yield from leaves(one)
+            yield from iter_leaf_errors(one)
     else:
         yield error
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import attrs
 import trio
 
-from connector.core.backoff import Backoff
 from connector.errors import ConnectorError
+from connector.transfer.backoff import Backoff
 
 T = TypeVar("T")
 Notify = Callable[[ConnectorError, float], None]
@@ -39,7 +39,7 @@ class Retrier:
         step: Callable[[], Awaitable[T]],
         *,
         notify: Notify = _ignore,
-        got_farther: Callable[[], bool] = lambda: False,
+        made_progress: Callable[[], bool] = lambda: False,
     ) -> T:
         """Run ``step`` and return its result; ``notify`` is told of each failure that is tried again.
 
@@ -53,7 +53,7 @@ class Retrier:
             try:
                 return await step()
             except ConnectorError as error:
-                farther = got_farther()
+                farther = made_progress()
                 tries = 1 if farther else tries + 1
                 delay = self._delay(error, tries, renewed, farther)
                 renewed = error.advice.after == 0

@@ -8,17 +8,17 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part, fit_memory
 from connector.errors import ConnectorError, UsageError
+from connector.parts import Part, fit_memory
 from connector.transfer.active import ActiveTransfer, PartMove
 from connector.transfer.buffers import BufferPool
 from connector.transfer.failure import as_connector_error
+from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer
+from connector.transfer.open_transfers import OpenTransferLimiter
 from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import PostponedError, Transfer, WindowFullError
-from connector.transfer.window import Window
+from connector.transfer.transfer import NotReadyError, TooManyOpenTransfersError, Transfer
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Scheduler:
         self.limit = limit
         self.retrier = retrier
         self.observer = GuardedObserver.of(observer)
-        self.window = Window(window, first=first, patience=patience)
+        self.window = OpenTransferLimiter(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
         self._budget = pool.budget
@@ -134,7 +134,7 @@ class _Batch(Generic[T]):
             outcome = await self._attempt(number, transfer)
             while outcome.error is not None:
                 cause = outcome.error.advice.restart
-                if isinstance(outcome.error, PostponedError):
+                if isinstance(outcome.error, NotReadyError):
                     observer.waiting(transfer.label, outcome.error.seconds, outcome.error.message)
                     await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
                 elif cause and cause not in restarts:
@@ -159,7 +159,7 @@ class _Batch(Generic[T]):
             outcome = Outcome(transfer.label, error=failure)
         return outcome
 
-    def _say_turned_away(self, label: str, error: WindowFullError, delay: float) -> None:
+    def _say_turned_away(self, label: str, error: TooManyOpenTransfersError, delay: float) -> None:
         self._scheduler.observer.waiting(label, delay, f"{error.message} {error.hint}".rstrip())
 
     async def _carry(self, number: int, transfer: Transfer[T]) -> T:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from connector.core.layout import Part
 from connector.errors import BrokenError, RefusedError
+from connector.parts import Part
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -46,7 +46,7 @@ class Transfer(Protocol[T_co]):
         """Let go of everything; called at the end, whatever happened. Must leave what was done resumable."""
 
 
-class WindowFullError(RefusedError):
+class TooManyOpenTransfersError(RefusedError):
     """The other side allows no more open transfers at the moment: one has to end first, of ours or of others."""
 
 
@@ -54,7 +54,7 @@ class OverloadedError(BrokenError):
     """The other side is too busy (429, 503) or did not answer in time: fewer requests at once may help."""
 
 
-class PostponedError(BrokenError):
+class NotReadyError(BrokenError):
     """A transfer cannot be opened yet; it gives its place to others and is opened again after ``seconds``."""
 
     def __init__(self, message: str, *, seconds: float) -> None:

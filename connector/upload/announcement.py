@@ -7,8 +7,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from connector.core.layout import ENVELOPE_SIZE, fit_upload_part_size, sealed_size
-from connector.core.payloads import CreatedUpload, FileUpload, UploadCreation
+from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceFile
@@ -16,6 +15,7 @@ from connector.upload.answers import LOOK, after
 from connector.upload.existing import UploadedFile, compare, in_the_way
 from connector.upload.sending import UploadContext
 from connector.upload.states import Stage
+from connector.wire.payloads import CreatedUpload, FileUpload, UploadCreation
 
 _PIECE = 4 * 1024**2
 
@@ -48,7 +48,7 @@ class Announcement:
         self._unacknowledged = False
         self._written = made_before
         self._asked = made_before
-        total = ENVELOPE_SIZE + sealed_size(file.state.size)
+        total = HEADER_SIZE + sealed_size(file.state.size)
         self._creation = UploadCreation(
             alias=context.source.alias,
             decrypted_size=file.state.size,

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from connector.clients.objects import ObjectClient
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
-from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceState
 from connector.transfer import Observer, Outcome, Scheduler
 from connector.upload.box import UploadBox

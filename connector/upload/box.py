@@ -7,14 +7,14 @@ from uuid import UUID
 
 import trio
 
-from connector.clients.leases import Lease
+from connector.clients.leases import CachedValue
 from connector.clients.uploads import UploadClient
 from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import WorkPackageClient
-from connector.core.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
 from connector.errors import ConnectorError
 from connector.transfer import Notify
 from connector.upload.existing import REPLACEABLE
+from connector.wire.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
 
 
 class UploadBox:
@@ -59,29 +59,29 @@ class UploadBox:
                 self._listed = {upload.alias: upload for upload in found if upload.state not in REPLACEABLE}
             return self._listed.get(alias)
 
-    def creating_order(self, alias: str) -> Lease[WorkOrder]:
+    def creating_order(self, alias: str) -> CachedValue[WorkOrder]:
         """The token for the announcement of a file."""
         return self._packages.box_order(self._research_box, "create", alias=alias)
 
     async def create(
-        self, order: Lease[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+        self, order: CachedValue[WorkOrder], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
         """Announce a file; ``notify`` is told of each try that failed."""
         return await self._uploads.create(order, creation, notify)
 
-    def sending_order(self, file_id: UUID) -> Lease[WorkOrder]:
+    def sending_order(self, file_id: UUID) -> CachedValue[WorkOrder]:
         """The token for the part URLs of one file; one lease serves all its parts."""
         return self._packages.box_order(self._research_box, "upload", file_id=file_id)
 
-    async def part_url(self, order: Lease[WorkOrder], file_id: UUID, number: int) -> str:
+    async def part_url(self, order: CachedValue[WorkOrder], file_id: UUID, number: int) -> str:
         """A URL to put one part to."""
         return await self._uploads.part_url(order, file_id, number)
 
-    def closing_order(self, file_id: UUID) -> Lease[WorkOrder]:
+    def closing_order(self, file_id: UUID) -> CachedValue[WorkOrder]:
         """The token for the completion of one file."""
         return self._packages.box_order(self._research_box, "close", file_id=file_id)
 
-    async def complete(self, order: Lease[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
+    async def complete(self, order: CachedValue[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
         """Say that all parts are there."""
         await self._uploads.complete(order, file_id, completion)
 

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import attrs
 
-from connector.core.payloads import FileUpload
 from connector.errors import RefusedError
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceState
 from connector.transfer import AlreadyThere
+from connector.wire.payloads import FileUpload
 
 REPLACEABLE = frozenset({"failed", "cancelled"})
 """States of an upload that a new one under the same alias replaces."""

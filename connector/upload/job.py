@@ -9,13 +9,13 @@ from uuid import UUID
 import trio
 
 from connector.clients.objects import ObjectClient
-from connector.core.header import make_envelope
-from connector.core.layout import ENVELOPE_SIZE, Part, Parts, sealed_size
-from connector.core.payloads import CreatedUpload
-from connector.errors import Advice, ConnectorError, LocalError, RefusedError
+from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
 from connector.local.finished import FinishedFile, FinishedFiles
-from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError, SourceFile
+from connector.parts import Part, Parts
 from connector.transfer import GuardedObserver, Observer, Progress
 from connector.upload.announcement import Announcement
 from connector.upload.answers import after
@@ -26,6 +26,7 @@ from connector.upload.locked_source import LockedSource
 from connector.upload.sending import ManyParts, OnePart, Sending, UploadContext, changed_since
 from connector.upload.source import UploadSource
 from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, created
+from connector.wire.payloads import CreatedUpload
 
 _DELETING = 5.0
 """Seconds that deleting an upload in the archive may take while everything is being closed."""
@@ -106,7 +107,7 @@ class Upload:
         if state.started is None:
             self._worthless = True
             raise changed_since(self._source) if state.changed else _unreadable(self._source)
-        total = ENVELOPE_SIZE + sealed_size(self._opened.state.size)
+        total = HEADER_SIZE + sealed_size(self._opened.state.size)
         parts = Parts(total, state.started.part_size)
         kind = OnePart if len(parts) == 1 else ManyParts
         self._sending = kind(self._context, self._opened, state, parts)
@@ -168,7 +169,7 @@ class Upload:
 
     async def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
         secrets = UploadSecrets(session_key=self._context.draw(32), nonce_seed=self._context.draw(32))
-        envelope = make_envelope(
+        envelope = make_header(
             secrets.session_key,
             sender_private_key=self._keys.private,
             recipient_public_keys=[await self._hub_key(answer.storage_alias)],
@@ -180,7 +181,7 @@ class Upload:
         if isinstance(error, RefusedError):
             step = after(stage, error.exception_id)
             if step.restart:
-                error = error.with_advice(Advice(again=False, restart=step.restart))
+                error = error.with_advice(RetryPolicy(again=False, restart=step.restart))
         self._worthless = self._worthless or isinstance(error, SourceChangedError) or bool(error.advice.restart)
         return error
 
@@ -222,5 +223,5 @@ def _unreadable(source: UploadSource) -> LocalError:
     return LocalError(
         f"The journal of the upload of {source.path} is damaged, or for another key than yours.",
         hint="Run the same command again.",
-        advice=Advice(again=False, restart="unreadable"),
+        advice=RetryPolicy(again=False, restart="unreadable"),
     )

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import attrs
 
-from connector.local.claim import Claim
+from connector.crypt4gh.keys import KeyPair
 from connector.local.failures import local_failures
 from connector.local.journal_file import JournalFile, load
-from connector.local.key_files import KeyPair
+from connector.local.lock_file import LockFile
 from connector.local.source_file import SourceState
 from connector.upload.source import UploadSource
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts
@@ -57,11 +57,11 @@ class UploadJournals:
             return attrs.evolve(left, started=None, changed=True)
         return left
 
-    def claim(self, box: UUID, source: UploadSource) -> Claim:
-        """Keep other processes off this upload; see :meth:`~connector.local.claim.Claim.take_or_postpone`."""
+    def claim(self, box: UUID, source: UploadSource) -> LockFile:
+        """Keep other processes off this upload; see :meth:`~connector.local.lock_file.Claim.take_or_postpone`."""
         with local_failures("write", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Claim.take_or_postpone(lock_path(self.path(box, source)), source.alias)
+        return LockFile.take_or_postpone(lock_path(self.path(box, source)), source.alias)
 
     def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
         """Note that the archive is about to be asked to create an upload for this source, which is locked by now."""

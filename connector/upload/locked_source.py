@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from connector.local.claim import Claim
+from connector.local.lock_file import LockFile
 from connector.local.source_file import SourceFile
 from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource, open_source
@@ -18,13 +18,13 @@ class LockedSource:
         self._box = box
         self._journals = journals
         self._file: SourceFile | None = None
-        self._claim: Claim | None = None
+        self._claim: LockFile | None = None
 
     def take(self) -> SourceFile:
         """Open the source and lock its upload; may be called again.
 
         Raises :class:`~connector.errors.LocalError` if the file cannot be read, or another process uploads it,
-        :class:`~connector.transfer.PostponedError` if that may have died.
+        :class:`~connector.transfer.NotReadyError` if that may have died.
         """
         if self._file is None:
             self._file = open_source(self._source.path)

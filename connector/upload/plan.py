@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from connector.core.layout import ENVELOPE_SIZE, Parts, fit_memory, fit_upload_part_size, sealed_size
-from connector.core.payloads import FileUpload
+from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceState
+from connector.parts import Parts, fit_memory
 from connector.transfer import AlreadyThere, Outcome
 from connector.upload.existing import OVERWRITABLE, REPLACEABLE, compare, in_the_way
 from connector.upload.source import UploadSource, open_source
 from connector.upload.states import UploadState
+from connector.wire.payloads import FileUpload
 
 
 @attrs.frozen
@@ -72,7 +73,7 @@ class UploadPlanner:
             size = file.state.size
             left = self.left(source, file.state)
             there = self._there(source, file.state, left)
-            total = ENVELOPE_SIZE + sealed_size(size)
+            total = HEADER_SIZE + sealed_size(size)
             started = None if left is None else left.started
             fitted = started.part_size if started is not None else fit_upload_part_size(total, self.part_size)
             parts = Parts(total, fitted)

@@ -14,13 +14,13 @@ import trio
 
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.uploads import ListingRefusedError
-from connector.core.listing import UNKNOWN, ListedFile
-from connector.core.payloads import FileUpload
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
 from connector.transfer import GuardedObserver, Outcome
 from connector.upload.box import UploadBox
+from connector.upload.listing import UNKNOWN, ListedFile
 from connector.upload.unfinished import UnfinishedUpload, unfinished_uploads
+from connector.wire.payloads import FileUpload
 
 T = TypeVar("T")
 

@@ -11,20 +11,20 @@ import attrs
 import trio
 
 from connector.clients.objects import ObjectClient
-from connector.core.checksums import PartDigests, add_pieces, digest_part, multipart_etag
-from connector.core.layout import Part, Parts
-from connector.core.payloads import UploadCompletion
-from connector.core.segments import LoadedPart, PartSealer, SealedLayout
-from connector.errors import Advice, RefusedError
+from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
+from connector.errors import RefusedError, RetryPolicy
 from connector.local.journal_file import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.transfer import Progress, Turns, together
+from connector.parts import Part, Parts
+from connector.transfer import Progress, Sequencer, run_concurrently
 from connector.upload.answers import CLOSE, after
 from connector.upload.box import UploadBox
 from connector.upload.journals import UploadJournals
 from connector.upload.locked_source import LockedSource
 from connector.upload.source import UploadSource
 from connector.upload.states import SentPart, Stage, StartedUpload, UploadState
+from connector.wire.digests import PartDigests, add_pieces, digest_part, multipart_etag
+from connector.wire.payloads import UploadCompletion
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Sending(ABC):
         self._sent = dict(state.parts)
         self._before = dict(state.parts)
         self._digest = hashlib.sha256()
-        self._turns = Turns()
+        self._turns = Sequencer()
         self._plain: dict[int, str] = {}
         self._journal: JournalFile | None = None
 
@@ -144,7 +144,7 @@ class Sending(ABC):
     async def _check_waited_for(self, number: int) -> None:
         await self._context.box.part_url(self._order, self.file_id, number)
 
-    def _hash(self, part: Part, loaded: LoadedPart) -> None:
+    def _hash(self, part: Part, loaded: PreparedPart) -> None:
         """Add a part to the sha256, in its turn, and compare what an earlier run had read up to here."""
         add_pieces(self._digest, loaded.plaintext)
         plain = self._plain[part.number] = self._digest.hexdigest()
@@ -152,7 +152,7 @@ class Sending(ABC):
         if before is not None and before.plain not in (None, plain):
             raise changed_since(self._context.source)
 
-    def _sealed(self, part: Part, loaded: LoadedPart) -> SentPart:
+    def _sealed(self, part: Part, loaded: PreparedPart) -> SentPart:
         digests: PartDigests = digest_part(loaded.seal())
         return SentPart(digests, self._plain[part.number])
 
@@ -241,7 +241,7 @@ class OnePart(Sending):
             async with self._turns.take(part.number):
                 sent.append(await self._context.in_thread(work))
 
-        await together(seal, self._order.get, self._closing.get)
+        await run_concurrently(seal, self._order.get, self._closing.get)
         return sent[0]
 
     async def _note(self, number: int, sent: SentPart) -> None:
@@ -256,5 +256,5 @@ def changed_since(source: UploadSource) -> SourceChangedError:
     return SourceChangedError(
         f"{source.path} has changed since its upload was begun.",
         hint="Run the same command again.",
-        advice=Advice(again=False, restart="source"),
+        advice=RetryPolicy(again=False, restart="source"),
     )

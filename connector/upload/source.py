@@ -8,10 +8,11 @@ from pathlib import Path
 
 import attrs
 
-from connector.core.header import is_crypt4gh
-from connector.core.layout import ENVELOPE_SIZE, check_object_size, sealed_size
+from connector.crypt4gh.header import is_crypt4gh
+from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.errors import UsageError
 from connector.local.source_file import SourceFile
+from connector.parts import check_object_size
 
 MAX_ALIAS = 255
 
@@ -58,7 +59,7 @@ def open_source(path: Path) -> SourceFile:
     try:
         if file.state.size == 0:
             raise UsageError(f"{path} is empty.", hint="An archive takes no empty files; leave it out.")
-        check_object_size(ENVELOPE_SIZE + sealed_size(file.state.size))
+        check_object_size(HEADER_SIZE + sealed_size(file.state.size))
         head = bytearray(min(8, file.state.size))
         file.read_into(0, [memoryview(head)])
         if is_crypt4gh(bytes(head)):

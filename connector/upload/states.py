@@ -20,11 +20,12 @@ from uuid import UUID
 
 import attrs
 
-from connector.core.checksums import PartDigests
-from connector.core.journal import Journal
-from connector.core.layout import ENVELOPE_SIZE, Parts, sealed_size
-from connector.core.sealed_box import open_text, seal_text
+from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.crypt4gh.sealed_box import open_text, seal_text
 from connector.errors import ConnectorError
+from connector.local.journal import Journal
+from connector.parts import Parts
+from connector.wire.digests import PartDigests
 
 KIND = "upload"
 ANNOUNCED_KIND = "upload-announced"
@@ -118,7 +119,7 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
         started = _read_started(head, file_id, private_key)
         parts = {number: _read_part(facts) for number, facts in journal.parts.items()}
         sealed = None if head.get("sealed") is None else _read_part(head["sealed"])
-        total = len(Parts(ENVELOPE_SIZE + sealed_size(int(head["size"])), started.part_size))
+        total = len(Parts(HEADER_SIZE + sealed_size(int(head["size"])), started.part_size))
     except (ConnectorError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return UploadState(Stage.CREATED, file_id)  # tampered with, or for another key of ours
     stored = {number: part for number, part in parts.items() if number <= total}

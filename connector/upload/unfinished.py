@@ -9,14 +9,14 @@ from uuid import UUID
 
 import attrs
 
-from connector.core.journal import Journal
-from connector.core.listing import UNKNOWN, ListedFile
-from connector.core.payloads import FileUpload
-from connector.local.claim import Claim
 from connector.local.failures import local_failures
+from connector.local.journal import Journal
 from connector.local.journal_file import load
+from connector.local.lock_file import LockFile
 from connector.upload.journals import SUFFIX, lock_path
+from connector.upload.listing import UNKNOWN, ListedFile
 from connector.upload.states import ANNOUNCED_KIND, KIND
+from connector.wire.payloads import FileUpload
 
 
 @attrs.frozen
@@ -31,9 +31,9 @@ class UnfinishedUpload:
     done: int
     journal: Path
 
-    def claim(self) -> Claim:
+    def claim(self) -> LockFile:
         """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
-        return Claim.take(lock_path(self.journal), self.alias)
+        return LockFile.take(lock_path(self.journal), self.alias)
 
     def listed(self) -> ListedFile:
         """It as an upload of its box, in a state that is not known here."""

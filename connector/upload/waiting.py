@@ -9,12 +9,12 @@ import attrs
 import trio
 
 from connector.clients.uploads import ListingRefusedError
-from connector.core.backoff import Polling
-from connector.core.listing import ListedFile
-from connector.core.payloads import FileUpload
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.transfer import GuardedObserver, Outcome
+from connector.transfer.backoff import Polling
 from connector.upload.box import UploadBox
+from connector.upload.listing import ListedFile
+from connector.wire.payloads import FileUpload
 
 CHECKED = frozenset({"interrogated", "awaiting_archival", "archived"})
 """States of an upload that the archive has found right."""

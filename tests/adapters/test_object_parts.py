@@ -6,8 +6,8 @@ import pytest
 
 from connector.adapters.failures import MissingObjectError, as_connector_error
 from connector.adapters.object_parts import ObjectSink, ObjectSource
-from connector.core.layout import Part, Parts
 from connector.errors import BrokenError, ConnectorError, IntegrityError, LocalError
+from connector.parts import Part, Parts
 from persistence.errors import ObjectNotFound, PersistenceError, SignatureRefused, StorageFull, Unreachable
 from persistence.objects.memory import MemoryStorage
 

@@ -21,7 +21,7 @@ import trio
 
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.settings import ArchiveSettings
-from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.memory import MemoryStorage
 from tests.support.archive_checker import check
 from tests.support.contract_client import MIB, SealedFile, new_private_key, seal

@@ -5,7 +5,7 @@ import trio
 
 from connector.archive.file_registry import file_extension
 from connector.archive.models import FileUpload
-from connector.archive.recently_used import RecentlyUsed
+from connector.archive.recently_used import LruCache
 from connector.archive.settings import moment
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -71,7 +71,7 @@ async def test_accessions_are_unique_and_kept() -> None:
 
 
 def test_recently_used_forgets_the_oldest() -> None:
-    memory = RecentlyUsed[int](2)
+    memory = LruCache[int](2)
     memory.put("a", 1)
     memory.put("b", 2)
     assert memory.get("a") == 1

@@ -11,7 +11,7 @@ import trio
 from connector.archive.assembly import Archive
 from connector.archive.models import FileUpload
 from connector.archive.settings import moment
-from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
@@ -90,7 +90,7 @@ async def test_a_good_file_is_sealed_anew_and_registered(size: int) -> None:
         assert len(content) == file.encrypted_size
         assert not await archive.storage.object_exists("inbox", upload.id)
         reader = new_private_key()
-        envelope = await archive.downloads.make_envelope(file.accession, public_of(reader))
+        envelope = await archive.downloads.make_header(file.accession, public_of(reader))
         assert unseal(envelope, content, reader) == plaintext
 
 

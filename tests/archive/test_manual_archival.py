@@ -13,8 +13,8 @@ from connector.archive.assembly import Archive, open_archive
 from connector.archive.errors import BoxStateError
 from connector.archive.models import Box, BoxState
 from connector.archive.settings import ArchiveSettings
-from connector.core.payloads import UploadCompletion, UploadCreation
 from connector.errors import UsageError
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.archive.test_interrogation import room

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from connector.archive.connections import ZERO_COPY_SEND, ClientGone
-from connector.archive.routes.draining import DrainedBodies
+from connector.archive.routes.draining import DrainRequestBody
 from connector.archive.routes.storage import StorageApp, read_content, read_range
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from tests.support.memory_archive import ManualClock
@@ -253,7 +253,7 @@ async def test_a_refusal_waits_until_the_body_has_arrived() -> None:
     async def send(message: Any) -> None:
         taken.append(message["type"])
 
-    await DrainedBodies(refusing_app)({"type": "http"}, receive, send)
+    await DrainRequestBody(refusing_app)({"type": "http"}, receive, send)
     assert taken == ["received"] * 3 + ["http.response.start", "http.response.body"]
 
 
@@ -266,4 +266,4 @@ async def test_a_refusal_does_not_wait_for_a_client_that_has_gone() -> None:
         pass
 
     with trio.fail_after(1):
-        await DrainedBodies(refusing_app)({"type": "http"}, messages(b"a", end=False), send)
+        await DrainRequestBody(refusing_app)({"type": "http"}, messages(b"a", end=False), send)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connector.archive.errors import Unauthenticated
-from connector.archive.tokens import TokenMint, WorkOrder
+from connector.archive.tokens import TokenIssuer, WorkOrder
 from tests.support.memory_archive import ManualClock
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -26,11 +26,11 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
 
 
 @pytest.fixture
-def mint(clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey) -> TokenMint:
-    return TokenMint(signing_key, lifetime=30, clock=clock)
+def mint(clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey) -> TokenIssuer:
+    return TokenIssuer(signing_key, lifetime=30, clock=clock)
 
 
-def test_claims_are_those_of_the_order_and_nothing_else(mint: TokenMint, clock: ManualClock) -> None:
+def test_claims_are_those_of_the_order_and_nothing_else(mint: TokenIssuer, clock: ManualClock) -> None:
     claims = jwt.decode(mint.mint(ORDER), options={"verify_signature": False})
     assert claims == {
         "work_type": "upload",
@@ -42,16 +42,16 @@ def test_claims_are_those_of_the_order_and_nothing_else(mint: TokenMint, clock: 
     }
 
 
-def test_header_names_es256(mint: TokenMint) -> None:
+def test_header_names_es256(mint: TokenIssuer) -> None:
     assert jwt.get_unverified_header(mint.mint(ORDER))["alg"] == "ES256"
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["known by heart", "read anew"])
 def test_a_token_is_good_until_the_last_second(
-    mint: TokenMint, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, restarted: bool
+    mint: TokenIssuer, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, restarted: bool
 ) -> None:
     token = mint.mint(ORDER)
-    judge = TokenMint(signing_key, lifetime=30, clock=clock) if restarted else mint
+    judge = TokenIssuer(signing_key, lifetime=30, clock=clock) if restarted else mint
     clock.now += 29.9
     assert judge.verify(token, "upload") == ORDER
     clock.now += 0.1
@@ -59,7 +59,7 @@ def test_a_token_is_good_until_the_last_second(
         judge.verify(token, "upload")
 
 
-def test_a_token_that_was_changed(mint: TokenMint) -> None:
+def test_a_token_that_was_changed(mint: TokenIssuer) -> None:
     token = mint.mint(ORDER)
     head, claims, signature = token.split(".")
     for changed in (f"{head}.{claims}.", f"{head}.{claims}.{signature[::-1]}", f"{head}.{claims[:-2]}.{signature}"):
@@ -67,31 +67,31 @@ def test_a_token_that_was_changed(mint: TokenMint) -> None:
             mint.verify(changed, "upload")
 
 
-def test_one_that_is_not_known_by_heart_any_more(mint: TokenMint) -> None:
+def test_one_that_is_not_known_by_heart_any_more(mint: TokenIssuer) -> None:
     first = mint.mint(ORDER)
     for number in range(1100):
         mint.mint(attrs.evolve(ORDER, file_id=str(number)))
     assert mint.verify(first, "upload") == ORDER
 
 
-def test_other_work_is_not_allowed(mint: TokenMint) -> None:
+def test_other_work_is_not_allowed(mint: TokenIssuer) -> None:
     with pytest.raises(Unauthenticated, match="upload"):
         mint.verify(mint.mint(ORDER), "close", "delete")
 
 
 @pytest.mark.parametrize("token", [None, "", "x", "a.b.c", "é.é.é"])
-def test_what_is_no_token(mint: TokenMint, token: str | None) -> None:
+def test_what_is_no_token(mint: TokenIssuer, token: str | None) -> None:
     with pytest.raises(Unauthenticated):
         mint.verify(token, "upload")
 
 
-def test_a_foreign_signature(mint: TokenMint, clock: ManualClock) -> None:
-    other = TokenMint(ec.generate_private_key(ec.SECP256R1()), lifetime=30, clock=clock)
+def test_a_foreign_signature(mint: TokenIssuer, clock: ManualClock) -> None:
+    other = TokenIssuer(ec.generate_private_key(ec.SECP256R1()), lifetime=30, clock=clock)
     with pytest.raises(Unauthenticated, match="not valid"):
         mint.verify(other.mint(ORDER), "upload")
 
 
-def test_an_unsigned_token(mint: TokenMint, clock: ManualClock) -> None:
+def test_an_unsigned_token(mint: TokenIssuer, clock: ManualClock) -> None:
     claims = attrs.asdict(ORDER) | {"iat": int(clock.now), "exp": int(clock.now) + 30}
     with pytest.raises(Unauthenticated):
         mint.verify(jwt.encode(claims, None, algorithm="none"), "upload")
@@ -111,7 +111,7 @@ def test_an_unsigned_token(mint: TokenMint, clock: ManualClock) -> None:
     ],
 )
 def test_odd_claims_under_a_good_signature(
-    mint: TokenMint, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, changes: dict[str, object]
+    mint: TokenIssuer, clock: ManualClock, signing_key: ec.EllipticCurvePrivateKey, changes: dict[str, object]
 ) -> None:
     claims = attrs.asdict(ORDER) | {"iat": int(clock.now), "exp": int(clock.now) + 30} | changes
     present = {name: value for name, value in claims.items() if value is not None}

@@ -19,7 +19,7 @@ from connector.archive.errors import (
 )
 from connector.archive.models import Box, FileUpload, UploadState
 from connector.archive.upload_ledger import UploadLedger
-from connector.core.payloads import UploadCompletion, UploadCreation
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.errors import NotFound, StorageFull, Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.support.memory_archive import memory_archive

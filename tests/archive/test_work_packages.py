@@ -4,7 +4,7 @@ import pytest
 
 from connector.archive.errors import Forbidden, InvalidRequest, NoSuchObject, Unauthenticated
 from connector.archive.work_packages import hash_token
-from connector.core.payloads import WorkOrderRequest
+from connector.wire.payloads import WorkOrderRequest
 from tests.support.contract_client import new_private_key, public_of
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.trio
 
 
 def secret_of(access_token: str, private_key: bytes) -> str:
-    from connector.core.sealed_box import open_text
+    from connector.crypt4gh.sealed_box import open_text
 
     return open_text(access_token.partition(":")[2], private_key)
 

@@ -15,11 +15,12 @@ from benchmarks.servers.archive_beside_nginx import UploadsBeside, with_parts
 from benchmarks.servers.received import ReceivedFile
 from connector.archive.errors import UploadCompletionError
 from connector.archive.keys import new_keys
-from connector.core.checksums import multipart_etag
-from connector.core.header import make_envelope
-from connector.core.layout import Parts, sealed_size
-from connector.core.payloads import UploadCompletion, UploadCreation
-from connector.core.segments import PartSealer, SealedLayout
+from connector.crypt4gh.header import make_header
+from connector.crypt4gh.layout import sealed_size
+from connector.crypt4gh.segments import PartSealer, SealedLayout
+from connector.parts import Parts
+from connector.wire.digests import multipart_etag
+from connector.wire.payloads import UploadCompletion, UploadCreation
 from tests.support.memory_archive import memory_archive
 
 KEYS = new_keys()
@@ -29,7 +30,7 @@ PART = 1_000_000
 def receive(folder, plain: bytes):
     """Let a folder hold what a client would have sent of ``plain``."""
     secret = os.urandom(32)
-    envelope = make_envelope(secret, sender_private_key=new_keys().hub_private, recipient_public_keys=[KEYS.hub_public])
+    envelope = make_header(secret, sender_private_key=new_keys().hub_private, recipient_public_keys=[KEYS.hub_public])
     sealer = PartSealer(
         SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), draw=os.urandom
     )

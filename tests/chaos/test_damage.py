@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from tests.support.contract_client import seal
 from tests.support.fake_archive import ENVELOPE
 from tests.support.served_fake import response

@@ -13,7 +13,7 @@ import trio
 
 from connector.clients.access_token import AccessToken
 from connector.config import Settings
-from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from tests.support.served_fake import endless, response, saying
 
 MIB = 1024**2
@@ -220,7 +220,7 @@ def test_presigned_urls_that_are_none(user, data, url):
 @pytest.mark.parametrize("host", ["169.254.169.254", "100.100.100.200", "[fd00:ec2::254]"])
 def test_the_metadata_service_is_spoken_to_for_no_archive(user, data, host, monkeypatch):
     """Even where something answers at that address; here it is told apart by what the connection says of its peer."""
-    import connector.clients.bulk.dial as dial
+    import connector.http.dial as dial
 
     async def connect(origin):
         raise AssertionError("not reached")
@@ -256,8 +256,8 @@ async def test_an_archive_elsewhere_names_no_address_of_this_machine(user, data)
     """The archive's name leads to what counts as another machine; its presigned URLs lead to this one."""
     import socket
 
-    import connector.clients.bulk.dial as dial
-    from connector.bootstrap import open_session
+    import connector.http.dial as dial
+    from connector.session import open_session
 
     class Elsewhere(trio.abc.HostnameResolver):
         async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):

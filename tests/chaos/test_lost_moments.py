@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from connector.bootstrap import journal_folder
 from connector.local.source_file import SourceState
+from connector.session import journal_folder
 from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource
 from tests.support.chaos_stage import MIB

@@ -10,7 +10,7 @@ import pytest
 
 from connector.clients.access_token import AccessToken
 from connector.clients.work_orders import WorkOrder
-from connector.local.key_files import KeyPair
+from connector.crypt4gh.keys import KeyPair
 from tests.support.chaos_stage import MIB
 from tests.support.served_fake import resetting, saying, silent
 
@@ -37,7 +37,7 @@ def test_debug_output_may_be_pasted_into_a_ticket(user, data, kind, scene):
     user.server.play(kind, scene, times=100)
     said = user.download("--debug", "--json", CONNECTOR_RETRIES="1", CONNECTOR_READ_TIMEOUT="0.3")
     assert said.code in (4, 5)
-    assert "debug connector.clients.http: " in said.err
+    assert "debug connector.http.client: " in said.err
     check(user, said.out + said.err)
 
 
@@ -90,20 +90,20 @@ def test_journals_give_nothing_away(user, data, tmp_path):
     keys: list[bytes] = []
     import connector.upload.job as opening
 
-    real = opening.make_envelope
+    real = opening.make_header
 
     def spy(session_key, **options):
         keys.append(session_key)
         return real(session_key, **options)
 
-    opening.make_envelope = spy
+    opening.make_header = spy
     try:
         user.server.play("put", saying(400), times=100)
         user.archive.fail("get", 404, times=100, when=lambda request: "bytes=0-" not in request.headers["range"])
         assert user.upload(path).code == 4
         assert user.download().code == 4
     finally:
-        opening.make_envelope = real
+        opening.make_header = real
     journals = [*(tmp_path / "state").rglob("*.upload"), *user.out.glob("*.journal")]
     assert len(journals) == 2
     import base64

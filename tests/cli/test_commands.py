@@ -11,8 +11,9 @@ import attrs
 import pytest
 
 from connector.config import Settings
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, RefusedError
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome

@@ -17,7 +17,8 @@ from typing import Any
 import attrs
 import pytest
 
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.key_files import write_key_pair
 from connector.upload.unfinished import unfinished_uploads
 from tests.support.archive_process import ArchiveProcess, served_archive
 

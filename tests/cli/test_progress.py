@@ -10,7 +10,7 @@ import pytest
 
 from connector.cli.console import Console
 from connector.cli.progress import Display, Progress, display_of
-from connector.errors import Advice, BrokenError
+from connector.errors import BrokenError, RetryPolicy
 from tests.support.desk import HandClock
 
 
@@ -180,7 +180,7 @@ def test_off_a_terminal_retries_are_lines() -> None:
     scene = Scene("log")
     scene.progress.retried("F1", BrokenError("The connection was cut."), 2.0)
     scene.progress.retried("", BrokenError("The archive is down."), 1.0)
-    scene.progress.retried("F2", BrokenError("Lost.", advice=Advice(again=False, restart="lost")), 0.0)
+    scene.progress.retried("F2", BrokenError("Lost.", advice=RetryPolicy(again=False, restart="lost")), 0.0)
     scene.console.tell("F3: uploaded")
     scene.progress.closed("F1", False)
     scene.console.tell("F1: The connection was cut.")

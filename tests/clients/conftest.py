@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from connector.clients.exchange import ApiReply
-from connector.clients.http import HttpClient
+from connector.http.client import HttpClient
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 Reply = Callable[..., ApiReply]

@@ -6,15 +6,15 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import Caller
-from connector.clients.exchange import ApiReply, ApiRequest, Exchange
-from connector.clients.http import HttpClient
-from connector.clients.leases import Lease, Lent
-from connector.clients.refusals import TokenRefusedError, refusal
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
+from connector.clients.leases import CachedValue, Expiring
+from connector.clients.refusals import TokenRefusedError, error_from_response
 from connector.clients.work_orders import WorkOrder
-from connector.core.backoff import Backoff
 from connector.errors import BrokenError, ConnectorError, RefusedError
+from connector.http.client import HttpClient
 from connector.transfer import OverloadedError, Retrier, SilentObserver
+from connector.transfer.backoff import Backoff
 
 pytestmark = pytest.mark.trio
 
@@ -38,10 +38,10 @@ class Orders:
         self.count = 0
         self.delay = delay
 
-    async def __call__(self) -> Lent[WorkOrder]:
+    async def __call__(self) -> Expiring[WorkOrder]:
         await trio.sleep(self.delay)
         self.count += 1
-        return Lent(WorkOrder(f"token-{self.count}"), 1e9)
+        return Expiring(WorkOrder(f"token-{self.count}"), 1e9)
 
 
 class Notes(SilentObserver):
@@ -58,13 +58,13 @@ def build(token: str) -> ApiRequest:
 
 def read(reply: ApiReply) -> bytes:
     if reply.status != 200:
-        raise refusal(reply, "do it")
+        raise error_from_response(reply, "do it")
     return reply.body
 
 
 async def call(client: HttpClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1, cap=8), uniform=lambda: 1.0)
-    return await Caller(Exchange(client), retrier, notes).authorized(Lease(orders), build, read)
+    return await ApiClient(ApiTransport(client), retrier, notes).authorized(CachedValue(orders), build, read)
 
 
 async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(answered_by, autojump_clock):
@@ -86,7 +86,7 @@ async def test_the_second_fresh_token_that_is_refused_is_final(answered_by, auto
 
 async def test_a_cached_token_that_is_refused_counts_as_none(answered_by, autojump_clock):
     desk, orders = Desk(httpx.Response(200), httpx.Response(401)), Orders()
-    caller, order = Caller(Exchange(answered_by(desk)), Retrier(attempts=1), Notes()), Lease(orders)
+    caller, order = ApiClient(ApiTransport(answered_by(desk)), Retrier(attempts=1), Notes()), CachedValue(orders)
     await caller.authorized(order, build, read)
     with pytest.raises(TokenRefusedError):
         await caller.authorized(order, build, read)
@@ -100,7 +100,7 @@ async def test_a_cached_token_does_not_become_fresh_by_another_that_came_meanwhi
         await trio.sleep(1.0)
         return desk(request)
 
-    caller, order = Caller(Exchange(answered_by(slowly)), Retrier(attempts=1), Notes()), Lease(orders)
+    caller, order = ApiClient(ApiTransport(answered_by(slowly)), Retrier(attempts=1), Notes()), CachedValue(orders)
     cached = await order.get()
 
     async def refuse_elsewhere() -> None:
@@ -134,7 +134,7 @@ async def test_those_who_share_a_token_share_the_fresh_ones(answered_by, autojum
         await trio.sleep(1.0)
         return desk(request)
 
-    caller, order = Caller(Exchange(answered_by(in_a_second)), Retrier(attempts=4), Notes()), Lease(orders)
+    caller, order = ApiClient(ApiTransport(answered_by(in_a_second)), Retrier(attempts=4), Notes()), CachedValue(orders)
 
     async def ask() -> None:
         with pytest.raises(TokenRefusedError):
@@ -174,20 +174,20 @@ async def test_a_wait_beyond_all_patience_is_a_no(answered_by, autojump_clock):
 async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, autojump_clock):
     desk, notes = Desk(httpx.Response(502), httpx.Response(200, content=b"ok")), Notes()
     retrier = Retrier(attempts=2, backoff=Backoff(base=1), uniform=lambda: 0.5)
-    caller = Caller(Exchange(answered_by(desk)), retrier, notes)
+    caller = ApiClient(ApiTransport(answered_by(desk)), retrier, notes)
     assert await caller.call(lambda: build("fixed"), read) == b"ok"
     assert desk.tokens == ["fixed", "fixed"]
     assert trio.current_time() == 0.5
 
 
 async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
-    async def no_order() -> Lent[WorkOrder]:
+    async def no_order() -> Expiring[WorkOrder]:
         raise BrokenError("No orders today.")
 
     desk = Desk(httpx.Response(200))
-    caller = Caller(Exchange(answered_by(desk)), Retrier(attempts=2), Notes())
+    caller = ApiClient(ApiTransport(answered_by(desk)), Retrier(attempts=2), Notes())
     with pytest.raises(BrokenError, match="No orders today"):
-        await caller.authorized(Lease(no_order), build, read)
+        await caller.authorized(CachedValue(no_order), build, read)
     assert desk.tokens == []
 
 

@@ -16,7 +16,7 @@ from connector.clients.downloads import (
     read_envelope,
     read_object,
 )
-from connector.clients.leases import Lent
+from connector.clients.leases import Expiring
 from connector.clients.refusals import TokenRefusedError
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import OverloadedError
@@ -45,7 +45,7 @@ def test_requests_carry_the_accession_and_the_token():
 
 def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply):
     lent = read_object(reply(200, drs(), cache_control="max-age=60, private"))
-    assert isinstance(lent, Lent)
+    assert isinstance(lent, Expiring)
     assert lent.seconds == 55.0
     assert (lent.value.url, lent.value.size) == ("https://s3.test/b/o?sig=1", 65564)
     assert lent.value.plaintext_sha256 == "ab" * 32
@@ -54,13 +54,13 @@ def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply):
 def test_an_object_is_lent_for_as_long_as_its_url_is_good_if_that_is_shorter(reply):
     url = "https://s3.test/b/o?X-Amz-Date=20151021T072750Z&X-Amz-Expires=30&X-Amz-Signature=0"
     lent = read_object(reply(200, drs(url), cache_control="max-age=60", date=DATE))
-    assert isinstance(lent, Lent)
+    assert isinstance(lent, Expiring)
     assert lent.seconds == pytest.approx(20 * 0.85)
 
 
 def test_an_archive_that_says_nothing_is_taken_for_the_usual(reply):
     lent = read_object(reply(200, drs()))
-    assert isinstance(lent, Lent)
+    assert isinstance(lent, Expiring)
     assert lent.seconds == USUAL_URL_LIFETIME - 5
 
 

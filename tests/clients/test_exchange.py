@@ -10,10 +10,10 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.bulk import BulkTransport
-from connector.clients.exchange import MAX_BODY, ApiRequest, Exchange
-from connector.clients.http import HttpClient
-from connector.errors import GIVE_UP, BrokenError
+from connector.clients.exchange import MAX_BODY, ApiRequest, ApiTransport
+from connector.errors import NO_RETRY, BrokenError
+from connector.http import BulkTransport
+from connector.http.client import HttpClient
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import ScriptedServer, answering, response
 
@@ -30,7 +30,7 @@ async def test_a_request_is_sent_as_it_says(answered_by):
         return httpx.Response(201, json={"a": 1}, headers={"Cache-Control": "max-age=5", "X-Thing": "y"})
 
     request = ApiRequest("POST", "https://archive.test/x", token="t0ken", data={"alias": "å"}, params={"skip": 2})
-    reply = await Exchange(answered_by(handler)).send(request)
+    reply = await ApiTransport(answered_by(handler)).send(request)
     (sent,) = seen
     assert (sent.method, str(sent.url)) == ("POST", "https://archive.test/x?skip=2")
     assert sent.headers["authorization"] == "Bearer t0ken"
@@ -49,7 +49,7 @@ async def test_nothing_is_sent_that_was_not_asked_for(answered_by):
         assert str(request.url) == URL
         return httpx.Response(204)
 
-    assert (await Exchange(answered_by(handler)).send(ApiRequest("GET", URL))).status == 204
+    assert (await ApiTransport(answered_by(handler)).send(ApiRequest("GET", URL))).status == 204
 
 
 async def test_secrets_stay_out_of_what_is_shown():
@@ -64,7 +64,7 @@ async def test_an_answer_that_does_not_come_ends_at_the_deadline(answered_by, au
         raise AssertionError
 
     with pytest.raises(OverloadedError, match="did not answer within 30 seconds") as caught:
-        await Exchange(answered_by(handler), deadline=30.0).send(ApiRequest("GET", URL))
+        await ApiTransport(answered_by(handler), deadline=30.0).send(ApiRequest("GET", URL))
     assert trio.current_time() == 30.0
     assert caught.value.advice.again
     assert "secret" not in str(caught.value)
@@ -77,7 +77,7 @@ async def test_an_answer_that_trickles_ends_at_the_deadline_too(answered_by, aut
             yield b" "
 
     with pytest.raises(OverloadedError):
-        await Exchange(answered_by(lambda _: httpx.Response(200, content=trickle())), deadline=20.5).send(
+        await ApiTransport(answered_by(lambda _: httpx.Response(200, content=trickle())), deadline=20.5).send(
             ApiRequest("GET", URL)
         )
     assert trio.current_time() == 20.5
@@ -93,8 +93,8 @@ async def test_an_endless_answer_is_not_read_to_its_end(answered_by):
             yield bytes(1024**2)
 
     with pytest.raises(BrokenError, match="longer than") as caught:
-        await Exchange(answered_by(lambda _: httpx.Response(200, content=endless()))).send(ApiRequest("GET", URL))
-    assert caught.value.advice == GIVE_UP
+        await ApiTransport(answered_by(lambda _: httpx.Response(200, content=endless()))).send(ApiRequest("GET", URL))
+    assert caught.value.advice == NO_RETRY
     assert sent <= MAX_BODY + 2 * 1024**2
 
 
@@ -107,7 +107,7 @@ async def test_an_answer_that_unpacks_to_far_more_is_not_kept(answered_by):
 
     answer = httpx.Response(200, content=body(), headers={"Content-Encoding": "gzip"})
     with pytest.raises(BrokenError, match="longer than"):
-        await Exchange(answered_by(lambda _: answer)).send(ApiRequest("GET", URL))
+        await ApiTransport(answered_by(lambda _: answer)).send(ApiRequest("GET", URL))
 
 
 async def test_redirects_are_answers_like_any_other(answered_by):
@@ -117,7 +117,7 @@ async def test_redirects_are_answers_like_any_other(answered_by):
         asked.append(request.url.host)
         return httpx.Response(302, headers={"Location": "http://169.254.169.254/latest"})
 
-    reply = await Exchange(answered_by(handler)).send(ApiRequest("GET", URL, token="t"))
+    reply = await ApiTransport(answered_by(handler)).send(ApiRequest("GET", URL, token="t"))
     assert reply.status == 302
     assert asked == ["archive.test"]
 
@@ -139,7 +139,7 @@ async def test_a_broken_connection_is_tried_again(answered_by, failure, words):
         raise failure
 
     with pytest.raises(BrokenError, match=words) as caught:
-        await Exchange(answered_by(handler)).send(ApiRequest("GET", URL))
+        await ApiTransport(answered_by(handler)).send(ApiRequest("GET", URL))
     assert caught.value.advice.again
     assert "secret" not in str(caught.value)
 
@@ -151,15 +151,15 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 async def test_an_address_that_is_none_is_not_tried_again(url):
     async with HttpClient(BulkTransport()) as client:
         with pytest.raises(BrokenError, match="is no usable address") as caught:
-            await Exchange(client).send(ApiRequest("GET", url))
-    assert caught.value.advice == GIVE_UP
+            await ApiTransport(client).send(ApiRequest("GET", url))
+    assert caught.value.advice == NO_RETRY
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
 async def test_an_odd_address_meets_no_foreign_error(url):
     async with HttpClient(BulkTransport()) as client:
         with pytest.raises(BrokenError):
-            await Exchange(client).send(ApiRequest("GET", url))
+            await ApiTransport(client).send(ApiRequest("GET", url))
 
 
 @pytest.mark.parametrize("port", [0, 65_536, 99_999, 4_295_000_000])
@@ -170,6 +170,6 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port, nursery):
     async with HttpClient(BulkTransport()) as client:
         for number in (port, its_own + 65_536):
             with pytest.raises(BrokenError, match="is no usable address") as caught:
-                await Exchange(client).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
-            assert caught.value.advice == GIVE_UP
+                await ApiTransport(client).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
+            assert caught.value.advice == NO_RETRY
     assert server.connections == 0

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 import trio
 
-from connector.clients.leases import Lease, Lent
-from connector.errors import TRY_AGAIN, BrokenError
+from connector.clients.leases import CachedValue, Expiring
+from connector.errors import RETRY, BrokenError
 
 pytestmark = pytest.mark.trio
 
@@ -22,18 +22,18 @@ class Lender:
         self.failures = 0
         self.calls = 0
 
-    async def __call__(self) -> Lent[list[int]]:
+    async def __call__(self) -> Expiring[list[int]]:
         self.calls += 1
         await trio.sleep(self.delay)
         if self.failures:
             self.failures -= 1
-            raise BrokenError("Nothing to lend.", advice=TRY_AGAIN)
-        return Lent([self.calls], self.seconds)
+            raise BrokenError("Nothing to lend.", advice=RETRY)
+        return Expiring([self.calls], self.seconds)
 
 
 async def test_concurrent_askers_share_one_call(autojump_clock):
     lender = Lender(delay=1.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     got: list[list[int]] = []
 
     async def ask() -> None:
@@ -51,14 +51,14 @@ async def test_concurrent_askers_share_one_call(autojump_clock):
 async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_time(failures):
     calls = 0
 
-    async def fetch() -> Lent[int]:  # without a checkpoint, as when the bytes are there already
+    async def fetch() -> Expiring[int]:  # without a checkpoint, as when the bytes are there already
         nonlocal calls
         calls += 1
         if failures:
             raise BrokenError("Nothing to lend.")
-        return Lent(calls, 0.0)
+        return Expiring(calls, 0.0)
 
-    lease = Lease(fetch)
+    lease = CachedValue(fetch)
 
     async def ask() -> None:
         with suppress(BrokenError):
@@ -72,7 +72,7 @@ async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_ti
 
 async def test_it_is_used_until_its_time_is_over(autojump_clock):
     lender = Lender(seconds=10.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     first = await lease.get()
     await trio.sleep(9.9)
     assert await lease.get() is first
@@ -82,7 +82,7 @@ async def test_it_is_used_until_its_time_is_over(autojump_clock):
 
 async def test_the_time_counts_from_before_the_call(autojump_clock):
     lender = Lender(seconds=10.0, delay=4.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     await lease.get()
     await trio.sleep(5.9)
     assert await lease.get() == [1]
@@ -91,20 +91,20 @@ async def test_the_time_counts_from_before_the_call(autojump_clock):
 
 
 async def test_something_without_any_lifetime_is_still_good_for_who_asked(autojump_clock):
-    lease = Lease(Lender(seconds=0.0))
+    lease = CachedValue(Lender(seconds=0.0))
     assert await lease.get() == [1]
     assert await lease.get() == [2]
 
 
 async def test_a_refused_value_is_fetched_anew():
-    lease = Lease(Lender())
+    lease = CachedValue(Lender())
     lease.refuse(await lease.get())
     assert await lease.get() == [2]
 
 
 async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock):
     lender = Lender()
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     old = await lease.get()
     lease.refuse(old)
     new = await lease.get()
@@ -114,7 +114,7 @@ async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock):
 
 
 async def test_an_equal_value_is_not_the_same_value():
-    lease = Lease(Lender())
+    lease = CachedValue(Lender())
     held = await lease.get()
     lease.refuse(list(held))
     assert await lease.get() is held
@@ -123,7 +123,7 @@ async def test_an_equal_value_is_not_the_same_value():
 async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock):
     lender = Lender(delay=1.0)
     lender.failures = 1
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     errors: list[BrokenError] = []
 
     async def ask() -> None:
@@ -136,13 +136,13 @@ async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock):
             nursery.start_soon(ask)
     assert lender.calls == 1
     assert len({id(error) for error in errors}) == 32, "tracebacks of one are not those of another"
-    assert {error.advice for error in errors} == {TRY_AGAIN}
+    assert {error.advice for error in errors} == {RETRY}
     assert await lease.get() == [2], "who comes later tries for itself"
 
 
 async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nobody_else(autojump_clock):
     lender = Lender(seconds=0.0, delay=1.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     got: list[list[int]] = []
 
     async def ask(after: float) -> None:
@@ -159,7 +159,7 @@ async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nob
 
 async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_clock):
     lender = Lender(delay=1.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     got: list[list[int]] = []
 
     async def ask() -> None:
@@ -179,7 +179,7 @@ async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_c
 
 
 async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autojump_clock):
-    lease = Lease(Lender(seconds=10.0, delay=1.0))
+    lease = CachedValue(Lender(seconds=10.0, delay=1.0))
     seen = [lease.in_use]
 
     async def look() -> None:
@@ -197,7 +197,7 @@ async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autoj
 
 async def test_an_asker_that_goes_away_leaves_the_others_theirs(autojump_clock):
     lender = Lender(delay=1.0)
-    lease = Lease(lender)
+    lease = CachedValue(lender)
     with trio.move_on_after(0.5) as impatient:
         await lease.get()
     assert impatient.cancelled_caught

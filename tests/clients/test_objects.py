@@ -9,10 +9,10 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.bulk import BulkTransport
-from connector.clients.http import HttpClient
 from connector.clients.objects import ObjectClient, UrlRefusedError
 from connector.errors import RENEW, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.http import BulkTransport
+from connector.http.client import HttpClient
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import Peer, ScriptedServer, answering, response
 
@@ -113,7 +113,7 @@ async def test_a_whole_object_that_is_cut_off_is_not_enough(way):
 
 
 async def test_parts_are_not_picked_out_of_a_large_object(way, monkeypatch):
-    for module in ("connector.clients.objects", "connector.clients.bulk.framing"):
+    for module in ("connector.clients.objects", "connector.http.framing"):
         monkeypatch.setattr(f"{module}.WHOLE_AT_MOST", 2000)
     with pytest.raises(BrokenError, match="sends whole objects") as caught:
         await way.get(response("200 OK", CONTENT), size=len(CONTENT))

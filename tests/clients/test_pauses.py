@@ -6,13 +6,13 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import Caller
-from connector.clients.exchange import ApiReply, ApiRequest, Exchange
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
 from connector.clients.pauses import Pauses
-from connector.clients.refusals import refusal
-from connector.core.backoff import Backoff
-from connector.errors import TRY_AGAIN, Advice, ConnectorError
+from connector.clients.refusals import error_from_response
+from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
+from connector.transfer.backoff import Backoff
 
 pytestmark = pytest.mark.trio
 
@@ -22,7 +22,7 @@ def request(path: str = "/x", method: str = "GET") -> ApiRequest:
 
 
 def asking(seconds: float | None) -> ConnectorError:
-    return OverloadedError("Busy.", advice=Advice(again=True, after=seconds))
+    return OverloadedError("Busy.", advice=RetryPolicy(again=True, after=seconds))
 
 
 def pauses(**options: float) -> Pauses:
@@ -46,7 +46,7 @@ async def test_other_resources_are(autojump_clock, other):
     assert trio.current_time() == 0.0
 
 
-@pytest.mark.parametrize("error", [asking(None), asking(0.0), OverloadedError("Silent.", advice=TRY_AGAIN)])
+@pytest.mark.parametrize("error", [asking(None), asking(0.0), OverloadedError("Silent.", advice=RETRY)])
 async def test_where_no_pause_is_asked_for_there_is_none(autojump_clock, error):
     one = pauses()
     one.note(request(), error)
@@ -74,10 +74,10 @@ async def test_an_asker_cancelled_in_its_pause_leaves_it_to_the_next(answered_by
 
     def read(reply: ApiReply) -> int:
         if reply.status != 200:
-            raise refusal(reply, "do it")
+            raise error_from_response(reply, "do it")
         return reply.status
 
-    caller = Caller(Exchange(answered_by(busy)), Retrier(), SilentObserver())
+    caller = ApiClient(ApiTransport(answered_by(busy)), Retrier(), SilentObserver())
     with trio.move_on_after(5.0):
         await caller.call(request, read)
     assert await caller.call(request, read) == 200

@@ -8,10 +8,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from connector.clients.caller import Caller
-from connector.clients.exchange import Exchange
-from connector.clients.http import HttpClient
-from connector.clients.leases import Lease, Lent
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiTransport
+from connector.clients.leases import CachedValue, Expiring
 from connector.clients.uploads import (
     UploadClient,
     build_complete_request,
@@ -26,9 +25,10 @@ from connector.clients.uploads import (
     read_part_url,
 )
 from connector.clients.work_orders import WorkOrder
-from connector.core.payloads import UploadCompletion, UploadCreation
 from connector.errors import BrokenError, RefusedError
-from connector.transfer import Retrier, SilentObserver, WindowFullError
+from connector.http.client import HttpClient
+from connector.transfer import Retrier, SilentObserver, TooManyOpenTransfersError
+from connector.wire.payloads import UploadCompletion, UploadCreation
 
 API = "https://a.test/ucs"
 BOX = UUID(int=1)
@@ -84,7 +84,7 @@ def test_a_part_url_that_is_none_is_not_used(reply, body):
 
 
 def test_a_refusal_says_what_was_refused(reply):
-    with pytest.raises(WindowFullError, match="create an upload for my file"):
+    with pytest.raises(TooManyOpenTransfersError, match="create an upload for my file"):
         read_created(reply(429, {"exception_id": "tooManyOpenUploads"}), "my file")
     with pytest.raises(RefusedError, match="complete the upload"):
         read_completed(reply(400, {"exception_id": "checksumMismatch"}))
@@ -140,9 +140,9 @@ async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
 
 
 async def listed(client: HttpClient):
-    async def order() -> Lent[WorkOrder]:
-        return Lent(WorkOrder("t"), 30.0)
+    async def order() -> Expiring[WorkOrder]:
+        return Expiring(WorkOrder("t"), 30.0)
 
-    caller = Caller(Exchange(client), Retrier(attempts=1), SilentObserver())
-    pages = UploadClient(caller, lambda: API + "/", BOX).pages(Lease(order))
+    caller = ApiClient(ApiTransport(client), Retrier(attempts=1), SilentObserver())
+    pages = UploadClient(caller, lambda: API + "/", BOX).pages(CachedValue(order))
     return [upload async for page in pages for upload in page]

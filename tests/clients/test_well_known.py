@@ -10,10 +10,10 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import Caller
+from connector.clients.caller import ApiClient
 from connector.clients.downloads import DownloadClient
-from connector.clients.exchange import Exchange
-from connector.clients.leases import Lease, Lent
+from connector.clients.exchange import ApiTransport
+from connector.clients.leases import CachedValue, Expiring
 from connector.clients.well_known import (
     SHORTEST_LIFETIME,
     USUAL_LIFETIME,
@@ -111,10 +111,10 @@ class Service:
         return httpx.Response(503) if self.fails else httpx.Response(200, json=self.values)
 
 
-def well_known(service: Service, answered_by: Any) -> tuple[WellKnown, Caller]:
-    exchange, retrier = Exchange(answered_by(service)), Retrier(attempts=3)
-    values = WellKnown(Caller(exchange, retrier, SilentObserver()), "https://a.test/wkvs")
-    return values, Caller(exchange, retrier, SilentObserver(), refresh=values.refresh)
+def well_known(service: Service, answered_by: Any) -> tuple[WellKnown, ApiClient]:
+    exchange, retrier = ApiTransport(answered_by(service)), Retrier(attempts=3)
+    values = WellKnown(ApiClient(exchange, retrier, SilentObserver()), "https://a.test/wkvs")
+    return values, ApiClient(exchange, retrier, SilentObserver(), refresh=values.refresh)
 
 
 @pytest.mark.trio
@@ -122,10 +122,10 @@ async def test_a_session_of_days_follows_an_archive_that_moves(answered_by, auto
     service = Service()
     values, caller = well_known(service, answered_by)
 
-    async def order() -> Lent[WorkOrder]:
-        return Lent(WorkOrder("t"), 30.0)
+    async def order() -> Expiring[WorkOrder]:
+        return Expiring(WorkOrder("t"), 30.0)
 
-    client, lease = DownloadClient(caller, lambda: values.values.dcs_api_url), Lease(order)
+    client, lease = DownloadClient(caller, lambda: values.values.dcs_api_url), CachedValue(order)
     await client.object(lease, "GHGAF01")
     await client.object(lease, "GHGAF01")
     assert len(service.asked) == 1

@@ -11,9 +11,9 @@ import pytest
 from connector.clients.access_token import AccessToken
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.work_orders import USUAL_LIFETIME, read_work_order
-from connector.core.sealed_box import seal_text
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.sealed_box import seal_text
 from connector.errors import BrokenError, RefusedError, UsageError
-from connector.local.key_files import KeyPair
 
 OURS = KeyPair.of(os.urandom(32))
 THEIRS = KeyPair.of(os.urandom(32))

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from connector.clients.access_token import AccessToken
-from connector.clients.caller import Caller
-from connector.clients.exchange import Exchange
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiTransport
 from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import (
     WorkPackageClient,
@@ -20,10 +20,10 @@ from connector.clients.work_packages import (
     build_package_request,
     read_package,
 )
-from connector.core.payloads import WorkOrderRequest
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, RefusedError
-from connector.local.key_files import KeyPair
 from connector.transfer import Retrier, SilentObserver
+from connector.wire.payloads import WorkOrderRequest
 from tests.support.fake_archive import BASE, FakeArchive
 
 API = "https://a.test/wps"
@@ -98,7 +98,7 @@ class Tokens:
     def __init__(self, answered_by: Any, seconds: float = 30.0) -> None:
         self.archive = FakeArchive(KeyPair.of(b"u" * 32))
         self.archive.token_seconds = seconds
-        caller = Caller(Exchange(answered_by(self.archive)), Retrier(), SilentObserver())
+        caller = ApiClient(ApiTransport(answered_by(self.archive)), Retrier(), SilentObserver())
         access = AccessToken.parse(self.archive.access_token)
         self.client = WorkPackageClient(caller, lambda: f"{BASE}/wps/", access, self.archive.user)
 

@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.bootstrap import Session
-from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
 from connector.download import DownloadedFile
-from connector.local.key_files import KeyPair
+from connector.session import Session
 from connector.transfer import Outcome
 from tests.support.contract_client import unseal
 from tests.support.fake_archive import ENVELOPE, FakeArchive

@@ -9,10 +9,10 @@ import httpx
 import pytest
 import trio
 
-from connector.core.layout import Part, Parts
-from connector.core.segments import Plaintext
+from connector.crypt4gh.segments import Plaintext
 from connector.download.digest import OrderedDigest
-from connector.errors import GIVE_UP, IntegrityError
+from connector.errors import NO_RETRY, IntegrityError
+from connector.parts import Part, Parts
 
 pytestmark = pytest.mark.trio
 
@@ -107,7 +107,7 @@ async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
     await digest.take(first, lambda: read_back(first, buffer))
     with pytest.raises(IntegrityError, match="bytes 1000 to 2000") as caught:
         await digest.catch_up(buffer, lambda part, view: None)
-    assert caught.value.advice == GIVE_UP
+    assert caught.value.advice == NO_RETRY
 
 
 @pytest.mark.parametrize("verify", [True, False])

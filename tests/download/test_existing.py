@@ -9,11 +9,11 @@ import attrs
 import httpx
 import pytest
 
-from connector.core.payloads import Checksum, DrsObject
 from connector.download.existing import ExistingFile, read_envelope
 from connector.download.request import DownloadRequest
 from connector.errors import FileExistsAlready, IntegrityError, UsageError
 from connector.local.finished import FinishedFile
+from connector.wire.payloads import Checksum, DrsObject
 from tests.support.contract_client import seal
 from tests.support.fake_archive import ENVELOPE
 

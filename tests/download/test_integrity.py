@@ -7,9 +7,9 @@ import hashlib
 
 import pytest
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.errors import BrokenError, IntegrityError, RefusedError
-from connector.local.key_files import KeyPair
 from tests.support.contract_client import seal
 from tests.support.fake_archive import ENVELOPE
 

@@ -18,14 +18,20 @@ from connector.cli.tsv import parse_tsv
 from connector.clients.access_token import AccessToken
 from connector.clients.downloads import read_envelope, read_object
 from connector.clients.exchange import ApiReply, server_of
-from connector.clients.refusals import refusal
+from connector.clients.refusals import error_from_response
 from connector.clients.uploads import read_created, read_page, read_part_url
 from connector.clients.well_known import hub_key, read_values
 from connector.clients.work_orders import read_work_order
 from connector.clients.work_packages import read_package
 from connector.config import load_settings, parse_size
-from connector.core.file_names import checked_file_name
-from connector.core.freshness import (
+from connector.crypt4gh.header import header_size, make_header, open_header
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.sealed_box import open_text, seal_text
+from connector.errors import ConnectorError
+from connector.local.file_names import checked_file_name
+from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
+from connector.upload.source import UploadSource, check_sources
+from connector.wire.lifetimes import (
     parse_cache_control,
     parse_delta_seconds,
     parse_http_date,
@@ -34,9 +40,7 @@ from connector.core.freshness import (
     retry_after,
     usable_seconds,
 )
-from connector.core.header import envelope_size, make_envelope, open_envelope
-from connector.core.journal import encode_head, encode_part, encode_record, encode_written, read_journal
-from connector.core.payloads import (
+from connector.wire.payloads import (
     CreatedUpload,
     DrsObject,
     ErrorBody,
@@ -45,14 +49,10 @@ from connector.core.payloads import (
     WorkPackage,
     parse_payload,
 )
-from connector.core.sealed_box import open_text, seal_text
-from connector.core.tokens import WorkOrderClaims, read_claims
-from connector.errors import ConnectorError
-from connector.local.key_files import KeyPair
-from connector.upload.source import UploadSource, check_sources
+from connector.wire.tokens import WorkOrderClaims, read_claims
 
 KEYS = KeyPair.of(b"u" * 32)
-ENVELOPE = make_envelope(b"k" * 32, sender_private_key=KEYS.private, recipient_public_keys=[KEYS.public])
+ENVELOPE = make_header(b"k" * 32, sender_private_key=KEYS.private, recipient_public_keys=[KEYS.public])
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -96,10 +96,10 @@ def packets() -> st.SearchStrategy[bytes]:
 def test_envelopes(fuzz):
     def check(data: bytes) -> None:
         with our_errors_only():
-            size = envelope_size(data)
+            size = header_size(data)
             assert size is None or 16 <= size <= len(data)
         with our_errors_only():
-            opened = open_envelope(data, KEYS.private)
+            opened = open_header(data, KEYS.private)
             assert opened.size <= len(data)
             assert opened.session_keys
 
@@ -162,7 +162,7 @@ def test_unfinished_transfers_of_any_journal(fuzz, tmp_path):
 def test_uploads_that_are_gone_on_with_from_any_journal(fuzz, tmp_path):
     from uuid import UUID
 
-    from connector.core.sealed_box import seal_text
+    from connector.crypt4gh.sealed_box import seal_text
     from connector.local.source_file import SourceState
     from connector.upload.journals import UploadJournals
 
@@ -253,7 +253,7 @@ def test_answers(fuzz):
         read_part_url,
         lambda reply: read_created(reply, "alias"),
         lambda reply: read_work_order(reply, KEYS),
-        lambda reply: refusal(reply, "do it"),
+        lambda reply: error_from_response(reply, "do it"),
     ]
 
     def check(given: tuple[int, dict[str, str], bytes]) -> None:

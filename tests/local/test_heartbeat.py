@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.local.claim import Claim
 from connector.local.heartbeat import Heartbeat
+from connector.local.lock_file import LockFile
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -40,7 +40,7 @@ def old(path: Path) -> float:
 
 def test_a_claim_is_touched_for_as_long_as_it_is_held(tmp_path: Path, heartbeat: Heartbeat) -> None:
     before = beating()
-    claims = [Claim.take(tmp_path / name, heartbeat=heartbeat) for name in ("a.lock", "b.lock")]
+    claims = [LockFile.take(tmp_path / name, heartbeat=heartbeat) for name in ("a.lock", "b.lock")]
     assert beating() == before + 1, "one thread for all"
     for claim in claims:
         old(claim.path)
@@ -48,14 +48,14 @@ def test_a_claim_is_touched_for_as_long_as_it_is_held(tmp_path: Path, heartbeat:
     for claim in claims:
         claim.release()
     assert eventually(lambda: beating() == before), "no thread without claims"
-    again = Claim.take(tmp_path / "a.lock", heartbeat=heartbeat)
+    again = LockFile.take(tmp_path / "a.lock", heartbeat=heartbeat)
     old(again.path)
     assert eventually(lambda: again.path.stat().st_mtime > 1000)
     again.release()
 
 
 def test_the_claim_of_another_is_not_kept_alive(tmp_path: Path, heartbeat: Heartbeat) -> None:
-    claim = Claim.take(tmp_path / "a.lock", heartbeat=heartbeat)
+    claim = LockFile.take(tmp_path / "a.lock", heartbeat=heartbeat)
     claim.path.write_text("another's")
     touched = old(claim.path)
     time.sleep(0.1)
@@ -64,7 +64,7 @@ def test_the_claim_of_another_is_not_kept_alive(tmp_path: Path, heartbeat: Heart
 
 
 def test_a_file_system_that_was_away_for_a_moment_ends_nothing(tmp_path: Path, heartbeat: Heartbeat) -> None:
-    claim = Claim.take(tmp_path / "a.lock", heartbeat=heartbeat)
+    claim = LockFile.take(tmp_path / "a.lock", heartbeat=heartbeat)
     mark = claim.path.read_bytes()
     claim.path.unlink()
     time.sleep(0.05)

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import FileExistsAlready, LocalError, UsageError
-from connector.local.key_files import KeyPair, read_private_key, read_public_key, write_key_pair
+from connector.local.key_files import read_private_key, read_public_key, write_key_pair
 
 KEYGEN = Path(sysconfig.get_path("scripts"), "crypt4gh-keygen")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.core.journal import encode_record
+from connector.local.journal import encode_record
 from connector.local.output_folders import OutputFolders
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from connector.core.journal import encode_part
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
 from connector.local import claim as claim_module
 from connector.local import partial_file
-from connector.local.claim import Claim
+from connector.local.journal import encode_part
 from connector.local.journal_file import load
+from connector.local.lock_file import LockFile
 from connector.local.partial_file import PartialFile, check_target, claim_path, existing, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
@@ -388,7 +388,7 @@ def test_what_a_run_finished_is_noted_before_it_gets_its_name(target):
 def test_what_another_process_works_on_is_not_swept(target):
     killed_after_the_rename(target)
     claim_path(target).unlink()
-    claim = Claim.take(claim_path(target))
+    claim = LockFile.take(claim_path(target))
     with pytest.raises(FileExistsAlready):
         check_target(target, overwrite=False)
     assert working_paths(target)[1].exists()

@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from connector.bootstrap import decrypt_files, encrypt_files
 from connector.config import Settings
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import FileExistsAlready
-from connector.local.key_files import KeyPair
 from connector.recrypt import RecryptedFile, RecryptRequest
+from connector.session import decrypt_files, encrypt_files
 from connector.transfer import Outcome
 
 pytestmark = pytest.mark.trio

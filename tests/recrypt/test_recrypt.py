@@ -14,13 +14,13 @@ import crypt4gh.lib
 import pytest
 import trio
 
-from connector.bootstrap import decrypt_files, encrypt_files
 from connector.config import Settings
-from connector.core.layout import CIPHER_SEGMENT_SIZE, ENVELOPE_SIZE, SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, HEADER_SIZE, SEGMENT_SIZE, sealed_size
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, LocalError, UsageError
-from connector.local.key_files import KeyPair
 from connector.local.source_file import SourceChangedError
 from connector.recrypt import RecryptedFile, RecryptRequest
+from connector.session import decrypt_files, encrypt_files
 from connector.transfer import Outcome
 from tests.support.contract_client import seal, unseal
 from tests.support.observers import Notes
@@ -33,7 +33,7 @@ SETTINGS = Settings(part_size=SEGMENTS * CIPHER_SEGMENT_SIZE)
 PART = SEGMENTS * SEGMENT_SIZE
 """Plaintext bytes in a part of a decryption."""
 SEALED_PART = SEGMENTS * CIPHER_SEGMENT_SIZE
-LAST = SEALED_PART - ENVELOPE_SIZE - (SEGMENTS - 1) * 28 - 28
+LAST = SEALED_PART - HEADER_SIZE - (SEGMENTS - 1) * 28 - 28
 """Plaintext bytes with which an encryption is exactly one part."""
 SIZES = [0, 1, 65535, 65536, 65537, PART - 1, PART, PART + 1, LAST - 1, LAST, LAST + 1, 5 * PART + 7]
 LARGE = Settings()
@@ -43,7 +43,7 @@ LARGE_SIZES = [
     PIECE - 1,
     PIECE,
     PIECE + 1,
-    PIECE - ENVELOPE_SIZE,
+    PIECE - HEADER_SIZE,
     128 * SEGMENT_SIZE - 1,
     128 * SEGMENT_SIZE,
     3 * PIECE + 1,
@@ -111,8 +111,8 @@ async def test_what_we_encrypt_others_can_decrypt(tmp_path, size):
     notes = Notes()
     done = (await encrypt(path, notes=notes)).unwrap()
     content = done.target.read_bytes()
-    assert len(content) == done.size == ENVELOPE_SIZE + sealed_size(size)
-    assert unseal(content[:ENVELOPE_SIZE], content[ENVELOPE_SIZE:], BOB.private) == noise(size)
+    assert len(content) == done.size == HEADER_SIZE + sealed_size(size)
+    assert unseal(content[:HEADER_SIZE], content[HEADER_SIZE:], BOB.private) == noise(size)
     assert notes.sizes == notes.through == {"plain": done.size}
     assert sorted(os.listdir(tmp_path)) == ["plain", "plain.c4gh"]
 
@@ -132,7 +132,7 @@ async def test_parts_of_several_pieces_come_out_the_same_both_ways(tmp_path, siz
     plain = tmp_path / "plain"
     plain.write_bytes(noise(size))
     content = (await encrypt(plain, settings=LARGE)).unwrap().target.read_bytes()
-    assert unseal(content[:ENVELOPE_SIZE], content[ENVELOPE_SIZE:], BOB.private) == noise(size)
+    assert unseal(content[:HEADER_SIZE], content[HEADER_SIZE:], BOB.private) == noise(size)
     done = (await decrypt(sealed(tmp_path, noise(size)), settings=LARGE)).unwrap()
     assert done.target.read_bytes() == noise(size)
 
@@ -142,7 +142,7 @@ async def test_damage_in_a_later_piece_is_named_by_its_place_in_the_file(tmp_pat
     path = sealed(tmp_path, noise(50 * SEGMENT_SIZE))
     content = bytearray(path.read_bytes())
     start = segment * CIPHER_SEGMENT_SIZE
-    content[ENVELOPE_SIZE + start + 500] ^= 1
+    content[HEADER_SIZE + start + 500] ^= 1
     path.write_bytes(content)
     error = failure(await decrypt(path, settings=LARGE))
     assert f"Segment {segment} (bytes {start} to {start + CIPHER_SEGMENT_SIZE} of" in error.message
@@ -169,7 +169,7 @@ async def test_no_two_encryptions_are_alike(tmp_path):
     pieces = [
         content[start : start + 12]
         for content in contents
-        for start in range(ENVELOPE_SIZE, len(content), CIPHER_SEGMENT_SIZE)
+        for start in range(HEADER_SIZE, len(content), CIPHER_SEGMENT_SIZE)
     ]
     assert len(set(pieces)) == len(pieces), "no nonce is ever used twice"
 
@@ -205,8 +205,8 @@ async def test_a_damaged_segment_is_named_and_nothing_is_kept(tmp_path, segment)
     path = sealed(tmp_path, noise(6 * SEGMENT_SIZE + 10))
     content = bytearray(path.read_bytes())
     start = segment * CIPHER_SEGMENT_SIZE
-    size = min(CIPHER_SEGMENT_SIZE, len(content) - ENVELOPE_SIZE - start)
-    content[ENVELOPE_SIZE + start + 20] ^= 1
+    size = min(CIPHER_SEGMENT_SIZE, len(content) - HEADER_SIZE - start)
+    content[HEADER_SIZE + start + 20] ^= 1
     path.write_bytes(content)
     error = failure(await decrypt(path))
     assert type(error) is IntegrityError

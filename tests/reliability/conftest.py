@@ -12,8 +12,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.local.key_files import write_key_pair
 from tests.support.chaos_stage import Stage, open_stage
 from tests.support.fake_archive import FakeArchive
 from tests.support.program import Done, Program

@@ -18,7 +18,8 @@ import attrs
 import httpx
 import pytest
 
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.key_files import write_key_pair
 from tests.support.archive_checker import check
 from tests.support.archive_siege import Served, besieged
 from tests.support.chaos_stage import MIB

@@ -189,7 +189,7 @@ def test_who_is_refused_asks_again_as_often_and_as_soon_as_it_may(scripted, row)
     assert row.pause <= times[-1] - times[0] <= row.at_most
 
 
-AT_ONCE = [
+RETRY_NOW = [
     Refusal("no refusal", "object", 0, 0, 0, 2, "RFC 9111, 4"),
     Refusal("401 once", "object", 401, 1, 0, 3, "RFC 9110, 15.5.2"),
     Refusal("401 always", "object", 401, ALWAYS, 4, 4, "RFC 9110, 15.5.2: a cached token and two fresh ones"),
@@ -201,7 +201,7 @@ AT_ONCE = [
 ]
 
 
-@pytest.mark.parametrize("row", AT_ONCE, ids=[f"{row.name} ({row.rule})" for row in AT_ONCE])
+@pytest.mark.parametrize("row", RETRY_NOW, ids=[f"{row.name} ({row.rule})" for row in RETRY_NOW])
 def test_32_parts_that_ask_at_once_share_the_answer_whatever_it_is(scripted, row):
     """Requests that wait for the same answer are collapsed, also where it may not be kept for anybody afterwards.
 

@@ -15,7 +15,8 @@ import attrs
 import pytest
 
 from connector.archive import admin
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.key_files import write_key_pair
 from tests.support.archive_checker import check
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.chaos_stage import MIB

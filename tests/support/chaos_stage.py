@@ -19,7 +19,8 @@ import attrs
 import trio
 
 from connector.archive import admin
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.key_files import write_key_pair
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Counts, Faults

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from connector.local.key_files import KeyPair, write_key_pair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.key_files import write_key_pair
 from tests.support.archive_process import ArchiveProcess
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector.cli.root import run_command_line
-from connector.cli.surroundings import Engine, StandardInputKind, Surroundings
+from connector.cli.surroundings import AppContext, Engine, StandardInputKind
 
 
 class ScriptedInput:
@@ -54,7 +54,7 @@ class Desk:
         self.prompts: list[str] = []
         self.answers = list(answers)
         self.clock = HandClock()
-        self.around = Surroundings(
+        self.around = AppContext(
             # No configuration file of the person who runs the tests.
             environment={"CONNECTOR_CONFIG": os.devnull, **(environment or {})},
             stdin=stdin or ScriptedInput(),

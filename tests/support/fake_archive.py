@@ -22,7 +22,7 @@ import jwt
 import trio
 from nacl.public import PublicKey, SealedBox
 
-from connector.local.key_files import KeyPair
+from connector.crypt4gh.keys import KeyPair
 from tests.support.contract_client import SealedFile, seal, unseal
 
 BASE = "https://archive.test"
@@ -286,8 +286,8 @@ class FakeArchive:
     def _route(self, request: httpx.Request, kind: str) -> httpx.Response:
         try:
             return getattr(self, "_" + kind.replace("-", "_"))(request)  # type: ignore[no-any-return]
-        except _Refusal as refusal:
-            return refusal.response
+        except _Refusal as error_from_response:
+            return error_from_response.response
 
     def _values(self, request: httpx.Request) -> httpx.Response:
         apis = {f"{name}_api_url": url for name, url in self.apis.items()}

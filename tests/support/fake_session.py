@@ -10,19 +10,19 @@ from pathlib import Path
 import httpx
 import trio
 
-from connector.bootstrap import Session
 from connector.clients.access_token import AccessToken
-from connector.clients.caller import Caller
-from connector.clients.exchange import Exchange
-from connector.clients.http import HttpClient
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiTransport
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
-from connector.core.backoff import Backoff
-from connector.core.concurrency import ConcurrencyLimit
+from connector.http.client import HttpClient
 from connector.local.output_folders import OutputFolders
+from connector.session import Session
 from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
+from connector.transfer.backoff import Backoff
+from connector.transfer.limit import ConcurrencyLimit
 from tests.support.fake_archive import BASE, FakeArchive
 
 
@@ -57,9 +57,9 @@ async def fake_session(
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 1.0)
     pool = BufferPool(settings.memory)
     async with HttpClient(httpx.MockTransport(archive)) as client:
-        exchange = Exchange(client)
-        well_known = WellKnown(Caller(exchange, retrier, observer), f"{BASE}/wkvs")
-        caller = Caller(exchange, retrier, observer, refresh=well_known.refresh)
+        exchange = ApiTransport(client)
+        well_known = WellKnown(ApiClient(exchange, retrier, observer), f"{BASE}/wkvs")
+        caller = ApiClient(exchange, retrier, observer, refresh=well_known.refresh)
         access = AccessToken.parse(archive.access_token)
         packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, access, archive.user)
         scheduler = Scheduler(pool=pool, limit=ConcurrencyLimit.fixed(concurrency), retrier=retrier, observer=observer)

@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 import trio
 
-from connector.core.backoff import Backoff
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part
 from connector.errors import ConnectorError
+from connector.parts import Part
 from connector.transfer import BufferPool, Observer, Outcome, Progress, Retrier, Scheduler
+from connector.transfer.backoff import Backoff
+from connector.transfer.limit import ConcurrencyLimit
 
 Move = Callable[["Scripted", Part, memoryview, Progress], Awaitable[None]]
 Step = Callable[["Scripted"], Awaitable[None]]

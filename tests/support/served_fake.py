@@ -17,7 +17,7 @@ import attrs
 import httpx
 import trio
 
-from connector.core.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
 from tests.support.contract_client import unseal
 from tests.support.desk import Desk
 from tests.support.fake_archive import BASE, ENVELOPE, STORAGE, FakeArchive, _kind

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.bulk import BufferStream, BulkTransport
+from connector.http import BufferStream, BulkTransport
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
 from tests.support.scripted_server import ScriptedServer, chunked, response

@@ -6,10 +6,10 @@ import attrs
 import pytest
 import trio
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part, Parts
-from connector.errors import TRY_AGAIN
+from connector.errors import RETRY
+from connector.parts import Part, Parts
 from connector.transfer import OverloadedError, Progress
+from connector.transfer.limit import ConcurrencyLimit
 from tests.support.scripted_transfers import Scripted, make_scheduler
 
 pytestmark = pytest.mark.trio
@@ -32,7 +32,7 @@ class Server:
         self.requests += 1
         if self.serving >= self.most:
             self.refused += 1
-            raise OverloadedError("Busy.", advice=TRY_AGAIN)
+            raise OverloadedError("Busy.", advice=RETRY)
         self.serving += 1
         try:
             for _ in range(4):

@@ -7,8 +7,8 @@ import threading
 import pytest
 import trio
 
-from connector.core.layout import Part
-from connector.errors import TRY_AGAIN, Advice, BrokenError, LocalError
+from connector.errors import RETRY, BrokenError, LocalError, RetryPolicy
+from connector.parts import Part
 from connector.transfer import BufferPool, Progress, Scheduler
 from tests.support.scripted_transfers import Scripted, labels, make_scheduler, parts_of
 
@@ -22,7 +22,7 @@ async def stuck(*_: object) -> None:
 
 
 async def never_at_first_try(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
-    raise BrokenError("Cut.", advice=Advice(again=True, after=500.0))
+    raise BrokenError("Cut.", advice=RetryPolicy(again=True, after=500.0))
 
 
 async def slow_to_let_go(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
@@ -162,7 +162,7 @@ async def test_a_try_again_of_a_cancelled_part_is_not_made(autojump_clock: objec
         if part.number == 2:
             await trio.sleep(1)
             raise BrokenError("Gone for good.")
-        raise BrokenError("Cut.", advice=TRY_AGAIN)
+        raise BrokenError("Cut.", advice=RETRY)
 
     one = Scripted("a", parts_of(1, 1), on_move=move)
     await make_scheduler().run([one])

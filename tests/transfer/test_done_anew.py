@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from connector.core.layout import Part
-from connector.errors import TRY_AGAIN, Advice, BrokenError, IntegrityError, RefusedError
+from connector.errors import RETRY, BrokenError, IntegrityError, RefusedError, RetryPolicy
+from connector.parts import Part
 from connector.transfer import Progress
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
@@ -24,7 +24,7 @@ class Reopened(Scripted):
 def wrong_at_the_end(times: int):
     async def finish(transfer: Scripted) -> None:
         if transfer.opens <= times:
-            raise IntegrityError("Not what it should be.", advice=Advice(again=False, restart="damaged"))
+            raise IntegrityError("Not what it should be.", advice=RetryPolicy(again=False, restart="damaged"))
 
     return finish
 
@@ -53,7 +53,7 @@ async def test_each_cause_once_also_from_the_middle(autojump_clock: object) -> N
     async def fail(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
         await trio.sleep(0)
         cause = "lost" if transfer.opens % 2 else "damaged"
-        raise RefusedError("Lost.", advice=Advice(again=False, restart=cause))
+        raise RefusedError("Lost.", advice=RetryPolicy(again=False, restart=cause))
 
     recorder = Recorder()
     one = Reopened("a", parts_of(1), on_move=fail)
@@ -66,7 +66,7 @@ async def test_each_cause_once_also_from_the_middle(autojump_clock: object) -> N
 async def test_what_was_tried_again_on_the_spot_is_not_done_anew(autojump_clock: object) -> None:
     async def cut(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
         await trio.sleep(0)
-        raise BrokenError("Cut.", advice=TRY_AGAIN)
+        raise BrokenError("Cut.", advice=RETRY)
 
     one = Reopened("a", parts_of(1), on_move=cut)
     (outcome,) = await make_scheduler(attempts=3).run([one])
@@ -88,7 +88,7 @@ async def test_tries_that_get_farther_each_time_are_not_counted(
         through += step
         progress(min(through, part.size))
         if through < part.size:
-            raise BrokenError("Cut.", advice=TRY_AGAIN)
+            raise BrokenError("Cut.", advice=RETRY)
 
     recorder = Recorder()
     one = Scripted("a", parts_of(100), on_move=bit_by_bit)

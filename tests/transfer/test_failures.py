@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import trio
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part
-from connector.errors import GIVE_UP, RENEW, TRY_AGAIN, Advice, BrokenError, ConnectorError, LocalError
+from connector.errors import NO_RETRY, RENEW, RETRY, BrokenError, ConnectorError, LocalError, RetryPolicy
+from connector.parts import Part
 from connector.transfer import OverloadedError, Progress
+from connector.transfer.limit import ConcurrencyLimit
 from tests.support.scripted_transfers import Move, Recorder, Scripted, labels, make_scheduler, parts_of
 
 pytestmark = pytest.mark.trio
@@ -183,7 +183,7 @@ async def test_memory_that_a_bug_does_not_let_go_of_is_not_waited_for(autojump_c
 
 
 async def test_a_part_is_tried_again_with_growing_waits_while_others_go_on(autojump_clock: object) -> None:
-    one = Scripted("a", parts_of(10, 10), on_move=failing(1, BrokenError("Cut.", advice=TRY_AGAIN), times=3))
+    one = Scripted("a", parts_of(10, 10), on_move=failing(1, BrokenError("Cut.", advice=RETRY), times=3))
     recorder = Recorder()
     assert labels(await make_scheduler(2, observer=recorder).run([one])) == ["a"]
     assert times_of(one, "move 1") == [0.0, 2.0, 5.0, 10.0]
@@ -197,7 +197,7 @@ async def test_a_part_is_tried_again_with_growing_waits_while_others_go_on(autoj
 
 
 async def test_retry_after_is_kept_and_spread(autojump_clock: object) -> None:
-    busy = OverloadedError("Slow down.", advice=Advice(again=True, after=7.5))
+    busy = OverloadedError("Slow down.", advice=RetryPolicy(again=True, after=7.5))
     one = Scripted("a", parts_of(10), on_move=failing(1, busy, times=2))
     assert labels(await make_scheduler().run([one])) == ["a"]
     assert times_of(one, "move 1") == [0.0, 1 + 7.5 * 1.5, 2 * (1 + 7.5 * 1.5)]
@@ -217,7 +217,7 @@ async def test_opening_and_nothing_else_besides_parts_is_tried_again(autojump_cl
         nonlocal tries
         tries += 1
         if tries < 3:
-            raise BrokenError("Not yet.", advice=Advice(again=True, after=3.0))
+            raise BrokenError("Not yet.", advice=RetryPolicy(again=True, after=3.0))
 
     one = Scripted("a", parts_of(1), on_open=fail_twice)
     recorder = Recorder()
@@ -228,17 +228,17 @@ async def test_opening_and_nothing_else_besides_parts_is_tried_again(autojump_cl
 
 
 async def test_tries_come_to_an_end(autojump_clock: object) -> None:
-    error = BrokenError("Cut.", advice=TRY_AGAIN)
+    error = BrokenError("Cut.", advice=RETRY)
     one = Scripted("a", parts_of(10), on_move=failing(1, error, after=0))
     (outcome,) = await make_scheduler(attempts=3).run([one])
     assert isinstance(outcome.error, BrokenError)
-    assert (outcome.error.message, outcome.error.advice) == ("Cut.", GIVE_UP)
-    assert error.advice == TRY_AGAIN, "others may hold it"
+    assert (outcome.error.message, outcome.error.advice) == ("Cut.", NO_RETRY)
+    assert error.advice == RETRY, "others may hold it"
     assert times_of(one, "move 1") == [0.0, 1.0, 3.0]
 
 
 async def test_a_wait_for_one_transfer_is_no_wait_for_the_others(autojump_clock: object) -> None:
-    waits = OverloadedError("Slow down.", advice=Advice(again=True, after=100.0))
+    waits = OverloadedError("Slow down.", advice=RetryPolicy(again=True, after=100.0))
     slow = Scripted("slow", parts_of(1), on_move=failing(1, waits, times=1))
     others = [Scripted(str(n), parts_of(1, 1)) for n in range(3)]
     await make_scheduler(2).run([slow, *others])
@@ -247,7 +247,7 @@ async def test_a_wait_for_one_transfer_is_no_wait_for_the_others(autojump_clock:
 
 
 async def test_the_limit_hears_of_overload_and_of_nothing_else(autojump_clock: object) -> None:
-    for error, at_last in ((BrokenError("Cut.", advice=TRY_AGAIN), 8), (OverloadedError("", advice=TRY_AGAIN), 5)):
+    for error, at_last in ((BrokenError("Cut.", advice=RETRY), 8), (OverloadedError("", advice=RETRY), 5)):
         limit = ConcurrencyLimit(minimum=1, maximum=8, limit=8)
         await make_scheduler(limit).run([Scripted("a", parts_of(1), on_move=failing(1, error, times=1))])
         assert limit.limit == at_last
@@ -259,7 +259,7 @@ async def test_fewer_parts_move_after_an_overload(autojump_clock: object) -> Non
     async def move(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
         await trio.sleep(1)
         if part.number == 1 and trio.current_time() == 1.0:
-            raise OverloadedError("Busy.", advice=Advice(again=True, after=0.5))
+            raise OverloadedError("Busy.", advice=RetryPolicy(again=True, after=0.5))
         moving.append(transfer.moving)
 
     limit = ConcurrencyLimit(minimum=1, maximum=8, limit=8, backoff=0.5)

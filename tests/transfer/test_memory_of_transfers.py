@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from connector.core.layout import Part, Parts
-from connector.errors import TRY_AGAIN, BrokenError
+from connector.errors import RETRY, BrokenError
+from connector.parts import Part, Parts
 from connector.transfer import BufferPool, Progress
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
@@ -82,7 +82,7 @@ async def test_a_part_keeps_one_buffer_through_all_its_tries(autojump_clock: obj
         seen.append(bytes(buffer[:1]))
         buffer[0] = ord("x")
         if len(seen) == 1:
-            raise BrokenError("Cut.", advice=TRY_AGAIN)
+            raise BrokenError("Cut.", advice=RETRY)
 
     await make_scheduler().run([Scripted("a", parts_of(10), on_move=move)])
     assert seen == [b"\0", b"x"]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from connector.core.layout import Part
-from connector.errors import GIVE_UP, RENEW, TRY_AGAIN, BrokenError
-from connector.transfer import BufferPool, OverloadedError, Progress, Turns
+from connector.errors import NO_RETRY, RENEW, RETRY, BrokenError
+from connector.parts import Part
+from connector.transfer import BufferPool, OverloadedError, Progress, Sequencer
 from tests.support.scripted_transfers import Scripted, make_scheduler, parts_of
 
 GRAIN = 64 * 1024
@@ -27,14 +27,14 @@ def run_virtually(main: Callable[[], Awaitable[None]]) -> None:
 
 
 def in_turn(rng: random.Random, failures: float) -> Callable[..., Awaitable[None]]:
-    turns: dict[str, Turns] = {}
+    turns: dict[str, Sequencer] = {}
 
     async def move(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
-        mine = turns.setdefault(transfer.label, Turns())
+        mine = turns.setdefault(transfer.label, Sequencer())
 
         def perhaps_fail() -> None:
             if rng.random() < failures:
-                advice = rng.choice([TRY_AGAIN, TRY_AGAIN, RENEW, GIVE_UP])
+                advice = rng.choice([RETRY, RETRY, RENEW, NO_RETRY])
                 raise rng.choice([BrokenError, OverloadedError])("Fails.", advice=advice)
 
         await trio.sleep(rng.choice([0, 0, 0.5, 3]))

@@ -9,8 +9,8 @@ import attrs
 import pytest
 import trio
 
-from connector.core.layout import Part
 from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
+from connector.parts import Part
 from connector.transfer import GuardedObserver, Outcome, Progress, SilentObserver
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 

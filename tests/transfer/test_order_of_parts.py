@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Part, Parts
+from connector.parts import Part, Parts
 from connector.transfer import Progress
+from connector.transfer.limit import ConcurrencyLimit
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
 pytestmark = pytest.mark.trio

@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.core.concurrency import ConcurrencyLimit
-from connector.core.layout import Parts
-from connector.transfer import BufferPool, Observer, PostponedError, Retrier, Scheduler, SilentObserver
-from connector.transfer.window import Window
+from connector.parts import Parts
+from connector.transfer import BufferPool, NotReadyError, Observer, Retrier, Scheduler, SilentObserver
+from connector.transfer.limit import ConcurrencyLimit
+from connector.transfer.open_transfers import OpenTransferLimiter
 from tests.support.observers import Notes
 
 pytestmark = pytest.mark.trio
@@ -31,7 +31,7 @@ class Late:
         await trio.sleep(0)
         if self.times:
             self.times -= 1
-            raise PostponedError("not yet", seconds=10)
+            raise NotReadyError("not yet", seconds=10)
         self.opened.append(self.label)
         return Parts(100, 60)
 
@@ -82,7 +82,7 @@ async def test_cancelled_while_aside_nothing_is_left_inside(autojump_clock: Mock
 
 
 async def test_a_place_is_given_back_once() -> None:
-    window = Window(1, patience=60.0)
+    window = OpenTransferLimiter(1, patience=60.0)
     await window.enter("a")
     window.leave("a")
     window.leave("a")
@@ -99,7 +99,7 @@ class LockedElsewhere(Late):
         await trio.sleep(0)
         if self.times:
             self.times -= 1
-            raise PostponedError("Another process is working on it.", seconds=5)
+            raise NotReadyError("Another process is working on it.", seconds=5)
 
 
 async def test_one_that_cannot_be_prepared_steps_aside_too_and_the_observer_hears_why(

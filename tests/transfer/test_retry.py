@@ -8,9 +8,9 @@ import attrs
 import pytest
 import trio
 
-from connector.core.backoff import Backoff
-from connector.errors import GIVE_UP, RENEW, TRY_AGAIN, Advice, BrokenError, ConnectorError
+from connector.errors import NO_RETRY, RENEW, RETRY, BrokenError, ConnectorError, RetryPolicy
 from connector.transfer import Retrier
+from connector.transfer.backoff import Backoff
 
 pytestmark = pytest.mark.trio
 
@@ -29,7 +29,7 @@ class Step:
         return "done"
 
 
-def broken(advice: Advice) -> BrokenError:
+def broken(advice: RetryPolicy) -> BrokenError:
     return BrokenError("Broken.", advice=advice)
 
 
@@ -41,19 +41,19 @@ def retrier(attempts: int = 5, longest_wait: float = 600.0) -> Retrier:
     ("advices", "times"),
     [
         ([], [0]),
-        ([TRY_AGAIN], [0, 1]),
-        ([TRY_AGAIN, TRY_AGAIN, TRY_AGAIN], [0, 1, 3, 7]),
-        ([Advice(again=True, after=2.5)], [0, 3.75]),
-        ([Advice(again=True, after=600.0)], [0, 660]),
-        ([TRY_AGAIN, Advice(again=True, after=10.0), TRY_AGAIN], [0, 1, 16, 20]),
+        ([RETRY], [0, 1]),
+        ([RETRY, RETRY, RETRY], [0, 1, 3, 7]),
+        ([RetryPolicy(again=True, after=2.5)], [0, 3.75]),
+        ([RetryPolicy(again=True, after=600.0)], [0, 660]),
+        ([RETRY, RetryPolicy(again=True, after=10.0), RETRY], [0, 1, 16, 20]),
         ([RENEW], [0, 0]),
         ([RENEW, RENEW], [0, 0, 2]),
-        ([TRY_AGAIN, RENEW, TRY_AGAIN], [0, 1, 1, 5]),
-        ([RENEW, TRY_AGAIN, RENEW], [0, 0, 2, 2]),
+        ([RETRY, RENEW, RETRY], [0, 1, 1, 5]),
+        ([RENEW, RETRY, RENEW], [0, 0, 2, 2]),
     ],
 )
 async def test_the_advice_sets_the_time_of_the_next_try(
-    autojump_clock: object, advices: list[Advice], times: list[float]
+    autojump_clock: object, advices: list[RetryPolicy], times: list[float]
 ) -> None:
     step, told = Step([broken(advice) for advice in advices]), []
     result = await retrier().run(step, notify=lambda error, delay: told.append((error, delay)))
@@ -66,10 +66,10 @@ async def test_the_advice_sets_the_time_of_the_next_try(
 @pytest.mark.parametrize(
     ("errors", "tries"),
     [
-        ([broken(GIVE_UP)], 1),
-        ([broken(TRY_AGAIN), broken(GIVE_UP)], 2),
-        ([broken(TRY_AGAIN)] * 5, 5),
-        ([broken(Advice(again=True, after=600.1))], 1),
+        ([broken(NO_RETRY)], 1),
+        ([broken(RETRY), broken(NO_RETRY)], 2),
+        ([broken(RETRY)] * 5, 5),
+        ([broken(RetryPolicy(again=True, after=600.1))], 1),
         ([ValueError("a bug")], 1),
     ],
 )
@@ -78,7 +78,7 @@ async def test_it_gives_up(autojump_clock: object, errors: list[Exception], trie
     with pytest.raises(type(errors[-1])) as caught:
         await retrier().run(step, notify=lambda error, delay: told.append(error))
     assert (type(caught.value), str(caught.value)) == (type(errors[-1]), str(errors[-1]))
-    assert not getattr(caught.value, "advice", GIVE_UP).again
+    assert not getattr(caught.value, "advice", NO_RETRY).again
     assert len(step.times) == tries
     assert len(told) == tries - 1
 
@@ -86,7 +86,7 @@ async def test_it_gives_up(autojump_clock: object, errors: list[Exception], trie
 async def test_a_line_that_is_cut_but_brings_something_each_time_is_hardly_waited_for(autojump_clock: object) -> None:
     """Neither the growing waits of a line that brings nothing, nor a storm of requests."""
     step = Step([broken(RENEW) for _ in range(6)])
-    assert await retrier(3).run(step, got_farther=lambda: True) == "done"
+    assert await retrier(3).run(step, made_progress=lambda: True) == "done"
     assert [after - before for before, after in pairwise(step.times)] == pytest.approx([0.0, *[0.1] * 5])
 
 
@@ -95,7 +95,7 @@ async def test_those_who_were_refused_together_come_back_one_by_one(autojump_clo
     back: list[float] = []
 
     async def part() -> None:
-        step = Step([broken(Advice(again=True, after=2.0))])
+        step = Step([broken(RetryPolicy(again=True, after=2.0))])
         await Retrier(uniform=rng.random).run(step)
         back.append(step.times[-1])
 
@@ -108,16 +108,16 @@ async def test_those_who_were_refused_together_come_back_one_by_one(autojump_clo
 
 
 async def test_the_error_itself_is_not_changed(autojump_clock: object) -> None:
-    error = broken(TRY_AGAIN)
+    error = broken(RETRY)
     with pytest.raises(BrokenError) as caught:
         await retrier(1).run(Step([error]))
-    assert (caught.value.advice, error.advice) == (GIVE_UP, TRY_AGAIN)
+    assert (caught.value.advice, error.advice) == (NO_RETRY, RETRY)
     assert caught.value.__traceback__ is not None
 
 
 async def test_who_is_above_is_advised_not_to_try_once_more(autojump_clock: object) -> None:
     """Else loops in loops would multiply the tries."""
-    step = Step([broken(TRY_AGAIN) for _ in range(100)])
+    step = Step([broken(RETRY) for _ in range(100)])
     with pytest.raises(ConnectorError):
         await retrier(3).run(lambda: retrier(3).run(step))
     assert len(step.times) == 3
@@ -125,6 +125,6 @@ async def test_who_is_above_is_advised_not_to_try_once_more(autojump_clock: obje
 
 async def test_a_wait_can_be_cancelled(autojump_clock: object) -> None:
     with trio.move_on_after(5) as scope:
-        await retrier().run(Step([broken(Advice(again=True, after=500.0))]))
+        await retrier().run(Step([broken(RetryPolicy(again=True, after=500.0))]))
     assert scope.cancelled_caught
     assert trio.current_time() == 5

@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.bootstrap import Session
-from connector.local.key_files import KeyPair
+from connector.crypt4gh.keys import KeyPair
+from connector.session import Session
 from connector.transfer import Outcome
 from connector.upload import UploadedFile, UploadSource
 from tests.support.fake_archive import FakeArchive

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from connector.core.payloads import FileUpload
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceState
 from connector.upload.existing import compare, in_the_way
+from connector.wire.payloads import FileUpload
 
 SIZE, MTIME = 1000, 5
 STATE = SourceState(SIZE, MTIME, 1, 2)

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from connector.core.listing import UNKNOWN
 from connector.errors import LocalError, RefusedError
 from connector.local.finished import FinishedFile, FinishedFiles
+from connector.upload.listing import UNKNOWN
 from connector.upload.unfinished import unfinished_uploads
 from tests.support.fake_archive import Upload
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from connector.core.journal import encode_part, encode_record, read_journal
+from connector.crypt4gh.keys import KeyPair
 from connector.errors import LocalError, RefusedError
-from connector.local.key_files import KeyPair
+from connector.local.journal import encode_part, encode_record, read_journal
 from connector.local.source_file import SourceChangedError, SourceState
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals

@@ -9,9 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from connector.core.checksums import PartDigests
-from connector.core.journal import Journal, read_journal
-from connector.local.key_files import KeyPair
+from connector.crypt4gh.keys import KeyPair
+from connector.local.journal import Journal, read_journal
 from connector.local.source_file import SourceState
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
@@ -25,6 +24,7 @@ from connector.upload.states import (
     fold,
     head_facts,
 )
+from connector.wire.digests import PartDigests
 
 OLD = Path(__file__).parent / "journals_of_ef454ea"
 """Left by the commit before uploads were states, with the keys and secrets of this module."""

@@ -9,9 +9,9 @@ import trio
 
 from connector.clients.objects import UrlRefusedError
 from connector.clients.refusals import TokenRefusedError
-from connector.core.layout import sealed_size
+from connector.crypt4gh.layout import sealed_size
 from connector.errors import IntegrityError, RefusedError, UsageError
-from connector.transfer import OverloadedError, WindowFullError
+from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from connector.upload import UploadSource
 from tests.support.contract_client import seal
 
@@ -89,7 +89,7 @@ async def test_tokens_of_announcements_are_fetched_once_and_before_there_is_a_pl
 async def test_a_box_that_is_full_of_others_uploads_is_a_refusal(desk, virtual_time):
     desk.archive.window = 0
     (outcome,) = await desk.upload(desk.file(10))
-    assert isinstance(outcome.error, WindowFullError)
+    assert isinstance(outcome.error, TooManyOpenTransfersError)
     assert outcome.error.exit_code == 4
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 import trio
 
-from connector.core.payloads import FileUpload
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.upload.waiting import judge
+from connector.wire.payloads import FileUpload
 
 pytestmark = pytest.mark.trio
 

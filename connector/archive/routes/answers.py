@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from connector.archive.errors import ApiError, InvalidRequest
-from connector.core.payloads import read_payload, write_payload
 from connector.errors import BrokenError
+from connector.wire.payloads import read_payload, write_payload
 from persistence.errors import PersistenceError, StorageFull, Unavailable
 
 _log = logging.getLogger(__name__)

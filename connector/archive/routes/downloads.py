@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from connector.archive.download_controller import DownloadController
 from connector.archive.errors import WrongFileAuthorization
 from connector.archive.routes.answers import bearer_token, health, json_answer
-from connector.archive.tokens import TokenMint, WorkOrder
+from connector.archive.tokens import TokenIssuer, WorkOrder
 
 DRS_PATH = "/ga4gh/drs/v1"
 """Where the standard has the API: a ``drs://HOST/ID`` URI leads to ``https://HOST/ga4gh/drs/v1/objects/ID``."""
@@ -25,13 +25,13 @@ _SERVICE_INFO = {
 }
 
 
-def download_routes(controller: DownloadController, mint: TokenMint) -> list[BaseRoute]:
+def download_routes(controller: DownloadController, mint: TokenIssuer) -> list[BaseRoute]:
     """The routes below ``/dcs``: the service's own, and those of the standard."""
     drs = drs_routes(controller, mint)
     return [Route("/health", health), *drs, Mount(DRS_PATH, routes=drs)]
 
 
-def drs_routes(controller: DownloadController, mint: TokenMint) -> list[BaseRoute]:
+def drs_routes(controller: DownloadController, mint: TokenIssuer) -> list[BaseRoute]:
     """The routes of the DRS standard, and that of envelopes."""
 
     def authorise(request: Request) -> WorkOrder:
@@ -52,7 +52,7 @@ def drs_routes(controller: DownloadController, mint: TokenMint) -> list[BaseRout
     async def get_envelope(request: Request) -> Response:
         order = authorise(request)
         assert order.accession is not None
-        envelope = await controller.make_envelope(order.accession, order.user_public_key)
+        envelope = await controller.make_header(order.accession, order.user_public_key)
         return JSONResponse(base64.b64encode(envelope).decode("ascii"), headers={"Cache-Control": "no-store"})
 
     async def service_info(request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-class DrainedBodies:
+class DrainRequestBody:
     """Wraps an ASGI application so that no answer leaves while its request is still arriving.
 
     An application that refuses an upload does not read it. A client that is busy sending would then find its

@@ -17,7 +17,7 @@ import trio
 from connector.adapters.local_spans import LocalObject, LocalSpan, find_local_object
 from connector.archive.connections import ZERO_COPY_SEND, ClientGone, Send
 from connector.archive.routes.answers import NO_ROOM
-from connector.core.layout import MAX_PART_SIZE
+from connector.parts import MAX_PART_SIZE
 from persistence.errors import (
     BucketNotFound,
     DigestMismatch,

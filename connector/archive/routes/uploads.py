@@ -12,10 +12,10 @@ from connector.archive.errors import Forbidden, InvalidRequest, PaginationError
 from connector.archive.models import FileUpload
 from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id, read_number
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
-from connector.archive.tokens import TokenMint, WorkOrder
+from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.archive.upload_controller import UploadController
-from connector.core.layout import MAX_PARTS
-from connector.core.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
+from connector.parts import MAX_PARTS
+from connector.wire.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
 from persistence.documents.protocol import Sort
 
 _PAGE = 10
@@ -29,7 +29,7 @@ _MD5_DIGITS, _SHA256_DIGITS = 32, 64
 _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
-def upload_routes(controller: UploadController, mint: TokenMint) -> list[Route]:
+def upload_routes(controller: UploadController, mint: TokenIssuer) -> list[Route]:
     """The routes below ``/ucs``."""
 
     def authorise(request: Request, work_type: WorkType) -> WorkOrder:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from connector.archive.routes.answers import health, json_answer
-from connector.core.payloads import WellKnownValues, write_payload
+from connector.wire.payloads import WellKnownValues, write_payload
 
 
 def wkvs_routes(values: WellKnownValues) -> list[Route]:

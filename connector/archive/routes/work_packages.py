@@ -10,7 +10,7 @@ from connector.archive.errors import Unauthenticated
 from connector.archive.models import WorkPackage
 from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id
 from connector.archive.work_packages import WorkPackageService
-from connector.core.payloads import WorkOrderRequest
+from connector.wire.payloads import WorkOrderRequest
 
 
 def work_package_routes(service: WorkPackageService) -> list[Route]:

@@ -1,0 +1,1 @@
+"""One module for each command of ``connector``; they are imported only when they run."""

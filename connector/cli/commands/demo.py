@@ -1,0 +1,55 @@
+"""``connector demo``: the whole way of some files, on one machine, with every byte compared at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import option, talk_options, transfer_options
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+
+
+@click.command()
+@option("--size", default="256MiB", show_default=True, metavar="SIZE", help="Bytes per file.")
+@option("--files", default=1, show_default=True, type=click.IntRange(1, 10_000), metavar="N", help="How many files.")
+@option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Work in this folder, which must be new or empty, and keep everything.",
+)
+@transfer_options
+@talk_options
+@click.pass_context
+def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: object) -> None:
+    """Try it all: archive, upload, download, decrypt, compare.
+
+    Makes key pairs and random files, starts the embedded archive on a free port, uploads, waits until the archive has
+    taken the files in, downloads them encrypted and decrypted, decrypts the former, and compares sha256. Exit code 0
+    means that all bytes are identical.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.commands.demo_folder import working_folder
+        from connector.cli.commands.demo_run import Demonstration
+        from connector.config import parse_size
+        from connector.errors import UsageError
+
+        try:
+            file_size = parse_size(size)
+        except ValueError as error:
+            raise UsageError(f"--size: {error}.") from None
+        if file_size < 1:
+            raise UsageError("--size: an archive takes no empty files.")
+        with working_folder(keep, needed=file_size * files) as folder:
+            demonstration = Demonstration(invocation, folder, file_size, files)
+            invocation.wait_for(demonstration.run, last_words=demonstration.kill_archive)
+            demonstration.print_table()
+        return 0
+
+    run(ctx, work, go_on="Nothing is left behind but what --keep asked for.")

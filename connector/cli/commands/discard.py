@@ -1,0 +1,136 @@
+"""``connector discard``: gives up what was interrupted, here and in the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import archive_options, key_options, option, search_option, talk_options
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+    from connector.cli.surroundings import Session
+    from connector.download.unfinished import UnfinishedDownload
+    from connector.transfer.outcome import Outcome
+    from connector.upload.listing import ListedFile
+    from connector.upload.unfinished import UnfinishedUpload
+
+_OPEN = frozenset({"init", "cancelled"})
+"""States of what may be discarded as open; one that is cancelled was discarded before."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All that connector status lists.")
+@search_option
+@option(
+    "--in-box",
+    is_flag=True,
+    envvar=None,
+    show_envvar=False,
+    help="NAMEs may also be open in the upload box of your access token and begun elsewhere. Whoever still sends one"
+    " of them fails.",
+)
+@archive_options
+@key_options
+@talk_options
+@click.pass_context
+def discard(
+    ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path | None, in_box: bool, **_: object
+) -> None:
+    """Give unfinished transfers up: uploads by alias, downloads by accession.
+
+    An upload is deleted in the archive too, which takes the access token that it was begun with.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.leftovers import find_downloads, forget_folders
+        from connector.errors import UsageError
+        from connector.upload.unfinished import unfinished_uploads
+
+        if everything and names:
+            raise UsageError("--all and names contradict each other.", hint="Leave one out.")
+        if not everything and not names:
+            raise UsageError("Nothing to discard was named.", hint="Name aliases or accessions, or give --all.")
+        if in_box and everything:
+            raise UsageError(
+                "--in-box goes with names, since others may be sending what is open there.",
+                hint="See: connector status --in-box",
+            )
+        folder = invocation.surroundings.engine().journal_folder()
+        uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
+        found, looked = find_downloads(invocation, output_dir)
+        downloads = [one for one in found if everything or one.accession in names]
+        known = {one.alias for one in uploads} | {one.accession for one in downloads}
+        unknown = [name for name in dict.fromkeys(names) if name not in known]
+        if unknown and not in_box:
+            raise UsageError(
+                f"Nothing unfinished is called {', '.join(unknown)}.",
+                hint=f"{looked} See: connector status. What was begun elsewhere takes --in-box.",
+            )
+        if not uploads and not downloads and not unknown:
+            invocation.console.tell(f"Nothing is unfinished. {looked}")
+        code = _discard_downloads(invocation, downloads)
+        forget_folders(invocation, downloads)
+        if uploads or unknown:
+            code = max(code, _discard_uploads(invocation, uploads, unknown))
+        return code
+
+    run(ctx, work, go_on="Run the same command again to discard the rest.")
+
+
+def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDownload]) -> int:
+    from connector.cli.report import Report
+    from connector.errors import ConnectorError
+    from connector.transfer.outcome import Outcome
+
+    report = Report(invocation.console, verb="discarded")
+    outcomes: list[Outcome[None]] = []
+    for download in downloads:
+        try:
+            download.discard()
+            outcomes.append(Outcome(download.accession))
+        except ConnectorError as error:
+            outcomes.append(Outcome(download.accession, error=error))
+    return report.conclude(outcomes)
+
+
+def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload], elsewhere: Sequence[str]) -> int:
+    from connector.cli.box import Access
+
+    async def job(session: Session) -> Sequence[Outcome[ListedFile]]:
+        others = _open(await session.find_uploads(elsewhere)) if elsewhere else []
+        return [*await session.discard_uploads(uploads), *await session.remove(others)]
+
+    return invocation.transfer(Access.of(invocation).in_session(job), verb="discarded")
+
+
+def _open(found: Sequence[Outcome[ListedFile]]) -> list[ListedFile]:
+    """The uploads that were found, which must all be open: complete ones are not discarded by mistake."""
+    from connector.clients.refusals import TokenRefusedError
+    from connector.errors import RefusedError, UsageError
+    from connector.upload.listing import UNKNOWN
+
+    for outcome in found:
+        if isinstance(outcome.error, TokenRefusedError):
+            raise outcome.error
+    others = [outcome.value for outcome in found if outcome.value is not None]
+    unknown = [outcome.label for outcome in found if not outcome.ok]
+    if unknown:
+        raise UsageError(
+            f"Nothing open in the box is called {', '.join(unknown)}.", hint="See: connector status --in-box"
+        )
+    finished = dict.fromkeys(other.name for other in others if other.state == UNKNOWN)
+    if finished:
+        raise RefusedError(
+            f"The archive refuses to list the box, and this machine has finished uploading {', '.join(finished)}.",
+            hint=f"To remove complete uploads: connector rm {' '.join(finished)}",
+        )
+    complete = [f"{other.name} ({other.state})" for other in others if other.state not in _OPEN]
+    if complete:
+        raise UsageError(f"Not open in the box: {', '.join(complete)}.", hint="Remove them with: connector rm")
+    return others

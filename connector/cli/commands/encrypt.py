@@ -1,0 +1,90 @@
+"""``connector encrypt``: files on this disk for the owner of a public key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import (
+    option,
+    overwrite_option,
+    setting_options,
+    talk_options,
+    time_limit_options,
+    transfer_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.cli.run import Invocation
+    from connector.transfer.observer import Observer
+    from connector.transfer.outcome import Outcome
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@option(
+    "--recipient-public-key-path",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Crypt4GH public key of whoever shall be able to read the files; may be given several times.",
+)
+@option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the results go. Default: beside each file.",
+)
+@overwrite_option
+@setting_options("my_private_key_path", "passphrase_file")
+@transfer_options
+@time_limit_options
+@talk_options
+@click.pass_context
+def encrypt(
+    ctx: click.Context,
+    /,
+    files: tuple[Path, ...],
+    recipient_public_key_path: tuple[Path, ...],
+    output_dir: Path | None,
+    overwrite: bool,
+    **_: object,
+) -> None:
+    """Encrypt files on this machine for somebody's key.
+
+    NAME becomes NAME.c4gh. Without a private key of your own a fresh one is used
+    and forgotten. A result that is there already, with the right size, is not made
+    again.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        import os
+
+        from connector.cli.folders import ready_folder
+        from connector.cli.keys import own_keys
+        from connector.cli.outputs import encrypt_targets
+        from connector.crypt4gh.keys import KEY_SIZE
+        from connector.local.key_files import read_public_key
+
+        requests = encrypt_targets(files, output_dir)
+        recipients = [read_public_key(path) for path in recipient_public_key_path]
+        named = invocation.settings.my_private_key_path is not None
+        private_key = own_keys(invocation).private if named else os.urandom(KEY_SIZE)
+        if output_dir is not None:
+            ready_folder(output_dir)
+        engine = invocation.surroundings.engine()
+
+        async def job(observer: Observer) -> Sequence[Outcome[object]]:
+            return await engine.encrypt_files(
+                invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
+            )
+
+        return invocation.transfer(job, verb="encrypted")
+
+    run(ctx, work)

@@ -1,0 +1,88 @@
+"""``connector rm``: removes uploads from the box, complete ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import archive_options, key_options, option, talk_options
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+    from connector.cli.surroundings import Session
+    from connector.transfer.outcome import Outcome
+    from connector.upload.listing import ListedFile
+
+_ANSWER_SECONDS = 600.0
+
+
+@click.command()
+@click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
+@option(
+    "--tsv",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar=None,  # one that was set for uploads must not have them removed
+    show_envvar=False,
+    help="List of files as for connector upload: path, tab, alias.",
+)
+@option("--yes", "-y", is_flag=True, envvar=None, show_envvar=False, help="Do not ask.")
+@archive_options
+@key_options
+@talk_options
+@click.pass_context
+def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> None:
+    """Remove uploads from your upload box, complete ones too.
+
+    The archive deletes them, and what this machine has noted of them goes too. What the archive keeps for good, or a
+    locked box, is refused.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.box import Access
+        from connector.cli.sources import aliases_of
+        from connector.errors import UsageError
+
+        names = [*dict.fromkeys([*aliases, *(aliases_of(tsv) if tsv is not None else [])])]
+        if not names:
+            raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
+        if not yes and invocation.surroundings.stdin.kind() != "terminal":
+            raise UsageError("Without a terminal nobody can be asked.", hint="Give --yes to remove uploads unasked.")
+
+        async def find(session: Session) -> Sequence[Outcome[ListedFile]]:
+            return await session.find_uploads(names)
+
+        async def remove(session: Session) -> Sequence[Outcome[ListedFile]]:
+            found = known or await find(session)
+            removed = iter(await session.remove([one.unwrap() for one in found if one.ok]))
+            return [next(removed) if one.ok else one for one in found]
+
+        access = Access.of(invocation)
+        known: Sequence[Outcome[ListedFile]] = ()
+        if not yes:
+            known = invocation.wait_for(access.in_session(find))
+            _confirm(invocation, [one.unwrap() for one in known if one.ok])
+        return invocation.transfer(access.in_session(remove), verb="removed")
+
+    run(ctx, work, go_on="Run the same command again to remove the rest.")
+
+
+def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
+    """Ask whether to remove these; :class:`~connector.errors.UsageError` for any answer but yes."""
+    from connector.cli.figures import amount
+    from connector.errors import UsageError
+
+    if not uploads:
+        return
+    console = invocation.console
+    for upload in uploads:
+        size = "size unknown" if upload.size is None else amount(upload.size)
+        console.complain(f"{upload.state}, {size}", label=upload.name)
+    console.complain(f"Remove {'it' if len(uploads) == 1 else f'these {len(uploads)}'} from the box? [y/N]")
+    answer = invocation.surroundings.stdin.line(_ANSWER_SECONDS)
+    if (answer or "").strip().lower() not in ("y", "yes"):
+        raise UsageError("Nothing was removed.", hint="Answer y, or give --yes.")

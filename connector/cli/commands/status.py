@@ -1,0 +1,98 @@
+"""``connector status``: what is unfinished, and how far it got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.options import archive_options, key_options, option, search_option, talk_options
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+    from connector.upload.unfinished import UnfinishedUpload
+    from connector.wire.payloads import FileUpload
+
+
+@click.command()
+@search_option
+@option(
+    "--in-box",
+    is_flag=True,
+    envvar=None,
+    show_envvar=False,
+    help="Also what is open in the upload box of your access token and was begun elsewhere. Asks the archive.",
+)
+@archive_options
+@key_options
+@talk_options
+@click.pass_context
+def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
+    """List uploads and downloads that were interrupted.
+
+    Each goes on where it stopped when its command is run again, or is given up with: connector discard
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.cli.box import announced_here
+        from connector.cli.figures import amount
+        from connector.cli.leftovers import find_downloads
+        from connector.upload.unfinished import announced_uploads, unfinished_uploads
+
+        console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
+
+        def show(line: str) -> None:
+            if not console.as_json:
+                console.result(line)
+
+        uploads = unfinished_uploads(folder)
+        downloads, looked = find_downloads(invocation, output_dir)
+        for upload in uploads:
+            show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
+            console.record(
+                {"kind": "upload", "name": upload.alias, "path": upload.path, "done": upload.done, "size": upload.size}
+            )
+        for download in downloads:
+            done, size = amount(download.done), amount(download.size)
+            show(f"download  {download.accession}: {done} of {size} into {download.target}")
+            console.record(
+                {
+                    "kind": "download",
+                    "name": download.accession,
+                    "path": download.target,
+                    "done": download.done,
+                    "size": download.size,
+                }
+            )
+        others = _others_in_box(invocation, uploads) if in_box else []
+        announced = announced_uploads(folder) if others else []
+        for listed in others:
+            here = announced_here(listed, announced)
+            begun = "announced from here and not heard of since; upload it again" if here else "begun elsewhere"
+            size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
+            show(f"in box    {listed.alias}: open{size}, {begun}")
+            console.record(
+                {
+                    "kind": "in box",
+                    "name": listed.alias,
+                    "file_id": listed.id,
+                    "size": listed.decrypted_size,
+                    "announced_here": here,
+                }
+            )
+        if not uploads and not downloads and not others:
+            console.tell("Nothing is unfinished.")
+        console.tell(looked)
+        return 0
+
+    run(ctx, work)
+
+
+def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
+    from connector.cli.box import Access, not_unfinished_here
+
+    look = Access.of(invocation).in_session(lambda session: session.open_in_box())
+    return not_unfinished_here(invocation.wait_for(look), here)

@@ -1,1 +1,0 @@
-"""Pure rules of the field: no I/O, no clock, no randomness of its own."""

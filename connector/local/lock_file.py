@@ -1,0 +1,220 @@
+"""Keeping two processes off one target, without ``flock``: that does nothing on many cluster file systems."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from connector.errors import LocalError
+from connector.local.failures import local_failures
+from connector.local.heartbeat import HEARTBEAT, Heartbeat
+from connector.local.lock_owner import LockOwner
+from connector.transfer import NotReadyError
+
+STALE_AFTER = 180.0
+"""Seconds after which the lock file of a process that cannot be seen from here is stale if it was not touched: nine
+heartbeats, since a network file system may show the time of a file a minute late (``acregmax`` in nfs(5))."""
+_LOOK_AGAIN = 5.0
+"""Seconds until a transfer looks again whether another machine has released its lock file."""
+
+
+class LockedElsewhereError(LocalError):
+    """Locked by a process that cannot be seen from here: on another machine, or in another container.
+
+    Its lock file is released or becomes stale in time; ``seconds``: until it is worth to look again.
+    """
+
+    def __init__(self, message: str, *, hint: str, seconds: float) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+
+
+class LockFile:
+    """A lock file beside a target that says which process works on it. Methods block: call them in threads.
+
+    It is made with ``O_EXCL``, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. One left
+    behind by a process of this machine that is gone is taken over at once; any other when it has not been touched for
+    three minutes, by the clock of the file system that both see.
+    """
+
+    def __init__(self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat) -> None:
+        self.path = path
+        self._subject = subject
+        self._mark = mark
+        self._heartbeat = heartbeat
+        self._touched = _both_clocks()
+
+    @classmethod
+    def take(cls, path: Path, subject: object = None, heartbeat: Heartbeat = HEARTBEAT) -> LockFile:
+        """Lock the target beside which ``path`` lies, which messages call ``subject``.
+
+        Raises :class:`~connector.errors.LocalError` if another process works on it: :class:`LockedElsewhereError` if
+        it may have died, which nobody can tell from here yet.
+        """
+        mark = LockOwner.this_process().encode()
+        subject = str(path.with_suffix("") if subject is None else subject)
+        with local_failures("write", path):
+            for _ in range(3):
+                try:
+                    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                except FileExistsError:
+                    lock = _Lock.read(path)
+                    if lock is not None:
+                        lock.check_stale(subject)
+                        lock.remove()
+                else:
+                    try:
+                        with open(descriptor, "wb") as file:
+                            file.write(mark)
+                    except BaseException:
+                        path.unlink(missing_ok=True)  # on a full disk; empty, it would keep every later run out
+                        raise
+                    heartbeat.add(path, mark)
+                    return cls(path, subject, mark, heartbeat)
+        raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
+
+    @classmethod
+    def take_or_postpone(cls, path: Path, subject: object = None) -> LockFile:
+        """Like :meth:`take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
+
+        That is, raises :class:`~connector.transfer.NotReadyError` instead of :class:`LockedElsewhereError`.
+        """
+        with _postponing():
+            return cls.take(path, subject)
+
+    @staticmethod
+    def check_free(path: Path, subject: object) -> None:
+        """Raise what :meth:`take_or_postpone` would now if another process works on it, without locking anything."""
+        with local_failures("read", path), _postponing():
+            lock = _Lock.read(path)
+            if lock is not None:
+                lock.check_stale(str(subject))
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether :meth:`check` is worth a look at the file: it has not been known to be ours for so long."""
+        return self._age() >= STALE_AFTER / 2
+
+    def check(self) -> None:
+        """Raise :class:`~connector.errors.LocalError` if another process has taken over, after a long pause of ours.
+
+        To be asked before a step that would spoil the other's work: a process that was stopped, or whose machine was
+        asleep, knows nothing of it.
+        """
+        if not self.may_be_lost:
+            return
+        with local_failures("read", self.path):
+            ours = self._is_ours()
+        if not ours:
+            raise LocalError(
+                f"Another process has taken over {self._subject}: this one did not refresh its lock file for"
+                f" {STALE_AFTER:g} seconds, as if it had died.",
+                hint="Let the other one end; if there is none any more, run the same command again.",
+            )
+
+    def release(self) -> None:
+        """Release the lock, unless another process has taken over."""
+        self._heartbeat.remove(self.path)
+        with contextlib.suppress(OSError):
+            if not self.may_be_lost or self._is_ours():
+                self.path.unlink(missing_ok=True)
+
+    def _age(self) -> float:
+        # A machine that sleeps stops one of the clocks, and somebody may set the other: the longer time counts.
+        return max(now - then for now, then in zip(_both_clocks(), self._touched, strict=True))
+
+    def _is_ours(self) -> bool:
+        """Whether the file is ours, which it then stays for a while."""
+        now = _both_clocks()
+        try:
+            if self.path.read_bytes() != self._mark:
+                return False
+        except FileNotFoundError:
+            return False
+        with contextlib.suppress(OSError):  # on a full quota, say; then it is looked at again the next time
+            os.utime(self.path)
+            self._touched = now
+        return True
+
+
+@contextlib.contextmanager
+def _postponing() -> Iterator[None]:
+    try:
+        yield
+    except LockedElsewhereError as error:
+        raise NotReadyError(error.message, seconds=error.seconds) from error
+
+
+def _both_clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
+
+
+@attrs.frozen
+class _Lock:
+    """A lock file as it was found: its content, and when it was touched (by the clock of its file system)."""
+
+    path: Path
+    data: bytes
+    touched: float
+
+    @classmethod
+    def read(cls, path: Path) -> _Lock | None:
+        try:
+            return cls(path, path.read_bytes(), path.stat().st_mtime)
+        except FileNotFoundError:
+            return None  # released in this moment
+
+    def check_stale(self, subject: str) -> None:
+        """Raise :class:`~connector.errors.LocalError` unless its process is gone."""
+        owner = LockOwner.read(self.data)
+        if owner is not None and owner.is_visible():
+            if owner.runs():
+                raise LocalError(
+                    f"Another process is working on {subject} (PID {owner.pid}).",
+                    hint=f"Wait for it to end, or stop it (kill {owner.pid}); then run the same command again.",
+                )
+            return
+        place = "" if owner is None else f", on the machine {owner.host}"
+        if owner is not None and not owner.touched:
+            raise LocalError(
+                f"Another process is working on {subject}{place}, or was.",
+                hint=f"Wait for it to end; if there is none, delete {self.path} and run the same command again.",
+            )
+        left = STALE_AFTER - self._untouched_seconds()
+        if left > 0:
+            since = time.strftime("%H:%M:%S", time.localtime(self.touched))
+            raise LockedElsewhereError(
+                f"Another process is working on {subject}{place}, not heard of since {since}.",
+                hint="Wait for it to end. If it was killed, run the same command again in"
+                f" {STALE_AFTER / 60:g} minutes.",
+                seconds=min(_LOOK_AGAIN, left),
+            )
+
+    def remove(self) -> None:
+        """Remove it, unless another process has done that and has locked the target itself."""
+        # Moved aside first: of two processes that find the same stale file only one can do that, and one that a third
+        # has made in the meantime is put back.
+        aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        if _Lock.read(aside) != attrs.evolve(self, path=aside):
+            with contextlib.suppress(OSError):
+                os.link(aside, self.path)
+        aside.unlink()
+
+    def _untouched_seconds(self) -> float:
+        """For how long it was not touched, by the clock of its file system: that of a file made just now."""
+        probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        probe.touch(0o600, exist_ok=False)
+        try:
+            return probe.stat().st_mtime - self.touched
+        finally:
+            probe.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""Parts of an object: arithmetic without a word of any format.
+
+Sources: the limits of S3 multipart uploads (5 MiB to 5 GiB a part, the last one may be smaller, at most 10,000 parts,
+an object of at most 5 TiB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import attrs
+
+from connector.errors import UsageError
+
+MIN_PART_SIZE = 5 * 1024**2
+MAX_PART_SIZE = 5 * 1024**3
+MAX_PARTS = 10_000
+MAX_OBJECT_SIZE = 5 * 1024**4
+"""Bytes of the largest object, sealed and with its envelope."""
+
+
+@attrs.frozen
+class Part:
+    """One piece of a transfer: its 1-based ``number`` and the half-open byte range ``start`` to ``stop``."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in this part."""
+        return self.stop - self.start
+
+
+@attrs.frozen
+class Parts(Sequence[Part]):
+    """The parts of ``total`` bytes, each of ``part_size`` but the last; made when asked for, never stored."""
+
+    total: int
+    part_size: int
+
+    def __len__(self) -> int:
+        return -(-self.total // self.part_size)
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Part]: ...
+    def __getitem__(self, index: int | slice) -> Part | Sequence[Part]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        count = len(self)
+        if index < 0:
+            index += count
+        if not 0 <= index < count:
+            raise IndexError(index)
+        start = index * self.part_size
+        return Part(index + 1, start, min(start + self.part_size, self.total))
+
+    def __iter__(self) -> Iterator[Part]:
+        return (self[i] for i in range(len(self)))
+
+
+def check_object_size(total: int) -> None:
+    """Raise :class:`~connector.errors.UsageError` for an object of more than :data:`MAX_OBJECT_SIZE` bytes."""
+    if total > MAX_OBJECT_SIZE:
+        raise UsageError(
+            f"Encrypted, the file has {total:,} bytes; the largest object that an archive can store has"
+            f" {MAX_OBJECT_SIZE:,} (5 TiB).",
+            hint="Split it before uploading.",
+        )
+
+
+def fit_memory(memory: int, part_size: int) -> int:
+    """The budget for part buffers if ``memory`` was asked for: what one part needs, where that is more."""
+    return max(memory, part_size)
+
+
+def split(part: Part, size: int, *, offset: int) -> Iterator[Part]:
+    """The pieces of ``part`` between borders at ``offset`` plus multiples of ``size`` bytes, numbered as it is.
+
+    With the offset of the first segment and a multiple of a sealed segment as size, a piece holds whole segments but
+    for what the part's own borders cut.
+    """
+    start = part.start
+    while start < part.stop:
+        stop = min(start + size - (start - offset) % size, part.stop)
+        yield Part(part.number, start, stop)
+        start = stop

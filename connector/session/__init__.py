@@ -1,0 +1,37 @@
+"""The composition root: the one place where the real parts are put together.
+
+As a library::
+
+    async with open_session(settings, keys, token) as session:
+        outcomes = await session.download([], output_dir=Path("."), decrypt=True)
+
+The names are loaded when first used, since decrypting a file has no use for the network.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connector.session.opening import open_session
+    from connector.session.places import journal_folder, output_folders
+    from connector.session.recryption import decrypt_files, encrypt_files
+    from connector.session.session import Session
+
+_HOMES = {
+    "Session": "session",
+    "decrypt_files": "recryption",
+    "encrypt_files": "recryption",
+    "journal_folder": "places",
+    "open_session": "opening",
+    "output_folders": "places",
+}
+
+__all__ = ["Session", "decrypt_files", "encrypt_files", "journal_folder", "open_session", "output_folders"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,87 @@
+"""Opening a session: HTTP, well-known values, the work package, threads and scheduler, put together."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from connector.clients.access_token import AccessToken
+from connector.clients.caller import ApiClient
+from connector.clients.exchange import ApiTransport
+from connector.clients.objects import ObjectClient
+from connector.clients.well_known import WellKnown
+from connector.clients.work_packages import WorkPackageClient
+from connector.config import Settings
+from connector.crypt4gh.keys import KeyPair
+from connector.errors import UsageError
+from connector.http import proxy_for
+from connector.http.address_policy import AddressPolicy
+from connector.http.client import HttpOptions, open_http
+from connector.session.engine import network_limit, open_scheduler, open_threads
+from connector.session.places import finished_folder, journal_folder, output_folders
+from connector.session.session import Session
+from connector.transfer import GuardedObserver, Observer, Retrier, SilentObserver
+
+_USUAL_OPEN_UPLOADS = 5
+"""What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings,
+    keys: KeyPair,
+    token: AccessToken,
+    *,
+    observer: Observer | None = None,
+    state_folder: Path | None = None,
+) -> AsyncIterator[Session]:
+    """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
+
+    The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
+    :mod:`connector.session.places`). Raises errors of
+    the five families: see :mod:`connector.errors`.
+    """
+    if settings.wkvs_url is None:
+        raise UsageError(
+            "The archive's address is not known.",
+            hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
+        )
+    observer = GuardedObserver.of(observer or SilentObserver())
+    proxies = urllib.request.getproxies()
+    by_proxy = proxy_for(settings.wkvs_url, proxies=proxies, option=settings.proxy) is not None
+    options = HttpOptions(
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_connections=max(64, settings.max_concurrency or 0),
+        ca_file=settings.ca_file,
+        proxy=settings.proxy,
+        proxies=proxies,
+        may_connect=AddressPolicy(distant=by_proxy).allows,
+    )
+    retrier = Retrier(attempts=settings.retries + 1)
+    with open_threads() as threads:
+        async with open_http(options) as http:
+            exchange = ApiTransport(http, deadline=settings.read_timeout)
+            well_known = WellKnown(ApiClient(exchange, retrier, observer), settings.wkvs_url)
+            caller = ApiClient(exchange, retrier, observer, refresh=well_known.refresh)
+            packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, token, keys)
+            package = await packages.package()
+            first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
+            with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
+                yield Session(
+                    settings=settings,
+                    keys=keys,
+                    well_known=well_known,
+                    package=package,
+                    packages=packages,
+                    caller=caller,
+                    objects=ObjectClient(http),
+                    scheduler=scheduler,
+                    threads=threads,
+                    observer=observer,
+                    journal_folder=journal_folder(state_folder),
+                    finished_folder=finished_folder(state_folder),
+                    output_folders=output_folders(state_folder),
+                )

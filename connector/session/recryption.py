@@ -1,0 +1,93 @@
+"""Encrypting and decrypting files of this machine: no archive, and nothing of the network is loaded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import trio
+
+from connector.config import Settings
+from connector.local.finished import FinishedFiles
+from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
+from connector.session.engine import local_limit, open_scheduler, open_threads, planned_files
+from connector.session.places import finished_folder
+from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
+
+
+async def decrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    state_folder: Path | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Decrypt local Crypt4GH files. The outcomes come in the order of the requests.
+
+    A result that is there already, of the right size, is not made again, as its outcome's value says. What was made of
+    another file or state of it is a :class:`~connector.errors.FileExistsAlready`, unless ``overwrite`` is given; then
+    all are replaced but those that an earlier run made of the same and that are unchanged since. That is noted in
+    ``state_folder``, by default the user's.
+    """
+    return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer, state_folder)
+
+
+async def encrypt_files(
+    settings: Settings,
+    private_key: bytes,
+    recipients: Sequence[bytes],
+    requests: Sequence[RecryptRequest],
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    state_folder: Path | None = None,
+) -> list[Outcome[RecryptedFile]]:
+    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests.
+
+    Results that are there already are treated as :func:`decrypt_files` does.
+    """
+    return await _recrypt(
+        settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer, state_folder
+    )
+
+
+async def _recrypt(
+    settings: Settings,
+    requests: Sequence[RecryptRequest],
+    recipe: Callable[[], Recipe],
+    overwrite: bool,
+    observer: Observer | None,
+    state_folder: Path | None,
+) -> list[Outcome[RecryptedFile]]:
+    notes = cache(partial(FinishedFiles.read, finished_folder(state_folder)))
+    observer = GuardedObserver.of(observer or SilentObserver())
+    labels = _labels(requests)
+    with (
+        open_threads() as threads,
+        open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,
+    ):
+        files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
+        observer.planned(await trio.to_thread.run_sync(lambda: planned_files(files), limiter=threads))
+        return await scheduler.run(
+            Recryption(
+                request,
+                recipe(),
+                part_size=settings.part_size,
+                overwrite=overwrite,
+                notes=notes,
+                threads=threads,
+                observer=observer,
+                label=label,
+            )
+            for label, request in zip(labels, requests, strict=True)
+        )
+
+
+def _labels(requests: Sequence[RecryptRequest]) -> list[str]:
+    """What each file is called: its name, or its path where another one has the same name."""
+    names = Counter(request.path.name for request in requests)
+    return [request.path.name if names[request.path.name] == 1 else str(request.path) for request in requests]

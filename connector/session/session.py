@@ -1,0 +1,293 @@
+"""A session with an archive: what is put together for the transfers of one work package.
+
+The two directions are loaded when they are first used: who downloads has no use for what uploads, and starting up is a
+good part of a short transfer.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import attrs
+import trio
+
+from connector.clients.caller import ApiClient
+from connector.clients.objects import ObjectClient
+from connector.clients.well_known import WellKnown
+from connector.clients.work_packages import WorkPackageClient
+from connector.config import Settings
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
+from connector.local.output_folders import OutputFolders
+from connector.session.engine import planned_files, read_notes
+from connector.transfer import GuardedObserver, Outcome, Scheduler
+from connector.wire.payloads import FileUpload, WorkPackage
+
+if TYPE_CHECKING:
+    from connector.download import DownloadedFile
+    from connector.download.request import DownloadRequest
+    from connector.upload import UploadBox, UploadedFile, UploadSource
+    from connector.upload.listing import ListedFile
+    from connector.upload.plan import PlannedUpload
+    from connector.upload.removal import UploadRemover
+    from connector.upload.unfinished import UnfinishedUpload
+
+
+@attrs.frozen
+class Session:
+    """An open way to one work package of an archive. Made by :func:`~connector.session.opening.open_session`.
+
+    Used after that block has ended, it raises :class:`~connector.errors.UsageError`.
+    """
+
+    settings: Settings
+    keys: KeyPair
+    well_known: WellKnown
+    package: WorkPackage
+    packages: WorkPackageClient
+    caller: ApiClient
+    objects: ObjectClient
+    scheduler: Scheduler
+    threads: trio.CapacityLimiter
+    observer: GuardedObserver
+    journal_folder: Path
+    finished_folder: Path
+    output_folders: OutputFolders
+
+    async def download(
+        self,
+        accessions: Sequence[str] = (),
+        *,
+        output_dir: Path,
+        decrypt: bool = False,
+        overwrite: bool = False,
+        verify: bool = True,
+        verify_existing: bool = False,
+    ) -> list[Outcome[DownloadedFile]]:
+        """Download files of the package, all of them if none is named, into ``output_dir``.
+
+        With ``verify`` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
+        decrypted ones are in any case. A file that is there already, with the right size, is not fetched: its outcome's
+        value says in ``already_there`` what was compared, with ``verify_existing`` its content. A file of another size
+        is a :class:`~connector.errors.FileExistsAlready` in its outcome, unless ``overwrite`` is given; then all files
+        are replaced but those that an earlier run fetched and verified and that are unchanged since.
+
+        The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
+        is not for downloads or lacks one of the files, before anything is fetched.
+        """
+        from connector.clients.downloads import DownloadClient
+        from connector.download import DownloadBatch
+
+        _check_existing(overwrite, verify_existing)
+        if not await trio.Path(output_dir).is_dir():
+            raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
+        requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
+        self.observer.planned([(request.accession, None) for request in requests])
+        folder = Path(await trio.Path(output_dir).resolve())
+        await trio.to_thread.run_sync(self.output_folders.note, folder, limiter=self.threads)
+        batch = DownloadBatch(
+            packages=self.packages,
+            downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
+            objects=self.objects,
+            private_key=self.keys.private,
+            # Two archives may have a file of the same accession.
+            notes=await read_notes(self.finished_folder, f"{folder} {self.settings.wkvs_url}", self.threads),
+            part_size=self.settings.part_size,
+            scheduler=self.scheduler,
+            threads=self.threads,
+            observer=self.observer,
+            uniform=self.scheduler.retrier.uniform,
+        )
+        outcomes = await batch.run(requests, verify_existing=verify_existing)
+        await trio.to_thread.run_sync(self.output_folders.forget_if_finished, folder, limiter=self.threads)
+        return outcomes
+
+    def _requests(
+        self,
+        accessions: Sequence[str],
+        output_dir: Path,
+        *,
+        decrypt: bool,
+        overwrite: bool = False,
+        verify: bool = True,
+    ) -> list[DownloadRequest]:
+        from connector.download.request import DownloadRequest
+
+        self.scheduler.check_open()
+        files = self.package.files
+        if self.package.type != "download" or files is None:
+            raise RefusedError(
+                "This work package is for uploads.",
+                hint="Ask for one for downloads; this one is used with: connector upload",
+            )
+        missing = [accession for accession in accessions if accession not in files]
+        if missing:
+            raise RefusedError(
+                f"The work package does not include {', '.join(missing)}.",
+                hint="Check the accessions, or ask for a package that includes them.",
+            )
+        return [
+            DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite, verify)
+            for accession in dict.fromkeys(accessions or files)
+        ]
+
+    async def upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool = False, verify_existing: bool = False
+    ) -> list[Outcome[UploadedFile]]:
+        """Seal and upload files into the package's box. The outcomes come in the order of the sources.
+
+        A file that is in the box already, with the same size (and the same content, where an earlier run noted it), is
+        not sent: its outcome's value says in ``already_there`` what was compared. With ``verify_existing`` sources are
+        read to compare their content with what earlier runs sent; of other uploads nobody here knows it, and only the
+        size is compared. Any other upload under that alias is a :class:`~connector.errors.RefusedError` in the outcome,
+        unless ``overwrite`` is given; then all are replaced but those that an earlier run sent of the same source,
+        unchanged since.
+
+        Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
+        """
+        from connector.upload import UploadBatch, check_sources
+        from connector.upload.journals import UploadJournals
+
+        _check_existing(overwrite, verify_existing)
+        check_sources(sources)
+        box = self.box()
+        files = [(source.alias, source.path) for source in sources]
+        plan = partial(planned_files, files, lambda size: HEADER_SIZE + sealed_size(size))
+        self.observer.planned(await trio.to_thread.run_sync(plan, limiter=self.threads))
+        batch = UploadBatch(
+            box=box,
+            objects=self.objects,
+            keys=self.keys,
+            hub_key=self.well_known.hub_key,
+            journals=UploadJournals(self.journal_folder, self.keys),
+            notes=await read_notes(self.finished_folder, str(box.id), self.threads),
+            part_size=self.settings.part_size,
+            overwrite=overwrite,
+            verify_existing=verify_existing,
+            scheduler=self.scheduler,
+            threads=self.threads,
+            observer=self.observer,
+        )
+        return await batch.run(sources)
+
+    async def plan_upload(
+        self, sources: Sequence[UploadSource], *, overwrite: bool = False
+    ) -> list[Outcome[PlannedUpload]]:
+        """Say what :meth:`upload` would do with these sources, without doing it."""
+        from connector.upload import check_sources
+        from connector.upload.journals import UploadJournals
+        from connector.upload.plan import UploadPlanner
+
+        check_sources(sources)
+        box = self.box()
+        try:
+            listed = await box.list()
+        except RefusedError:
+            listed = []  # uploading needs no listing
+        part_size, memory = self.settings.part_size, self.settings.memory
+        notes = await read_notes(self.finished_folder, str(box.id), self.threads)
+        left = partial(UploadJournals(self.journal_folder, self.keys).find, box.id)
+        planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
+        outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
+        for outcome in outcomes:
+            if outcome.value is not None:
+                self.scheduler.tell_budget(outcome.label, outcome.value.memory)
+        return outcomes
+
+    async def list_files(self) -> AsyncIterator[ListedFile]:
+        """The files of the package, sorted by alias or accession.
+
+        Uploads are asked for a page at a time, so that a box of any size takes little memory. Of a file to download
+        only what the package says is told: to ask the download service for its size (its DRS object) would have the
+        archive stage it, from tape perhaps, for nobody.
+        """
+        from connector.upload.listing import ListedFile
+
+        if self.package.type == "upload":
+            async for page in self.box().pages():
+                for upload in page:
+                    yield ListedFile.of_upload(upload)
+        else:
+            for request in sorted(self._requests((), Path(), decrypt=False), key=lambda request: request.accession):
+                yield ListedFile("download", request.accession, _target_name(request))
+
+    async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
+        """The uploads of the box with these aliases, to hand them to :meth:`remove`."""
+        return await (await self._remover()).find(aliases)
+
+    async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
+        """Remove uploads from the box, complete ones too, and forget what this machine has noted of them.
+
+        The outcomes come in the order of the uploads; one that cannot be removed does not stop the others.
+        """
+        return await (await self._remover()).remove_all(uploads)
+
+    async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
+        """Give unfinished uploads up: delete them in the archive, then forget their journals.
+
+        Those that belong to another box than this package's are left, and are outcomes with an error.
+        """
+        return await (await self._remover()).discard_all(unfinished)
+
+    async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float = math.inf) -> list[Outcome[ListedFile]]:
+        """Wait until the archive has checked uploads, or refused them; ``uploads``: their ids by alias.
+
+        The outcomes come in the order of the uploads: one that was refused fails with
+        :class:`~connector.errors.IntegrityError`, one that is open after ``timeout`` seconds with
+        :class:`~connector.errors.BrokenError`. Raises :class:`~connector.errors.RefusedError` where the archive refuses
+        to list the box.
+        """
+        from connector.upload.waiting import UploadWaiter
+
+        waiter = UploadWaiter(box=self.box(), observer=self.observer, uniform=random.random)
+        return await waiter.wait_for(uploads, timeout=timeout)
+
+    async def open_in_box(self) -> list[FileUpload]:
+        """The uploads that are open in the package's box, whoever began them and wherever.
+
+        An archive allows only a few of them at a time, so one that nobody sends any more is in the way of others.
+        """
+        return [upload async for page in self.box().pages() for upload in page if upload.state == "init"]
+
+    async def _remover(self) -> UploadRemover:
+        from connector.upload.removal import LocalNotes, UploadRemover
+
+        box = self.box()
+        read = partial(LocalNotes.read, box.id, self.journal_folder, self.finished_folder)
+        return UploadRemover(
+            box, await trio.to_thread.run_sync(read, limiter=self.threads), self.threads, self.observer
+        )
+
+    def box(self) -> UploadBox:
+        """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
+        from connector.clients.uploads import UploadClient
+        from connector.upload import UploadBox
+
+        self.scheduler.check_open()
+        package = self.package
+        if package.type != "upload" or not package.research_data_upload_box_id or not package.file_upload_box_id:
+            raise RefusedError(
+                "This work package is for downloads.",
+                hint="Ask for one for uploads; this one is used with: connector download",
+            )
+        uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
+        return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+def _check_existing(overwrite: bool, verify_existing: bool) -> None:
+    if overwrite and verify_existing:
+        raise UsageError("Files are either replaced or verified.", hint="Give overwrite or verify_existing.")
+
+
+def _target_name(request: DownloadRequest) -> str | None:
+    try:
+        return request.target.name
+    except IntegrityError:
+        return None  # not safe to use here; downloading it will say so

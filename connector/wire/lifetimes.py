@@ -1,0 +1,145 @@
+"""How long something that the archive said may be used: RFC 9111 freshness and lifetimes of presigned URLs.
+
+All results are durations in seconds that begin when the response was received. ``received`` is the time of receipt by
+the server's own clock (see :mod:`connector.wire.server_clock`): absolute times of a server are compared with other
+times of the same server, so a wrong clock on this machine changes nothing. ``docs/lifetimes.md`` lists the cases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+from connector.wire.server_clock import parse_http_date
+
+LONGEST_LIFETIME = 3600.0
+"""Seconds; for how long anything is used without being asked for again, whatever it says of itself."""
+_DIRECTIVE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+"""One list element; a comma in a quoted string ends none."""
+_MAX_DELTA = 2**31
+"""RFC 9111, section 1.2.2: larger delta-seconds count as this."""
+_DATE_STEP = 1.0
+"""Seconds; dates are whole ones, so a smaller difference between two of them is no age."""
+
+
+def parse_delta_seconds(text: str) -> int | None:
+    """RFC 9111 delta-seconds, ``None`` if ``text`` is none. Never raises."""
+    text = text.strip().strip('"')
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return min(int(text.lstrip("0")[:11] or "0"), _MAX_DELTA)
+
+
+def parse_cache_control(text: str) -> dict[str, str | None]:
+    """The directives of a Cache-Control field (RFC 9111, section 5.2), names in lower case. Never raises.
+
+    One that is repeated with another argument has all of them, joined by a comma, as its own: no directive allows that,
+    and what is invalid makes a response stale (section 4.2.1).
+    """
+    directives: dict[str, str | None] = {}
+    for item in _DIRECTIVE.findall(text):
+        name, equals, value = item.partition("=")
+        name, argument = name.strip().lower(), value.strip().strip('"') if equals else None
+        if name and directives.get(name, argument) != argument:
+            argument = f"{directives[name] or ''},{argument or ''}"
+        if name:
+            directives[name] = argument
+    return directives
+
+
+def response_lifetime(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
+    """Seconds for which a private cache may use a response (RFC 9111, sections 4.2.1 and 4.2.3).
+
+    ``headers`` are looked up in lower case. ``0`` if the server forbids reuse, ``None`` if it says nothing.
+    """
+    directives = parse_cache_control(headers.get("cache-control", ""))
+    # Section 5.2.2.3: who understands the status code passes over no-store beside must-understand.
+    if "no-cache" in directives or ("no-store" in directives and "must-understand" not in directives):
+        return 0.0
+    date = parse_http_date(headers.get("date", ""), received)
+    age = _age(headers, date, received)
+    # The private cache of one user: s-maxage is for shared ones.
+    if "max-age" in directives:
+        max_age = parse_delta_seconds(directives["max-age"] or "")
+        return max(max_age - age, 0.0) if max_age is not None else 0.0
+    if "expires" in headers:
+        expires, date = parse_http_date(headers["expires"], date or received), date or received
+        if expires is None:
+            return 0.0  # RFC 9111, section 5.3: an invalid date, above all "0", means already expired
+        if date is not None:
+            return max((expires - date).total_seconds() - age, 0.0)
+    return None
+
+
+def _age(headers: Mapping[str, str], date: datetime | None, received: datetime | None) -> float:
+    """Seconds since the response was generated (RFC 9111, section 4.2.3), without its own time on the way.
+
+    That counts too, and is added by whoever knows when the request was sent: the lifetime begins with it.
+    """
+    # Section 5.1: of several values the first counts, and an invalid one is passed over.
+    said = parse_delta_seconds(headers.get("age", "").partition(",")[0]) or 0
+    apparent = (received - date).total_seconds() - _DATE_STEP if received and date else 0.0
+    return max(float(said), apparent)
+
+
+def presigned_lifetime(
+    url: str, headers: Mapping[str, str] | None = None, received: datetime | None = None
+) -> float | None:
+    """Seconds for which a presigned URL is good, from its own signature, ``None`` if it does not tell.
+
+    ``X-Amz-Date`` and ``X-Amz-Expires`` (AWS Signature Version 4) are set against the receipt of the response that
+    brought the URL; where that has no ``Date``, the URL counts as fresh from the signer.
+    """
+    try:
+        query = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    except ValueError:  # no URL at all
+        return None
+    seconds = parse_delta_seconds(query.get("x-amz-expires", ""))
+    if seconds is None:
+        return None
+    signed = _parse_amz_date(query.get("x-amz-date", ""))
+    date = parse_http_date((headers or {}).get("date", ""), received)
+    if signed is None or date is None:
+        return float(seconds)
+    before = max((date - signed).total_seconds(), 0.0)
+    return max(seconds - before - _age(headers or {}, date, received), 0.0)
+
+
+def _parse_amz_date(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def retry_after(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
+    """Seconds that the server asks to wait (``Retry-After``, RFC 9110, section 10.2.3), ``None`` if it does not.
+
+    A date is set against the response's own ``Date``, and without one against the receipt. Of several numbers of
+    seconds the largest counts.
+    """
+    text = headers.get("retry-after", "")
+    if not text:
+        return None
+    seconds = [parse_delta_seconds(member) for member in text.split(",")]
+    numbers = [number for number in seconds if number is not None]
+    if len(numbers) == len(seconds):
+        return float(max(numbers))
+    date = parse_http_date(headers.get("date", ""), received) or received
+    until = parse_http_date(text, date)
+    if until is None or date is None:
+        return None
+    return max((until - date).total_seconds(), 0.0)
+
+
+def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: float = 0.15) -> float:
+    """For how long to use something with several stated lifetimes: the shortest, less a margin for the way there.
+
+    ``otherwise`` counts when none is stated, and :data:`LONGEST_LIFETIME` when all are longer. The margin is a share of
+    the lifetime, at most 5 s, so that even a second or two are of use.
+    """
+    stated = [lifetime for lifetime in lifetimes if lifetime is not None]
+    shortest = min(*stated, LONGEST_LIFETIME) if stated else otherwise
+    return max(shortest - min(shortest * margin, 5.0), 0.0)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from connector.http import BulkTransport
+from tests.support.scripted_server import Scene, ScriptedServer
+
+Serve = Callable[..., Awaitable[ScriptedServer]]
+
+
+@pytest.fixture
+async def serve(nursery: trio.Nursery) -> Serve:
+    """Start a scripted server that lives as long as the test."""
+
+    async def start(*scenes: Scene, ssl_context: ssl.SSLContext | None = None) -> ScriptedServer:
+        server: ScriptedServer = await nursery.start(ScriptedServer(*scenes, ssl_context=ssl_context).run)
+        return server
+
+    return start
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[BulkTransport]:
+    async with BulkTransport(max_connections=4) as transport:
+        yield transport
+        assert transport.pool.in_use == 0, "a request left its slot taken"
+
+
+@pytest.fixture
+async def client(transport: BulkTransport) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=transport, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context

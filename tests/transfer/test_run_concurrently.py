@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from connector.errors import LocalError, RefusedError
+from connector.transfer import run_concurrently
+
+pytestmark = pytest.mark.trio
+
+
+async def test_all_steps_are_taken_at_once(autojump_clock):
+    async def step() -> None:
+        await trio.sleep(1)
+
+    await run_concurrently(step, step, step)
+    assert trio.current_time() == pytest.approx(1, abs=0.01)
+
+
+async def test_the_first_of_those_that_failed_is_raised_when_all_have_ended(autojump_clock):
+    ended: list[int] = []
+
+    def step(number: int, error: Exception | None):
+        async def take() -> None:
+            await trio.sleep(3 - number)
+            ended.append(number)
+            if error is not None:
+                raise error
+
+        return take
+
+    with pytest.raises(LocalError, match="first"):
+        await run_concurrently(
+            step(0, None), step(1, LocalError("first")), step(2, RefusedError("second, though earlier"))
+        )
+    assert ended == [2, 1, 0]
+
+
+async def test_what_is_no_error_of_ours_is_not_kept_back():
+    async def bug() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup):
+        await run_concurrently(bug)
