@@ -16,7 +16,7 @@ def test_every_public_name_resolves(name: str) -> None:
 
 
 def test_lazy_names_and_public_names_are_the_same() -> None:
-    assert sorted(connector._HOME) == sorted(connector.__all__)
+    assert sorted(connector._MODULE_OF) == sorted(connector.__all__)
 
 
 def test_unknown_names_are_attribute_errors() -> None:

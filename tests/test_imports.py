@@ -291,7 +291,7 @@ def test_a_wrong_arrow_is_seen(name: str, source: str) -> None:
     [
         ("connector.wire.lifetimes", "import time"),
         ("connector.crypt4gh.header", "from os import urandom"),
-        ("connector.local.journal", "def f() -> None:\n    from pathlib import Path"),
+        ("connector.parts", "def f() -> None:\n    from pathlib import Path"),
         ("connector.clients.objects", "import click"),
         ("connector.download.job", "from starlette.requests import Request"),
         ("connector.archive.inbox", "import boto3"),

@@ -93,7 +93,7 @@ class OpenTransferLimiter:
     async def ask(self, transfer: object, step: Callable[[], Awaitable[T]], *, turned_away: TurnedAway) -> T:
         """Run ``step`` with a place until the other side does not turn it away; the place is kept from then on.
 
-        Raises the last :class:`~connector.transfer.transfer.TooManyOpenTransfersError` when there is no room for too long.
+        Raises the last `TooManyOpenTransfersError` when there is no room for too long.
         """
         while True:
             if transfer not in self._placed:
