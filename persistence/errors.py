@@ -9,7 +9,9 @@ driver, where there is one, is the `__cause__`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Self
 
 
 class PersistenceError(Exception):
@@ -200,16 +202,21 @@ class ServiceRefused(Rejected):
 
 
 class InvalidSettings(Rejected):
-    """A setting is missing or wrong, or the settings file cannot be read.
+    """A setting is missing, unknown or wrong, or the settings file cannot be read."""
 
-    Args:
-        what: the settings, as `MongoDB` or `S3`.
-        error: the error of typed-settings, whose parts, if any, become the sentence.
-    """
+    @classmethod
+    def of(cls, what: str, error: Exception, *, hint: str) -> Self:
+        """The error with everything that typed-settings found in one sentence.
 
-    def __init__(self, what: str, error: Exception) -> None:
+        Args:
+            what: the settings, as `MongoDB` or `S3`.
+            error: of typed-settings, often a group of errors.
+            hint: where the settings are looked for.
+        """
         reasons = getattr(error, "exceptions", None) or (error,)
-        super().__init__(f"The settings for {what} cannot be used: {'; '.join(str(r).rstrip('.') for r in reasons)}.")
+        prefix = re.compile(r"^Could not convert loaded settings: \s*- \w+: ")
+        text = "; ".join(prefix.sub("", str(reason)).rstrip(".") for reason in reasons)
+        return cls(f"The settings for {what} cannot be used: {text}.", hint=hint)
 
 
 class SchemaTooNew(Rejected):

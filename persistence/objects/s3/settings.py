@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import attrs
 
+from persistence.errors import InvalidSettings
 from persistence.objects.naming import MAX_PART_SIZE, MIN_PART_SIZE
 from persistence.objects.s3.presigning import Presigner
 
@@ -18,21 +20,25 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class S3Settings:
-    """An S3 server and how to speak with it.
+    """An S3 server, and the limits of the calls to it.
 
     Attributes:
-        endpoint_url: its address; None means Amazon's own.
-        access_key, secret_key, session_token: credentials; without them, boto3's own search.
-        region: as the server wants it signed.
-        addressing: buckets in the path, or as virtual hosts.
+        endpoint_url: URL of the server; None means Amazon's own.
+        access_key, secret_key, session_token: credentials; without them boto3 searches for some. `repr` leaves out
+            the secret ones.
+        region: the region that requests are signed for.
+        addressing: whether the bucket is in the path of a URL or in its host name; `auto` leaves that to boto3.
         ca_file: certificates to trust instead of the system's.
-        deadline: seconds that one call may take; reading and writing bytes may take it per piece.
-        attempts: how often a failed request is sent in all.
-        max_threads: requests at once.
+        deadline: seconds that one call may take; for reading and writing bytes, seconds per piece.
+        attempts: how often a failed request is sent, the first time included.
+        max_threads: requests at the same time.
         part_size: bytes of the parts in which streams are stored.
-        max_copy_size: bytes above which an object is copied in parts (S3 limit: 5 GiB).
+        max_copy_size: bytes above which an object is copied in parts (limit of S3: 5 GiB).
         copy_part_size: bytes of those parts.
-        min_part_size: bytes of every part but the last, as the server wants it.
+        min_part_size: bytes that the server requires of every part but the last.
+
+    Raises:
+        InvalidSettings: the URL is not HTTP, only one of the two keys is given, or a number is not positive.
     """
 
     endpoint_url: str | None = None
@@ -50,6 +56,36 @@ class S3Settings:
     copy_part_size: int = 512 * 1024**2
     min_part_size: int = MIN_PART_SIZE
 
+    def __attrs_post_init__(self) -> None:
+        if self.endpoint_url is not None and urlsplit(self.endpoint_url).scheme not in ("http", "https"):
+            raise InvalidSettings("The endpoint_url of the S3 server does not begin with http:// or https://.")
+        if (self.access_key is None) is not (self.secret_key is None):
+            raise InvalidSettings("Of access_key and secret_key of the S3 server only one is given.")
+        for name, value in attrs.asdict(self).items():
+            if isinstance(value, int | float) and not value > 0:
+                raise InvalidSettings(f"{name} of the S3 server must be a positive number.")
+
+    @classmethod
+    def load(cls, file: Path | None = None, *, prefix: str = "S3_") -> Self:
+        """The settings from the environment (`S3_ENDPOINT_URL`) and from the table `s3` of a TOML file.
+
+        Args:
+            file: the TOML file; None means the environment alone, which takes precedence.
+            prefix: what the names of the variables begin with.
+
+        Raises:
+            InvalidSettings: a setting is unknown or wrong, or the file cannot be read.
+        """
+        import typed_settings as ts
+
+        files = [] if file is None else [f"!{file}"]  # a file with ! must exist
+        loaders = [ts.FileLoader({"*": ts.TomlFormat("s3")}, files), ts.EnvLoader(prefix)]
+        try:
+            return ts.load_settings(cls, loaders)
+        except (ts.exceptions.TsError, OSError) as error:
+            hint = f"Set {prefix}REGION in the environment or region in table [s3] of the file, and so the others."
+            raise InvalidSettings.of("S3", error, hint=hint) from error
+
     @property
     def where(self) -> str:
         """The server's name in messages."""
@@ -57,19 +93,19 @@ class S3Settings:
 
 
 def make_client(settings: S3Settings) -> BaseClient:
-    """A boto3 client; its retries and timeouts are set here and nowhere else."""
+    """A boto3 client; its retries and timeouts are set only here."""
     import boto3
     from botocore.config import Config
 
-    # The attempts together must end with the deadline, so that a thread left behind soon ends as well.
-    patience = max(settings.deadline / settings.attempts, 0.1)
+    # All attempts together must end with the deadline, so that the thread of a cancelled call ends soon as well.
+    timeout = max(settings.deadline / settings.attempts, 0.1)
     config = Config(
         signature_version="s3v4",
         region_name=settings.region,
         s3={"addressing_style": settings.addressing},
         retries={"total_max_attempts": settings.attempts, "mode": "standard"},
-        connect_timeout=patience,
-        read_timeout=patience,
+        connect_timeout=timeout,
+        read_timeout=timeout,
         max_pool_connections=settings.max_threads,
         # Newer default checksums in trailers are unknown to many servers.
         request_checksum_calculation="when_required",
@@ -92,7 +128,7 @@ def make_client(settings: S3Settings) -> BaseClient:
 
 
 def make_presigner(settings: S3Settings) -> Presigner | None:
-    """A signer of URLs, unless boto3 must find the server or the keys, or choose the addressing."""
+    """A signer of URLs; None if boto3 has to find the server or the keys, or to choose the addressing."""
     if not (settings.endpoint_url and settings.access_key and settings.secret_key) or settings.addressing == "auto":
         return None
     keys = settings.access_key, settings.secret_key, settings.session_token
@@ -101,6 +137,6 @@ def make_presigner(settings: S3Settings) -> Presigner | None:
 
 
 def _add_md5(request: Any, **_: Any) -> None:
-    """Give the md5 that older servers want where boto3 has come to send a CRC only."""
+    """Add the md5 that older servers require where boto3 sends only a CRC."""
     body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
     request.headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,58 @@
+"""How to reach a MongoDB database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from persistence.errors import InvalidSettings
+
+
+@attrs.frozen
+class MongoSettings:
+    """A MongoDB database; `MongoDaoFactory(settings.uri, settings.database, deadline=settings.deadline)` opens it.
+
+    Attributes:
+        uri: `mongodb://` or `mongodb+srv://`, with all that a URI can say: hosts, credentials, `replicaSet`, `tls`.
+            It may hold a password, so `repr` leaves it out.
+        database: the name of the database.
+        deadline: seconds that one call may take.
+
+    Raises:
+        InvalidSettings: the URI has another scheme, the database has no name, or the deadline is not positive.
+    """
+
+    uri: str = attrs.field(repr=False)
+    database: str
+    deadline: float = 15.0
+
+    def __attrs_post_init__(self) -> None:
+        if not self.uri.startswith(("mongodb://", "mongodb+srv://")):
+            raise InvalidSettings("The uri of the database does not begin with mongodb:// or mongodb+srv://.")
+        if not self.database:
+            raise InvalidSettings("The name of the database is empty.")
+        if not self.deadline > 0:
+            raise InvalidSettings("The deadline of the database is not a positive number of seconds.")
+
+    @classmethod
+    def load(cls, file: Path | None = None, *, prefix: str = "MONGODB_") -> Self:
+        """The settings from the environment (`MONGODB_URI`) and from the table `mongodb` of a TOML file.
+
+        Args:
+            file: the TOML file; None means the environment alone, which takes precedence.
+            prefix: what the names of the variables begin with.
+
+        Raises:
+            InvalidSettings: a setting is missing, unknown or wrong, or the file cannot be read.
+        """
+        import typed_settings as ts
+
+        files = [] if file is None else [f"!{file}"]  # a file with ! must exist
+        loaders = [ts.FileLoader({"*": ts.TomlFormat("mongodb")}, files), ts.EnvLoader(prefix)]
+        try:
+            return ts.load_settings(cls, loaders)
+        except (ts.exceptions.TsError, OSError) as error:
+            hint = f"Set {prefix}URI in the environment or uri in table [mongodb] of the file, and so the others."
+            raise InvalidSettings.of("MongoDB", error, hint=hint) from error
