@@ -50,9 +50,8 @@ class MongoSettings:
         import typed_settings as ts
 
         files = [] if file is None else [f"!{file}"]  # a file with ! must exist
-        loaders = [ts.FileLoader({"*": ts.TomlFormat("mongodb")}, files), ts.EnvLoader(prefix)]
         try:
-            return ts.load_settings(cls, loaders)
+            return ts.load_settings(cls, [ts.FileLoader({"*": ts.TomlFormat("mongodb")}, files), ts.EnvLoader(prefix)])
         except (ts.exceptions.TsError, OSError) as error:
             hint = f"Set {prefix}URI in the environment or uri in table [mongodb] of the file, and so the others."
             raise InvalidSettings.of("MongoDB", error, hint=hint) from error

@@ -79,9 +79,8 @@ class S3Settings:
         import typed_settings as ts
 
         files = [] if file is None else [f"!{file}"]  # a file with ! must exist
-        loaders = [ts.FileLoader({"*": ts.TomlFormat("s3")}, files), ts.EnvLoader(prefix)]
         try:
-            return ts.load_settings(cls, loaders)
+            return ts.load_settings(cls, [ts.FileLoader({"*": ts.TomlFormat("s3")}, files), ts.EnvLoader(prefix)])
         except (ts.exceptions.TsError, OSError) as error:
             hint = f"Set {prefix}REGION in the environment or region in table [s3] of the file, and so the others."
             raise InvalidSettings.of("S3", error, hint=hint) from error
