@@ -25,7 +25,7 @@ from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size,
 from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
 from connector.errors import NO_RETRY, IntegrityError
 from connector.parts import Part, Parts
-from connector.transfer.sequencer import Sequencer
+from connector.transfer.steps import Sequencer
 from connector.transfer.transfer import Progress
 from connector.wire.digests import add_pieces
 from persistence.errors import NotFound
@@ -179,8 +179,8 @@ class Interrogation:
         """Read, open, digest, seal and store one part, in its buffer throughout."""
         await self._source.read(part, buffer)
         plaintext = await self._compute(part, partial(self._open_part, part, buffer))
-        if not self._turns.passed(part.number):
-            async with self._turns.take(part.number):
+        if not self._turns.is_done(part.number):
+            async with self._turns.in_order(part.number):
                 await self._compute(part, partial(add_pieces, self._digest, plaintext))
         await self._compute(part, partial(self._seal_part, part, buffer, plaintext))
         await self._sink.write(part, buffer)

@@ -17,13 +17,12 @@ from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
 from connector.errors import ConnectorError, IntegrityError
-from connector.transfer.backoff import Backoff
 from connector.transfer.buffers import BufferPool
 from connector.transfer.courtesy import Courtesy
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import SilentObserver
 from connector.transfer.outcome import Outcome
-from connector.transfer.retry import Retrier
+from connector.transfer.retry import Backoff, Retrier
 from connector.transfer.scheduler import Scheduler
 from persistence.errors import NotFound
 from persistence.objects.protocol import ObjectStorage

@@ -25,9 +25,8 @@ from connector.cli.surroundings import AppContext
 from connector.cli.time_limit import TimeLimit
 from connector.config import Settings, config_place, load_settings
 from connector.errors import ConnectorError, UsageError
-from connector.transfer.failure import as_connector_error, iter_leaf_errors
 from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome
+from connector.transfer.outcome import Outcome, as_connector_error, iter_leaf_errors
 
 T = TypeVar("T")
 

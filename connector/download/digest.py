@@ -42,11 +42,11 @@ class OrderedDigest:
 
     def has(self, number: int) -> bool:
         """Whether this part is in the digest, or will be: a part that is tried again must not be counted twice."""
-        return self._turns.passed(number) or number in self._left
+        return self._turns.is_done(number) or number in self._left
 
     async def take(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
         """Add what ``plaintext`` gives (it blocks, and is called in a thread) for the part whose turn it is."""
-        async with self._turns.take(part.number):
+        async with self._turns.in_order(part.number):
             await self._in_thread(lambda: add_pieces(self._sha256, plaintext()))
 
     async def take_or_leave(self, part: Part, plaintext: Plaintext) -> None:

@@ -11,7 +11,7 @@ from connector.clients.leases import CachedValue, Expiring
 from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError
 from connector.transfer import NotReadyError
-from connector.transfer.backoff import Backoff
+from connector.transfer.retry import Backoff
 from connector.wire.payloads import DrsObject
 
 _SHORTEST_WAIT = 0.2

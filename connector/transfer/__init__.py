@@ -2,17 +2,16 @@
 
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.courtesy import Courtesy
-from connector.transfer.failure import as_connector_error
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
-from connector.transfer.outcome import AlreadyThere, Outcome
-from connector.transfer.retry import Notify, Retrier
-from connector.transfer.run_concurrently import run_concurrently
+from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
+from connector.transfer.retry import Backoff, Notify, Polling, Retrier
 from connector.transfer.scheduler import Scheduler
-from connector.transfer.sequencer import Sequencer
+from connector.transfer.steps import Sequencer, run_concurrently
 from connector.transfer.transfer import NotReadyError, OverloadedError, Progress, TooManyOpenTransfersError, Transfer
 
 __all__ = [
     "AlreadyThere",
+    "Backoff",
     "Buffer",
     "BufferPool",
     "Courtesy",
@@ -22,6 +21,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "OverloadedError",
+    "Polling",
     "Progress",
     "Retrier",
     "Scheduler",

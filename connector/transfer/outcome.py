@@ -1,18 +1,21 @@
-"""What became of one transfer, as a value."""
+"""What became of one transfer, as a value; and every exception as an error of the five families."""
 
 from __future__ import annotations
 
+import socket
+import ssl
+from collections.abc import Iterator
 from typing import Generic, Literal, TypeVar, cast
 
 import attrs
 
-from connector.errors import ConnectorError
+from connector.errors import BrokenError, ConnectorError, LocalError
 
 T = TypeVar("T")
 
 AlreadyThere = Literal["size", "record", "sha256"]
-"""A file needed not be moved, since it was there. What was compared to know that: its size only; size and modification
-time with what an earlier run noted when it had finished and verified it; or its size and the sha256 of its content."""
+"""What was compared to know that a file need not be moved: its size only; its size and modification time with what an
+earlier run recorded when it had verified the file; or its size and the sha256 of its content."""
 
 
 @attrs.frozen
@@ -33,3 +36,45 @@ class Outcome(Generic[T]):
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
+
+
+def as_connector_error(error: Exception) -> ConnectorError:
+    """Return ``error`` if it is one of ours, otherwise one of ours whose cause it is.
+
+    An error of the operating system belongs to a family even where it was not translated on the spot. Everything else
+    is :class:`~connector.errors.ConnectorError` itself (family "error", exit code 1): a bug. Of a group the first bug
+    counts, or the first error if there is no bug.
+    """
+    if isinstance(error, ExceptionGroup):
+        found = [as_connector_error(one) for one in iter_leaf_errors(error)]
+        return next((one for one in found if type(one) is ConnectorError), found[0])
+    if isinstance(error, ConnectorError):
+        return error
+    ours = _translated(error)
+    ours.__cause__ = error
+    return ours
+
+
+def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
+    """Yield the single errors of a group, or the error itself."""
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from iter_leaf_errors(one)
+    else:
+        yield error
+
+
+def _translated(error: Exception) -> ConnectorError:
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        network = isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError)
+        return (BrokenError if network else LocalError)(f"{place}{error.strerror or error}.")
+    if isinstance(error, MemoryError):
+        return LocalError(
+            "This machine has no memory left.",
+            hint="Choose a smaller --memory, or ask the batch system for more; then run the same command again.",
+        )
+    return ConnectorError(
+        f"This is a bug in connector: {type(error).__name__}: {error}.",
+        hint="Please report it with what --debug prints.",
+    )

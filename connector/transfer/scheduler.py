@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 
 from connector.errors import ConnectorError, UsageError
 from connector.parts import Part, fit_memory
-from connector.transfer.active import ActiveTransfer, PartMove
 from connector.transfer.buffers import BufferPool
-from connector.transfer.failure import as_connector_error
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer
 from connector.transfer.open_transfers import OpenTransferLimiter
-from connector.transfer.outcome import Outcome
+from connector.transfer.outcome import Outcome, as_connector_error
 from connector.transfer.retry import Retrier
-from connector.transfer.transfer import NotReadyError, TooManyOpenTransfersError, Transfer
+from connector.transfer.transfer import NotReadyError, OverloadedError, TooManyOpenTransfersError, Transfer
 
 T = TypeVar("T")
 
 
 class Scheduler:
-    """Runs transfers. One instance may run several batches, one after the other or at once, within the same bounds.
+    """Runs batches of transfers, one after the other or at once, within the same bounds.
 
-    ``pool`` bounds memory, ``limit`` the parts that move at once, ``window`` the transfers that are open at once, of
-    which ``first`` ask to be let in before it is known whether the other side takes more (all, if not given). When it
-    lets none of them in because of others, that is tried again for ``patience`` seconds.
-    Parts of the oldest open transfer go first; while it has none to give (it opens, finishes, waits), younger ones
-    fill the gap. There is no task and no buffer per part up front: as many workers as the limit allows take the next
-    part when they are free, and end when there is none.
+    Parts of the oldest open transfer go first; while it has none to give, younger ones fill the gap. There is no task
+    and no buffer per part up front: workers, as many as the limit allows, take the next part, and end without one.
+
+    :param pool: bounds the memory of part buffers.
+    :param limit: how many parts move at once.
+    :param retrier: the retry loop around each step.
+    :param observer: is told of everything that happens.
+    :param window: transfers that are open at once.
+    :param first: how many ask before it is known whether the other side allows more; all by default.
+    :param patience: seconds for which opening is tried again while the other side is full because of others.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Scheduler:
         self.limit = limit
         self.retrier = retrier
         self.observer = GuardedObserver.of(observer)
-        self.window = OpenTransferLimiter(window, first=first, patience=patience)
+        self.open_transfers = OpenTransferLimiter(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
         self._budget = pool.budget
@@ -57,10 +60,9 @@ class Scheduler:
         self._closed = False
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
-        """Run all transfers and return their outcomes in the given order.
+        """Run all transfers and return their outcomes in the given order; one that fails is an outcome, too.
 
-        A transfer that fails is an outcome, not an exception, whatever it failed of; cancelling this call cancels them
-        all. Raises :class:`~connector.errors.UsageError` once the scheduler was closed.
+        Cancelling this call cancels them all. Raises :class:`~connector.errors.UsageError` after :meth:`close`.
         """
         self.check_open()
         batch = _Batch[T](self)
@@ -69,17 +71,14 @@ class Scheduler:
             outcomes = await batch.run(transfers)
         finally:
             self._batches.remove(batch)
-            self.staff()
+            self.spawn_workers()
         self.check_open()
         return outcomes
 
     def check_open(self) -> None:
         """Raise :class:`~connector.errors.UsageError` if the scheduler was closed."""
         if self._closed:
-            raise UsageError(
-                "The session has ended, so it transfers nothing any more.",
-                hint="Use it inside the block that opened it, or open another one.",
-            )
+            raise UsageError("The session has ended.", hint="Use it inside the block that opened it, or open another.")
 
     def finished(self, outcome: Outcome[T]) -> Outcome[T]:
         """Tell the observer of a file that has ended, moved or not, and return what is then its outcome."""
@@ -88,15 +87,15 @@ class Scheduler:
         return self.observer.checked(outcome)
 
     def close(self) -> None:
-        """Cancel what still runs, and take nothing any more: its memory and connections are about to go."""
+        """Cancel what still runs and accept nothing more: the session's memory and connections are about to close."""
         self._closed = True
         for batch in self._batches:
             batch.cancel()
 
-    def staff(self) -> None:
-        """Start as many workers as there are places and parts for them, for the oldest batch first."""
+    def spawn_workers(self) -> None:
+        """Start as many workers as the limit and the parts allow, for the oldest batch first."""
         for batch in self._batches:
-            batch.staff(self.limit.limit - self.workers)
+            batch.spawn_workers(self.limit.limit - self.workers)
 
     def tell_budget(self, label: str, part_size: int) -> None:
         """Tell the observer if a part of this size takes more memory than the budget, or than it was told of before."""
@@ -105,103 +104,160 @@ class Scheduler:
             self.observer.budget_raised(label, before, self._budget)
 
 
+@attrs.define(eq=False)
+class _ActiveTransfer(Generic[T]):
+    """A transfer between its opening and its end."""
+
+    transfer: Transfer[T]
+    parts: Sequence[Part]
+    dispatched: int = 0
+    moving: int = 0
+    error: ConnectorError | None = None
+    scopes: set[trio.CancelScope] = attrs.field(factory=set)
+    all_moved: trio.Event = attrs.field(factory=trio.Event)
+
+    def next_part(self) -> Part | None:
+        if self.error is not None or self.dispatched >= len(self.parts):
+            return None
+        part = self.parts[self.dispatched]
+        self.dispatched += 1
+        return part
+
+    def fail(self, error: ConnectorError) -> None:
+        if self.error is None:
+            self.error = error
+            for scope in self.scopes:
+                scope.cancel()
+
+    def check_done(self) -> None:
+        if not self.moving and (self.error is not None or self.dispatched >= len(self.parts)):
+            self.all_moved.set()
+
+    async def stop(self) -> None:
+        self.dispatched = len(self.parts)
+        self.check_done()
+        await self.all_moved.wait()
+
+
+class _PartMove:
+    """One part that moves, with as many tries as it takes."""
+
+    def __init__(self, scheduler: Scheduler, transfer: Transfer[Any], part: Part, buffer: memoryview) -> None:
+        self._scheduler = scheduler
+        self._transfer = transfer
+        self._part = part
+        self._buffer = buffer
+        self._moved = 0
+        self._most = 0
+
+    async def try_once(self) -> None:
+        self._moved = 0
+        await self._transfer.move(self._part, self._buffer, self._progressed)
+
+    def made_progress(self) -> bool:
+        """Whether the try that just failed moved more than all before."""
+        before, self._most = self._most, max(self._most, self._moved)
+        return self._most > before
+
+    def failed(self, error: ConnectorError, delay: float) -> None:
+        scheduler, label = self._scheduler, self._transfer.label
+        if self._moved:
+            scheduler.observer.progressed(label, -self._moved)
+        if isinstance(error, OverloadedError):
+            scheduler.limit.refused(trio.current_time())
+        scheduler.observer.retried(label, error, delay)
+
+    def _progressed(self, size: int) -> None:
+        scheduler = self._scheduler
+        self._moved += size
+        scheduler.observer.progressed(self._transfer.label, size)
+        before = scheduler.limit.limit
+        if scheduler.limit.advanced(size, trio.current_time(), in_flight=scheduler.moving) > before:
+            scheduler.spawn_workers()
+
+
 class _Batch(Generic[T]):
     """The transfers of one call of :meth:`Scheduler.run`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._open: dict[int, ActiveTransfer[T]] = {}
+        self._active: dict[int, _ActiveTransfer[T]] = {}
         self._outcomes: dict[int, Outcome[T]] = {}
         self._nursery: trio.Nursery
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         async with trio.open_nursery() as self._nursery:
             for number, transfer in enumerate(transfers):
-                await self._scheduler.window.enter((self, number))
-                self._nursery.start_soon(self._conduct, number, transfer)
+                await self._scheduler.open_transfers.admit((self, number))
+                self._nursery.start_soon(self._run_transfer, number, transfer)
         return [self._outcomes[number] for number in sorted(self._outcomes)]
 
     def cancel(self) -> None:
-        """Cancel all transfers of this batch."""
         self._nursery.cancel_scope.cancel()
 
-    # One transfer, from its opening to its outcome ------------------------------------------------------------------
-
-    async def _conduct(self, number: int, transfer: Transfer[T]) -> None:
-        observer = self._scheduler.observer
+    async def _run_transfer(self, number: int, transfer: Transfer[T]) -> None:
+        observer, open_transfers = self._scheduler.observer, self._scheduler.open_transfers
         restarts: set[str] = set()
         try:
-            outcome = await self._attempt(number, transfer)
+            outcome = await self._try_once(number, transfer)
             while outcome.error is not None:
                 cause = outcome.error.advice.restart
                 if isinstance(outcome.error, NotReadyError):
                     observer.waiting(transfer.label, outcome.error.seconds, outcome.error.message)
-                    await self._scheduler.window.step_aside((self, number), outcome.error.seconds)
+                    await open_transfers.yield_slot((self, number), outcome.error.seconds)
                 elif cause and cause not in restarts:
                     restarts.add(cause)
                     observer.retried(transfer.label, outcome.error, 0.0)
                 else:
                     break
-                outcome = await self._attempt(number, transfer)
+                outcome = await self._try_once(number, transfer)
         finally:
-            self._scheduler.window.leave((self, number))
+            open_transfers.exit((self, number))
         self._outcomes[number] = self._scheduler.finished(outcome)
 
-    async def _attempt(self, number: int, transfer: Transfer[T]) -> Outcome[T]:
+    async def _try_once(self, number: int, transfer: Transfer[T]) -> Outcome[T]:
         outcome = Outcome[T](transfer.label)
+        failure: ConnectorError | None = None
         try:
-            outcome = Outcome(transfer.label, value=await self._carry(number, transfer))
-        except* Exception as failed:  # of a group with a cancellation the rest goes on its way
+            outcome = Outcome(transfer.label, value=await self._run_phases(number, transfer))
+        except* Exception as failed:  # a cancellation in the same group is raised further
             outcome = Outcome(transfer.label, error=as_connector_error(failed))
         finally:
-            failure = await self._close(number, transfer)
-        if failure is not None and outcome.ok:
-            outcome = Outcome(transfer.label, error=failure)
-        return outcome
+            with trio.CancelScope(shield=True):
+                if active := self._active.pop(number, None):
+                    await active.stop()  # the parts that move release buffer and file first
+                try:
+                    await transfer.close()
+                except* Exception as failed:
+                    failure = as_connector_error(failed)
+        return Outcome(transfer.label, error=failure) if failure is not None and outcome.ok else outcome
 
-    def _say_turned_away(self, label: str, error: TooManyOpenTransfersError, delay: float) -> None:
-        self._scheduler.observer.waiting(label, delay, f"{error.message} {error.hint}".rstrip())
-
-    async def _carry(self, number: int, transfer: Transfer[T]) -> T:
+    async def _run_phases(self, number: int, transfer: Transfer[T]) -> T:
         scheduler, label = self._scheduler, transfer.label
         retry_notice = partial(scheduler.observer.retried, label)
+
+        def waits_for_others(error: TooManyOpenTransfersError, delay: float) -> None:
+            scheduler.observer.waiting(label, delay, f"{error.message} {error.hint}".rstrip())
+
         await scheduler.retrier.run(transfer.prepare, notify=retry_notice)
-        parts = await scheduler.window.ask(
-            (self, number),
-            lambda: scheduler.retrier.run(transfer.open, notify=retry_notice),
-            turned_away=partial(self._say_turned_away, label),
+        parts = await scheduler.open_transfers.acquire(
+            (self, number), lambda: scheduler.retrier.run(transfer.open, notify=retry_notice), full=waits_for_others
         )
         scheduler.tell_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
-        entry = ActiveTransfer(transfer, parts)
-        self._open[number] = entry
-        entry.check_done()
-        scheduler.staff()
-        await entry.all_moved.wait()
-        if entry.error is not None:
-            raise entry.error
+        active = self._active[number] = _ActiveTransfer(transfer, parts)
+        active.check_done()
+        scheduler.spawn_workers()
+        await active.all_moved.wait()
+        if active.error is not None:
+            raise active.error
         result = await transfer.finish()
-        scheduler.window.give_back((self, number))  # what is left to do is no business of the other side
+        scheduler.open_transfers.release((self, number))  # the rest does not concern the other side
         return result
 
-    async def _close(self, number: int, transfer: Transfer[T]) -> ConnectorError | None:
-        entry = self._open.pop(number, None)
-        failure: ConnectorError | None = None
-        with trio.CancelScope(shield=True):
-            if entry is not None:
-                await entry.stop()  # when all is cancelled, its parts may still be on their way out
-            try:
-                await transfer.close()
-            except* Exception as failed:
-                failure = as_connector_error(failed)
-        return failure
-
-    # Parts ----------------------------------------------------------------------------------------------------------
-
-    def staff(self, places: int) -> None:
-        """Start up to ``places`` more workers, but no more than there are parts to take."""
+    def spawn_workers(self, places: int) -> None:
         wanted = 0
-        for entry in self._open.values():
-            wanted += len(entry.parts) - entry.dispatched
+        for active in self._active.values():
+            wanted += len(active.parts) - active.dispatched
             if wanted >= places:
                 break
         for _ in range(min(wanted, places)):
@@ -212,38 +268,34 @@ class _Batch(Generic[T]):
         scheduler = self._scheduler
         try:
             while scheduler.workers <= scheduler.limit.limit:
-                taken = self._take()
-                if taken is None:
+                for number in sorted(self._active):
+                    active = self._active[number]
+                    if part := active.next_part():
+                        await self._move(active, part)
+                        break
+                else:
                     break
-                await self._move(*taken)
         finally:
             scheduler.workers -= 1
-        scheduler.staff()  # another batch may wait for this place
+        scheduler.spawn_workers()  # another batch may wait for this place
 
-    def _take(self) -> tuple[ActiveTransfer[T], Part] | None:
-        for number in sorted(self._open) if len(self._open) > 1 else self._open:
-            entry = self._open[number]
-            part = entry.next_part()
-            if part is not None:
-                entry.moving += 1
-                return entry, part
-        return None
-
-    async def _move(self, entry: ActiveTransfer[T], part: Part) -> None:
+    async def _move(self, active: _ActiveTransfer[T], part: Part) -> None:
         scheduler, pool = self._scheduler, self._scheduler.pool
+        active.moving += 1
         try:
             with trio.CancelScope() as scope:
-                entry.scopes.add(scope)
+                active.scopes.add(scope)
                 buffer = await pool.acquire(part.size)
                 scheduler.moving += 1
                 try:
-                    await PartMove(scheduler, entry, part, buffer.view).run()
+                    move = _PartMove(scheduler, active.transfer, part, buffer.view)
+                    await scheduler.retrier.run(move.try_once, notify=move.failed, made_progress=move.made_progress)
                 finally:
                     scheduler.moving -= 1
                     pool.release(buffer)
         except* Exception as failed:
-            entry.fail(as_connector_error(failed))
+            active.fail(as_connector_error(failed))
         finally:
-            entry.scopes.discard(scope)
-            entry.moving -= 1
-            entry.check_done()
+            active.scopes.discard(scope)
+            active.moving -= 1
+            active.check_done()

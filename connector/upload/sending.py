@@ -177,8 +177,8 @@ class ManyParts(Sending):
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
         context = self._context
         loaded = await context.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
-        if not self._turns.passed(part.number):
-            async with self._turns.take(part.number):
+        if not self._turns.is_done(part.number):
+            async with self._turns.in_order(part.number):
                 await context.in_thread(lambda: self._hash(part, loaded))
         if part.number in self._before:
             return None
@@ -228,7 +228,7 @@ class OnePart(Sending):
 
         def work() -> SentPart | None:
             loaded = self._sealer.load(part, buffer, self._file.read_into)
-            if not self._turns.passed(part.number):
+            if not self._turns.is_done(part.number):
                 self._hash(part, loaded)
             self._file.check_unchanged()
             if part.number in self._before:
@@ -238,7 +238,7 @@ class OnePart(Sending):
             return sealed
 
         async def seal() -> None:
-            async with self._turns.take(part.number):
+            async with self._turns.in_order(part.number):
                 sent.append(await self._context.in_thread(work))
 
         await run_concurrently(seal, self._order.get, self._closing.get)

@@ -11,7 +11,7 @@ import trio
 from connector.clients.uploads import ListingRefusedError
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.transfer import GuardedObserver, Outcome
-from connector.transfer.backoff import Polling
+from connector.transfer.retry import Polling
 from connector.upload.box import UploadBox
 from connector.upload.listing import ListedFile
 from connector.wire.payloads import FileUpload

@@ -10,7 +10,7 @@ import pytest
 from connector.local.key_files import write_key_pair
 from connector.session import opening
 from connector.transfer import Retrier
-from connector.transfer.backoff import Backoff
+from connector.transfer.retry import Backoff
 from tests.support.chaos_stage import Stage, open_stage
 from tests.support.fake_archive import FakeArchive
 from tests.support.served_fake import ServedFake, User, serving

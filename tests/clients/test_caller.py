@@ -14,7 +14,7 @@ from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.http.client import HttpClient
 from connector.transfer import OverloadedError, Retrier, SilentObserver
-from connector.transfer.backoff import Backoff
+from connector.transfer.retry import Backoff
 
 pytestmark = pytest.mark.trio
 

@@ -12,7 +12,7 @@ from connector.clients.pauses import Pauses
 from connector.clients.refusals import error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
-from connector.transfer.backoff import Backoff
+from connector.transfer.retry import Backoff
 
 pytestmark = pytest.mark.trio
 

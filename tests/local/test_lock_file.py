@@ -23,10 +23,10 @@ from connector.transfer import NotReadyError
 HOLD = """
 import sys
 from pathlib import Path
-from connector.local.lock_file import Claim
+from connector.local.lock_file import LockFile
 from connector.errors import LocalError
 try:
-    claim = Claim.take(Path(sys.argv[1]))
+    claim = LockFile.take(Path(sys.argv[1]))
 except LocalError as error:
     print("refused:", error.message, flush=True)
 else:
@@ -255,12 +255,12 @@ def test_a_full_disk_leaves_no_claim_behind(path):
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from connector.local.lock_file import Claim\n"
+        "from connector.local.lock_file import LockFile\n"
         "from connector.errors import LocalError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "try:\n"
-        "    Claim.take(Path(sys.argv[1]))\n"
+        "    LockFile.take(Path(sys.argv[1]))\n"
         "except LocalError as error:\n"
         "    print(error.message)\n"
     )

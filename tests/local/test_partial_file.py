@@ -14,7 +14,7 @@ import pytest
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
-from connector.local import claim as claim_module
+from connector.local import lock_file as claim_module
 from connector.local import partial_file
 from connector.local.journal import encode_part
 from connector.local.journal_file import load

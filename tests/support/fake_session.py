@@ -21,8 +21,8 @@ from connector.http.client import HttpClient
 from connector.local.output_folders import OutputFolders
 from connector.session import Session
 from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
-from connector.transfer.backoff import Backoff
 from connector.transfer.limit import ConcurrencyLimit
+from connector.transfer.retry import Backoff
 from tests.support.fake_archive import BASE, FakeArchive
 
 

@@ -11,8 +11,8 @@ import trio
 from connector.errors import ConnectorError
 from connector.parts import Part
 from connector.transfer import BufferPool, Observer, Outcome, Progress, Retrier, Scheduler
-from connector.transfer.backoff import Backoff
 from connector.transfer.limit import ConcurrencyLimit
+from connector.transfer.retry import Backoff
 
 Move = Callable[["Scripted", Part, memoryview, Progress], Awaitable[None]]
 Step = Callable[["Scripted"], Awaitable[None]]

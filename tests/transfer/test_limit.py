@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.transfer.backoff import Backoff
 from connector.transfer.limit import ConcurrencyLimit
+from connector.transfer.retry import Backoff
 
 MB = 1_000_000
 PART = 16 * MB

@@ -39,8 +39,8 @@ def in_turn(rng: random.Random, failures: float) -> Callable[..., Awaitable[None
 
         await trio.sleep(rng.choice([0, 0, 0.5, 3]))
         perhaps_fail()
-        if not mine.passed(part.number):
-            async with mine.take(part.number):
+        if not mine.is_done(part.number):
+            async with mine.in_order(part.number):
                 await trio.sleep(rng.choice([0, 0.1]))
                 perhaps_fail()
         await trio.sleep(rng.choice([0, 0, 2]))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from connector.transfer.backoff import Polling
+from connector.transfer.retry import Polling
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,12 @@ async def test_cancelled_while_aside_nothing_is_left_inside(autojump_clock: Mock
 
 async def test_a_place_is_given_back_once() -> None:
     window = OpenTransferLimiter(1, patience=60.0)
-    await window.enter("a")
-    window.leave("a")
-    window.leave("a")
-    await window.enter("b")
+    await window.admit("a")
+    window.exit("a")
+    window.exit("a")
+    await window.admit("b")
     with trio.move_on_after(0.01) as scope:
-        await window.enter("c")
+        await window.admit("c")
     assert scope.cancelled_caught
 
 

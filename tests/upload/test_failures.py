@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from connector.errors import BrokenError, IntegrityError, LocalError, RefusedError
-from connector.local import claim
+from connector.local import lock_file
 from connector.local.source_file import SourceChangedError
 from connector.transfer import OverloadedError
 
@@ -39,7 +39,7 @@ async def test_a_file_that_changed_is_not_completed(desk, size, virtual_time):
 
 async def test_who_was_taken_over_after_a_long_silence_completes_and_deletes_nothing(desk, virtual_time, monkeypatch):
     source = desk.file(BIG)
-    monkeypatch.setattr(claim, "STALE_AFTER", -1.0)
+    monkeypatch.setattr(lock_file, "STALE_AFTER", -1.0)
 
     def take_over(label: str) -> None:
         (path,) = (desk.state / "uploads").glob("*.lock")

@@ -19,7 +19,7 @@ async def test_steps_go_through_in_order_whatever_order_they_come_in(autojump_cl
 
     async def step(number: int, after: float) -> None:
         await trio.sleep(after)
-        async with turns.take(number):
+        async with turns.in_order(number):
             order.append(number)
             await trio.sleep(1)
             assert order[-1] == number, "two at once"
@@ -34,36 +34,36 @@ async def test_steps_go_through_in_order_whatever_order_they_come_in(autojump_cl
 
 async def test_it_can_begin_in_the_middle() -> None:
     turns = Sequencer(first=7)
-    async with turns.take(7):
+    async with turns.in_order(7):
         assert turns.next == 7
-    assert (turns.next, turns.passed(6), turns.passed(7), turns.passed(8)) == (8, True, True, False)
+    assert (turns.next, turns.is_done(6), turns.is_done(7), turns.is_done(8)) == (8, True, True, False)
 
 
 async def test_a_step_that_fails_keeps_its_turn(autojump_clock: object) -> None:
     turns = Sequencer()
     with pytest.raises(ZeroDivisionError):
-        async with turns.take(1):
+        async with turns.in_order(1):
             raise ZeroDivisionError
-    assert not turns.passed(1)
+    assert not turns.is_done(1)
     with trio.move_on_after(1) as scope:
-        async with turns.take(2):
+        async with turns.in_order(2):
             pass
     assert scope.cancelled_caught
-    async with turns.take(1):
+    async with turns.in_order(1):
         pass
     with trio.fail_after(1):
-        async with turns.take(2):
+        async with turns.in_order(2):
             pass
 
 
 async def test_a_step_taken_again_does_not_turn_the_order_back(autojump_clock: object) -> None:
     turns = Sequencer()
     for number in (1, 2, 1):
-        async with turns.take(number):
+        async with turns.in_order(number):
             pass
     assert turns.next == 3
     with trio.fail_after(1):
-        async with turns.take(3):
+        async with turns.in_order(3):
             pass
 
 
@@ -71,7 +71,7 @@ async def test_one_who_gives_up_waiting_comes_again(autojump_clock: object) -> N
     turns, order = Sequencer(), []
 
     async def step(number: int) -> None:
-        async with turns.take(number):
+        async with turns.in_order(number):
             order.append(number)
 
     with trio.move_on_after(1):
@@ -91,8 +91,8 @@ async def test_parts_that_are_tried_again_are_counted_once_and_in_order(autojump
         await trio.sleep(draw.uniform(0, 3))
         if draw.random() < 0.3:
             raise BrokenError("Before its turn.", advice=RETRY)
-        if not turns.passed(part.number):
-            async with turns.take(part.number):
+        if not turns.is_done(part.number):
+            async with turns.in_order(part.number):
                 if draw.random() < 0.3:
                     raise BrokenError("In its turn.", advice=RETRY)
                 counted.append(part.number)
