@@ -30,8 +30,7 @@ class Scheduler:
 
     :param pool: bounds the memory of part buffers.
     :param limit: how many parts move at once.
-    :param retrier: the retry loop around each step.
-    :param observer: is told of everything that happens.
+    :param retrier: the retry loop around each step; ``observer`` is told of everything that happens.
     :param window: transfers that are open at once.
     :param first: how many ask before it is known whether the other side allows more; all by default.
     :param patience: seconds for which opening is tried again while the other side is full because of others.
