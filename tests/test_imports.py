@@ -24,7 +24,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "wire": frozenset({"errors"}),
     "transfer": frozenset({"errors", "parts"}),
     # Of `transfer` for an error that the scheduler knows.
-    "local": frozenset({"errors", "crypt4gh", "transfer"}),
+    "local": frozenset({"errors", "config", "crypt4gh", "transfer"}),
     # Of `local` for what a file that cannot be read is told as.
     "http": frozenset({"errors", "local"}),
     "clients": frozenset({"errors", "crypt4gh", "wire", "transfer", "http"}),

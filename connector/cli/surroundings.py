@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from connector.clients.access_token import AccessToken
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
-    from connector.local.output_folders import OutputFolders
+    from connector.local.state_folder import StateFolder
     from connector.recrypt import RecryptRequest
     from connector.transfer.observer import Observer
     from connector.transfer.outcome import Outcome
@@ -128,12 +128,6 @@ class Session(Protocol):
 class Engine(Protocol):
     """The doors of :mod:`connector.session` that commands go through."""
 
-    def journal_folder(self) -> Path:
-        """Where the journals of unfinished uploads are."""
-
-    def output_folders(self) -> OutputFolders:
-        """The notes of the folders that downloads went to."""
-
     def open_session(
         self,
         settings: Settings,
@@ -176,6 +170,12 @@ def _real_engine() -> Engine:
     return session
 
 
+def _users_state_folder() -> StateFolder:
+    from connector.local.state_folder import StateFolder
+
+    return StateFolder()
+
+
 @attrs.frozen(kw_only=True)
 class AppContext:
     """The real ones by default; tests replace what they want to decide."""
@@ -189,6 +189,7 @@ class AppContext:
     clock: Callable[[], float] = time.monotonic
     time_of_day: Callable[[], float] = time.time
     engine: Callable[[], Engine] = _real_engine
+    state_folder: Callable[[], StateFolder] = _users_state_folder
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import attrs
 
-from connector.local.file_names import checked_file_name
+from connector.errors import IntegrityError
 from connector.transfer import AlreadyThere
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]*", re.ASCII)
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+MAX_LENGTH = 200
+"""Bytes; leaves room for our own endings below the 255 that most file systems allow."""
 
 
 @attrs.frozen
@@ -44,3 +50,17 @@ class DownloadRequest:
         """The file that this will become; raises :class:`~connector.errors.IntegrityError` for an unsafe name."""
         name = checked_file_name(self.accession + self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
+
+
+def checked_file_name(name: str) -> str:
+    """Return ``name`` if it is safe as the name of one file on any system.
+
+    Raises :class:`~connector.errors.IntegrityError` for names with path separators, control characters, a leading dot,
+    names that Windows reserves, and ones that are too long.
+    """
+    if not _SAFE.fullmatch(name) or name[-1] in ". " or _RESERVED.fullmatch(name) or len(name) > MAX_LENGTH:
+        raise IntegrityError(
+            f"The archive names a file {name[:80]!r}, which is not safe to use on this machine.",
+            hint="Nothing was written. Tell the archive's operators.",
+        )
+    return name

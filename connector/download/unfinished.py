@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from connector.local.boot import boot_id
 from connector.local.failures import local_failures
-from connector.local.journal_file import load
+from connector.local.journal import load
 from connector.local.lock_file import LockFile
+from connector.local.lock_owner import boot_id
 from connector.local.partial_file import claim_path, working_paths
 
 _JOURNAL = ".part.journal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,14 +14,13 @@ import attrs
 
 from connector.errors import LocalError
 from connector.local.failures import local_failures
-from connector.local.heartbeat import HEARTBEAT, Heartbeat
 from connector.local.lock_owner import LockOwner
 from connector.transfer import NotReadyError
 
 STALE_AFTER = 180.0
 """Seconds after which the lock file of a process that cannot be seen from here is stale if it was not touched: nine
 heartbeats, since a network file system may show the time of a file a minute late (``acregmax`` in nfs(5))."""
-_LOOK_AGAIN = 5.0
+_POLL_INTERVAL = 5.0
 """Seconds until a transfer looks again whether another machine has released its lock file."""
 
 
@@ -33,6 +33,51 @@ class LockedElsewhereError(LocalError):
     def __init__(self, message: str, *, hint: str, seconds: float) -> None:
         super().__init__(message, hint=hint)
         self.seconds = seconds
+
+
+class Heartbeat:
+    """Refreshes the modification times of lock files from one daemon thread, which runs only while there are any.
+
+    :param seconds: from one refresh to the next.
+    """
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self._seconds = seconds
+        self._marks: dict[Path, bytes] = {}
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, path: Path, mark: bytes) -> None:
+        """Refresh the file at ``path`` for as long as it holds ``mark``; with another content it belongs to another."""
+        with self._change:
+            self._marks[path] = mark
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="connector-heartbeat", daemon=True)
+                self._thread.start()
+
+    def remove(self, path: Path) -> None:
+        """Stop refreshing the file at ``path``."""
+        with self._change:
+            self._marks.pop(path, None)
+            if not self._marks:
+                self._change.notify()
+
+    def _beat(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait(self._seconds)
+                if not self._marks:
+                    self._thread = None
+                    return
+                marks = dict(self._marks)
+            for path, mark in marks.items():
+                with contextlib.suppress(OSError):  # a file system may be unreachable for a moment
+                    if path.read_bytes() == mark:
+                        os.utime(path)
+
+
+HEARTBEAT = Heartbeat()
+"""One for the process: a lock file names a process."""
 
 
 class LockFile:
@@ -80,18 +125,18 @@ class LockFile:
         raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
 
     @classmethod
-    def take_or_postpone(cls, path: Path, subject: object = None) -> LockFile:
+    def take_or_wait(cls, path: Path, subject: object = None) -> LockFile:
         """Like :meth:`take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
 
         That is, raises :class:`~connector.transfer.NotReadyError` instead of :class:`LockedElsewhereError`.
         """
-        with _postponing():
+        with _not_ready():
             return cls.take(path, subject)
 
     @staticmethod
     def check_free(path: Path, subject: object) -> None:
-        """Raise what :meth:`take_or_postpone` would now if another process works on it, without locking anything."""
-        with local_failures("read", path), _postponing():
+        """Raise what :meth:`take_or_wait` would now if another process works on it, without locking anything."""
+        with local_failures("read", path), _not_ready():
             lock = _Lock.read(path)
             if lock is not None:
                 lock.check_stale(str(subject))
@@ -144,7 +189,7 @@ class LockFile:
 
 
 @contextlib.contextmanager
-def _postponing() -> Iterator[None]:
+def _not_ready() -> Iterator[None]:
     try:
         yield
     except LockedElsewhereError as error:
@@ -193,7 +238,7 @@ class _Lock:
                 f"Another process is working on {subject}{place}, not heard of since {since}.",
                 hint="Wait for it to end. If it was killed, run the same command again in"
                 f" {STALE_AFTER / 60:g} minutes.",
-                seconds=min(_LOOK_AGAIN, left),
+                seconds=min(_POLL_INTERVAL, left),
             )
 
     def remove(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.local.boot import boot_id
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @attrs.frozen
@@ -93,4 +93,16 @@ def _pid_namespace() -> str | None:
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
+        return None
+
+
+@functools.cache
+def boot_id() -> str | None:
+    """Which boot of this machine it is, ``None`` where the system does not say (Linux does).
+
+    What was written but not synced outlives the process, not the boot.
+    """
+    try:
+        return _BOOT_ID.read_text().strip() or None
+    except (OSError, ValueError):
         return None

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import ConnectorError, FileExistsAlready, LocalError
-from connector.local.boot import boot_id
 from connector.local.failures import local_failures
-from connector.local.journal import Journal
-from connector.local.journal_file import JournalFile, load
+from connector.local.journal import Journal, JournalFile, load
 from connector.local.lock_file import LockFile
+from connector.local.lock_owner import boot_id
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
 IN_THE_WAY = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
@@ -94,7 +93,7 @@ class PartialFile:
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
-            claim = LockFile.take_or_postpone(claim_path(target), target)
+            claim = LockFile.take_or_wait(claim_path(target), target)
             undo.callback(claim.release)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connector.session.opening import open_session
-    from connector.session.places import journal_folder, output_folders
     from connector.session.recryption import decrypt_files, encrypt_files
     from connector.session.session import Session
 
@@ -23,12 +22,10 @@ _HOMES = {
     "Session": "session",
     "decrypt_files": "recryption",
     "encrypt_files": "recryption",
-    "journal_folder": "places",
     "open_session": "opening",
-    "output_folders": "places",
 }
 
-__all__ = ["Session", "decrypt_files", "encrypt_files", "journal_folder", "open_session", "output_folders"]
+__all__ = ["Session", "decrypt_files", "encrypt_files", "open_session"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,8 +19,8 @@ from connector.errors import UsageError
 from connector.http import proxy_for
 from connector.http.address_policy import AddressPolicy
 from connector.http.client import HttpOptions, open_http
+from connector.local.state_folder import StateFolder
 from connector.session.engine import network_limit, open_scheduler, open_threads
-from connector.session.places import finished_folder, journal_folder, output_folders
 from connector.session.session import Session
 from connector.transfer import GuardedObserver, Observer, Retrier, SilentObserver
 
@@ -40,7 +40,7 @@ async def open_session(
     """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
 
     The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
-    :mod:`connector.session.places`). Raises errors of
+    :class:`~connector.local.state_folder.StateFolder`). Raises errors of
     the five families: see :mod:`connector.errors`.
     """
     if settings.wkvs_url is None:
@@ -81,7 +81,5 @@ async def open_session(
                     scheduler=scheduler,
                     threads=threads,
                     observer=observer,
-                    journal_folder=journal_folder(state_folder),
-                    finished_folder=finished_folder(state_folder),
-                    output_folders=output_folders(state_folder),
+                    state=StateFolder.of(state_folder),
                 )

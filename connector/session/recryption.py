@@ -11,9 +11,9 @@ import trio
 
 from connector.config import Settings
 from connector.local.finished import FinishedFiles
+from connector.local.state_folder import StateFolder
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.session.engine import local_limit, open_scheduler, open_threads, planned_files
-from connector.session.places import finished_folder
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
 
 
@@ -63,7 +63,7 @@ async def _recrypt(
     observer: Observer | None,
     state_folder: Path | None,
 ) -> list[Outcome[RecryptedFile]]:
-    notes = cache(partial(FinishedFiles.read, finished_folder(state_folder)))
+    notes = cache(partial(FinishedFiles.read, StateFolder.of(state_folder).finished))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
     with (

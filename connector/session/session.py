@@ -25,7 +25,7 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
-from connector.local.output_folders import OutputFolders
+from connector.local.state_folder import StateFolder
 from connector.session.engine import planned_files, read_notes
 from connector.transfer import GuardedObserver, Outcome, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
@@ -57,9 +57,7 @@ class Session:
     scheduler: Scheduler
     threads: trio.CapacityLimiter
     observer: GuardedObserver
-    journal_folder: Path
-    finished_folder: Path
-    output_folders: OutputFolders
+    state: StateFolder
 
     async def download(
         self,
@@ -91,14 +89,14 @@ class Session:
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
         self.observer.planned([(request.accession, None) for request in requests])
         folder = Path(await trio.Path(output_dir).resolve())
-        await trio.to_thread.run_sync(self.output_folders.note, folder, limiter=self.threads)
+        await trio.to_thread.run_sync(self.state.outputs.note, folder, limiter=self.threads)
         batch = DownloadBatch(
             packages=self.packages,
             downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
             objects=self.objects,
             private_key=self.keys.private,
             # Two archives may have a file of the same accession.
-            notes=await read_notes(self.finished_folder, f"{folder} {self.settings.wkvs_url}", self.threads),
+            notes=await read_notes(self.state.finished, f"{folder} {self.settings.wkvs_url}", self.threads),
             part_size=self.settings.part_size,
             scheduler=self.scheduler,
             threads=self.threads,
@@ -106,7 +104,7 @@ class Session:
             uniform=self.scheduler.retrier.uniform,
         )
         outcomes = await batch.run(requests, verify_existing=verify_existing)
-        await trio.to_thread.run_sync(self.output_folders.forget_if_finished, folder, limiter=self.threads)
+        await trio.to_thread.run_sync(self.state.outputs.forget_if_finished, folder, limiter=self.threads)
         return outcomes
 
     def _requests(
@@ -166,8 +164,8 @@ class Session:
             objects=self.objects,
             keys=self.keys,
             hub_key=self.well_known.hub_key,
-            journals=UploadJournals(self.journal_folder, self.keys),
-            notes=await read_notes(self.finished_folder, str(box.id), self.threads),
+            journals=UploadJournals(self.state.uploads, self.keys),
+            notes=await read_notes(self.state.finished, str(box.id), self.threads),
             part_size=self.settings.part_size,
             overwrite=overwrite,
             verify_existing=verify_existing,
@@ -192,8 +190,8 @@ class Session:
         except RefusedError:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
-        notes = await read_notes(self.finished_folder, str(box.id), self.threads)
-        left = partial(UploadJournals(self.journal_folder, self.keys).find, box.id)
+        notes = await read_notes(self.state.finished, str(box.id), self.threads)
+        left = partial(UploadJournals(self.state.uploads, self.keys).find, box.id)
         planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
         outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
         for outcome in outcomes:
@@ -260,7 +258,7 @@ class Session:
         from connector.upload.removal import LocalNotes, UploadRemover
 
         box = self.box()
-        read = partial(LocalNotes.read, box.id, self.journal_folder, self.finished_folder)
+        read = partial(LocalNotes.read, box.id, self.state.uploads, self.state.finished)
         return UploadRemover(
             box, await trio.to_thread.run_sync(read, limiter=self.threads), self.threads, self.observer
         )

@@ -15,7 +15,7 @@ import attrs
 
 from connector.crypt4gh.keys import KeyPair
 from connector.local.failures import local_failures
-from connector.local.journal_file import JournalFile, load
+from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.source_file import SourceState
 from connector.upload.source import UploadSource
@@ -58,10 +58,10 @@ class UploadJournals:
         return left
 
     def claim(self, box: UUID, source: UploadSource) -> LockFile:
-        """Keep other processes off this upload; see :meth:`~connector.local.lock_file.Claim.take_or_postpone`."""
+        """Keep other processes off this upload; see :meth:`~connector.local.lock_file.Claim.take_or_wait`."""
         with local_failures("write", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return LockFile.take_or_postpone(lock_path(self.path(box, source)), source.alias)
+        return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)
 
     def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
         """Note that the archive is about to be asked to create an upload for this source, which is locked by now."""

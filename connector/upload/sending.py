@@ -13,7 +13,7 @@ import trio
 from connector.clients.objects import ObjectClient
 from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
 from connector.errors import RefusedError, RetryPolicy
-from connector.local.journal_file import JournalFile
+from connector.local.journal import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, Parts
 from connector.transfer import Progress, Sequencer, run_concurrently

@@ -10,8 +10,7 @@ from uuid import UUID
 import attrs
 
 from connector.local.failures import local_failures
-from connector.local.journal import Journal
-from connector.local.journal_file import load
+from connector.local.journal import Journal, load
 from connector.local.lock_file import LockFile
 from connector.upload.journals import SUFFIX, lock_path
 from connector.upload.listing import UNKNOWN, ListedFile

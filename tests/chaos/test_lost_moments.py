@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from connector.local.source_file import SourceState
-from connector.session import journal_folder
+from connector.local.state_folder import StateFolder
 from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource
 from tests.support.chaos_stage import MIB
@@ -25,7 +25,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 def announced(user, path: Path) -> None:
     """What is on the disk when the archive is asked to create the upload."""
-    journals = UploadJournals(journal_folder(), user.archive.user)
+    journals = UploadJournals(StateFolder().uploads, user.archive.user)
     source = UploadSource(path, path.name)
     journals.claim(user.archive.research_box, source).release()
     journals.announce(user.archive.research_box, source, SourceState.of(path.stat()))
@@ -78,4 +78,4 @@ def test_after_the_completion_before_its_answer_was_heard(user, path):
 
 def test_nothing_is_left_behind(user, path):
     assert user.upload(path).code == 0
-    assert list(journal_folder().iterdir()) == []
+    assert list(StateFolder().uploads.iterdir()) == []

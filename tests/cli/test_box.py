@@ -11,7 +11,7 @@ import attrs
 import httpx
 import pytest
 
-from connector.local.journal_file import JournalFile
+from connector.local.journal import JournalFile
 from connector.upload.states import ANNOUNCED_KIND
 from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine

@@ -37,7 +37,6 @@ class FakeEngine:
     failing: dict[str, Exception] = attrs.field(factory=dict)
     calls: list[dict[str, Any]] = attrs.field(factory=list)
     observer: Observer | None = None
-    journals: Path = Path("/no/journals")
 
     @asynccontextmanager
     async def open_session(
@@ -79,9 +78,6 @@ class FakeEngine:
 
     async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[Any]]:
         return self._done("discard", [upload.alias for upload in unfinished], {})
-
-    def journal_folder(self) -> Path:
-        return self.journals
 
     def _done(self, what: str, names: Sequence[str], options: dict[str, Any]) -> list[Outcome[Any]]:
         self.calls.append({"what": what, "names": list(names), **options})

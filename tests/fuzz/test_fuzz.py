@@ -27,8 +27,8 @@ from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.sealed_box import open_text, seal_text
+from connector.download.request import checked_file_name
 from connector.errors import ConnectorError
-from connector.local.file_names import checked_file_name
 from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
 from connector.upload.source import UploadSource, check_sources
 from connector.wire.lifetimes import (

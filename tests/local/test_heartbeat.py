@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.local.heartbeat import Heartbeat
-from connector.local.lock_file import LockFile
+from connector.local.lock_file import Heartbeat, LockFile
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import tracemalloc
 
 from connector.crypt4gh.layout import MAX_DOWNLOAD_PARTS
-from connector.local.journal import encode_head, encode_part, encode_written, read_journal
-from connector.local.journal_file import MAX_JOURNAL
+from connector.local.journal import MAX_JOURNAL, encode_head, encode_part, encode_written, read_journal
 from connector.parts import MAX_PARTS
 
 BOOT = "0" * 36

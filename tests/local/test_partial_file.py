@@ -16,8 +16,7 @@ from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
 from connector.local import lock_file as claim_module
 from connector.local import partial_file
-from connector.local.journal import encode_part
-from connector.local.journal_file import load
+from connector.local.journal import encode_part, load
 from connector.local.lock_file import LockFile
 from connector.local.partial_file import PartialFile, check_target, claim_path, existing, working_paths
 

@@ -11,7 +11,7 @@ import pytest
 
 from connector.errors import LocalError
 from connector.local import partial_file
-from connector.local.journal_file import JournalFile, load
+from connector.local.journal import JournalFile, load
 from connector.local.partial_file import PartialFile, working_paths
 
 FACTS = {"accession": "A", "size": 30, "part_size": 10}

@@ -6,10 +6,12 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from connector.cli.root import run_command_line
 from connector.cli.surroundings import AppContext, Engine, StandardInputKind
+from connector.local.state_folder import StateFolder
 
 
 class ScriptedInput:
@@ -63,7 +65,11 @@ class Desk:
             err_is_terminal=terminal,
             ask=self._ask,
             clock=self.clock,
-            **({} if engine is None else {"engine": lambda: engine}),
+            **(
+                {}
+                if engine is None
+                else {"engine": lambda: engine, "state_folder": lambda: StateFolder(Path("/no/state"))}
+            ),
         )
 
     def run(self, *arguments: object) -> int:

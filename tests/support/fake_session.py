@@ -18,7 +18,7 @@ from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.http.client import HttpClient
-from connector.local.output_folders import OutputFolders
+from connector.local.state_folder import StateFolder
 from connector.session import Session
 from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
@@ -75,9 +75,7 @@ async def fake_session(
                 scheduler=scheduler,
                 threads=threads,
                 observer=GuardedObserver.of(observer),
-                journal_folder=state_folder / "uploads",
-                finished_folder=state_folder / "finished",
-                output_folders=OutputFolders(state_folder / "outputs"),
+                state=StateFolder(state_folder),
             )
         finally:
             pool.close()

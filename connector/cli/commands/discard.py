@@ -61,7 +61,7 @@ def discard(
                 "--in-box goes with names, since others may be sending what is open there.",
                 hint="See: connector status --in-box",
             )
-        folder = invocation.surroundings.engine().journal_folder()
+        folder = invocation.surroundings.state_folder().uploads
         uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
         found, looked = find_downloads(invocation, output_dir)
         downloads = [one for one in found if everything or one.accession in names]

@@ -42,7 +42,7 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
         from connector.cli.leftovers import find_downloads
         from connector.upload.unfinished import announced_uploads, unfinished_uploads
 
-        console, folder = invocation.console, invocation.surroundings.engine().journal_folder()
+        console, folder = invocation.console, invocation.surroundings.state_folder().uploads
 
         def show(line: str) -> None:
             if not console.as_json:

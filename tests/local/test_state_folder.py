@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.local.journal import encode_record
-from connector.local.output_folders import OutputFolders
+from connector.local.state_folder import OutputFolders
 
 
 @pytest.fixture

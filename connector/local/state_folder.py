@@ -1,7 +1,6 @@
-"""The folders that downloads go to, noted so that ``connector status`` finds what is unfinished without being told.
+"""The folder for what outlives a run: journals of uploads, notes of finished files and of the folders of downloads.
 
-One small file for each folder and machine in the user's state folder, which the machines of a cluster share. Notes are
-a convenience: where they cannot be written, no download fails.
+It is in the user's home by default, which the machines of a cluster share.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import attrs
+import platformdirs
 
+from connector.config import APPLICATION
 from connector.local.journal import decode_record, encode_record
 
 _SUFFIX = ".output"
@@ -37,7 +38,11 @@ class NotedFolder:
 
 @attrs.frozen
 class OutputFolders:
-    """The notes in ``folder``. Methods block: call them in threads."""
+    """The folders that downloads went to, noted so that ``connector status`` finds what is unfinished.
+
+    One small file in ``folder`` for each output folder and machine. Where it cannot be written, no download fails.
+    Methods block: call them in threads.
+    """
 
     folder: Path
 
@@ -83,3 +88,30 @@ class OutputFolders:
     def _note(self, output: Path) -> Path:
         name = f"{socket.gethostname()}\0{output}"
         return self.folder / (hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32] + _SUFFIX)
+
+
+@attrs.frozen
+class StateFolder:
+    """The state folder of a user; nothing is made before it is needed."""
+
+    path: Path = attrs.field(factory=lambda: Path(platformdirs.user_state_dir(APPLICATION)))
+
+    @property
+    def uploads(self) -> Path:
+        """Where the journals of unfinished uploads are."""
+        return self.path / "uploads"
+
+    @property
+    def finished(self) -> Path:
+        """Where the notes of finished files are (:mod:`connector.local.finished`)."""
+        return self.path / "finished"
+
+    @property
+    def outputs(self) -> OutputFolders:
+        """The notes of the folders that downloads went to."""
+        return OutputFolders(self.path / "outputs")
+
+    @classmethod
+    def of(cls, path: Path | None) -> StateFolder:
+        """The folder at ``path``, or the user's."""
+        return cls() if path is None else cls(path)
