@@ -7,23 +7,27 @@ provider gives back the same. Pydantic is used only for models made with it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Set
-from datetime import UTC, date, datetime
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache, partial
 from pathlib import PurePath
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_origin
 from uuid import UUID
 
 import attrs
 import cattrs
 import cattrs.gen
+from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
 from persistence.documents.loading import compiled
 from persistence.documents.protocol import Id
-from persistence.documents.shape import Shape, is_model, is_pydantic
+from persistence.documents.shape import Shape, field_values, is_model, is_pydantic, is_root_model
 from persistence.errors import InvalidQuery, InvalidValue
 
 M = TypeVar("M")
@@ -32,6 +36,8 @@ Document = dict[str, Any]
 """A model as plain values, by field name."""
 
 _MAX_INT: Final = 2**63 - 1
+_EXTRA_FIELD: Final = re.compile(r"(?!_id$)[^$.][^.]*", re.DOTALL)
+"""Names of top-level fields that MongoDB stores as they are."""
 _MAX_DEPTH: Final = 90
 """Levels of nesting: MongoDB stores 100 and needs some of them itself."""
 
@@ -66,17 +72,48 @@ class ModelCodec(Generic[M]):
         self.id_type = self.shape.hint(id_field)
         if self.id_type not in (str, UUID, int):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
+        if id_field != "_id" and "_id" in self.shape.fields:
+            raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
         self._dynamically_typed = self.shape.dynamically_typed
-        self._to_dict: Callable[[M], Document]
-        self._from_dict: Callable[[Document], M]
-        self._to_dict, self._from_dict = _pydantic_pair(model) if is_pydantic(model) else _cattrs_pair(model)
+        try:
+            self._from_dict: Callable[[Document], M] = _structurer(model)
+        except Exception as error:
+            raise InvalidQuery(f"{model.__name__} cannot be loaded from documents: {error}") from error
 
     def dump(self, model: M) -> Document:
-        """The document of a model; `InvalidValue` for values that no document can hold."""
-        if not isinstance(model, self.model):
+        """The document of a model, checked to load again as an equal model.
+
+        Raises:
+            InvalidValue: no document can hold one of the values, or the model would be loaded with others. Times
+                count as equal to the whole millisecond that is stored of them.
+        """
+        return self.dump_and_load(model)[0]
+
+    def dump_and_load(self, model: M) -> tuple[Document, M]:
+        """The document of a model, as `dump` gives it, and the model that was loaded from it for the check."""
+        if type(model) is not self.model:
             raise InvalidValue(f"{model!r} is not a {self.model.__name__}.")
-        document = self._to_dict(model)
-        return {name: normalize(value) for name, value in document.items()}
+        try:
+            document: Document = normalize(model)
+            odd = [name for name in document if name not in self.shape.fields and not _EXTRA_FIELD.fullmatch(name)]
+            if odd:
+                raise InvalidValue(f"{odd[0]!r} cannot be the name of a field.")
+            again = self._from_dict(document)
+            _check_same(field_values(model), field_values(again))
+            if not same_private(model, again):
+                raise InvalidValue("A private attribute is not stored.")
+        except Exception as error:
+            raise InvalidValue(f"This {self.model.__name__} cannot be stored: {error}") from error
+        return document, again
+
+    def complete(self, created: Any, id_: Id) -> tuple[Document, M]:
+        """The document and the model of a creation model and an id; `InvalidValue` as from `dump`."""
+        try:
+            model = self._from_dict({self.id_field: id_, **normalize(created)})
+            _check_same(field_values(created), field_values(model))
+        except Exception as error:
+            raise InvalidValue(f"This {type(created).__name__} cannot be stored: {error}") from error
+        return self.dump_and_load(model)
 
     def load(self, document: Document) -> M:
         """The model of a document; `InvalidValue` if what is stored does not fit the model any more."""
@@ -95,7 +132,7 @@ class ModelCodec(Generic[M]):
             id_key: what the database calls the id field.
             forms: how the database gives UUIDs and times.
         """
-        if self.shape.pydantic or self._dynamically_typed:
+        if is_pydantic(self.model) or self._dynamically_typed:
             return None
         converter = _make_converter(forms)
         make: Any = cattrs.gen.make_dict_structure_fn
@@ -122,26 +159,39 @@ class ModelCodec(Generic[M]):
         return self.check_id(getattr(model, self.id_field))
 
     def encode(self, path: str, value: Any) -> Any:
-        """The plain value to compare a field with; `InvalidQuery` if there is no such field."""
+        """The plain value to compare a field with.
+
+        Raises:
+            InvalidQuery: there is no such field, databases do not compare its values as Python does, or the value
+                is stored in another form than the field's values are.
+        """
         self.shape.check_query(path, value)
         try:
-            return normalize(value)
-        except InvalidValue as error:
-            raise InvalidQuery(f"The value for field {path!r} cannot be stored.", hint=str(error)) from error
+            encoded = normalize(value)
+            if not same(value, encoded) and not same(value, self._structure(path, encoded)):
+                raise InvalidValue(f"A {type(value).__name__} is stored as {encoded!r}.")
+        except Exception as error:
+            raise InvalidQuery(f"{value!r} cannot be compared with field {path!r}.", hint=str(error)) from error
+        return encoded
 
     def encode_change(self, path: str, value: Any) -> Any:
         """The plain new value of a field; `InvalidValue` if the field's type does not allow it."""
-        hint = self.shape.hint(path)
-        encoded = normalize(value)
-        if hint in (Any, object) or type(encoded) is hint:
-            return encoded
+        self.shape.hint(path)
         try:
-            again = normalize(_pydantic_again(hint, encoded) if self.shape.pydantic else _cattrs_again(hint, encoded))
+            encoded = normalize(value)
+            again = self._structure(path, encoded)
+            fits = same(encoded, normalize(again)) and (same(value, again) or same(value, encoded))
         except Exception as error:
-            raise InvalidValue(f"{value!r} is not a value for field {path!r} of {self.model.__name__}.") from error
-        if again != encoded or isinstance(again, bool) is not isinstance(encoded, bool):
+            raise InvalidValue(
+                f"{value!r} is not a value for field {path!r} of {self.model.__name__}.", hint=str(error)
+            ) from error
+        if not fits:
             raise InvalidValue(f"{value!r} is not a value for field {path!r} of {self.model.__name__}.")
         return encoded
+
+    def _structure(self, path: str, encoded: Any) -> Any:
+        hint = self.shape.hint(path)
+        return _validate(hint, encoded) if is_pydantic(self.model) else _CONVERTER.structure(encoded, hint)
 
     def _mismatch_error(self, id_: Any, error: Exception) -> InvalidValue:
         return InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.")
@@ -165,7 +215,7 @@ def normalize(value: Any, depth: int = 0) -> Any:
         if not math.isfinite(value):
             raise InvalidValue(f"{value} is not a number that every provider can store.")
         return value
-    if kind is list or kind is tuple or kind is set or kind is frozenset:
+    if kind is list or kind is tuple:
         _check_depth(depth)
         return [normalize(item, depth + 1) for item in value]
     if kind is dict:
@@ -178,20 +228,25 @@ def _normalize_other(value: Any, depth: int) -> Any:
     if isinstance(value, Enum):
         return normalize(value.value, depth)
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise InvalidValue(f"The time {value.isoformat()} has no time zone.", hint="Use aware times, in UTC.")
-        utc = value.astimezone(UTC)
-        return utc.replace(microsecond=utc.microsecond // 1000 * 1000, fold=0)
+        try:
+            utc = value.astimezone(UTC)
+        except OverflowError as error:
+            raise InvalidValue(f"The time {value.isoformat()} lies outside of the years 1 to 9999 in UTC.") from error
+        return datetime.combine(utc.date(), utc.time().replace(microsecond=utc.microsecond // 1000 * 1000, fold=0), UTC)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Decimal | PurePath):
         return str(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if is_pydantic(type(value)):
-        return normalize(value.model_dump(mode="python"), depth)
     if is_model(type(value)):
-        return normalize(_CONVERTER.unstructure(value), depth)
+        # By the fields themselves: pydantic's own dump leaves out what is excluded and applies serializers.
+        state = field_values(value)
+        return normalize(state["root"] if is_root_model(type(value)) else state, depth)
     bases: tuple[Callable[[Any], Any], ...] = (str, int, float, bytes)
     for base in bases:
         # Subclasses of the plain types: what comes back is the plain type.
@@ -201,9 +256,47 @@ def _normalize_other(value: Any, depth: int) -> Any:
         return UUID(int=value.int)
     if isinstance(value, Mapping):
         return normalize(dict(value), depth)
-    if isinstance(value, list | tuple | Set):
+    if isinstance(value, Set):
+        # In one order, so that equal sets are equal lists.
+        return sorted(normalize(list(value), depth), key=repr)
+    if isinstance(value, Sequence):
         return normalize(list(value), depth)
     raise InvalidValue(f"A {type(value).__name__} cannot be stored in a document.")
+
+
+def same(value: Any, again: Any) -> bool:
+    """Whether a loaded value equals the one that was stored, in type too, so that databases find it by it.
+
+    The loaded one may be of a base class where that is no model, or a float for an int. Times are compared as they
+    are stored.
+    """
+    if value is again:
+        return True
+    kind = type(value)
+    if not isinstance(value, type(again)) or kind is bool:
+        return kind is int and type(again) is float and value == again
+    if is_model(kind):
+        return kind is type(again) and same(field_values(value), field_values(again)) and same_private(value, again)
+    if isinstance(value, datetime):
+        return bool(normalize(value) == normalize(again))
+    if isinstance(value, Mapping):
+        return value.keys() == again.keys() and all(same(item, again[name]) for name, item in value.items())
+    if isinstance(value, Set):
+        value, again = (sorted(items, key=lambda item: repr(normalize(item))) for items in (value, again))
+    if isinstance(value, list | tuple):
+        return len(value) == len(again) and all(map(same, value, again))
+    return bool(value == again)
+
+
+def same_private(value: Any, again: Any) -> bool:
+    """Whether the private attributes of pydantic models are the same."""
+    return same(getattr(value, "__pydantic_private__", None), getattr(again, "__pydantic_private__", None))
+
+
+def _check_same(values: Document, again: Document) -> None:
+    for name, value in values.items():
+        if name not in again or not same(value, again[name]):
+            raise InvalidValue(f"Field {name!r} would be loaded with another value or type.")
 
 
 def _text(value: str) -> str:
@@ -228,23 +321,33 @@ def _check_depth(depth: int) -> None:
         raise InvalidValue(f"The value is nested deeper than {_MAX_DEPTH} levels.")
 
 
+def _has_assigned_fields(kind: Any) -> bool:
+    """Whether a class that is not frozen has fields that its constructor does not take."""
+    kind = get_origin(kind) or kind
+    if not is_model(kind) or is_pydantic(kind) or kind.__delattr__ is not object.__delattr__:
+        return False
+    return not all(field.init for field in (attrs.fields(kind) if attrs.has(kind) else dataclasses.fields(kind)))
+
+
 def _make_converter(forms: NativeTypes | None = None) -> cattrs.Converter:
-    converter = cattrs.Converter(unstruct_collection_overrides={Set: list}, detailed_validation=False)
+    converter = cattrs.Converter(detailed_validation=False)
     for kind in (UUID, datetime, bytes):
-        converter.register_unstructure_hook(kind, lambda value: value)
         converter.register_structure_hook(kind, _expect(kind))
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    converter.register_unstructure_hook(date, lambda value: value)
     converter.register_structure_hook(date, lambda value, _: date.fromisoformat(value))
-    converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
-    converter.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), str)
+    converter.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
+    converter.register_structure_hook(bytearray, lambda value, _: bytearray(_exactly(bytes, value)))
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), lambda value, kind: kind(value)
     )
     # datetime is a date for isinstance, so the hook of date must not catch it.
     converter.register_structure_hook(datetime, _expect(datetime))
     configure_union_passthrough(str | int | float | bool | None | bytes | UUID | datetime, converter)
+    converter.register_structure_hook_factory(
+        _has_assigned_fields, lambda kind: make_dict_structure_fn(kind, converter, _cattrs_include_init_false=True)
+    )
+    converter.register_structure_hook_func(is_pydantic, lambda value, kind: _validate(kind, value))
     if forms is not None:
         _read_forms(converter, forms)
     return converter
@@ -274,27 +377,20 @@ def _exactly(kind: type, value: Any) -> Any:
 _CONVERTER: Final = _make_converter()
 
 
-def _cattrs_pair(model: type[M]) -> tuple[Callable[[M], Document], Callable[[Document], M]]:
-    to_dict = _CONVERTER.get_unstructure_hook(model)
+def _structurer(model: Any) -> Callable[[Document], Any]:
+    if is_pydantic(model):
+        return partial(_validate, model)
     from_dict = _CONVERTER.get_structure_hook(model)
-    return to_dict, lambda document: from_dict(document, model)
+    return lambda document: from_dict(document, model)
 
 
-def _pydantic_pair(model: Any) -> tuple[Callable[[M], Document], Callable[[Document], M]]:
-    def to_dict(instance: Any) -> Document:
-        return dict(instance.model_dump(mode="python", by_alias=False, round_trip=True))
-
-    if any(field.alias or field.validation_alias for field in model.model_fields.values()):
-        return to_dict, lambda document: model.model_validate(document, by_alias=False, by_name=True)
-    return to_dict, model.model_validate
+def _validate(hint: Any, value: Any) -> Any:
+    """The value of a type as pydantic reads it: by the names of fields at every depth, and lists as tuples or sets."""
+    return _adapter(hint).validate_python(value, strict=False, by_alias=False, by_name=True)
 
 
-def _cattrs_again(hint: Any, encoded: Any) -> Any:
-    return _CONVERTER.unstructure(_CONVERTER.structure(encoded, hint), hint)
-
-
-def _pydantic_again(hint: Any, encoded: Any) -> Any:
+@lru_cache(maxsize=1024)
+def _adapter(hint: Any) -> Any:
     from pydantic import TypeAdapter
 
-    adapter = TypeAdapter(hint)
-    return adapter.dump_python(adapter.validate_python(encoded), mode="python")
+    return TypeAdapter(hint)

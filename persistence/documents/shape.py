@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 
@@ -18,18 +20,36 @@ _NONE: Final = type(None)
 _LOOKING: Final[list[type]] = []
 
 
-def is_pydantic(model: Any) -> bool:
-    """Whether the class is a pydantic model, told without importing pydantic."""
-    return isinstance(model, type) and any(
-        base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in model.__mro__
-    )
+def is_pydantic(kind: Any) -> bool:
+    """Whether the class is a pydantic model or pydantic dataclass, told without importing pydantic."""
+    return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__")
+
+
+def is_root_model(kind: Any) -> bool:
+    """Whether the class is a pydantic model of a single value, which is stored as that value."""
+    return bool(getattr(kind, "__pydantic_root_model__", False))
+
+
+@lru_cache(maxsize=1024)
+def field_names(kind: Any) -> tuple[str, ...] | None:
+    """The fields of a class whose instances documents can be made of; None for any other class."""
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return tuple(kind.model_fields) if is_pydantic(kind) else None
 
 
 def is_model(kind: Any) -> bool:
     """Whether the class is one that documents can be made of."""
-    if not isinstance(kind, type):
-        return False
-    return attrs.has(kind) or dataclasses.is_dataclass(kind) or is_pydantic(kind)
+    return isinstance(kind, type) and field_names(kind) is not None
+
+
+def field_values(model: Any) -> dict[str, Any]:
+    """The values of a model by field name, with the further ones that pydantic models may be allowed to have."""
+    kind: Any = type(model)
+    values = {name: getattr(model, name) for name in field_names(kind) or ()}
+    return values | (getattr(model, "__pydantic_extra__", None) or {})
 
 
 @attrs.frozen
@@ -38,13 +58,12 @@ class Shape:
 
     model: type
     fields: Mapping[str, Any]
-    pydantic: bool
 
     @staticmethod
     def of(model: type) -> Shape:
         """The shape of a model class; `InvalidQuery` if it is none, or its types cannot be resolved."""
-        if not is_model(model):
-            raise InvalidQuery(f"{model!r} is not an attrs class, a dataclass or a pydantic model.")
+        if not is_model(model) or is_root_model(model):
+            raise InvalidQuery(f"{model!r} is not an attrs class, a dataclass or a pydantic model with fields.")
         try:
             return _shape(model)
         except NameError as error:
@@ -68,10 +87,28 @@ class Shape:
         return hint
 
     def check_query(self, path: str, value: Any) -> None:
-        """Raise `InvalidQuery` for an unknown field, or a list compared with something that is no list."""
-        kind = _bare(self.hint(path))
-        if _is_list(kind) and value is not None and not _is_list(type(value)):
+        """Check that a field can be compared with a value.
+
+        Raises:
+            InvalidQuery: there is no such field, it is a list and the value is none, or databases do not compare its
+                values as Python does.
+        """
+        hint = self.hint(path)
+        if _is_list(_bare(hint)) and value is not None and not _is_list(type(value)):
             raise InvalidQuery(f"Field {path!r} is a list.", hint="Use $contains to ask for an element of it.")
+        if value not in (None, [], {}):
+            self.check_comparable(path)
+
+    def check_comparable(self, path: str) -> None:
+        """Raise `InvalidQuery` if databases do not compare the values of a field as Python does."""
+        kinds = (get_origin(kind) or kind for kind in _kinds_within(self.hint(path), set()))
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, Decimal | PurePath | Mapping):
+                raise InvalidQuery(
+                    f"Field {path!r} of {self.model.__name__} cannot be compared: databases compare the text of a"
+                    f" {kind.__name__}, or the order of its keys.",
+                    hint="Compare a field inside of it, or keep its value in a further field of a type that compares.",
+                )
 
     def may_be_list(self, path: str) -> bool:
         """Whether the field may hold a list beside other things, as far as its type says."""
@@ -101,15 +138,11 @@ class Shape:
 
 @lru_cache(maxsize=1024)
 def _shape(model: Any) -> Shape:
-    if is_pydantic(model):
-        return Shape(model, {name: field.annotation for name, field in model.model_fields.items()}, True)
+    if hasattr(model, "model_fields"):
+        model.model_rebuild()
+        return Shape(model, {name: field.annotation for name, field in model.model_fields.items()})
     hints = typing.get_type_hints(model)
-    names = (
-        [field.name for field in attrs.fields(model)]
-        if attrs.has(model)
-        else [field.name for field in dataclasses.fields(model)]
-    )
-    return Shape(model, {name: hints.get(name, Any) for name in names}, False)
+    return Shape(model, {name: hints.get(name, Any) for name in field_names(model) or ()})
 
 
 def _bare(hint: Any) -> Any:
@@ -124,8 +157,23 @@ def _bare(hint: Any) -> Any:
             if len(members) != 1:
                 return Any
             hint = members[0]
+        elif is_root_model(hint):
+            hint = hint.model_fields["root"].annotation
         else:
             return Any if hint is object or isinstance(hint, typing.TypeVar) else hint
+
+
+def _kinds_within(hint: Any, models: set[Any]) -> Iterator[Any]:
+    """The type and all types inside of it, those of the fields of models included."""
+    kind = _bare(hint)
+    yield kind
+    if is_model(kind) and kind not in models:
+        models.add(kind)
+        for inner in Shape.of(kind).fields.values():
+            yield from _kinds_within(inner, models)
+    if get_origin(kind) is not Literal:
+        for inner in get_args(hint if kind is Any else kind):
+            yield from _kinds_within(inner, models)
 
 
 @lru_cache(maxsize=1024)

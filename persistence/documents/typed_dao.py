@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
-from persistence.documents.codec import Document, ModelCodec, normalize
+from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
 from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedIterator
@@ -46,8 +46,9 @@ class _Documents(Generic[M]):
     async def find_one(self, where: Where) -> M | None:
         """See `persistence.documents.protocol.Reads`."""
         term = parse_where(where, self.codec.encode)
-        if isinstance(term, Compare) and term.field == self.codec.id_field and term.op == "eq":
-            document = await self.collection.get(term.value) if term.value is not None else None
+        wanted = (self.codec.id_field, "eq", self.codec.id_type)
+        if isinstance(term, Compare) and (term.field, term.op, type(term.value)) == wanted:
+            document = await self.collection.get(term.value)
             return None if document is None else self.codec.load(document)
         query = Query(term, ((self.codec.id_field, 1),), limit=1)
         documents, _ = await self.collection.page(query, FIRST_PAGE)
@@ -68,7 +69,7 @@ class _Documents(Generic[M]):
             raise InvalidQuery("There is no order to continue in.", hint="Give the same sort for each page.")
         order = parse_sort(sort, self.codec.id_field)
         for field, _ in order:
-            self.codec.shape.hint(field)
+            self.codec.shape.check_comparable(field)
         behind = None if after is None else self._values(after, order)
         query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind, ordered=bool(sort))
 
@@ -130,9 +131,9 @@ class TypedDao(_Documents[M]):
 
     async def insert(self, model: M) -> M:
         """See `persistence.documents.protocol.Dao`."""
-        id_, document = self._dump(model)
-        await self.collection.insert(id_, document)
-        return self.codec.load(document)
+        document, again = self.codec.dump_and_load(model)
+        await self.collection.insert(self.codec.check_id(document[self.codec.id_field]), document)
+        return again
 
     async def insert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.protocol.Dao`."""
@@ -173,9 +174,8 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
         if not isinstance(model, self._creation_model):
             raise InvalidQuery(f"{model!r} is not a {self._creation_model.__name__}.")
         id_ = self._make_id()
-        document = {self.codec.id_field: id_, **normalize(model)}
-        full = self.codec.load(document)
-        return full, id_, self.codec.dump(full)
+        document, full = self.codec.complete(model, id_)
+        return full, id_, document
 
 
 def make_codec(model: type[M], id_field: str, indexes: Iterable[Index]) -> ModelCodec[M]:
@@ -183,7 +183,7 @@ def make_codec(model: type[M], id_field: str, indexes: Iterable[Index]) -> Model
     codec = ModelCodec(model, check_field(id_field))
     for index in indexes:
         for field in index.fields:
-            codec.shape.hint(field)
+            codec.shape.check_comparable(field)
     return codec
 
 

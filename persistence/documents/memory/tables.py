@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from persistence.documents.codec import Document
+from persistence.documents.codec import Document, normalize
 from persistence.documents.matching import order_key
 from persistence.documents.protocol import Id
 from persistence.documents.query import value_at
@@ -38,7 +38,8 @@ class Table:
             if ids.get(_values(fields, document), id_) != id_:
                 raise UniqueViolation(name, id_, fields)
         self.drop(id_)
-        self.documents[id_] = document
+        # A copy, since models that were loaded from the document may share its lists and dicts.
+        self.documents[id_] = normalize(document)
         for fields, ids in self.unique.items():
             ids[_values(fields, document)] = id_
 
