@@ -258,7 +258,26 @@ class Closed(Rejected):
     """The provider was used outside of its `async with` block."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not open.", hint="Use it inside its `async with` block.")
+        super().__init__(
+            f"{what} is not open, or not the one that is open now.",
+            hint="Use it inside its `async with` block, and make DAOs again after opening it again.",
+        )
+
+
+class AlreadyOpen(Rejected):
+    """The provider's `async with` block was entered a second time before it was left."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is open already.", hint="Share it, or make another one.")
+
+
+class WrongLoop(Rejected):
+    """The provider was used in another event loop or thread than the one that opened it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was opened in another event loop.", hint="Open one in each event loop, and make its DAOs there."
+        )
 
 
 class NotBound(Rejected):

@@ -54,6 +54,15 @@ class Collection(Protocol):
         """The collection's name."""
         ...
 
+    @property
+    def runner(self) -> object:
+        """What runs the calls: the open database, or a transaction of it."""
+        ...
+
+    def on(self, runner: Any) -> Collection:
+        """The same collection with its calls run by a transaction."""
+        ...
+
     async def get(self, id_: Id) -> Document | None:
         """The document with this id."""
         ...

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 from uuid import UUID
 
-import attrs
-
-from persistence.documents.naming import check_field
+from persistence.documents.index import Index as Index
 from persistence.errors import PersistenceError
 
 M = TypeVar("M")
@@ -32,30 +31,6 @@ Where: TypeAlias = Mapping[str, Any]
 """A query in the manner of MongoDB; see `persistence.documents.query`."""
 Sort: TypeAlias = Sequence[str | tuple[str, int]]
 """Fields to sort by: `"name"` or `("name", 1)` ascending, `"-name"` or `("name", -1)` descending."""
-
-
-def _field_names(fields: str | Sequence[str]) -> tuple[str, ...]:
-    return (fields,) if isinstance(fields, str) else tuple(fields)
-
-
-@attrs.frozen
-class Index:
-    """An index over one or more fields, in this order.
-
-    In a unique index None counts as a value: two documents with None in all its fields collide.
-    """
-
-    fields: tuple[str, ...] = attrs.field(converter=_field_names)
-    unique: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        for field in self.fields:
-            check_field(field)
-
-    @property
-    def name(self) -> str:
-        """A name that tells one index from another within its collection."""
-        return "_".join(self.fields).replace(".", "__") + ("_unique" if self.unique else "_plain")
 
 
 class Reads(Protocol[M]):
@@ -159,19 +134,30 @@ class Transaction(Protocol):
     """
 
     def bind(self, dao: Dao[M]) -> Dao[M]:
-        """The same DAO, working inside this transaction."""
+        """The same DAO, working inside this transaction.
+
+        Raises:
+            InvalidQuery: it is bound already, has surrogate ids, or is not one of the transaction's factory
+                since that was opened last.
+            Closed: the transaction has ended.
+        """
         ...
 
     def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
-        """The same DAO with surrogate ids, working inside this transaction."""
+        """As `bind`, for a DAO with surrogate ids."""
         ...
 
 
 class DaoFactory(Protocol):
-    """Makes DAOs for collections of one database."""
+    """Makes DAOs for collections of one database.
+
+    A factory, its DAOs and its transactions are used in the event loop that opened it, and until it is
+    closed; after that, and after it was opened again, DAOs made before raise `Closed`. In another thread
+    or event loop they raise `WrongLoop`.
+    """
 
     async def __aenter__(self) -> Self:
-        """Open the database."""
+        """Open the database; `AlreadyOpen` if it is open."""
         ...
 
     async def __aexit__(
@@ -181,11 +167,23 @@ class DaoFactory(Protocol):
         ...
 
     async def dao(self, name: str, model: type[M], *, id_field: str, indexes: Sequence[Index] = ()) -> Dao[M]:
-        """A DAO for the collection `name`, made with its indexes if it does not exist yet.
+        """A DAO for the collection `name`, made with its indexes if they do not exist yet.
 
-        Several DAOs of one name see the same documents. `InvalidName`; `InvalidQuery` if the
-        id field or an indexed field is not one of the model; `UniqueViolation` if stored documents
-        break a new unique index.
+        Several DAOs of one name see the same documents, and all indexes of the collection hold for them,
+        also those that another DAO was made with. An index that exists with the same fields and options is
+        used, whatever its name.
+
+        Args:
+            name: of the collection.
+            model: an attrs class, a dataclass or a pydantic model.
+            id_field: the field with the id, of type str, UUID or int.
+            indexes: each over fields that hold single values: no lists, dicts or models.
+
+        Raises:
+            InvalidName: the collection's name breaks the rules of `persistence.documents.naming`.
+            InvalidQuery: the model cannot be stored, lacks a field, or does not allow an index; or the
+                collection has an index over the same fields, or of the same name, with other options.
+            UniqueViolation: stored documents break a new unique index.
         """
         ...
 
@@ -213,5 +211,14 @@ class DaoFactory(Protocol):
         """Run `work` in a transaction and commit; after a conflict run it again in a new one.
 
         `work` must be safe to repeat. After `attempts` the last `TransactionConflict` is raised.
+        """
+        ...
+
+    async def now(self) -> datetime:
+        """The database's own time: aware, in UTC, cut to whole milliseconds.
+
+        All programs that use one database agree on it, whatever their own clocks say. A condition on a
+        time that was read before stays true, since time only goes on: `{"expires": {"$lt": await now()}}`
+        in `compare_and_set` takes a lease that has expired, and no other.
         """
         ...

@@ -1,19 +1,66 @@
-"""Repeating a transaction after a conflict: the one loop that every provider uses."""
+"""Transactions: binding DAOs to one, and repeating one after a conflict, the same for every provider."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
-from persistence.documents.protocol import DaoFactory, Transaction
-from persistence.errors import TransactionConflict
+from persistence.documents.database import Database
+from persistence.documents.protocol import Dao, DaoFactory, SurrogateDao, Transaction
+from persistence.documents.typed_dao import TypedDao, TypedSurrogateDao
+from persistence.errors import Closed, InvalidQuery, TransactionConflict
 
+M = TypeVar("M")
+C = TypeVar("C")
 T = TypeVar("T")
 
-_LONGEST_PAUSE: Final = 0.5
+_MAX_PAUSE: Final = 0.5
+
+
+class ProviderTransaction(Transaction):
+    """A transaction that runs the calls of the collections bound to it.
+
+    Args:
+        database: runs the calls of the factory's own DAOs; only those can be bound.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._runner = database
+        self.open = True
+
+    def check(self) -> None:
+        """Raise `Closed` after the end of the transaction or of the database, `WrongLoop` in another event loop."""
+        if not self.open:
+            raise Closed("The transaction")
+        self._runner.check()
+
+    def bind(self, dao: Dao[M]) -> Dao[M]:
+        bound: Dao[M] = self._bound(dao, TypedDao)
+        return bound
+
+    def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
+        bound: SurrogateDao[M, C] = self._bound(dao, TypedSurrogateDao)
+        return bound
+
+    def _bound(self, dao: Any, kind: type[TypedDao[Any]] | type[TypedSurrogateDao[Any, Any]]) -> Any:
+        self.check()
+        if not isinstance(dao, kind):
+            raise InvalidQuery(
+                f"{dao!r} cannot be bound here.",
+                hint="Give DAOs of this package to `bind`, and those with surrogate ids to `bind_surrogate`.",
+            )
+        runner: Any = dao.collection.runner
+        if isinstance(runner, ProviderTransaction):
+            raise InvalidQuery("The DAO is bound to a transaction already.", hint="Bind the DAO of the factory.")
+        if runner is not self._runner:
+            raise InvalidQuery(
+                "The DAO is not one of the transaction's factory, as it was opened last.",
+                hint="Make the DAO with the factory that began the transaction.",
+            )
+        return dao.on(dao.collection.on(self))
 
 
 async def repeat_on_conflict(factory: DaoFactory, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:
@@ -27,5 +74,5 @@ async def repeat_on_conflict(factory: DaoFactory, work: Callable[[Transaction], 
             if attempt == attempts:
                 raise
         await anyio.sleep(random.uniform(0, pause))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        pause = min(pause * 2, _MAX_PAUSE)
     raise ValueError("attempts must be at least 1")

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
+from persistence.documents.index import Index, resolve_indexes
 from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedIterator
-from persistence.documents.protocol import Id, Index, Sort, Where
+from persistence.documents.protocol import Id, Sort, Where
 from persistence.documents.query import (
     Compare,
     check_page,
@@ -178,12 +179,10 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
         return full, id_, document
 
 
-def make_codec(model: type[M], id_field: str, indexes: Iterable[Index]) -> ModelCodec[M]:
-    """The codec of a model; `InvalidQuery` if an indexed field is not one of it."""
+def make_codec(model: type[M], id_field: str, indexes: Iterable[Index] = ()) -> ModelCodec[M]:
+    """The codec of a model; `InvalidQuery` if one of the indexes does not suit it."""
     codec = ModelCodec(model, check_field(id_field))
-    for index in indexes:
-        for field in index.fields:
-            codec.shape.check_comparable(field)
+    resolve_indexes(indexes, codec.shape, id_field, codec.encode)
     return codec
 
 

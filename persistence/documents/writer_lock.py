@@ -1,4 +1,4 @@
-"""The one writer's turn, for databases within or beside the process that have only one."""
+"""The lock of the one writer, for databases that allow one writer at a time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from persistence.errors import DeadlineExceeded, NotBound
 
 
 class WriterLock:
-    """A fair lock with a deadline: writes and transactions take it one after the other.
+    """A fair lock with a deadline, held by each write and by each transaction.
 
     Args:
         deadline: seconds to wait for it.
-        what: whose turn it is, for the error's message.
+        what: the database that it locks, for the error's message.
     """
 
     def __init__(self, *, deadline: float, what: str) -> None:
@@ -25,7 +25,12 @@ class WriterLock:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Wait for the turn and hold it; `NotBound` if the same task holds it already."""
+        """Acquire the lock and hold it within the block.
+
+        Raises:
+            DeadlineExceeded: another task or transaction did not release it in time.
+            NotBound: the same task holds it already, within a transaction.
+        """
         try:
             with anyio.fail_after(self._deadline):
                 await self._lock.acquire()
@@ -34,7 +39,7 @@ class WriterLock:
                 f"Another transaction kept {self._what} busy for more than {self._deadline:g} s."
             ) from error
         except RuntimeError as error:
-            # anyio and trio say so of a task that waits for itself.
+            # Raised by anyio and trio where a task acquires a lock that it holds.
             raise NotBound from error
         try:
             yield

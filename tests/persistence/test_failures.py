@@ -310,7 +310,7 @@ async def test_a_full_sqlite_file(tmp_path: Path) -> None:
         def limit(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA max_page_count=20")
 
-        await factory._connections.write(limit)
+        await factory.database.write(limit)
         with pytest.raises(StorageFull):
             await fill(jobs)
         assert await jobs.get_by_id(1) == Job(1)

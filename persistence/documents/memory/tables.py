@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import attrs
 
 from persistence.documents.codec import Document, normalize
-from persistence.documents.matching import order_key
+from persistence.documents.index import IndexSpec, missing_indexes
+from persistence.documents.matching import matches, order_key
 from persistence.documents.protocol import Id
 from persistence.documents.query import value_at
 from persistence.errors import UniqueViolation
 
+_SWEEP_EVERY: Final = timedelta(seconds=1)
+
 
 @attrs.define
 class Table:
-    """The documents of one collection by id, and of each unique index the ids by values."""
+    """The documents of one collection by id, its indexes, and of each unique one the ids by values."""
 
     documents: dict[Id, Document] = attrs.field(factory=dict)
-    unique: dict[tuple[str, ...], dict[Any, Id]] = attrs.field(factory=dict)
+    indexes: dict[str, IndexSpec] = attrs.field(factory=dict)
+    unique: dict[str, dict[Any, Id]] = attrs.field(factory=dict)
+    swept: datetime | None = None
 
     def copy(self) -> Table:
         """A table that can be changed alone; documents are never changed in place."""
-        return Table(dict(self.documents), {fields: dict(ids) for fields, ids in self.unique.items()})
+        unique = {name: dict(ids) for name, ids in self.unique.items()}
+        return Table(dict(self.documents), dict(self.indexes), unique, self.swept)
 
-    def add_unique(self, name: str, fields: tuple[str, ...]) -> None:
-        """Begin to watch over a unique index; `UniqueViolation`."""
-        ids: dict[Any, Id] = {}
-        for id_, document in self.documents.items():
-            if ids.setdefault(_values(fields, document), id_) != id_:
-                raise UniqueViolation(name, id_, fields)
-        self.unique[fields] = ids
+    def add_indexes(self, name: str, wanted: Iterable[IndexSpec]) -> None:
+        """Keep those of the indexes that are new; `InvalidQuery`, `UniqueViolation`."""
+        missing = missing_indexes(self.indexes.values(), wanted)
+        unique: dict[str, dict[Any, Id]] = {spec.name: {} for spec in missing if spec.unique}
+        for spec in missing:
+            for id_, document in self.documents.items() if spec.unique else ():
+                if _is_in(spec, document) and unique[spec.name].setdefault(_values(spec, document), id_) != id_:
+                    raise UniqueViolation(name, id_, spec.fields)
+        self.unique |= unique
+        self.indexes |= {spec.name: spec for spec in missing}
 
     def put(self, name: str, id_: Id, document: Document) -> None:
         """Store a document under its id; `UniqueViolation`."""
-        for fields, ids in self.unique.items():
-            if ids.get(_values(fields, document), id_) != id_:
-                raise UniqueViolation(name, id_, fields)
+        held = [self.indexes[label] for label in self.unique if _is_in(self.indexes[label], document)]
+        for spec in held:
+            if self.unique[spec.name].get(_values(spec, document), id_) != id_:
+                raise UniqueViolation(name, id_, spec.fields)
         self.drop(id_)
         # A copy, since models that were loaded from the document may share its lists and dicts.
         self.documents[id_] = normalize(document)
-        for fields, ids in self.unique.items():
-            ids[_values(fields, document)] = id_
+        for spec in held:
+            self.unique[spec.name][_values(spec, document)] = id_
 
     def drop(self, id_: Id) -> bool:
         """Delete a document; whether there was one."""
         document = self.documents.pop(id_, None)
         if document is None:
             return False
-        for fields, ids in self.unique.items():
-            ids.pop(_values(fields, document), None)
+        for label, ids in self.unique.items():
+            if _is_in(self.indexes[label], document):
+                ids.pop(_values(self.indexes[label], document), None)
         return True
 
+    def drop_expired(self, now: datetime) -> None:
+        """Delete the documents that have expired, at most once in a second."""
+        if self.swept is not None and now - self.swept < _SWEEP_EVERY:
+            return
+        self.swept = now
+        for spec in self.indexes.values():
+            if spec.expire_after is not None:
+                latest = now - timedelta(seconds=spec.expire_after)
+                times = {id_: value_at(document, spec.fields[0]) for id_, document in self.documents.items()}
+                for id_, time in times.items():
+                    if isinstance(time, datetime) and time < latest:
+                        self.drop(id_)
 
-def _values(fields: tuple[str, ...], document: Document) -> tuple[Any, ...]:
-    return tuple(order_key(value_at(document, field)) for field in fields)
+
+def _is_in(spec: IndexSpec, document: Document) -> bool:
+    return spec.condition is None or matches(spec.condition, document)
+
+
+def _values(spec: IndexSpec, document: Document) -> tuple[Any, ...]:
+    return tuple(order_key(value_at(document, field)) for field in spec.fields)

@@ -54,10 +54,15 @@ class MongoCollection:
         self._gets: Batcher[Id] = Batcher(self._get_several)
         self._inserts: Batcher[Id] = Batcher(self._insert_several)
 
-    def on(self, caller: Caller) -> MongoCollection:
-        """The same collection with its calls run elsewhere, and without a shortcut."""
+    @property
+    def runner(self) -> Caller:
+        """See `persistence.documents.collection.Collection`."""
+        return self._caller
+
+    def on(self, runner: Caller) -> MongoCollection:
+        """See `persistence.documents.collection.Collection`; it has no shortcut."""
         return MongoCollection(
-            caller, None, self.stored, self.name, self._id_field, self._reader, self._filters, self._failures
+            runner, None, self.stored, self.name, self._id_field, self._reader, self._filters, self._failures
         )
 
     async def get(self, id_: Id) -> Document | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -199,6 +200,13 @@ class MongoDaoFactory(DaoFactory):
             raise DeadlineExceeded(f"The database did not answer within {self._deadline} s.") from error
         finally:
             self._under_way -= 1
+
+    async def now(self) -> datetime:
+        database = self._database
+        if database is None:
+            raise Closed("The database")
+        answer = await self.call(lambda: database.command("hello"), _NO_FAILURES)
+        return datetime.fromtimestamp(answer["localTime"].timestamp(), UTC)
 
     async def drop_database(self) -> None:
         """Delete the whole database: for tests."""

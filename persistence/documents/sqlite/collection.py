@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
@@ -13,6 +13,7 @@ from persistence.documents.collection import FIRST_PAGE, Query, Write
 from persistence.documents.protocol import Id
 from persistence.documents.query import And, Term, apply_changes, fixed_fields, keyset, value_at
 from persistence.documents.sqlite.encoding import from_text, to_stored, to_text
+from persistence.documents.sqlite.indexes import violated_fields
 from persistence.documents.sqlite.sql import Where, quoted
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError, UniqueViolation
 
@@ -49,24 +50,22 @@ class SqliteCollection:
         runner: where the calls run.
         name: of the collection and its table.
         id_field: the field that the column `id` holds.
-        unique: fields of each unique index, by the index's name in the database.
     """
 
-    def __init__(self, runner: Runner, name: str, id_field: str, unique: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, runner: Runner, name: str, id_field: str) -> None:
+        self.runner = runner
         self.name = name
         self.id_field = id_field
-        self._runner = runner
-        self._unique = unique
         self._table = quoted(name)
 
     def on(self, runner: Runner) -> SqliteCollection:
-        """The same collection with its calls run elsewhere."""
-        return SqliteCollection(runner, self.name, self.id_field, self._unique)
+        """See `persistence.documents.collection.Collection`."""
+        return SqliteCollection(runner, self.name, self.id_field)
 
     async def get(self, id_: Id) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
         sql, key = f"SELECT doc FROM {self._table} WHERE id=?", (to_stored(id_),)
-        row = await self._runner.read(lambda connection: connection.execute(sql, key).fetchone())
+        row = await self.runner.read(lambda connection: connection.execute(sql, key).fetchone())
         return None if row is None else from_text(row[0])
 
     async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
@@ -90,7 +89,7 @@ class SqliteCollection:
                     to_skip = 0 if rows else max(0, to_skip - self._count(connection, term))
             return found
 
-        documents = await self._runner.read(run)
+        documents = await self.runner.read(run)
         left = None if left is None else left - len(documents)
         if len(documents) < size or left == 0:
             return documents, None
@@ -102,26 +101,26 @@ class SqliteCollection:
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.collection.Collection`."""
-        return await self._runner.read(lambda connection: self._count(connection, term))
+        return await self.runner.read(lambda connection: self._count(connection, term))
 
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.collection.Collection`."""
         text = to_text(document)
-        await self._runner.write(lambda connection: self._insert(connection, id_, text))
+        await self.runner.write(lambda connection: self._insert(connection, id_, text))
 
     async def replace(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.collection.Collection`."""
         text = to_text(document)
-        await self._runner.write(lambda connection: self._replace(connection, id_, text))
+        await self.runner.write(lambda connection: self._replace(connection, id_, text))
 
     async def upsert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.collection.Collection`."""
         text = to_text(document)
-        await self._runner.write(lambda connection: self._upsert(connection, id_, text))
+        await self.runner.write(lambda connection: self._upsert(connection, id_, text))
 
     async def remove(self, id_: Id) -> None:
         """See `persistence.documents.collection.Collection`."""
-        await self._runner.write(lambda connection: self._remove(connection, id_))
+        await self.runner.write(lambda connection: self._remove(connection, id_))
 
     async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
@@ -140,7 +139,7 @@ class SqliteCollection:
             self._replace(connection, id_, to_text(changed))
             return changed
 
-        return await self._runner.write(run)
+        return await self.runner.write(run)
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.collection.Collection`."""
@@ -160,7 +159,7 @@ class SqliteCollection:
                     failed[write.id] = error
             return failed
 
-        return await self._runner.write(run) if prepared else {}
+        return await self.runner.write(run) if prepared else {}
 
     def _select(self, term: Term, query: Query, limit: int, skip: int) -> tuple[str, list[Any]]:
         where = Where(self.id_field)
@@ -204,10 +203,9 @@ class SqliteCollection:
         try:
             return connection.execute(sql, values).rowcount
         except sqlite3.IntegrityError as error:
-            # SQLite says: UNIQUE constraint failed: index 'NAME', or: UNIQUE constraint failed: TABLE.id
-            index = str(error).partition("index '")[2].rstrip("'")
-            # An insert may violate both; the taken id is what the caller must hear of.
+            # An insert may violate both; the taken id is reported first.
             taken = sql.startswith("INSERT") and "ON CONFLICT" not in sql and self._has(connection, id_)
-            if index in self._unique and not taken:
-                raise UniqueViolation(self.name, id_, self._unique[index]) from error
+            fields = violated_fields(connection, error)
+            if fields and not taken:
+                raise UniqueViolation(self.name, id_, fields) from error
             raise DocumentExists(self.name, id_) from error

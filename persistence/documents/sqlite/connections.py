@@ -1,8 +1,8 @@
 """Connections to one SQLite file: one that writes, some that read, all used in threads.
 
-SQLite allows one writer at a time. Within the process writers queue on a fair lock; against other
-processes they wait in their thread, in short random steps, until the deadline. A call that was
-cancelled is left behind in its thread: if it had not begun to commit, it rolls back.
+SQLite allows one writer at a time. The writers of one process queue on a fair lock; a lock of another
+process is polled by the thread, in short random steps, until the deadline. The thread of a cancelled
+call is abandoned: it rolls back unless it has begun to commit.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from persistence.errors import (
     TransactionConflict,
     Unreachable,
 )
+from persistence.threads import CallerCancelled
 
 T = TypeVar("T")
 
@@ -39,12 +40,8 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _REFUSED: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
-class Abandoned(Exception):
-    """Raised in a thread whose caller has gone; nobody sees it."""
-
-
 class Connections:
-    """The connections of one factory.
+    """The connections of one opening of the file.
 
     Args:
         path: the file; created if missing, its folder is not.
@@ -56,28 +53,31 @@ class Connections:
         self._path = path
         self._deadline = deadline
         self._reader_count = readers
+        self._opened = 0
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._writer: sqlite3.Connection | None = None
-        # Held by the thread that uses the writing connection: a thread left behind may still do so.
+        # Held by the thread that uses the writing connection, which an abandoned thread may still do.
         self._writing = threading.Lock()
-        self._writer_lock: WriterLock | None = None
-        self._read_limiter: anyio.CapacityLimiter | None = None
-        self._write_limiter: anyio.CapacityLimiter | None = None
+        self.writer_lock = WriterLock(deadline=deadline, what=str(path))
+        self._read_limiter = anyio.CapacityLimiter(readers)
+        self._write_limiter = anyio.CapacityLimiter(2)
 
     async def open(self) -> None:
-        """Open all connections."""
-        self._writer_lock = WriterLock(deadline=self._deadline, what=str(self._path))
-        self._read_limiter = anyio.CapacityLimiter(self._reader_count)
-        self._write_limiter = anyio.CapacityLimiter(2)
-        self._writer = await self._in_thread(self._connect, self._write_limiter)
-        for _ in range(self._reader_count):
-            self._readers.put(await self._in_thread(self._connect, self._read_limiter))
+        """Open all connections, or none."""
+        try:
+            self._writer = await self._in_thread(self._connect, self._write_limiter)
+            for _ in range(self._reader_count):
+                self._readers.put(await self._in_thread(self._connect, self._read_limiter))
+                self._opened += 1
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Close all connections once the threads that use them have ended."""
 
         def close_all() -> None:
-            for _ in range(self._reader_count):
+            for _ in range(self._opened):
                 with contextlib.suppress(queue.Empty):
                     self._readers.get(timeout=self._deadline).close()
             with self._writing:
@@ -86,57 +86,48 @@ class Connections:
 
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(close_all)
-        self._writer = self._writer_lock = None
-
-    @property
-    def writer_lock(self) -> WriterLock:
-        """The turn of this process's writers; `Closed`."""
-        if self._writer_lock is None:
-            raise Closed("The database")
-        return self._writer_lock
+        self._writer = None
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call on a reading connection."""
 
-        def run(gone: threading.Event) -> T:
+        def run(cancelled: threading.Event) -> T:
             connection = self._readers.get()
             try:
-                return self._patiently(lambda: call(connection), gone)
+                return self._retry_while_locked(lambda: call(connection), cancelled)
             finally:
                 self._readers.put(connection)
 
-        if self._read_limiter is None or self._writer is None:
-            raise Closed("The database")
         return await self._in_thread(run, self._read_limiter)
 
     async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call in a transaction of its own on the writing connection."""
         async with self.writer_lock.held():
-            return await self._in_thread(lambda gone: self._whole(call, gone), self._write_limiter)
+            return await self._in_thread(lambda cancelled: self._whole(call, cancelled), self._write_limiter)
 
     async def begin(self) -> None:
-        """Begin a transaction on the writing connection; the caller holds `turn` until its end."""
+        """Begin a transaction on the writing connection; the caller holds `writer_lock` until its end."""
 
-        def run(gone: threading.Event) -> None:
+        def run(cancelled: threading.Event) -> None:
             with self._writing:
-                self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"), gone)
-                if gone.is_set():
+                self._retry_while_locked(lambda: self._connection.execute("BEGIN IMMEDIATE"), cancelled)
+                if cancelled.is_set():
                     self._connection.execute("ROLLBACK")
 
         try:
             await self._in_thread(run, self._write_limiter)
         except BaseException:
-            # The thread may have begun it just when the caller went.
+            # The thread may have begun it just before the caller was cancelled.
             await self.end(commit=False)
             raise
 
     async def step(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call within the transaction that was begun."""
 
-        def run(gone: threading.Event) -> T:
+        def run(cancelled: threading.Event) -> T:
             with self._writing:
-                if gone.is_set() or not self._connection.in_transaction:
-                    raise Abandoned
+                if cancelled.is_set() or not self._connection.in_transaction:
+                    raise CallerCancelled
                 return call(self._connection)
 
         return await self._in_thread(run, self._write_limiter)
@@ -158,26 +149,26 @@ class Connections:
             raise Closed("The database")
         return self._writer
 
-    def _connect(self, gone: threading.Event) -> sqlite3.Connection:
+    def _connect(self, cancelled: threading.Event) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         try:
-            self._patiently(lambda: connection.execute("PRAGMA journal_mode=WAL"), gone)
+            self._retry_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"), cancelled)
             connection.execute("PRAGMA synchronous=NORMAL")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _whole(self, call: Callable[[sqlite3.Connection], T], gone: threading.Event) -> T:
+    def _whole(self, call: Callable[[sqlite3.Connection], T], cancelled: threading.Event) -> T:
         with self._writing:
             connection = self._connection
-            self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), gone)
+            self._retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), cancelled)
             try:
                 result = call(connection)
-                if gone.is_set():
-                    raise Abandoned
+                if cancelled.is_set():
+                    raise CallerCancelled
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -185,13 +176,13 @@ class Connections:
                 raise
             return result
 
-    def _patiently(self, call: Callable[[], T], gone: threading.Event) -> T:
-        """Repeat a call while another process is in the way, which SQLite itself would do in longer steps."""
+    def _retry_while_locked(self, call: Callable[[], T], cancelled: threading.Event) -> T:
+        """Repeat a call while another process holds a lock; SQLite's own busy handler polls in longer steps."""
         until = time.monotonic() + self._deadline
         longest = 0.001
         while True:
-            if gone.is_set():
-                raise Abandoned
+            if cancelled.is_set():
+                raise CallerCancelled
             try:
                 return call()
             except sqlite3.OperationalError as error:
@@ -200,17 +191,17 @@ class Connections:
             time.sleep(random.uniform(0, longest))
             longest = min(longest * 1.5, 0.02)
 
-    async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter | None) -> T:
-        gone = threading.Event()
+    async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter) -> T:
+        cancelled = threading.Event()
         try:
             with self._deadline_scope(), courtesy():
-                return await anyio.to_thread.run_sync(call, gone, limiter=limiter, abandon_on_cancel=True)
+                return await anyio.to_thread.run_sync(call, cancelled, limiter=limiter, abandon_on_cancel=True)
         except sqlite3.Error as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
             raise self._translated(error) from error
         finally:
-            gone.set()
+            cancelled.set()
 
     @contextlib.contextmanager
     def _deadline_scope(self) -> Iterator[None]:
@@ -218,9 +209,9 @@ class Connections:
             with anyio.fail_after(self._deadline):
                 yield
         except TimeoutError as error:
-            raise self._too_late() from error
+            raise self._deadline_exceeded() from error
 
-    def _too_late(self) -> DeadlineExceeded:
+    def _deadline_exceeded(self) -> DeadlineExceeded:
         return DeadlineExceeded(
             f"{self._path} did not answer within {self._deadline} s.",
             hint="Another writer holds it; inside a transaction use DAOs bound to it.",
@@ -231,7 +222,7 @@ class Connections:
         if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return TransactionConflict(f"Another writer changed {self._path} meanwhile.")
         if code & 0xFF in _BUSY:
-            return self._too_late()
+            return self._deadline_exceeded()
         if code & 0xFF == sqlite3.SQLITE_FULL:
             return StorageFull(f"There is no room left for {self._path}.", hint="Free space, then repeat.")
         if code & 0xFF in _REFUSED:

@@ -117,3 +117,10 @@ class Where:
             return compared if sign[0] == ">" else f"({compared} AND {value}>='')"
         # Text of the field itself, neither of a tag nor of a nested list or object.
         return f"({compared} AND {kind}='text' AND {value} NOT GLOB '$[tub]:*')"
+
+
+class LiteralWhere(Where):
+    """Builds a condition with its values in its text, as indexes need it."""
+
+    def _bind(self, value: Any) -> str:
+        return str(value) if isinstance(value, int | float) else "'" + value.replace("'", "''") + "'"
