@@ -157,7 +157,7 @@ class InvalidValue(Rejected):
 class InvalidRange(Rejected):
     """The byte range does not lie within the object."""
 
-    def __init__(self, bucket: str, object_id: str, start: int, stop: int | None, size: int | None) -> None:
+    def __init__(self, bucket: str, object_id: str, start: object, stop: object | None, size: int | None) -> None:
         span = f"{start}-{'' if stop is None else stop}"
         of = "" if size is None else f", which has {size} bytes"
         super().__init__(f"Bytes {span} do not lie within object {object_id!r} in bucket {bucket!r}{of}.")
@@ -199,6 +199,10 @@ class CredentialsRefused(Rejected):
 
 class ServiceRefused(Rejected):
     """The service rejected the call for a reason that has no class of its own here."""
+
+
+class NotSupported(Rejected):
+    """The service cannot do what the call requires. Nothing was changed."""
 
 
 class InvalidSettings(Rejected):

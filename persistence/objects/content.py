@@ -1,35 +1,60 @@
-"""Content on its way into a storage: a buffer or a stream, seen as pieces of bounded size."""
+"""Content of a call: a buffer or a stream, as byte views of bounded size."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Final
+from typing import Final, TypeAlias
 
+from persistence.errors import InvalidValue
 from persistence.objects.protocol import Buffer
 
+Content: TypeAlias = memoryview | AsyncIterable[bytes]
+"""Checked content: the bytes of a buffer, or a stream."""
 PIECE: Final = 4 * 1024**2
-"""Bytes handed to a thread at once: enough to make the hop cheap, little enough to be cancelled soon."""
+"""Bytes handed to a thread at once: large enough to outweigh the switch, small enough to be cancelled soon."""
 
 
-def as_view(data: Buffer) -> memoryview:
-    """The buffer as bytes, without a copy."""
-    view = memoryview(data)
-    return view if view.ndim == 1 and view.itemsize == 1 else view.cast("B")
+def as_view(data: Buffer, *, writable: bool = False) -> memoryview:
+    """The bytes of a buffer in one dimension, without a copy: the length of the view is its size in bytes.
+
+    Args:
+        data: bytes, or a buffer of any item size and number of dimensions.
+        writable: whether the bytes are going to be changed.
+
+    Raises:
+        InvalidValue: it is no buffer, not contiguous, released, or read-only where it must be writable.
+    """
+    try:
+        view = memoryview(data)
+        if writable and view.readonly:
+            raise TypeError("it is read-only")
+        # A view without bytes has no items to be cast.
+        return view.cast("B") if view.nbytes else memoryview(bytearray())
+    except (TypeError, ValueError, BufferError) as error:
+        raise InvalidValue(
+            f"This {type(data).__name__} cannot be used as a buffer: {error}.",
+            hint="Use bytes, a bytearray or a contiguous memoryview, writable if it is to be filled.",
+        ) from error
 
 
-async def pieces(data: Buffer | AsyncIterable[bytes], size: int = PIECE) -> AsyncIterator[memoryview]:
-    """Views of `size` bytes, the last one smaller; small pieces of a stream are gathered first."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        view = as_view(data)
-        for start in range(0, len(view), size):
-            yield view[start : start + size]
+def as_content(data: Buffer | AsyncIterable[bytes]) -> Content:
+    """The bytes of a buffer, or the stream; `InvalidValue` if it is neither."""
+    return data if isinstance(data, AsyncIterable) else as_view(data)
+
+
+async def pieces(content: Content, size: int = PIECE) -> AsyncIterator[memoryview]:
+    """Views of `size` bytes, the last one smaller; short pieces of a stream are gathered first."""
+    if isinstance(content, memoryview):
+        for start in range(0, len(content), size):
+            yield content[start : start + size]
         return
     gathered = bytearray()
-    async for chunk in data:
-        if not gathered and len(chunk) == size:
-            yield memoryview(chunk)
+    async for piece in content:
+        view = as_view(piece)
+        if not gathered and len(view) == size:
+            yield view
             continue
-        gathered += chunk
+        gathered += view
         while len(gathered) >= size:
             yield memoryview(bytes(gathered[:size]))
             del gathered[:size]
@@ -37,11 +62,11 @@ async def pieces(data: Buffer | AsyncIterable[bytes], size: int = PIECE) -> Asyn
         yield memoryview(gathered)
 
 
-async def gather(data: Buffer | AsyncIterable[bytes]) -> memoryview:
+async def gather(content: Content) -> memoryview:
     """The whole content in memory; a buffer is not copied."""
-    if isinstance(data, bytes | bytearray | memoryview):
-        return as_view(data)
+    if isinstance(content, memoryview):
+        return content
     gathered = bytearray()
-    async for chunk in data:
-        gathered += chunk
+    async for piece in content:
+        gathered += as_view(piece)
     return memoryview(gathered)

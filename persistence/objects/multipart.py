@@ -1,40 +1,60 @@
-"""What holds for multipart uploads on every storage: the ETag, and when parts may be completed."""
+"""Rules of multipart uploads that hold on every storage: the ETag, and when parts may be completed."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from persistence.errors import DigestMismatch, PartsMismatch
+import attrs
+
+from persistence.errors import DigestMismatch, PartsMismatch, UploadNotFound
+from persistence.objects.naming import check_bucket, check_object_id, check_upload_id
 from persistence.objects.protocol import PartStat
 
+PartsCheck: TypeAlias = Callable[[Sequence[PartStat]], None]
+"""Raises `PartsMismatch` unless the parts can become the object."""
 
-def multipart_etag(md5s: Sequence[str]) -> str:
+
+@attrs.frozen
+class UploadKey:
+    """The names of a multipart upload, checked: `InvalidName`."""
+
+    bucket: str = attrs.field(converter=check_bucket)
+    object_id: str = attrs.field(converter=check_object_id)
+    upload_id: str = attrs.field(converter=check_upload_id)
+
+    def not_found(self) -> UploadNotFound:
+        """The error that there is no such upload."""
+        return UploadNotFound(self.bucket, self.object_id, self.upload_id)
+
+
+def multipart_etag(parts: Sequence[PartStat]) -> str:
     """The ETag that S3 gives an object of parts: md5 over their binary md5s, a hyphen, their count."""
-    digest = hashlib.md5(b"".join(bytes.fromhex(md5) for md5 in md5s), usedforsecurity=False)
-    return f"{digest.hexdigest()}-{len(md5s)}"
+    digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(parts)}"
 
 
 def check_parts(
-    parts: Sequence[PartStat],
-    *,
-    upload: tuple[str, str, str],
-    expected_parts: int | None,
-    expected_part_size: int | None,
-    min_part_size: int,
+    parts: Sequence[PartStat], *, upload: UploadKey, count: int | None, size: int | None, smallest: int
 ) -> None:
-    """Raise `PartsMismatch` unless the parts, sorted by number, can become the object.
+    """Check that the parts, sorted by number, can become the object.
 
     Args:
         parts: what is stored.
-        upload: bucket, object id and upload id.
-        expected_parts: how many there must be, if known.
-        expected_part_size: bytes of all but the last, which may be smaller, if known.
-        min_part_size: bytes that all but the last must have.
+        upload: the upload, for the error.
+        count: number of parts expected, if known.
+        size: bytes expected of all parts but the last, which may be smaller, if known.
+        smallest: bytes that all parts but the last must have.
+
+    Raises:
+        PartsMismatch: they cannot.
     """
-    why = _mismatch(parts, expected_parts, expected_part_size, min_part_size)
+    why = _mismatch(parts, count, size, smallest)
     if why:
-        raise PartsMismatch(*upload, why)
+        raise PartsMismatch(upload.bucket, upload.object_id, upload.upload_id, why)
 
 
 def _mismatch(parts: Sequence[PartStat], count: int | None, size: int | None, smallest: int) -> str:
@@ -55,7 +75,19 @@ def _mismatch(parts: Sequence[PartStat], count: int | None, size: int | None, sm
     return ""
 
 
-def check_digest(found: str, announced: str | None, *, what: str) -> None:
-    """Raise `DigestMismatch` if an announced md5 (hex) is not the one found."""
-    if announced is not None and announced.lower() != found:
-        raise DigestMismatch(f"The md5 of {what} is {found}, not {announced}.", hint="Send the content again.")
+def check_md5(md5: str | None) -> str | None:
+    """Return an md5 in lower-case hex, or None if none is given; `DigestMismatch` if it is no md5."""
+    if md5 is not None and not (isinstance(md5, str) and re.fullmatch(r"[0-9A-Fa-f]{32}", md5)):
+        raise DigestMismatch("What was given as the md5 is no md5.", hint="Give its 32 hexadecimal digits.")
+    return md5 if md5 is None else md5.lower()
+
+
+def content_md5(md5: str) -> str:
+    """An md5 in hex as the value of the header Content-MD5 (RFC 1864)."""
+    return b64encode(bytes.fromhex(md5)).decode()
+
+
+def check_digest(found: str, given: str | None, *, what: str) -> None:
+    """Raise `DigestMismatch` if an md5 was given that is not the one found."""
+    if given is not None and given != found:
+        raise DigestMismatch(f"The md5 of {what} is {found}, not {given}.", hint="Send the content again.")

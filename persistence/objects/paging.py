@@ -1,4 +1,4 @@
-"""Results that come in pages, seen as one async iterator that needs no closing."""
+"""Results that are fetched in pages, as one async iterator that needs no closing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ K = TypeVar("K")
 
 
 class PagedIterator(AsyncIterator[T], Generic[T, K]):
-    """Fetches a page when the one before is used up; between two steps nothing is open.
+    """Fetches the next page when the one before is exhausted; between two steps nothing is open.
 
     Args:
-        fetch: gives the items of the page at a position, and the next position or None at the end.
+        fetch: returns the items of the page at a position, and the next position or None at the end.
         start: the position of the first page.
     """
 

@@ -1,8 +1,13 @@
-"""What every object storage can do, in the words of S3.
+"""The methods that every object storage has, in the words of S3.
 
-An implementation is an async context manager that yields itself; calls outside of it raise
-`Closed`. All methods may be called from many tasks at once, on asyncio and on trio. Besides the
-errors named below, every call may raise `InvalidName` and the family `Unavailable`.
+An implementation is an async context manager that returns itself; calls outside of it raise `Closed`. All methods may
+be called from many tasks at once, on asyncio and on trio. Besides the errors named below, every call may raise
+`InvalidName` (a name, a part number or a lifetime), `InvalidValue` (a count, a file name, or content that is neither
+a buffer nor a stream) and the family `Unavailable`. No error of a driver is raised, whatever the arguments; errors of
+the caller's own streams and iterables are passed on as they are.
+
+Content types and other metadata of objects are not part of the protocol. Where objects put by other programs have
+them, `copy_object` keeps them.
 """
 
 from __future__ import annotations
@@ -18,12 +23,12 @@ import attrs
 from persistence.errors import PersistenceError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-"""Content in memory. A memoryview is read where it lies; it must not change before the call returns."""
+"""Content in memory, not copied: it must not change before the call returns. Items may have any size."""
 
 
 @attrs.frozen
 class ObjectStat:
-    """What a storage says about an object without its content: size in bytes, ETag without quotes."""
+    """The properties of an object: size in bytes, ETag without quotes, time of its last change."""
 
     bucket: str
     object_id: str
@@ -53,7 +58,7 @@ class UploadRef:
 
 @attrs.frozen
 class PresignedPost:
-    """A form to be posted as multipart/form-data: all fields first, then the content as `file`."""
+    """A form to be sent as multipart/form-data: all fields first, then the content as `file`."""
 
     url: str
     fields: Mapping[str, str]
@@ -81,7 +86,7 @@ class ObjectStorage(Protocol):
         ...
 
     async def create_bucket(self, bucket: str) -> None:
-        """Create a bucket; `BucketExists` if it does exist."""
+        """Create a bucket; `BucketExists`."""
         ...
 
     async def delete_bucket(self, bucket: str, *, with_content: bool = False) -> None:
@@ -117,8 +122,8 @@ class ObjectStorage(Protocol):
     async def delete_objects(self, bucket: str, object_ids: Iterable[str]) -> dict[str, PersistenceError]:
         """Delete many objects, in as few calls as the service allows.
 
-        Ids without an object count as deleted. Gives the error of each object that could not be
-        deleted (an empty dict means all are gone); `BucketNotFound` if the bucket is missing.
+        Ids without an object count as deleted. Returns the errors of the objects that could not be deleted, by id;
+        raises `BucketNotFound`.
         """
         ...
 
@@ -133,16 +138,18 @@ class ObjectStorage(Protocol):
     ) -> ObjectStat:
         """Copy an object, or the bytes `[start, stop)` of it, of any size, within the storage.
 
-        An existing target is replaced. The ETag may differ from the source's where the copy is
-        put together from parts. Raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`.
+        An existing target is replaced. The copy keeps the content type and the metadata of the source, where it has
+        any; its ETag may differ where it is assembled from parts. Raises `BucketNotFound`, `ObjectNotFound`,
+        `InvalidRange`.
         """
         ...
 
     async def read_into(self, bucket: str, object_id: str, start: int, buffer: memoryview) -> int:
-        """Fill the buffer with bytes from offset `start`; give the number read, less only at the end.
+        """Fill the buffer with bytes from offset `start`; returns how many, fewer than it has only at the end.
 
-        Raises `InvalidRange` if `start` lies behind the end (the end itself gives 0).
-        After an error or cancellation the content of the buffer is undefined.
+        All sizes are bytes, also where the items of the buffer are larger. Raises `InvalidRange` if `start` lies
+        behind the end (at the end, 0 is returned); `InvalidValue` if the buffer is read-only or not contiguous.
+        After an error or a cancellation the content of the buffer is undefined.
         """
         ...
 
@@ -151,8 +158,8 @@ class ObjectStorage(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Stream the bytes `[start, stop)` in pieces of at most 1 MiB; `stop` may lie behind the end.
 
-        Entering raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`. If the object is replaced
-        meanwhile, what comes is either the old content to its end, or `ObjectChanged`.
+        Entering raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`. If the object is replaced during reading,
+        the stream continues with the old content to its end, or raises `ObjectChanged`.
         """
         ...
 
@@ -161,20 +168,21 @@ class ObjectStorage(Protocol):
     ) -> ObjectStat:
         """Store an object in one step: it appears whole or not at all.
 
-        A stream may be of any length; services that need parts get parts, in constant memory.
-        Raises `BucketNotFound`; `ObjectExists` if it exists and `overwrite` is false.
+        A stream may be of any length; services that need parts get parts, in constant memory. With `overwrite=False`
+        one of several calls at once creates the object, the others raise `ObjectExists`; where the service cannot
+        guarantee that, all raise `NotSupported` before anything is sent. Raises `BucketNotFound`.
         """
         ...
 
     async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
-        """Make a URL for GET and ranged GET, living `expires` seconds; no network call.
+        """Make a URL for GET and ranged GET, valid for `expires` seconds; no network call.
 
-        With `file_name` the answer carries a Content-Disposition with this name.
+        With `file_name` the response has a Content-Disposition with this name.
         """
         ...
 
     async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
-        """Make a URL to PUT the whole object, living `expires` seconds; no network call."""
+        """Make a URL to PUT the whole object, valid for `expires` seconds; no network call."""
         ...
 
     async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
@@ -186,12 +194,13 @@ class ObjectStorage(Protocol):
     ) -> str:
         """Make a URL to PUT one part; no network call, no check that the upload exists.
 
-        With `md5` (hex) the PUT must carry the header Content-MD5 with the same digest in base64.
+        With `md5` (hex) the PUT must have the header Content-MD5 with the same digest in base64; `DigestMismatch` if
+        it is no md5.
         """
         ...
 
     async def start_upload(self, bucket: str, object_id: str) -> str:
-        """Open a multipart upload and give its id; `BucketNotFound`. Several may be open for one object."""
+        """Open a multipart upload and return its id; `BucketNotFound`. Several may be open for one object."""
         ...
 
     async def put_part(
@@ -214,8 +223,10 @@ class ObjectStorage(Protocol):
         """Whether this upload is open; `BucketNotFound`."""
         ...
 
-    async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
-        """All stored parts of an upload, by number; `UploadNotFound`."""
+    async def list_parts(
+        self, bucket: str, object_id: str, upload_id: str, *, first: int = 1, limit: int | None = None
+    ) -> list[PartStat]:
+        """The stored parts of an upload by number, from number `first` on, at most `limit`; `UploadNotFound`."""
         ...
 
     async def list_uploads(self, bucket: str, object_id: str | None = None) -> list[UploadRef]:
@@ -231,14 +242,14 @@ class ObjectStorage(Protocol):
         expected_parts: int | None = None,
         expected_part_size: int | None = None,
     ) -> ObjectStat:
-        """Turn the stored parts, in order of number, into the object, at once.
+        """Make the object of the stored parts, in the order of their numbers, in one step.
 
         Raises `UploadNotFound`; `PartsMismatch` if there is no part, if the numbers are not 1 to n, if
         n is not `expected_parts`, if a part but the last is smaller than the service's minimum or is not
-        `expected_part_size`, or the last is larger than that. After a mismatch the upload is still open.
+        `expected_part_size`, or the last is larger than that. After a mismatch the upload stays open.
         """
         ...
 
     async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        """Drop an upload and its parts; `UploadNotFound`."""
+        """Delete an upload and its parts; `UploadNotFound`."""
         ...

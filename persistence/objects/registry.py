@@ -1,4 +1,4 @@
-"""From a storage alias to its storage and bucket: a data hub may have several."""
+"""Storage aliases: each stands for a storage and a bucket in it, since a data hub may have several."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from persistence.objects.protocol import ObjectStorage
 
 @attrs.frozen
 class StoragePlace:
-    """A storage and the bucket in it that an alias stands for."""
+    """The storage and the bucket of an alias."""
 
     storage: ObjectStorage
     bucket: str = attrs.field(converter=check_bucket)
 
 
 class StorageRegistry(Mapping[str, StoragePlace]):
-    """Places by storage alias; opens each storage once, and closes them all.
+    """Storages and buckets by alias; opens each storage once, and closes them all.
 
     Args:
         places: by alias; several may share one storage.
@@ -49,7 +49,7 @@ class StorageRegistry(Mapping[str, StoragePlace]):
             await stack.__aexit__(kind, error, trace)
 
     def __getitem__(self, alias: str) -> StoragePlace:
-        """The place of an alias; `AliasNotFound`, which is no KeyError."""
+        """The storage and bucket of an alias; raises `AliasNotFound`, which is no KeyError."""
         try:
             return self._places[alias]
         except KeyError:

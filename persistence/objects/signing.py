@@ -1,8 +1,8 @@
-"""Presigned URLs for storages without a server of their own: signed with HMAC, expiring.
+"""Presigned URLs of storages that are no servers: signed with HMAC, valid for a limited time.
 
-The query parameters have the names of AWS signature version 4, so clients read the lifetime of
-such a URL as they read that of S3. The signature covers the method, the bucket, the object and
-every other parameter; it is no AWS signature, and only `UrlSigner` verifies it.
+The query parameters have the names of AWS signature version 4, so that clients find the lifetime of such a URL where
+S3 has it. The signature covers the method, the bucket, the object and every other parameter. It is no AWS signature:
+only `UrlSigner` verifies it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import attrs
 
-from persistence.errors import SignatureExpired, SignatureRefused
-from persistence.objects.naming import check_bucket, check_expiry, check_object_id, check_part_number
+from persistence.errors import InvalidValue, SignatureExpired, SignatureRefused
+from persistence.objects.naming import check_expiry, check_names
 from persistence.objects.protocol import PresignedPost
 
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -29,13 +29,13 @@ _MD5_HEADER: Final = "content-md5;host"
 
 @attrs.frozen
 class SignedRequest:
-    """What a verified URL or form allows: one call on one object.
+    """The one call on one object that a verified URL or form permits.
 
     Attributes:
         method: GET, PUT or POST.
         upload_id: the multipart upload, if a part is to be put, with `part_number`.
-        file_name: what the answer's Content-Disposition must say.
-        md5: the hex digest that the content must have.
+        file_name: for the Content-Disposition of the response.
+        md5: the digest (hex) that the content must have.
         max_size: bytes that the content may have at most.
         expires_at: seconds since the epoch.
     """
@@ -55,7 +55,7 @@ class UrlSigner:
     """Makes and verifies presigned URLs under a base URL.
 
     Args:
-        base_url: where the server that verifies them stands, without a trailing slash.
+        base_url: URL of the server that verifies them.
         secret: the HMAC key, at least 16 bytes, the same for all processes that share the storage.
         clock: gives seconds since the epoch, such as `time.time`.
     """
@@ -75,29 +75,32 @@ class UrlSigner:
         object_id: str,
         *,
         expires: int,
-        upload_id: str | None = None,
-        part_number: int | None = None,
-        file_name: str | None = None,
-        md5: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> str:
-        """The URL for one call, living `expires` seconds; arguments as in `SignedRequest`."""
-        check_bucket(bucket)
-        check_object_id(object_id)
-        query = {"X-Amz-Date": self._now(), "X-Amz-Expires": str(check_expiry(expires))}
-        if upload_id is not None:
-            query["uploadId"] = upload_id
-            query["partNumber"] = str(check_part_number(part_number or 0))
-        if file_name is not None:
-            query["response-content-disposition"] = content_disposition(file_name)
-        if md5 is not None:
-            query["X-Amz-SignedHeaders"] = _MD5_HEADER
-        query["X-Amz-Signature"] = self._signature(method, bucket, object_id, query, (md5 or "").lower())
-        return f"{self.base_url}/{bucket}/{quote(object_id)}?{urlencode(query, quote_via=quote)}"
+        """Make the URL for one call.
+
+        Args:
+            method: GET or PUT.
+            bucket, object_id: the object.
+            expires: seconds for which the URL is valid.
+            query: parameters in the words of S3 (`uploadId`, `partNumber`, `response-content-disposition`).
+            headers: `content-md5`, if the request must have that header with this value.
+
+        Raises:
+            InvalidName: a name or the lifetime is not valid.
+        """
+        check_names(bucket, object_id)
+        signed = {"X-Amz-Date": self._now(), "X-Amz-Expires": str(check_expiry(expires)), **(query or {})}
+        md5 = _hex((headers or {}).get("content-md5"))
+        if md5:
+            signed["X-Amz-SignedHeaders"] = _MD5_HEADER
+        signed["X-Amz-Signature"] = self._signature(method, bucket, object_id, signed, md5)
+        return f"{self.base_url}/{bucket}/{object_id}?{urlencode(signed, quote_via=quote)}"
 
     def sign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
-        """The form to POST an object of at most `max_size` bytes within `expires` seconds."""
-        check_bucket(bucket)
-        check_object_id(object_id)
+        """Make the form to POST an object of at most `max_size` bytes within `expires` seconds; `InvalidName`."""
+        check_names(bucket, object_id)
         limits = {"until": int(self._clock()) + check_expiry(expires), "max_size": max_size}
         policy = base64.b64encode(json.dumps(limits).encode()).decode()
         fields = {"key": object_id, "policy": policy, "x-amz-date": self._now()}
@@ -107,17 +110,22 @@ class UrlSigner:
     def verify(
         self, method: str, path: str, query: Mapping[str, str], *, content_md5: str | None = None
     ) -> SignedRequest:
-        """What a request to a presigned URL may do.
+        """Verify a request to a presigned URL.
 
         Args:
-            method: of the request; a URL for GET does not allow HEAD.
+            method: of the request; a URL for GET does not permit HEAD.
             path: of the request, with or without the path of the base URL.
             query: its decoded parameters.
             content_md5: the value of its Content-MD5 header (base64).
 
-        Raises `SignatureRefused`, and `SignatureExpired` if only the time is over.
+        Returns:
+            What the request may do.
+
+        Raises:
+            SignatureRefused: it was not signed, or signed for a different request.
+            SignatureExpired: its lifetime is over.
         """
-        bucket, object_id = self._names(path)
+        bucket, _, object_id = self._relative(path).partition("/")
         try:
             started = datetime.strptime(query["X-Amz-Date"], _STAMP).replace(tzinfo=UTC).timestamp()
             lifetime = int(query["X-Amz-Expires"])
@@ -127,10 +135,8 @@ class UrlSigner:
             raise SignatureRefused(f"The URL of object {object_id!r} carries no complete signature.") from error
         md5 = _hex(content_md5) if query.get("X-Amz-SignedHeaders") == _MD5_HEADER else None
         rest = {name: value for name, value in query.items() if name != "X-Amz-Signature"}
-        if not hmac.compare_digest(
-            self._signature(method, bucket, object_id, rest, md5 or "").encode(), given.encode()
-        ):
-            raise SignatureRefused(f"The signature does not allow {method} of object {object_id!r}.")
+        if not _equal(self._signature(method, bucket, object_id, rest, md5 or ""), given):
+            raise SignatureRefused(f"The signature does not permit {method} of object {object_id!r}.")
         if self._clock() >= started + lifetime:
             raise SignatureExpired(f"The URL of object {object_id!r} has expired.", hint="Ask for a new one.")
         return SignedRequest(
@@ -145,13 +151,12 @@ class UrlSigner:
         )
 
     def verify_post(self, path: str, fields: Mapping[str, str]) -> SignedRequest:
-        """What a posted form may do; errors as in `verify`. The caller holds the content to `max_size`."""
+        """Verify a posted form; errors as in `verify`. The caller must limit the content to `max_size`."""
         bucket = self._relative(path)
         object_id = fields.get("key", "")
         rest = {name: fields[name] for name in ("key", "policy", "x-amz-date") if name in fields}
-        expected = self._signature("POST", bucket, object_id, rest, "")
-        if not hmac.compare_digest(expected.encode(), fields.get("x-amz-signature", "").encode()):
-            raise SignatureRefused(f"The form does not allow to post object {object_id!r}.")
+        if not _equal(self._signature("POST", bucket, object_id, rest, ""), fields.get("x-amz-signature", "")):
+            raise SignatureRefused(f"The form does not permit to post object {object_id!r}.")
         limits = json.loads(base64.b64decode(fields["policy"]))
         if self._clock() >= limits["until"]:
             raise SignatureExpired(f"The form for object {object_id!r} has expired.", hint="Ask for a new one.")
@@ -169,16 +174,24 @@ class UrlSigner:
             path = path[len(self._path) :]
         return path.strip("/")
 
-    def _names(self, path: str) -> tuple[str, str]:
-        bucket, _, object_id = self._relative(path).partition("/")
-        return bucket, object_id
-
 
 def content_disposition(file_name: str) -> str:
-    """The header that names a download, with a form for any characters (RFC 6266, RFC 8187)."""
+    """The header that names a download, also with characters beyond ASCII (RFC 6266, RFC 8187).
+
+    Raises:
+        InvalidValue: the name is no text that UTF-8 can encode.
+    """
+    try:
+        encoded = quote(file_name.encode(), safe="")
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise InvalidValue("The file name is no text that UTF-8 can encode.", hint="Use another name.") from error
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in file_name)
     header = f'attachment; filename="{plain}"'
-    return header if plain == file_name else f"{header}; filename*=UTF-8''{quote(file_name, safe='')}"
+    return header if plain == file_name else f"{header}; filename*=UTF-8''{encoded}"
+
+
+def _equal(signature: str, given: str) -> bool:
+    return hmac.compare_digest(signature.encode(), given.encode(errors="replace"))
 
 
 def _file_name(disposition: str | None) -> str | None:

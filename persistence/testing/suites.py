@@ -15,12 +15,22 @@ from persistence.testing.dao_cases import (
     writes,
 )
 from persistence.testing.harness import DaoHarness, StorageHarness
-from persistence.testing.storage_cases import buckets, names, objects, presigned, reading, uploads
+from persistence.testing.storage_cases import (
+    arguments,
+    buckets,
+    conditional,
+    names,
+    objects,
+    presigned,
+    reading,
+    uploads,
+)
 
 
 def object_storage_suite() -> list[Case[StorageHarness]]:
     """Every case that an object storage must pass."""
-    return [case for module in (buckets, objects, reading, uploads, presigned, names) for case in module.cases]
+    modules = (buckets, objects, conditional, reading, uploads, presigned, names, arguments)
+    return [case for module in modules for case in module.cases]
 
 
 def dao_suite() -> list[Case[DaoHarness]]:

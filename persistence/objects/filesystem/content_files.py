@@ -1,4 +1,4 @@
-"""Content files: written once, with their md5 on the way, and read by offset."""
+"""Content files: written once, while their md5 is computed, and read by offset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class ContentWriter:
-    """Writes one content file; all methods block. The file appears in its folder at once, unnamed by any record."""
+    """Writes one content file; all methods block. The file is created in its folder; no record names it yet."""
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class ContentWriter:
 
     @property
     def md5(self) -> str:
-        """The md5 of what was written, in hex."""
+        """The md5 of the bytes written, in hex."""
         return self._digest.hexdigest()
 
     def write(self, view: memoryview) -> None:
@@ -38,14 +38,14 @@ class ContentWriter:
             view = view[written:]
 
     def close(self) -> int:
-        """Finish the file and give its size in bytes."""
+        """Finish the file; returns its size in bytes."""
         if self._durable:
             os.fsync(self._file.fileno())
         self._file.close()
         return self._size
 
     def drop(self) -> None:
-        """Give the file up and delete it."""
+        """Close and delete the file."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(FileNotFoundError):
@@ -53,7 +53,7 @@ class ContentWriter:
 
 
 def read_at(path: Path, offset: int, view: memoryview) -> int:
-    """Fill the view from a file's offset on; give the bytes read, fewer only at the end of the file."""
+    """Fill the view from a file's offset on; returns the bytes read, fewer only at the end of the file."""
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
         done = 0

@@ -5,7 +5,7 @@
     ROOT/buckets/BUCKET/uploads/UPLOAD_ID/   open multipart uploads
     ROOT/trash/                              what is being deleted
 
-Several processes may work on one root: every step that counts is a rename.
+Several processes may work on one root: every change becomes visible by a rename.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from persistence.errors import (
     BucketExists,
     BucketNotEmpty,
     BucketNotFound,
-    InvalidRange,
     ObjectChanged,
     ObjectExists,
     ObjectNotFound,
@@ -31,11 +30,14 @@ from persistence.objects.filesystem.content_files import ContentWriter
 from persistence.objects.filesystem.records import (
     Extent,
     Record,
+    bucket_of_folder,
     file_name,
+    folder_name,
     now,
     read_record,
     write_file,
 )
+from persistence.objects.naming import check_span
 from persistence.objects.protocol import ObjectStat
 
 
@@ -46,48 +48,47 @@ class Disk:
         self.root = root
         self.durable = durable
         self._buckets = root / "buckets"
-        self._trash = root / "trash"
-        # Tells the content files of this process from those of others.
+        self.trash = root / "trash"
+        # Distinguishes the content files of this process from those of others.
         self.mark = secrets.token_hex(4)
-        # Taken while an upload's folder gets another name, so that a look at all of them overlooks none.
+        # Held while the folder of an upload is renamed, so that a listing of all of them misses none.
         self.renaming = Lock()
-        # Taken while a record is exchanged, so that the content of the one before is dropped once.
+        # Held while a record is replaced, so that the content of the one before is deleted once.
         self._exchange = Lock()
-
-    @property
-    def trash(self) -> Path:
-        """The folder of what is being deleted."""
-        return self._trash
 
     def prepare(self) -> None:
         """Create the folders of the root."""
         self._buckets.mkdir(parents=True, exist_ok=True)
-        self._trash.mkdir(exist_ok=True)
+        self.trash.mkdir(exist_ok=True)
 
     # Buckets
 
+    def path(self, bucket: str) -> Path:
+        """Where the folder of a bucket is, if it exists."""
+        return self._buckets / folder_name(bucket)
+
     def bucket(self, bucket: str) -> Path:
         """The folder of a bucket; `BucketNotFound`."""
-        folder = self._buckets / bucket
+        folder = self.path(bucket)
         if not folder.is_dir():
             raise BucketNotFound(bucket)
         return folder
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket exists."""
-        return (self._buckets / bucket).is_dir()
+        return self.path(bucket).is_dir()
 
     def create_bucket(self, bucket: str) -> None:
         """Create a bucket with all its folders at once; `BucketExists`."""
-        # Not named as what is deleted: it is not for other processes to remove.
-        aside = self._trash / f"{secrets.token_hex(16)}.new"
+        # Its name differs from those of deleted folders, so that other processes do not remove it.
+        aside = self.trash / f"{secrets.token_hex(16)}.new"
         for name in ("objects", "data", "uploads"):
             (aside / name).mkdir(parents=True)
         try:
             if self.has_bucket(bucket):
                 raise BucketExists(bucket)
             # The target is never an empty folder, so a bucket made meanwhile is not replaced.
-            os.rename(aside, self._buckets / bucket)
+            os.rename(aside, self.path(bucket))
         except OSError as error:
             if not self.has_bucket(bucket):
                 raise
@@ -95,7 +96,7 @@ class Disk:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
-    def delete_bucket(self, bucket: str, *, with_content: bool) -> None:
+    def delete_bucket(self, bucket: str, with_content: bool) -> None:
         """Delete a bucket; `BucketNotEmpty` if it has objects and those are to be kept."""
         folder = self.bucket(bucket)
         if not with_content and next(self._record_files(folder), None) is not None:
@@ -104,37 +105,30 @@ class Disk:
 
     def bucket_names(self) -> list[str]:
         """Names of all buckets, sorted."""
-        return sorted(entry.name for entry in os.scandir(self._buckets) if entry.is_dir())
+        return sorted(bucket_of_folder(entry.name) for entry in os.scandir(self._buckets) if entry.is_dir())
 
     # Objects
 
-    def find(self, bucket: str, object_id: str) -> Record:
+    def find(self, names: tuple[str, str]) -> Record:
         """The record of an object; `BucketNotFound`, `ObjectNotFound`."""
-        record = read_record(self._record_path(bucket, object_id))
+        record = read_record(self._record_path(*names))
         if record is None:
-            self.bucket(bucket)
-            raise ObjectNotFound(bucket, object_id)
+            self.bucket(names[0])
+            raise ObjectNotFound(*names)
         return record
-
-    def has(self, bucket: str, object_id: str) -> bool:
-        """Whether the object exists; `BucketNotFound`."""
-        if self._record_path(bucket, object_id).is_file():
-            return True
-        self.bucket(bucket)
-        return False
 
     def record_names(self, bucket: str) -> list[str]:
         """The file names of all records."""
         return [entry.name for entry in self._record_files(self.bucket(bucket))]
 
     def stats(self, bucket: str, names: list[str], prefix: str) -> list[ObjectStat]:
-        """What the named records say, leaving out those gone meanwhile and other ids."""
-        folder = self._buckets / bucket / "objects"
+        """The objects of the named records that still exist and whose ids have the prefix."""
+        folder = self.path(bucket) / "objects"
         records = (read_record(folder / name) for name in names)
         return [stat_of(bucket, r) for r in records if r is not None and r.object_id.startswith(prefix)]
 
     def publish(self, bucket: str, record: Record, *, overwrite: bool = True) -> ObjectStat:
-        """Make a record the truth about its object and drop the content of the one before."""
+        """Make a record the valid one of its object and delete the content of the one before."""
         path = self._record_path(bucket, record.object_id)
         with self._exchange:
             before = read_record(path) if overwrite else None
@@ -149,18 +143,18 @@ class Disk:
             self.drop_content(bucket, [extent for extent in before.extents if extent.file not in kept])
         return stat_of(bucket, record)
 
-    def delete(self, bucket: str, object_id: str) -> None:
+    def delete(self, names: tuple[str, str]) -> None:
         """Delete an object; `BucketNotFound`, `ObjectNotFound`."""
         with self._exchange:
-            record = self.find(bucket, object_id)
+            record = self.find(names)
             try:
-                os.unlink(self._record_path(bucket, object_id))
+                os.unlink(self._record_path(*names))
             except FileNotFoundError as error:
-                raise ObjectNotFound(bucket, object_id) from error
-        self.drop_content(bucket, record.extents)
+                raise ObjectNotFound(*names) from error
+        self.drop_content(names[0], record.extents)
 
     def forget(self, bucket: str, record: Record) -> None:
-        """Delete a record whose content is gone, unless another one has taken its place."""
+        """Delete a record whose content is deleted, unless another one has replaced it."""
         path = self._record_path(bucket, record.object_id)
         with self._exchange:
             if read_record(path) == record:
@@ -171,9 +165,9 @@ class Disk:
         record = read_record(self._record_path(bucket, object_id))
         return frozenset() if record is None else frozenset(extent.file for extent in record.extents)
 
-    def copy(self, bucket: str, object_id: str, target: tuple[str, str], span: tuple[int, int] | None) -> ObjectStat:
+    def copy(self, source: tuple[str, str], target: tuple[str, str], span: tuple[int, int | None] | None) -> ObjectStat:
         """Copy an object by hard links where the file system has them; a span of it by its bytes."""
-        record = self.find(bucket, object_id)
+        record = self.find(source)
         self.bucket(target[0])
         extents: list[Extent] = []
         etag = record.etag
@@ -181,26 +175,27 @@ class Disk:
             if span is None:
                 for extent in record.extents:
                     copied = self.new_content(target[0])
-                    self._link_or_copy(self.content(bucket, extent), copied)
+                    self._link_or_copy(self.content(source[0], extent), copied)
                     extents.append(Extent(self.content_name(copied), extent.size))
             else:
-                check_range(bucket, record, *span)
-                extent, etag = self._copy_span(bucket, record, span, target[0])
+                extent, etag = self._copy_span(source, record, span, target[0])
                 extents.append(extent)
-        except FileNotFoundError as error:
+        except BaseException as error:
             self.drop_content(target[0], extents)
-            raise ObjectChanged(bucket, object_id) from error
-        except BaseException:
-            self.drop_content(target[0], extents)
+            if isinstance(error, FileNotFoundError):
+                raise ObjectChanged(*source) from error
             raise
         return self.publish(target[0], Record(target[1], etag, now(), tuple(extents)))
 
-    def _copy_span(self, bucket: str, record: Record, span: tuple[int, int], to_bucket: str) -> tuple[Extent, str]:
+    def _copy_span(
+        self, names: tuple[str, str], record: Record, span: tuple[int, int | None], to_bucket: str
+    ) -> tuple[Extent, str]:
+        start, stop = check_span(names, record.size, *span)
         path = self.new_content(to_bucket)
         writer = ContentWriter(path, durable=self.durable)
         try:
-            for extent, first, last in record.spans(*span):
-                with open(self.content(bucket, extent), "rb") as source:
+            for extent, first, last in record.spans(start, stop):
+                with open(self.content(names[0], extent), "rb") as source:
                     source.seek(first)
                     while first < last and (piece := source.read(min(last - first, 1024**2))):
                         writer.write(memoryview(piece))
@@ -210,24 +205,24 @@ class Disk:
             raise
         return Extent(self.content_name(path), writer.close()), writer.md5
 
-    def single_file(self, bucket: str, object_id: str) -> Path:
-        """The one content file of an object, put together from several first if need be."""
-        record = self.find(bucket, object_id)
+    def single_file(self, names: tuple[str, str]) -> Path:
+        """The one content file of an object, assembled from several first if necessary."""
+        record = self.find(names)
         if len(record.extents) != 1:
             try:
-                extent, _ = self._copy_span(bucket, record, (0, record.size), bucket)
+                extent, _ = self._copy_span(names, record, (0, None), names[0])
             except FileNotFoundError as error:
-                raise ObjectChanged(bucket, object_id) from error
-            record = Record(object_id, record.etag, record.modified, (extent,))
-            self.publish(bucket, record)
-        return self.content(bucket, record.extents[0])
+                raise ObjectChanged(*names) from error
+            record = Record(names[1], record.etag, record.modified, (extent,))
+            self.publish(names[0], record)
+        return self.content(names[0], record.extents[0])
 
     # Content
 
     def new_content(self, bucket: str) -> Path:
         """A fresh path for a content file."""
         name = secrets.token_hex(12) + self.mark
-        return self._buckets / bucket / "data" / name[:2] / name
+        return self.path(bucket) / "data" / name[:2] / name
 
     def content_name(self, path: Path) -> str:
         """How a record names a content file."""
@@ -235,17 +230,17 @@ class Disk:
 
     def content(self, bucket: str, extent: Extent) -> Path:
         """The path of a content file."""
-        return self._buckets / bucket / "data" / extent.file
+        return self.path(bucket) / "data" / extent.file
 
     def drop_content(self, bucket: str, extents: list[Extent] | tuple[Extent, ...]) -> None:
-        """Delete content files; what cannot be deleted now (open, on Windows) stays as garbage."""
+        """Delete content files; those that cannot be deleted now (open, on Windows) are left over."""
         for extent in extents:
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 os.unlink(self.content(bucket, extent))
 
     def discard(self, folder: Path) -> None:
-        """Delete a folder: it is gone at once, its content soon after."""
-        aside = self._trash / secrets.token_hex(16)
+        """Delete a folder: it disappears in one step, its content soon after."""
+        aside = self.trash / secrets.token_hex(16)
         os.rename(folder, aside)
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -259,7 +254,7 @@ class Disk:
             shutil.copyfile(source, target)
 
     def _record_path(self, bucket: str, object_id: str) -> Path:
-        return self._buckets / bucket / "objects" / file_name(object_id)
+        return self.path(bucket) / "objects" / file_name(object_id)
 
     def _record_files(self, folder: Path) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder / "objects") as entries:
@@ -267,11 +262,5 @@ class Disk:
 
 
 def stat_of(bucket: str, record: Record) -> ObjectStat:
-    """What a record says of its object."""
+    """The properties of the object of a record."""
     return ObjectStat(bucket, record.object_id, record.size, record.etag, record.modified)
-
-
-def check_range(bucket: str, record: Record, start: int, stop: int | None) -> None:
-    """Raise `InvalidRange` unless `[start, stop)` begins within the object or at its end."""
-    if start < 0 or start > record.size or (stop is not None and stop < start):
-        raise InvalidRange(bucket, record.object_id, start, stop, record.size)

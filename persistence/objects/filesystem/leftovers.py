@@ -1,4 +1,4 @@
-"""What killed processes leave: half-done uploads, drafts of small files, content that nothing names."""
+"""Leftovers of killed processes: half-done uploads, temporary files, content that no record names."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from persistence.objects.filesystem.records import read_json, read_record
 from persistence.objects.filesystem.uploads import HEAD, Uploads
 
 _OLD: Final = 3600.0
-"""Seconds after which a bucket that another process was making will not be finished any more."""
+"""Seconds after which another process is assumed to have been killed while it created a bucket."""
 
 
 class Leftovers:
-    """Finds and removes them; all methods block."""
+    """Finds and removes leftovers; all methods block."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._uploads = Uploads(disk, min_part_size=0)
+        self._uploads = Uploads(disk)
 
     def settle(self) -> None:
-        """Bring every upload that is neither open nor gone to one of both; remove files that never got their name."""
+        """Open or delete every upload that is in between; remove temporary files."""
         for bucket in self._disk.bucket_names():
             folder = self._disk.bucket(bucket)
             for entry in list(os.scandir(folder / "uploads")):
@@ -41,7 +41,7 @@ class Leftovers:
             _remove_drafts(folder / "objects")
 
     def empty_trash(self) -> None:
-        """Delete what was thrown away, perhaps by this process just now."""
+        """Remove deleted folders, also those that this process is deleting right now."""
         for entry in list(os.scandir(self._disk.trash)):
             with contextlib.suppress(FileNotFoundError):
                 if entry.name.endswith(".new") and time.time() - entry.stat().st_mtime < _OLD:
@@ -49,7 +49,7 @@ class Leftovers:
             shutil.rmtree(entry.path, ignore_errors=True)
 
     def named_by_uploads(self, bucket: str) -> set[str]:
-        """The content files that uploads name. To be asked before the objects: that is the way content goes."""
+        """The content files that uploads name. To be read before the objects: completion moves content to those."""
         return self._uploads.all_content(bucket)
 
     def named_by_objects(self, bucket: str, names: Iterable[str]) -> set[str]:

@@ -1,8 +1,8 @@
-"""Records of objects: small JSON files that say which files hold the content.
+"""Records of objects: small JSON files that name the files with the content.
 
-A record is the one truth about an object. It is written aside and renamed into its place, so an
-object changes from old to new at once; its content files are never changed after they were
-written. An object put in one step has one content file, a multipart object one per part.
+An object is what its record says. The record is written to a temporary file and renamed, so that an object changes
+from old to new in one step; content files are never changed after they were written. An object put in one step has
+one content file, a multipart object one per part.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Extent:
 
 @attrs.frozen
 class Record:
-    """What is known of one object."""
+    """The properties of one object, and its content files."""
 
     object_id: str
     etag: str
@@ -94,11 +94,25 @@ def now() -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
+def folder_name(bucket: str) -> str:
+    """The name of a bucket's folder: `tenant+bucket` for `tenant:bucket`, since Windows forbids colons."""
+    return _portable(bucket.replace(":", "+"))
+
+
+def bucket_of_folder(name: str) -> str:
+    """The bucket whose folder has this name."""
+    return re.sub("=([a-z])", lambda found: found[1].upper(), name.removeprefix("==")).replace("+", ":")
+
+
+def _portable(name: str) -> str:
+    """The name without capitals, which file systems may fold, and not one of Windows' devices."""
+    name = "".join(f"={c.lower()}" if c.isupper() else c for c in name)
+    return f"=={name}" if _WINDOWS_DEVICES.fullmatch(name) else name
+
+
 def file_name(object_id: str) -> str:
     """The name of an object's record: one that no file system folds, forbids or finds too long."""
-    name = "".join(f"={c.lower()}" if c.isupper() else c for c in object_id)
-    if _WINDOWS_DEVICES.fullmatch(name):
-        name = f"=={name}"
+    name = _portable(object_id)
     if len(name) > _LONGEST:
         name = f"==={hashlib.sha256(object_id.encode()).hexdigest()}"
     return f"{name}.json"
@@ -145,7 +159,7 @@ def _link_new(aside: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # No hard links here: claim the name first, then fill it. A crash between leaves an empty claim.
+        # No hard links here: create the file first, then replace it. A crash in between leaves an empty file.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         os.replace(aside, path)
     else:

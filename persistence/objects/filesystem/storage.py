@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import anyio
-import anyio.to_thread
 
-from persistence.errors import (
-    ObjectExists,
-    PersistenceError,
-)
-from persistence.objects.filesystem.disk import Disk, check_range
+from persistence.errors import PersistenceError
+from persistence.objects.checked import Names
+from persistence.objects.content import Content
+from persistence.objects.filesystem.disk import Disk, stat_of
 from persistence.objects.filesystem.records import Extent, Record, now
-from persistence.objects.filesystem.threaded_disk import check_names
 from persistence.objects.filesystem.upkeep import Upkeep
 from persistence.objects.filesystem.uploads import Uploads
-from persistence.objects.multipart import check_digest
-from persistence.objects.naming import (
-    MIN_PART_SIZE,
-    check_bucket,
-    check_object_id,
-    check_part_number,
-    check_prefix,
-    check_upload_id,
-)
+from persistence.objects.multipart import PartsCheck, UploadKey, check_digest
+from persistence.objects.naming import MIN_PART_SIZE, check_names, check_span
 from persistence.objects.paging import PagedIterator
-from persistence.objects.protocol import (
-    Buffer,
-    ObjectStat,
-    PartStat,
-    UploadRef,
-)
+from persistence.objects.protocol import ObjectStat, PartStat, UploadRef
 from persistence.objects.signing import UrlSigner
-
-T = TypeVar("T")
 
 _PAGE: Final = 500
 _CHUNK: Final = 1024**2
@@ -47,17 +30,17 @@ _CHUNK: Final = 1024**2
 class FilesystemStorage(Upkeep):
     """Object storage in a folder, shared by any number of processes.
 
-    Content is written once into files of its own; small records, exchanged by rename, say which
-    files make an object. So completing a multipart upload copies nothing, copying an object takes
-    hard links, and no crash leaves half an object.
+    Content is written once into files of its own; small records, replaced by rename, name the files that an object
+    consists of. So completing a multipart upload copies nothing, copying an object creates hard links, and no crash
+    leaves half an object.
 
     Args:
         root: the folder; created if missing.
-        signing: makes the presigned URLs; whoever serves them verifies with the same signer.
-        min_part_size: bytes of every part but the last; S3's own limit by default.
-        durable: whether content and records are flushed to the device before a call returns, so
-            that they survive a power cut and not just the end of the process.
-        max_threads: threads used at once.
+        signing: makes the presigned URLs; the server that serves them verifies with the same signer.
+        min_part_size: bytes of every part but the last; by default the limit of S3.
+        durable: whether content and records are flushed to the device before a call returns, so that they survive a
+            power cut and not only the end of the process.
+        max_threads: threads used at the same time.
     """
 
     def __init__(
@@ -71,7 +54,8 @@ class FilesystemStorage(Upkeep):
     ) -> None:
         super().__init__(Disk(Path(root), durable=durable))
         self.signing = signing
-        self._uploads = Uploads(self._disk, min_part_size=min_part_size)
+        self.min_part_size = min_part_size
+        self._uploads = Uploads(self._disk)
         self._max_threads = max_threads
 
     async def __aenter__(self) -> Self:
@@ -84,97 +68,69 @@ class FilesystemStorage(Upkeep):
     ) -> None:
         self._limiter = None
 
-    async def bucket_exists(self, bucket: str) -> bool:
-        check_bucket(bucket)
-        return await self._run(lambda: self._disk.has_bucket(bucket))
-
-    async def create_bucket(self, bucket: str) -> None:
-        check_bucket(bucket)
-        await self._run(lambda: self._disk.create_bucket(bucket))
-
-    async def delete_bucket(self, bucket: str, *, with_content: bool = False) -> None:
-        check_bucket(bucket)
-        await self._run(lambda: self._disk.delete_bucket(bucket, with_content=with_content))
-
     async def list_buckets(self) -> list[str]:
         return await self._run(self._disk.bucket_names)
 
-    async def object_exists(self, bucket: str, object_id: str) -> bool:
-        check_names(bucket, object_id)
-        return await self._run(lambda: self._disk.has(bucket, object_id))
+    async def _bucket_exists(self, bucket: str) -> bool:
+        return await self._run(self._disk.has_bucket, bucket)
 
-    async def stat(self, bucket: str, object_id: str) -> ObjectStat:
-        record = await self._find(bucket, object_id)
-        return ObjectStat(bucket, object_id, record.size, record.etag, record.modified)
+    async def _create_bucket(self, bucket: str) -> None:
+        await self._run(self._disk.create_bucket, bucket)
 
-    def list_objects(self, bucket: str, *, prefix: str = "") -> AsyncIterator[ObjectStat]:
-        check_bucket(bucket)
-        check_prefix(prefix)
+    async def _delete_bucket(self, bucket: str, with_content: bool) -> None:
+        await self._run(self._disk.delete_bucket, bucket, with_content)
+
+    async def _stat(self, names: Names) -> ObjectStat:
+        return stat_of(names[0], await self._run(self._disk.find, names))
+
+    def _list_objects(self, bucket: str, prefix: str) -> AsyncIterator[ObjectStat]:
         # Names of records do not sort as ids do, so the ids come from the records, all of them at once.
         stats: list[ObjectStat] | None = None
 
         async def page(start: int) -> tuple[list[ObjectStat], int | None]:
             nonlocal stats
             if stats is None:
-                names = await self._run(lambda: self._disk.record_names(bucket))
+                names = await self._run(self._disk.record_names, bucket)
                 stats = []
                 for first in range(0, len(names), _PAGE):
-                    chunk = names[first : first + _PAGE]
-                    stats += await self._run(lambda: self._disk.stats(bucket, chunk, prefix))  # noqa: B023
+                    stats += await self._run(self._disk.stats, bucket, names[first : first + _PAGE], prefix)
                 stats.sort(key=lambda stat: stat.object_id)
             return stats[start : start + _PAGE], start + _PAGE if start + _PAGE < len(stats) else None
 
         return PagedIterator(page, 0)
 
-    async def delete_object(self, bucket: str, object_id: str) -> None:
-        check_names(bucket, object_id)
-        await self._run(lambda: self._disk.delete(bucket, object_id))
+    async def _delete_object(self, names: Names) -> None:
+        await self._run(self._disk.delete, names)
 
-    async def delete_objects(self, bucket: str, object_ids: Iterable[str]) -> dict[str, PersistenceError]:
-        check_bucket(bucket)
-        ids = [check_object_id(object_id) for object_id in object_ids]
+    async def _delete_objects(self, bucket: str, object_ids: Sequence[str]) -> dict[str, PersistenceError]:
         failed: dict[str, PersistenceError] = {}
-        await self._run(lambda: self._disk.bucket(bucket))
-        for object_id in ids:
+        await self._run(self._disk.bucket, bucket)
+        for object_id in object_ids:
             try:
                 if await self.object_exists(bucket, object_id):
-                    await self.delete_object(bucket, object_id)
+                    await self._delete_object((bucket, object_id))
             except PersistenceError as error:
                 failed[object_id] = error
         return failed
 
-    async def copy_object(
-        self,
-        bucket: str,
-        object_id: str,
-        *,
-        to_bucket: str,
-        to_object_id: str,
-        byte_range: tuple[int, int] | None = None,
-    ) -> ObjectStat:
-        check_names(bucket, object_id)
-        check_names(to_bucket, to_object_id)
-        return await self._run(lambda: self._disk.copy(bucket, object_id, (to_bucket, to_object_id), byte_range))
+    async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
+        return await self._run(self._disk.copy, source, target, span)
 
-    async def read_into(self, bucket: str, object_id: str, start: int, buffer: memoryview) -> int:
-        record = await self._find(bucket, object_id)
-        check_range(bucket, record, start, None)
+    async def _read_into(self, names: Names, start: int, view: memoryview) -> int:
+        record = await self._run(self._disk.find, names)
         done = 0
-        for extent, first, last in record.spans(start, start + len(buffer)):
+        for extent, first, last in record.spans(*check_span(names, record.size, start, start + len(view))):
             while first < last:
-                view = buffer[done : done + min(last - first, 4 * _CHUNK)]
-                await self._read(bucket, object_id, extent, first, view)
-                first += len(view)
-                done += len(view)
+                piece = view[done : done + min(last - first, 4 * _CHUNK)]
+                await self._read(names, extent, first, piece)
+                first += len(piece)
+                done += len(piece)
         return done
 
     @asynccontextmanager
-    async def open_range(
-        self, bucket: str, object_id: str, start: int = 0, stop: int | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        record = await self._find(bucket, object_id)
-        check_range(bucket, record, start, stop)
-        spans = record.spans(start, record.size if stop is None else min(stop, record.size))
+    async def _open_range(self, names: Names, start: int, stop: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
+        record = await self._run(self._disk.find, names)
+        spans = record.spans(*check_span(names, record.size, start, stop))
 
         async def page(position: tuple[int, int]) -> tuple[list[bytes], tuple[int, int] | None]:
             index, offset = position
@@ -183,105 +139,57 @@ class FilesystemStorage(Upkeep):
             extent, first, last = spans[index]
             first += offset
             piece = bytearray(min(last - first, _CHUNK))
-            await self._read(bucket, object_id, extent, first, memoryview(piece))
+            await self._read(names, extent, first, memoryview(piece))
             following = (index + 1, 0) if first + len(piece) == last else (index, offset + len(piece))
             return [bytes(piece)], following
 
         yield PagedIterator(page, (0, 0))
 
-    async def put_object(
-        self, bucket: str, object_id: str, data: Buffer | AsyncIterable[bytes], *, overwrite: bool = True
-    ) -> ObjectStat:
-        check_names(bucket, object_id)
-        if not overwrite and await self.object_exists(bucket, object_id):
-            raise ObjectExists(bucket, object_id)
-        writer, size = await self._write(bucket, data)
-        extents = (Extent(self._disk.content_name(writer.path), size),)
+    async def _put_object(self, names: Names, content: Content, overwrite: bool) -> ObjectStat:
+        writer, size = await self._write(names[0], content)
+        record = Record(names[1], writer.md5, now(), (Extent(self._disk.content_name(writer.path), size),))
+        return await self._enter(writer, lambda: self._disk.publish(names[0], record, overwrite=overwrite))
 
-        def publish() -> ObjectStat:
-            return self._disk.publish(bucket, Record(object_id, writer.md5, now(), extents), overwrite=overwrite)
+    async def _start_upload(self, names: Names) -> str:
+        return await self._run(self._uploads.start, names)
 
-        return await self._enter(writer, publish)
-
-    async def start_upload(self, bucket: str, object_id: str) -> str:
-        check_names(bucket, object_id)
-        return await self._run(lambda: self._uploads.start(bucket, object_id))
-
-    async def put_part(
-        self,
-        bucket: str,
-        object_id: str,
-        upload_id: str,
-        number: int,
-        data: Buffer | AsyncIterable[bytes],
-        *,
-        md5: str | None = None,
-    ) -> PartStat:
-        check_names(bucket, object_id)
-        check_upload_id(upload_id)
-        check_part_number(number)
-        await self._run(lambda: self._uploads.check(bucket, object_id, upload_id))
-        writer, size = await self._write(bucket, data)
+    async def _put_part(self, upload: UploadKey, number: int, content: Content, md5: str | None) -> PartStat:
+        await self._run(self._uploads.check, upload)
+        writer, size = await self._write(upload.bucket, content)
         part = PartStat(number, size, writer.md5)
 
         def enter() -> PartStat:
-            check_digest(part.etag, md5, what=f"part {number} of object {object_id!r}")
-            self._uploads.add_part(bucket, object_id, upload_id, part, writer.path)
+            check_digest(part.etag, md5, what=f"part {number} of object {upload.object_id!r}")
+            self._uploads.add_part(upload, part, writer.path)
             return part
 
         return await self._enter(writer, enter)
 
-    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
-        check_names(bucket, object_id)
-        check_upload_id(upload_id)
-        return await self._run(lambda: self._uploads.exists(bucket, object_id, upload_id))
+    async def _list_parts(self, upload: UploadKey, first: int, limit: int | None) -> list[PartStat]:
+        return await self._run(self._uploads.parts, upload, first, limit)
 
-    async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
-        check_names(bucket, object_id)
-        check_upload_id(upload_id)
-        return await self._run(lambda: self._uploads.parts(bucket, object_id, upload_id))
+    async def _list_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
+        return await self._run(self._uploads.open_uploads, bucket, object_id)
 
-    async def list_uploads(self, bucket: str, object_id: str | None = None) -> list[UploadRef]:
-        check_bucket(bucket)
-        if object_id is not None:
-            check_object_id(object_id)
-        return await self._run(lambda: self._uploads.open_uploads(bucket, object_id))
+    async def _complete_upload(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
+        return await self._run(self._uploads.complete, upload, check)
 
-    async def complete_upload(
-        self,
-        bucket: str,
-        object_id: str,
-        upload_id: str,
-        *,
-        expected_parts: int | None = None,
-        expected_part_size: int | None = None,
-    ) -> ObjectStat:
-        check_names(bucket, object_id)
-        check_upload_id(upload_id)
-        return await self._run(
-            lambda: self._uploads.complete(bucket, object_id, upload_id, expected_parts, expected_part_size)
-        )
-
-    async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        check_names(bucket, object_id)
-        check_upload_id(upload_id)
-        await self._run(lambda: self._uploads.abort(bucket, object_id, upload_id))
+    async def _abort_upload(self, upload: UploadKey) -> None:
+        await self._run(self._uploads.abort, upload)
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
-        """A file with the whole content of an object, for a server to send it itself.
+        """A file with the whole content of an object, for a server that sends it itself.
 
-        A multipart object is put together into one file first (once). The file must not be
-        changed; it stays until the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
+        A multipart object is first assembled into one file, once. The file must not be changed; it remains until the
+        object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
-        check_names(bucket, object_id)
-        return await self._run(lambda: self._disk.single_file(bucket, object_id))
+        return await self._run(self._disk.single_file, check_names(bucket, object_id))
 
     async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, list[tuple[Path, int]]]:
-        """What :meth:`stat` says, and the files (with their bytes) that hold the object one after the other.
+        """The result of :meth:`stat`, and the files (with their bytes) that hold the object one after the other.
 
-        For a server that sends them itself, of a multipart object without putting it together. They must not be
-        changed; they may vanish when the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
+        For a server that sends them itself without assembling a multipart object. They must not be changed; they may
+        be deleted when the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
-        record = await self._find(bucket, object_id)
-        stat = ObjectStat(bucket, object_id, record.size, record.etag, record.modified)
-        return stat, [(self._disk.content(bucket, extent), extent.size) for extent in record.extents]
+        record = await self._run(self._disk.find, check_names(bucket, object_id))
+        return stat_of(bucket, record), [(self._disk.content(bucket, extent), extent.size) for extent in record.extents]

@@ -1,11 +1,11 @@
-"""How the filesystem provider gets at its disk: short calls in threads, reading and writing piece by piece."""
+"""Runs the calls of the disk in worker threads; content is read and written piece by piece."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -20,55 +20,50 @@ from persistence.errors import (
     StorageFull,
     Unreachable,
 )
-from persistence.objects.content import pieces
+from persistence.objects.checked import CheckedStorage, Names
+from persistence.objects.content import Content, pieces
 from persistence.objects.filesystem.content_files import ContentWriter, read_at
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import Extent, Record
-from persistence.objects.naming import check_bucket, check_object_id
-from persistence.objects.protocol import Buffer
-from persistence.objects.signed_urls import SignedUrls
+from persistence.objects.filesystem.records import Extent
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-class ThreadedDisk(SignedUrls):
-    """What the storage's methods do it with."""
+class ThreadedDisk(CheckedStorage):
+    """Base of the storage: runs disk calls in worker threads."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._limiter: anyio.CapacityLimiter | None = None
 
-    async def _find(self, bucket: str, object_id: str) -> Record:
-        check_names(bucket, object_id)
-        return await self._run(lambda: self._disk.find(bucket, object_id))
-
-    async def _read(self, bucket: str, object_id: str, extent: Extent, offset: int, view: memoryview) -> None:
+    async def _read(self, names: Names, extent: Extent, offset: int, view: memoryview) -> None:
         try:
-            count = await self._run_raw(lambda: read_at(self._disk.content(bucket, extent), offset, view))
+            count = await self._run_raw(read_at, self._disk.content(names[0], extent), offset, view)
         except FileNotFoundError as error:
-            raise ObjectChanged(bucket, object_id) from error
+            raise ObjectChanged(*names) from error
         if count < len(view):
-            raise ObjectChanged(bucket, object_id)
+            raise ObjectChanged(*names)
 
-    async def _write(self, bucket: str, data: Buffer | AsyncIterable[bytes]) -> tuple[ContentWriter, int]:
+    async def _write(self, bucket: str, content: Content) -> tuple[ContentWriter, int]:
         path = self._disk.new_content(bucket)
         try:
             writer = await self._run_raw(lambda: ContentWriter(path, durable=self._disk.durable))
         except FileNotFoundError as error:
             raise BucketNotFound(bucket) from error
         try:
-            async for piece in pieces(data):
-                await self._run(lambda: writer.write(piece))  # noqa: B023 (called before the next step)
+            async for piece in pieces(content):
+                await self._run(writer.write, piece)
             return writer, await self._run(writer.close)
         except BaseException:
-            # Deleting one file is quick, and a cancelled task gets no thread any more.
+            # Deleting one file is quick, and a cancelled task cannot use a thread any more.
             writer.drop()
             raise
 
     async def _enter(self, writer: ContentWriter, entry: Callable[[], T]) -> T:
-        """Name a written content file in a record; it is dropped if that does not come about, or the caller goes."""
+        """Name a written content file in a record; delete it if that fails or the call is cancelled before."""
         entered = False
 
         def enter() -> T:
@@ -84,35 +79,29 @@ class ThreadedDisk(SignedUrls):
                 writer.drop()
             raise
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        """As `_run_raw`, for calls to which no file of theirs may be missing."""
+    async def _run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """As `_run_raw`, for calls that must find all files they use."""
         try:
-            return await self._run_raw(call)
+            return await self._run_raw(call, *args)
         except OSError as error:
             raise _translated(error, self._disk.root) from error
 
-    async def _run_raw(self, call: Callable[[], T]) -> T:
-        """Run a short blocking call in a thread; it is never left behind, since it may use the caller's buffer."""
+    async def _run_raw(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a short blocking call in a thread and wait for its end, since it may use the caller's buffer."""
         if self._limiter is None:
             raise Closed("The storage")
         try:
             with courtesy():
-                return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+                return await anyio.to_thread.run_sync(call, *args, limiter=self._limiter)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise _translated(error, self._disk.root) from error
 
 
-def check_names(bucket: str, object_id: str) -> None:
-    """Raise `Rejected` unless these may name a bucket and an object."""
-    check_bucket(bucket)
-    check_object_id(object_id)
-
-
 def _translated(error: OSError, root: Path) -> PersistenceError:
     if error.errno in _FULL:
-        return StorageFull(f"There is no room left below {root}.", hint="Free space, then repeat.")
+        return StorageFull(f"There is no space left below {root}.", hint="Free some, then repeat the call.")
     if isinstance(error, PermissionError):
         return CredentialsRefused(f"{root} may not be used: {error.strerror}.", hint="Check its permissions.")
     return Unreachable(f"{root} cannot be used: {error}.")

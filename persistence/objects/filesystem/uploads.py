@@ -1,10 +1,10 @@
 """Multipart uploads in folders: the blocking half, second part.
 
-An open upload is a folder with one small file per part that names the part's content file.
-Completion renames the folder first, so no part joins or leaves it any more, then publishes the
-record; the content is not touched. A failure between puts it back; a crash leaves a closing folder,
-which the next completion takes up, or the next abort. Whoever renames a folder has it: a completion
-whose folder was taken by an abort withdraws the record it has published.
+An open upload is a folder with one small file per part that names the part's content file. Completion first renames
+the folder, so that no part is added or removed any more, then publishes the record; the content is not touched. After
+a failure the folder is renamed back; after a crash it is left in the state `closing`, and the next completion or abort
+takes it over. The call that renames a folder owns it: a completion whose folder was taken by an abort withdraws the
+record that it has published.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import secrets
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from persistence.errors import BucketNotFound, UploadNotFound
+from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
 from persistence.objects.filesystem.records import Extent, Record, now, read_json, write_file
-from persistence.objects.multipart import check_parts, multipart_etag
+from persistence.objects.multipart import PartsCheck, UploadKey, multipart_etag
 from persistence.objects.protocol import ObjectStat, PartStat, UploadRef
 
 HEAD: Final = "upload.json"
@@ -29,17 +29,16 @@ HEAD: Final = "upload.json"
 class Uploads:
     """Open multipart uploads of a disk; all methods block."""
 
-    def __init__(self, disk: Disk, *, min_part_size: int) -> None:
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._min_part_size = min_part_size
 
-    def start(self, bucket: str, object_id: str) -> str:
+    def start(self, names: tuple[str, str]) -> str:
         """Open an upload; `BucketNotFound`."""
-        folder = self._disk.bucket(bucket) / "uploads"
+        folder = self._disk.bucket(names[0]) / "uploads"
         upload_id = secrets.token_hex(16)
         aside = folder / f"{upload_id}.new"
         aside.mkdir()
-        head = json.dumps({"object_id": object_id, "started": now().isoformat()}).encode()
+        head = json.dumps({"object_id": names[1], "started": now().isoformat()}).encode()
         try:
             write_file(aside / HEAD, head, durable=self._disk.durable)
             os.rename(aside, folder / upload_id)
@@ -48,98 +47,76 @@ class Uploads:
             raise
         return upload_id
 
-    def exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
-        """Whether the upload is open; `BucketNotFound`."""
-        try:
-            self.check(bucket, object_id, upload_id)
-        except UploadNotFound:
-            return False
-        return True
-
-    def check(self, bucket: str, object_id: str, upload_id: str) -> Path:
+    def check(self, upload: UploadKey) -> Path:
         """The folder of an open upload; `BucketNotFound`, `UploadNotFound`."""
-        folder = self._folder(bucket, upload_id)
-        head = read_json(folder / HEAD)
-        if head is None or head["object_id"] != object_id:
-            self._disk.bucket(bucket)
-            raise UploadNotFound(bucket, object_id, upload_id)
+        folder = self._folder(upload)
+        if not _belongs(folder, upload):
+            self._disk.bucket(upload.bucket)
+            raise upload.not_found()
         return folder
 
-    def add_part(self, bucket: str, object_id: str, upload_id: str, part: PartStat, content: Path) -> None:
-        """Enter a written content file as a part; an earlier one of the same number is dropped."""
-        path = self._folder(bucket, upload_id) / f"{part.number:05}.json"
+    def add_part(self, upload: UploadKey, part: PartStat, content: Path) -> None:
+        """Enter a written content file as a part; the content of an earlier one of its number is deleted."""
+        path = self._folder(upload) / f"{part.number:05}.json"
         before = read_json(path)
         name = self._disk.content_name(content)
         entry = {"number": part.number, "size": part.size, "md5": part.etag, "file": name}
         try:
             write_file(path, json.dumps(entry).encode(), durable=self._disk.durable)
         except FileNotFoundError as error:
-            raise UploadNotFound(bucket, object_id, upload_id) from error
+            raise upload.not_found() from error
         if before is not None:
-            self._disk.drop_content(bucket, [Extent(before["file"], before["size"])])
+            self._disk.drop_content(upload.bucket, [Extent(before["file"], before["size"])])
 
-    def parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
-        """The stored parts by number; `UploadNotFound`."""
-        folder = self.check(bucket, object_id, upload_id)
-        return [part for part, _ in self.read_parts(folder)]
+    def parts(self, upload: UploadKey, first: int, limit: int | None) -> list[PartStat]:
+        """The stored parts by number, from `first` on, at most `limit`; `UploadNotFound`."""
+        return [part for part, _ in self.read_parts(self.check(upload), first, limit)]
 
     def open_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
-        """Open uploads by object id and time; `BucketNotFound`."""
+        """Open uploads; `BucketNotFound`."""
         found: list[UploadRef] = []
         for entry in os.scandir(self._disk.bucket(bucket) / "uploads"):
             head = None if "." in entry.name else read_json(Path(entry.path) / HEAD)
             if head is not None and object_id in (None, head["object_id"]):
                 started = datetime.fromisoformat(head["started"])
                 found.append(UploadRef(bucket, head["object_id"], entry.name, started))
-        return sorted(found, key=lambda ref: (ref.object_id, ref.started, ref.upload_id))
+        return found
 
-    def complete(
-        self, bucket: str, object_id: str, upload_id: str, expected_parts: int | None, expected_part_size: int | None
-    ) -> ObjectStat:
+    def complete(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
         """Publish the object; errors as in the protocol."""
-        closing = self._folder(bucket, f"{upload_id}.closing")
+        closing = self._folder(upload, ".closing")
         if not closing.is_dir():
-            folder = self.check(bucket, object_id, upload_id)
-            self._check_parts(folder, bucket, object_id, upload_id, expected_parts, expected_part_size)
-            self._rename(folder, closing, bucket, object_id, upload_id)
-        head = read_json(closing / HEAD)
-        if head is None or head["object_id"] != object_id:
-            raise UploadNotFound(bucket, object_id, upload_id)
+            folder = self.check(upload)
+            check([part for part, _ in self.read_parts(folder)])
+            self._rename(folder, closing, upload)
+        if not _belongs(closing, upload):
+            raise upload.not_found()
         try:
-            # Once more: a part may have been replaced between the check and the rename.
-            self._check_parts(closing, bucket, object_id, upload_id, expected_parts, expected_part_size)
-            parts = self.read_parts(closing)
-            record = Record(
-                object_id,
-                multipart_etag([part.etag for part, _ in parts]),
-                now(),
-                tuple(Extent(file, part.size) for part, file in parts),
-            )
-            stat = self._disk.publish(bucket, record)
+            stored = self.read_parts(closing)
+            parts = [part for part, _ in stored]
+            # Again: a part may have been replaced between the check and the rename.
+            check(parts)
+            extents = tuple(Extent(file, part.size) for part, file in stored)
+            record = Record(upload.object_id, multipart_etag(parts), now(), extents)
+            stat = self._disk.publish(upload.bucket, record)
         except Exception:
             # The disk may be full: open the upload again.
-            self._rename(closing, self._folder(bucket, upload_id), bucket, object_id, upload_id)
+            self._rename(closing, self._folder(upload), upload)
             raise
         try:
             self._disk.discard(closing)
         except FileNotFoundError as error:
-            # Aborted meanwhile, and its content with it; or another completion was faster, with the same record.
-            if not all(self._disk.content(bucket, extent).is_file() for extent in record.extents):
-                self._disk.forget(bucket, record)
-                raise UploadNotFound(bucket, object_id, upload_id) from error
+            # Aborted meanwhile, its content included; or another completion was faster, with the same record.
+            if not all(self._disk.content(upload.bucket, extent).is_file() for extent in record.extents):
+                self._disk.forget(upload.bucket, record)
+                raise upload.not_found() from error
         return stat
 
-    def abort(self, bucket: str, object_id: str, upload_id: str) -> None:
-        """Drop an upload, also one that a crash left closing, and the content of its parts; `UploadNotFound`."""
-        aborting = self._folder(bucket, f"{upload_id}.aborting")
-        closing = self._folder(bucket, f"{upload_id}.closing")
-        head = read_json(closing / HEAD)
-        if head is not None and head["object_id"] == object_id:
-            self._rename(closing, aborting, bucket, object_id, upload_id)
-        else:
-            folder = self.check(bucket, object_id, upload_id)
-            self._rename(folder, aborting, bucket, object_id, upload_id)
-        self.drop(bucket, aborting)
+    def abort(self, upload: UploadKey) -> None:
+        """Delete an upload and the content of its parts, also one that a crash left closing; `UploadNotFound`."""
+        aborting, closing = self._folder(upload, ".aborting"), self._folder(upload, ".closing")
+        self._rename(closing if _belongs(closing, upload) else self.check(upload), aborting, upload)
+        self.drop(upload.bucket, aborting)
 
     def all_content(self, bucket: str) -> set[str]:
         """The content files of all uploads, also of those that are being completed right now."""
@@ -154,42 +131,38 @@ class Uploads:
         return found
 
     def drop(self, bucket: str, folder: Path) -> None:
-        """Delete an upload's folder, and the content of its parts unless an object has it already."""
+        """Delete an upload's folder, and the content of its parts unless it belongs to an object by now."""
         head = read_json(folder / HEAD)
         named = self._disk.content_of(bucket, head["object_id"]) if head is not None else frozenset()
         parts = [Extent(file, part.size) for part, file in self.read_parts(folder)]
         self._disk.drop_content(bucket, [extent for extent in parts if extent.file not in named])
         self._disk.discard(folder)
 
-    def _folder(self, bucket: str, name: str) -> Path:
-        if "/" in name or "\\" in name or name.startswith("."):
-            name = ".none"
-        return self._disk.root / "buckets" / bucket / "uploads" / name
+    def read_parts(self, folder: Path, first: int = 1, limit: int | None = None) -> list[tuple[PartStat, str]]:
+        """Parts and their content files, by number; none if there is no such folder."""
+        try:
+            names = sorted(name for name in os.listdir(folder) if name[:1].isdigit() and name >= f"{first:05}")
+        except FileNotFoundError:
+            return []
+        entries = (read_json(folder / name) for name in names[:limit])
+        return [(PartStat(e["number"], e["size"], e["md5"]), e["file"]) for e in entries if e is not None]
 
-    def _rename(self, folder: Path, to: Path, bucket: str, object_id: str, upload_id: str) -> None:
+    def _folder(self, upload: UploadKey, state: str = "") -> Path:
+        # An id with a dot could name the state of another upload.
+        name = ".none" if "." in upload.upload_id else upload.upload_id
+        return self._disk.path(upload.bucket) / "uploads" / f"{name}{state}"
+
+    def _rename(self, folder: Path, to: Path, upload: UploadKey) -> None:
         try:
             with self._disk.renaming:
                 os.rename(folder, to)
         except FileNotFoundError as error:
-            if not self._disk.has_bucket(bucket):
-                raise BucketNotFound(bucket) from error
-            raise UploadNotFound(bucket, object_id, upload_id) from error
+            if not self._disk.has_bucket(upload.bucket):
+                raise BucketNotFound(upload.bucket) from error
+            raise upload.not_found() from error
 
-    def _check_parts(
-        self, folder: Path, bucket: str, object_id: str, upload_id: str, count: int | None, size: int | None
-    ) -> None:
-        check_parts(
-            [part for part, _ in self.read_parts(folder)],
-            upload=(bucket, object_id, upload_id),
-            expected_parts=count,
-            expected_part_size=size,
-            min_part_size=self._min_part_size,
-        )
 
-    def read_parts(self, folder: Path) -> list[tuple[PartStat, str]]:
-        try:
-            names = sorted(name for name in os.listdir(folder) if name[:1].isdigit())
-        except FileNotFoundError:
-            return []
-        entries = (read_json(folder / name) for name in names)
-        return [(PartStat(e["number"], e["size"], e["md5"]), e["file"]) for e in entries if e is not None]
+def _belongs(folder: Path, upload: UploadKey) -> bool:
+    """Whether the folder is that of an upload for this object."""
+    head: Any = read_json(folder / HEAD)
+    return head is not None and head["object_id"] == upload.object_id

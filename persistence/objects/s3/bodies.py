@@ -1,4 +1,4 @@
-"""Bytes on their way through threads that may be left behind."""
+"""Bytes that threads transfer, which may continue after their caller was cancelled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK: Final = 1024**2
 
 
 class GuardedReader(io.RawIOBase):
-    """A buffer as a file for boto3; once its caller has gone it is not read any more."""
+    """A buffer as a file for boto3; it is not read any more after its caller was cancelled."""
 
     def __init__(self, view: memoryview, gone: threading.Event) -> None:
         super().__init__()
@@ -21,11 +21,11 @@ class GuardedReader(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is: boto3 sends a body again after a failure."""
+        """True: boto3 sends a body again after a failure."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:
@@ -52,7 +52,7 @@ class GuardedReader(io.RawIOBase):
 
 
 class GuardedWriter:
-    """A caller's buffer that is filled only while its caller is there."""
+    """A caller's buffer, filled until the call ends or is cancelled."""
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
@@ -61,7 +61,7 @@ class GuardedWriter:
         self.size = 0
 
     def fill(self, stream: Any) -> int:
-        """Read the stream into the buffer; `CallerCancelled` if it was closed meanwhile."""
+        """Read the stream into the buffer; `CallerCancelled` if `close` was called."""
         while self.size < len(self._view):
             piece = stream.read(min(CHUNK, len(self._view) - self.size))
             if not piece:
@@ -74,13 +74,13 @@ class GuardedWriter:
         return self.size
 
     def close(self) -> None:
-        """From now on the buffer is not touched."""
+        """Never write to the buffer again."""
         with self._lock:
             self._closed = True
 
 
 class StreamedBody:
-    """The body of an answer, read piece by piece in threads and closed when the last one is done."""
+    """The body of a response, read piece by piece in threads, closed after the last read."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -108,7 +108,7 @@ class StreamedBody:
             self._stream.close()
 
     def close(self) -> None:
-        """Close the stream, or leave that to the thread that reads it."""
+        """Close the stream, at once or by the thread that is reading it."""
         with self._lock:
             if self._closed:
                 return

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
+import anyio
 
-from persistence.errors import BucketNotFound, Closed, ObjectNotFound, PersistenceError
+from persistence.errors import Closed, ObjectNotFound, PersistenceError
+from persistence.objects.s3.bodies import GuardedReader
 from persistence.objects.s3.failures import Target, translated
-from persistence.objects.s3.presigning import Presigner
-from persistence.objects.s3.settings import S3Settings, make_client, make_presigner
-from persistence.threads import Threads
+from persistence.objects.s3.settings import S3Settings, make_client
+from persistence.threads import CallerCancelled, Threads
 
 T = TypeVar("T")
 
-
-_MAKING = 60.0
-"""Seconds for making a client."""
+_OPENING: Final = 60.0
+"""Seconds for creating a client."""
+_CLEANUP: Final = 5.0
+"""Seconds for removing what a failed call has created."""
+_SLOWEST: Final = 1024**2
+"""Bytes per second below which a transfer counts as hanging."""
 
 
 class Calls:
@@ -29,58 +32,83 @@ class Calls:
         self.settings = settings
         self._client: Any = None
         self._threads: Threads | None = None
-        self._presigner = make_presigner(settings)
 
     async def open(self) -> None:
-        """Make the client (which reads boto3's service description from disk)."""
+        """Create the client (which reads boto3's service description from disk)."""
         settings = self.settings
         self._threads = Threads(settings.max_threads, deadline=settings.deadline, what=settings.where)
-        # No server is asked, so this is no matter of the calls' deadline: a cold disk may take its time.
-        self._client = await self._threads.run(lambda _: make_client(settings), deadline=_MAKING)
+        try:
+            # No server is involved, so the deadline of calls does not apply: a cold disk may take longer.
+            self._client = await self._threads.run(lambda _: make_client(settings), deadline=_OPENING)
+        except Exception as error:
+            raise translated(error, Target(settings.where)) from error
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         client, self._client, self._threads = self._client, None, None
         if client is not None:
             client.close()
 
     @property
-    def presigner(self) -> Presigner | None:
-        """Our own signing, where server and keys are given and not found by boto3; `Closed`."""
-        if self._client is None:
-            raise Closed("The storage")
-        return self._presigner
-
-    @property
     def client(self) -> Any:
-        """The client, for presigning, which makes no network call; `Closed`."""
+        """The client; `Closed` outside of the storage's `async with` block."""
         if self._client is None:
             raise Closed("The storage")
         return self._client
 
-    def target(self, bucket: str = "", object_id: str = "", upload_id: str = "", **more: Any) -> Target:
-        """What a call is about."""
-        return Target(self.settings.where, bucket, object_id, upload_id, **more)
-
     async def run(
-        self, call: Callable[[Any, threading.Event], T], target: Target, *, deadline: float | None = None
+        self,
+        call: Callable[[Any, threading.Event], T],
+        arguments: Mapping[str, Any],
+        *,
+        size: int = 0,
     ) -> T:
-        """Run a call with the client in a thread."""
-        client = self.client
+        """Run a call with the client in a thread.
+
+        Args:
+            call: gets the client, and an event that is set when its caller has been cancelled.
+            arguments: of the operation in boto3's names, for errors.
+            size: bytes to be transferred, which extend the deadline.
+
+        Raises:
+            PersistenceError: whatever the call raises.
+        """
+        client, settings = self.client, self.settings
         assert self._threads is not None
         try:
-            return await self._threads.run(lambda gone: call(client, gone), deadline=deadline)
-        except (ClientError, BotoCoreError, HTTPError, OSError) as error:
-            raise translated(error, target) from error
+            return await self._threads.run(
+                lambda gone: call(client, gone), deadline=settings.deadline + size / _SLOWEST
+            )
+        except (PersistenceError, CallerCancelled):
+            raise
+        except Exception as error:
+            names = (arguments.get(name, "") for name in ("Bucket", "Key", "UploadId"))
+            raise translated(error, Target(settings.where, *names)) from error
 
-    async def api(self, operation: str, target: Target, **arguments: Any) -> Any:
+    async def api(self, operation: str, **arguments: Any) -> Any:
         """Run one operation by its name in boto3."""
-        return await self.run(lambda client, _: getattr(client, operation)(**arguments), target)
+        return await self.run(lambda client, _: getattr(client, operation)(**arguments), arguments)
 
-    async def which_is_missing(self, bucket: str, object_id: str) -> PersistenceError:
-        """After a HEAD without an answer's body: whether the bucket or the object is missing."""
+    async def send(self, operation: str, view: memoryview, **arguments: Any) -> Any:
+        """Run one operation with a body."""
+
+        def send(client: Any, gone: threading.Event) -> Any:
+            return getattr(client, operation)(Body=GuardedReader(view, gone), **arguments)
+
+        return await self.run(send, arguments, size=len(view))
+
+    async def clean_up(self, operation: str, **arguments: Any) -> None:
+        """Run an operation after a failure, for a short while even if cancelled; its own errors are dropped."""
+        with anyio.move_on_after(_CLEANUP, shield=True):
+            with suppress(PersistenceError):
+                await self.api(operation, **arguments)
+
+    async def head(self, bucket: str, object_id: str) -> Any:
+        """HEAD of an object; `BucketNotFound`, `ObjectNotFound`."""
         try:
-            await self.api("head_bucket", self.target(bucket), Bucket=bucket)
-        except BucketNotFound as error:
-            return error
-        return ObjectNotFound(bucket, object_id)
+            return await self.api("head_object", Bucket=bucket, Key=object_id)
+        except ObjectNotFound:
+            # The answer to a HEAD has no body that says which of both is missing.
+            with suppress(ObjectNotFound):
+                await self.api("head_bucket", Bucket=bucket)
+            raise

@@ -1,4 +1,4 @@
-"""Botocore's errors as those of this package."""
+"""Translates the errors of botocore into those of this package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from persistence.errors import (
     DeadlineExceeded,
     DigestMismatch,
     InvalidRange,
+    NotSupported,
     ObjectExists,
     ObjectNotFound,
     PartsMismatch,
@@ -36,21 +37,20 @@ _FULL: Final = frozenset(
     ("QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507", "XMinioAdminBucketQuotaExceeded")
 )
 _BUSY: Final = frozenset(
-    ("SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "OperationAborted", "RequestLimitExceeded")
-)
+    ("SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "OperationAborted", "RequestLimitExceeded",
+     "ConditionalRequestConflict")
+)  # fmt: skip
 _LATE: Final = frozenset(("RequestTimeout", "RequestTimeTooSkewed"))
 
 
 @attrs.frozen
 class Target:
-    """What a call was about."""
+    """The names of a call, for messages."""
 
     where: str
     bucket: str = ""
     object_id: str = ""
     upload_id: str = ""
-    start: int = 0
-    stop: int | None = None
 
 
 def code_of(error: exceptions.ClientError) -> str:
@@ -59,7 +59,7 @@ def code_of(error: exceptions.ClientError) -> str:
 
 
 def translated(error: Exception, target: Target) -> PersistenceError:
-    """The error of this package that says the same."""
+    """The error of this package for an error of botocore, or for any other that its calls raise."""
     if isinstance(error, exceptions.ClientError):
         return _of_code(error, target)
     late = exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError, TimeoutError
@@ -89,9 +89,11 @@ def _of_code(error: exceptions.ClientError, target: Target) -> PersistenceError:
     if code in _CREDENTIALS or status in (401, 403):
         return CredentialsRefused(f"{target.where} does not allow this: {error}.", hint="Check the credentials.")
     if code in _FULL or status == 507:
-        return StorageFull(f"{target.where} has no room left.", hint="Free space, then repeat.")
+        return StorageFull(f"{target.where} has no space left.", hint="Free some, then repeat the call.")
     if code in _LATE:
-        return DeadlineExceeded(f"{target.where} gave up waiting: {error}.")
+        return DeadlineExceeded(f"{target.where} timed out: {error}.")
+    if code == "NotImplemented" or status == 501:
+        return NotSupported(f"{target.where} does not support this call: {error}.")
     if code in _BUSY or status >= 500:
         return ServiceFailed(f"{target.where} cannot do this now: {error}.", hint="Try again.")
     return ServiceRefused(f"{target.where} refused the call: {error}.")
@@ -105,7 +107,7 @@ def _known(code: str, status: int, target: Target) -> PersistenceError | None:
         return UploadNotFound(bucket, object_id, target.upload_id)
     if code in ("NoSuchKey", "404", "NotFound"):
         if target.upload_id:
-            # Ceph says so of an upload that is not there.
+            # Ceph's answer for an upload that does not exist.
             return UploadNotFound(bucket, object_id, target.upload_id)
         return ObjectNotFound(bucket, object_id) if object_id else BucketNotFound(bucket)
     if code in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
@@ -113,11 +115,11 @@ def _known(code: str, status: int, target: Target) -> PersistenceError | None:
     if code == "BucketNotEmpty":
         return BucketNotEmpty(bucket)
     if code in ("InvalidRange", "416"):
-        return InvalidRange(bucket, object_id, target.start, target.stop, None)
+        return InvalidRange(bucket, object_id, 0, None, None)
     if code in ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"):
-        return DigestMismatch(f"The content of object {object_id!r} has not the announced digest.")
+        return DigestMismatch(f"The content of object {object_id!r} does not have the digest given with it.")
     if code in ("EntityTooSmall", "InvalidPart", "InvalidPartOrder"):
-        return PartsMismatch(bucket, object_id, target.upload_id, f"the server says {code}")
+        return PartsMismatch(bucket, object_id, target.upload_id, f"the server answered {code}")
     if code == "EntityTooLarge":
         return TooLarge(f"Object {object_id!r} is larger than {target.where} stores.")
     if code in ("PreconditionFailed", "412") or status == 412:

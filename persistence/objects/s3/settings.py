@@ -6,13 +6,12 @@ import base64
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import urlsplit
 
 import attrs
 
 from persistence.errors import InvalidSettings
 from persistence.objects.naming import MAX_PART_SIZE, MIN_PART_SIZE
-from persistence.objects.s3.presigning import Presigner
+from persistence.objects.s3.presigning import Endpoint, Presigner
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -36,9 +35,12 @@ class S3Settings:
         max_copy_size: bytes above which an object is copied in parts (limit of S3: 5 GiB).
         copy_part_size: bytes of those parts.
         min_part_size: bytes that the server requires of every part but the last.
+        conditional_writes: where the server honours `If-None-Match`, on which `put_object(overwrite=False)` stands: on
+            every write (`all`), on PutObject only (`put`), or nowhere (`none`). `probe` finds out at the first such
+            call with an object of its own, `conditional-write-probe-...`, which it deletes.
 
     Raises:
-        InvalidSettings: the URL is not HTTP, only one of the two keys is given, or a number is not positive.
+        InvalidSettings: clients could not use the URL, only one of the two keys is given, or a number is not positive.
     """
 
     endpoint_url: str | None = None
@@ -55,10 +57,11 @@ class S3Settings:
     max_copy_size: int = MAX_PART_SIZE
     copy_part_size: int = 512 * 1024**2
     min_part_size: int = MIN_PART_SIZE
+    conditional_writes: Literal["probe", "all", "put", "none"] = "probe"
 
     def __attrs_post_init__(self) -> None:
-        if self.endpoint_url is not None and urlsplit(self.endpoint_url).scheme not in ("http", "https"):
-            raise InvalidSettings("The endpoint_url of the S3 server does not begin with http:// or https://.")
+        if self.endpoint_url is not None:
+            Endpoint.parse(self.endpoint_url)
         if (self.access_key is None) is not (self.secret_key is None):
             raise InvalidSettings("Of access_key and secret_key of the S3 server only one is given.")
         for name, value in attrs.asdict(self).items():
@@ -95,6 +98,7 @@ def make_client(settings: S3Settings) -> BaseClient:
     """A boto3 client; its retries and timeouts are set only here."""
     import boto3
     from botocore.config import Config
+    from botocore.handlers import validate_bucket_name
 
     # All attempts together must end with the deadline, so that the thread of a cancelled call ends soon as well.
     timeout = max(settings.deadline / settings.attempts, 0.1)
@@ -123,6 +127,8 @@ def make_client(settings: S3Settings) -> BaseClient:
         verify=None if settings.ca_file is None else str(settings.ca_file),
     )
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
+    # It refuses Ceph's `tenant:bucket`; names are checked before they get here.
+    client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
     return client
 
 

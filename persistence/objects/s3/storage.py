@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
-
-import anyio
 
 from persistence.errors import (
     BucketExists,
     BucketNotEmpty,
     BucketNotFound,
     InvalidRange,
-    ObjectExists,
     ObjectNotFound,
     PersistenceError,
-    ServiceRefused,
 )
-from persistence.objects.content import as_view, pieces
-from persistence.objects.naming import check_bucket, check_object_id, check_prefix
+from persistence.objects.checked import Names
+from persistence.objects.content import Content, pieces
+from persistence.objects.naming import check_span
 from persistence.objects.paging import PagedIterator, nothing
-from persistence.objects.protocol import Buffer, ObjectStat
-from persistence.objects.s3.bodies import GuardedReader, GuardedWriter, StreamedBody
+from persistence.objects.protocol import ObjectStat
+from persistence.objects.s3.bodies import GuardedWriter, StreamedBody
 from persistence.objects.s3.calls import Calls
-from persistence.objects.s3.copying import Copier
-from persistence.objects.s3.failures import from_code
-from persistence.objects.s3.settings import S3Settings
-from persistence.objects.s3.urls import S3Urls
+from persistence.objects.s3.conditional import IF_NEW, ConditionalWrites
+from persistence.objects.s3.copying import copy_parts, copy_whole, kept_metadata
+from persistence.objects.s3.failures import Target, from_code
+from persistence.objects.s3.settings import S3Settings, make_presigner
+from persistence.objects.s3.uploads import S3Uploads
 
 _BATCH: Final = 1000
 
 
-class S3Storage(S3Urls):
+class S3Storage(S3Uploads):
     """Object storage on an S3 server.
 
-    Every call runs in one of a bounded number of threads and ends with its deadline; a cancelled
-    call returns at once and its thread's result is dropped. Presigning makes no network call.
+    Every call runs in one of a bounded number of threads and ends within its deadline; a cancelled call returns at
+    once and the result of its thread is dropped. Presigning makes no network call.
     """
 
     def __init__(self, settings: S3Settings) -> None:
         self._calls = Calls(settings)
-        self._copier = Copier(self._calls)
+        self._presigner = make_presigner(settings)
+        self.min_part_size = settings.min_part_size
 
     async def __aenter__(self) -> Self:
         await self._calls.open()
+        self._conditional = ConditionalWrites(self._calls)
         return self
 
     async def __aexit__(
@@ -53,54 +53,43 @@ class S3Storage(S3Urls):
     ) -> None:
         self._calls.close()
 
-    async def bucket_exists(self, bucket: str) -> bool:
-        check_bucket(bucket)
+    async def list_buckets(self) -> list[str]:
+        answer = await self._calls.api("list_buckets")
+        return sorted(entry["Name"] for entry in answer.get("Buckets", ()))
+
+    async def _bucket_exists(self, bucket: str) -> bool:
         try:
-            await self._calls.api("head_bucket", self._calls.target(bucket), Bucket=bucket)
+            await self._calls.api("head_bucket", Bucket=bucket)
         except BucketNotFound:
             return False
         return True
 
-    async def create_bucket(self, bucket: str) -> None:
-        # Some servers answer 200 when the bucket exists and is one's own.
-        if await self.bucket_exists(bucket):
+    async def _create_bucket(self, bucket: str) -> None:
+        # Some servers answer 200 when the bucket exists and has the same owner.
+        if await self._bucket_exists(bucket):
             raise BucketExists(bucket)
         region = self._calls.settings.region
         more = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        await self._calls.api("create_bucket", self._calls.target(bucket), Bucket=bucket, **more)
+        await self._calls.api("create_bucket", Bucket=bucket, **more)
 
-    async def delete_bucket(self, bucket: str, *, with_content: bool = False) -> None:
-        check_bucket(bucket)
-        target = self._calls.target(bucket)
-        while ids := await self._some_ids(bucket):
+    async def _delete_bucket(self, bucket: str, with_content: bool) -> None:
+        while found := (await self._calls.api("list_objects_v2", Bucket=bucket)).get("Contents"):
             if not with_content:
                 raise BucketNotEmpty(bucket)
-            for error in (await self.delete_objects(bucket, ids)).values():
+            for error in (await self._delete_objects(bucket, [entry["Key"] for entry in found])).values():
                 raise error
-        for upload in await self.list_uploads(bucket):
+        for upload in await self._list_uploads(bucket, None):
             await self.abort_upload(bucket, upload.object_id, upload.upload_id)
-        await self._calls.api("delete_bucket", target, Bucket=bucket)
+        await self._calls.api("delete_bucket", Bucket=bucket)
 
-    async def list_buckets(self) -> list[str]:
-        answer = await self._calls.api("list_buckets", self._calls.target())
-        return sorted(entry["Name"] for entry in answer.get("Buckets", ()))
+    async def _stat(self, names: Names) -> ObjectStat:
+        answer = await self._calls.head(*names)
+        return ObjectStat(*names, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"])
 
-    async def object_exists(self, bucket: str, object_id: str) -> bool:
-        try:
-            await self.stat(bucket, object_id)
-        except ObjectNotFound:
-            return False
-        return True
-
-    def list_objects(self, bucket: str, *, prefix: str = "") -> AsyncIterator[ObjectStat]:
-        check_bucket(bucket)
-        check_prefix(prefix)
-
+    def _list_objects(self, bucket: str, prefix: str) -> AsyncIterator[ObjectStat]:
         async def page(token: str) -> tuple[list[ObjectStat], str | None]:
             more = {"ContinuationToken": token} if token else {}
-            answer = await self._calls.api(
-                "list_objects_v2", self._calls.target(bucket), Bucket=bucket, Prefix=prefix, **more
-            )
+            answer = await self._calls.api("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
             found = [
                 ObjectStat(bucket, e["Key"], e["Size"], e["ETag"].strip('"'), e["LastModified"])
                 for e in answer.get("Contents", ())
@@ -109,24 +98,20 @@ class S3Storage(S3Urls):
 
         return PagedIterator(page, "")
 
-    async def delete_object(self, bucket: str, object_id: str) -> None:
-        # S3 says nothing about a missing object.
-        await self.stat(bucket, object_id)
-        await self._calls.api("delete_object", self._calls.target(bucket, object_id), Bucket=bucket, Key=object_id)
+    async def _delete_object(self, names: Names) -> None:
+        # S3 does not report a missing object.
+        await self._calls.head(*names)
+        await self._calls.api("delete_object", Bucket=names[0], Key=names[1])
 
-    async def delete_objects(self, bucket: str, object_ids: Iterable[str]) -> dict[str, PersistenceError]:
-        check_bucket(bucket)
-        ids = list(dict.fromkeys(check_object_id(object_id) for object_id in object_ids))
+    async def _delete_objects(self, bucket: str, object_ids: Sequence[str]) -> dict[str, PersistenceError]:
         failed: dict[str, PersistenceError] = {}
-        if not ids and not await self.bucket_exists(bucket):
+        if not object_ids and not await self._bucket_exists(bucket):
             raise BucketNotFound(bucket)
-        for start in range(0, len(ids), _BATCH):
-            keys = [{"Key": object_id} for object_id in ids[start : start + _BATCH]]
-            answer = await self._calls.api(
-                "delete_objects", self._calls.target(bucket), Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
-            )
+        for start in range(0, len(object_ids), _BATCH):
+            keys = [{"Key": object_id} for object_id in object_ids[start : start + _BATCH]]
+            answer = await self._calls.api("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
             for entry in answer.get("Errors", ()):
-                target = self._calls.target(bucket, entry["Key"])
+                target = Target(self._calls.settings.where, bucket, entry["Key"])
                 error = from_code(entry.get("Code", ""), entry.get("Message", ""), target)
                 if isinstance(error, BucketNotFound):
                     raise error
@@ -134,89 +119,67 @@ class S3Storage(S3Urls):
                     failed[entry["Key"]] = error
         return failed
 
-    async def copy_object(
-        self,
-        bucket: str,
-        object_id: str,
-        *,
-        to_bucket: str,
-        to_object_id: str,
-        byte_range: tuple[int, int] | None = None,
-    ) -> ObjectStat:
-        check_bucket(to_bucket)
-        check_object_id(to_object_id)
-        stat = await self.stat(bucket, object_id)
-        if byte_range is None:
-            await self._copier.copy(stat, to_bucket, to_object_id)
+    async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
+        settings = self._calls.settings
+        head = await self._calls.head(*source)
+        kept = kept_metadata(head)
+        start, stop = check_span(source, head["ContentLength"], *(span or (0, None)))
+        if span is None and stop <= settings.max_copy_size:
+            await copy_whole(self._calls, source, target, kept)
+        elif span is not None and stop - start <= settings.part_size:
+            # Servers copy ranges of large objects only, and between parts of a minimum size.
+            content = memoryview(bytearray(stop - start))
+            await self._read_into(source, start, content)
+            await self._calls.send("put_object", content, Bucket=target[0], Key=target[1], **kept)
         else:
-            start, stop = byte_range
-            if start < 0 or stop < start or start > stat.size:
-                raise InvalidRange(bucket, object_id, start, stop, stat.size)
-            stop = min(stop, stat.size)
-            if stop - start <= self._calls.settings.part_size:
-                # Servers copy ranges of large objects only, and between parts of a minimum size.
-                content = bytearray(stop - start)
-                await self.read_into(bucket, object_id, start, memoryview(content))
-                return await self.put_object(to_bucket, to_object_id, content)
-            await self._copier.copy_parts(stat, to_bucket, to_object_id, start, stop)
-        return await self.stat(to_bucket, to_object_id)
+            await copy_parts(self._calls, source, target, (start, stop), kept)
+        return await self._stat(target)
 
-    async def read_into(self, bucket: str, object_id: str, start: int, buffer: memoryview) -> int:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        if not buffer or start < 0:
-            await self._check_start(bucket, object_id, start)
+    async def _read_into(self, names: Names, start: int, view: memoryview) -> int:
+        if not view:
+            await self._check_start(names, start)
             return 0
-        view = as_view(buffer)
         writer = GuardedWriter(view)
-        target = self._calls.target(bucket, object_id, start=start)
-        span = f"bytes={start}-{start + len(view) - 1}"
+        wanted = _range(names, start, start + len(view))
 
         def read(client: Any, _: Any) -> int:
-            body = client.get_object(Bucket=bucket, Key=object_id, Range=span)["Body"]
+            body = client.get_object(**wanted)["Body"]
             try:
                 return writer.fill(body)
             finally:
                 body.close()
 
         try:
-            return await self._calls.run(read, target, deadline=self._transfer_deadline(len(view)))
+            return await self._calls.run(read, wanted, size=len(view))
         except InvalidRange:
-            await self._check_start(bucket, object_id, start)
+            await self._check_start(names, start)
             return 0
         finally:
             writer.close()
 
     @asynccontextmanager
-    async def open_range(
-        self, bucket: str, object_id: str, start: int = 0, stop: int | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        if start < 0 or (stop is not None and stop <= start):
-            stat = await self.stat(bucket, object_id)
-            if start < 0 or start > stat.size or (stop is not None and stop < start):
-                raise InvalidRange(bucket, object_id, start, stop, stat.size)
+    async def _open_range(self, names: Names, start: int, stop: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
+        if stop == start:
+            await self._check_start(names, start)
             yield nothing()
             return
-        target = self._calls.target(bucket, object_id, start=start, stop=stop)
-        span = f"bytes={start}-{'' if stop is None else stop - 1}"
+        wanted = _range(names, start, stop)
 
         def open_body(client: Any, gone: Any) -> StreamedBody:
-            body = StreamedBody(client.get_object(Bucket=bucket, Key=object_id, Range=span)["Body"])
+            body = StreamedBody(client.get_object(**wanted)["Body"])
             if gone.is_set():
                 body.close()
             return body
 
         try:
-            body = await self._calls.run(open_body, target)
+            body = await self._calls.run(open_body, wanted)
         except InvalidRange:
-            await self._check_start(bucket, object_id, start)
+            await self._check_start(names, start)
             yield nothing()
             return
 
         async def page(_: int) -> tuple[list[bytes], int | None]:
-            piece = await self._calls.run(lambda _, gone: body.read(gone), target)
+            piece = await self._calls.run(lambda _, gone: body.read(gone), wanted)
             return ([piece], 0) if piece else ([], None)
 
         try:
@@ -224,72 +187,48 @@ class S3Storage(S3Urls):
         finally:
             body.close()
 
-    async def put_object(
-        self, bucket: str, object_id: str, data: Buffer | AsyncIterable[bytes], *, overwrite: bool = True
-    ) -> ObjectStat:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        if not overwrite and await self.object_exists(bucket, object_id):
-            raise ObjectExists(bucket, object_id)
-        if isinstance(data, bytes | bytearray | memoryview):
-            await self._put(bucket, object_id, as_view(data), overwrite=overwrite)
+    async def _put_object(self, names: Names, content: Content, overwrite: bool) -> ObjectStat:
+        if isinstance(content, memoryview):
+            await self._put(names, content, overwrite)
         else:
-            await self._put_stream(bucket, object_id, data, overwrite=overwrite)
-        return await self.stat(bucket, object_id)
+            await self._put_stream(names, content, overwrite)
+        return await self._stat(names)
 
-    async def _some_ids(self, bucket: str) -> list[str]:
-        answer = await self._calls.api("list_objects_v2", self._calls.target(bucket), Bucket=bucket)
-        return [entry["Key"] for entry in answer.get("Contents", ())]
+    async def _put(self, names: Names, view: memoryview, overwrite: bool) -> None:
+        if not overwrite:
+            await self._conditional.require("put_object", names[0])
+        await self._calls.send("put_object", view, Bucket=names[0], Key=names[1], **({} if overwrite else IF_NEW))
 
-    async def _check_start(self, bucket: str, object_id: str, start: int) -> None:
-        stat = await self.stat(bucket, object_id)
-        if not 0 <= start <= stat.size:
-            raise InvalidRange(bucket, object_id, start, None, stat.size)
-
-    async def _put(self, bucket: str, object_id: str, view: memoryview, *, overwrite: bool) -> None:
-        target = self._calls.target(bucket, object_id)
-        more = {} if overwrite else {"IfNoneMatch": "*"}
-
-        def put(client: Any, gone: Any) -> None:
-            client.put_object(Bucket=bucket, Key=object_id, Body=GuardedReader(view, gone), **more)
-
-        try:
-            await self._calls.run(put, target, deadline=self._transfer_deadline(len(view)))
-        except ServiceRefused:
-            if overwrite:
-                raise
-            # The server knows no conditional writes; that the object was not there was checked before.
-            await self._put(bucket, object_id, view, overwrite=True)
-
-    async def _put_stream(self, bucket: str, object_id: str, data: AsyncIterable[bytes], *, overwrite: bool) -> None:
+    async def _put_stream(self, names: Names, stream: AsyncIterable[bytes], overwrite: bool) -> None:
         """One piece is put at once; with a second one the object becomes a multipart upload."""
-        if not await self.bucket_exists(bucket):
-            raise BucketNotFound(bucket)
+        if not await self._bucket_exists(names[0]):
+            raise BucketNotFound(names[0])
         first: memoryview | None = None
-        upload_id: str | None = None
-        number = 0
+        upload: dict[str, Any] | None = None
+        parts: list[dict[str, Any]] = []
         try:
-            async for piece in pieces(data, self._calls.settings.part_size):
+            async for piece in pieces(stream, self._calls.settings.part_size):
                 if first is None:
                     first = piece
                     continue
-                if upload_id is None:
-                    upload_id = await self.start_upload(bucket, object_id)
-                    await self.put_part(bucket, object_id, upload_id, 1, first)
-                    number = 1
-                number += 1
-                await self.put_part(bucket, object_id, upload_id, number, piece)
-            if upload_id is None:
-                await self._put(bucket, object_id, first or memoryview(b""), overwrite=overwrite)
+                if upload is None:
+                    if not overwrite:
+                        await self._conditional.require("complete_multipart_upload", names[0])
+                    upload = {"Bucket": names[0], "Key": names[1], "UploadId": await self._start_upload(names)}
+                    parts.append(await self._send_part(upload, 1, first))
+                parts.append(await self._send_part(upload, len(parts) + 1, piece))
+            if upload is None:
+                await self._put(names, first or memoryview(b""), overwrite)
             else:
-                await self.complete_upload(bucket, object_id, upload_id, expected_parts=number)
+                await self._complete(upload, parts, overwrite=overwrite)
         except BaseException:
-            if upload_id is not None:
-                await self._drop_upload(bucket, object_id, upload_id)
+            if upload is not None:
+                await self._calls.clean_up("abort_multipart_upload", **upload)
             raise
 
-    async def _drop_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        """Abort after a failure, for a short while even if cancelled; what is left, `list_uploads` shows."""
-        with anyio.move_on_after(5, shield=True):
-            with suppress(PersistenceError):
-                await self.abort_upload(bucket, object_id, upload_id)
+    async def _check_start(self, names: Names, start: int) -> None:
+        check_span(names, (await self._calls.head(*names))["ContentLength"], start, None)
+
+
+def _range(names: Names, start: int, stop: int | None) -> dict[str, str]:
+    return {"Bucket": names[0], "Key": names[1], "Range": f"bytes={start}-{'' if stop is None else stop - 1}"}

@@ -1,157 +1,111 @@
-"""The S3 provider's multipart uploads, and what they share with single objects."""
+"""The S3 provider's multipart uploads and presigned URLs."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncIterable
-from typing import Any, Final
+from typing import Any
 
-from persistence.errors import ObjectNotFound, UploadNotFound
-from persistence.objects.content import gather
-from persistence.objects.multipart import check_parts
-from persistence.objects.naming import check_bucket, check_object_id, check_part_number, check_upload_id
-from persistence.objects.protocol import Buffer, ObjectStat, ObjectStorage, PartStat, UploadRef
-from persistence.objects.s3.bodies import GuardedReader
+from persistence.errors import ObjectNotFound
+from persistence.objects.checked import CheckedStorage, Names
+from persistence.objects.content import Content, gather
+from persistence.objects.multipart import PartsCheck, UploadKey, content_md5
+from persistence.objects.protocol import ObjectStat, PartStat, PresignedPost, UploadRef
 from persistence.objects.s3.calls import Calls
+from persistence.objects.s3.conditional import IF_NEW
+from persistence.objects.s3.presigning import Presigner
 
-_SLOWEST: Final = 1024**2
-"""Bytes per second below which moving content counts as hanging."""
+_PAGE = 1000
 
 
-class S3Uploads(ObjectStorage):
-    """Multipart uploads on an S3 server."""
+class S3Uploads(CheckedStorage):
+    """The half of the storage with uploads and URLs."""
 
     _calls: Calls
+    _presigner: Presigner | None
 
-    async def stat(self, bucket: str, object_id: str) -> ObjectStat:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        target = self._calls.target(bucket, object_id)
-        try:
-            answer = await self._calls.api("head_object", target, Bucket=bucket, Key=object_id)
-        except ObjectNotFound as error:
-            raise await self._calls.which_is_missing(bucket, object_id) from error
-        etag = answer["ETag"].strip('"')
-        return ObjectStat(bucket, object_id, answer["ContentLength"], etag, answer["LastModified"])
-
-    async def start_upload(self, bucket: str, object_id: str) -> str:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        target = self._calls.target(bucket, object_id)
-        answer = await self._calls.api("create_multipart_upload", target, Bucket=bucket, Key=object_id)
+    async def _start_upload(self, names: Names) -> str:
+        answer = await self._calls.api("create_multipart_upload", Bucket=names[0], Key=names[1])
         upload_id: str = answer["UploadId"]
         return upload_id
 
-    async def put_part(
-        self,
-        bucket: str,
-        object_id: str,
-        upload_id: str,
-        number: int,
-        data: Buffer | AsyncIterable[bytes],
-        *,
-        md5: str | None = None,
-    ) -> PartStat:
-        target = self._target(bucket, object_id, upload_id)
-        check_part_number(number)
-        view = await gather(data)
-        more = {} if md5 is None else {"ContentMD5": base64.b64encode(bytes.fromhex(md5)).decode()}
+    async def _put_part(self, upload: UploadKey, number: int, content: Content, md5: str | None) -> PartStat:
+        # S3 must know the length, so a stream is gathered in memory.
+        view = await gather(content)
+        more = {} if md5 is None else {"ContentMD5": content_md5(md5)}
+        part = await self._send_part(_arguments(upload), number, view, **more)
+        return PartStat(number, len(view), part["ETag"].strip('"'))
 
-        def put(client: Any, gone: Any) -> str:
-            answer = client.upload_part(
-                Bucket=bucket,
-                Key=object_id,
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=GuardedReader(view, gone),
-                **more,
-            )
-            etag: str = answer["ETag"].strip('"')
-            return etag
-
-        etag = await self._calls.run(put, target, deadline=self._transfer_deadline(len(view)))
-        return PartStat(number, len(view), etag)
-
-    async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
-        target = self._target(bucket, object_id, upload_id)
-        try:
-            await self._calls.api("list_parts", target, Bucket=bucket, Key=object_id, UploadId=upload_id, MaxParts=1)
-        except UploadNotFound:
-            return False
-        return True
-
-    async def list_parts(self, bucket: str, object_id: str, upload_id: str) -> list[PartStat]:
-        target = self._target(bucket, object_id, upload_id)
+    async def _list_parts(self, upload: UploadKey, first: int, limit: int | None) -> list[PartStat]:
         found: list[PartStat] = []
-        marker: dict[str, Any] = {}
+        marker = first - 1
         while True:
-            answer = await self._calls.api(
-                "list_parts", target, Bucket=bucket, Key=object_id, UploadId=upload_id, **marker
-            )
-            found += [
-                PartStat(entry["PartNumber"], entry["Size"], entry["ETag"].strip('"'))
-                for entry in answer.get("Parts", ())
-            ]
-            if not answer.get("IsTruncated"):
+            size = _PAGE if limit is None else min(limit - len(found), _PAGE)
+            answer = await self._calls.api("list_parts", **_arguments(upload), MaxParts=size, PartNumberMarker=marker)
+            entries = answer.get("Parts", ())
+            found += [PartStat(e["PartNumber"], e["Size"], e["ETag"].strip('"')) for e in entries]
+            if not answer.get("IsTruncated") or not entries or len(found) == limit:
                 return sorted(found, key=lambda part: part.number)
-            marker = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+            marker = answer["NextPartNumberMarker"]
 
-    async def list_uploads(self, bucket: str, object_id: str | None = None) -> list[UploadRef]:
-        check_bucket(bucket)
-        more: dict[str, Any] = {} if object_id is None else {"Prefix": check_object_id(object_id)}
+    async def _list_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
+        more: dict[str, Any] = {} if object_id is None else {"Prefix": object_id}
         found: list[UploadRef] = []
         while True:
-            answer = await self._calls.api("list_multipart_uploads", self._calls.target(bucket), Bucket=bucket, **more)
+            answer = await self._calls.api("list_multipart_uploads", Bucket=bucket, **more)
             found += [
                 UploadRef(bucket, entry["Key"], entry["UploadId"], entry["Initiated"])
                 for entry in answer.get("Uploads", ())
                 if object_id in (None, entry["Key"])
             ]
             if not answer.get("IsTruncated"):
-                return sorted(found, key=lambda ref: (ref.object_id, ref.started, ref.upload_id))
+                return found
             more |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
-    async def complete_upload(
-        self,
-        bucket: str,
-        object_id: str,
-        upload_id: str,
-        *,
-        expected_parts: int | None = None,
-        expected_part_size: int | None = None,
-    ) -> ObjectStat:
-        parts = await self.list_parts(bucket, object_id, upload_id)
-        check_parts(
-            parts,
-            upload=(bucket, object_id, upload_id),
-            expected_parts=expected_parts,
-            expected_part_size=expected_part_size,
-            min_part_size=self._calls.settings.min_part_size,
-        )
+    async def _complete_upload(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
+        parts = await self._list_parts(upload, 1, None)
+        check(parts)
         listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
-        await self._calls.api(
-            "complete_multipart_upload",
-            self._target(bucket, object_id, upload_id),
-            Bucket=bucket,
-            Key=object_id,
-            UploadId=upload_id,
-            MultipartUpload={"Parts": listed},
-        )
-        return await self.stat(bucket, object_id)
+        await self._complete(_arguments(upload), listed)
+        return await self._stat((upload.bucket, upload.object_id))
 
-    async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        target = self._target(bucket, object_id, upload_id)
+    async def _abort_upload(self, upload: UploadKey) -> None:
         try:
-            await self._calls.api("abort_multipart_upload", target, Bucket=bucket, Key=object_id, UploadId=upload_id)
+            await self._calls.api("abort_multipart_upload", **_arguments(upload))
         except ObjectNotFound as error:
-            raise UploadNotFound(bucket, object_id, upload_id) from error
+            raise upload.not_found() from error
 
-    def _target(self, bucket: str, object_id: str, upload_id: str) -> Any:
-        check_bucket(bucket)
-        check_object_id(object_id)
-        check_upload_id(upload_id)
-        return self._calls.target(bucket, object_id, upload_id)
+    async def _send_part(self, upload: dict[str, Any], number: int, view: memoryview, **more: Any) -> dict[str, Any]:
+        """Store a part; returns what completion needs of it."""
+        answer = await self._calls.send("upload_part", view, **upload, PartNumber=number, **more)
+        return {"PartNumber": number, "ETag": answer["ETag"]}
 
-    def _transfer_deadline(self, size: int) -> float:
-        """Seconds for moving so many bytes: the deadline of a call, and more for much content."""
-        return self._calls.settings.deadline + size / _SLOWEST
+    async def _complete(self, upload: dict[str, Any], parts: list[dict[str, Any]], *, overwrite: bool = True) -> None:
+        condition = {} if overwrite else IF_NEW
+        await self._calls.api("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}, **condition)
+
+    def _sign(self, method: str, names: Names, expires: int, query: dict[str, str], headers: dict[str, str]) -> str:
+        client = self._calls.client
+        if self._presigner is not None:
+            return self._presigner.sign(method, *names, expires=expires, query=query, headers=headers)
+        # Keys that boto3 found elsewhere may be renewed by it, so it must sign.
+        given: dict[str, Any] = {
+            "Bucket": names[0],
+            "Key": names[1],
+            "ResponseContentDisposition": query.get("response-content-disposition"),
+            "UploadId": query.get("uploadId"),
+            "PartNumber": int(query["partNumber"]) if "partNumber" in query else None,
+            "ContentMD5": headers.get("content-md5"),
+        }
+        parameters = {name: value for name, value in given.items() if value is not None}
+        put = "upload_part" if "uploadId" in query else "put_object"
+        operation = "get_object" if method == "GET" else put
+        url: str = client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
+        return url
+
+    def _sign_post(self, names: Names, expires: int, max_size: int) -> PresignedPost:
+        conditions = [["content-length-range", 0, max_size]]
+        form = self._calls.client.generate_presigned_post(*names, Conditions=conditions, ExpiresIn=expires)
+        return PresignedPost(form["url"], form["fields"])
+
+
+def _arguments(upload: UploadKey) -> dict[str, Any]:
+    return {"Bucket": upload.bucket, "Key": upload.object_id, "UploadId": upload.upload_id}

@@ -21,7 +21,7 @@ from persistence.testing.servers.processes import (
 )
 
 PACKAGES: Final = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
-DIFFERENCES: Final[frozenset[str]] = frozenset()
+DIFFERENCES: Final = frozenset(("no-conditional-parts",))
 
 _CONFIG: Final = """\
 [global]
@@ -133,7 +133,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, config: Path, fsid: str, p
     do("ceph", *options, "osd", "new", osd_id, "0")
     do("ceph", *options, "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=localhost")
     stack.enter_context(running(["ceph-osd", *options, "-i", "0", "-f"], log))
-    user = ("--uid=test", "--display-name=test", "--access-key=testkey", "--secret-key=testsecret123")
+    user = ("--tenant=suite", "--uid=test", "--display-name=test", "--access-key=testkey", "--secret-key=testsecret123")
     do("radosgw-admin", *options, "-n", "client.rgw", "user", "create", *user)
     gateway = stack.enter_context(running(["radosgw", *options, "-n", "client.rgw", "-f"], log))
     wait_until(lambda: accepts(port), gateway, log, 180)

@@ -61,4 +61,4 @@ def run_s3_container() -> Iterator[S3Endpoint]:
     with container:
         wait_for_logs(container, "API")
         host, port = container.get_container_host_ip(), container.get_exposed_port(9000)
-        yield S3Endpoint(f"http://{host}:{port}", key, secret)
+        yield S3Endpoint(f"http://{host}:{port}", key, secret, frozenset(("no-tenants",)))

