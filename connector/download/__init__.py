@@ -2,7 +2,6 @@
 
 from connector.download.batch import DownloadBatch
 from connector.download.job import Download
-from connector.download.request import DownloadedFile
-from connector.download.staging import StagedObject
+from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest, DownloadTokens
 
-__all__ = ["Download", "DownloadBatch", "DownloadedFile", "StagedObject"]
+__all__ = ["Download", "DownloadBatch", "DownloadContext", "DownloadRequest", "DownloadTokens", "DownloadedFile"]

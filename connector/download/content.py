@@ -1,4 +1,4 @@
-"""What becomes of the sealed bytes of a download: kept as they are, or decrypted; verified, or not."""
+"""What happens to the encrypted bytes of a download: kept or decrypted, verified or not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from connector.local.partial_file import PartialFile
 from connector.parts import Part
 
 
-class Content(Protocol):
-    """Treats the parts of one file. Methods block, and are called from several threads."""
+class PartProcessor(Protocol):
+    """Processes the parts of one file. Methods block, and are called from several threads."""
 
     @property
     def kind(self) -> str:
@@ -29,10 +29,10 @@ class Content(Protocol):
         """Bytes of the local file."""
 
     def begin(self, file: PartialFile) -> None:
-        """Write what stands before the parts."""
+        """Write what precedes the parts."""
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
-        """Treat and write the sealed bytes of a part, and return their plaintext.
+    def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
+        """Process and write the encrypted bytes of a part, and return their plaintext.
 
         Raises :class:`~connector.errors.IntegrityError` for a segment that does not authenticate.
         """
@@ -42,10 +42,10 @@ class Content(Protocol):
 
 
 @attrs.frozen
-class Decrypted:
+class Decrypt:
     """The plaintext is kept."""
 
-    opener: SegmentDecryptor
+    decryptor: SegmentDecryptor
     sealed_size: int
     kind: str = "download-decrypted"
     verified: bool = True
@@ -56,12 +56,12 @@ class Decrypted:
         return opened_size(self.sealed_size)
 
     def begin(self, file: PartialFile) -> None:
-        """Nothing stands before the plaintext."""
+        """Nothing precedes the plaintext."""
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
+    def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Open the segments and write what was in them."""
         first = part.start // CIPHER_SEGMENT_SIZE
-        plaintext = self.opener.open_part(buffer, first_segment=first)
+        plaintext = self.decryptor.open_part(buffer, first_segment=first)
         file.write(first * SEGMENT_SIZE, plaintext)
         return plaintext
 
@@ -73,10 +73,10 @@ class Decrypted:
 
 
 @attrs.frozen
-class Sealed:
+class KeepEncrypted:
     """Envelope and segments are kept as they are, and each segment is opened to see that it is authentic."""
 
-    opener: SegmentDecryptor
+    decryptor: SegmentDecryptor
     sealed_size: int
     envelope: bytes = attrs.field(repr=False)
     kind: str = "download"
@@ -88,29 +88,29 @@ class Sealed:
         return len(self.envelope) + self.sealed_size
 
     def begin(self, file: PartialFile) -> None:
-        """Write the envelope. It is made anew each time; whichever is written opens the same segments."""
+        """Write the header. The archive makes another one each time; each of them opens the same segments."""
         file.write(0, [memoryview(self.envelope)])
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
+    def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments, then open them: a part that then proves damaged is not recorded."""
         file.write(len(self.envelope) + part.start, [buffer])
-        return self.opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
+        return self.decryptor.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """Read segments and open them; what the disk lost, the archive still has."""
+        """Read segments and open them; what the disk lost is fetched again."""
         if not file.read_into(len(self.envelope) + part.start, [buffer]):
             return None
         try:
-            return self.opener.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
+            return self.decryptor.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         except IntegrityError:
             return None
 
 
 @attrs.frozen
-class Unverified:
+class KeepUnverified:
     """Envelope and segments are kept as they are, and only their sizes are checked."""
 
-    sealed: Sealed
+    sealed: KeepEncrypted
     kind: str = "download-unverified"
     verified: bool = False
 
@@ -123,11 +123,11 @@ class Unverified:
         """Write the envelope."""
         self.sealed.begin(file)
 
-    def take(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
+    def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments."""
         file.write(len(self.sealed.envelope) + part.start, [buffer])
         return []
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """Take the journal's word."""
+        """Trust the journal."""
         return []

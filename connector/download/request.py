@@ -1,14 +1,20 @@
-"""What to download, and what came of it."""
+"""What to download and with what, and what came of it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
+from connector.clients.downloads import DownloadClient
+from connector.clients.leases import CachedValue
+from connector.clients.objects import ObjectClient
+from connector.clients.work_orders import WorkOrder
 from connector.errors import IntegrityError
-from connector.transfer import AlreadyThere
+from connector.local.finished import FinishedFiles
+from connector.transfer import AlreadyThere, RunContext
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]*", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -50,6 +56,25 @@ class DownloadRequest:
         """The file that this will become; raises :class:`~connector.errors.IntegrityError` for an unsafe name."""
         name = checked_file_name(self.accession + self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
+
+
+class DownloadTokens(Protocol):
+    """Where the tokens of downloads come from."""
+
+    def download_order(self, accession: str) -> CachedValue[WorkOrder]:
+        """The work order token for one file, cached for its lifetime."""
+
+
+@attrs.frozen(kw_only=True)
+class DownloadContext:
+    """What the downloads of one batch share. ``notes`` tell what earlier runs finished in the output folder."""
+
+    run: RunContext
+    tokens: DownloadTokens
+    downloads: DownloadClient
+    objects: ObjectClient
+    private_key: bytes = attrs.field(repr=False)
+    notes: FinishedFiles
 
 
 def checked_file_name(name: str) -> str:

@@ -1,90 +1,113 @@
-"""Waiting until the archive has staged a file, and keeping its address fresh from then on."""
+"""One file of the archive: its address once it is staged, kept fresh from then on, and its bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
-from connector.clients.downloads import DownloadClient, Staging
+from connector.clients.downloads import Staging
 from connector.clients.leases import CachedValue, Expiring
-from connector.clients.work_orders import WorkOrder
-from connector.errors import BrokenError
-from connector.transfer import NotReadyError
-from connector.transfer.retry import Backoff
+from connector.clients.objects import UrlRefusedError
+from connector.download.request import DownloadContext
+from connector.errors import BrokenError, ConnectorError, IntegrityError
+from connector.parts import Part
+from connector.transfer import Backoff, NotReadyError, Progress
 from connector.wire.payloads import DrsObject
 
-_SHORTEST_WAIT = 0.2
-_LONGEST_WAIT = 300.0
+_MIN_WAIT = 0.2
+_MAX_WAIT = 300.0
 _BACKOFF = Backoff()
 
 
 class StagedObject:
     """A file in the archive, as it can be fetched at the moment.
 
-    ``patience`` bounds the whole wait for staging (seconds); ``waiting`` is told of each wait. The archive's word
-    (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year does harm, and made a little
-    longer by chance: files that were asked for together are not to be asked for together each time. ``uniform`` draws
-    from [0, 1).
+    The wait that the archive asks for (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year
+    does harm, and lengthened at random: files that were asked for at the same time are not asked for at the same time
+    again. ``timeout`` bounds the whole wait for staging (seconds).
     """
 
-    def __init__(
-        self,
-        client: DownloadClient,
-        order: CachedValue[WorkOrder],
-        accession: str,
-        *,
-        patience: float,
-        waiting: Callable[[float], None],
-        uniform: Callable[[], float],
-    ) -> None:
-        self._client = client
-        self._order = order
+    def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
+        self._context = context
         self._accession = accession
-        self._patience = patience
-        self._waiting = waiting
-        self._uniform = uniform
-        self._lease: CachedValue[DrsObject] = CachedValue(self._fetch)
+        self._timeout = timeout
+        self._order = context.tokens.download_order(accession)
+        self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
         self._asked_first: float | None = None
         self._not_before = 0.0
-        self._postpones = False
-
-    async def get(self) -> DrsObject:
-        """The object with an address that is good now; waits while the archive stages it.
-
-        Raises :class:`~connector.errors.BrokenError` if that takes longer than the patience.
-        """
-        return await self._lease.get()
+        self._raises_while_staging = False
+        self._size = 0
+        self._filled: dict[int, int] = {}
 
     async def get_if_staged(self) -> DrsObject:
-        """Like :meth:`get`, but raises :class:`~connector.transfer.NotReadyError` instead of waiting."""
-        self._postpones = True
+        """The object with an address that is valid now.
+
+        Raises :class:`~connector.transfer.NotReadyError` while the archive stages it, and
+        :class:`~connector.errors.BrokenError` once that has taken longer than the timeout.
+        """
+        self._raises_while_staging = True
         try:
-            return await self._lease.get()
+            return await self._address.get()
         finally:
-            self._postpones = False
+            self._raises_while_staging = False
 
-    def refuse(self, drs: DrsObject) -> None:
-        """The address in ``drs`` was refused: ask for a new one next time."""
-        self._lease.refuse(drs)
+    async def envelope(self) -> bytes:
+        """The file's Crypt4GH header, made for the user's key."""
+        return await self._context.downloads.envelope(self._order, self._accession)
 
-    async def _fetch(self) -> Expiring[DrsObject]:
+    def begin(self, size: int) -> None:
+        """Begin to fetch the object, which has ``size`` bytes, from its first part."""
+        self._size = size
+        self._filled.clear()
+
+    async def fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Fill ``buffer`` with ``part``.
+
+        What a failed try has received stays in the buffer, and the next call with it asks for the rest only: otherwise
+        a part would never arrive over a connection that is closed every few megabytes.
+        """
+        filled = self._filled.pop(part.number, 0)
+        if filled:
+            progress(filled)
+        drs = await self._address.get()
+        if drs.size != self._size:
+            raise IntegrityError(
+                f"{self._accession} changed in the archive while it was fetched.", hint="Fetch it again."
+            )
+        assert drs.url is not None
+
+        def count(size: int) -> None:
+            nonlocal filled
+            filled += size
+            progress(size)
+
+        try:
+            start, rest = part.start + filled, buffer[filled:]
+            await self._context.objects.get_range(drs.url, start, part.stop, rest, count, size=self._size)
+        except ConnectorError as error:
+            if isinstance(error, UrlRefusedError):
+                self._address.refuse(drs)
+            if 0 < filled < part.size:
+                self._filled[part.number] = filled
+            raise
+
+    async def _fetch_address(self) -> Expiring[DrsObject]:
+        run = self._context.run
         while True:
             now = trio.current_time()
             if self._not_before > now:
                 await trio.sleep_until(self._not_before)
             self._asked_first = now if self._asked_first is None else self._asked_first
-            answer = await self._client.object(self._order, self._accession)
+            answer = await self._context.downloads.object(self._order, self._accession)
             if not isinstance(answer, Staging):
                 self._asked_first = None
                 return answer
-            wait = _BACKOFF.wait_asked(min(max(answer.seconds, _SHORTEST_WAIT), _LONGEST_WAIT), self._uniform)
+            wait = _BACKOFF.wait_asked(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
             self._not_before = trio.current_time() + wait
-            if trio.current_time() + wait > self._asked_first + self._patience:
+            if self._not_before > self._asked_first + self._timeout:
                 raise BrokenError(
-                    f"The archive did not stage {self._accession} within {self._patience:g} seconds.",
+                    f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
                     hint="Run the same command again later.",
                 )
-            if self._postpones:
+            if self._raises_while_staging:
                 raise NotReadyError("The archive is staging the file.", seconds=wait)
-            self._waiting(wait)
+            run.observer.waiting(self._accession, wait, "The archive is staging the file.")

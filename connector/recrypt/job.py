@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import attrs
-import trio
 
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import PartialFile, check_target, existing
 from connector.local.source_file import SourceFile
 from connector.parts import Part, Parts, split
-from connector.recrypt.existing import compare, known, origin_of
-from connector.recrypt.request import RecryptedFile, RecryptRequest
-from connector.transfer import Observer, Progress
-
-T = TypeVar("T")
+from connector.recrypt.request import RecryptedFile, RecryptRequest, compare, known, origin_of
+from connector.transfer import Progress, RunContext
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
 """Bytes (4 MiB) that are read, treated and written before the next ones are. Smaller ones would stay in a core's own
@@ -70,40 +66,36 @@ class Recryption:
         self,
         request: RecryptRequest,
         recipe: Recipe,
+        run: RunContext,
         *,
-        part_size: int,
         overwrite: bool,
         notes: Callable[[str], FinishedFiles],
-        threads: trio.CapacityLimiter,
-        observer: Observer,
         label: str = "",
     ) -> None:
         self.label = label or request.path.name
         self._request = request
         self._recipe = recipe
-        self._part_size = align_to_segments(part_size)
+        self._run = run
         self._overwrite = overwrite
         self._notes = notes
-        self._threads = threads
-        self._observer = observer
         self._source: SourceFile | None = None
         self._begun: _Begun | None = None
         self._there: RecryptedFile | None = None
 
     async def prepare(self) -> None:
-        """Nobody has to let it in: nothing to do before."""
+        """Nothing to prepare."""
 
     async def open(self) -> Sequence[Part]:
         """Look at the source and begin the file that it becomes."""
-        begun = await self._in_thread(self._begin)
+        begun = await self._run.in_thread(self._begin)
         if begun is None:
             return ()
-        self._observer.opened(self.label, begun.extent.moved)
-        return Parts(begun.extent.moved, self._part_size)
+        self._run.observer.opened(self.label, begun.extent.moved)
+        return Parts(begun.extent.moved, align_to_segments(self._run.part_size))
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read, treat and write one part."""
-        await self._in_thread(lambda: self._move_pieces(part, buffer))
+        await self._run.in_thread(lambda: self._move_pieces(part, buffer))
         progress(part.size)
 
     async def finish(self) -> RecryptedFile:
@@ -111,16 +103,16 @@ class Recryption:
         if self._there is not None:
             return self._there
         begun = self._opened
-        await self._in_thread(begun.source.check_unchanged)
-        await self._in_thread(lambda: begun.target.complete(overwrite=self._overwrite, note=self._note))
+        await self._run.in_thread(begun.source.check_unchanged)
+        await self._run.in_thread(lambda: begun.target.complete(overwrite=self._overwrite, note=self._note))
         return RecryptedFile(self._request.path, self._request.target, begun.extent.made)
 
     async def close(self) -> None:
-        """Let go of both files."""
+        """Close both files."""
         if self._source is not None:
-            await self._in_thread(self._source.close)
+            await self._run.in_thread(self._source.close)
         if self._begun is not None:
-            await self._in_thread(self._begun.target.close)
+            await self._run.in_thread(self._begun.target.close)
 
     @property
     def _opened(self) -> _Begun:
@@ -163,6 +155,3 @@ class Recryption:
         begun = self._opened
         for piece in split(part, _PIECE, offset=begun.extent.shift):
             self._recipe.move(piece, buffer[: piece.size], begun.source, begun.target)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._threads)

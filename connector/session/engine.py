@@ -11,7 +11,6 @@ from pathlib import Path
 import trio
 
 from connector.config import Settings
-from connector.local.finished import FinishedFiles
 from connector.transfer import BufferPool, Courtesy, Observer, Retrier, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
 
@@ -19,7 +18,7 @@ _MOST_AT_ONCE = 32
 """Enough for 320 MB/s where each connection gets 10; parts of the usual size stop at what the memory holds."""
 _AT_FIRST = 4
 _AT_LEAST = 2
-"""However much is refused: one connection that has fallen silent must not hold up all the rest."""
+"""However much is refused: one stalled connection must not hold up all the others."""
 _CORES = os.cpu_count() or 2
 _THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
@@ -27,7 +26,7 @@ _THREADS = max(4, _CORES + 2)
 
 @contextmanager
 def open_threads() -> Iterator[trio.CapacityLimiter]:
-    """The places for blocking work of one session. While some are taken, a program that never rests stands back."""
+    """The threads for blocking work of one session, which get the interpreter's lock beside a busy event loop."""
     threads = trio.CapacityLimiter(_THREADS)
     names = trio.to_thread.current_default_thread_limiter()  # where trio resolves the names of hosts
     with Courtesy(threads, names).shown():
@@ -38,9 +37,9 @@ def open_threads() -> Iterator[trio.CapacityLimiter]:
 def open_scheduler(
     settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
 ) -> Iterator[Scheduler]:
-    """A scheduler with the memory of the settings; a concurrency given there is fixed, else ``limit`` finds it.
+    """A scheduler with the memory of the settings; a concurrency given there is fixed, otherwise ``limit`` finds it.
 
-    ``first``: transfers that ask to be let in before it is known how many the other side takes.
+    ``first``: transfers that ask to be opened before it is known how many the other side allows.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
@@ -53,13 +52,8 @@ def open_scheduler(
         pool.close()
 
 
-async def read_notes(folder: Path, about: str, threads: trio.CapacityLimiter) -> FinishedFiles:
-    """The notes in ``folder`` of what earlier runs finished in an output folder or an upload box."""
-    return await trio.to_thread.run_sync(FinishedFiles.read, folder, about, limiter=threads)
-
-
 def network_limit(settings: Settings) -> ConcurrencyLimit:
-    """Finds out what the line and the archive bear; a quarter of the memory is left for the program itself."""
+    """A limit that adapts to line and archive; a quarter of the memory is left for the program itself."""
     most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
     return ConcurrencyLimit(minimum=_AT_LEAST, maximum=most, limit=_AT_FIRST)
 

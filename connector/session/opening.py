@@ -22,7 +22,7 @@ from connector.http.client import HttpOptions, open_http
 from connector.local.state_folder import StateFolder
 from connector.session.engine import network_limit, open_scheduler, open_threads
 from connector.session.session import Session
-from connector.transfer import GuardedObserver, Observer, Retrier, SilentObserver
+from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver
 
 _USUAL_OPEN_UPLOADS = 5
 """What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""
@@ -79,7 +79,6 @@ async def open_session(
                     caller=caller,
                     objects=ObjectClient(http),
                     scheduler=scheduler,
-                    threads=threads,
-                    observer=observer,
+                    run=RunContext(threads=threads, observer=observer, part_size=settings.part_size),
                     state=StateFolder.of(state_folder),
                 )

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-import trio
-
 from connector.config import Settings
 from connector.local.finished import FinishedFiles
 from connector.local.state_folder import StateFolder
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
 from connector.session.engine import local_limit, open_scheduler, open_threads, planned_files
-from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, SilentObserver
+from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, RunContext, SilentObserver
 
 
 async def decrypt_files(
@@ -70,17 +68,16 @@ async def _recrypt(
         open_threads() as threads,
         open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,
     ):
+        run = RunContext(threads=threads, observer=observer, part_size=settings.part_size)
         files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
-        observer.planned(await trio.to_thread.run_sync(lambda: planned_files(files), limiter=threads))
+        observer.planned(await run.in_thread(planned_files, files))
         return await scheduler.run(
             Recryption(
                 request,
                 recipe(),
-                part_size=settings.part_size,
+                run,
                 overwrite=overwrite,
                 notes=notes,
-                threads=threads,
-                observer=observer,
                 label=label,
             )
             for label, request in zip(labels, requests, strict=True)

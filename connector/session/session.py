@@ -7,7 +7,6 @@ good part of a short transfer.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,10 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
+from connector.local.finished import FinishedFiles
 from connector.local.state_folder import StateFolder
-from connector.session.engine import planned_files, read_notes
-from connector.transfer import GuardedObserver, Outcome, Scheduler
+from connector.session.engine import planned_files
+from connector.transfer import Outcome, RunContext, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Session:
     caller: ApiClient
     objects: ObjectClient
     scheduler: Scheduler
-    threads: trio.CapacityLimiter
-    observer: GuardedObserver
+    run: RunContext
     state: StateFolder
 
     async def download(
@@ -81,30 +80,26 @@ class Session:
         is not for downloads or lacks one of the files, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
-        from connector.download import DownloadBatch
+        from connector.download import DownloadBatch, DownloadContext
 
         _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
-        self.observer.planned([(request.accession, None) for request in requests])
+        self.run.observer.planned([(request.accession, None) for request in requests])
         folder = Path(await trio.Path(output_dir).resolve())
-        await trio.to_thread.run_sync(self.state.outputs.note, folder, limiter=self.threads)
-        batch = DownloadBatch(
-            packages=self.packages,
+        await self.run.in_thread(self.state.outputs.note, folder)
+        context = DownloadContext(
+            run=self.run,
+            tokens=self.packages,
             downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
             objects=self.objects,
             private_key=self.keys.private,
             # Two archives may have a file of the same accession.
-            notes=await read_notes(self.state.finished, f"{folder} {self.settings.wkvs_url}", self.threads),
-            part_size=self.settings.part_size,
-            scheduler=self.scheduler,
-            threads=self.threads,
-            observer=self.observer,
-            uniform=self.scheduler.retrier.uniform,
+            notes=await self._read_notes(f"{folder} {self.settings.wkvs_url}"),
         )
-        outcomes = await batch.run(requests, verify_existing=verify_existing)
-        await trio.to_thread.run_sync(self.state.outputs.forget_if_finished, folder, limiter=self.threads)
+        outcomes = await DownloadBatch(context, self.scheduler).run(requests, verify_existing=verify_existing)
+        await self.run.in_thread(self.state.outputs.forget_if_finished, folder)
         return outcomes
 
     def _requests(
@@ -150,7 +145,7 @@ class Session:
 
         Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
         """
-        from connector.upload import UploadBatch, check_sources
+        from connector.upload import UploadBatch, UploadContext, check_sources
         from connector.upload.journals import UploadJournals
 
         _check_existing(overwrite, verify_existing)
@@ -158,22 +153,19 @@ class Session:
         box = self.box()
         files = [(source.alias, source.path) for source in sources]
         plan = partial(planned_files, files, lambda size: HEADER_SIZE + sealed_size(size))
-        self.observer.planned(await trio.to_thread.run_sync(plan, limiter=self.threads))
-        batch = UploadBatch(
+        self.run.observer.planned(await self.run.in_thread(plan))
+        context = UploadContext(
+            run=self.run,
             box=box,
             objects=self.objects,
             keys=self.keys,
             hub_key=self.well_known.hub_key,
             journals=UploadJournals(self.state.uploads, self.keys),
-            notes=await read_notes(self.state.finished, str(box.id), self.threads),
-            part_size=self.settings.part_size,
+            notes=await self._read_notes(str(box.id)),
             overwrite=overwrite,
             verify_existing=verify_existing,
-            scheduler=self.scheduler,
-            threads=self.threads,
-            observer=self.observer,
         )
-        return await batch.run(sources)
+        return await UploadBatch(context, self.scheduler).run(sources)
 
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
@@ -190,10 +182,10 @@ class Session:
         except RefusedError:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
-        notes = await read_notes(self.state.finished, str(box.id), self.threads)
+        notes = await self._read_notes(str(box.id))
         left = partial(UploadJournals(self.state.uploads, self.keys).find, box.id)
         planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
-        outcomes = await trio.to_thread.run_sync(planner.plan, sources, limiter=self.threads)
+        outcomes = await self.run.in_thread(planner.plan, sources)
         for outcome in outcomes:
             if outcome.value is not None:
                 self.scheduler.tell_budget(outcome.label, outcome.value.memory)
@@ -244,7 +236,7 @@ class Session:
         """
         from connector.upload.waiting import UploadWaiter
 
-        waiter = UploadWaiter(box=self.box(), observer=self.observer, uniform=random.random)
+        waiter = UploadWaiter(box=self.box(), run=self.run)
         return await waiter.wait_for(uploads, timeout=timeout)
 
     async def open_in_box(self) -> list[FileUpload]:
@@ -259,9 +251,11 @@ class Session:
 
         box = self.box()
         read = partial(LocalNotes.read, box.id, self.state.uploads, self.state.finished)
-        return UploadRemover(
-            box, await trio.to_thread.run_sync(read, limiter=self.threads), self.threads, self.observer
-        )
+        return UploadRemover(box, await self.run.in_thread(read), self.run)
+
+    async def _read_notes(self, about: str) -> FinishedFiles:
+        """What earlier runs finished in an output folder or an upload box."""
+        return await self.run.in_thread(FinishedFiles.read, self.state.finished, about)
 
     def box(self) -> UploadBox:
         """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""

@@ -1,6 +1,7 @@
 """The generic scheduler: moves parts of many transfers, knowing nothing of what they are."""
 
 from connector.transfer.buffers import Buffer, BufferPool
+from connector.transfer.context import RunContext
 from connector.transfer.courtesy import Courtesy
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
@@ -24,6 +25,7 @@ __all__ = [
     "Polling",
     "Progress",
     "Retrier",
+    "RunContext",
     "Scheduler",
     "Sequencer",
     "SilentObserver",

@@ -9,52 +9,38 @@ from uuid import UUID
 
 from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import BrokenError, ConnectorError, RefusedError
-from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceFile
-from connector.upload.answers import LOOK, after
+from connector.upload.context import LockedSource, UploadContext
 from connector.upload.existing import UploadedFile, compare, in_the_way
-from connector.upload.sending import UploadContext
-from connector.upload.states import Stage
+from connector.upload.states import LOOK, Stage, after
 from connector.wire.payloads import CreatedUpload, FileUpload, UploadCreation
 
 _PIECE = 4 * 1024**2
 
 
 class Announcement:
-    """One file's. ``notes`` tell what earlier runs finished in this box; with ``verify`` the source is read to see
-    whether it still is that; ``made_before``: an earlier run has announced the file, and ended before it was answered.
+    """The announcement of one file; ``made_before``: an earlier run made it, and ended before it was answered.
 
     The journal says that the archive is about to be asked, for as long as it may have created an upload whose id is
     not known here.
     """
 
-    def __init__(
-        self,
-        context: UploadContext,
-        file: SourceFile,
-        notes: FinishedFiles,
-        *,
-        part_size: int,
-        overwrite: bool,
-        verify: bool,
-        made_before: bool,
-    ) -> None:
+    def __init__(self, context: UploadContext, locked: LockedSource, file: SourceFile, *, made_before: bool) -> None:
         self._context = context
+        self._locked = locked
         self._file = file
-        self._note = notes.find(*context.source.key)
-        self._overwrite = overwrite
-        self._verify = verify
+        self._note = context.notes.find(*locked.source.key)
         self._made_before = made_before
         self._unacknowledged = False
         self._written = made_before
         self._asked = made_before
         total = HEADER_SIZE + sealed_size(file.state.size)
         self._creation = UploadCreation(
-            alias=context.source.alias,
+            alias=locked.source.alias,
             decrypted_size=file.state.size,
             encrypted_size=total,
-            part_size=fit_upload_part_size(total, part_size),
-            overwrite=overwrite,
+            part_size=fit_upload_part_size(total, context.run.part_size),
+            overwrite=context.overwrite,
         )
 
     @property
@@ -89,7 +75,7 @@ class Announcement:
     async def make(self) -> CreatedUpload | UploadedFile:
         """Have the archive create an upload, unless the file is in the box already."""
         if not self._written:
-            await self._context.in_thread(self._write)
+            await self._context.run.in_thread(self._write)
         self._asked = True
 
         def note(error: ConnectorError, delay: float) -> None:
@@ -108,16 +94,16 @@ class Announcement:
             return await box.create(order, self._creation) if there is None else there
         except RefusedError:
             # The archive holds nothing of it. That must not be told otherwise by a run that is killed while it waits.
-            await self._context.in_thread(self._erase)
+            await self._context.run.in_thread(self._erase)
             raise
 
     def _write(self) -> None:
-        self._context.journals.announce(self._context.box.id, self._context.source, self._file.state)
+        self._context.journals.announce(self._context.box.id, self._locked.source, self._file.state)
         self._written = True
 
     def _erase(self) -> None:
-        self._context.locked.check()
-        self._context.journals.remove(self._context.box.id, self._context.source)
+        self._locked.check()
+        self._context.journals.remove(self._context.box.id, self._locked.source)
         self._written = self._asked = False
 
     async def _look(self, refused: RefusedError) -> UploadedFile | None:
@@ -139,7 +125,7 @@ class Announcement:
             if there is None and not isinstance(error, RefusedError):
                 raise
             if there is None:
-                raise in_the_way(alias, size, None, overwrite=self._overwrite) from refused
+                raise in_the_way(alias, size, None, overwrite=self._context.overwrite) from refused
             return there
         if may_be_ours and listed is not None and listed.state == "init" and listed.decrypted_size in (None, size):
             # The answer to its creation was lost. One of another size is of another file.
@@ -149,12 +135,12 @@ class Announcement:
             raise refused
         there = None if listed is None else await self._compared(listed)
         if listed is not None and (there is None or not self._suffices(there)):
-            raise in_the_way(alias, size, listed, overwrite=self._overwrite) from refused
+            raise in_the_way(alias, size, listed, overwrite=self._context.overwrite) from refused
         return there
 
     def _suffices(self, there: UploadedFile) -> bool:
         """Whether the file need not be sent: one that is to be replaced, only if an earlier run has done that."""
-        return not (self._overwrite and there.already_there == "size")
+        return not (self._context.overwrite and there.already_there == "size")
 
     async def _compared(self, listed: FileUpload | None) -> UploadedFile | None:
         """The upload in the box if it is this file; ``listed`` is ``None`` where that cannot be listed."""
@@ -162,7 +148,7 @@ class Announcement:
         compared = compare(listed, self._file.state, note)
         if compared == "size" and listed is not None:
             return UploadedFile(self._creation.alias, listed.id, size, None, compared)
-        if compared == "record" and self._verify:
+        if compared == "record" and self._context.verify_existing:
             compared = "sha256"
         if compared is None or note is None or (compared == "sha256" and await self._hash() != note.sha256):
             return None
@@ -178,5 +164,5 @@ class Announcement:
             digest.update(view)
 
         for start in range(0, size, _PIECE):
-            await self._context.in_thread(partial(add, start))
+            await self._context.run.in_thread(partial(add, start))
         return digest.hexdigest()

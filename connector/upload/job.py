@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import trio
 
-from connector.clients.objects import ObjectClient
 from connector.crypt4gh.header import make_header
-from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
-from connector.local.finished import FinishedFile, FinishedFiles
+from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, Parts
-from connector.transfer import GuardedObserver, Observer, Progress
+from connector.transfer import Progress
 from connector.upload.announcement import Announcement
-from connector.upload.answers import after
-from connector.upload.box import UploadBox
+from connector.upload.context import LockedSource, UploadContext
 from connector.upload.existing import UploadedFile
-from connector.upload.journals import UploadJournals
-from connector.upload.locked_source import LockedSource
-from connector.upload.sending import ManyParts, OnePart, Sending, UploadContext, changed_since
+from connector.upload.sending import ManyParts, OnePart, Sending, changed_since
 from connector.upload.source import UploadSource
-from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, created
+from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, after, created
 from connector.wire.payloads import CreatedUpload
 
 _DELETING = 5.0
@@ -35,42 +29,15 @@ _DELETING = 5.0
 class Upload:
     """Takes a file from where its journal says that it is (:mod:`connector.upload.states`) to the end.
 
-    ``hub_key`` gives the public key of a storage alias, ``notes`` tell what earlier runs finished in this box. What
-    refusals of the archive lead to stands in :mod:`connector.upload.answers`.
+    Which refusal of the archive leads where stands in the same module.
     """
 
-    def __init__(
-        self,
-        source: UploadSource,
-        *,
-        box: UploadBox,
-        objects: ObjectClient,
-        keys: KeyPair,
-        hub_key: Callable[[str], Awaitable[bytes]],
-        journals: UploadJournals,
-        notes: FinishedFiles,
-        part_size: int,
-        overwrite: bool,
-        verify_existing: bool = False,
-        threads: trio.CapacityLimiter,
-        observer: Observer,
-        draw: Callable[[int], bytes] = os.urandom,
-    ) -> None:
+    def __init__(self, source: UploadSource, context: UploadContext) -> None:
         self.label = source.alias
         self._source = source
-        self._box = box
-        self._keys = keys
-        self._hub_key = hub_key
-        self._journals = journals
-        self._notes = notes
-        self._part_size = part_size
-        self._overwrite = overwrite
-        self._verify_existing = verify_existing
-        self._observer = GuardedObserver.of(observer)
-        self._locked = LockedSource(source, box.id, journals)
-        self._context = UploadContext(
-            source=source, box=box, objects=objects, journals=journals, locked=self._locked, threads=threads, draw=draw
-        )
+        self._context = context
+        self._run = context.run
+        self._locked = LockedSource(source, context)
         self._reset()
 
     def _reset(self) -> None:
@@ -86,7 +53,7 @@ class Upload:
     async def prepare(self) -> None:
         """Open the file, and fetch the token to announce it: an archive allows few open uploads, so that each round
         trip counts which is not made while one of them is this."""
-        await self._context.in_thread(self._take)
+        await self._run.in_thread(self._take)
         if self._announcement is not None:
             self._done = await self._announcement.prepare()
 
@@ -110,13 +77,13 @@ class Upload:
         total = HEADER_SIZE + sealed_size(self._opened.state.size)
         parts = Parts(total, state.started.part_size)
         kind = OnePart if len(parts) == 1 else ManyParts
-        self._sending = kind(self._context, self._opened, state, parts)
+        self._sending = kind(self._context, self._locked, self._opened, state, parts)
         try:
             await self._sending.begin()
         except RefusedError as error:
             raise self._judged(Stage.SENDING, error) from error.__cause__
-        self._observer.opened(self.label, total)
-        self._observer.kept(self.label, self._sending.kept)
+        self._run.observer.opened(self.label, total)
+        self._run.observer.kept(self.label, self._sending.kept)
         return parts
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
@@ -147,23 +114,17 @@ class Upload:
             with trio.move_on_after(_DELETING):
                 over = await self._delete(self._file_id)
         try:
-            await self._context.in_thread(lambda: self._release(forget=over))
+            await self._run.in_thread(lambda: self._release(forget=over))
         finally:
             self._reset()
 
     def _take(self) -> None:
         """Find what an earlier run has left of this upload; if nothing, note that the archive is about to be asked."""
         self._file = self._locked.take()
-        self._left = self._journals.find(self._box.id, self._source, self._file.state)
+        self._left = self._context.journals.find(self._context.box.id, self._source, self._file.state)
         if self._left is None or self._left.stage is Stage.ANNOUNCED:
             self._announcement = Announcement(
-                self._context,
-                self._file,
-                self._notes,
-                part_size=self._part_size,
-                overwrite=self._overwrite,
-                verify=self._verify_existing,
-                made_before=self._left is not None,
+                self._context, self._locked, self._file, made_before=self._left is not None
             )
             self._announcement.write()
 
@@ -171,8 +132,8 @@ class Upload:
         secrets = UploadSecrets(session_key=self._context.draw(32), nonce_seed=self._context.draw(32))
         envelope = make_header(
             secrets.session_key,
-            sender_private_key=self._keys.private,
-            recipient_public_keys=[await self._hub_key(answer.storage_alias)],
+            sender_private_key=self._context.keys.private,
+            recipient_public_keys=[await self._context.hub_key(answer.storage_alias)],
         )
         return StartedUpload(answer.file_id, part_size, envelope, secrets)
 
@@ -193,23 +154,23 @@ class Upload:
             if done is not None and done.already_there not in ("size", "record"):
                 state = self._opened.state
                 note = FinishedFile(state.size, state.mtime_ns, done.sha256, str(done.file_id))
-                self._notes.add(note, *self._source.key)
+                self._context.notes.add(note, *self._source.key)
             if forget:  # what could not be deleted the next run tries to delete
                 self._locked.check()
-                self._journals.remove(self._box.id, self._source)
+                self._context.journals.remove(self._context.box.id, self._source)
         finally:
             self._locked.release()
 
     async def _delete(self, file_id: UUID) -> bool:
         """Delete an upload in the archive, unless another process has taken over; whether that went well."""
         try:
-            await self._context.check_lock()
-            await self._box.delete(file_id)
+            await self._locked.check_lock()
+            await self._context.box.delete(file_id)
         except LocalError:
             return False
         except ConnectorError as error:
             # The upload stays open in the archive; the file's own failure is what the user has to hear of.
-            self._observer.retried(self.label, error, 0.0)
+            self._run.observer.retried(self.label, error, 0.0)
             return False
         return True
 

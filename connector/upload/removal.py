@@ -10,13 +10,12 @@ from typing import TypeVar
 from uuid import UUID
 
 import attrs
-import trio
 
 from connector.clients.refusals import TokenRefusedError
 from connector.clients.uploads import ListingRefusedError
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
-from connector.transfer import GuardedObserver, Outcome
+from connector.transfer import Outcome, RunContext
 from connector.upload.box import UploadBox
 from connector.upload.listing import UNKNOWN, ListedFile
 from connector.upload.unfinished import UnfinishedUpload, unfinished_uploads
@@ -74,8 +73,7 @@ class UploadRemover:
 
     box: UploadBox
     notes: LocalNotes
-    threads: trio.CapacityLimiter
-    observer: GuardedObserver
+    run: RunContext
 
     async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list
@@ -101,14 +99,14 @@ class UploadRemover:
 
     async def remove_all(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
         """Remove uploads; one that cannot be removed does not stop the others."""
-        self.observer.planned([(upload.name, 0) for upload in uploads])  # files, of which no bytes are to move
+        self.run.observer.planned([(upload.name, 0) for upload in uploads])  # files, of which no bytes are to move
         return [await self._outcome(upload) for upload in uploads]
 
     async def discard_all(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
         """Remove unfinished uploads of this box; those of another one are left, as outcomes with an error."""
         left = [_of_another_box(upload) for upload in unfinished if upload.box != self.box.id]
         for outcome in left:
-            self.observer.finished(outcome)
+            self.run.observer.finished(outcome)
         return left + await self.remove_all([upload.listed() for upload in unfinished if upload.box == self.box.id])
 
     async def _outcome(self, upload: ListedFile) -> Outcome[ListedFile]:
@@ -116,7 +114,7 @@ class UploadRemover:
             outcome = Outcome(upload.name, await self.remove(upload))
         except ConnectorError as error:
             outcome = Outcome(upload.name, error=error)
-        self.observer.finished(outcome)
+        self.run.observer.finished(outcome)
         return outcome
 
     async def remove(self, upload: ListedFile) -> ListedFile:
@@ -138,7 +136,7 @@ class UploadRemover:
         return attrs.evolve(upload, state="cancelled", state_updated=None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self.threads)
+        return await self.run.in_thread(work)
 
 
 def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:

@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-import attrs
-import trio
-
-from connector.clients.objects import ObjectClient
 from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
 from connector.errors import RefusedError, RetryPolicy
 from connector.local.journal import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, Parts
 from connector.transfer import Progress, Sequencer, run_concurrently
-from connector.upload.answers import CLOSE, after
-from connector.upload.box import UploadBox
-from connector.upload.journals import UploadJournals
-from connector.upload.locked_source import LockedSource
+from connector.upload.context import LockedSource, UploadContext
 from connector.upload.source import UploadSource
-from connector.upload.states import SentPart, Stage, StartedUpload, UploadState
+from connector.upload.states import CLOSE, SentPart, Stage, StartedUpload, UploadState, after
 from connector.wire.digests import PartDigests, add_pieces, digest_part, multipart_etag
 from connector.wire.payloads import UploadCompletion
-
-T = TypeVar("T")
-
-
-@attrs.frozen(kw_only=True)
-class UploadContext:
-    """What the parts of an upload take to get from the source to the archive."""
-
-    source: UploadSource
-    box: UploadBox
-    objects: ObjectClient
-    journals: UploadJournals
-    locked: LockedSource
-    threads: trio.CapacityLimiter
-    draw: Callable[[int], bytes]
-
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run ``work``, which blocks."""
-        return await trio.to_thread.run_sync(work, limiter=self.threads)
-
-    async def check_lock(self) -> None:
-        """Stop before anything is sent to an upload that another process has taken over: its parts are other bytes."""
-        if self.locked.may_be_lost:
-            await self.in_thread(self.locked.check)
 
 
 class Sending(ABC):
@@ -60,9 +28,13 @@ class Sending(ABC):
     lasts: ClassVar[bool]
     """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it."""
 
-    def __init__(self, context: UploadContext, file: SourceFile, state: UploadState, parts: Parts) -> None:
+    def __init__(
+        self, context: UploadContext, locked: LockedSource, file: SourceFile, state: UploadState, parts: Parts
+    ) -> None:
         assert state.started is not None, "it was created, or can be resumed"
         self._context = context
+        self._run = context.run
+        self._locked = locked
         self._file = file
         self._state = state
         self._parts = parts
@@ -79,7 +51,7 @@ class Sending(ABC):
         self._sent = dict(state.parts)
         self._before = dict(state.parts)
         self._digest = hashlib.sha256()
-        self._turns = Sequencer()
+        self._sequencer = Sequencer()
         self._plain: dict[int, str] = {}
         self._journal: JournalFile | None = None
 
@@ -99,7 +71,7 @@ class Sending(ABC):
             progress(0)  # it is not stalled: reading what is stored already takes a while
             return
         url = await self._context.box.part_url(self._order, self.file_id, part.number)
-        await self._context.check_lock()
+        await self._locked.check_lock()
         await self._context.objects.put_part(url, buffer, progress, md5=sent.digests.md5)
         await self._note(part.number, sent)
         self._sent[part.number] = sent
@@ -115,7 +87,7 @@ class Sending(ABC):
             encrypted_parts_md5=tuple(one.md5 for one in digests),
             encrypted_parts_sha256=tuple(one.sha256 for one in digests),
         )
-        await self._context.check_lock()
+        await self._locked.check_lock()
         await self._context.box.complete(self._closing, self.file_id, completion)
         return sha256
 
@@ -139,7 +111,9 @@ class Sending(ABC):
     def _begin_journal(self, sealed: SentPart | None) -> None:
         self.end()  # of a try before, in which the part was sealed to something else
         context = self._context
-        self._journal = context.journals.begin(context.box.id, context.source, self._file.state, self._started, sealed)
+        self._journal = context.journals.begin(
+            context.box.id, self._locked.source, self._file.state, self._started, sealed
+        )
 
     async def _check_waited_for(self, number: int) -> None:
         await self._context.box.part_url(self._order, self.file_id, number)
@@ -150,7 +124,7 @@ class Sending(ABC):
         plain = self._plain[part.number] = self._digest.hexdigest()
         before = self._before.get(part.number)
         if before is not None and before.plain not in (None, plain):
-            raise changed_since(self._context.source)
+            raise changed_since(self._locked.source)
 
     def _sealed(self, part: Part, loaded: PreparedPart) -> SentPart:
         digests: PartDigests = digest_part(loaded.seal())
@@ -165,37 +139,36 @@ class ManyParts(Sending):
     async def begin(self) -> None:
         """Begin the journal, or resume it and ask for the first missing part."""
         if self._state.stage is Stage.CREATED:
-            await self._context.in_thread(lambda: self._begin_journal(None))
+            await self._run.in_thread(lambda: self._begin_journal(None))
             return
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
             await self._check_waited_for(missing)
-        self._journal = await self._context.in_thread(
-            lambda: self._context.journals.resume(self._context.box.id, self._context.source)
+        self._journal = await self._run.in_thread(
+            lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        context = self._context
-        loaded = await context.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
-        if not self._turns.is_done(part.number):
-            async with self._turns.in_order(part.number):
-                await context.in_thread(lambda: self._hash(part, loaded))
+        loaded = await self._run.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
+        if not self._sequencer.is_done(part.number):
+            async with self._sequencer.in_order(part.number):
+                await self._run.in_thread(lambda: self._hash(part, loaded))
         if part.number in self._before:
             return None
-        return await context.in_thread(lambda: self._sealed(part, loaded))
+        return await self._run.in_thread(lambda: self._sealed(part, loaded))
 
     async def _note(self, number: int, sent: SentPart) -> None:
         journal = self._journal
         assert journal is not None, "it begins before the first part"
 
         def note() -> None:
-            self._context.locked.check()  # after a takeover the journal is the other's
+            self._locked.check()  # after a takeover the journal is the other's
             journal.add_parts({number: sent.facts()})
 
-        await self._context.in_thread(note)
+        await self._run.in_thread(note)
 
     async def _check_source(self) -> None:
-        await self._context.in_thread(self._file.check_unchanged)
+        await self._run.in_thread(self._file.check_unchanged)
 
 
 class OnePart(Sending):
@@ -219,8 +192,8 @@ class OnePart(Sending):
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
             self._before = self._sent = {1: sealed}
-        self._journal = await self._context.in_thread(
-            lambda: self._context.journals.resume(self._context.box.id, self._context.source)
+        self._journal = await self._run.in_thread(
+            lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
@@ -228,7 +201,7 @@ class OnePart(Sending):
 
         def work() -> SentPart | None:
             loaded = self._sealer.load(part, buffer, self._file.read_into)
-            if not self._turns.is_done(part.number):
+            if not self._sequencer.is_done(part.number):
                 self._hash(part, loaded)
             self._file.check_unchanged()
             if part.number in self._before:
@@ -238,8 +211,8 @@ class OnePart(Sending):
             return sealed
 
         async def seal() -> None:
-            async with self._turns.in_order(part.number):
-                sent.append(await self._context.in_thread(work))
+            async with self._sequencer.in_order(part.number):
+                sent.append(await self._run.in_thread(work))
 
         await run_concurrently(seal, self._order.get, self._closing.get)
         return sent[0]

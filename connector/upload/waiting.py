@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
 import attrs
@@ -10,7 +10,7 @@ import trio
 
 from connector.clients.uploads import ListingRefusedError
 from connector.errors import BrokenError, IntegrityError, RefusedError
-from connector.transfer import GuardedObserver, Outcome
+from connector.transfer import Outcome, RunContext
 from connector.transfer.retry import Polling
 from connector.upload.box import UploadBox
 from connector.upload.listing import ListedFile
@@ -44,14 +44,10 @@ def judge(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[Liste
 
 @attrs.frozen(kw_only=True)
 class UploadWaiter:
-    """Asks what became of uploads of one box, all of them with one listing at a time.
-
-    ``uniform`` draws from [0, 1).
-    """
+    """Asks what became of uploads of one box, all of them with one listing at a time."""
 
     box: UploadBox
-    observer: GuardedObserver
-    uniform: Callable[[], float]
+    run: RunContext
     polling: Polling = attrs.field(factory=Polling)
 
     async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> list[Outcome[ListedFile]]:
@@ -60,7 +56,7 @@ class UploadWaiter:
         Those that are neither after ``timeout`` seconds fail with :class:`~connector.errors.BrokenError`. Raises
         :class:`~connector.errors.RefusedError` if the archive refuses to list the box.
         """
-        self.observer.planned([(alias, 0) for alias in uploads])  # files, of which no bytes are to move
+        self.run.observer.planned([(alias, 0) for alias in uploads])  # files, of which no bytes are to move
         began = trio.current_time()
         ended: dict[str, Outcome[ListedFile]] = {}
         states: dict[str, str] = {}
@@ -72,13 +68,13 @@ class UploadWaiter:
                     outcome = judge(alias, uploads[alias], listed.get(alias))
                     if outcome is not None:
                         ended[alias] = outcome
-                        self.observer.finished(outcome)
+                        self.run.observer.finished(outcome)
                 states = {alias: listed[alias].state for alias in uploads if alias not in ended}
                 if not states:
                     break  # without a pause
                 now = trio.current_time()
-                pause = self.polling.pause(now - began, began + timeout - now, now - asked, self.uniform)
-                self.observer.waiting("", pause, _waiting_for(states))
+                pause = self.polling.pause(now - began, began + timeout - now, now - asked, self.run.uniform)
+                self.run.observer.waiting("", pause, _waiting_for(states))
                 await trio.sleep(pause)
         return [ended.get(alias) or self._timed_out(alias, states.get(alias), timeout) for alias in uploads]
 
@@ -109,7 +105,7 @@ class UploadWaiter:
                 hint="Run the same command again to wait on.",
             ),
         )
-        self.observer.finished(outcome)
+        self.run.observer.finished(outcome)
         return outcome
 
 

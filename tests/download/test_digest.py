@@ -13,6 +13,7 @@ from connector.crypt4gh.segments import Plaintext
 from connector.download.digest import OrderedDigest
 from connector.errors import NO_RETRY, IntegrityError
 from connector.parts import Part, Parts
+from connector.transfer import RunContext, SilentObserver
 
 pytestmark = pytest.mark.trio
 
@@ -20,9 +21,13 @@ CONTENT = random.Random(1).randbytes(10_500)
 PARTS = Parts(len(CONTENT), 1000)
 
 
+def run_context(threads: int) -> RunContext:
+    return RunContext(threads=trio.CapacityLimiter(threads), observer=SilentObserver(), part_size=1000)
+
+
 @pytest.fixture
 def digest() -> OrderedDigest:
-    return OrderedDigest(trio.CapacityLimiter(2))
+    return OrderedDigest(run_context(2))
 
 
 def read_back(part: Part, buffer: memoryview) -> Plaintext:
@@ -38,9 +43,9 @@ async def bring(digest: OrderedDigest, part: Part, after: float = 0.0) -> None:
     await trio.sleep(after)
     buffer = memoryview(bytearray(part.size))
     if digest.is_next(part.number):
-        await digest.take(part, lambda: read_back(part, buffer))
+        await digest.add(part, lambda: read_back(part, buffer))
     else:
-        await digest.take_or_leave(part, read_back(part, buffer))
+        await digest.add_or_defer(part, read_back(part, buffer))
     # From here on the buffer may be used for other parts.
     buffer[:] = bytes(part.size)
     await digest.catch_up(buffer, read_back)
@@ -73,8 +78,8 @@ async def test_only_the_first_waits_for_one_that_does_not_come(digest):
 
 @pytest.mark.parametrize("threads", [1, 3])
 async def test_few_threads_for_many_parts_are_no_deadlock(threads):
-    limiter = trio.CapacityLimiter(threads)
-    files = [OrderedDigest(limiter) for _ in range(5)]
+    run = run_context(threads)
+    files = [OrderedDigest(run) for _ in range(5)]
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             for digest in files:
@@ -90,11 +95,11 @@ async def test_a_part_that_arrives_damaged_passes_no_turn_on(digest):
         raise IntegrityError("A segment is damaged.")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(digest.take_or_leave, second, [memoryview(CONTENT[second.start : second.stop])])
+        nursery.start_soon(digest.add_or_defer, second, [memoryview(CONTENT[second.start : second.stop])])
         with pytest.raises(IntegrityError):
-            await digest.take(first, damaged)
+            await digest.add(first, damaged)
         assert digest.is_next(1)
-        await digest.take(first, lambda: [memoryview(CONTENT[: first.size])])
+        await digest.add(first, lambda: [memoryview(CONTENT[: first.size])])
     buffer = memoryview(bytearray(1000))
     await digest.catch_up(buffer, read_back)
     assert digest.hexdigest() == hashlib.sha256(CONTENT[: second.stop]).hexdigest()
@@ -104,7 +109,7 @@ async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
     first, second = list(PARTS)[:2]
     await bring(digest, second)
     buffer = memoryview(bytearray(first.size))
-    await digest.take(first, lambda: read_back(first, buffer))
+    await digest.add(first, lambda: read_back(first, buffer))
     with pytest.raises(IntegrityError, match="bytes 1000 to 2000") as caught:
         await digest.catch_up(buffer, lambda part, view: None)
     assert caught.value.advice == NO_RETRY

@@ -20,7 +20,7 @@ from connector.config import Settings
 from connector.http.client import HttpClient
 from connector.local.state_folder import StateFolder
 from connector.session import Session
-from connector.transfer import BufferPool, GuardedObserver, Observer, Retrier, Scheduler
+from connector.transfer import BufferPool, Observer, Retrier, RunContext, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.retry import Backoff
 from tests.support.fake_archive import BASE, FakeArchive
@@ -73,8 +73,7 @@ async def fake_session(
                 caller=caller,
                 objects=ObjectClient(client),
                 scheduler=scheduler,
-                threads=threads,
-                observer=GuardedObserver.of(observer),
+                run=RunContext(threads=threads, observer=observer, part_size=part_size, uniform=retrier.uniform),
                 state=StateFolder(state_folder),
             )
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.upload.answers import (
+from connector.upload.states import (
     CLOSE,
     FAIL,
     FORGET,
@@ -13,9 +13,9 @@ from connector.upload.answers import (
     RESTART_INCOMPLETE,
     RESTART_LOST,
     TABLE,
+    Stage,
     after,
 )
-from connector.upload.states import Stage
 
 ANNOUNCED, SENDING, RECEIVED = Stage.ANNOUNCED, Stage.SENDING, Stage.RECEIVED
 IDS = [
