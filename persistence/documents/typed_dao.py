@@ -11,6 +11,7 @@ from persistence.documents.collection import FIRST_PAGE, Collection, Query, Writ
 from persistence.documents.index import Index, resolve_indexes
 from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedIterator
+from persistence.documents.plain import PlainCodec
 from persistence.documents.protocol import Id, Sort, Where
 from persistence.documents.query import (
     Compare,
@@ -180,8 +181,10 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
 
 
 def make_codec(model: type[M], id_field: str, indexes: Iterable[Index] = ()) -> ModelCodec[M]:
-    """The codec of a model; `InvalidQuery` if one of the indexes does not suit it."""
-    codec = ModelCodec(model, check_field(id_field))
+    """The codec of a model, `dict` included; `InvalidQuery` if one of the indexes does not suit it."""
+    check_field(id_field)
+    plain: Any = PlainCodec(id_field) if model is dict else None
+    codec: ModelCodec[M] = plain or ModelCodec(model, id_field)
     resolve_indexes(indexes, codec.shape, id_field, codec.encode)
     return codec
 

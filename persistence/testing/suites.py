@@ -7,6 +7,7 @@ from persistence.testing.dao_cases import (
     batches,
     changes,
     indexes,
+    migrations,
     pages,
     queries,
     surrogate,
@@ -35,5 +36,5 @@ def object_storage_suite() -> list[Case[StorageHarness]]:
 
 def dao_suite() -> list[Case[DaoHarness]]:
     """Every case that a document database must pass."""
-    modules = (writes, values, queries, pages, indexes, batches, changes, surrogate, transactions)
+    modules = (writes, values, queries, pages, indexes, batches, changes, surrogate, transactions, migrations)
     return [case for module in modules for case in module.cases]

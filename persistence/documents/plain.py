@@ -1,0 +1,65 @@
+"""Documents as plain dicts: what a DAO made with `dict` as its model stores and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from persistence.documents.codec import Document, ModelCodec, NativeTypes, normalize, same
+from persistence.documents.protocol import Id
+from persistence.documents.shape import Shape
+from persistence.errors import InvalidValue
+
+
+class AnyShape(Shape):
+    """The shape of documents whose fields are not declared: every field may exist and hold anything."""
+
+    def hint(self, path: str) -> Any:
+        """See `Shape.hint`."""
+        return Any
+
+    @property
+    def dynamically_typed(self) -> bool:
+        """See `Shape.dynamically_typed`."""
+        return True
+
+
+class PlainCodec(ModelCodec[Document]):
+    """Checks the values of a dict and changes nothing else.
+
+    Args:
+        id_field: the key of the id, which may be a str, UUID or int.
+    """
+
+    def __init__(self, id_field: str) -> None:
+        self.model = dict
+        self.id_field = id_field
+        self.shape = AnyShape(dict, {})
+
+    def dump_and_load(self, model: Document) -> tuple[Document, Document]:
+        """See `ModelCodec.dump_and_load`."""
+        if not isinstance(model, dict) or self.id_field not in model:
+            raise InvalidValue(f"{model!r} is not a dict with the key {self.id_field!r}.")
+        document = self.load(model)
+        if not same(model, document):
+            raise InvalidValue(f"This dict cannot be stored: it would be loaded as {document!r}.")
+        return document, document
+
+    def load(self, document: Document) -> Document:
+        """See `ModelCodec.load`."""
+        return {name: normalize(value) for name, value in document.items()}
+
+    def loader(self, *, id_key: str, forms: NativeTypes) -> Callable[[Any], Document] | None:
+        """None: documents of any shape are read as the database's driver gives them."""
+        return None
+
+    def check_id(self, id_: Id) -> Id:
+        """See `ModelCodec.check_id`."""
+        if isinstance(id_, bool) or not isinstance(id_, str | UUID | int):
+            raise InvalidValue(f"{id_!r} cannot be an id: it is neither a str, nor a UUID, nor an int.")
+        checked: Id = normalize(id_)
+        return checked
+
+    def _structure(self, path: str, encoded: Any) -> Any:
+        return encoded

@@ -1,0 +1,76 @@
+"""Migrations by several processes, killed in the middle: each document is migrated exactly once."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from persistence.documents.migrations import Migration, dry_run
+from persistence.documents.mongodb import MongoDaoFactory
+from persistence.documents.protocol import DaoFactory
+from persistence.documents.sqlite import SqliteDaoFactory
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+WORKER = Path(__file__).with_name("migration_worker.py")
+DOCUMENTS = 2000
+KILLS = 4
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield str(tmp_path / "documents.db")
+    else:
+        yield f"{request.getfixturevalue('mongodb')}#migrations"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "trio"
+
+
+def open_factory(database: str) -> DaoFactory:
+    if database.startswith("mongodb://"):
+        uri, _, name = database.partition("#")
+        return MongoDaoFactory(uri, name, deadline=60)
+    return SqliteDaoFactory(Path(database), deadline=60)
+
+
+def start(database: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, str(WORKER), database], stdout=subprocess.PIPE, bufsize=0)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def test_killed_in_the_middle_each_document_is_migrated_once(database: str) -> None:
+    chance = random.Random(17)
+    async with open_factory(database) as factory:
+        counters = await factory.dao("counters", dict, id_field="id")
+        await counters.insert_many({"id": f"{number:04}", "count": 0} for number in range(DOCUMENTS))
+        for _ in range(KILLS):
+            process = start(database)
+            before = await counters.count({"count": 0})
+            with anyio.fail_after(60):
+                while await counters.count({"count": 0}) == before:
+                    await anyio.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.1))
+            process.kill()
+            process.communicate()
+            assert process.returncode < 0, "it was done before it was killed"
+
+        # Two at once: one takes over when the lease of the killed one has expired, the other waits.
+        last = [start(database) for _ in range(2)]
+        changed = [int(process.communicate(timeout=180)[0]) for process in last]
+        assert [process.returncode for process in last] == [0, 0]
+        assert 0 < sum(changed) <= 2 * DOCUMENTS
+        assert await counters.count({"count": 2}) == DOCUMENTS
+        assert (await dry_run(factory, [Migration("counters", lambda document: document)] * 2)).pending == 0
