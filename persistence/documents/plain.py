@@ -36,6 +36,7 @@ class PlainCodec(ModelCodec[Document]):
         self.model = dict
         self.id_field = id_field
         self.shape = AnyShape(dict, {})
+        self.id_type = object
 
     def dump_and_load(self, model: Document) -> tuple[Document, Document]:
         """See `ModelCodec.dump_and_load`."""
