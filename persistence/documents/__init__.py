@@ -4,6 +4,7 @@ The providers are imported from where they are: `persistence.documents.memory`, 
 and `persistence.documents.mongodb` (extra `mongodb`).
 """
 
+from persistence.documents.migrations import DryRun, Migration, dry_run, migrate
 from persistence.documents.protocol import (
     Dao,
     DaoFactory,
@@ -18,10 +19,14 @@ from persistence.documents.protocol import (
 __all__ = [
     "Dao",
     "DaoFactory",
+    "DryRun",
     "Id",
     "Index",
+    "Migration",
     "Sort",
     "SurrogateDao",
     "Transaction",
     "Where",
+    "dry_run",
+    "migrate",
 ]

@@ -193,7 +193,7 @@ async def an_id_field_of_a_wrong_type_is_refused(h: DaoHarness) -> None:
 @cases
 async def a_class_that_is_no_model_is_refused(h: DaoHarness) -> None:
     with raises(InvalidQuery):
-        await h.factory.dao(h.name(), dict, id_field="id")
+        await h.factory.dao(h.name(), list, id_field="id")
 
 
 @cases.each(empty="", digit="1a", slash="a/b", dollar="a$", reserved="system.x", sqlite="sqlite_x", long="a" * 64)
