@@ -189,6 +189,14 @@ class ModelCodec(Generic[M]):
             raise InvalidValue(f"{value!r} is not a value for field {path!r} of {self.model.__name__}.")
         return encoded
 
+    def encode_increment(self, path: str, by: Any) -> int | float:
+        """The number to add to a field; `InvalidValue` if it is none, or none for the field's type."""
+        kind = self.shape.kind(path)
+        if type(by) not in (int, float) or (kind is int and type(by) is float) or kind not in (int, float, Any):
+            raise InvalidValue(f"Field {path!r} of {self.model.__name__} cannot be incremented by {by!r}.")
+        number: int | float = normalize(by)
+        return float(number) if kind is float else number
+
     def _structure(self, path: str, encoded: Any) -> Any:
         hint = self.shape.hint(path)
         return _validate(hint, encoded) if is_pydantic(self.model) else _CONVERTER.structure(encoded, hint)

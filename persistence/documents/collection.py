@@ -1,6 +1,6 @@
-"""Documents without types: what a provider implements, once, for both kinds of DAO.
+"""Plain documents: what a provider implements, once, for both kinds of DAO.
 
-A provider gives a `Collection` of plain documents (see `persistence.documents.codec`);
+A provider implements a `Collection` of plain documents (see `persistence.documents.codec`);
 `persistence.documents.typed_dao` makes the DAOs of the protocol from it.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
+from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.protocol import Id
 from persistence.documents.query import Term
@@ -24,9 +25,15 @@ FIRST_PAGE: Final = object()
 
 @attrs.frozen
 class Query:
-    """Which documents, in which order, how many. `after` are values of the sort fields to continue behind.
+    """Which documents, in which order, and how many.
 
-    Where the order was not asked for (`ordered` is false), a database may give its own instead of `sort`.
+    Args:
+        term: what they match.
+        sort: fields and directions that make the order total.
+        skip: documents left out at the beginning.
+        limit: documents at most.
+        after: values of the sort fields; the results start after them (keyset pagination).
+        ordered: if false, no order was asked for, and a database may return its own instead of `sort`.
     """
 
     term: Term
@@ -39,7 +46,7 @@ class Query:
 
 @attrs.frozen
 class Write:
-    """One write of a batch: insert or upsert of a document, or deletion by id."""
+    """One write: `insert`, `replace` or `upsert` of a document, or `delete` by id."""
 
     kind: str
     id: Id
@@ -75,33 +82,21 @@ class Collection(Protocol):
         ...
 
     def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
-        """What makes models of the documents of a page: `codec.load`, unless those are in a form of their own."""
+        """What makes models of the documents of a page: `codec.load`, or a decoder of the provider's own format."""
         ...
 
     async def count(self, term: Term) -> int:
         """How many documents match."""
         ...
 
-    async def insert(self, id_: Id, document: Document) -> None:
-        """Store a new document; `DocumentExists`, `UniqueViolation`."""
+    async def write(self, write: Write) -> None:
+        """Insert (`DocumentExists`), replace or delete (`DocumentNotFound`), or upsert; `UniqueViolation`."""
         ...
 
-    async def replace(self, id_: Id, document: Document) -> None:
-        """Replace a document; `DocumentNotFound`, `UniqueViolation`."""
-        ...
-
-    async def upsert(self, id_: Id, document: Document) -> None:
-        """Insert or replace; `UniqueViolation`."""
-        ...
-
-    async def remove(self, id_: Id) -> None:
-        """Delete a document; `DocumentNotFound`."""
-        ...
-
-    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
-        """Set fields if the document matches; None if not; `DocumentNotFound`, `UniqueViolation`."""
+    async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
+        """Change a document in one atomic step, as `Changes.apply` does; `DocumentNotFound`, `UniqueViolation`."""
         ...
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
-        """Do each write; give the errors of those that failed."""
+        """Do each write, all of one kind; return the errors of those that failed."""
         ...

@@ -9,7 +9,7 @@ import types
 import typing
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from persistence.documents.naming import check_field
-from persistence.documents.query import And, Compare, Encode, In, Or, Term, parse_where
+from persistence.documents.query import And, Compare, Encode, Or, Term, parse_where
 from persistence.documents.shape import Shape, is_model
 from persistence.errors import InvalidName, InvalidQuery
 
@@ -154,6 +154,15 @@ def resolve_indexes(indexes: Iterable[Index], shape: Shape, id_field: str, encod
     return missing_indexes((), specs)
 
 
+def check_sort(shape: Shape, field: str) -> None:
+    """Raise `InvalidQuery` unless the field holds values of one kind, which sort alike everywhere, or None."""
+    kinds = _kinds(shape.hint(field), field)
+    if len(kinds) != 1 or object in kinds:
+        raise InvalidQuery(
+            f"Field {field!r} cannot be sorted by: its values may be of kinds that have no common order."
+        )
+
+
 def missing_indexes(existing: Iterable[IndexSpec], wanted: Iterable[IndexSpec]) -> list[IndexSpec]:
     """Those of the wanted indexes that do not exist yet under any name.
 
@@ -220,12 +229,16 @@ def _checked(term: Term, index: Index) -> Term:
     if isinstance(term, And | Or):
         for inner in term.terms:
             _checked(inner, index)
-    if not isinstance(term, Compare | In | And | Or) or (isinstance(term, And | Or) and not term.terms):
+    if isinstance(term, Compare):
+        usable = term.op not in ("contains", "exists", "size", "regex")
+    else:
+        usable = isinstance(term, And | Or) and bool(term.terms)
+    if not usable:
         raise InvalidQuery(
             f"The `where` of the index {index.name!r} says what not every database can have in an index.",
             hint="Use equality, $in, $gt, $gte, $lt, $lte, $and and $or.",
         )
-    values = term.values if isinstance(term, In) else (term.value,) if isinstance(term, Compare) else ()
+    values = term.value if isinstance(term, Compare) and term.op == "in" else (getattr(term, "value", None),)
     if any(isinstance(value, list | dict) for value in values):
         raise InvalidQuery(f"The `where` of the index {index.name!r} compares with a list or dict.")
     return term
@@ -249,8 +262,8 @@ def _kinds(hint: Any, field: str) -> set[type]:
     several = not isinstance(hint, type) or origin is not None or hint in (Any, object) or is_model(hint)
     if several or _holds_many(hint):
         raise InvalidQuery(
-            f"Field {field!r} cannot be indexed: it may hold a list, a dict or a model.",
-            hint="Give it a type of single values, or index the fields inside of it.",
+            f"Field {field!r} cannot be indexed or sorted by: it may hold a list, a dict or a model.",
+            hint="Give it a type of single values, or use the fields inside of it.",
         )
     return {_kind(hint)}
 
@@ -262,7 +275,7 @@ def _holds_many(hint: type) -> bool:
 def _kind(hint: type) -> type:
     if issubclass(hint, bool | UUID | datetime):
         return next(kind for kind in (bool, UUID, datetime) if issubclass(hint, kind))
-    if issubclass(hint, int | float):
+    if issubclass(hint, int | float | timedelta):
         return float
     if issubclass(hint, bytes | bytearray | memoryview):
         return bytes

@@ -1,4 +1,4 @@
-"""What a term means, said in Python: whether a document matches, and how documents sort.
+"""What a term means, written in Python: whether a document matches, and how documents sort.
 
 The order of values is that of MongoDB: None, numbers, text, dicts, lists, bytes and UUIDs (shorter
 ones first), truth values, times.
@@ -6,24 +6,31 @@ ones first), truth values, times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from persistence.documents.codec import Document
-from persistence.documents.query import And, Compare, Contains, In, Not, Term, value_at
+from persistence.documents.query import And, Compare, Not, Term, value_at
+
+_RANGES: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+_MISSING: Final = object()
 
 
-def matches(term: Term, document: Document) -> bool:
+def matches(term: Term, document: Mapping[str, Any]) -> bool:
     """Whether the document matches the term."""
-    if isinstance(term, And):
-        return all(matches(inner, document) for inner in term.terms)
+    if isinstance(term, Compare):
+        return _compares(term, value_at(document, term.field, _MISSING))
     if isinstance(term, Not):
         return not matches(term.term, document)
-    if isinstance(term, Compare | In | Contains):
-        return _compares(term, value_at(document, term.field))
-    return any(matches(inner, document) for inner in term.terms)
+    return (all if isinstance(term, And) else any)(matches(inner, document) for inner in term.terms)
 
 
 def sort_documents(documents: Iterable[Document], sort: tuple[tuple[str, int], ...]) -> list[Document]:
@@ -55,23 +62,22 @@ def order_key(value: Any) -> tuple[Any, ...]:
     return (7, value)
 
 
-def _compares(term: Compare | In | Contains, found: Any) -> bool:
-    if isinstance(term, Contains):
-        wanted = order_key(term.value)
-        return isinstance(found, list) and any(order_key(item) == wanted for item in found)
-    key = order_key(found)
-    if isinstance(term, In):
-        return any(order_key(item) == key for item in term.values)
-    wanted = order_key(term.value)
+def _compares(term: Compare, found: Any) -> bool:
+    wanted = term.value
+    if term.op == "exists":
+        return found is not _MISSING
+    found = None if found is _MISSING else found
     if term.op == "eq":
-        return key == wanted
-    if _kind(found) is not _kind(term.value):
-        return False
-    if term.op == "gt":
-        return key > wanted
-    if term.op == "gte":
-        return key >= wanted
-    return key < wanted if term.op == "lt" else key <= wanted
+        return order_key(found) == order_key(wanted)
+    if term.op == "in":
+        return order_key(found) in map(order_key, wanted)
+    if term.op == "contains":
+        return isinstance(found, list) and order_key(wanted) in map(order_key, found)
+    if term.op == "size":
+        return isinstance(found, list) and len(found) == wanted
+    if term.op == "regex":
+        return isinstance(found, str) and wanted.match(found) is not None
+    return _kind(found) is _kind(wanted) and _RANGES[term.op](order_key(found), order_key(wanted))
 
 
 def _kind(value: Any) -> type | None:

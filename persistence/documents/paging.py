@@ -1,41 +1,44 @@
-"""Results that come in pages, seen as one async iterator that needs no closing."""
+"""Documents found by a query, fetched in pages."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-T = TypeVar("T")
-K = TypeVar("K")
+from persistence.documents.collection import FIRST_PAGE, Collection, Query
+
+M = TypeVar("M")
 
 
-class PagedIterator(AsyncIterator[T], Generic[T, K]):
-    """Fetches a page when the one before is used up; between two steps nothing is open.
+class PagedResults(Generic[M]):
+    """See `persistence.documents.protocol.Results`.
 
     Args:
-        fetch: gives the items of the page at a position, and the next position or None at the end.
-        start: the position of the first page.
-        make: turns an item into what is given, when it is its turn: many made at once would keep the garbage
+        collection: fetches a page when the one before is used up; between two steps nothing is open.
+        query: which documents.
+        load: makes the model of a document, when it is its turn: many made at once would keep the garbage
             collector busy.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[K], Awaitable[tuple[list[Any], K | None]]],
-        start: K | None,
-        make: Callable[[Any], T] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._next = start
-        self._make = make
-        self._items: deque[Any] = deque()
+    def __init__(self, collection: Collection, query: Query, load: Callable[[Any], M]) -> None:
+        self._collection = collection
+        self._query = query
+        self._load = load
+        self._position: Any = None if query.limit == 0 else FIRST_PAGE
+        self._documents: deque[Any] = deque()
 
-    async def __anext__(self) -> T:
-        while not self._items:
-            if self._next is None:
+    def __aiter__(self) -> PagedResults[M]:
+        return self
+
+    async def __anext__(self) -> M:
+        while not self._documents:
+            if self._position is None:
                 raise StopAsyncIteration
-            page, self._next = await self._fetch(self._next)
-            self._items.extend(page)
-        item = self._items.popleft()
-        return item if self._make is None else self._make(item)
+            page, self._position = await self._collection.page(self._query, self._position)
+            self._documents.extend(page)
+        return self._load(self._documents.popleft())
+
+    async def total_count(self) -> int:
+        """See `persistence.documents.protocol.Results`."""
+        return await self._collection.count(self._query.term)

@@ -10,7 +10,7 @@ models nested in them. Besides the errors named below, every call may raise `Inv
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
@@ -21,6 +21,7 @@ from persistence.documents.index import Index as Index
 from persistence.errors import PersistenceError
 
 M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 C = TypeVar("C")
 T = TypeVar("T")
 C_contra = TypeVar("C_contra", contravariant=True)
@@ -31,6 +32,16 @@ Where: TypeAlias = Mapping[str, Any]
 """A query in the manner of MongoDB; see `persistence.documents.query`."""
 Sort: TypeAlias = Sequence[str | tuple[str, int]]
 """Fields to sort by: `"name"` or `("name", 1)` ascending, `"-name"` or `("name", -1)` descending."""
+
+
+class Results(AsyncIterable[M_co], Protocol[M_co]):
+    """Documents found by a query; fetched in pages, and nothing needs closing after an early break."""
+
+    async def __anext__(self) -> M_co: ...
+
+    async def total_count(self) -> int:
+        """How many documents match, whatever `skip`, `limit` and `after` leave out; counted when it is called."""
+        ...
 
 
 class Reads(Protocol[M]):
@@ -52,12 +63,18 @@ class Reads(Protocol[M]):
         limit: int | None = None,
         sort: Sort = (),
         after: M | Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[M]:
+    ) -> Results[M]:
         """All documents that match, sorted by the given fields and then by id; without a sort in any order.
 
-        `after` continues in a sort behind a document: the last one of the page before, or a mapping
-        with its id and its values of the sort fields; the cost does not grow with the depth, as that
-        of `skip` does. None sorts before all values. Nothing needs closing after an early break.
+        Args:
+            where: which documents.
+            skip: documents left out at the beginning.
+            limit: documents at most.
+            sort: fields that hold values of one kind or None, which sorts before all values. `InvalidQuery` for
+                fields whose type allows several kinds, lists, dicts or models: their order differs by database.
+            after: the last document of the page before, or a mapping with its id and its values of the sort
+                fields: the results start after it (keyset pagination). Unlike that of `skip`, the cost does not
+                grow with the depth.
         """
         ...
 
@@ -81,24 +98,38 @@ class Writes(Protocol[M]):
         """Delete the document; `DocumentNotFound`."""
         ...
 
+    async def update_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """Replace each document; return the errors by id, `DocumentNotFound` for each that was missing.
+
+        The others are stored. Of several documents with one id the last one is.
+        """
+        ...
+
     async def upsert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
-        """Upsert each document; give the error of each that failed. The others are stored."""
+        """Upsert each document; return the errors by id. The others are stored."""
         ...
 
     async def delete_many(self, ids: Iterable[Id]) -> dict[Id, PersistenceError]:
         """Delete each document; `DocumentNotFound` for each that was missing. The others are deleted."""
         ...
 
-    async def compare_and_set(self, id_: Id, *, expected: Where, changes: Mapping[str, Any]) -> M | None:
+    async def compare_and_set(
+        self, id_: Id, *, expected: Where, changes: Mapping[str, Any] = ..., increments: Mapping[str, int | float] = ...
+    ) -> M | None:
         """Change fields of one document only if it still matches `expected`, in one atomic step.
+
+        Leases and counters are made of it: `expected={"lease_until": {"$lt": now}}` with the database's time, or
+        `expected={"used": {"$lte": capacity - size}}, increments={"used": size}`.
 
         Args:
             id_: the document; `DocumentNotFound` if it does not exist.
             expected: a `where` mapping, usually fields with the values read before.
             changes: new values of fields (`a`) or nested fields (`a.b`), never of the id.
+            increments: numbers to add to fields of type int or float; a whole number for int.
 
-        Returns the changed document, or None if the expected values no longer held.
-        Raises `UniqueViolation`.
+        Returns the changed document, or None if it did not match.
+        Raises `UniqueViolation`; `InvalidValue` if a field to be incremented is missing, None or no number in
+        the document, or the sum does not fit into 64 bits. Bounds of a field belong into `expected`.
         """
         ...
 

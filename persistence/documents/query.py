@@ -1,16 +1,26 @@
-"""Queries: what a `where` mapping, a sort and a set of changes may say, and what it means.
+"""Queries: what a `where` mapping and a sort may say, and what they mean on every provider.
 
     {"field": value}                     equal; None matches a missing nested field too
     {"a.b": value}                       a nested field
     {"field": {"$in": [...]}}            $eq $ne $in $nin $gt $gte $lt $lte $contains, several at once
+    {"field": {"$exists": True}}         the document has the field, even with None in it
+    {"field": {"$size": 2}}              a list of so many elements
+    {"field": {"$regex": "^a.*z$"}}      text with a pattern; "$options": "i" beside it ignores case
     {"field": {"$not": {...}}}           what the conditions inside do not match
-    {"$and": [w, ...]}, {"$or": [w, ...]}, {"$not": w}
+    {"$and": [w, ...]}, {"$or": [w, ...]}, {"$nor": [w, ...]}, {"$not": w}
     {}                                   everything
 
-Ranges compare values of one kind only (numbers, text, bytes, times, UUIDs, truth values), as in
-MongoDB: `{"age": {"$gt": 3}}` never matches text or None. `$ne`, `$nin` and `$not` match whatever
-their opposites do not. `$contains` asks whether a list has an element; plain equality compares
-whole lists. Mappings are parsed into the few classes below, which every provider translates.
+Numbers are equal if their values are, inside lists and dicts too; dicts are equal if their keys are in the
+same order. Ranges compare values of one kind only (numbers, text, bytes, times, UUIDs, truth values), as in
+MongoDB: `{"age": {"$gt": 3}}` never matches text or None. `$ne`, `$nin`, `$nor` and `$not` match whatever
+their opposites do not. `$contains` asks whether a list has an element; plain equality compares whole lists.
+
+A model is stored with all its fields, so `$exists` is true of each of them, and `{"field": {"$ne": None}}`
+is what asks for a value. `$exists` tells of nested fields whose outer field is None, of keys of dicts, and
+of documents written before the model had the field. Patterns of `$regex` are a part of regular expressions
+that means the same everywhere and takes time in proportion to the text: see `persistence.documents.patterns`.
+
+Mappings are parsed into the few classes below, which every provider translates.
 """
 
 from __future__ import annotations
@@ -21,14 +31,17 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from persistence.documents.naming import check_field
-from persistence.errors import InvalidName, InvalidQuery, InvalidValue
+from persistence.documents.patterns import compile_pattern
+from persistence.errors import InvalidName, InvalidQuery
 
 MAX_TERMS: Final = 1_000
 """Conditions in one query: every provider handles so many."""
-MAX_LIST: Final = 10_000
-"""Values in one `$in` or `$nin`."""
+MAX_VALUES: Final = 10_000
+"""Values in all conditions of one query: SQLite binds 32,766 in its usual builds."""
+MAX_BYTES: Final = 8 * 1024**2
+"""Bytes of all values of one query: MongoDB takes commands of 16 MiB."""
 MAX_DEPTH: Final = 8
-"""Levels of `$and`, `$or` and `$not` in one query: SQLite's parser has little room."""
+"""Levels of `$and`, `$or`, `$nor` and `$not` in one query: SQLite's parser has little room."""
 
 Encode: TypeAlias = Callable[[str, Any], Any]
 """Turns a field path and a value for it into a plain document value, or raises `InvalidQuery`."""
@@ -36,26 +49,17 @@ Encode: TypeAlias = Callable[[str, Any], Any]
 
 @attrs.frozen
 class Compare:
-    """`field op value` with op one of eq, gt, gte, lt, lte."""
+    """One condition on one field.
+
+    Args:
+        field: its path.
+        op: `eq`, `gt`, `gte`, `lt` or `lte` with a plain value; `in` with a tuple of them; `contains` (a list
+            has this element); `exists` (True); `size` (a list's length); `regex` (a compiled pattern to `match`).
+        value: what the field is compared with.
+    """
 
     field: str
     op: str
-    value: Any
-
-
-@attrs.frozen
-class In:
-    """The field equals one of the values."""
-
-    field: str
-    values: tuple[Any, ...]
-
-
-@attrs.frozen
-class Contains:
-    """The field is a list that has an element equal to the value."""
-
-    field: str
     value: Any
 
 
@@ -80,16 +84,20 @@ class Or:
     terms: tuple[Term, ...] = ()
 
 
-Term: TypeAlias = Compare | In | Contains | Not | And | Or
+Term: TypeAlias = Compare | Not | And | Or
 
 _RANGES: Final = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 
 
 def parse_where(where: Mapping[str, Any], encode: Encode) -> Term:
-    """WriterLock a `where` mapping into a term; `InvalidQuery` names what cannot be understood."""
+    """Parse a `where` mapping; `InvalidQuery` names what cannot be understood or is too much."""
     term = _parse(where, encode)
-    if sum(1 for _ in _walk(term)) > MAX_TERMS:
+    terms = list(_walk(term))
+    if len(terms) > MAX_TERMS:
         raise InvalidQuery(f"The query has more than {MAX_TERMS} conditions.")
+    values = [value for found in terms if isinstance(found, Compare) for value in _values(found)]
+    if len(values) > MAX_VALUES or sum(map(_size, values)) > MAX_BYTES:
+        raise InvalidQuery(f"The query has more than {MAX_VALUES} values or {MAX_BYTES // 1024**2} MiB of them.")
     return term
 
 
@@ -118,49 +126,36 @@ def parse_sort(sort: Sequence[str | tuple[str, int]], id_field: str) -> tuple[tu
     return tuple(pairs)
 
 
-def parse_changes(changes: Mapping[str, Any], id_field: str, encode: Encode) -> dict[str, Any]:
-    """Check new values of fields for `compare_and_set`; `InvalidQuery` for none, the id, or overlaps."""
-    if not isinstance(changes, Mapping) or not changes:
-        raise InvalidQuery("The changes are not a mapping with at least one field.")
-    for path in changes:
-        _field(path)
-        if path == id_field:
-            raise InvalidQuery(f"The id field {id_field!r} cannot be changed.")
-        if any(path != other and path.startswith(f"{other}.") for other in changes):
-            raise InvalidQuery(f"The changes set {path!r} and a field around it.")
-    return {path: encode(path, value) for path, value in changes.items()}
-
-
 def check_page(skip: int, limit: int | None) -> None:
-    """Raise `InvalidQuery` unless skip and limit are whole numbers of at least zero."""
+    """Raise `InvalidQuery` unless skip and limit are whole numbers of at least zero, in 62 bits."""
     for name, value in (("skip", skip), ("limit", 0 if limit is None else limit)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        # MongoDB adds the two and needs the sum in 64 bits.
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
             raise InvalidQuery(f"The {name} {value!r} is not a number of documents.")
 
 
 def keyset(sort: tuple[tuple[str, int], ...], values: Sequence[Any]) -> tuple[Term, ...]:
-    """What comes behind these values in this order, as stretches of the order that follow each other.
+    """The keyset (seek) pagination predicate of these values, as ranges that follow each other in the order.
 
-    For the order (a, b, id) those are: a and b equal and id behind; a equal and b behind; a behind. Each
-    stretch is equalities and one range, so an index on the sort fields leads straight to its start.
-    None sorts before every value, so ascending it has all values behind it, and descending it is the
-    last stretch behind a value.
+    For the order (a, b, id) the ranges are: a and b equal and id beyond; a equal and b beyond; a beyond. Each
+    is equalities and one inequality, so an index on the sort fields leads straight to its start. None sorts
+    before every value, so ascending all values are beyond it, and descending it is the last range.
     """
-    stretches: list[Term] = []
+    ranges: list[Term] = []
     for position in reversed(range(len(sort))):
         field, direction = sort[position]
         value = values[position]
         equal = tuple(Compare(name, "eq", known) for (name, _), known in zip(sort[:position], values, strict=False))
-        behind: list[Term]
+        beyond: list[Term]
         if direction == 1:
-            behind = [Not(Compare(field, "eq", None)) if value is None else Compare(field, "gt", value)]
+            beyond = [Not(Compare(field, "eq", None)) if value is None else Compare(field, "gt", value)]
         else:
-            behind = [] if value is None else [Compare(field, "lt", value), Compare(field, "eq", None)]
+            beyond = [] if value is None else [Compare(field, "lt", value), Compare(field, "eq", None)]
         if position == len(sort) - 1:
             # The id is never None.
-            behind = behind[:1]
-        stretches += [And((*equal, term)) if equal else term for term in behind]
-    return tuple(stretches)
+            beyond = beyond[:1]
+        ranges += [And((*equal, term)) if equal else term for term in beyond]
+    return tuple(ranges)
 
 
 def fixed_fields(term: Term) -> frozenset[str]:
@@ -172,44 +167,27 @@ def fixed_fields(term: Term) -> frozenset[str]:
     return frozenset()
 
 
-def value_at(document: Mapping[str, Any], path: str) -> Any:
-    """The value of a field or nested field; None where there is nothing."""
+def value_at(document: Mapping[str, Any], path: str, missing: Any = None) -> Any:
+    """The value of a field or nested field, or `missing` where the document has no such field."""
     value: Any = document
     for step in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(step)
+        if not isinstance(value, Mapping) or step not in value:
+            return missing
+        value = value[step]
     return value
 
 
-def apply_changes(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the document with new values; `InvalidValue` where a nested field has nothing around it."""
-    changed = dict(document)
-    for path, value in changes.items():
-        *around, last = path.split(".")
-        holder = changed
-        for step in around:
-            inner = holder.get(step, {})
-            if not isinstance(inner, Mapping):
-                raise InvalidValue(f"Field {path!r} cannot be set: there is nothing around it in the document.")
-            holder[step] = dict(inner)
-            holder = holder[step]
-        holder[last] = value
-    return changed
-
-
 def _parse(where: Any, encode: Encode, depth: int = 0) -> Term:
-    if depth > MAX_DEPTH:
-        raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
+    _check_depth(depth)
     if not isinstance(where, Mapping):
         raise InvalidQuery(f"{where!r} is not a query; a query is a mapping.")
     terms: list[Term] = []
     for key, value in where.items():
-        if key in ("$and", "$or"):
+        if key in ("$and", "$or", "$nor"):
             if not isinstance(value, list | tuple) or not value:
                 raise InvalidQuery(f"{key} needs a list of queries.")
             inner = tuple(_parse(item, encode, depth + 1) for item in value)
-            terms.append(And(inner) if key == "$and" else Or(inner))
+            terms.append(And(inner) if key == "$and" else Or(inner) if key == "$or" else Not(Or(inner)))
         elif key == "$not":
             terms.append(Not(_parse(value, encode, depth + 1)))
         else:
@@ -218,15 +196,18 @@ def _parse(where: Any, encode: Encode, depth: int = 0) -> Term:
 
 
 def _conditions(field: str, value: Any, encode: Encode, depth: int) -> Term:
-    if depth > MAX_DEPTH:
-        raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
+    _check_depth(depth)
     if not (isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in value)):
         return Compare(field, "eq", encode(field, value))
-    terms = tuple(_condition(field, operator, operand, encode, depth) for operator, operand in value.items())
+    operands = dict(value)
+    if "$regex" in operands:
+        operands["$regex"] = (operands["$regex"], operands.pop("$options", ""))
+    terms = tuple(_condition(field, operator, operand, encode, depth) for operator, operand in operands.items())
     return terms[0] if len(terms) == 1 else And(terms)
 
 
 def _condition(field: str, operator: str, operand: Any, encode: Encode, depth: int) -> Term:
+    about = f"{operator} on field {field!r}"
     if operator == "$eq":
         return Compare(field, "eq", encode(field, operand))
     if operator == "$ne":
@@ -234,22 +215,40 @@ def _condition(field: str, operator: str, operand: Any, encode: Encode, depth: i
     if operator in _RANGES:
         value = encode(field, operand)
         if value is None or isinstance(value, list | dict):
-            raise InvalidQuery(f"{operator} on field {field!r} cannot compare with {operand!r}.")
+            raise InvalidQuery(f"{about} cannot compare with {operand!r}.")
         return Compare(field, _RANGES[operator], value)
     if operator in ("$in", "$nin"):
         if not isinstance(operand, list | tuple | set | frozenset):
-            raise InvalidQuery(f"{operator} on field {field!r} needs a list of values.")
-        if len(operand) > MAX_LIST:
-            raise InvalidQuery(f"{operator} on field {field!r} has more than {MAX_LIST} values.")
-        term = In(field, tuple(encode(field, item) for item in operand))
+            raise InvalidQuery(f"{about} needs a list of values.")
+        term = Compare(field, "in", tuple(encode(field, item) for item in operand))
         return term if operator == "$in" else Not(term)
     if operator == "$contains":
-        return Contains(field, encode(f"{field}.[]", operand))
+        return Compare(field, "contains", encode(f"{field}.[]", operand))
+    if operator == "$exists":
+        encode(field, None)
+        if not isinstance(operand, bool):
+            raise InvalidQuery(f"{about} is neither True nor False.")
+        return Compare(field, "exists", True) if operand else Not(Compare(field, "exists", True))
+    if operator == "$size":
+        encode(f"{field}.[]", None)
+        if isinstance(operand, bool) or not isinstance(operand, int) or not 0 <= operand < 2**31:
+            raise InvalidQuery(f"{about} is not a number of elements.")
+        return Compare(field, "size", operand)
+    if operator == "$regex":
+        text, options = operand
+        if not isinstance(text, str) or options not in ("", "i"):
+            raise InvalidQuery(f"{about} needs text, and as $options nothing but 'i'.")
+        return Compare(field, "regex", compile_pattern(encode(field, text), options))
     if operator == "$not":
         if not isinstance(operand, Mapping) or not operand:
-            raise InvalidQuery(f"$not on field {field!r} needs a mapping of conditions.")
+            raise InvalidQuery(f"{about} needs a mapping of conditions.")
         return Not(_conditions(field, operand, encode, depth + 1))
     raise InvalidQuery(f"{operator!r} on field {field!r} is not an operator.")
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
 
 
 def _field(path: Any) -> str:
@@ -261,8 +260,17 @@ def _field(path: Any) -> str:
 
 def _walk(term: Term) -> Iterator[Term]:
     yield term
-    if isinstance(term, Not):
-        yield from _walk(term.term)
-    elif isinstance(term, And | Or):
-        for inner in term.terms:
-            yield from _walk(inner)
+    for inner in (term.term,) if isinstance(term, Not) else term.terms if isinstance(term, And | Or) else ():
+        yield from _walk(inner)
+
+
+def _values(term: Compare) -> tuple[Any, ...]:
+    return term.value if term.op == "in" else (term.value,)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(len(name) + _size(item) for name, item in value.items())
+    if isinstance(value, list):
+        return sum(map(_size, value))
+    return 16 + (len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 0)

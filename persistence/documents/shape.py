@@ -86,6 +86,10 @@ class Shape:
             hint = self._inside(hint, step, path)
         return hint
 
+    def kind(self, path: str) -> Any:
+        """The type of a field without None and annotations; Any if it may be several."""
+        return _bare(self.hint(path))
+
     def check_query(self, path: str, value: Any) -> None:
         """Check that a field can be compared with a value.
 
@@ -93,8 +97,7 @@ class Shape:
             InvalidQuery: there is no such field, it is a list and the value is none, or databases do not compare its
                 values as Python does.
         """
-        hint = self.hint(path)
-        if _is_list(_bare(hint)) and value is not None and not _is_list(type(value)):
+        if _is_list(self.kind(path)) and value is not None and not _is_list(type(value)):
             raise InvalidQuery(f"Field {path!r} is a list.", hint="Use $contains to ask for an element of it.")
         if value not in (None, [], {}):
             self.check_comparable(path)
@@ -112,7 +115,7 @@ class Shape:
 
     def may_be_list(self, path: str) -> bool:
         """Whether the field may hold a list beside other things, as far as its type says."""
-        return _bare(self.hint(path)) is Any
+        return self.kind(path) is Any
 
     @property
     def dynamically_typed(self) -> bool:

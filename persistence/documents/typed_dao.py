@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
+from persistence.documents.changes import parse_changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
-from persistence.documents.index import Index, resolve_indexes
+from persistence.documents.index import Index, check_sort, resolve_indexes
 from persistence.documents.naming import check_field
-from persistence.documents.paging import PagedIterator
+from persistence.documents.paging import PagedResults
 from persistence.documents.plain import PlainCodec
 from persistence.documents.protocol import Id, Sort, Where
-from persistence.documents.query import (
-    Compare,
-    check_page,
-    parse_changes,
-    parse_sort,
-    parse_where,
-    value_at,
-)
+from persistence.documents.query import Compare, check_page, parse_sort, parse_where, value_at
 from persistence.documents.shape import Shape
 from persistence.errors import DocumentNotFound, InvalidQuery, PersistenceError
 
 M = TypeVar("M")
 C = TypeVar("C")
 
-_EVERYTHING: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, Any] = {}
 
 
 class _Documents(Generic[M]):
@@ -58,61 +52,72 @@ class _Documents(Generic[M]):
 
     def find_all(
         self,
-        where: Where = _EVERYTHING,
+        where: Where = _NOTHING,
         *,
         skip: int = 0,
         limit: int | None = None,
         sort: Sort = (),
         after: M | Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[M]:
+    ) -> PagedResults[M]:
         """See `persistence.documents.protocol.Reads`."""
         check_page(skip, limit)
         if after is not None and not sort:
             raise InvalidQuery("There is no order to continue in.", hint="Give the same sort for each page.")
         order = parse_sort(sort, self.codec.id_field)
-        for field, _ in order:
-            self.codec.shape.check_comparable(field)
-        behind = None if after is None else self._values(after, order)
-        query = Query(parse_where(where, self.codec.encode), order, skip, limit, behind, ordered=bool(sort))
+        for field, _ in order[:-1]:
+            check_sort(self.codec.shape, field)
+        cursor = None if after is None else self._values(after, order)
+        query = Query(parse_where(where, self.codec.encode), order, skip, limit, cursor, ordered=bool(sort))
+        return PagedResults(self.collection, query, self._load_found)
 
-        async def page(position: Any) -> tuple[list[Any], Any]:
-            return await self.collection.page(query, position)
-
-        return PagedIterator(page, FIRST_PAGE if limit != 0 else None, self._load_found)
-
-    async def count(self, where: Where = _EVERYTHING) -> int:
+    async def count(self, where: Where = _NOTHING) -> int:
         """See `persistence.documents.protocol.Reads`."""
         return await self.collection.count(parse_where(where, self.codec.encode))
 
     async def update(self, model: M) -> None:
         """See `persistence.documents.protocol.Writes`."""
-        id_, document = self._dump(model)
-        await self.collection.replace(id_, document)
+        await self.collection.write(Write("replace", *self._dump(model)))
 
     async def upsert(self, model: M) -> None:
         """See `persistence.documents.protocol.Writes`."""
-        id_, document = self._dump(model)
-        await self.collection.upsert(id_, document)
+        await self.collection.write(Write("upsert", *self._dump(model)))
 
     async def delete(self, id_: Id) -> None:
         """See `persistence.documents.protocol.Writes`."""
-        await self.collection.remove(self.codec.check_id(id_))
+        await self.collection.write(Write("delete", self.codec.check_id(id_)))
+
+    async def update_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        """See `persistence.documents.protocol.Writes`."""
+        return await self._write_many("replace", models)
 
     async def upsert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.protocol.Writes`."""
-        return await self.collection.write_many([Write("upsert", *self._dump(model)) for model in models])
+        return await self._write_many("upsert", models)
 
     async def delete_many(self, ids: Iterable[Id]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.protocol.Writes`."""
         wanted = dict.fromkeys(self.codec.check_id(id_) for id_ in ids)
         return await self.collection.write_many([Write("delete", id_) for id_ in wanted])
 
-    async def compare_and_set(self, id_: Id, *, expected: Where, changes: Mapping[str, Any]) -> M | None:
+    async def compare_and_set(
+        self,
+        id_: Id,
+        *,
+        expected: Where,
+        changes: Mapping[str, Any] = _NOTHING,
+        increments: Mapping[str, int | float] = _NOTHING,
+    ) -> M | None:
         """See `persistence.documents.protocol.Writes`."""
-        values = parse_changes(changes, self.codec.id_field, self.codec.encode_change)
-        term = parse_where(expected, self.codec.encode)
-        document = await self.collection.change(self.codec.check_id(id_), term, values)
-        return None if document is None else self.codec.load(document)
+        codec = self.codec
+        parsed = parse_changes(changes, increments, codec.id_field, codec.encode_change, codec.encode_increment)
+        document = await self.collection.change(codec.check_id(id_), parse_where(expected, codec.encode), parsed)
+        return None if document is None else codec.load(document)
+
+    async def _write_many(self, kind: str, models: Iterable[M]) -> dict[Id, PersistenceError]:
+        writes = [Write(kind, *self._dump(model)) for model in models]
+        if kind != "insert":
+            writes = list({write.id: write for write in writes}.values())
+        return await self.collection.write_many(writes)
 
     def _dump(self, model: M) -> tuple[Id, Document]:
         document = self.codec.dump(model)
@@ -134,12 +139,12 @@ class TypedDao(_Documents[M]):
     async def insert(self, model: M) -> M:
         """See `persistence.documents.protocol.Dao`."""
         document, again = self.codec.dump_and_load(model)
-        await self.collection.insert(self.codec.check_id(document[self.codec.id_field]), document)
+        await self.collection.write(Write("insert", self.codec.check_id(document[self.codec.id_field]), document))
         return again
 
     async def insert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.protocol.Dao`."""
-        return await self.collection.write_many([Write("insert", *self._dump(model)) for model in models])
+        return await self._write_many("insert", models)
 
     def on(self, collection: Collection) -> TypedDao[M]:
         """The same DAO over another view of its collection."""
@@ -159,7 +164,7 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
     async def insert(self, model: C) -> M:
         """See `persistence.documents.protocol.SurrogateDao`."""
         full, id_, document = self._complete(model)
-        await self.collection.insert(id_, document)
+        await self.collection.write(Write("insert", id_, document))
         return full
 
     async def insert_many(self, models: Iterable[C]) -> list[M | PersistenceError]:

@@ -153,6 +153,13 @@ class _FaultyIterator(AsyncIterator[Any]):
             raise late
         return item
 
+    async def total_count(self) -> int:
+        late = await self._faults.before("total_count")
+        count: int = await cast(Any, self._wrapped).total_count()
+        if late is not None:
+            raise late
+        return count
+
 
 class _FaultyContext:
     def __init__(self, wrapped: AbstractAsyncContextManager[Any], faults: Faults, name: str) -> None:

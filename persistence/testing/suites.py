@@ -6,8 +6,10 @@ from persistence.testing.cases import Case
 from persistence.testing.dao_cases import (
     batches,
     changes,
+    increments,
     indexes,
     migrations,
+    operators,
     pages,
     queries,
     surrogate,
@@ -36,5 +38,18 @@ def object_storage_suite() -> list[Case[StorageHarness]]:
 
 def dao_suite() -> list[Case[DaoHarness]]:
     """Every case that a document database must pass."""
-    modules = (writes, values, queries, pages, indexes, batches, changes, surrogate, transactions, migrations)
+    modules = (
+        writes,
+        values,
+        queries,
+        operators,
+        pages,
+        indexes,
+        batches,
+        changes,
+        increments,
+        surrogate,
+        transactions,
+        migrations,
+    )
     return [case for module in modules for case in module.cases]

@@ -54,15 +54,24 @@ VALUES = {
     "address.zip": st.sampled_from([None, 1, 2]),
     "id": ids,
 }
+patterns = st.sampled_from(["", "a", "^A", "A$", "^.$", "d.*$", r"^\[", r"\$|É", "\0", "[^a-z]", "^$"])
 RANGES = ("$gt", "$gte", "$lt", "$lte")
 
 
 @st.composite
 def conditions(draw: Any) -> dict[str, Any]:
     field = draw(fields)
-    operator = draw(st.sampled_from(["=", "$eq", "$ne", "$in", "$nin", *RANGES, "$contains"]))
+    operator = draw(
+        st.sampled_from(["=", "$eq", "$ne", "$in", "$nin", *RANGES, "$contains", "$size", "$exists", "$regex"])
+    )
     if operator == "$contains":
         return {"tags": {"$contains": draw(names)}}
+    if operator == "$size":
+        return {"tags": {"$size": draw(st.integers(0, 3))}}
+    if operator == "$exists":
+        return {field: {"$exists": draw(st.booleans())}}
+    if operator == "$regex":
+        return {field: {"$regex": draw(patterns), "$options": draw(st.sampled_from(["", "i"]))}}
     if operator in ("$in", "$nin"):
         return {field: {operator: draw(st.lists(VALUES[field], max_size=3))}}
     value = draw(VALUES[field].filter(lambda v: operator not in RANGES or v is not None))
@@ -74,6 +83,7 @@ queries = st.recursive(
     lambda inner: st.one_of(
         st.builds(lambda terms: {"$and": terms}, st.lists(inner, min_size=1, max_size=3)),
         st.builds(lambda terms: {"$or": terms}, st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda terms: {"$nor": terms}, st.lists(inner, min_size=1, max_size=3)),
         st.builds(lambda term: {"$not": term}, inner),
     ),
     max_leaves=4,
@@ -84,6 +94,9 @@ sorts = st.lists(
     unique_by=lambda s: s.strip("-"),
 )
 changes = st.dictionaries(st.sampled_from(["age", "address.zip"]), st.integers(0, 3), min_size=1)
+increments = st.dictionaries(
+    st.sampled_from(["age", "address.zip"]), st.sampled_from([-1, 1, 2, 2**63 - 2**40, 2**63 - 1]), min_size=1
+)
 
 
 async def outcome(call: Any) -> Any:
@@ -150,6 +163,10 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
             self.same(lambda dao: dao.insert_many(several))
 
         @rule(several=st.lists(people, max_size=4, unique_by=lambda person: person.id))
+        def update_many(self, several: list[Person]) -> None:
+            self.same(lambda dao: dao.update_many(several))
+
+        @rule(several=st.lists(people, max_size=4, unique_by=lambda person: person.id))
         def upsert_many(self, several: list[Person]) -> None:
             self.same(lambda dao: dao.upsert_many(several))
 
@@ -161,6 +178,10 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
         def compare_and_set(self, id_: str, expected: Any, values: Any) -> None:
             self.same(lambda dao: dao.compare_and_set(id_, expected=expected, changes=values))
 
+        @rule(id_=ids, expected=queries, values=st.just({}) | st.just({"name": "Ada"}), by=increments)
+        def increment(self, id_: str, expected: Any, values: Any, by: Any) -> None:
+            self.same(lambda dao: dao.compare_and_set(id_, expected=expected, changes=values, increments=by))
+
         @rule(where=queries)
         def find_one_and_count(self, where: Any) -> None:
             self.same(lambda dao: dao.find_one(where))
@@ -169,6 +190,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
         @rule(where=queries, sort=sorts, skip=st.integers(0, 2), limit=st.none() | st.integers(0, 4))
         def find_all(self, where: Any, sort: Any, skip: int, limit: int | None) -> None:
             self.same(lambda dao: listed(dao.find_all(where, sort=sort or ["id"], skip=skip, limit=limit)))
+            self.same(lambda dao: dao.find_all(where, sort=sort or ["id"], skip=skip, limit=limit).total_count())
 
         @rule(where=queries)
         def find_all_in_any_order(self, where: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec, normalize
 from persistence.documents.collection import FIRST_PAGE, Query, Write
 from persistence.documents.matching import matches, sort_documents
 from persistence.documents.memory.tables import Table
 from persistence.documents.protocol import Id
-from persistence.documents.query import Or, Term, apply_changes, keyset, value_at
+from persistence.documents.query import Or, Term, keyset, value_at
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError
 
 M = TypeVar("M")
@@ -79,38 +80,20 @@ class MemoryCollection:
         table = await self.runner.read(self.name)
         return sum(matches(term, document) for document in table.documents.values())
 
-    async def insert(self, id_: Id, document: Document) -> None:
+    async def write(self, write: Write) -> None:
         """See `persistence.documents.collection.Collection`."""
-        await self.runner.write(self.name, lambda table: self._insert(table, id_, document))
+        await self.runner.write(self.name, lambda table: self._write(table, write))
 
-    async def replace(self, id_: Id, document: Document) -> None:
-        """See `persistence.documents.collection.Collection`."""
-
-        def run(table: Table) -> None:
-            if id_ not in table.documents:
-                raise DocumentNotFound(self.name, id_)
-            table.put(self.name, id_, document)
-
-        await self.runner.write(self.name, run)
-
-    async def upsert(self, id_: Id, document: Document) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        await self.runner.write(self.name, lambda table: table.put(self.name, id_, document))
-
-    async def remove(self, id_: Id) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        await self.runner.write(self.name, lambda table: self._remove(table, id_))
-
-    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
+    async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
 
         def run(table: Table) -> Document | None:
             document = table.documents.get(id_)
             if document is None:
                 raise DocumentNotFound(self.name, id_)
-            if not matches(term, document):
+            changed = changes.apply(document, expected)
+            if changed is None:
                 return None
-            changed = apply_changes(document, changes)
             table.put(self.name, id_, changed)
             return _copied(changed)
 
@@ -123,26 +106,23 @@ class MemoryCollection:
             failed: dict[Id, PersistenceError] = {}
             for write in writes:
                 try:
-                    if write.kind == "insert":
-                        self._insert(table, write.id, write.document or {})
-                    elif write.kind == "upsert":
-                        table.put(self.name, write.id, write.document or {})
-                    else:
-                        self._remove(table, write.id)
+                    self._write(table, write)
                 except PersistenceError as error:
                     failed[write.id] = error
             return failed
 
         return await self.runner.write(self.name, run)
 
-    def _insert(self, table: Table, id_: Id, document: Document) -> None:
-        if id_ in table.documents:
-            raise DocumentExists(self.name, id_)
-        table.put(self.name, id_, document)
-
-    def _remove(self, table: Table, id_: Id) -> None:
-        if not table.drop(id_):
-            raise DocumentNotFound(self.name, id_)
+    def _write(self, table: Table, write: Write) -> None:
+        known = write.id in table.documents
+        if write.kind == "insert" and known:
+            raise DocumentExists(self.name, write.id)
+        if write.kind in ("replace", "delete") and not known:
+            raise DocumentNotFound(self.name, write.id)
+        if write.document is None:
+            table.drop(write.id)
+        else:
+            table.put(self.name, write.id, write.document)
 
 
 def _copied(document: Document) -> Document:

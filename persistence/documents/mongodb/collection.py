@@ -10,6 +10,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
+from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Query, Write
 from persistence.documents.mongodb.batching import Batcher
@@ -101,6 +102,17 @@ class MongoCollection:
         caller = self._caller
         return await caller.call(lambda: self.stored.count_documents(where, session=caller.session), self._failures)
 
+    async def write(self, write: Write) -> None:
+        """See `persistence.documents.collection.Collection`."""
+        if write.document is None:
+            await self.remove(write.id)
+        elif write.kind == "insert":
+            await self.insert(write.id, write.document)
+        else:
+            matched = await self._replace(write.id, write.document, upsert=write.kind == "upsert")
+            if write.kind == "replace" and not matched:
+                raise DocumentNotFound(self.name, write.id)
+
     async def insert(self, id_: Id, document: Document) -> None:
         """See `persistence.documents.collection.Collection`."""
         caller, shortcut, stored = self._caller, self._shortcut, self._in(id_, document)
@@ -111,15 +123,6 @@ class MongoCollection:
         else:
             await caller.call(lambda: self.stored.insert_one(stored, session=caller.session), self._failures, id_)
 
-    async def replace(self, id_: Id, document: Document) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        if not await self._replace(id_, document, upsert=False):
-            raise DocumentNotFound(self.name, id_)
-
-    async def upsert(self, id_: Id, document: Document) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        await self._replace(id_, document, upsert=True)
-
     async def remove(self, id_: Id) -> None:
         """See `persistence.documents.collection.Collection`."""
         caller = self._caller
@@ -127,19 +130,26 @@ class MongoCollection:
         if result.deleted_count == 0:
             raise DocumentNotFound(self.name, id_)
 
-    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
+    async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
-        where = {"$and": [{"_id": id_}, self._filters.filter(term)]}
+        where = {"$and": [{"_id": id_}, self._filters.filter(And((expected, changes.guard)))]}
+        parts = {"$set": changes.values, "$inc": changes.increments}
+        update = {operator: fields for operator, fields in parts.items() if fields}
         caller = self._caller
         found = await caller.call(
             lambda: self.stored.find_one_and_update(
-                where, {"$set": changes}, return_document=ReturnDocument.AFTER, session=caller.session
+                where, update, return_document=ReturnDocument.AFTER, session=caller.session
             ),
             self._failures,
             id_,
         )
-        if found is None and await self.get(id_) is None:
-            raise DocumentNotFound(self.name, id_)
+        if found is None:
+            document = await self.get(id_)
+            if document is None:
+                raise DocumentNotFound(self.name, id_)
+            if changes.apply(document, expected) is not None:
+                # Another writer has changed it between the two calls.
+                return await self.change(id_, expected, changes)
         return self._out(found)
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
@@ -154,13 +164,15 @@ class MongoCollection:
             if write.kind == "insert":
                 requests.append(InsertOne(stored))
             else:
-                requests.append(ReplaceOne({"_id": write.id}, stored, upsert=True))
+                requests.append(ReplaceOne({"_id": write.id}, stored, upsert=write.kind == "upsert"))
         caller = self._caller
         failed: dict[Id, PersistenceError] = {}
+        counts: dict[str, Any] = {}
 
         async def write_all() -> None:
             try:
-                await self.stored.bulk_write(requests, ordered=False, session=caller.session)
+                result = await self.stored.bulk_write(requests, ordered=False, session=caller.session)
+                counts.update(result.bulk_api_result)
             except BulkWriteError as error:
                 if error.has_error_label("TransientTransactionError"):
                     raise
@@ -169,9 +181,25 @@ class MongoCollection:
                     failed[id_] = self._failures.write_error(entry, id_)
                 if not failed:
                     raise ServiceFailed(f"The batch was not confirmed: {error}.") from error
+                counts.update(error.details)
 
         await caller.call(write_all, self._failures)
+        if writes[0].kind == "replace" and counts.get("nMatched", len(writes)) + len(failed) < len(writes):
+            return failed | await self._replace_present([write for write in writes if write.id not in failed], counts)
         return failed
+
+    async def _replace_present(self, writes: list[Write], counts: dict[str, Any]) -> dict[Id, PersistenceError]:
+        """Say which documents of a batch were missing; replace those again that may have come meanwhile."""
+        caller = self._caller
+        where = {"_id": {"$in": [write.id for write in writes]}}
+        found = await caller.call(
+            lambda: self.stored.find(where, {"_id": 1}, session=caller.session).to_list(), self._failures
+        )
+        present = {entry["_id"] for entry in found}
+        missing = {write.id: DocumentNotFound(self.name, write.id) for write in writes if write.id not in present}
+        if counts["nMatched"] + len(missing) == len(writes):
+            return {**missing}
+        return missing | await self.write_many([write for write in writes if write.id in present])
 
     async def _remove_many(self, ids: list[Id]) -> dict[Id, PersistenceError]:
         caller = self._caller

@@ -8,10 +8,11 @@ from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
+from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Query, Write
 from persistence.documents.protocol import Id
-from persistence.documents.query import And, Term, apply_changes, fixed_fields, keyset, value_at
+from persistence.documents.query import And, Term, fixed_fields, keyset, value_at
 from persistence.documents.sqlite.encoding import from_text, to_stored, to_text
 from persistence.documents.sqlite.indexes import violated_fields
 from persistence.documents.sqlite.sql import Where, quoted
@@ -21,10 +22,16 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 _PAGE: Final = 500
+_STATEMENTS: Final = {
+    "insert": "INSERT INTO {table} (id,doc) VALUES (:id,:doc)",
+    "upsert": "INSERT INTO {table} (id,doc) VALUES (:id,:doc) ON CONFLICT(id) DO UPDATE SET doc=excluded.doc",
+    "replace": "UPDATE {table} SET doc=:doc WHERE id=:id",
+    "delete": "DELETE FROM {table} WHERE id=:id",
+}
 
 
 class Runner(Protocol):
-    """Runs calls on a connection: alone, or as steps of a transaction."""
+    """Runs calls on a connection: each in a transaction of its own, or as steps of one."""
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call that reads."""
@@ -37,7 +44,7 @@ class Runner(Protocol):
 
 @attrs.frozen
 class Position:
-    """Where the next page of a query begins: behind these values, or, without any, with this skip."""
+    """Where the next page of a query starts: after these values, with so many documents left to the limit."""
 
     after: tuple[Any, ...]
     left: int | None
@@ -74,18 +81,18 @@ class SqliteCollection:
         after = query.after if first else position.after
         left = query.limit if first else position.left
         size = _PAGE if left is None else min(_PAGE, left)
-        stretches = [query.term] if after is None else [And((query.term, t)) for t in keyset(query.sort, after)]
+        ranges = [query.term] if after is None else [And((query.term, t)) for t in keyset(query.sort, after)]
         skip = query.skip if first else 0
 
         def run(connection: sqlite3.Connection) -> list[Document]:
             found: list[Document] = []
             to_skip = skip
-            for number, term in enumerate(stretches):
+            for number, term in enumerate(ranges):
                 rows = connection.execute(*self._select(term, query, size - len(found), to_skip)).fetchall()
                 found += [from_text(text) for (text,) in rows]
                 if len(found) == size:
                     break
-                if to_skip and number + 1 < len(stretches):
+                if to_skip and number + 1 < len(ranges):
                     to_skip = 0 if rows else max(0, to_skip - self._count(connection, term))
             return found
 
@@ -103,63 +110,38 @@ class SqliteCollection:
         """See `persistence.documents.collection.Collection`."""
         return await self.runner.read(lambda connection: self._count(connection, term))
 
-    async def insert(self, id_: Id, document: Document) -> None:
+    async def write(self, write: Write) -> None:
         """See `persistence.documents.collection.Collection`."""
-        text = to_text(document)
-        await self.runner.write(lambda connection: self._insert(connection, id_, text))
+        await self.runner.write(lambda connection: self._write(connection, write))
 
-    async def replace(self, id_: Id, document: Document) -> None:
+    async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
-        text = to_text(document)
-        await self.runner.write(lambda connection: self._replace(connection, id_, text))
-
-    async def upsert(self, id_: Id, document: Document) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        text = to_text(document)
-        await self.runner.write(lambda connection: self._upsert(connection, id_, text))
-
-    async def remove(self, id_: Id) -> None:
-        """See `persistence.documents.collection.Collection`."""
-        await self.runner.write(lambda connection: self._remove(connection, id_))
-
-    async def change(self, id_: Id, term: Term, changes: dict[str, Any]) -> Document | None:
-        """See `persistence.documents.collection.Collection`."""
-        where = Where(self.id_field)
-        condition = where.sql(term)
-        key = to_stored(id_)
+        sql, key = f"SELECT doc FROM {self._table} WHERE id=?", (to_stored(id_),)
 
         def run(connection: sqlite3.Connection) -> Document | None:
-            sql = f"SELECT doc, ifnull({condition},0) FROM {self._table} WHERE id=?"
-            row = connection.execute(sql, (*where.parameters, key)).fetchone()
+            row = connection.execute(sql, key).fetchone()
             if row is None:
                 raise DocumentNotFound(self.name, id_)
-            if not row[1]:
-                return None
-            changed = apply_changes(from_text(row[0]), changes)
-            self._replace(connection, id_, to_text(changed))
+            changed = changes.apply(from_text(row[0]), expected)
+            if changed is not None:
+                self._write(connection, Write("replace", id_, changed))
             return changed
 
         return await self.runner.write(run)
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.collection.Collection`."""
-        prepared = [(w, "" if w.document is None else to_text(w.document)) for w in writes]
 
         def run(connection: sqlite3.Connection) -> dict[Id, PersistenceError]:
             failed: dict[Id, PersistenceError] = {}
-            for write, text in prepared:
+            for write in writes:
                 try:
-                    if write.kind == "insert":
-                        self._insert(connection, write.id, text)
-                    elif write.kind == "upsert":
-                        self._upsert(connection, write.id, text)
-                    else:
-                        self._remove(connection, write.id)
+                    self._write(connection, write)
                 except PersistenceError as error:
                     failed[write.id] = error
             return failed
 
-        return await self.runner.write(run) if prepared else {}
+        return await self.runner.write(run) if writes else {}
 
     def _select(self, term: Term, query: Query, limit: int, skip: int) -> tuple[str, list[Any]]:
         where = Where(self.id_field)
@@ -177,35 +159,17 @@ class SqliteCollection:
         found: int = connection.execute(sql, where.parameters).fetchone()[0]
         return found
 
-    def _insert(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
-        sql = f"INSERT INTO {self._table} (id,doc) VALUES (?,?)"
-        self._execute(connection, sql, (to_stored(id_), text), id_)
-
-    def _upsert(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
-        sql = f"INSERT INTO {self._table} (id,doc) VALUES (?,?) ON CONFLICT(id) DO UPDATE SET doc=excluded.doc"
-        self._execute(connection, sql, (to_stored(id_), text), id_)
-
-    def _replace(self, connection: sqlite3.Connection, id_: Id, text: str) -> None:
-        sql = f"UPDATE {self._table} SET doc=? WHERE id=?"
-        if self._execute(connection, sql, (text, to_stored(id_)), id_) == 0:
-            raise DocumentNotFound(self.name, id_)
-
-    def _remove(self, connection: sqlite3.Connection, id_: Id) -> None:
-        sql = f"DELETE FROM {self._table} WHERE id=?"
-        if self._execute(connection, sql, (to_stored(id_),), id_) == 0:
-            raise DocumentNotFound(self.name, id_)
-
-    def _has(self, connection: sqlite3.Connection, id_: Id) -> bool:
-        sql = f"SELECT 1 FROM {self._table} WHERE id=?"
-        return connection.execute(sql, (to_stored(id_),)).fetchone() is not None
-
-    def _execute(self, connection: sqlite3.Connection, sql: str, values: tuple[Any, ...], id_: Id) -> int:
+    def _write(self, connection: sqlite3.Connection, write: Write) -> None:
+        sql = _STATEMENTS[write.kind].format(table=self._table)
+        key = to_stored(write.id)
         try:
-            return connection.execute(sql, values).rowcount
+            count = connection.execute(sql, {"id": key, "doc": to_text(write.document or {})}).rowcount
         except sqlite3.IntegrityError as error:
             # An insert may violate both; the taken id is reported first.
-            taken = sql.startswith("INSERT") and "ON CONFLICT" not in sql and self._has(connection, id_)
+            taken = connection.execute(f"SELECT 1 FROM {self._table} WHERE id=?", (key,)).fetchone()
             fields = violated_fields(connection, error)
-            if fields and not taken:
-                raise UniqueViolation(self.name, id_, fields) from error
-            raise DocumentExists(self.name, id_) from error
+            if fields and not (taken and write.kind == "insert"):
+                raise UniqueViolation(self.name, write.id, fields) from error
+            raise DocumentExists(self.name, write.id) from error
+        if count == 0:
+            raise DocumentNotFound(self.name, write.id)

@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from persistence.courtesy import courtesy
+from persistence.documents.sqlite.sql import register_functions
 from persistence.documents.writer_lock import WriterLock
 from persistence.errors import (
     Closed,
@@ -156,6 +157,7 @@ class Connections:
         try:
             self._retry_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"), cancelled)
             connection.execute("PRAGMA synchronous=NORMAL")
+            register_functions(connection)
         except BaseException:
             connection.close()
             raise

@@ -19,7 +19,12 @@ _NUL: Final = {0: "\1\1", 1: "\1\2"}
 
 def to_text(document: dict[str, Any]) -> str:
     """The JSON text of a document."""
-    return json.dumps(to_stored(document), ensure_ascii=False, separators=(",", ":"))
+    return json_text(to_stored(document))
+
+
+def json_text(value: Any) -> str:
+    """The shortest JSON text of a value that JSON has."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_text(text: str) -> dict[str, Any]:

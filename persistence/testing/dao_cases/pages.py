@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 from persistence.documents.protocol import Dao
 from persistence.errors import InvalidQuery
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
-from persistence.testing.models import Address, Job, Person
+from persistence.testing.models import Address, Colour, Everything, Job, Level, Person
 from persistence.testing.raising import raises
 
 cases: Cases[DaoHarness] = Cases()
@@ -240,7 +241,102 @@ async def a_bad_sort_is_refused(h: DaoHarness, sort: object) -> None:
         await ids(dao, sort=sort)
 
 
-@cases.each(negative_skip={"skip": -1}, negative_limit={"limit": -1}, text={"limit": "5"}, true={"skip": True})
+@cases.each(
+    anything="anything",
+    union="either",
+    lists="texts",
+    models="people",
+    model="nested",
+    dicts="by_name",
+    inside="anything.x",
+)
+async def a_field_without_one_order_is_refused(h: DaoHarness, field: object) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    with raises(InvalidQuery):
+        [item async for item in dao.find_all(sort=[str(field)])]
+
+
+@cases.each(
+    flag="flag",
+    whole="whole",
+    real="real",
+    raw="raw",
+    ref="ref",
+    when="when",
+    colour="colour",
+    level="level",
+    nested="nested.zip",
+    maybe="maybe.city",
+    inside="by_name.a",
+)
+async def a_field_with_one_order_is_sorted_by(h: DaoHarness, field: object) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    items = [
+        Everything(
+            UUID(int=number),
+            number % 2 > 0,
+            -number,
+            number / 3,
+            str(number),
+            bytes([9 - number]),
+            UUID(int=99 - number),
+            datetime(2024, 1, 9 - number, tzinfo=UTC),
+            list(Colour)[number % 2],
+            list(Level)[number % 2],
+            Address("", -number),
+            None if number % 3 else Address(str(9 - number)),
+            by_name={"a": number % 4},
+        )
+        for number in range(7)
+    ]
+    await dao.insert_many(items)
+    found = [item async for item in dao.find_all(sort=[str(field)])]
+    assert len(found) == 7
+    again: list[Everything] = []
+    while page := [item async for item in dao.find_all(sort=[str(field)], limit=2, after=again[-1] if again else None)]:
+        again += page
+    assert again == found
+    assert [item async for item in dao.find_all(sort=[f"-{field}", "-id"])] == found[::-1]
+
+
+@cases
+async def the_total_count_leaves_the_page_out(h: DaoHarness) -> None:
+    dao = await some_people(h)
+    results = dao.find_all({"age": {"$lt": 2}}, sort=["age"], skip=2, limit=3)
+    assert await results.total_count() == 12
+    assert len([person async for person in results]) == 3
+    assert await results.total_count() == 12
+    last = await dao.get_by_id("0010")
+    assert await dao.find_all({"age": 0}, sort=["id"], after=last, limit=1).total_count() == 6
+    assert await dao.find_all(limit=0).total_count() == 30
+    assert await dao.find_all({"age": 99}).total_count() == 0
+
+
+@cases
+async def the_total_count_is_of_the_moment_it_is_asked(h: DaoHarness) -> None:
+    dao = await some_people(h, 5)
+    results = dao.find_all(limit=1)
+    await dao.insert(Person("more"))
+    assert await results.total_count() == 6
+
+
+@cases
+async def the_largest_page_is_everything(h: DaoHarness) -> None:
+    dao = await some_people(h, 3)
+    assert len(await ids(dao, skip=0, limit=2**62 - 1)) == 3
+    assert await ids(dao, skip=2**62 - 1, limit=2**62 - 1) == []
+    assert await ids(dao, sort=["age"], skip=2**62 - 1) == []
+
+
+@cases.each(
+    huge_skip={"skip": 2**62},
+    huge_limit={"limit": 2**100},
+    real={"limit": 1.0},
+    negative_skip={"skip": -1},
+    negative_limit={"limit": -1},
+    text={"limit": "5"},
+    true={"skip": True},
+)
 async def a_bad_page_is_refused(h: DaoHarness, options: object) -> None:
     assert isinstance(options, dict)
     dao = await h.factory.dao(h.name(), Person, id_field="id")

@@ -13,6 +13,7 @@ from persistence.testing.raising import raises
 
 cases: Cases[DaoHarness] = Cases()
 
+
 PEOPLE = [
     Person("1", "Ada", 36, None, Address("London", 1), ["maths"]),
     Person("2", "Grace", 85, "grace@navy.mil", Address("New York"), ["navy", "cobol"]),
@@ -79,6 +80,31 @@ _QUERIES: dict[str, tuple[dict[str, object], str]] = {
     "contains_nothing": ({"tags": {"$contains": "x"}}, ""),
     "contains_both": ({"$and": [{"tags": {"$contains": "maths"}}, {"tags": {"$contains": "clu"}}]}, "4"),
     "contains_not": ({"$not": {"tags": {"$contains": "maths"}}}, "235"),
+    "nor": ({"$nor": [{"age": 36}, {"name": "Grace"}]}, "35"),
+    "nor_of_one": ({"$nor": [{"email": None}]}, "235"),
+    "exists": ({"email": {"$exists": True}}, "12345"),
+    "exists_not": ({"address.zip": {"$exists": False}}, ""),
+    "exists_by_id": ({"id": {"$exists": True}}, "12345"),
+    "size": ({"tags": {"$size": 2}}, "245"),
+    "size_of_nothing": ({"tags": {"$size": 0}}, "3"),
+    "size_not": ({"tags": {"$not": {"$size": 2}}}, "13"),
+    "size_in_a_range": ({"$or": [{"tags": {"$size": 0}}, {"tags": {"$size": 1}}]}, "13"),
+    "regex": ({"name": {"$regex": "a.*a"}}, "4"),
+    "regex_from_the_start": ({"name": {"$regex": "^[AE]"}}, "13"),
+    "regex_at_the_end": ({"name": {"$regex": "[ae]$"}}, "1245"),
+    "regex_of_all": ({"name": {"$regex": "^.d.$"}}, "1"),
+    "regex_alternatives": ({"name": {"$regex": "^Ada$|ra"}}, "124"),
+    "regex_cases_differ": ({"name": {"$regex": "ADA"}}, ""),
+    "regex_ignores_case": ({"name": {"$regex": "^[a-b].*A$", "$options": "i"}}, "14"),
+    "regex_ignores_case_beyond_ascii": ({"name": {"$regex": "^éM", "$options": "i"}}, "5"),
+    "regex_dot_is_a_character": ({"name": {"$regex": "^.milie$"}}, "5"),
+    "regex_escaped": ({"email": {"$regex": r"tue\.nl$"}}, "3"),
+    "regex_dollar_text": ({"email": {"$regex": r"^\$t:\d\d\d\d$"}}, "5"),
+    "regex_nothing_in_none": ({"email": {"$regex": ""}}, "235"),
+    "regex_not": ({"email": {"$not": {"$regex": "@"}}}, "145"),
+    "regex_of_ids": ({"id": {"$regex": "[2-3]"}}, "23"),
+    "regex_of_numbers": ({"age": {"$regex": "3"}}, ""),
+    "regex_and_range": ({"name": {"$regex": "a", "$gt": "B"}}, "24"),
     "whole_list": ({"tags": ["navy", "cobol"]}, "2"),
     "whole_list_in_another_order": ({"tags": ["cobol", "navy"]}, ""),
     "empty_list": ({"tags": []}, "3"),
@@ -120,8 +146,36 @@ _REFUSED: dict[str, object] = {
     "no_text_key": {5: 5},
     "object": {"name": object()},
     "nan": {"age": float("nan")},
+    "exists_of_a_number": {"age": {"$exists": 1}},
+    "exists_unknown": {"nickname": {"$exists": True}},
+    "size_of_text": {"name": {"$size": 3}},
+    "size_negative": {"tags": {"$size": -1}},
+    "size_true": {"tags": {"$size": True}},
+    "size_huge": {"tags": {"$size": 2**31}},
+    "empty_nor": {"$nor": []},
+    "regex_number": {"name": {"$regex": 5}},
+    "regex_in_a_list": {"tags": {"$regex": "a"}},
+    "regex_group": {"name": {"$regex": "(a|b)"}},
+    "regex_repetition": {"name": {"$regex": "a+"}},
+    "regex_nested_repetition": {"name": {"$regex": "(a*)*b"}},
+    "regex_lookahead": {"name": {"$regex": "(?=a)"}},
+    "regex_inline_flag": {"name": {"$regex": "(?i)a"}},
+    "regex_backreference": {"name": {"$regex": r"a\1"}},
+    "regex_boundary": {"name": {"$regex": r"\bA"}},
+    "regex_reversed_range": {"name": {"$regex": "[z-a]"}},
+    "regex_posix_class": {"name": {"$regex": "[[:alpha:]]"}},
+    "regex_open_bracket": {"name": {"$regex": "[a"}},
+    "regex_trailing_backslash": {"name": {"$regex": "a\\"}},
+    "regex_options": {"name": {"$regex": "a", "$options": "m"}},
+    "options_alone": {"name": {"$options": "i"}},
+    "regex_surrogate": {"name": {"$regex": "\ud800"}},
+    "regex_long": {"name": {"$regex": "a" * 251}},
     "injection": {'name") OR ("1': "A"},
     "too_many": {"$or": [{"age": number} for number in range(1001)]},
+    "too_many_values": {"age": {"$in": list(range(10_001))}},
+    "too_many_values_in_all": {"$or": [{"age": {"$in": list(range(number, number + 5_000))}} for number in range(3)]},
+    "too_large": {"name": "x" * 9 * 1024**2},
+    "too_large_in_all": {"name": {"$in": [str(number) + "x" * 1024**2 for number in range(9)]}},
 }
 
 
@@ -157,6 +211,37 @@ async def a_query_with_many_values(h: DaoHarness) -> None:
     await dao.insert_many(PEOPLE)
     assert await dao.count({"id": {"$in": [str(number) for number in range(5_000)]}}) == 5
     assert await dao.count({"age": {"$in": list(range(40))}}) == 2
+
+
+@cases.each(
+    texts=("name", ["Ada", *(f"no {number}" for number in range(9_999))]),
+    numbers=("age", list(range(10_000))),
+    truth=("age", [True, 36] * 2_000),
+    lists=("tags", [["maths"], *([str(number)] for number in range(4_000))]),
+    models=("address", [Address("London", number) for number in range(2_000)]),
+)
+async def a_query_with_as_many_values_as_allowed(h: DaoHarness, entry: object) -> None:
+    assert isinstance(entry, tuple)
+    field, values = entry
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    await dao.insert_many(PEOPLE)
+    assert await dao.count({field: {"$in": values}}) > 0
+    assert (
+        await dao.count(
+            {"$and": [{field: {"$in": values}}, {field: {"$nin": values}}]}
+            if len(values) < 5_000
+            else {field: {"$nin": values}}
+        )
+        < 5
+    )
+
+
+@cases
+async def a_query_with_many_conditions(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Person, id_field="id")
+    await dao.insert_many(PEOPLE)
+    assert await dao.count({"$or": [{"tags": [str(number)]} for number in range(997)] + [{"tags": ["maths"]}]}) == 1
+    assert await dao.count({"$and": [{"address.zip": {"$ne": number + 3}} for number in range(400)]}) == 5
 
 
 @cases

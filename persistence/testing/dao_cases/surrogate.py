@@ -82,7 +82,11 @@ async def the_rest_is_as_with_natural_ids(h: DaoHarness) -> None:
     await dao.update(attrs.evolve(member, age=37))
     assert await dao.find_one({"age": 37}) == attrs.evolve(member, age=37)
     assert await dao.compare_and_set(member.id, expected={"age": 37}, changes={"age": 38}) is not None
-    assert [found.age async for found in dao.find_all()] == [38]
+    assert await dao.compare_and_set(member.id, expected={}, increments={"age": 2}) is not None
+    assert await dao.update_many([attrs.evolve(member, age=41)]) == {}
+    results = dao.find_all(limit=0)
+    assert await results.total_count() == 1
+    assert [found.age async for found in dao.find_all()] == [41]
     await dao.delete(member.id)
     with raises(DocumentNotFound):
         await dao.get_by_id(member.id)

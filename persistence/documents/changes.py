@@ -1,0 +1,90 @@
+"""What `compare_and_set` does to one document: new values of fields, and numbers added to fields."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from persistence.documents.matching import matches
+from persistence.documents.naming import check_field
+from persistence.documents.query import And, Compare, Encode, Term, value_at
+from persistence.errors import InvalidName, InvalidQuery, InvalidValue
+
+_INT_BOUNDS: Final = (-(2**63), 2**63 - 1)
+_FLOAT_BOUNDS: Final = (-sys.float_info.max, sys.float_info.max)
+
+
+@attrs.frozen
+class Changes:
+    """Plain values by field path.
+
+    Args:
+        values: what fields are set to.
+        increments: what is added to fields.
+    """
+
+    values: Mapping[str, Any]
+    increments: Mapping[str, int | float]
+
+    @property
+    def guard(self) -> Term:
+        """What documents match whose fields are numbers that stay finite, in 64 bits, when they are added to."""
+        terms: list[Term] = []
+        for field, by in self.increments.items():
+            low, high = _INT_BOUNDS if isinstance(by, int) else _FLOAT_BOUNDS
+            terms += [Compare(field, "gte", low - min(by, 0)), Compare(field, "lte", high - max(by, 0))]
+        return And(tuple(terms))
+
+    def apply(self, document: Mapping[str, Any], expected: Term) -> dict[str, Any] | None:
+        """The changed document, or None if it does not match what is expected.
+
+        Raises `InvalidValue` for a nested field with nothing around it, and for an increment of something that is
+        no number or would not fit into 64 bits.
+        """
+        if not matches(expected, document):
+            return None
+        if not matches(self.guard, document):
+            raise InvalidValue(
+                f"{', '.join(self.increments)} cannot be incremented: not a number in the document, or out of range."
+            )
+        changed = dict(document)
+        for path, by in self.increments.items():
+            _set(changed, path, value_at(document, path) + by)
+        for path, value in self.values.items():
+            _set(changed, path, value)
+        return changed
+
+
+def parse_changes(
+    changes: Mapping[str, Any], increments: Mapping[str, Any], id_field: str, encode: Encode, encode_increment: Encode
+) -> Changes:
+    """Check what is to be changed; `InvalidQuery` for nothing, the id, or a field named twice."""
+    if not isinstance(changes, Mapping) or not isinstance(increments, Mapping) or not (changes or increments):
+        raise InvalidQuery("The changes and increments are not mappings with at least one field.")
+    paths = [*changes, *increments]
+    for path in paths:
+        try:
+            check_field(path)
+        except InvalidName as error:
+            raise InvalidQuery(f"{path!r} is not a field.") from error
+        if path == id_field:
+            raise InvalidQuery(f"The id field {id_field!r} cannot be changed.")
+        if paths.count(path) > 1 or any(path.startswith(f"{other}.") for other in paths):
+            raise InvalidQuery(f"The changes name {path!r} twice, or a field around it too.")
+    return Changes(
+        {path: encode(path, value) for path, value in changes.items()},
+        {path: encode_increment(path, by) for path, by in increments.items()},
+    )
+
+
+def _set(document: dict[str, Any], path: str, value: Any) -> None:
+    *around, last = path.split(".")
+    for step in around:
+        inner = document.get(step, {})
+        if not isinstance(inner, Mapping):
+            raise InvalidValue(f"Field {path!r} cannot be set: there is nothing around it in the document.")
+        document[step] = document = dict(inner)
+    document[last] = value
