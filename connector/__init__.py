@@ -23,7 +23,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connector.clients.access_token import AccessToken
     from connector.config import Settings, load_settings
     from connector.crypt4gh.keys import KeyPair
     from connector.download import DownloadedFile
@@ -41,10 +40,11 @@ if TYPE_CHECKING:
     from connector.session import Session, decrypt_files, encrypt_files, open_session
     from connector.transfer import Observer, Outcome, SilentObserver
     from connector.upload import UploadedFile, UploadSource
+    from connector.wire.tokens import AccessToken
 
 _LAZY_IMPORTS = {
     "connector.session": ("Session", "decrypt_files", "encrypt_files", "open_session"),
-    "connector.clients.access_token": ("AccessToken",),
+    "connector.wire.tokens": ("AccessToken",),
     "connector.config": ("Settings", "load_settings"),
     "connector.download": ("DownloadedFile",),
     "connector.errors": (

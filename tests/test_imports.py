@@ -21,7 +21,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "config": frozenset({"errors"}),
     "parts": frozenset({"errors"}),
     "crypt4gh": frozenset({"errors", "parts"}),
-    "wire": frozenset({"errors"}),
+    "wire": frozenset({"errors", "crypt4gh"}),
     "transfer": frozenset({"errors", "parts"}),
     # Of `transfer` for an error that the scheduler knows.
     "local": frozenset({"errors", "config", "crypt4gh", "transfer"}),
@@ -43,7 +43,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     ),
     "__main__": frozenset({"cli"}),
     "connector": frozenset(
-        {"errors", "config", "crypt4gh", "transfer", "local", "clients", "download", "upload", "recrypt", "session"}
+        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "download", "upload", "recrypt", "session"}
     ),
     "persistence": frozenset(),
 }

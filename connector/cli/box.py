@@ -9,12 +9,12 @@ import attrs
 
 from connector.cli.keys import own_keys
 from connector.cli.run import Invocation
-from connector.clients.access_token import AccessToken
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.transfer.observer import Observer
 from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
 from connector.wire.payloads import FileUpload
+from connector.wire.tokens import AccessToken
 
 if TYPE_CHECKING:
     from connector.cli.surroundings import Engine, Session

@@ -21,7 +21,6 @@ import attrs
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from connector.clients.access_token import AccessToken
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
     from connector.local.state_folder import StateFolder
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from connector.upload.source import UploadSource
     from connector.upload.unfinished import UnfinishedUpload
     from connector.wire.payloads import FileUpload
+    from connector.wire.tokens import AccessToken
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import attrs
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.refusals import error_from_response
-from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError
 from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds
 from connector.wire.payloads import DrsObject, parse_payload
+from connector.wire.tokens import WorkOrderToken
 
 USUAL_URL_LIFETIME = 60.0
 """Seconds; for an archive that does not say how long its URLs live."""
@@ -91,13 +91,13 @@ class DownloadClient:
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def object(self, order: CachedValue[WorkOrder], accession: str) -> Expiring[DrsObject] | Staging:
+    async def object(self, order: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject] | Staging:
         """The file's DRS object, or how long to wait before asking again."""
         return await self._caller.authorized(
             order, lambda token: build_object_request(self._api_url, accession, token), read_object
         )
 
-    async def envelope(self, order: CachedValue[WorkOrder], accession: str) -> bytes:
+    async def envelope(self, order: CachedValue[WorkOrderToken], accession: str) -> bytes:
         """The file's envelope."""
         return await self._caller.authorized(
             order, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import CachedValue
 from connector.clients.refusals import TokenRefusedError, error_from_response
-from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Notify
 from connector.wire.payloads import (
@@ -23,6 +22,7 @@ from connector.wire.payloads import (
     parse_payload,
     write_payload,
 )
+from connector.wire.tokens import WorkOrderToken
 
 PAGE_SIZE = 1000
 """The most that the contract lets one ask for at once."""
@@ -142,7 +142,7 @@ class UploadClient:
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def pages(self, order: CachedValue[WorkOrder]) -> AsyncIterator[Sequence[FileUpload]]:
+    async def pages(self, order: CachedValue[WorkOrderToken]) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias.
 
         Raises :class:`ListingRefusedError` where fresh tokens are refused, too.
@@ -161,7 +161,7 @@ class UploadClient:
         return build_list_request(self._api_url, self._box, token, skip=skip)
 
     async def create(
-        self, order: CachedValue[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+        self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
         """Announce a file; :class:`~connector.transfer.TooManyOpenTransfersError` when the box is full."""
         return await self._caller.authorized(
@@ -171,7 +171,7 @@ class UploadClient:
             notify=notify,
         )
 
-    async def part_url(self, order: CachedValue[WorkOrder], file_id: UUID, number: int) -> str:
+    async def part_url(self, order: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
         """A URL to put part ``number`` to; lives briefly, so it is fetched when the part is ready to go."""
         return await self._caller.authorized(
             order,
@@ -179,7 +179,7 @@ class UploadClient:
             read_part_url,
         )
 
-    async def complete(self, order: CachedValue[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
+    async def complete(self, order: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
         """Say that all parts are there; may be repeated."""
         await self._caller.authorized(
             order,
@@ -187,7 +187,7 @@ class UploadClient:
             read_completed,
         )
 
-    async def delete(self, order: CachedValue[WorkOrder], file_id: UUID) -> None:
+    async def delete(self, order: CachedValue[WorkOrderToken], file_id: UUID) -> None:
         """Give an upload up."""
         await self._caller.authorized(
             order, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted

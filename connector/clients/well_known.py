@@ -7,9 +7,9 @@ import binascii
 
 import trio
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.refusals import error_from_response
 from connector.errors import BrokenError, ConnectorError
 from connector.wire.lifetimes import response_lifetime, usable_seconds

@@ -6,19 +6,22 @@ from collections.abc import Callable, Hashable
 from urllib.parse import quote
 from uuid import UUID
 
-from connector.clients.access_token import AccessToken
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiReply, ApiRequest
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.refusals import error_from_response
-from connector.clients.work_orders import WorkOrder, read_work_order
 from connector.crypt4gh.keys import KeyPair
-from connector.errors import RefusedError
-from connector.wire.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_payload, write_payload
+from connector.crypt4gh.sealed_box import open_text
+from connector.errors import BrokenError, RefusedError
+from connector.wire.lifetimes import response_lifetime, usable_seconds
+from connector.wire.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_json, parse_payload, write_payload
+from connector.wire.tokens import AccessToken, WorkOrderToken, check_recipient, read_claims
 
-_MOST_ORDERS = 512
+DEFAULT_TOKEN_LIFETIME = 30.0
+"""Seconds; for a service that does not say how long its tokens live."""
+_MAX_TOKENS = 512
 """Tokens that are kept at most: more than the transfers that are open at once need."""
-_ORDERS_SWEPT = 256
+_SWEEP_FROM = 256
 """Tokens from which on the expired ones are looked for and dropped."""
 
 
@@ -40,14 +43,14 @@ def read_package(reply: ApiReply) -> WorkPackage:
     return parse_payload(reply.body, WorkPackage, what="The work package service")
 
 
-def build_download_order(api_url: str, package_id: str, bearer: str, accession: str) -> ApiRequest:
+def build_download_token_request(api_url: str, package_id: str, bearer: str, accession: str) -> ApiRequest:
     """Ask for a token to download one file."""
     package = quote(package_id, safe="")
     url = f"{api_url}/work-packages/{package}/files/{quote(accession, safe='')}/work-order-tokens"
     return ApiRequest("POST", url, token=bearer)
 
 
-def build_box_order(
+def build_box_token_request(
     api_url: str, package_id: str, bearer: str, research_box: UUID, order: WorkOrderRequest
 ) -> ApiRequest:
     """Ask for a token for one operation on an upload box (the research data upload box's id goes here)."""
@@ -56,11 +59,30 @@ def build_box_order(
     return ApiRequest("POST", url, token=bearer, data=write_payload(order))
 
 
+def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderToken]:
+    """Read the answer to a request for a work order token.
+
+    The token lives as long as the shorter of its own claims and the response's freshness says. Raises
+    :class:`~connector.errors.RefusedError` if it is refused, or was issued for a different key than ``keys``.
+    """
+    if reply.status != 201:
+        raise error_from_response(reply, "get a work order token")
+    sealed = parse_json(reply.body, what="The work package service")
+    if not isinstance(sealed, str):
+        raise BrokenError("The work package service sent no work order token.", hint="Tell the archive's operators.")
+    token = open_text(sealed, keys.private)
+    claims = read_claims(token)
+    check_recipient(claims, keys.public_base64)
+    fresh = response_lifetime(reply.headers, reply.received)
+    seconds = usable_seconds([claims.lifetime, fresh], otherwise=DEFAULT_TOKEN_LIFETIME)
+    return Expiring(WorkOrderToken(token), seconds, reply.asked)
+
+
 class WorkPackageClient:
     """Speaks to one work package service about one work package.
 
     ``access`` is the user's token, ``keys`` the key pair it was sealed to, and ``api_url`` gives the service's address
-    as it is known at the moment. All who ask for the token of the same operation share it.
+    as it is known at the moment. The token of an operation is shared by all its requests.
     """
 
     def __init__(self, caller: ApiClient, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
@@ -69,8 +91,8 @@ class WorkPackageClient:
         self._access = access
         self._keys = keys
         self._opened: str | None = None
-        self._orders: dict[Hashable, CachedValue[WorkOrder]] = {}
-        self._most_orders = _ORDERS_SWEPT
+        self._orders: dict[Hashable, CachedValue[WorkOrderToken]] = {}
+        self._most_orders = _SWEEP_FROM
 
     async def package(self) -> WorkPackage:
         """What the package grants."""
@@ -78,26 +100,28 @@ class WorkPackageClient:
             lambda: build_package_request(self._api_url, self._access.package_id, self._bearer()), read_package
         )
 
-    def download_order(self, accession: str) -> CachedValue[WorkOrder]:
-        """A lease of the token to download one file; nothing is fetched yet."""
+    def download_token(self, accession: str) -> CachedValue[WorkOrderToken]:
+        """The token to download one file, cached for its lifetime; nothing is fetched yet."""
         return self._order(
             ("download", accession),
-            lambda: build_download_order(self._api_url, self._access.package_id, self._bearer(), accession),
+            lambda: build_download_token_request(self._api_url, self._access.package_id, self._bearer(), accession),
         )
 
-    def box_order(
+    def box_token(
         self, research_box: UUID, work_type: WorkType, *, alias: str | None = None, file_id: UUID | None = None
-    ) -> CachedValue[WorkOrder]:
-        """A lease of the token for one kind of operation on a box or a file in it; nothing is fetched yet."""
+    ) -> CachedValue[WorkOrderToken]:
+        """The token for one kind of operation on a box or a file in it; nothing is fetched yet."""
         order = WorkOrderRequest(work_type, alias, file_id)
         return self._order(
             (research_box, order),
-            lambda: build_box_order(self._api_url, self._access.package_id, self._bearer(), research_box, order),
+            lambda: build_box_token_request(
+                self._api_url, self._access.package_id, self._bearer(), research_box, order
+            ),
         )
 
-    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrder]:
-        async def fetch() -> Expiring[WorkOrder]:
-            return await self._caller.call(build, lambda reply: read_work_order(reply, self._keys))
+    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrderToken]:
+        async def fetch() -> Expiring[WorkOrderToken]:
+            return await self._caller.call(build, lambda reply: read_work_order_token(reply, self._keys))
 
         order = self._orders.get(key)
         if order is None:
@@ -108,13 +132,13 @@ class WorkPackageClient:
     def _forget_expired(self) -> None:
         """Keep no more than twice as many tokens as are in use at once, however many files there are.
 
-        Of those only the newest: very many small files take thousands of tokens before the first one expires. Whatever
-        still needs an older one holds it.
+        Of those only the newest: very many small files take thousands of tokens before the first one expires. A
+        transfer that still needs an older one holds it.
         """
         if len(self._orders) >= self._most_orders:
             in_use = [(key, order) for key, order in self._orders.items() if order.in_use]
-            self._orders = dict(in_use[-_MOST_ORDERS:])
-            self._most_orders = max(_ORDERS_SWEPT, 2 * len(self._orders))
+            self._orders = dict(in_use[-_MAX_TOKENS:])
+            self._most_orders = max(_SWEEP_FROM, 2 * len(self._orders))
 
     @property
     def _api_url(self) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from functools import lru_cache
 
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
@@ -27,15 +26,9 @@ def open_text(sealed: str, private_key: bytes) -> str:
     """
     try:
         data = base64.b64decode(sealed, validate=True)
-        return _opener(private_key).decrypt(data).decode()
+        return SealedBox(PrivateKey(private_key)).decrypt(data).decode()
     except (binascii.Error, ValueError, CryptoError) as error:
         raise RefusedError(
             "The token could not be opened with your private key.",
             hint="Use the key pair whose public key you registered with the archive, or ask for a new token.",
         ) from error
-
-
-@lru_cache(maxsize=4)
-def _opener(private_key: bytes) -> SealedBox[PrivateKey]:
-    # Deriving the public key takes as long as opening a token, and a client opens thousands with one key.
-    return SealedBox(PrivateKey(private_key))

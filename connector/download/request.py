@@ -8,13 +8,13 @@ from typing import Protocol
 
 import attrs
 
+from connector.clients.cached_value import CachedValue
 from connector.clients.downloads import DownloadClient
-from connector.clients.leases import CachedValue
 from connector.clients.objects import ObjectClient
-from connector.clients.work_orders import WorkOrder
 from connector.errors import IntegrityError
 from connector.local.finished import FinishedFiles
 from connector.transfer import AlreadyThere, RunContext
+from connector.wire.tokens import WorkOrderToken
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]*", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -61,7 +61,7 @@ class DownloadRequest:
 class DownloadTokens(Protocol):
     """Where the tokens of downloads come from."""
 
-    def download_order(self, accession: str) -> CachedValue[WorkOrder]:
+    def download_token(self, accession: str) -> CachedValue[WorkOrderToken]:
         """The work order token for one file, cached for its lifetime."""
 
 

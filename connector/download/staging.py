@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import trio
 
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.downloads import Staging
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.objects import UrlRefusedError
 from connector.download.request import DownloadContext
 from connector.errors import BrokenError, ConnectorError, IntegrityError
@@ -30,7 +30,7 @@ class StagedObject:
         self._context = context
         self._accession = accession
         self._timeout = timeout
-        self._order = context.tokens.download_order(accession)
+        self._order = context.tokens.download_token(accession)
         self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
         self._asked_first: float | None = None
         self._not_before = 0.0

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from connector.clients.access_token import AccessToken
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown
@@ -23,6 +22,7 @@ from connector.local.state_folder import StateFolder
 from connector.session.engine import network_limit, open_scheduler, open_threads
 from connector.session.session import Session
 from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver
+from connector.wire.tokens import AccessToken
 
 _USUAL_OPEN_UPLOADS = 5
 """What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""

@@ -16,7 +16,7 @@ from uuid import UUID
 import attrs
 import trio
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient

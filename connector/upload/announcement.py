@@ -69,7 +69,7 @@ class Announcement:
             there = None if listed is None else await self._compared(listed)
             if there is not None and self._suffices(there):
                 return there
-        await context.box.creating_order(alias).get()
+        await context.box.create_token(alias).get()
         return None
 
     async def make(self) -> CreatedUpload | UploadedFile:
@@ -82,7 +82,7 @@ class Announcement:
             self._unacknowledged = self._unacknowledged or isinstance(error, BrokenError)
 
         box = self._context.box
-        order = box.creating_order(self._creation.alias)  # not when this is made, which is in a thread
+        order = box.create_token(self._creation.alias)  # not when this is made, which is in a thread
         try:
             try:
                 return await box.create(order, self._creation, note)

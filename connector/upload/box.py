@@ -7,14 +7,14 @@ from uuid import UUID
 
 import trio
 
-from connector.clients.leases import CachedValue
+from connector.clients.cached_value import CachedValue
 from connector.clients.uploads import UploadClient
-from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import WorkPackageClient
 from connector.errors import ConnectorError
 from connector.transfer import Notify
 from connector.upload.existing import REPLACEABLE
 from connector.wire.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+from connector.wire.tokens import WorkOrderToken
 
 
 class UploadBox:
@@ -31,7 +31,7 @@ class UploadBox:
 
     def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time, sorted by alias."""
-        return self._uploads.pages(self._packages.box_order(self._research_box, "view"))
+        return self._uploads.pages(self._packages.box_token(self._research_box, "view"))
 
     async def list(self) -> list[FileUpload]:
         """The same at once."""
@@ -59,32 +59,32 @@ class UploadBox:
                 self._listed = {upload.alias: upload for upload in found if upload.state not in REPLACEABLE}
             return self._listed.get(alias)
 
-    def creating_order(self, alias: str) -> CachedValue[WorkOrder]:
+    def create_token(self, alias: str) -> CachedValue[WorkOrderToken]:
         """The token for the announcement of a file."""
-        return self._packages.box_order(self._research_box, "create", alias=alias)
+        return self._packages.box_token(self._research_box, "create", alias=alias)
 
     async def create(
-        self, order: CachedValue[WorkOrder], creation: UploadCreation, notify: Notify | None = None
+        self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
         """Announce a file; ``notify`` is told of each try that failed."""
         return await self._uploads.create(order, creation, notify)
 
-    def sending_order(self, file_id: UUID) -> CachedValue[WorkOrder]:
+    def upload_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
         """The token for the part URLs of one file; one lease serves all its parts."""
-        return self._packages.box_order(self._research_box, "upload", file_id=file_id)
+        return self._packages.box_token(self._research_box, "upload", file_id=file_id)
 
-    async def part_url(self, order: CachedValue[WorkOrder], file_id: UUID, number: int) -> str:
+    async def part_url(self, order: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
         """A URL to put one part to."""
         return await self._uploads.part_url(order, file_id, number)
 
-    def closing_order(self, file_id: UUID) -> CachedValue[WorkOrder]:
+    def close_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
         """The token for the completion of one file."""
-        return self._packages.box_order(self._research_box, "close", file_id=file_id)
+        return self._packages.box_token(self._research_box, "close", file_id=file_id)
 
-    async def complete(self, order: CachedValue[WorkOrder], file_id: UUID, completion: UploadCompletion) -> None:
+    async def complete(self, order: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
         """Say that all parts are there."""
         await self._uploads.complete(order, file_id, completion)
 
     async def delete(self, file_id: UUID) -> None:
         """Give a file upload up."""
-        await self._uploads.delete(self._packages.box_order(self._research_box, "delete", file_id=file_id), file_id)
+        await self._uploads.delete(self._packages.box_token(self._research_box, "delete", file_id=file_id), file_id)

@@ -40,8 +40,8 @@ class Sending(ABC):
         self._parts = parts
         self._started: StartedUpload = state.started
         self.file_id = state.started.file_id
-        self._order = context.box.sending_order(self.file_id)
-        self._closing = context.box.closing_order(self.file_id)
+        self._order = context.box.upload_token(self.file_id)
+        self._closing = context.box.close_token(self.file_id)
         self._sealer = PartSealer(
             SealedLayout(self._started.envelope, file.state.size),
             session_key=self._started.secrets.session_key,

@@ -1,15 +1,49 @@
-"""What a client may read from a work order token (a JWT) without being able to verify it."""
+"""The tokens of a user: access tokens, and work order tokens (JWT), which a client reads without verifying them."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import attrs
 
-from connector.errors import RefusedError
+from connector.crypt4gh.sealed_box import open_text
+from connector.errors import RefusedError, UsageError
 from connector.wire.payloads import read_payload
+
+_ACCESS_TOKEN = re.compile(r"([A-Za-z0-9-]{1,64}):([A-Za-z0-9+/]+={0,2})")
+
+
+@attrs.frozen
+class AccessToken:
+    """The access token of a work package: its id, and a secret sealed (base64) to the user's public key."""
+
+    package_id: str
+    sealed: str = attrs.field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> AccessToken:
+        """Read the string that users get; :class:`~connector.errors.UsageError` if it has another form."""
+        match = _ACCESS_TOKEN.fullmatch("".join(text.split()))
+        if match is None:
+            raise UsageError(
+                "The access token is not of the form PACKAGE_ID:ENCRYPTED.",
+                hint="Copy the whole token that you got for the work package.",
+            )
+        return cls(match[1], match[2])
+
+    def bearer(self, private_key: bytes) -> str:
+        """Open the secret with the user's private key; :class:`~connector.errors.RefusedError` if it does not fit."""
+        return open_text(self.sealed, private_key)
+
+
+@attrs.frozen(eq=False)
+class WorkOrderToken:
+    """An opened work order token: good for one kind of operation on one file or box."""
+
+    token: str = attrs.field(repr=False)
 
 
 @attrs.frozen

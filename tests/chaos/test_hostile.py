@@ -11,9 +11,9 @@ import struct
 import pytest
 import trio
 
-from connector.clients.access_token import AccessToken
 from connector.config import Settings
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.wire.tokens import AccessToken
 from tests.support.served_fake import endless, response, saying
 
 MIB = 1024**2

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.clients.access_token import AccessToken
-from connector.clients.work_orders import WorkOrder
 from connector.crypt4gh.keys import KeyPair
+from connector.wire.tokens import AccessToken, WorkOrderToken
 from tests.support.chaos_stage import MIB
 from tests.support.served_fake import resetting, saying, silent
 
@@ -120,5 +119,5 @@ def test_a_repr_gives_nothing_away():
     keys = KeyPair.of(b"p" * 32)
     assert "pppp" not in repr(keys)
     assert "70707070" not in repr(keys)
-    assert BEARER not in repr(WorkOrder(BEARER))
+    assert BEARER not in repr(WorkOrderToken(BEARER))
     assert "QUJD" not in repr(AccessToken.parse("package:QUJD"))

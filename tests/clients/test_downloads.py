@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from connector.clients.cached_value import Expiring
 from connector.clients.downloads import (
     USUAL_STAGING_WAIT,
     USUAL_URL_LIFETIME,
@@ -16,7 +17,6 @@ from connector.clients.downloads import (
     read_envelope,
     read_object,
 )
-from connector.clients.leases import Expiring
 from connector.clients.refusals import TokenRefusedError
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import OverloadedError

@@ -6,9 +6,8 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient, Pauses
 from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
-from connector.clients.pauses import Pauses
 from connector.clients.refusals import error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
@@ -33,16 +32,16 @@ async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autoj
     one = pauses()
     one.note(request(), asking(10.0))
     await trio.sleep(4.0)
-    assert await one.keep(request())
+    assert await one.wait(request())
     assert trio.current_time() == 10.0 + 6.0 / 2 / 2, "what is left of it, and a random share of half as much"
-    assert not await one.keep(request())
+    assert not await one.wait(request())
 
 
 @pytest.mark.parametrize("other", [request("/y"), request(method="POST")])
 async def test_other_resources_are(autojump_clock, other):
     one = pauses()
     one.note(request(), asking(10.0))
-    assert not await one.keep(other)
+    assert not await one.wait(other)
     assert trio.current_time() == 0.0
 
 
@@ -50,7 +49,7 @@ async def test_other_resources_are(autojump_clock, other):
 async def test_where_no_pause_is_asked_for_there_is_none(autojump_clock, error):
     one = pauses()
     one.note(request(), error)
-    assert not await one.keep(request())
+    assert not await one.wait(request())
 
 
 async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock):
@@ -58,10 +57,10 @@ async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock)
     one.note(request(), asking(3600.0))
     await trio.sleep(1000.0)
     with pytest.raises(OverloadedError, match="2600 seconds") as caught:
-        await one.keep(request())
+        await one.wait(request())
     assert not caught.value.advice.again
     await trio.sleep(2000.0)
-    assert await one.keep(request())
+    assert await one.wait(request())
     assert trio.current_time() >= 3600.0
 
 

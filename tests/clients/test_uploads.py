@@ -8,9 +8,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiTransport
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.uploads import (
     UploadClient,
     build_complete_request,
@@ -24,11 +24,11 @@ from connector.clients.uploads import (
     read_page,
     read_part_url,
 )
-from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError, RefusedError
 from connector.http.client import HttpClient
 from connector.transfer import Retrier, SilentObserver, TooManyOpenTransfersError
 from connector.wire.payloads import UploadCompletion, UploadCreation
+from connector.wire.tokens import WorkOrderToken
 
 API = "https://a.test/ucs"
 BOX = UUID(int=1)
@@ -140,8 +140,8 @@ async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
 
 
 async def listed(client: HttpClient):
-    async def order() -> Expiring[WorkOrder]:
-        return Expiring(WorkOrder("t"), 30.0)
+    async def order() -> Expiring[WorkOrderToken]:
+        return Expiring(WorkOrderToken("t"), 30.0)
 
     caller = ApiClient(ApiTransport(client), Retrier(attempts=1), SilentObserver())
     pages = UploadClient(caller, lambda: API + "/", BOX).pages(CachedValue(order))

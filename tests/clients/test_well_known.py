@@ -10,10 +10,10 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.downloads import DownloadClient
 from connector.clients.exchange import ApiTransport
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.well_known import (
     SHORTEST_LIFETIME,
     USUAL_LIFETIME,
@@ -22,9 +22,9 @@ from connector.clients.well_known import (
     hub_key,
     read_values,
 )
-from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
+from connector.wire.tokens import WorkOrderToken
 
 KEY = bytes(range(32))
 VALUES = {
@@ -122,8 +122,8 @@ async def test_a_session_of_days_follows_an_archive_that_moves(answered_by, auto
     service = Service()
     values, caller = well_known(service, answered_by)
 
-    async def order() -> Expiring[WorkOrder]:
-        return Expiring(WorkOrder("t"), 30.0)
+    async def order() -> Expiring[WorkOrderToken]:
+        return Expiring(WorkOrderToken("t"), 30.0)
 
     client, lease = DownloadClient(caller, lambda: values.values.dcs_api_url), CachedValue(order)
     await client.object(lease, "GHGAF01")

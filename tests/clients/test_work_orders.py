@@ -8,12 +8,12 @@ from typing import Any
 import jwt
 import pytest
 
-from connector.clients.access_token import AccessToken
 from connector.clients.refusals import TokenRefusedError
-from connector.clients.work_orders import USUAL_LIFETIME, read_work_order
+from connector.clients.work_packages import DEFAULT_TOKEN_LIFETIME, read_work_order_token
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.sealed_box import seal_text
 from connector.errors import BrokenError, RefusedError, UsageError
+from connector.wire.tokens import AccessToken
 
 OURS = KeyPair.of(os.urandom(32))
 THEIRS = KeyPair.of(os.urandom(32))
@@ -70,68 +70,68 @@ def test_one_for_another_key_is_refused(secret):
 
 
 def test_it_lives_as_long_as_its_claims_say(reply):
-    lent = read_work_order(reply(201, sealed(token(exp=1020))), OURS)
+    lent = read_work_order_token(reply(201, sealed(token(exp=1020))), OURS)
     assert lent.value.token == token(exp=1020)
     assert lent.seconds == pytest.approx(17.0)  # 20 s less the margin
 
 
 def test_it_lives_as_long_as_the_answer_may_be_kept_if_that_is_shorter(reply):
     answer = reply(201, sealed(token()), cache_control="max-age=10, private", age="2")
-    assert read_work_order(answer, OURS).seconds == pytest.approx(8 * 0.85)
+    assert read_work_order_token(answer, OURS).seconds == pytest.approx(8 * 0.85)
 
 
 def test_it_lives_as_long_as_its_claims_say_if_that_is_shorter(reply):
     answer = reply(201, sealed(token(exp=1004)), cache_control="max-age=30, private")
-    assert read_work_order(answer, OURS).seconds == pytest.approx(4 * 0.85)
+    assert read_work_order_token(answer, OURS).seconds == pytest.approx(4 * 0.85)
 
 
 def test_one_that_must_not_be_kept_is_used_once(reply):
-    assert read_work_order(reply(201, sealed(token()), cache_control="no-store"), OURS).seconds == 0
+    assert read_work_order_token(reply(201, sealed(token()), cache_control="no-store"), OURS).seconds == 0
 
 
 def test_one_that_says_nothing_lives_as_usual(reply):
-    lent = read_work_order(reply(201, sealed(token(iat=None, exp=None))), OURS)
-    assert lent.seconds == pytest.approx(USUAL_LIFETIME * 0.85)
+    lent = read_work_order_token(reply(201, sealed(token(iat=None, exp=None))), OURS)
+    assert lent.seconds == pytest.approx(DEFAULT_TOKEN_LIFETIME * 0.85)
 
 
 def test_our_own_clock_plays_no_part(reply):
     # Issued by a clock that is decades off.
-    lent = read_work_order(reply(201, sealed(token(iat=10, exp=40))), OURS)
+    lent = read_work_order_token(reply(201, sealed(token(iat=10, exp=40))), OURS)
     assert lent.seconds == pytest.approx(30 * 0.85)
 
 
 def test_one_made_for_another_key_is_refused_in_clear_words(reply):
     with pytest.raises(RefusedError, match="made for another Crypt4GH key than yours") as caught:
-        read_work_order(reply(201, sealed(token(THEIRS))), OURS)
+        read_work_order_token(reply(201, sealed(token(THEIRS))), OURS)
     assert not caught.value.advice.again
 
 
 def test_one_that_names_no_key_is_refused(reply):
     with pytest.raises(RefusedError, match="another Crypt4GH key"):
-        read_work_order(reply(201, sealed(token(user_public_crypt4gh_key=None))), OURS)
+        read_work_order_token(reply(201, sealed(token(user_public_crypt4gh_key=None))), OURS)
 
 
 def test_one_sealed_to_another_key_is_refused(reply):
     with pytest.raises(RefusedError, match="could not be opened"):
-        read_work_order(reply(201, sealed(token(), THEIRS)), OURS)
+        read_work_order_token(reply(201, sealed(token(), THEIRS)), OURS)
 
 
 @pytest.mark.parametrize("text", ["", "no.jwt", "a.b.c", "e30.e30", "e30.W10."])
 def test_a_sealed_text_that_is_no_token_is_refused(reply, text):
     with pytest.raises(RefusedError):
-        read_work_order(reply(201, sealed(text)), OURS)
+        read_work_order_token(reply(201, sealed(text)), OURS)
 
 
 @pytest.mark.parametrize("body", [None, 5, ["x"], {"token": "x"}, b"no json"])
 def test_an_answer_that_holds_no_token_is_the_archives_fault(reply, body):
     with pytest.raises(BrokenError):
-        read_work_order(reply(201, body), OURS)
+        read_work_order_token(reply(201, body), OURS)
 
 
 @pytest.mark.parametrize("claims", [{"exp": "soon"}, {"iat": True}, {"exp": float("nan")}, {"exp": 1e300}])
 def test_claims_that_make_no_sense_are_the_archives_fault(reply, claims):
     with pytest.raises(BrokenError):
-        read_work_order(reply(201, sealed(token(**claims))), OURS)
+        read_work_order_token(reply(201, sealed(token(**claims))), OURS)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_claims_that_make_no_sense_are_the_archives_fault(reply, claims):
 )
 def test_any_other_status_is_a_refusal(reply, status, kind):
     with pytest.raises(kind) as caught:
-        read_work_order(reply(status, {"exception_id": "x", "description": "y"}), OURS)
+        read_work_order_token(reply(status, {"exception_id": "x", "description": "y"}), OURS)
     assert caught.value.status == status
 
 
 def test_it_does_not_show_itself(reply):
-    assert token() not in repr(read_work_order(reply(201, sealed(token())), OURS))
+    assert token() not in repr(read_work_order_token(reply(201, sealed(token())), OURS))

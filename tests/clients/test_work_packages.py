@@ -9,14 +9,12 @@ from uuid import UUID
 import pytest
 import trio
 
-from connector.clients.access_token import AccessToken
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
-from connector.clients.work_orders import WorkOrder
 from connector.clients.work_packages import (
     WorkPackageClient,
-    build_box_order,
-    build_download_order,
+    build_box_token_request,
+    build_download_token_request,
     build_package_request,
     read_package,
 )
@@ -24,6 +22,7 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
 from connector.wire.payloads import WorkOrderRequest
+from connector.wire.tokens import AccessToken, WorkOrderToken
 from tests.support.fake_archive import BASE, FakeArchive
 
 API = "https://a.test/wps"
@@ -38,18 +37,18 @@ def test_a_package_is_asked_for_with_the_opened_access_token():
 
 
 def test_a_token_for_a_file_is_asked_for_without_a_body():
-    request = build_download_order(API, "p1", "secret", "GHGAF01")
+    request = build_download_token_request(API, "p1", "secret", "GHGAF01")
     assert (request.method, request.body) == ("POST", None)
     assert request.url == "https://a.test/wps/work-packages/p1/files/GHGAF01/work-order-tokens"
 
 
 def test_an_accession_cannot_lead_elsewhere():
-    request = build_download_order(API, "p1", "secret", "../../x?y#z")
+    request = build_download_token_request(API, "p1", "secret", "../../x?y#z")
     assert request.url == "https://a.test/wps/work-packages/p1/files/..%2F..%2Fx%3Fy%23z/work-order-tokens"
 
 
 def test_a_token_for_a_box_says_what_it_is_for():
-    request = build_box_order(API, "p1", "secret", BOX, WorkOrderRequest("upload", file_id=FILE))
+    request = build_box_token_request(API, "p1", "secret", BOX, WorkOrderRequest("upload", file_id=FILE))
     assert request.method == "POST"
     assert request.url == f"https://a.test/wps/work-packages/p1/boxes/{BOX}/work-order-tokens"
     assert request.data == {"work_type": "upload", "alias": None, "file_id": str(FILE)}
@@ -106,12 +105,12 @@ class Tokens:
 @pytest.mark.trio
 async def test_all_transfers_of_a_session_share_the_token_of_an_operation(answered_by, autojump_clock):
     tokens = Tokens(answered_by)
-    orders = [tokens.client.box_order(BOX, "view") for _ in range(32)]
+    orders = [tokens.client.box_token(BOX, "view") for _ in range(32)]
     async with trio.open_nursery() as nursery:
         for order in orders:
             nursery.start_soon(order.get)
-    await tokens.client.download_order("GHGAF01").get()
-    await tokens.client.download_order("GHGAF01").get()
+    await tokens.client.download_token("GHGAF01").get()
+    await tokens.client.download_token("GHGAF01").get()
     assert tokens.archive.orders == ["view", "download"]
 
 
@@ -120,7 +119,7 @@ async def test_a_token_that_came_after_a_long_pause_is_as_good_as_any(answered_b
     """Its time counts from the request that brought it, not from the first that was refused."""
     tokens = Tokens(answered_by)
     tokens.archive.fail("order", 503, retry_after="60")
-    order = tokens.client.box_order(BOX, "view")
+    order = tokens.client.box_token(BOX, "view")
     first = await order.get()
     assert trio.current_time() >= 60
     await trio.sleep(20)
@@ -133,13 +132,13 @@ async def test_a_token_that_came_after_a_long_pause_is_as_good_as_any(answered_b
 async def test_no_other_operation_gets_it(answered_by, autojump_clock):
     client = Tokens(answered_by).client
     orders = [
-        client.download_order("GHGAF01"),
-        client.download_order("GHGAF02"),
-        client.box_order(BOX, "create", alias="a"),
-        client.box_order(BOX, "create", alias="b"),
-        client.box_order(BOX, "upload", file_id=FILE),
-        client.box_order(BOX, "close", file_id=FILE),
-        client.box_order(FILE, "upload", file_id=FILE),
+        client.download_token("GHGAF01"),
+        client.download_token("GHGAF02"),
+        client.box_token(BOX, "create", alias="a"),
+        client.box_token(BOX, "create", alias="b"),
+        client.box_token(BOX, "upload", file_id=FILE),
+        client.box_token(BOX, "close", file_id=FILE),
+        client.box_token(FILE, "upload", file_id=FILE),
     ]
     assert len({(await order.get()).token for order in orders}) == len(orders)
 
@@ -148,8 +147,8 @@ async def test_no_other_operation_gets_it(answered_by, autojump_clock):
 async def test_tokens_of_files_that_are_done_do_not_pile_up(answered_by, autojump_clock):
     tokens = Tokens(answered_by)
     for number in range(2000):
-        await tokens.client.download_order(f"GHGAF{number}").get()
+        await tokens.client.download_token(f"GHGAF{number}").get()
         await trio.sleep(1.0)
-    kept = [held for held in gc.get_objects() if type(held) is WorkOrder]
+    kept = [held for held in gc.get_objects() if type(held) is WorkOrderToken]
     assert len(kept) <= 256
     assert tokens.archive.counts["order"] == 2000

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 
 from connector.cli.console import neutralised, redacted
 from connector.cli.tsv import parse_tsv
-from connector.clients.access_token import AccessToken
 from connector.clients.downloads import read_envelope, read_object
 from connector.clients.exchange import ApiReply, server_of
 from connector.clients.refusals import error_from_response
 from connector.clients.uploads import read_created, read_page, read_part_url
 from connector.clients.well_known import hub_key, read_values
-from connector.clients.work_orders import read_work_order
-from connector.clients.work_packages import read_package
+from connector.clients.work_packages import read_package, read_work_order_token
 from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
 from connector.crypt4gh.keys import KeyPair
@@ -49,7 +47,7 @@ from connector.wire.payloads import (
     WorkPackage,
     parse_payload,
 )
-from connector.wire.tokens import WorkOrderClaims, read_claims
+from connector.wire.tokens import AccessToken, WorkOrderClaims, read_claims
 
 KEYS = KeyPair.of(b"u" * 32)
 ENVELOPE = make_header(b"k" * 32, sender_private_key=KEYS.private, recipient_public_keys=[KEYS.public])
@@ -252,7 +250,7 @@ def test_answers(fuzz):
         read_page,
         read_part_url,
         lambda reply: read_created(reply, "alias"),
-        lambda reply: read_work_order(reply, KEYS),
+        lambda reply: read_work_order_token(reply, KEYS),
         lambda reply: error_from_response(reply, "do it"),
     ]
 
@@ -279,7 +277,7 @@ def test_tokens(fuzz):
             assert isinstance(read_claims(token), WorkOrderClaims)
         body = json.dumps(seal_text(token, KEYS.public)).encode()
         with our_errors_only():
-            read_work_order(ApiReply(201, {}, body), KEYS)
+            read_work_order_token(ApiReply(201, {}, body), KEYS)
 
     lifetimes = st.dictionaries(st.sampled_from(["iat", "exp", "user_public_crypt4gh_key"]), json_values)
     assert fuzz(lifetimes | json_values, check) > 50

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 import connector
-from connector.clients.access_token import AccessToken
+from connector.wire.tokens import AccessToken
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from connector.clients.access_token import AccessToken
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
 from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown
@@ -23,6 +22,7 @@ from connector.session import Session
 from connector.transfer import BufferPool, Observer, Retrier, RunContext, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.retry import Backoff
+from connector.wire.tokens import AccessToken
 from tests.support.fake_archive import BASE, FakeArchive
 
 

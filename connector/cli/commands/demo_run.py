@@ -24,7 +24,6 @@ from connector.cli.figures import amount
 from connector.cli.outputs import ENDING
 from connector.cli.run import Invocation
 from connector.cli.surroundings import Session
-from connector.clients.access_token import AccessToken
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError
 from connector.local.key_files import write_key_pair
@@ -32,6 +31,7 @@ from connector.recrypt import RecryptRequest
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.upload.source import UploadSource
+from connector.wire.tokens import AccessToken
 
 T = TypeVar("T")
 

@@ -72,8 +72,8 @@ def download(
     def work(invocation: Invocation) -> int:
         from connector.cli.folders import ready_folder
         from connector.cli.keys import own_keys
-        from connector.clients.access_token import AccessToken
         from connector.errors import UsageError
+        from connector.wire.tokens import AccessToken
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")

@@ -1,4 +1,4 @@
-"""Values that the archive gives for a while (tokens, addresses, well-known values): fetched once for all who ask.
+"""Values with a lifetime (tokens, addresses, well-known values): fetched once for all tasks that need them.
 
 Which rules of the RFCs this follows is listed in ``docs/lifetimes.md``.
 """
@@ -30,20 +30,20 @@ class Expiring(Generic[T]):
 
 @attrs.define(eq=False)
 class _Fetch(Generic[T]):
-    """One call of ``fetch``. Ended with neither of both, it was cancelled, and says nothing to those who waited."""
+    """One call of ``fetch``. Ended without result and error, it was cancelled: tasks that wait fetch again."""
 
-    lent: Expiring[T] | None = None
+    result: Expiring[T] | None = None
     error: ConnectorError | None = None
     ended: trio.Event = attrs.field(factory=trio.Event)
 
 
 class CachedValue(Generic[T]):
-    """One such value. ``fetch`` gets a fresh one, and does all retrying that is to be done.
+    """One such value. ``fetch`` gets a fresh one, and does all the retrying.
 
-    Concurrent askers share one call of ``fetch``, its value and its failure alike: what was refused to the one is not
-    asked for again by the others. If the asker in whose task it runs is cancelled, another one takes over. So there is
-    never more than one call at a time, also for values with no lifetime at all: whoever asked while one was fetched
-    takes that one, as a cache collapses requests (RFC 9111, section 4), and whoever asks afterwards gets the next.
+    Concurrent calls of :meth:`get` share one call of ``fetch``, its value and its failure alike. If the task that
+    runs it is cancelled, another one takes over. So there is never more than one call at a time, also for values without
+    any lifetime: calls that wait while one is fetched take that one, as a cache collapses requests (RFC 9111, section
+    4), and later calls fetch the next.
 
     ``clock`` is monotonic, in seconds. The time counts from when the request was sent that brought the value, so that a
     slow answer is not overrated (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
@@ -54,8 +54,8 @@ class CachedValue(Generic[T]):
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._under_way: _Fetch[T] | None = None
-        self._lent: Expiring[T] | None = None
+        self._in_flight: _Fetch[T] | None = None
+        self._cached: Expiring[T] | None = None
         self._until = 0.0
         self.fetched = 0
         """How many values have come so far, so that a cached one can be told from a fresh one."""
@@ -63,43 +63,43 @@ class CachedValue(Generic[T]):
     @property
     def in_use(self) -> bool:
         """Whether there is a value in its lifetime, or one is being fetched."""
-        return self._under_way is not None or (self._lent is not None and self._clock() < self._until)
+        return self._in_flight is not None or (self._cached is not None and self._clock() < self._until)
 
     async def get(self) -> T:
         """The value, fetched if there is none or it is about to end. Raises what ``fetch`` raises."""
         while True:
-            lent = self._lent
-            if lent is not None and self._clock() < self._until:
-                return lent.value
-            fetch = self._under_way
+            cached = self._cached
+            if cached is not None and self._clock() < self._until:
+                return cached.value
+            fetch = self._in_flight
             if fetch is None:
                 return await self._fetch_for_all()
             await fetch.ended.wait()
-            if fetch.lent is not None:
-                return fetch.lent.value
+            if fetch.result is not None:
+                return fetch.result.value
             if fetch.error is not None:
-                # To each its own, since raising an exception changes it.
+                # A copy for each task, since raising an exception changes it.
                 raise fetch.error.with_advice(fetch.error.advice) from fetch.error.__cause__
 
     def refuse(self, value: T) -> None:
-        """``value`` was refused where it was used: the next asker gets a fresh one. A newer value stays."""
-        if self._lent is not None and self._lent.value is value:
-            self._lent = None
+        """``value`` was refused where it was used: the next call fetches a fresh one. A newer value stays."""
+        if self._cached is not None and self._cached.value is value:
+            self._cached = None
 
     async def _fetch_for_all(self) -> T:
-        fetch = self._under_way = _Fetch[T]()
+        fetch = self._in_flight = _Fetch[T]()
         called = self._clock()
         try:
-            fetch.lent = await self._fetch()
+            fetch.result = await self._fetch()
         except ConnectorError as error:
             fetch.error = error
             raise
         finally:
-            # A server nearby answers before any other task has run: those that asked at the same moment share it too.
+            # A server nearby answers before any other task has run: calls of the same moment share the value.
             await trio.lowlevel.cancel_shielded_checkpoint()
-            self._under_way = None
+            self._in_flight = None
             fetch.ended.set()
-        lent = self._lent = fetch.lent
-        self._until = lent.seconds + (called if lent.asked is None else lent.asked)
+        cached = self._cached = fetch.result
+        self._until = cached.seconds + (called if cached.asked is None else cached.asked)
         self.fetched += 1
-        return lent.value
+        return cached.value

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from connector.clients.leases import CachedValue, Expiring
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.errors import RETRY, BrokenError
 
 pytestmark = pytest.mark.trio

@@ -6,15 +6,15 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.caller import ApiClient
+from connector.clients.api_client import ApiClient
+from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
-from connector.clients.leases import CachedValue, Expiring
 from connector.clients.refusals import TokenRefusedError, error_from_response
-from connector.clients.work_orders import WorkOrder
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.http.client import HttpClient
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff
+from connector.wire.tokens import WorkOrderToken
 
 pytestmark = pytest.mark.trio
 
@@ -38,10 +38,10 @@ class Orders:
         self.count = 0
         self.delay = delay
 
-    async def __call__(self) -> Expiring[WorkOrder]:
+    async def __call__(self) -> Expiring[WorkOrderToken]:
         await trio.sleep(self.delay)
         self.count += 1
-        return Expiring(WorkOrder(f"token-{self.count}"), 1e9)
+        return Expiring(WorkOrderToken(f"token-{self.count}"), 1e9)
 
 
 class Notes(SilentObserver):
@@ -181,7 +181,7 @@ async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, aut
 
 
 async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
-    async def no_order() -> Expiring[WorkOrder]:
+    async def no_order() -> Expiring[WorkOrderToken]:
         raise BrokenError("No orders today.")
 
     desk = Desk(httpx.Response(200))
