@@ -25,8 +25,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "transfer": frozenset({"errors", "parts"}),
     # Of `transfer` for an error that the scheduler knows.
     "local": frozenset({"errors", "config", "crypt4gh", "transfer"}),
-    # Of `local` for what a file that cannot be read is told as.
-    "http": frozenset({"errors", "local"}),
+    "http": frozenset({"errors"}),
     "clients": frozenset({"errors", "crypt4gh", "wire", "transfer", "http"}),
     "download": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
     "upload": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),

@@ -1,4 +1,4 @@
-"""Fetch a URL in parts, several at a time, and write them at their place: what the bulk transport alone can do."""
+"""Fetch a URL in parts, several at a time, and write each at its offset: what the object client alone can do."""
 
 from __future__ import annotations
 
@@ -7,37 +7,32 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import trio
 
-from connector.http import BulkTransport
+from connector.clients.objects import HttpObjectClient, ObjectClient
+from connector.http import HttpOptions, open_http
 
 MIB = 1 << 20
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    async with httpx.AsyncClient(transport=BulkTransport(), timeout=60) as client:
-        async with client.stream("GET", arguments.url, headers={"Range": "bytes=0-0"}) as reply:
-            total = int(reply.headers["content-range"].rpartition("/")[2])
+    async with open_http(HttpOptions()) as http:
+        reply = await http.api.get(arguments.url, headers={"Range": "bytes=0-0"})
+        total = int(reply.headers["content-range"].rpartition("/")[2])
         descriptor = os.open(arguments.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         part = arguments.part * MIB
         starts = iter(range(0, total, part))
         async with trio.open_nursery() as nursery:
             for _ in range(arguments.connections):
-                nursery.start_soon(fetch, client, arguments.url, starts, part, total, descriptor)
+                nursery.start_soon(fetch, HttpObjectClient(http), arguments.url, starts, part, total, descriptor)
         os.close(descriptor)
 
 
-async def fetch(
-    client: httpx.AsyncClient, url: str, starts: Iterator[int], part: int, total: int, descriptor: int
-) -> None:
+async def fetch(objects: ObjectClient, url: str, starts: Iterator[int], part: int, total: int, descriptor: int) -> None:
     buffer = memoryview(bytearray(part))
     for start in starts:
-        stop = min(start + part, total)
-        headers = {"Range": f"bytes={start}-{stop - 1}"}
-        reply = await client.get(url, headers=headers, extensions={"sink": buffer})
-        assert reply.extensions["received"] == stop - start
-        await trio.to_thread.run_sync(os.pwrite, descriptor, buffer[: stop - start], start)
+        received = await objects.fetch_into(url, start, min(start + part, total), buffer, lambda _: None)
+        await trio.to_thread.run_sync(os.pwrite, descriptor, buffer[:received], start)
 
 
 if __name__ == "__main__":

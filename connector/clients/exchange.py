@@ -15,12 +15,11 @@ import trio
 
 from connector.errors import RETRY, RETRY_NOW, BrokenError, ConnectorError
 from connector.http import ForbiddenAddressError
-from connector.http.client import HttpClient
 from connector.transfer import OverloadedError
 from connector.wire.server_clock import ServerClocks
 
 MAX_BODY = 16 * 1024**2
-"""Bytes of an answer that are read: far more than any honest one has."""
+"""Upper bound of bytes of a response that are read."""
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 """What sending a request may raise: the last from the resolver, for host names that cannot be encoded."""
@@ -73,17 +72,23 @@ class ApiReply:
 
 
 class ApiTransport:
-    """Sends API requests, one try each, within ``deadline`` seconds from the first byte to the last."""
+    """Sends API requests, one try each.
 
-    def __init__(self, client: HttpClient, *, deadline: float = 60.0) -> None:
+    Args:
+        client: Sends them.
+        deadline: Seconds from the first byte of the request to the last of its response.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, deadline: float = 60.0) -> None:
         self._client = client
         self._deadline = deadline
         self._clocks = ServerClocks()
 
     async def send(self, request: ApiRequest) -> ApiReply:
-        """Send ``request`` and read the whole answer, whatever its status.
+        """Send ``request`` and read the whole response, whatever its status.
 
-        Raises :class:`~connector.errors.BrokenError` if there is no answer, or one longer than 16 MiB.
+        Raises:
+            BrokenError: There is no response, or one longer than 16 MiB.
         """
         try:
             with trio.fail_after(self._deadline):
@@ -99,17 +104,14 @@ class ApiTransport:
 
     async def _send(self, request: ApiRequest) -> ApiReply:
         asked = trio.current_time()
-        response = await self._client.send(
-            httpx.Request(
-                request.method,
-                request.url,
-                params=request.params or None,
-                headers=request.headers,
-                content=request.body,
-            )
-        )
-        try:
-            body = bytearray()
+        body = bytearray()
+        async with self._client.stream(
+            request.method,
+            request.url,
+            params=request.params or None,
+            headers=request.headers,
+            content=request.body,
+        ) as response:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BODY:
@@ -117,8 +119,6 @@ class ApiTransport:
                         f"{request.server} sent an answer longer than {MAX_BODY} bytes.",
                         hint="Check the archive's address.",
                     )
-        finally:
-            await response.aclose()
         date = response.headers.get("date", "")
         received = self._clocks.received(request.server, date, trio.current_time(), time.time())
         return ApiReply(response.status_code, dict(response.headers), bytes(body), request.server, received, asked)
@@ -137,8 +137,8 @@ def broken(error: Exception, server: str) -> ConnectorError:
     """The error for a connection that failed; trying again may help unless the address itself is at fault."""
     if isinstance(error, ForbiddenAddressError):
         return BrokenError(
-            f"{server} is not spoken to: {_reason(error)}.",
-            hint="No honest archive sends its users to services of their own machine: tell its operators.",
+            f"{server} must not be connected to: {_reason(error)}.",
+            hint="An archive must not send its users to services of their own machine: tell its operators.",
         )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return BrokenError(
@@ -147,12 +147,12 @@ def broken(error: Exception, server: str) -> ConnectorError:
             advice=RETRY,
         )
     if isinstance(error, httpx.TimeoutException):
-        return OverloadedError(f"{server} fell silent.", hint="Check your connection.", advice=RETRY)
+        return OverloadedError(f"{server} timed out: {_reason(error)}.", hint="Check your connection.", advice=RETRY)
     if isinstance(error, httpx.TransportError | httpx.DecodingError) and not isinstance(
         error, httpx.UnsupportedProtocol
     ):
         return BrokenError(
-            f"The connection to {server} broke: {_reason(error)}.", hint="Check your connection.", advice=RETRY_NOW
+            f"The connection to {server} failed: {_reason(error)}.", hint="Check your connection.", advice=RETRY_NOW
         )
     return BrokenError(f"{server} is no usable address: {_reason(error)}.", hint="Check the archive's address.")
 

@@ -1,15 +1,14 @@
-"""The objects themselves: ranged GETs and part PUTs on presigned URLs."""
+"""Objects of the storage behind presigned URLs: byte ranges received into buffers, parts sent from them."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol
 
-import httpx
 import trio
 
 from connector.clients.etags import EtagRecord, stored_md5
@@ -24,190 +23,219 @@ from connector.errors import (
     RefusedError,
     RetryPolicy,
 )
-from connector.http import WHOLE_AT_MOST, BufferStream, RangeIgnoredError
-from connector.http.client import HttpClient
+from connector.http import HttpClient
 from connector.transfer import OverloadedError, Progress
 from connector.wire.lifetimes import retry_after
 
+MAX_WHOLE_OBJECT = 256 * 1024**2
+"""Largest object (bytes) whose parts are picked out of the whole where a server ignores the ``Range`` header."""
+
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)")  # RFC 9110, section 14.4
+_AGAIN = "It is tried again by itself."
 
 
 class UrlRefusedError(RefusedError):
     """A presigned URL was refused, most likely because it has expired: a new one may be accepted."""
 
 
-class ObjectClient:
-    """Moves parts between buffers and storage hosts.
+class ObjectClient(Protocol):
+    """Moves bytes between buffers and objects at presigned URLs, one try per call.
 
-    ``deadline`` bounds one part (seconds), however slowly it trickles; silence is bounded by the client's timeouts.
+    Sessions use :class:`HttpObjectClient` unless they are given another. Errors are of the five families
+    (:mod:`connector.errors`); their ``advice`` tells the retry loop what to do, and their messages hold no URL: the
+    query of a presigned one is a key to a file.
     """
 
-    def __init__(self, client: HttpClient, *, deadline: float = 1800.0) -> None:
-        self._client = client
+    async def fetch_into(
+        self,
+        url: str,
+        start: int,
+        stop: int,
+        buffer: memoryview,
+        on_bytes: Progress,
+        *,
+        size: int | None = None,
+    ) -> int:
+        """Receive the bytes ``start`` to ``stop`` (exclusive) of an object.
+
+        Args:
+            url: Presigned for GET.
+            start: Offset of the first byte.
+            stop: Offset behind the last byte.
+            buffer: Filled from its beginning; has room for ``stop - start`` bytes. After an error it holds as many
+                bytes as were reported.
+            on_bytes: Called with the count of bytes received since its last call.
+            size: Of the whole object in bytes, if it is known.
+
+        Returns:
+            The count of bytes received, always ``stop - start``.
+
+        Raises:
+            UrlRefusedError: The URL has to be renewed.
+            ConnectorError: Anything else that went wrong.
+        """
+
+    async def put_from(self, url: str, buffer: memoryview, on_bytes: Progress, *, md5: str) -> str:
+        """Send a part.
+
+        Args:
+            url: Presigned for PUT.
+            buffer: All of it is sent; must not change meanwhile.
+            on_bytes: Called with the count of bytes sent since its last call; a negative count takes back bytes that
+                have to be sent again.
+            md5: Of the buffer, lower case hex.
+
+        Returns:
+            The ETag of the part, empty if the storage named none.
+
+        Raises:
+            UrlRefusedError: The URL has to be renewed.
+            IntegrityError: The storage has stored other bytes.
+            ConnectorError: Anything else that went wrong.
+        """
+
+
+class HttpObjectClient:
+    """The :class:`ObjectClient` over HTTP.
+
+    Args:
+        http: Sends the requests.
+        deadline: Seconds for one part, however slowly it moves; idle connections time out on their own.
+    """
+
+    def __init__(self, http: HttpClient, *, deadline: float = 1800.0) -> None:
+        self._http = http
         self._deadline = deadline
         self._etags = EtagRecord()
 
-    async def get_range(
-        self, url: str, start: int, stop: int, buffer: memoryview, progress: Progress, *, size: int | None = None
-    ) -> None:
-        """Fill ``buffer`` with bytes ``start`` to ``stop`` (exclusive) of the object at ``url``.
-
-        From a storage that sends the whole object instead, of ``size`` bytes, they are picked out, up to 256 MiB.
-        Raises :class:`UrlRefusedError` for a URL that is to be renewed, other errors of the families.
-        """
-        async with self._answer(
-            "GET",
-            url,
-            headers={"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"},
-            extensions={"sink": buffer, "on_bytes": progress, "whole": size},
-        ) as response:
-            if response.status_code not in (200, 206):
-                raise _refused(response, await response.aread(), "GET")
-            picked = _check_range(response, start, stop, size)
-            received = response.extensions.get("received")
-            if received is None:
-                skip = start if picked else 0
-                received = await _fill(response, buffer, progress, skip, surplus=picked)
-            if received != stop - start:
-                raise BrokenError(
-                    f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=RETRY_NOW
-                )
-
-    async def put_part(self, url: str, data: memoryview, progress: Progress, *, md5: str) -> None:
-        """Put ``data``, whose md5 is ``md5``, to the part URL ``url``.
-
-        Raises :class:`~connector.errors.IntegrityError` if the storage has stored something else.
-        """
-        counted = 0
-
-        def count(size: int) -> None:
-            nonlocal counted
-            counted += size
-            progress(size)
-
-        async with self._answer(
-            "PUT",
-            url,
-            headers={"Content-Length": str(len(data))},
-            extensions={"on_bytes": count},
-            content=BufferStream(data),
-        ) as response:
-            if not 200 <= response.status_code < 300:
-                raise _refused(response, await response.aread(), "PUT")
-            if counted != len(data):
-                progress(len(data) - counted)  # by way of httpx, which tells of nothing on the way
-            if self._etags.is_damaged(md5, stored_md5(response.headers)):
-                raise IntegrityError(
-                    f"{server_of(url)} has stored other bytes of a part than were sent.",
-                    hint="It was sent as often as --retries says. Run the same command again; if that does not help,"
-                    " have this machine's memory and network checked.",
-                    advice=RETRY,
-                )
-
-    @asynccontextmanager
-    async def _answer(
+    async def fetch_into(
         self,
-        method: str,
         url: str,
+        start: int,
+        stop: int,
+        buffer: memoryview,
+        on_bytes: Progress,
         *,
-        headers: Mapping[str, str],
-        extensions: Mapping[str, Any],
-        content: BufferStream | None = None,
-    ) -> AsyncIterator[httpx.Response]:
-        """Send one request and give its response, with the failures of both turned into ours."""
+        size: int | None = None,
+    ) -> int:
+        """See :meth:`ObjectClient.fetch_into`.
+
+        From a server that ignores the ``Range`` header (RFC 9110, section 14.2) the bytes are picked out of the whole
+        object, if it has ``size`` bytes and no more than 256 MiB.
+        """
+        headers = [(b"Range", b"bytes=%d-%d" % (start, stop - 1)), (b"Accept-Encoding", b"identity")]
+        wanted = buffer[: stop - start]
+        with self._failures(url), trio.fail_after(self._deadline):
+            response = await self._http.request("GET", url, headers)
+            try:
+                if response.status not in (200, 206):
+                    body = await response.read_error()
+                    raise error_from_response("GET", server_of(url), response.status, response.headers, body)
+                skip = check_range(server_of(url), response.status, response.headers, start, stop, size)
+                for position in range(0, skip, len(wanted)):  # overwritten by what follows
+                    await response.read_into(wanted[: skip - position])
+                received = await response.read_into(wanted, on_bytes)
+                if received < len(wanted):
+                    raise BrokenError(
+                        f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=RETRY_NOW
+                    )
+                is_whole = response.status == 200 and response.headers.get("content-length") == str(size)
+                if not is_whole and await response.read_some():
+                    raise _misbehaves(server_of(url), "sent more bytes than were asked for")
+                return received
+            finally:
+                response.close()
+
+    async def put_from(self, url: str, buffer: memoryview, on_bytes: Progress, *, md5: str) -> str:
+        """See :meth:`ObjectClient.put_from`."""
+        with self._failures(url), trio.fail_after(self._deadline):
+            response = await self._http.request("PUT", url, (), buffer, on_bytes)
+            try:
+                body = await response.read_error()
+                if not 200 <= response.status < 300:
+                    raise error_from_response("PUT", server_of(url), response.status, response.headers, body)
+            finally:
+                response.close()
+        if self._etags.is_damaged(md5, stored_md5(response.headers)):
+            raise IntegrityError(
+                f"{server_of(url)} has stored other bytes of a part than were sent.",
+                hint="It was sent as often as --retries says. Run the same command again; if that does not help,"
+                " have this machine's memory and network checked.",
+                advice=RETRY,
+            )
+        etag: str = response.headers.get("etag", "")
+        return etag.strip('"')
+
+    @contextmanager
+    def _failures(self, url: str) -> Iterator[None]:
+        """Turn what the transport raises into errors of the families."""
         try:
-            with trio.fail_after(self._deadline):
-                request = httpx.Request(method, url, headers=headers, content=content, extensions={**extensions})
-                response = await self._client.send(request)
-                try:
-                    yield response
-                finally:
-                    await response.aclose()
+            yield
         except trio.TooSlowError:
             raise OverloadedError(
                 f"{server_of(url)} took more than {self._deadline:g} seconds for one part.",
                 hint="Choose a smaller --part-size.",
                 advice=RETRY,
             ) from None
-        except RangeIgnoredError:
-            raise _sends_all(url) from None
         except FAILURES as error:
             raise broken(error, server_of(url)) from error
 
 
-_AGAIN = "It is tried again by itself."
+def check_range(server: str, status: int, headers: Mapping[str, str], start: int, stop: int, size: int | None) -> int:
+    """Check that a 200 or 206 holds the bytes that were asked for, or all of the object, of ``size`` bytes.
 
+    Returns:
+        How many bytes of the body come before them.
 
-async def _fill(response: httpx.Response, buffer: memoryview, progress: Progress, skip: int, *, surplus: bool) -> int:
-    """Read a body into the buffer by way of httpx: under a proxy, where our own transport steps aside.
-
-    The first ``skip`` bytes are passed over; ``surplus`` says that more may follow than the buffer takes.
+    Raises:
+        BrokenError: It holds other bytes, or they are encoded.
     """
-    position = 0
-    async for piece in response.aiter_raw():
-        chunk = piece[skip:]
-        skip -= len(piece) - len(chunk)
-        if position + len(chunk) > len(buffer):
-            if not surplus:
-                raise _misbehaves(response, "sent more bytes than were asked for")
-            chunk = chunk[: len(buffer) - position]
-        buffer[position : position + len(chunk)] = chunk
-        position += len(chunk)
-        progress(len(chunk))
-    return position
-
-
-def _check_range(response: httpx.Response, start: int, stop: int, size: int | None) -> bool:
-    """Raise unless the answer is about the bytes that were asked for (RFC 9110, section 14.4) or all of the object.
-
-    Tell whether it is all of the object, ``size`` bytes, of which a part was asked for.
-    """
-    length = response.headers.get("content-length")
-    if response.status_code == 206:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+    coding = headers.get("content-encoding", "").strip().lower()
+    # Some stores return the "aws-chunked" of the upload as if it were a property of the object.
+    if coding not in ("", "identity", "aws-chunked"):
+        raise _misbehaves(server, f"sent the bytes encoded as {coding[:20]!r}")
+    length = headers.get("content-length")
+    if status == 206:
+        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
         if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
-            raise _misbehaves(response, "answered with another range than was asked for")
-        return False
+            raise _misbehaves(server, "answered with another range than was asked for")
+        if length not in (None, str(stop - start)):
+            raise _misbehaves(server, "sent a body that is not as long as its range")
+        return 0
     if size is not None and length == str(size) and stop <= size:
-        if stop - start < size and size > WHOLE_AT_MOST:
-            raise _sends_all(str(response.request.url))
-        return True
+        if stop - start < size and size > MAX_WHOLE_OBJECT:
+            raise BrokenError(
+                f"{server} sends whole objects where parts of them are asked for, and this one is large.",
+                hint="Choose a --part-size of at least the file's size (memory grows to it), or tell the archive's"
+                " operators.",
+            )
+        return start
     if start != 0 or length not in (None, str(stop)):
-        raise _misbehaves(response, "does not serve ranges")
-    return False
+        raise _misbehaves(server, "does not serve ranges")
+    return 0
 
 
-def _sends_all(url: str) -> BrokenError:
-    return BrokenError(
-        f"{server_of(url)} sends whole objects where parts of them are asked for, and this one is large.",
-        hint="Choose a --part-size of at least the file's size (memory grows to it), or tell the archive's operators.",
-    )
-
-
-def _misbehaves(response: httpx.Response, what: str) -> BrokenError:
-    host = server_of(str(response.request.url))
-    return BrokenError(f"{host} {what}.", hint="Tell the archive's operators.", advice=RETRY)
-
-
-def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorError:
-    status, host = response.status_code, server_of(str(response.request.url))
-    wait = retry_after(dict(response.headers), datetime.fromtimestamp(time.time(), UTC))
-    message = f"{host} answered {status} to a {method} of a part."
+def error_from_response(
+    method: str, server: str, status: int, headers: Mapping[str, str], body: bytes
+) -> ConnectorError:
+    """The error for a response of the storage other than success, with what to do about it."""
+    message = f"{server} answered {status} to a {method} of a part."
     if method == "PUT" and status == 404 and b"NoSuchUpload" in body:
         return RefusedError(
-            f"{host} does not know the upload any more.",
+            f"{server} does not know the upload any more.",
             hint="Run the same command again.",
             status=status,
             exception_id="NoSuchUpload",
         )
-    # S3 says 403 AccessDenied or 400 ExpiredToken for a URL that has run out; a staged copy that was cleaned away is a
+    # S3 says 403 AccessDenied or 400 ExpiredToken for a URL that has expired; a staged copy that was cleaned away is a
     # 404, and asking for a new URL stages it again.
     if status in (401, 403, 404) or (status == 400 and _EXPIRED.search(body)):
         return UrlRefusedError(
             message, hint="The address was renewed and refused again: tell the archive.", advice=RENEW, status=status
         )
     if status in (408, 425, 429, 500, 502, 503, 504):
+        wait = retry_after(dict(headers), datetime.fromtimestamp(time.time(), UTC))
         return OverloadedError(
             message,
             hint="The storage is busy or down; try again later.",
@@ -215,7 +243,11 @@ def _refused(response: httpx.Response, body: bytes, method: str) -> ConnectorErr
         )
     if status == 507:
         hint = "Tell the archive's operators. When there is room, run the same command again: what was sent is kept."
-        return RefusedError(f"{host} has no room left for a part.", hint=hint, status=status)
+        return RefusedError(f"{server} has no room left for a part.", hint=hint, status=status)
     if status == 416:
-        return IntegrityError(f"{host} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
+        return IntegrityError(f"{server} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
     return RefusedError(message, hint="Tell the archive's operators.", status=status)
+
+
+def _misbehaves(server: str, what: str) -> BrokenError:
+    return BrokenError(f"{server} {what}.", hint="Tell the archive's operators.", advice=RETRY)

@@ -82,7 +82,7 @@ class StagedObject:
 
         try:
             start, rest = part.start + filled, buffer[filled:]
-            await self._context.objects.get_range(drs.url, start, part.stop, rest, count, size=self._size)
+            await self._context.objects.fetch_into(drs.url, start, part.stop, rest, count, size=self._size)
         except ConnectorError as error:
             if isinstance(error, UrlRefusedError):
                 self._address.refuse(drs)

@@ -1,24 +1,23 @@
-"""HTTP for storage hosts: bodies move between socket and buffer without a detour.
+"""HTTP/1.1 over sockets of our own: bodies move between socket and buffer without a copy.
 
-Everything above sees only httpx: :class:`BulkTransport` is an :class:`httpx.AsyncBaseTransport`, and
-:func:`proxy_for` tells whether httpx's own transport has to take its place.
+:class:`HttpClient` sends requests whose bodies go from and into the caller's memory; its ``api`` is an
+:class:`httpx.AsyncClient` on the same connections. Errors are httpx's.
 """
 
 from __future__ import annotations
 
+from connector.http.address_policy import AddressPolicy
+from connector.http.client import HttpClient, HttpOptions, open_http
 from connector.http.dial import ForbiddenAddressError
-from connector.http.framing import WHOLE_AT_MOST, RangeIgnoredError
-from connector.http.proxy import proxy_for
-from connector.http.request_body import BufferStream
-from connector.http.tls import make_ssl_context
-from connector.http.transport import BulkTransport
+from connector.http.response import Response
+from connector.http.socket_stream import OnBytes
 
 __all__ = [
-    "WHOLE_AT_MOST",
-    "BufferStream",
-    "BulkTransport",
+    "AddressPolicy",
     "ForbiddenAddressError",
-    "RangeIgnoredError",
-    "make_ssl_context",
-    "proxy_for",
+    "HttpClient",
+    "HttpOptions",
+    "OnBytes",
+    "Response",
+    "open_http",
 ]

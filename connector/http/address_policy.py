@@ -1,8 +1,12 @@
-"""Which addresses a storage URL may lead to: an archive must not send its users to services of their own machine."""
+"""Which addresses a URL from the archive may lead to: not to services of the user's own machine."""
 
 from __future__ import annotations
 
 import ipaddress
+from typing import Self
+from urllib.parse import urlsplit
+
+import attrs
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -10,35 +14,54 @@ _METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::2
 """Where clouds tell a machine its credentials (AWS, Azure, Google; AWS over IPv6; Alibaba)."""
 
 
+@attrs.frozen
 class AddressPolicy:
-    """What an archive may name as address of its storage.
+    """Decides by the archive's address in the settings; nothing that an archive answers changes it.
 
-    One on this machine may name this machine; any other may not. Private networks stay allowed: institutes resolve
-    their storage to one. Addresses of metadata services and link-local ones are out of reach for all.
+    An archive on this machine may name services of this machine. Any other may not: only the archive's own host and
+    port may have a loopback address, since the user chose them. Private networks stay allowed: institutes resolve their
+    storage to one. Metadata services, link-local and multicast addresses are refused always.
 
-    The first address that is asked about is the archive's own, since the well-known values are what is fetched first,
-    from where the user said. With ``distant`` it is not: the archive is reached by a proxy, which asks nobody here.
+    Args:
+        host: Host of the archive as the settings name it, in lower case.
+        port: Its port.
     """
 
-    def __init__(self, *, distant: bool = False) -> None:
-        self._archive_is_local: bool | None = False if distant else None
+    host: str
+    port: int
 
-    def allows(self, address: str) -> bool:
-        """Whether a connection may lead to this IP address."""
-        parsed = _parse(address)
-        if self._archive_is_local is None:
-            self._archive_is_local = parsed.is_loopback
-        return is_allowed_address(parsed, archive_is_local=self._archive_is_local)
+    @classmethod
+    def of(cls, archive_url: str) -> Self:
+        """Take host and port from the archive's URL; one that cannot be parsed makes the archive no local one."""
+        try:
+            parts = urlsplit(archive_url)
+            return cls(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        except ValueError:
+            return cls("", 0)
+
+    @property
+    def archive_is_local(self) -> bool:
+        """Whether the settings name this machine: ``localhost`` or a loopback address."""
+        address = literal_address(self.host)
+        return address is not None and (address.is_loopback or address.is_unspecified)
+
+    def is_allowed(self, host: str, port: int, address: str) -> bool:
+        """Whether a connection to ``host`` and ``port`` may be made, which have this IP address."""
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        if parsed in _METADATA or parsed.is_link_local or parsed.is_multicast:
+            return False
+        if not (parsed.is_loopback or parsed.is_unspecified):
+            return True
+        return self.archive_is_local or (host.lower(), port) == (self.host, self.port)
 
 
-def is_allowed_address(address: Address, *, archive_is_local: bool) -> bool:
-    """Whether a storage URL may lead to ``address``."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address in _METADATA or address.is_link_local or address.is_multicast:
-        return False
-    return archive_is_local or not (address.is_loopback or address.is_unspecified)
-
-
-def _parse(text: str) -> Address:
-    return ipaddress.ip_address(text.partition("%")[0])
+def literal_address(host: str) -> Address | None:
+    """The address that a host name spells out; ``localhost`` counts as one (RFC 6761, section 6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None

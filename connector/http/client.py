@@ -1,28 +1,50 @@
-"""The HTTP client of a session, and the way that each of its requests takes."""
+"""The HTTP client of a session: one pool, one TLS context and one address policy for bodies and API calls."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import attrs
 import httpx
 import trio
 
-from connector.http import BulkTransport, make_ssl_context, proxy_for
+from connector.http.address_policy import AddressPolicy, literal_address
+from connector.http.connection import Connection, Request, ResponseHead
+from connector.http.dial import ForbiddenAddressError, dial
+from connector.http.pool import ConnectionPool
+from connector.http.response import Response
+from connector.http.routes import Origin, Route, proxy_for
+from connector.http.socket_stream import OnBytes
+from connector.http.tls import make_ssl_context
 
-USER_AGENT = "crypt4gh-connector"
+USER_AGENT = b"crypt4gh-connector"
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.2
+_STALE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+_WRITTEN_HERE = frozenset({b"host", b"user-agent", b"connection", b"content-length", b"transfer-encoding"})
+_NO_BODY = memoryview(b"")
 _log = logging.getLogger(__name__)
 
 
 @attrs.frozen
 class HttpOptions:
-    """How to speak HTTP. Times in seconds; ``proxies`` as :func:`urllib.request.getproxies` gives them.
+    """How to connect.
 
-    ``may_connect`` is asked about the IP address of each host before it is spoken to; with a proxy in between
-    the proxy decides.
+    Attributes:
+        connect_timeout: Seconds for name resolution, TCP, a proxy's tunnel and the TLS handshake together.
+        read_timeout: Seconds that may pass without a byte, in either direction.
+        max_connections: Bound on connections over all hosts, in use and idle together.
+        keepalive_expiry: Seconds after which an idle connection is not used again.
+        ca_file: Certificates (PEM) that are trusted instead of the system's.
+        proxy: URL of a proxy for everything, an empty string for none at all, ``None`` to let ``proxies`` decide.
+        proxies: What :func:`urllib.request.getproxies` returns.
+        address_policy: Which addresses may be connected to; ``None`` for all. Where a proxy resolves the names, only
+            addresses that a URL spells out are known.
     """
 
     connect_timeout: float = 15.0
@@ -32,88 +54,86 @@ class HttpOptions:
     ca_file: Path | None = None
     proxy: str | None = attrs.field(default=None, repr=False)
     proxies: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    may_connect: Callable[[str], bool] | None = None
-
-
-class Router(httpx.AsyncBaseTransport):
-    """Sends straight through the bulk transport, or through httpx's own where a proxy stands in between."""
-
-    def __init__(self, options: HttpOptions) -> None:
-        self._options = options
-        self._direct = BulkTransport(
-            ca_file=options.ca_file,
-            max_connections=options.max_connections,
-            keepalive_expiry=options.keepalive_expiry,
-            may_connect=options.may_connect,
-        )
-        self._by_proxy: dict[str, httpx.AsyncHTTPTransport] = {}
-        self._proxy_of: dict[tuple[str, bytes], str | None] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request the way that its URL has to take."""
-        if not _log.isEnabledFor(logging.DEBUG):
-            return await self._send(request)
-        # Without the query: that of a presigned URL is a key to a file.
-        what, began = f"{request.method} {request.url.copy_with(query=None)}", trio.current_time()
-        try:
-            response = await self._send(request)
-        except httpx.HTTPError as error:
-            _log.debug("%s failed after %.3f s: %s", what, trio.current_time() - began, error)
-            raise
-        _log.debug("%s was answered with %d in %.3f s", what, response.status_code, trio.current_time() - began)
-        return response
-
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        proxy = self._proxy(request.url)
-        if proxy is None:
-            return await self._direct.handle_async_request(request)
-        transport = self._by_proxy.get(proxy)
-        if transport is None:
-            context = make_ssl_context(self._options.ca_file)
-            transport = self._by_proxy[proxy] = httpx.AsyncHTTPTransport(verify=context, proxy=proxy)
-        return await transport.handle_async_request(request)
-
-    def _proxy(self, url: httpx.URL) -> str | None:
-        host = url.scheme, url.netloc
-        if host not in self._proxy_of:
-            self._proxy_of[host] = proxy_for(str(url), proxies=self._options.proxies, option=self._options.proxy)
-        return self._proxy_of[host]
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._direct.aclose()
-        for transport in self._by_proxy.values():
-            await transport.aclose()
+    address_policy: AddressPolicy | None = None
 
 
 class HttpClient:
-    """Sends requests as they were built: it adds deadlines and who asks, and no more.
+    """Sends HTTP/1.1 requests over pooled connections. Redirects are responses like any other, never followed.
 
-    httpx's own client would look for redirects, cookies and credentials, which the archive's contract has none of;
-    with many small files that costs more than the requests themselves.
-
-    :param transport: sends them and is closed with the client.
-    :param timeout: how long each phase of a request may take.
+    Attributes:
+        api: The same connections as an :class:`httpx.AsyncClient`, for calls whose bodies are small. It keeps no
+            cookies and takes nothing from the environment.
+        pool: The connections.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout | None = None) -> None:
-        self._transport = transport
-        self._timeout = (timeout or httpx.Timeout(60.0, pool=None)).as_dict()
+    def __init__(self, options: HttpOptions) -> None:
+        self.pool = ConnectionPool(options.max_connections, options.keepalive_expiry)
+        self.api = httpx.AsyncClient(
+            transport=_ApiTransport(self),
+            timeout=None,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+        self._options = options
+        self._ssl_context: ssl.SSLContext | None = None
+        self._routes: dict[tuple[str, bytes], Route] = {}
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` and give its response, whose body is yet to be read, and which the caller closes.
+    async def request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: memoryview = _NO_BODY,
+        on_bytes: OnBytes | None = None,
+    ) -> Response:
+        """Send a request and receive the head of its response, which the caller closes.
 
-        Raises :class:`httpx.TransportError` in all its kinds.
+        A kept connection that the server has closed meanwhile is replaced once, if the request may be repeated.
+
+        Args:
+            method: The method.
+            url: Where to.
+            headers: Further header fields: ``Host``, ``User-Agent`` and ``Content-Length`` are written here.
+            body: Sent from where it lies; must not change meanwhile.
+            on_bytes: Told how many bytes of the body were sent; a negative count takes back those of a connection that
+                was replaced.
+
+        Raises:
+            httpx.TransportError: In all its kinds. Messages name host and port, never a path or query.
+            httpx.InvalidURL: The URL cannot be parsed.
         """
-        request.headers["User-Agent"] = USER_AGENT
-        request.extensions["timeout"] = self._timeout
-        response = await self._transport.handle_async_request(request)
-        response.request = request
+        url = httpx.URL(url)
+        route = self._route(url)
+        request = _request(route, method, url, headers, body)
+        started = trio.current_time()
+        await self.pool.acquire()
+        connection: Connection | None = None
+        try:
+            connection, head = self.pool.take_idle(route), None
+            if connection is not None:
+                head = await self._send_on_kept(connection, request, on_bytes)
+            if connection is None or head is None:
+                connection = await self._connect(route)
+                head = await connection.send_request(request, on_bytes)
+            used = connection
+            response = Response(
+                method, head, connection.reader, lambda reusable: self.pool.release(used, reusable=reusable)
+            )
+        except BaseException as error:
+            self.pool.release(connection, reusable=False)
+            if isinstance(error, httpx.TransportError):
+                # Without the query: that of a presigned URL is a key to a file.
+                _log.debug("%s %s failed: %s", method, url.copy_with(query=None), error)
+            raise
+        if _log.isEnabledFor(logging.DEBUG):
+            what, seconds = f"{method} {url.copy_with(query=None)}", trio.current_time() - started
+            _log.debug("%s was answered with %d in %.3f s", what, response.status, seconds)
         return response
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._transport.aclose()
+        """Close the idle connections; those in use close when their requests end."""
+        await self.api.aclose()
+        self.pool.close()
 
     async def __aenter__(self) -> HttpClient:
         return self
@@ -121,14 +141,96 @@ class HttpClient:
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
+    async def _send_on_kept(
+        self, connection: Connection, request: Request, on_bytes: OnBytes | None
+    ) -> ResponseHead | None:
+        """Send on a connection that was idle; ``None`` if the server had closed it (RFC 9112, section 9.6)."""
+        sent = 0
+
+        def count(size: int) -> None:
+            nonlocal sent
+            sent += size
+            if on_bytes is not None:
+                on_bytes(size)
+
+        try:
+            return await connection.send_request(request, count)
+        except _STALE:
+            if connection.responded or request.method not in _IDEMPOTENT:
+                raise
+        connection.stream.close()
+        if sent and on_bytes is not None:
+            on_bytes(-sent)
+        return None
+
+    async def _connect(self, route: Route) -> Connection:
+        self.pool.make_room()
+        options = self._options
+        with trio.move_on_after(options.connect_timeout):
+            return await dial(
+                route,
+                ssl_context=self._trusted,
+                policy=options.address_policy,
+                idle_timeout=options.read_timeout,
+            )
+        raise httpx.ConnectTimeout(f"no connection to {route.peer} within {options.connect_timeout:g} seconds.")
+
+    def _route(self, url: httpx.URL) -> Route:
+        key = url.scheme, url.netloc
+        route = self._routes.get(key)
+        if route is None:
+            options, origin = self._options, Origin.of(url)
+            address = literal_address(origin.host)
+            policy = options.address_policy
+            if policy is not None and address and not policy.is_allowed(origin.host, origin.port, str(address)):
+                raise ForbiddenAddressError(f"its address {address} is not allowed.")
+            proxy = proxy_for(str(url), proxies=options.proxies, option=options.proxy)
+            route = self._routes[key] = Route.of(origin, proxy)
+        return route
+
+    def _trusted(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = make_ssl_context(self._options.ca_file)
+        return self._ssl_context
+
 
 @asynccontextmanager
 async def open_http(options: HttpOptions) -> AsyncIterator[HttpClient]:
-    """Open the client that speaks to the archive's APIs and to storage hosts; its connections end with the block.
-
-    API calls take our own transport as well: httpx's looks through all its connections for each request, which with
-    many small files costs more than the requests.
-    """
-    timeout = httpx.Timeout(options.read_timeout, connect=options.connect_timeout, pool=None)
-    async with HttpClient(Router(options), timeout) as client:
+    """Open the client that talks to the archive's APIs and to storage hosts; its connections end with the block."""
+    async with HttpClient(options) as client:
         yield client
+
+
+def _request(
+    route: Route, method: str, url: httpx.URL, headers: Sequence[tuple[bytes, bytes]], body: memoryview
+) -> Request:
+    fields = [(b"Host", url.netloc), (b"User-Agent", USER_AGENT), *headers]
+    if body or method in ("POST", "PUT", "PATCH"):
+        fields.append((b"Content-Length", b"%d" % body.nbytes))
+    target = url.raw_path
+    if route.is_forwarded:
+        target = b"%s://%s%s" % (url.raw_scheme, url.netloc, target)
+        if route.proxy_authorization is not None:
+            fields.append((b"Proxy-Authorization", route.proxy_authorization))
+    return Request(method, target, fields, body.cast("B"))
+
+
+class _ApiTransport(httpx.AsyncBaseTransport):
+    """Lets httpx send its requests through an :class:`HttpClient`."""
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the body of an error is read at once, within bounds."""
+        body = memoryview(await request.aread())
+        headers = [field for field in request.headers.raw if field[0].lower() not in _WRITTEN_HERE]
+        response = await self._client.request(request.method, request.url, headers, body)
+        stream: httpx.AsyncByteStream = response
+        if response.status >= 300:
+            try:
+                stream = httpx.ByteStream(await response.read_error())
+            finally:
+                response.close()
+        extensions = {"reason_phrase": response.reason, "http_version": b"HTTP/1.1"}
+        return httpx.Response(response.status, headers=response.headers, stream=stream, extensions=extensions)

@@ -1,140 +1,168 @@
-"""One connection and the conversation over it: a request goes out, the head of an answer comes in."""
+"""One connection: a request is sent, the head of its response received.
+
+Heads are written and parsed by h11; bodies never pass through it.
+"""
 
 from __future__ import annotations
 
 import math
 
 import attrs
+import h11
 import httpx
 import trio
 
-from connector.http.deadlines import Phase
-from connector.http.dial import Origin
-from connector.http.heads import HeadExchange, ResponseHead
-from connector.http.inbox import BufferedReader
-from connector.http.order import RequestContext
-from connector.http.request_body import BufferBody
-from connector.http.wire import IdleState, SocketStream
+from connector.http.buffered_reader import BufferedReader
+from connector.http.routes import Route
+from connector.http.socket_stream import IdleState, OnBytes, SocketStream
 
-_WITH_HEAD_AT_MOST = 1 << 14
-"""Bytes of a body that go out together with the head."""
+_MAX_BODY_WITH_HEAD = 1 << 14
+"""Bytes of a body that are sent together with the head."""
 
-_CONTINUE_SECONDS = 1.0
-"""How long a body that was announced with ``Expect: 100-continue`` waits for the server's word (as in curl)."""
+_EARLY_RESPONSE_GRACE = 2.0
+"""Seconds that a server which stopped taking a body has for saying why."""
 
-_LAST_WORDS_SECONDS = 2.0
-"""How long a server that stopped taking a body may take to say why."""
+_MAX_HEAD = 1 << 16
+_MAX_INTERIM_RESPONSES = 32
 
 
 @attrs.frozen
-class Answer:
-    """The head of a response, and whether the server had the whole request by then."""
+class Request:
+    """A request as it is sent: with all its header fields, ``Host`` and ``Content-Length`` included."""
 
-    head: ResponseHead
-    request_complete: bool
+    method: str
+    target: bytes = attrs.field(repr=False)
+    headers: list[tuple[bytes, bytes]] = attrs.field(repr=False)
+    body: memoryview = attrs.field(default=memoryview(b""), repr=False)
 
 
-class Connection:
-    """A wire with its inbox. ``requests`` counts what was asked over it, ``idle_since`` is the pool's note."""
+@attrs.frozen
+class ResponseHead:
+    """Status line and header fields of a final response.
 
-    def __init__(self, origin: Origin, wire: SocketStream) -> None:
-        self.origin = origin
-        self.inbox = BufferedReader(wire)
-        self.requests = 0
-        self.idle_since = math.inf
-        self._wire = wire
-        self._received_before = 0
+    ``keep_alive``: whether the connection may serve another request after the body (RFC 9112, section 9.3).
+    """
 
-    @property
-    def answered(self) -> bool:
-        """Whether anything at all came back for the last request."""
-        return self.inbox.received > self._received_before
-
-    def glance(self) -> IdleState:
-        """What the peer is doing between requests."""
-        return IdleState.TALKING if self.inbox.has_leftovers else self._wire.glance()
-
-    def close(self) -> None:
-        """Close the wire. May be called twice."""
-        self._wire.close()
-
-    async def ask(self, order: RequestContext) -> Answer:
-        """Send the request and read the head of the answer; the body then waits in the inbox.
-
-        An answer that comes while the body is still being sent ends the sending. Raises the httpx exceptions
-        for transport trouble.
-        """
-        self.requests += 1
-        self._received_before = self.inbox.received
-        heads = HeadExchange(order, self.inbox)
-        order.phase = Phase.WRITE
-        head, body = heads.request_head(), order.body
-        if isinstance(body, BufferBody) and body.size <= _WITH_HEAD_AT_MOST and not _expects_word(order):
-            # The kernel takes it all at once, so there is no need to listen meanwhile.
-            await self._wire.send_all(memoryview(head + body.view), order.deadlines.write)
-            order.progress(body.size)
-        else:
-            await self._wire.send_all(memoryview(head), order.deadlines.write)
-            early = await self._send_body(order, heads)
-            if early is not None:
-                return early
-        order.phase = Phase.READ
-        return Answer(await heads.response_head(order.deadlines.read), request_complete=True)
-
-    async def _send_body(self, order: RequestContext, heads: HeadExchange) -> Answer | None:
-        """Send the body, listening meanwhile. Return the answer if it did not wait for all of it."""
-        heard = _Heard()
-        sending = trio.CancelScope()
-        complete = False
-        trouble: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heard.listen, heads, sending)
-            with sending:
-                try:
-                    if _expects_word(order):
-                        with trio.move_on_after(_CONTINUE_SECONDS):
-                            await heads.continued.wait()
-                    await order.body.send(self._wire, idle=order.deadlines.write, progress=order.progress)
-                    complete = True
-                except Exception as error:  # the nursery would wrap it in a group
-                    trouble = error
-            if isinstance(trouble, httpx.WriteError):
-                # A server that refuses a body says so and closes: its words may still be on the way.
-                with trio.move_on_after(_LAST_WORDS_SECONDS):
-                    await heard.over.wait()
-            nursery.cancel_scope.cancel()
-        if trouble is not None and not isinstance(trouble, httpx.WriteError | httpx.WriteTimeout):
-            raise trouble  # ours, so the server's word does not explain it
-        if heard.head is not None:
-            if heard.head.status < 300 and not complete:
-                raise httpx.RemoteProtocolError(
-                    f"{order.origin.peer} answered {heard.head.status} before it had the whole body."
-                )
-            return Answer(heard.head, request_complete=complete)
-        if trouble is not None:
-            raise trouble
-        if heard.error is not None:
-            raise heard.error
-        return None
+    status: int
+    reason: bytes
+    headers: httpx.Headers
+    keep_alive: bool
 
 
 @attrs.define(eq=False)
-class _Heard:
-    """What came from the server while a body was sent to it."""
+class _EarlyResponse:
+    """What the server sent while it was still being sent a body."""
 
     head: ResponseHead | None = None
     error: httpx.TransportError | None = None
-    over: trio.Event = attrs.field(factory=trio.Event)
+    received: trio.Event = attrs.field(factory=trio.Event)
+    sending: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
-    async def listen(self, heads: HeadExchange, sending: trio.CancelScope) -> None:
-        """Wait for the head of the answer without a deadline, and stop the sending when it comes."""
+
+class Connection:
+    """A stream with its reader. ``idle_since`` is the pool's note, ``responded`` whether the last request was answered
+    by anything at all."""
+
+    def __init__(self, route: Route, stream: SocketStream) -> None:
+        self.route = route
+        self.stream = stream
+        self.reader = BufferedReader(stream)
+        self.idle_since = math.inf
+        self._received_before = 0
+
+    @property
+    def responded(self) -> bool:
+        """Whether anything at all was received since the last request was sent."""
+        return self.reader.received > self._received_before
+
+    def idle_state(self) -> IdleState:
+        """What the peer did between requests."""
+        return IdleState.UNEXPECTED_DATA if self.reader.has_leftovers else self.stream.idle_state()
+
+    async def send_request(self, request: Request, on_bytes: OnBytes | None = None) -> ResponseHead:
+        """Send a request and receive the head of the response, whose body can be read from the reader then.
+
+        The task listens while it sends a large body: a response that does not wait for all of it ends the sending.
+
+        Args:
+            request: What is sent.
+            on_bytes: Told how many bytes of the body were taken.
+
+        Raises:
+            httpx.TransportError: The connection failed or timed out, or the server does not speak HTTP.
+            httpx.LocalProtocolError: The request cannot be written down.
+        """
+        self._received_before = self.reader.received
+        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         try:
-            self.head = await heads.response_head(math.inf)
+            head = parser.send(h11.Request(method=request.method, target=request.target, headers=request.headers))
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(f"the request is malformed: {error}.") from error
+        assert head is not None, "only a closed connection has no bytes to send"
+        if len(request.body) <= _MAX_BODY_WITH_HEAD:
+            # The kernel takes it all at once, so there is no need to listen meanwhile.
+            await self.stream.send_all(memoryview(head + request.body))
+            if request.body and on_bytes is not None:
+                on_bytes(len(request.body))
+            return await self._receive_head(parser)
+
+        await self.stream.send_all(memoryview(head))
+        early = _EarlyResponse()
+        failure: Exception | None = None
+        is_complete = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, parser, early)
+            with early.sending:
+                try:
+                    await self.stream.send_all(request.body, on_bytes)
+                    is_complete = True
+                except Exception as error:  # the nursery would wrap it in a group
+                    failure = error
+            if isinstance(failure, httpx.WriteError):
+                # A server that rejects a body says so and closes: its response may still be on the way.
+                with trio.move_on_after(_EARLY_RESPONSE_GRACE):
+                    await early.received.wait()
+            nursery.cancel_scope.cancel()
+        if failure is not None and not isinstance(failure, httpx.WriteError | httpx.WriteTimeout):
+            raise failure  # raised by on_bytes, so the server's response does not explain it
+        if early.head is not None:
+            if early.head.status < 300 and not is_complete:
+                raise httpx.RemoteProtocolError(
+                    f"{self.stream.peer} answered {early.head.status} before it had the whole body."
+                )
+            return attrs.evolve(early.head, keep_alive=early.head.keep_alive and is_complete)
+        if failure is not None or early.error is not None:
+            raise failure or early.error  # type: ignore[misc]
+        return await self._receive_head(parser)
+
+    async def _listen(self, parser: h11.Connection, early: _EarlyResponse) -> None:
+        try:
+            early.head = await self._receive_head(parser, idle_timeout=math.inf)
         except httpx.TransportError as error:
-            self.error = error
-        self.over.set()
-        sending.cancel()
+            early.error = error
+        early.received.set()
+        early.sending.cancel()
 
-
-def _expects_word(order: RequestContext) -> bool:
-    return "100-continue" in order.request.headers.get("expect", "").lower()
+    async def _receive_head(self, parser: h11.Connection, idle_timeout: float | None = None) -> ResponseHead:
+        """Receive up to the end of the final response's head. May be cancelled and called again: nothing is lost."""
+        interim = 0
+        while True:
+            try:
+                event = parser.next_event()
+            except h11.RemoteProtocolError as error:
+                raise httpx.RemoteProtocolError(f"{self.stream.peer} does not speak HTTP/1.1: {error}.") from error
+            if isinstance(event, h11.Response):
+                self.reader.unread(parser.trailing_data[0])
+                headers = httpx.Headers(event.headers.raw_items())
+                options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
+                keep_alive = event.http_version >= b"1.1" and "close" not in options
+                return ResponseHead(event.status_code, bytes(event.reason), headers, keep_alive)
+            if isinstance(event, h11.InformationalResponse):
+                interim += 1
+                if interim > _MAX_INTERIM_RESPONSES:
+                    raise httpx.RemoteProtocolError(f"{self.stream.peer} sent interim responses without end.")
+                continue
+            data = await self.reader.read_some(_MAX_HEAD, idle_timeout)
+            if not data:
+                raise httpx.RemoteProtocolError(f"{self.stream.peer} closed the connection without a response.")
+            parser.receive_data(bytes(data))

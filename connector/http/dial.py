@@ -1,4 +1,4 @@
-"""Opening a wire: name resolution, TCP with happy eyeballs (RFC 8305), TLS."""
+"""Opening a connection: name resolution, TCP with happy eyeballs (RFC 8305), a proxy's tunnel, TLS."""
 
 from __future__ import annotations
 
@@ -8,115 +8,106 @@ import socket
 import ssl
 from collections.abc import Callable
 
-import attrs
 import httpx
 import trio
 
-from connector.http.wire import SocketStream
+from connector.http.address_policy import AddressPolicy
+from connector.http.connection import Connection, Request
+from connector.http.routes import Origin, Route
+from connector.http.socket_stream import SocketStream
 
-_UNSENT_AT_MOST = 1 << 20
+_MAX_UNSENT = 1 << 20
 """Bytes that may lie unsent in the kernel before a socket counts as full. Trio's 16 KiB suits interactive
-protocols; a bulk sender would wake for every 16 KiB."""
-
-_LAST_PORT = (1 << 16) - 1
-
-
-@attrs.frozen
-class Origin:
-    """Where connections go and for whom they may be reused (RFC 9110, section 4.3.1)."""
-
-    scheme: str
-    host: str
-    port: int
-    server_name: str = ""
-
-    @classmethod
-    def of(cls, request: httpx.Request) -> Origin:
-        """Take the origin from the URL; the ``sni_hostname`` extension overrides the name that TLS checks.
-
-        Raises :class:`httpx.UnsupportedProtocol` for anything but http and https, and for a port that is none.
-        """
-        url = request.url
-        if url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol(f"Cannot speak {url.scheme!r}, only http and https.")
-        if not url.host:
-            raise httpx.UnsupportedProtocol("The URL names no host.")
-        host = url.raw_host.decode("ascii")
-        port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
-        if not 0 < port <= _LAST_PORT:  # a resolver may take it modulo 65,536, which is somebody else's
-            raise httpx.UnsupportedProtocol(f"{port} is no port.")
-        return cls(url.scheme, host, port, str(request.extensions.get("sni_hostname") or host))
-
-    @property
-    def peer(self) -> str:
-        """``host:port`` for messages: never the path or the query, which carry signatures."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+protocols; a sender of large bodies would be woken for every 16 KiB."""
 
 
 class ForbiddenAddressError(httpx.ConnectError):
-    """The peer has an address that it may not have: no other try will change that."""
+    """The server has an address that the policy refuses: trying again does not change that."""
 
 
 async def dial(
-    origin: Origin, *, ssl_context: Callable[[], ssl.SSLContext], may_connect: Callable[[str], bool] | None = None
-) -> SocketStream:
-    """Connect to ``origin``. The caller sets the deadline. ``ssl_context`` is called only if there is need of it:
-    loading a trust store takes tens of milliseconds.
+    route: Route, *, ssl_context: Callable[[], ssl.SSLContext], policy: AddressPolicy | None, idle_timeout: float
+) -> Connection:
+    """Open a connection. The caller sets the deadline.
 
-    ``may_connect`` is asked about the peer's IP address before a byte is sent: the one moment when a name that
-    resolves to different addresses at different times cannot cheat. Raises :class:`httpx.ConnectError`, and
-    :class:`httpx.UnsupportedProtocol` for a host name that cannot be one.
+    Args:
+        route: Where it leads.
+        ssl_context: Called only where TLS is needed: loading a trust store takes tens of milliseconds.
+        policy: Asked about the IP address of a server that is connected to, before a byte is sent: a name that
+            resolves to different addresses at different times cannot evade that. A proxy's address is not asked about.
+        idle_timeout: Seconds without a byte after which the connection counts as dead.
+
+    Raises:
+        ForbiddenAddressError: The address is not allowed.
+        httpx.ConnectError: There is no connection, or its TLS handshake failed.
+        httpx.ProxyError: The proxy refuses to connect.
+        httpx.UnsupportedProtocol: The host name cannot be one.
     """
-    sock = await _connect(origin)
+    endpoint = route.endpoint
+    stream = SocketStream(await _connect(endpoint), peer=route.peer, idle_timeout=idle_timeout)
     try:
-        if may_connect is not None and not may_connect(address := str(sock.getpeername()[0])):
-            raise ForbiddenAddressError(f"its address {address} is not allowed.")
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_AT_MOST)
-        if origin.scheme == "https":
-            sock = ssl_context().wrap_socket(
-                sock,
-                server_hostname=origin.server_name,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
-            )
-        wire = SocketStream(sock, peer=origin.peer)
-        await wire.handshake()
-    except ssl.SSLCertVerificationError as error:
-        sock.close()
-        why = error.verify_message or error.reason
-        raise httpx.ConnectError(f"The certificate of {origin.peer} is not trusted: {why}.") from error
-    except OSError as error:
-        sock.close()
-        why = getattr(error, "reason", None) or error.strerror or type(error).__name__
-        raise httpx.ConnectError(f"The TLS handshake with {origin.peer} failed: {why}.") from error
+        if route.is_direct and policy is not None:
+            address = stream.remote_address
+            if not policy.is_allowed(endpoint.host, endpoint.port, address):
+                raise ForbiddenAddressError(f"its address {address} is not allowed.")
+        connection = Connection(route, stream)
+        if endpoint.scheme == "https":
+            await _start_tls(stream, endpoint, ssl_context)
+        if route.tunnel_to is not None:
+            await _open_tunnel(connection, route.tunnel_to)
+            await _start_tls(stream, route.tunnel_to, ssl_context)
     except BaseException:
-        trio.lowlevel.notify_closing(sock)
-        sock.close()
+        stream.close()
         raise
-    return wire
+    return connection
 
 
 async def _connect(origin: Origin) -> socket.socket:
     try:
         stream = await trio.open_tcp_stream(origin.host, origin.port)
     except socket.gaierror as error:
-        raise httpx.ConnectError(f"The name {origin.host} cannot be resolved: {error.strerror}.") from error
-    except UnicodeError as error:  # an empty or too long label: no other try will change that
+        raise httpx.ConnectError(f"the name {origin.host} cannot be resolved: {error.strerror}.") from error
+    except UnicodeError as error:  # an empty or too long label
         raise httpx.UnsupportedProtocol(f"{origin.host} is no host name: {error}.") from error
     except (OSError, ValueError) as error:
-        raise httpx.ConnectError(f"Cannot connect to {origin.peer}: {_first_reason(error)}.") from error
-    # The plain socket is wanted, without trio's wrapper: its calls yield to the scheduler every time.
+        raise httpx.ConnectError(f"no connection to {origin.peer}: {_first_reason(error)}.") from error
+    # The plain socket without trio's wrapper, whose calls yield to the scheduler every time.
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT)
     return sock
+
+
+async def _open_tunnel(connection: Connection, target: Origin) -> None:
+    """Have a proxy connect to ``target`` (RFC 9110, section 9.3.6)."""
+    headers = [(b"Host", target.peer.encode())]
+    if connection.route.proxy_authorization is not None:
+        headers.append((b"Proxy-Authorization", connection.route.proxy_authorization))
+    head = await connection.send_request(Request("CONNECT", target.peer.encode(), headers))
+    if not 200 <= head.status < 300:
+        proxy = connection.route.endpoint.peer
+        raise httpx.ProxyError(f"the proxy {proxy} answered {head.status} {head.reason.decode('latin-1')}.")
+    if connection.reader.has_leftovers:
+        raise httpx.ProxyError(f"the proxy {connection.route.endpoint.peer} sent data before its tunnel was used.")
+
+
+async def _start_tls(stream: SocketStream, origin: Origin, ssl_context: Callable[[], ssl.SSLContext]) -> None:
+    try:
+        await stream.start_tls(ssl_context(), origin.host)
+    except ssl.SSLCertVerificationError as error:
+        why = error.verify_message or error.reason
+        raise httpx.ConnectError(f"the certificate of {origin.peer} is not trusted: {why}.") from error
+    except OSError as error:
+        why = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise httpx.ConnectError(f"the TLS handshake with {origin.peer} failed: {why}.") from error
 
 
 def _first_reason(error: Exception) -> str:
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    told = cause if isinstance(cause, OSError) else error
+    first = cause if isinstance(cause, OSError) else error
     # trio puts the address before what the operating system says, and it is named already.
-    return os.strerror(told.errno) if isinstance(told, OSError) and told.errno else str(told)
+    return os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first)

@@ -1,34 +1,40 @@
-"""What a TLS connection trusts."""
+"""The TLS context: which certificates are trusted."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
 
-from connector.errors import UsageError
-from connector.local.failures import local_failures
+from connector.errors import LocalError, UsageError
 
 
 def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """Make a context that checks certificate and host name against the system trust store or, if given, ``ca_file``.
+    """Make a context that checks certificate and host name.
 
     ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured by OpenSSL itself. Where the system offers OpenSSL no
-    store at all (Python from python.org on macOS), the one of ``certifi`` takes its place. Raises
-    :class:`~connector.errors.LocalError` or :class:`~connector.errors.UsageError` for a CA file that is of no use.
-    """
-    if ca_file is not None:
-        with local_failures("read the certificates", ca_file):
-            try:
-                context = ssl.create_default_context(cafile=str(ca_file))
-            except ssl.SSLError as error:
-                raise UsageError(f"{ca_file} holds no certificates (PEM).", hint="Name another --ca-file.") from error
-    else:
-        context = ssl.create_default_context()
-        paths = ssl.get_default_verify_paths()
-        if not paths.cafile and not paths.capath and not context.cert_store_stats()["x509_ca"]:
-            import certifi
+    trust store at all (Python from python.org on macOS), the one of ``certifi`` takes its place.
 
-            context.load_verify_locations(cafile=certifi.where())
+    Args:
+        ca_file: Certificates (PEM) that are trusted instead of the system's.
+
+    Raises:
+        LocalError: The file cannot be read.
+        UsageError: The file holds no certificates.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except ssl.SSLError as error:
+        raise UsageError(f"{ca_file} holds no certificates (PEM).", hint="Name another --ca-file.") from error
+    except OSError as error:
+        raise LocalError(
+            f"Could not read the certificates {ca_file}: {error.strerror or type(error).__name__}.",
+            hint="Check the path and its permissions.",
+        ) from error
+    paths = ssl.get_default_verify_paths()
+    if ca_file is None and not (paths.cafile or paths.capath or context.cert_store_stats()["x509_ca"]):
+        import certifi
+
+        context.load_verify_locations(cafile=certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

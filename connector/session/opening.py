@@ -9,15 +9,13 @@ from pathlib import Path
 
 from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
-from connector.clients.objects import ObjectClient
+from connector.clients.objects import HttpObjectClient
 from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import UsageError
-from connector.http import proxy_for
-from connector.http.address_policy import AddressPolicy
-from connector.http.client import HttpOptions, open_http
+from connector.http import AddressPolicy, HttpOptions, open_http
 from connector.local.state_folder import StateFolder
 from connector.session.engine import network_limit, open_scheduler, open_threads
 from connector.session.session import Session
@@ -49,21 +47,19 @@ async def open_session(
             hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
         )
     observer = GuardedObserver.of(observer or SilentObserver())
-    proxies = urllib.request.getproxies()
-    by_proxy = proxy_for(settings.wkvs_url, proxies=proxies, option=settings.proxy) is not None
     options = HttpOptions(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_connections=max(64, settings.max_concurrency or 0),
         ca_file=settings.ca_file,
         proxy=settings.proxy,
-        proxies=proxies,
-        may_connect=AddressPolicy(distant=by_proxy).allows,
+        proxies=urllib.request.getproxies(),
+        address_policy=AddressPolicy.of(settings.wkvs_url),
     )
     retrier = Retrier(attempts=settings.retries + 1)
     with open_threads() as threads:
         async with open_http(options) as http:
-            exchange = ApiTransport(http, deadline=settings.read_timeout)
+            exchange = ApiTransport(http.api, deadline=settings.read_timeout)
             well_known = WellKnown(ApiClient(exchange, retrier, observer), settings.wkvs_url)
             caller = ApiClient(exchange, retrier, observer, refresh=well_known.refresh)
             packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, token, keys)
@@ -77,7 +73,7 @@ async def open_session(
                     package=package,
                     packages=packages,
                     caller=caller,
-                    objects=ObjectClient(http),
+                    objects=HttpObjectClient(http),
                     scheduler=scheduler,
                     run=RunContext(threads=threads, observer=observer, part_size=settings.part_size),
                     state=StateFolder.of(state_folder),

@@ -72,7 +72,7 @@ class Sending(ABC):
             return
         url = await self._context.box.part_url(self._order, self.file_id, part.number)
         await self._locked.check_lock()
-        await self._context.objects.put_part(url, buffer, progress, md5=sent.digests.md5)
+        await self._context.objects.put_from(url, buffer, progress, md5=sent.digests.md5)
         await self._note(part.number, sent)
         self._sent[part.number] = sent
 

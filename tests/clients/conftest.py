@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from connector.clients.exchange import ApiReply
-from connector.http.client import HttpClient
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 Reply = Callable[..., ApiReply]
@@ -28,12 +27,13 @@ def reply() -> Reply:
 
 
 @pytest.fixture
-async def answered_by() -> AsyncIterator[Callable[[Handler], HttpClient]]:
+async def answered_by() -> AsyncIterator[Callable[[Handler], httpx.AsyncClient]]:
     """Make a client whose requests a function of the test answers."""
-    clients: list[HttpClient] = []
+    clients: list[httpx.AsyncClient] = []
 
-    def make(handler: Handler) -> HttpClient:
-        clients.append(HttpClient(httpx.MockTransport(handler)))  # type: ignore[arg-type]
+    def make(handler: Handler) -> httpx.AsyncClient:
+        transport = httpx.MockTransport(handler)  # type: ignore[arg-type]
+        clients.append(httpx.AsyncClient(transport=transport, timeout=None, trust_env=False))
         return clients[-1]
 
     yield make

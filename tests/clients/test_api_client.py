@@ -11,7 +11,6 @@ from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
 from connector.clients.refusals import TokenRefusedError, error_from_response
 from connector.errors import BrokenError, ConnectorError, RefusedError
-from connector.http.client import HttpClient
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff
 from connector.wire.tokens import WorkOrderToken
@@ -62,7 +61,7 @@ def read(reply: ApiReply) -> bytes:
     return reply.body
 
 
-async def call(client: HttpClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
+async def call(client: httpx.AsyncClient, orders: Orders, notes: Notes, attempts: int = 4) -> bytes:
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1, cap=8), uniform=lambda: 1.0)
     return await ApiClient(ApiTransport(client), retrier, notes).authorized(CachedValue(orders), build, read)
 

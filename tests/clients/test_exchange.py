@@ -12,8 +12,7 @@ import trio
 
 from connector.clients.exchange import MAX_BODY, ApiRequest, ApiTransport
 from connector.errors import NO_RETRY, BrokenError
-from connector.http import BulkTransport
-from connector.http.client import HttpClient
+from connector.http import HttpClient, HttpOptions
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import ScriptedServer, answering, response
 
@@ -128,9 +127,9 @@ async def test_redirects_are_answers_like_any_other(answered_by):
         (httpx.ConnectError("Name or service not known"), "cannot be reached: Name or service not known"),
         (httpx.ConnectTimeout("timed out"), "cannot be reached"),
         (httpx.ProxyError("407"), "cannot be reached"),
-        (httpx.ReadError(""), "broke: ReadError"),
-        (httpx.RemoteProtocolError("peer closed connection"), "broke: peer closed connection"),
-        (httpx.ReadTimeout(""), "fell silent"),
+        (httpx.ReadError(""), "failed: ReadError"),
+        (httpx.RemoteProtocolError("peer closed connection"), "failed: peer closed connection"),
+        (httpx.ReadTimeout(""), "timed out"),
         (httpx.DecodingError("not gzip"), "not gzip"),
     ],
 )
@@ -149,17 +148,17 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
 async def test_an_address_that_is_none_is_not_tried_again(url):
-    async with HttpClient(BulkTransport()) as client:
+    async with HttpClient(HttpOptions()) as client:
         with pytest.raises(BrokenError, match="is no usable address") as caught:
-            await ApiTransport(client).send(ApiRequest("GET", url))
+            await ApiTransport(client.api).send(ApiRequest("GET", url))
     assert caught.value.advice == NO_RETRY
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
 async def test_an_odd_address_meets_no_foreign_error(url):
-    async with HttpClient(BulkTransport()) as client:
+    async with HttpClient(HttpOptions()) as client:
         with pytest.raises(BrokenError):
-            await ApiTransport(client).send(ApiRequest("GET", url))
+            await ApiTransport(client.api).send(ApiRequest("GET", url))
 
 
 @pytest.mark.parametrize("port", [0, 65_536, 99_999, 4_295_000_000])
@@ -167,9 +166,9 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port, nursery):
     """Resolvers take some of them modulo 65,536."""
     server = await nursery.start(ScriptedServer(answering(response("200 OK", b"{}"))).run)
     its_own = httpx.URL(server.url).port or 0
-    async with HttpClient(BulkTransport()) as client:
+    async with HttpClient(HttpOptions()) as client:
         for number in (port, its_own + 65_536):
             with pytest.raises(BrokenError, match="is no usable address") as caught:
-                await ApiTransport(client).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
+                await ApiTransport(client.api).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
             assert caught.value.advice == NO_RETRY
     assert server.connections == 0

@@ -25,7 +25,6 @@ from connector.clients.uploads import (
     read_part_url,
 )
 from connector.errors import BrokenError, RefusedError
-from connector.http.client import HttpClient
 from connector.transfer import Retrier, SilentObserver, TooManyOpenTransfersError
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from connector.wire.tokens import WorkOrderToken
@@ -139,7 +138,7 @@ async def test_states_that_we_have_never_heard_of_are_listed_too(answered_by):
     assert upload.state == "frozen"
 
 
-async def listed(client: HttpClient):
+async def listed(client: httpx.AsyncClient):
     async def order() -> Expiring[WorkOrderToken]:
         return Expiring(WorkOrderToken("t"), 30.0)
 

@@ -3,12 +3,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx
 import pytest
 import trio
 import trustme
 
-from connector.http import BulkTransport
+from connector.http import HttpClient, HttpOptions
 from tests.support.scripted_server import Scene, ScriptedServer
 
 Serve = Callable[..., Awaitable[ScriptedServer]]
@@ -26,16 +25,10 @@ async def serve(nursery: trio.Nursery) -> Serve:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[BulkTransport]:
-    async with BulkTransport(max_connections=4) as transport:
-        yield transport
-        assert transport.pool.in_use == 0, "a request left its slot taken"
-
-
-@pytest.fixture
-async def client(transport: BulkTransport) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=transport, timeout=5) as client:
+async def client() -> AsyncIterator[HttpClient]:
+    async with HttpClient(HttpOptions(max_connections=4, connect_timeout=5, read_timeout=5)) as client:
         yield client
+        assert client.pool.in_use == 0, "a request left its slot taken"
 
 
 @pytest.fixture(scope="session")

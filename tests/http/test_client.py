@@ -1,114 +1,289 @@
-"""The HTTP client, and which way a request takes."""
+"""API calls through httpx, and requests by way of a proxy: all on the same connections."""
 
 from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
 import trio
+import trustme
 
-from connector.http.client import HttpClient, HttpOptions, Router, open_http
-from tests.support.scripted_server import Peer, ScriptedServer, answering, response
+from connector.http import AddressPolicy, ForbiddenAddressError, HttpOptions, open_http
+from tests.support.http_calls import get, get_into, put
+from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
 
 pytestmark = pytest.mark.trio
 
 
 class Heads:
-    """A scene that keeps the heads of requests and answers them."""
+    """A scene that keeps the heads and bodies of requests and answers them."""
 
     def __init__(self, answer: bytes) -> None:
         self.seen: list[bytes] = []
+        self.bodies: list[bytes] = []
         self._answer = answer
 
     async def __call__(self, peer: Peer) -> None:
         while head := await peer.head():
             self.seen.append(head)
+            fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:-2])
+            self.bodies.append(await peer.body(int(fields.get(b"content-length", b"0"))))
             await peer.send(self._answer)
 
 
-@pytest.fixture
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+class TestApi:
+    async def test_calls_and_bodies_share_connections(self, serve, client):
+        heads = Heads(response(body=b"ok"))
+        server = await serve(heads)
+        reply = await client.api.post(server.url, json={"b": 2})
+        assert (reply.status_code, reply.text) == (200, "ok")
+        assert (heads.bodies, server.connections) == ([b'{"b":2}'], 1)
+        assert await get_into(client, server.url, bytearray(2)) == 2
+        assert server.connections == 1
 
+    async def test_the_user_agent_is_named_and_connections_end_with_the_block(self, serve):
+        heads = Heads(response(body=b"ok"))
+        server = await serve(heads)
+        async with open_http(HttpOptions()) as http:
+            await http.api.get(server.url)
+            await get(http, server.url)
+            assert server.open == 1
+        with trio.fail_after(2):
+            while server.open:
+                await trio.sleep(0.01)
+        for head in heads.seen:
+            assert head.lower().count(b"user-agent: crypt4gh-connector\r\n") == 1
+            assert head.lower().count(b"host: ") == 1
 
-async def get(options: HttpOptions, url: str) -> httpx.Response:
-    async with open_http(options) as http:
-        return await ask(http, url, sink=bytearray(2))
-
-
-async def ask(http: HttpClient, url: str, **extensions: object) -> httpx.Response:
-    response = await http.send(httpx.Request("GET", url, extensions=extensions))
-    await response.aread()
-    return response
-
-
-async def test_without_a_proxy_the_bulk_transport_takes_the_body(no_proxies, nursery):
-    server: ScriptedServer = await nursery.start(ScriptedServer(answering(response(body=b"ok"))).run)
-    answer = await get(HttpOptions(), server.url)
-    assert answer.extensions["received"] == 2
-
-
-@pytest.mark.parametrize("how", ["option", "environment"])
-async def test_with_a_proxy_it_steps_aside(no_proxies, nursery, how):
-    heads = Heads(response(body=b"ok"))
-    proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
-    address = f"http://127.0.0.1:{proxy.port}"
-    options = HttpOptions(proxy=address) if how == "option" else HttpOptions(proxies={"http": address})
-    answer = await get(options, "http://storage.invalid/object")
-    assert answer.content == b"ok"
-    assert "received" not in answer.extensions
-    assert heads.seen[0].startswith(b"GET http://storage.invalid/object HTTP/1.1\r\n")
-
-
-async def test_hosts_that_are_excepted_are_reached_straight(no_proxies, nursery):
-    server: ScriptedServer = await nursery.start(ScriptedServer(answering(response(body=b"ok"))).run)
-    options = HttpOptions(proxies={"http": "http://127.0.0.1:9", "no": "127.0.0.1"})
-    assert (await get(options, server.url)).extensions["received"] == 2
-
-
-async def test_api_calls_take_the_proxy_too(no_proxies, nursery):
-    heads = Heads(response(body=b"{}"))
-    proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
-    async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
-        await ask(http, "http://archive.invalid/values")
-    assert heads.seen[0].startswith(b"GET http://archive.invalid/values HTTP/1.1\r\n")
-
-
-async def test_it_says_who_it_is_and_ends_with_the_block(no_proxies, nursery):
-    heads = Heads(response(body=b"ok"))
-    server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
-    async with open_http(HttpOptions()) as http:
-        await ask(http, server.url)
-        await ask(http, server.url)
-        assert server.open == 1
-    with trio.fail_after(2):
-        while server.open:
-            await trio.sleep(0.01)
-    assert all(b"user-agent: crypt4gh-connector" in head.lower() for head in heads.seen)
-
-
-async def test_one_way_per_proxy_is_kept_open(no_proxies, nursery):
-    heads = Heads(response(body=b"ok"))
-    proxy: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
-    options = HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")
-    async with HttpClient(Router(options)) as http:
+    async def test_streamed_bodies_release_their_connection(self, serve, client):
+        server = await serve(answering(chunked(b"a" * 200_000, size=1000), times=3))
         for _ in range(3):
-            await ask(http, "http://storage.invalid/object")
-    assert len(heads.seen) == 3
-    assert proxy.connections == 1
+            assert len((await client.api.get(server.url)).content) == 200_000
+        assert (server.connections, client.pool.idle) == (1, 1)
 
+    async def test_a_body_left_unread_closes_its_connection(self, serve, client):
+        server = await serve(answering(response("200 OK", b"a" * 200_000)))
+        async with client.api.stream("GET", server.url):
+            assert client.pool.in_use == 1
+        assert (client.pool.in_use, client.pool.idle) == (0, 0)
 
-async def test_a_proxys_password_is_not_shown():
-    assert "secret" not in repr(HttpOptions(proxy="http://u:secret@p", proxies={"http": "http://u:secret@p"}))
+    async def test_an_error_is_read_at_once(self, serve, client):
+        server = await serve(answering(response("403 Forbidden", b"no", length=9), then="close"))
+        async with client.api.stream("GET", server.url) as reply:
+            assert client.pool.in_use == 0
+            assert (reply.status_code, await reply.aread()) == (403, b"no")
 
-
-async def test_no_cookies_are_taken(no_proxies, nursery):
-    heads = Heads(response("200 OK", b"ok", ("Set-Cookie", "who=you")))
-    server: ScriptedServer = await nursery.start(ScriptedServer(heads).run)
-    async with open_http(HttpOptions()) as http:
+    async def test_head_requests(self, serve, client):
+        server = await serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 700\r\n\r\n", times=2))
         for _ in range(2):
-            answer = await ask(http, server.url)
-            assert answer.headers["set-cookie"] == "who=you"
-    assert len(heads.seen) == 2
-    assert b"cookie" not in heads.seen[1].lower()
+            assert (await client.api.head(server.url)).headers["content-length"] == "700"
+        assert server.connections == 1
+
+    async def test_no_cookies_are_taken(self, serve, client):
+        heads = Heads(response("200 OK", b"ok", ("Set-Cookie", "who=you")))
+        server = await serve(heads)
+        for _ in range(2):
+            assert (await client.api.get(server.url)).headers["set-cookie"] == "who=you"
+        assert b"cookie" not in heads.seen[1].lower()
+
+    async def test_redirects_are_not_followed(self, serve, client):
+        server = await serve(answering(response("307 Temporary Redirect", b"", ("Location", "http://127.0.0.1:1/"))))
+        assert (await client.api.get(server.url)).status_code == 307
+        assert server.connections == 1
+
+    async def test_an_iterated_body_is_sent_with_its_length(self, serve, client):
+        async def pieces():
+            yield b"abc"
+            yield b"defg"
+
+        heads = Heads(response())
+        server = await serve(heads)
+        await client.api.put(server.url, content=pieces())
+        assert heads.bodies == [b"abcdefg"]
+        assert b"transfer-encoding" not in heads.seen[0].lower()
+
+    async def test_malformed_headers_are_a_local_error(self, serve, client):
+        server = await serve(Heads(response()))
+        with pytest.raises(httpx.LocalProtocolError):
+            await client.api.get(server.url, headers={"X-Bad": "a\r\nb"})
+
+    @pytest.mark.parametrize(
+        "url", ["ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:0/x", "http://127.0.0.1:65536/"]
+    )
+    async def test_addresses_that_are_none(self, client, url):
+        with pytest.raises((httpx.UnsupportedProtocol, httpx.InvalidURL)):
+            await client.api.get(url)
+
+
+Proxied = Callable[..., Awaitable[tuple[ScriptedServer, list[bytes]]]]
+
+
+@pytest.fixture
+def tunnels(nursery: trio.Nursery) -> Proxied:
+    """Start a proxy that keeps the heads of CONNECT requests and passes on what follows."""
+
+    async def start(target: ScriptedServer, answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n"):
+        heads: list[bytes] = []
+
+        async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream) -> None:
+            try:
+                while data := await source.receive_some(65536):
+                    await sink.send_all(data)
+                await sink.aclose()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+
+        async def scene(peer: Peer) -> None:
+            heads.append(await peer.head())
+            await peer.send(answer)
+            if b"200 Connected" not in answer:
+                await peer.gone()
+                return
+            upstream = await trio.open_tcp_stream("127.0.0.1", target.port)
+            async with upstream, trio.open_nursery() as both:
+                both.start_soon(pump, peer.stream, upstream)
+                await pump(upstream, peer.stream)
+                both.cancel_scope.cancel()
+
+        proxy: ScriptedServer = await nursery.start(ScriptedServer(scene).run)
+        return proxy, heads
+
+    return start
+
+
+class TestProxy:
+    @pytest.mark.parametrize("how", ["option", "environment"])
+    async def test_http_is_forwarded(self, serve, how):
+        heads = Heads(response(body=b"ok"))
+        proxy = await serve(heads)
+        address = f"http://user:p%40ss@127.0.0.1:{proxy.port}"
+        options = HttpOptions(proxy=address) if how == "option" else HttpOptions(proxies={"http": address})
+        async with open_http(options) as http:
+            buffer = bytearray(2)
+            assert await get_into(http, "http://storage.invalid/object?signature=s", buffer) == 2
+            assert (await http.api.get("http://archive.invalid/values")).text == "ok"
+            await put(http, "http://storage.invalid/part", b"x" * 100_000)
+        assert buffer == b"ok"
+        assert heads.seen[0].startswith(b"GET http://storage.invalid/object?signature=s HTTP/1.1\r\n")
+        assert heads.seen[1].startswith(b"GET http://archive.invalid/values HTTP/1.1\r\n")
+        credentials = base64.b64encode(b"user:p@ss")
+        for head in heads.seen:
+            assert b"Proxy-Authorization: Basic %s\r\n" % credentials in head
+        assert heads.bodies[2] == b"x" * 100_000
+        assert proxy.connections == 1, "one connection serves all hosts behind a proxy"
+
+    async def test_https_goes_through_a_tunnel(self, serve, tunnels, server_tls, authority, tmp_path):
+        heads = Heads(response(body=b"ok"))
+        server = await serve(heads, ssl_context=server_tls)
+        proxy, connects = await tunnels(server)
+        options = HttpOptions(proxy=f"http://u:p@127.0.0.1:{proxy.port}", ca_file=write_ca(authority, tmp_path))
+        async with open_http(options) as http:
+            assert await get_into(http, server.url, bytearray(2)) == 2
+            assert (await http.api.get(server.url)).text == "ok"
+            assert (await put(http, server.url, b"x" * 3_000_000)).status == 200
+        (connect,) = connects
+        assert connect.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % server.port)
+        assert b"Proxy-Authorization: Basic %s\r\n" % base64.b64encode(b"u:p") in connect
+        assert all(b"proxy-authorization" not in head.lower() for head in heads.seen), "only the proxy may see it"
+        assert heads.bodies[2] == b"x" * 3_000_000
+
+    async def test_certificates_are_checked_through_a_tunnel(self, serve, tunnels, server_tls):
+        server = await serve(Heads(response()), ssl_context=server_tls)
+        proxy, _ = await tunnels(server)
+        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
+            with pytest.raises(httpx.ConnectError, match="not trusted"):
+                await get(http, server.url)
+
+    @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])
+    async def test_a_proxy_that_refuses_is_named(self, serve, tunnels, status):
+        server = await serve(Heads(response()))
+        proxy, _ = await tunnels(server, response(status, b"no"))
+        async with open_http(HttpOptions(proxy=f"http://u:secret@127.0.0.1:{proxy.port}")) as http:
+            with pytest.raises(httpx.ProxyError, match=status[:3]) as caught:
+                await get(http, server.url.replace("http:", "https:"))
+            assert http.pool.in_use == 0
+        assert "secret" not in str(caught.value)
+
+    async def test_a_proxy_that_does_not_answer(self, serve):
+        async def scene(peer: Peer) -> None:
+            await peer.gone()
+
+        proxy = await serve(scene)
+        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", connect_timeout=0.2)) as http:
+            with trio.fail_after(3), pytest.raises(httpx.ConnectTimeout):
+                await get(http, "https://storage.invalid/x")
+
+    async def test_data_before_the_tunnel_is_used_is_not_taken_for_tls(self, serve, tunnels):
+        server = await serve(Heads(response()))
+        proxy, _ = await tunnels(server, b"HTTP/1.1 200 OK\r\n\r\nforged")
+        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
+            with pytest.raises(httpx.ProxyError, match="before"):
+                await get(http, server.url.replace("http:", "https:"))
+
+    async def test_a_proxy_that_is_spoken_to_by_tls_forwards_http(self, serve, server_tls, authority, tmp_path):
+        heads = Heads(response(body=b"ok"))
+        proxy = await serve(heads, ssl_context=server_tls)
+        options = HttpOptions(proxy=f"https://127.0.0.1:{proxy.port}", ca_file=write_ca(authority, tmp_path))
+        async with open_http(options) as http:
+            assert (await get(http, "http://storage.invalid/x")).body == b"ok"
+
+    @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "https://127.0.0.1:9"])
+    async def test_proxies_that_are_not_supported(self, proxy):
+        async with open_http(HttpOptions(proxy=proxy)) as http:
+            with pytest.raises(httpx.UnsupportedProtocol, match="proxy"):
+                await get(http, "https://storage.invalid/x")
+
+    async def test_hosts_that_are_excepted_are_reached_straight(self, serve):
+        server = await serve(answering(response(body=b"ok")))
+        options = HttpOptions(proxies={"http": "http://127.0.0.1:9", "no": "127.0.0.1"})
+        async with open_http(options) as http:
+            assert (await get(http, server.url)).body == b"ok"
+
+    async def test_a_proxys_password_is_not_shown(self):
+        assert "secret" not in repr(HttpOptions(proxy="http://u:secret@p", proxies={"http": "http://u:secret@p"}))
+
+    @pytest.mark.parametrize("host", ["169.254.169.254", "127.0.0.1", "localhost"])
+    async def test_addresses_that_a_url_spells_out_are_checked_for_the_proxy(self, serve, host):
+        proxy = await serve(Heads(response()))
+        policy = AddressPolicy.of("https://archive.example/values")
+        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", address_policy=policy)) as http:
+            with pytest.raises(ForbiddenAddressError):
+                await get(http, f"http://{host}/latest/meta-data")
+            assert (await get(http, "http://storage.invalid/x")).status == 200, (
+                "the proxy itself may be on this machine"
+            )
+
+
+async def test_addresses_are_checked_before_a_byte_is_sent(serve):
+    heads = []
+
+    async def scene(peer: Peer) -> None:
+        heads.append(await peer.head())
+
+    server = await serve(scene)
+    host = "storage.example"
+
+    class Here(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
+            return [(2, 1, 6, "", ("127.0.0.1", int(port)))]
+
+        async def getnameinfo(self, sockaddr, flags):
+            raise NotImplementedError
+
+    before = trio.socket.set_custom_hostname_resolver(Here())
+    try:
+        async with open_http(HttpOptions(address_policy=AddressPolicy.of("https://archive.example"))) as http:
+            with pytest.raises(ForbiddenAddressError, match=r"127\.0\.0\.1 is not allowed"):
+                await get(http, f"http://{host}:{server.port}/x")
+    finally:
+        trio.socket.set_custom_hostname_resolver(before)
+    await trio.sleep(0.05)
+    assert heads == [b""], "no byte was sent"
+
+
+def write_ca(authority: trustme.CA, folder):
+    path = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path

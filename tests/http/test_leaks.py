@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
-import ssl
 
-import httpx
 import pytest
 import trio
 
-from connector.http import BufferStream, BulkTransport
+from connector.http import HttpClient, HttpOptions
+from tests.support.http_calls import get_into, put
 from tests.support.scripted_server import Peer, response
 
 pytestmark = pytest.mark.trio
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_cancelled_at_random_moments(serve, server_tls, authority, tls):
+async def test_cancelled_at_random_moments(serve, server_tls, authority, tls, tmp_path):
     rng = random.Random(6)
     body = rng.randbytes(400_000)
 
@@ -28,32 +27,31 @@ async def test_cancelled_at_random_moments(serve, server_tls, authority, tls):
             else:
                 await peer.send(response("200 OK", body), step=50_000)
 
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
     server = await serve(scene, ssl_context=server_tls if tls else None)
     completed = 0
-    async with BulkTransport(max_connections=5, ssl_context=context) as transport:
+    async with HttpClient(HttpOptions(max_connections=5, read_timeout=10, ca_file=ca_file)) as client:
 
-        async def once(client: httpx.AsyncClient, upload: bool, patience: float) -> None:
+        async def once(upload: bool, patience: float) -> None:
             nonlocal completed
             with trio.move_on_after(patience):
                 if upload:
-                    await client.put(server.url, content=BufferStream(memoryview(body)))
+                    await put(client, server.url, body)
                 else:
-                    sink = bytearray(len(body))
-                    await client.get(server.url, extensions={"sink": sink})
-                    assert sink == body, "a connection must not carry on where another request was cancelled"
+                    buffer = bytearray(len(body))
+                    await get_into(client, server.url, buffer)
+                    assert buffer == body, "a connection must not carry on where another request was cancelled"
                 completed += 1
 
-        async with httpx.AsyncClient(transport=transport, timeout=10) as client:
-            async with trio.open_nursery() as nursery:
-                for _ in range(120):
-                    nursery.start_soon(once, client, rng.random() < 0.5, rng.expovariate(1 / 0.15))
-            assert transport.pool.in_use == 0
-            assert 0 < completed < 120
-            with trio.fail_after(5):
-                while server.open != transport.pool.idle:
-                    await trio.sleep(0.01)
+        async with trio.open_nursery() as nursery:
+            for _ in range(120):
+                nursery.start_soon(once, rng.random() < 0.5, rng.expovariate(1 / 0.15))
+        assert client.pool.in_use == 0
+        assert 0 < completed < 120
+        with trio.fail_after(5):
+            while server.open != client.pool.idle:
+                await trio.sleep(0.01)
     with trio.fail_after(5):
         while server.open:
             await trio.sleep(0.01)

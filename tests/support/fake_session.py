@@ -12,11 +12,9 @@ import trio
 
 from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
-from connector.clients.objects import ObjectClient
 from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
-from connector.http.client import HttpClient
 from connector.local.state_folder import StateFolder
 from connector.session import Session
 from connector.transfer import BufferPool, Observer, Retrier, RunContext, Scheduler
@@ -24,6 +22,7 @@ from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.retry import Backoff
 from connector.wire.tokens import AccessToken
 from tests.support.fake_archive import BASE, FakeArchive
+from tests.support.fake_objects import FakeObjects
 
 
 def open_descriptors() -> list[str]:
@@ -56,7 +55,7 @@ async def fake_session(
     settings = Settings(wkvs_url=f"{BASE}/wkvs", part_size=part_size, max_concurrency=concurrency, memory=memory)
     retrier = Retrier(attempts=attempts, backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 1.0)
     pool = BufferPool(settings.memory)
-    async with HttpClient(httpx.MockTransport(archive)) as client:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(archive), trust_env=False) as client:
         exchange = ApiTransport(client)
         well_known = WellKnown(ApiClient(exchange, retrier, observer), f"{BASE}/wkvs")
         caller = ApiClient(exchange, retrier, observer, refresh=well_known.refresh)
@@ -71,7 +70,7 @@ async def fake_session(
                 package=await packages.package(),
                 packages=packages,
                 caller=caller,
-                objects=ObjectClient(client),
+                objects=FakeObjects(archive),
                 scheduler=scheduler,
                 run=RunContext(threads=threads, observer=observer, part_size=part_size, uniform=retrier.uniform),
                 state=StateFolder(state_folder),

@@ -16,9 +16,10 @@ import httpx
 import pytest
 import trio
 
-from connector.http import BufferStream, BulkTransport
+from connector.http import HttpClient, HttpOptions
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
+from tests.support.http_calls import Reply, get, put
 from tests.support.scripted_server import ScriptedServer, chunked, response
 
 pytestmark = pytest.mark.trio
@@ -55,32 +56,26 @@ async def proxy(storage, nursery) -> FaultProxy:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=BulkTransport(keepalive_expiry=5), timeout=5) as client:
+async def client() -> AsyncIterator[HttpClient]:
+    async with HttpClient(HttpOptions(keepalive_expiry=5, connect_timeout=5, read_timeout=5)) as client:
         yield client
 
 
-async def outcome(client: httpx.AsyncClient, proxy: FaultProxy, path: str = "/x") -> str:
-    sink = bytearray(len(BODY))
+async def outcome(client: HttpClient, proxy: FaultProxy, path: str = "/x") -> str:
     try:
-        reply = await client.get(proxy.url + path, extensions={"sink": sink})
+        reply: Reply = await get(client, proxy.url + path)
     except httpx.TransportError as error:
         return type(error).__name__
-    if reply.status_code != 200:
-        return str(reply.status_code)
-    return "right" if sink == BODY else "wrong"
+    if reply.status != 200:
+        return str(reply.status)
+    return "right" if reply.body == BODY else "wrong"
 
 
 async def test_without_faults_everything_passes(client, proxy, storage):
     assert [await outcome(client, proxy) for _ in range(3)] == ["right"] * 3
     storage.answer = chunked(BODY, size=7000, trailers=b"A: b\r\n")
     assert await outcome(client, proxy) == "right"
-    reply = await client.put(proxy.url + "/x", content=BufferStream(memoryview(BODY)))
-    assert reply.status_code == 200
-
-    async def pieces():
-        yield b"abc"
-
+    assert (await put(client, proxy.url + "/x", BODY)).status == 200
     assert storage.taken == [BODY]
     assert (proxy.counts.downloaded, proxy.counts.uploaded) == (4 * len(BODY), len(BODY))
     assert (proxy.counts.connections, proxy.counts.requests) == (1, 5)
@@ -110,15 +105,15 @@ async def test_refusals(client, proxy):
 async def test_refusals_of_uploads_are_heard(client, proxy, storage):
     proxy.faults = Faults(refuse=1.0, retry_after=3)
     for _ in range(3):
-        reply = await client.put(proxy.url + "/x", content=BufferStream(memoryview(bytes(20_000_000))))
-        assert reply.status_code == 503
+        reply = await put(client, proxy.url + "/x", bytes(20_000_000))
+        assert reply.status == 503
         assert reply.headers["retry-after"] == "3"
     assert storage.taken == []
 
 
 async def test_retry_after_as_a_date(client, proxy):
     proxy.faults = Faults(refuse=1.0, retry_after=60, retry_after_as_date=True)
-    reply = await client.get(proxy.url)
+    reply = await get(client, proxy.url)
     wait = parsedate_to_datetime(reply.headers["retry-after"]) - datetime.now(UTC)
     assert timedelta(seconds=55) < wait <= timedelta(seconds=60)
 
@@ -132,16 +127,15 @@ async def test_cuts(client, proxy):
 
 async def test_flips_turn_one_bit(client, proxy):
     proxy.faults = Faults(flip=1.0)
-    sink = bytearray(len(BODY))
-    await client.get(proxy.url, extensions={"sink": sink})
-    differing = [a ^ b for a, b in zip(sink, BODY, strict=True) if a != b]
+    reply = await get(client, proxy.url)
+    differing = [a ^ b for a, b in zip(reply.body, BODY, strict=True) if a != b]
     assert len(differing) == 1
     assert differing[0].bit_count() == 1
 
 
 async def test_flips_of_uploads(client, proxy, storage):
     proxy.faults = Faults(flip_uploads=1.0)
-    await client.put(proxy.url, content=BufferStream(memoryview(BODY)))
+    await put(client, proxy.url, BODY)
     assert sum(a != b for a, b in zip(storage.taken[0], BODY, strict=True)) == 1
 
 
@@ -205,8 +199,8 @@ async def test_early_answers_of_the_server_come_through(client, nursery):
 
     server = await nursery.start(ScriptedServer(scene).run)
     proxy = await nursery.start(FaultProxy(("127.0.0.1", server.port)).run)
-    reply = await client.put(proxy.url, content=BufferStream(memoryview(bytes(20_000_000))))
-    assert (reply.status_code, reply.text) == (403, "expired")
+    reply = await put(client, proxy.url, bytes(20_000_000))
+    assert (reply.status, reply.body) == (403, b"expired")
 
 
 async def test_a_client_that_dies_in_the_middle_of_a_body_is_not_waited_for_by_the_server(nursery):
@@ -253,9 +247,9 @@ async def test_as_a_process(client, storage, nursery):
             while not line.endswith(b"\n"):
                 line += await process.stdout.receive_some(1000)
             url = line.decode().removeprefix("listening on ").strip()
-            statuses = [(await client.get(url)).status_code for _ in range(20)]
+            statuses = [(await get(client, url)).status for _ in range(20)]
             assert set(statuses) == {200, 503}
-            counts = (await client.get(url + "/.faults")).json()
+            counts = (await client.api.get(url + "/.faults")).json()
             assert counts["refused"] == statuses.count(503)
             process.send_signal(signal.SIGTERM)
             rest = b"".join([data async for data in process.stdout])

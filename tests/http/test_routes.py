@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.http import proxy_for
+from connector.http.routes import proxy_for
 
 PROXIES = {"http": "http://a:1", "https": "b:2"}
 
