@@ -17,6 +17,7 @@ EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {"ceph": "ceph-common"}
 BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
 GHGA_CONNECTOR = "ghga-connector==4.0.1"
+HEXKIT = "hexkit[mongodb,s3]==9.0.3"
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
@@ -39,18 +40,22 @@ def provide(session: nox.Session, programs: dict[str, str]) -> None:
 def install_apart(session: nox.Session, package: str, program: str) -> str:
     """Install a package beside the session's environment, whose versions it would not go with; give its program."""
     home = Path(session.virtualenv.location).resolve().parent / package
-    path = home / "bin" / program
-    if not path.exists():
+    installed = home / "installed"
+    if not installed.exists():
         session.run("python", "-m", "venv", "--clear", str(home))
         session.run(str(home / "bin" / "python"), "-m", "pip", "install", "-q", package, external=True)
-    return str(path)
+        installed.touch()
+    return str(home / "bin" / program)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    third_party = {"GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector")}
+    third_party = {
+        "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
+        "HEXKIT_PYTHON": install_apart(session, HEXKIT, "python"),
+    }
     session.run("pytest", *(session.posargs or SEVERAL_AT_ONCE), env=third_party)
 
 
