@@ -30,6 +30,7 @@ MAX_EXPIRY: Final = 2**31 - 1
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}", re.ASCII)
 _LONGEST_NAME: Final = 120
+_INDEXABLE: Final = frozenset({"eq", "in", "gt", "gte", "lt", "lte"})
 
 Keys: TypeAlias = tuple[tuple[str, int], ...]
 """Fields, each with 1 (ascending) or -1 (descending)."""
@@ -208,9 +209,12 @@ def _resolved(index: Index, shape: Shape, id_field: str, encode: Encode) -> Inde
     if index.sparse:
         terms.append(_any_value(kinds))
     if index.where is not None:
-        terms.append(_checked(parse_where(index.where, encode), index))
+        terms.append(_checked(parse_where(index.where, encode), index, shape))
     condition = None if not terms else terms[0] if len(terms) == 1 else And(tuple(terms))
-    return IndexSpec(index.name, index.keys, index.unique, condition, index.expire_after)
+    # Every plain index of several fields ends with the id, whether that was asked for or not.
+    ends_with_id = not index.unique and len(index.keys) > 1 and index.keys[-1] == (id_field, 1)
+    keys = index.keys[:-1] if ends_with_id else index.keys
+    return IndexSpec(index.name, keys, index.unique, condition, index.expire_after)
 
 
 def _any_value(kinds: Mapping[str, set[type]]) -> Term:
@@ -225,22 +229,20 @@ def _any_value(kinds: Mapping[str, set[type]]) -> Term:
     return terms[0] if len(terms) == 1 else Or(tuple(terms))
 
 
-def _checked(term: Term, index: Index) -> Term:
+def _checked(term: Term, index: Index, shape: Shape) -> Term:
     if isinstance(term, And | Or):
         for inner in term.terms:
-            _checked(inner, index)
-    if isinstance(term, Compare):
-        usable = term.op not in ("contains", "exists", "size", "regex")
+            _checked(inner, index, shape)
+        usable = bool(term.terms)
     else:
-        usable = isinstance(term, And | Or) and bool(term.terms)
+        usable = isinstance(term, Compare) and term.op in _INDEXABLE
     if not usable:
         raise InvalidQuery(
             f"The `where` of the index {index.name!r} says what not every database can have in an index.",
             hint="Use equality, $in, $gt, $gte, $lt, $lte, $and and $or.",
         )
-    values = term.value if isinstance(term, Compare) and term.op == "in" else (getattr(term, "value", None),)
-    if any(isinstance(value, list | dict) for value in values):
-        raise InvalidQuery(f"The `where` of the index {index.name!r} compares with a list or dict.")
+    if isinstance(term, Compare):
+        _kinds(shape.hint(term.field), term.field)
     return term
 
 
