@@ -14,15 +14,15 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line with the process' own arguments, and end the process with its exit code."""
-    # What is loaded stays: to look through it for garbage hundreds of times meanwhile is a tenth of a start. Not so
-    # rarely, though, that the circles of a transfer become megabytes.
+    # What is loaded at the start stays in use: fewer collections save a tenth of it. Collections must not become so
+    # rare that the reference cycles of a transfer take megabytes.
     gc.set_threshold(5_000, 20, 100)
     from connector.cli.interruption import Interrupted, handle_signals
 
-    with handle_signals() as handler:
+    with handle_signals():
         try:
+            from connector.cli.console import prepare_standard_streams
             from connector.cli.root import run_command_line
-            from connector.cli.streams import prepare_standard_streams
 
             prepare_standard_streams()
             code = run_command_line()
@@ -30,23 +30,23 @@ def main() -> NoReturn:
             with suppress(OSError):
                 os.write(2, f"{interrupted}\n".encode())
             code = interrupted.exit_code
-        handler.leave()
-        _leave(code)
+    sys.exit(flushed(code))
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process without taking the interpreter apart, which nobody waits for but the user.
+def flushed(code: int) -> int:
+    """Flush the standard streams and return the exit code: output that was asked for and is lost is no success.
 
-    Files are closed and threads ended by then, by those who opened and started them; what is printed is flushed here.
-    What standard output does not take was asked for, so that its loss is no success; standard error may be lost.
+    A stream that cannot be flushed is redirected, since the interpreter would flush it again and complain.
     """
     for stream in (sys.stderr, sys.stdout):
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or it was closed
+        except (OSError, ValueError):  # its reader is gone, or it was closed
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout:
                 from connector.errors import LocalError
 
                 code = code or LocalError.exit_code
-    os._exit(code)
+    return code

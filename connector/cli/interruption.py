@@ -75,7 +75,7 @@ class SignalHandler:
         self._request: Interrupted | None = None
         self._limit: Interrupted | None = None
         self._stop: Callable[[Interrupted], None] = _raise
-        self._last_words: Callable[[], None] = lambda: None
+        self._on_force_quit: Callable[[], None] = lambda: None
         self._since = 0.0
         self._grace = 0.0
 
@@ -108,13 +108,13 @@ class SignalHandler:
         job: Callable[[], Awaitable[T]],
         *,
         on_request: Callable[[Interrupted], None] = lambda request: None,
-        last_words: Callable[[], None] = lambda: None,
+        on_force_quit: Callable[[], None] = lambda: None,
         clock: trio.abc.Clock | None = None,
     ) -> T:
         """Run ``job`` under trio and return its result.
 
         The first signal calls ``on_request`` and cancels the job; once that has unwound, :class:`Interrupted` is
-        raised. A second signal calls ``last_words`` and ends the process without waiting for anything.
+        raised. A second signal calls ``on_force_quit`` and ends the process without waiting for anything.
         """
         import trio
 
@@ -139,7 +139,7 @@ class SignalHandler:
             with scope:
                 results.append(await job())
 
-        with self._diverted(wake, last_words):
+        with self._diverted(wake, on_force_quit):
             trio.run(main, clock=clock)
         if not results:
             assert self._request is not None
@@ -154,25 +154,21 @@ class SignalHandler:
         if request is not None:
             self._end(request.exit_code)
 
-    def leave(self) -> None:
-        """From now on the first one ends the process without a word: all is done but for the flushing of streams."""
-        self._stop = lambda request: os._exit(request.exit_code)
-
     @contextlib.contextmanager
-    def _diverted(self, stop: Callable[[Interrupted], None], last_words: Callable[[], None]) -> Iterator[None]:
+    def _diverted(self, stop: Callable[[Interrupted], None], on_force_quit: Callable[[], None]) -> Iterator[None]:
         """Call these for the length of the block."""
-        before = self._stop, self._last_words
-        self._stop, self._last_words = stop, last_words
+        before = self._stop, self._on_force_quit
+        self._stop, self._on_force_quit = stop, on_force_quit
         try:
             if self._request is not None:
                 raise self._request  # where it came, it could not be raised, or was swallowed
             yield
         finally:
-            self._stop, self._last_words = before
+            self._stop, self._on_force_quit = before
 
     def _end(self, code: int) -> None:
         try:
-            self._last_words()
+            self._on_force_quit()
         finally:
             _end_at_once(code)
 

@@ -20,7 +20,7 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
         return unfinished_downloads(output_dir), f"Looked for downloads in {output_dir}."
     here = Path.cwd()
     found, looked, elsewhere = unfinished_downloads(Path()), [here], []
-    for noted in invocation.surroundings.state_folder().outputs.noted():
+    for noted in invocation.context.state_folder().outputs.noted():
         if noted.path == here:
             continue
         if not noted.is_there:
@@ -30,13 +30,13 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
             found += unfinished_downloads(noted.path)
             looked.append(noted.path)
         except ConnectorError as error:
-            invocation.console.complain(str(error))
+            invocation.console.error(str(error))
     missing = f" Not to be seen from here: {', '.join(elsewhere)}." if elsewhere else ""
     return found, f"Looked for downloads in {', '.join(map(str, looked))}.{missing}"
 
 
 def forget_folders(invocation: Invocation, downloads: list[UnfinishedDownload]) -> None:
     """Drop the notes of folders in which nothing unfinished is left, after these were discarded."""
-    folders = invocation.surroundings.state_folder().outputs
+    folders = invocation.context.state_folder().outputs
     for folder in {download.target.parent.resolve() for download in downloads}:
         folders.forget_if_finished(folder)

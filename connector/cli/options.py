@@ -23,6 +23,9 @@ REQUEUE = 75
 TAKEN_CODES = frozenset({1, 2, 3, 4, 5, 6, 126, 127})
 """Exit codes that say something else: those of failures, and the shell's of commands that it cannot run."""
 
+WHAT, WHERE, TUNING, OUTPUT = "What to do", "Archive and keys", "Tuning", "Output and configuration"
+"""The groups of options in the order in which ``--help`` lists them."""
+
 # Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
 SETTINGS = {
     "wkvs_url": ("URL", "Where the archive's well-known values live."),
@@ -41,12 +44,41 @@ SETTINGS = {
 }
 
 
-class SettingOption(click.Option):
+class GroupedOption(click.Option):
+    """An option that knows in which group ``--help`` lists it."""
+
+    def __init__(self, *arguments: Any, group: str = WHAT, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.group = group
+
+
+class SettingOption(GroupedOption):
     """An option that shows its environment variable but leaves reading it to ``load_settings``."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> None:
-        """Say that there is nothing: the environment is read once, with the settings' own errors."""
+        """Return None: the environment is read once, by ``load_settings``, with its own errors."""
         return
+
+
+class GroupedCommand(click.Command):
+    """A command whose ``--help`` lists its options by groups, so that the few that matter first stand first."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, one section for each group that has any."""
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in (WHAT, WHERE, TUNING, OUTPUT)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                rows[parameter.group if isinstance(parameter, GroupedOption) else OUTPUT].append(record)
+        for group, records in rows.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+def command() -> Callable[[Callable[..., Any]], GroupedCommand]:
+    """Return the decorator that makes a command of a function."""
+    return click.command(cls=GroupedCommand)
 
 
 def option(*names: str, **attributes: Any) -> Decorator[Any]:
@@ -54,18 +86,19 @@ def option(*names: str, **attributes: Any) -> Decorator[Any]:
     variable = ENVIRONMENT_PREFIX + max(names, key=len).lstrip("-").replace("-", "_").upper()
     attributes.setdefault("envvar", variable)
     attributes.setdefault("show_envvar", True)
+    attributes.setdefault("cls", GroupedOption)
     return click.option(*names, **attributes)
 
 
-def setting_options(*names: str) -> Decorator[Any]:
-    """Return a decorator that adds the options of the settings with these names, in this order."""
+def setting_options(*names: str, group: str) -> Decorator[Any]:
+    """Return a decorator that adds the options of the settings with these names, in this order, to a group."""
 
     def decorate(function: F) -> F:
         for name in reversed(names):
             metavar, text = SETTINGS[name]
-            function = option(
-                "--" + name.replace("_", "-"), name, cls=SettingOption, type=str, metavar=metavar, help=text
-            )(function)
+            flag = "--" + name.replace("_", "-")
+            add = option(flag, name, cls=SettingOption, group=group, type=str, metavar=metavar, help=text)
+            function = add(function)
         return function
 
     return decorate
@@ -73,19 +106,18 @@ def setting_options(*names: str) -> Decorator[Any]:
 
 def key_options(function: F) -> F:
     """Add the options that name the user's key pair."""
-    return setting_options("my_public_key_path", "my_private_key_path", "passphrase_file")(function)  # type: ignore[no-any-return]
+    return setting_options("my_private_key_path", "my_public_key_path", "passphrase_file", group=WHERE)(function)  # type: ignore[no-any-return]
 
 
 def archive_options(function: F) -> F:
     """Add the options that say which archive is spoken to, and how."""
-    return setting_options(  # type: ignore[no-any-return]
-        "wkvs_url", "token_file", "ca_file", "proxy", "connect_timeout", "read_timeout", "retries"
-    )(function)
+    network = setting_options("ca_file", "proxy", "connect_timeout", "read_timeout", "retries", group=TUNING)
+    return setting_options("wkvs_url", "token_file", group=WHERE)(network(function))  # type: ignore[no-any-return]
 
 
 def transfer_options(function: F) -> F:
     """Add the options that every transfer has."""
-    return setting_options("part_size", "max_concurrency", "memory")(function)  # type: ignore[no-any-return]
+    return setting_options("part_size", "max_concurrency", "memory", group=TUNING)(function)  # type: ignore[no-any-return]
 
 
 def time_limit_options(function: F) -> F:
@@ -97,14 +129,16 @@ def time_limit_options(function: F) -> F:
             default=REQUEUE,
             show_default=True,
             metavar="N",
+            group=TUNING,
             callback=_check_requeue_code,
             help="Exit code when --until has stopped the run.",
         ),
         option(
             "--until",
             metavar="TIME|+SPAN",
+            group=TUNING,
             help="Stop in good order before this time: 06:30, 2026-11-27T06:30, or +3h30m from now. The same command"
-            " goes on later.",
+            " resumes later.",
         ),
     ):
         function = decorate(function)
@@ -117,13 +151,20 @@ def _check_requeue_code(ctx: click.Context, param: click.Parameter, value: int) 
     return value
 
 
-def talk_options(function: F) -> F:
+def output_options(function: F) -> F:
     """Add the options about what is printed, and the one that names the configuration file."""
     for decorate in (
-        option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error."),
-        option("--quiet", "-q", is_flag=True, help="Print errors only."),
-        option("--json", "as_json", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON object per file on stdout."),
-        option("--config", metavar="FILE", type=str, help="Configuration file (TOML)."),
+        option("--debug", is_flag=True, group=OUTPUT, help="Show log lines, and the traceback of an unexpected error."),
+        option("--quiet", "-q", is_flag=True, group=OUTPUT, help="Print errors only."),
+        option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            group=OUTPUT,
+            help="One JSON object per file on stdout.",
+            envvar="CONNECTOR_JSON",
+        ),
+        option("--config", group=OUTPUT, metavar="FILE", type=str, help="Configuration file (TOML)."),
     ):
         function = decorate(function)
     return function

@@ -62,3 +62,9 @@ def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
             )
         found[request.target] = request
     return list(found.values())
+
+
+def ready_folder(folder: Path) -> None:
+    """Make the folder if it is not there; :class:`~connector.errors.LocalError` if that cannot be."""
+    with local_failures("use the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ class Progress:
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
         """Say that the memory budget grew: a batch job has to be given that memory."""
-        self._console.tell(
+        self._console.info(
             f"one part takes {_mebibytes(after)}, so the memory budget grows to that from"
             f" {_mebibytes(before)}. A larger --memory moves several parts at once.",
             label=label,
@@ -155,14 +155,14 @@ class Progress:
     def _say_pauses(self, *, at_once: bool = False) -> None:
         # On a terminal a pause can be seen as long as it lasts; in a log it has to be said again.
         for who, sentence in self._pauses.to_say(self._clock(), again=self._display == "log", at_once=at_once):
-            self._console.tell(sentence, label=who)
+            self._console.info(sentence, label=who)
 
     def _beat(self, now: float) -> None:
         state = self._meter.state(now)
         if now - self._last_beat >= HEARTBEAT_EVERY:
             self._last_beat = now
             if state.moves:  # otherwise the pauses say what is waited for
-                self._console.tell(screen.one_line(state))
+                self._console.info(screen.one_line(state))
 
     def _draw(self, now: float) -> None:
         state = self._meter.state(now, newest=screen.NAMES)

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from connector.cli.console import Console
-from connector.cli.figures import amount, span
 from connector.cli.progress import Progress
+from connector.cli.screen import amount, span
 from connector.errors import ConnectorError
 from connector.transfer.outcome import AlreadyThere, Outcome
 
@@ -70,12 +70,12 @@ class Report:
         if outcome.error is not None:
             if type(outcome.error) is ConnectorError:  # no family: what should not have happened
                 self._console.trace(outcome.error)
-            self._console.complain(str(outcome.error), label=outcome.label)
+            self._console.error(str(outcome.error), label=outcome.label)
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
         else:
             there = already_there(outcome)
             became = f"{self._verb}{_figures(counted)}" if there is None else f"there already, {_COMPARED[there]}"
-            self._console.tell(became, label=outcome.label)
+            self._console.info(became, label=outcome.label)
             fields = {"name": outcome.label, "ok": True, **value_fields(outcome.value)}
         self._console.record(fields)
 
@@ -93,7 +93,7 @@ class Report:
             before = sum(already_there(outcome) is not None for outcome in outcomes)
             earlier = f", {before} of them there already" if before else ""
             failed = f", {len(codes)} failed" if codes else ""
-            self._console.tell(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
+            self._console.info(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
         return max(codes, default=0)
 
     def interrupt(self, why: str, *, hint: str, exit_code: int) -> None:
@@ -106,7 +106,7 @@ class Report:
             self._console.record({"name": label, "ok": False, "error": error})
         if len(self._planned) > 1:
             verb = "is" if len(unfinished) == 1 else "are"
-            self._console.tell(f"{len(unfinished)} of {len(self._planned)} files {verb} unfinished.")
+            self._console.info(f"{len(unfinished)} of {len(self._planned)} files {verb} unfinished.")
 
 
 def _figures(counted: tuple[int, float] | None) -> str:

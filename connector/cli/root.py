@@ -97,7 +97,7 @@ def cli() -> None:
 def run_command_line(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     """Run one command line (default: the process' own) and return its exit code.
 
-    ``obj`` replaces the real surroundings of the process (streams, environment, clock, engine) in tests.
+    ``obj`` is an :class:`~connector.cli.context.AppContext` to use instead of that of the process.
     """
     try:
         code = cli.main(

@@ -16,12 +16,12 @@ import click
 import trio
 
 from connector.cli.console import Console
+from connector.cli.context import AppContext
 from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, display_of
 from connector.cli.report import Report, ReportingObserver, error_fields
 from connector.cli.secrets import Secrets
-from connector.cli.surroundings import AppContext
 from connector.cli.time_limit import TimeLimit
 from connector.config import Settings, config_place, load_settings
 from connector.errors import ConnectorError, UsageError
@@ -42,7 +42,7 @@ class Invocation:
     settings: Settings
     console: Console
     secrets: Secrets
-    surroundings: AppContext
+    context: AppContext
     limit: TimeLimit | None = None
     requeue_code: int = REQUEUE
 
@@ -73,18 +73,18 @@ class Invocation:
         self,
         job: Callable[[Progress], Awaitable[T]],
         *,
-        last_words: Callable[[], None] = lambda: None,
+        on_force_quit: Callable[[], None] = lambda: None,
     ) -> T:
         """Run ``job`` under trio with progress and signal handling; return its result or raise its error.
 
-        ``last_words`` is called when a second signal ends the process at once.
+        ``on_force_quit`` is called when a second signal ends the process at once.
         """
-        around = self.surroundings
+        around = self.context
         display = display_of(around.err_is_terminal, around.environment)
         progress = Progress(self.console, display=display, clock=around.clock)
 
         def on_request(request: Interrupted) -> None:
-            self.console.complain("Stopping; what is done so far is kept. To quit at once, press Ctrl-C.")
+            self.console.error("Stopping; what is done so far is kept. To quit at once, press Ctrl-C.")
 
         try:
             with handle_signals() as handler:
@@ -101,7 +101,7 @@ class Invocation:
                                 shown = False  # what is shown beside the work is no reason to end it
 
                 return handler.run(
-                    lambda: _beside(ticks, lambda: job(progress)), on_request=on_request, last_words=last_words
+                    lambda: _beside(ticks, lambda: job(progress)), on_request=on_request, on_force_quit=on_force_quit
                 )
         finally:
             progress.close()
@@ -110,7 +110,7 @@ class Invocation:
         """Have the run stop if it is time for that; return the seconds until then."""
         if self.limit is None or handler.asked:
             return math.inf
-        now = self.surroundings.time_of_day()
+        now = self.context.time_of_day()
         request = Interrupted(f"Stopped in time for {self.limit.text} (--until).", self.requeue_code)
         left = max(0.1, self.limit.end - now)
         if now >= self.limit.stop:
@@ -171,16 +171,16 @@ def _guarded(work: Callable[[], int], console: Console, go_on: str) -> int:
     try:
         return work()
     except Interrupted as interrupted:
-        console.complain(f"{interrupted} {go_on}".rstrip())
+        console.error(f"{interrupted} {go_on}".rstrip())
         return interrupted.exit_code
     except (KeyboardInterrupt, click.Abort):
-        console.complain("Interrupted.")
+        console.error("Interrupted.")
         return INTERRUPTED
     except Exception as error:
         console.trace(error)
         errors = [as_connector_error(one) for one in iter_leaf_errors(error)]
         for one in errors:
-            console.complain(f"Error: {one}")
+            console.error(f"Error: {one}")
             console.record({"ok": False, "error": error_fields(one)})
         codes = [one.exit_code for one in errors]
         return ConnectorError.exit_code if ConnectorError.exit_code in codes else max(codes)
@@ -193,7 +193,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._console.complain(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
+            self._console.error(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
             if record.exc_info and record.exc_info[1] is not None:
                 self._console.trace(record.exc_info[1])
         except Exception:

@@ -1,4 +1,4 @@
-"""What the state of a command looks like: pure functions from state and size to lines that fit."""
+"""What is shown to people: amounts and times, and the state of a command in lines that fit. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from connector.cli.figures import amount, span
 from connector.cli.meter import FileState, State
 
 NAMES = 4
 """Files that are shown by their names."""
 _PAUSES = 2
 _LINES_OF_PAUSE = 3
+_STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes for reading: ``1.23 GB`` (powers of ten, like the MB/s beside it)."""
+    for unit, factor in _STEPS:
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}" if size < 100 * factor else f"{size / factor:.0f} {unit}"
+    return f"{size:.0f} B"
+
+
+def span(seconds: float) -> str:
+    """Return a time for reading: ``0:07``, ``12:34``, ``1:02:03``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @attrs.frozen

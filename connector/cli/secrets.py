@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from connector.cli.console import Console
-from connector.cli.surroundings import AppContext
+from connector.cli.context import AppContext
 from connector.config import Settings
 from connector.errors import LocalError, UsageError
 
@@ -25,9 +25,9 @@ _LONGEST = 64 * 1024
 class Secrets:
     """Finds the secrets of one command, each when it is first needed, and has the console hide them."""
 
-    def __init__(self, settings: Settings, surroundings: AppContext, console: Console) -> None:
+    def __init__(self, settings: Settings, context: AppContext, console: Console) -> None:
         self._settings = settings
-        self._surroundings = surroundings
+        self._context = context
         self._console = console
 
     def access_token(self) -> str:
@@ -37,9 +37,9 @@ class Secrets:
         last a hidden prompt. Raises :class:`UsageError` when there is none.
         """
         given = self._given(self._settings.token_file, TOKEN_VARIABLE, "token")
-        if given is None and self._surroundings.stdin.kind() == "pipe":
+        if given is None and self._context.stdin.kind() == "pipe":
             given = self._piped("access token")
-        if given is None and self._surroundings.stdin.kind() == "terminal":
+        if given is None and self._context.stdin.kind() == "terminal":
             given = self._asked("Access token of the work package: ")
         token = (given or "").strip()
         if not token:
@@ -58,7 +58,7 @@ class Secrets:
         :class:`UsageError` when there is none.
         """
         given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
-        if given is None and self._surroundings.stdin.kind() == "terminal":
+        if given is None and self._context.stdin.kind() == "terminal":
             given = self._asked("Passphrase of your private key: ")
         if not given:
             raise UsageError(
@@ -71,7 +71,7 @@ class Secrets:
     def new_passphrase(self) -> str:
         """Return the passphrase for a new key; asked for twice when a person types it."""
         given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
-        if given is None and self._surroundings.stdin.kind() == "terminal":
+        if given is None and self._context.stdin.kind() == "terminal":
             given = self._asked("Passphrase for the new private key: ")
             if given and self._asked("The same again: ") != given:
                 raise UsageError("The two passphrases differ.", hint="Nothing was written; try again.")
@@ -88,10 +88,10 @@ class Secrets:
             if str(file) == "-":
                 return self._piped(what)
             return _first_line(file, what)
-        return self._surroundings.environment.get(variable) or None
+        return self._context.environment.get(variable) or None
 
     def _piped(self, what: str) -> str:
-        line = self._surroundings.stdin.line(PIPE_PATIENCE)
+        line = self._context.stdin.line(PIPE_PATIENCE)
         if line is None:
             raise UsageError(
                 f"Standard input ended, or gave no {what} within {PIPE_PATIENCE:.0f} seconds.",
@@ -101,7 +101,7 @@ class Secrets:
 
     def _asked(self, prompt: str) -> str:
         try:
-            return self._surroundings.ask(prompt)
+            return self._context.ask(prompt)
         except EOFError:
             return ""
 

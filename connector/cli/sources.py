@@ -1,14 +1,68 @@
-"""From the words of ``connector upload`` to files with aliases."""
+"""From the arguments of ``connector upload``, and lists of files, to files with aliases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from connector.cli.tsv import LONGEST_LIST, parse_tsv
+import attrs
+
 from connector.errors import UsageError
 from connector.local.failures import local_failures
 from connector.upload.source import UploadSource
+
+LONGEST_LIST = 64 * 1024 * 1024
+"""Bytes; a list longer than this is something else, given by mistake."""
+
+
+@attrs.frozen
+class Row:
+    """One line of a list: a path as written, the alias, and the number of the line."""
+
+    path: str
+    alias: str
+    line: int
+
+
+def parse_tsv(content: bytes, name: str) -> list[Row]:
+    """Return the rows of a list; blank lines and lines that begin with ``#`` are passed over.
+
+    ``name`` is what errors call the list. Raises :class:`UsageError` that names the line: for a missing or a third
+    column, an empty path or alias, a path or an alias that was there before, and for what is not UTF-8.
+    """
+    rows: list[Row] = []
+    paths: dict[str, int] = {}
+    aliases: dict[str, int] = {}
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        where = f"{name}, line {number}"
+        try:
+            text = raw.decode("utf-8").rstrip("\r")
+        except UnicodeDecodeError:
+            raise UsageError(f"{where}: not UTF-8 text.") from None
+        if not text.strip() or text.lstrip().startswith("#"):
+            continue
+        columns = [column.strip() for column in text.split("\t")]
+        if len(columns) != 2 or not all(columns):
+            raise UsageError(f"{where}: {_what_is_wrong(columns)}.", hint="Each line is a path, one tab, and an alias.")
+        path, alias = columns
+        if "\0" in path:
+            raise UsageError(f"{where}: a path cannot hold a NUL character.")
+        for kind, value, seen in (("path", path, paths), ("alias", alias, aliases)):
+            if value in seen:
+                raise UsageError(f"{where}: the {kind} {value!r} is in line {seen[value]} already.")
+            seen[value] = number
+        rows.append(Row(path, alias, number))
+    if not rows:
+        raise UsageError(f"{name}: no files in this list.", hint="Each line is a path, one tab, and an alias.")
+    return rows
+
+
+def _what_is_wrong(columns: list[str]) -> str:
+    if len(columns) == 1:
+        return "there is no alias" if columns[0] else "there is nothing but white space"
+    if len(columns) > 2:
+        return f"there are {len(columns)} columns instead of 2"
+    return "the path is empty" if not columns[0] else "the alias is empty"
 
 
 def upload_sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list[UploadSource]:

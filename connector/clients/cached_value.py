@@ -41,8 +41,8 @@ class CachedValue(Generic[T]):
     """One such value. ``fetch`` gets a fresh one, and does all the retrying.
 
     Concurrent calls of :meth:`get` share one call of ``fetch``, its value and its failure alike. If the task that
-    runs it is cancelled, another one takes over. So there is never more than one call at a time, also for values without
-    any lifetime: calls that wait while one is fetched take that one, as a cache collapses requests (RFC 9111, section
+    runs it is cancelled, another one takes over. There is never more than one call at a time, whatever the
+    lifetime: calls that wait while one is fetched take that one, as a cache collapses requests (RFC 9111, section
     4), and later calls fetch the next.
 
     ``clock`` is monotonic, in seconds. The time counts from when the request was sent that brought the value, so that a

@@ -21,7 +21,7 @@ def _guarded(observer: Observer) -> GuardedObserver:
 
 @attrs.frozen(kw_only=True)
 class RunContext:
-    """The surroundings of all transfers of a run.
+    """What all transfers of a run share.
 
     ``threads`` bounds the threads for blocking work; ``observer`` is told of what happens; ``part_size`` is the size of
     parts in bytes that was asked for; ``uniform`` draws from [0, 1).

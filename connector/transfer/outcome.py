@@ -11,7 +11,7 @@ import attrs
 
 from connector.errors import BrokenError, ConnectorError, LocalError
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 AlreadyThere = Literal["size", "record", "sha256"]
 """What was compared to know that a file need not be moved: its size only; its size and modification time with what an
@@ -19,11 +19,11 @@ earlier run recorded when it had verified the file; or its size and the sha256 o
 
 
 @attrs.frozen
-class Outcome(Generic[T]):
+class Outcome(Generic[T_co]):
     """The result of one transfer: a ``value`` or an ``error``, never both."""
 
     label: str
-    value: T | None = None
+    value: T_co | None = None
     error: ConnectorError | None = None
 
     @property
@@ -31,11 +31,11 @@ class Outcome(Generic[T]):
         """Whether the transfer succeeded."""
         return self.error is None
 
-    def unwrap(self) -> T:
+    def unwrap(self) -> T_co:
         """The value; raises the transfer's error if it failed."""
         if self.error is not None:
             raise self.error
-        return cast(T, self.value)
+        return cast(T_co, self.value)
 
 
 def as_connector_error(error: Exception) -> ConnectorError:

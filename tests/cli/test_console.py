@@ -60,7 +60,7 @@ def test_tokens_are_hidden_in_every_sentence() -> None:
     out, err = io.StringIO(), io.StringIO()
     console = Console(out, err, as_json=True)
     console.hide(TOKEN)
-    console.complain(f"wrong: {TOKEN}")
+    console.error(f"wrong: {TOKEN}")
     console.record({"error": {"message": f"{TOKEN}, please", "hint": f"not {TOKEN}"}})
     assert TOKEN not in out.getvalue() + err.getvalue()
     assert json.loads(out.getvalue()) == {"error": {"message": "[hidden], please", "hint": "not [hidden]"}}
@@ -73,8 +73,8 @@ def test_a_word_that_sentences_have_by_chance_leaves_no_gap(word: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     console = Console(out, err, as_json=True)
     console.hide(word)
-    console.tell("decrypted", label="true name")
-    console.complain("It exists already. Give --overwrite to replace it.", label="name")
+    console.info("decrypted", label="true name")
+    console.error("It exists already. Give --overwrite to replace it.", label="name")
     console.record({"name": "true", "ok": True, "error": {"message": f"{word}."}})
     assert err.getvalue() == "true name: decrypted\nname: It exists already. Give --overwrite to replace it.\n"
     assert json.loads(out.getvalue()) == {"name": "true", "ok": True, "error": {"message": f"{word}."}}
@@ -89,7 +89,7 @@ def test_names_paths_and_listings_are_never_altered() -> None:
     fields = {"name": name, "path": Path("a-passphrase-as-long-as-a-name.bam"), "sha256": "ab" * 32, "size": 7}
     console.record(fields)
     console.result(f"upload  {name}")
-    console.tell("uploaded", label="a-passphrase-as-long-as-a-name.bam")
+    console.info("uploaded", label="a-passphrase-as-long-as-a-name.bam")
     line, listing = out.getvalue().splitlines()
     assert json.loads(line) == {**fields, "path": "a-passphrase-as-long-as-a-name.bam"}
     assert listing == f"upload  {name}"
@@ -99,8 +99,8 @@ def test_names_paths_and_listings_are_never_altered() -> None:
 def test_quiet_leaves_the_complaints() -> None:
     err = io.StringIO()
     console = Console(io.StringIO(), err, quiet=True)
-    console.tell("going well")
-    console.complain("going badly")
+    console.info("going well")
+    console.error("going badly")
     assert err.getvalue() == "going badly\n"
 
 
@@ -123,7 +123,7 @@ def test_output_that_is_lost_is_said_once_and_is_no_success() -> None:
 @pytest.mark.parametrize("err", [None, _GoneReader()])
 def test_sentences_that_nobody_hears_cost_nothing(err: io.StringIO | None) -> None:
     console = Console(io.StringIO(), err)
-    console.complain("c")
+    console.error("c")
     assert console.exit_code(0) == 0
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli.folders import ready_folder
-from connector.cli.outputs import decrypt_targets, encrypt_targets
+from connector.cli.outputs import decrypt_targets, encrypt_targets, ready_folder
 from connector.errors import LocalError, UsageError
 from connector.recrypt import RecryptRequest as Request
 

@@ -68,7 +68,7 @@ def test_several_lines_are_redrawn_and_make_room_for_others() -> None:
     scene.tick()
     assert scene.seen[0].startswith("0 of 3 files, 500 B of 4.00 kB (12 %), ")
     assert scene.seen[1:] == ["  b.bam   50 %  of 1.00 kB", "  a.bam    0 %  of 1.00 kB"]
-    scene.console.tell("something else")
+    scene.console.info("something else")
     assert scene.seen == ["something else"]
     scene.tick()
     assert len(scene.seen) == 4
@@ -181,9 +181,9 @@ def test_off_a_terminal_retries_are_lines() -> None:
     scene.progress.retried("F1", BrokenError("The connection was cut."), 2.0)
     scene.progress.retried("", BrokenError("The archive is down."), 1.0)
     scene.progress.retried("F2", BrokenError("Lost.", advice=RetryPolicy(again=False, restart="lost")), 0.0)
-    scene.console.tell("F3: uploaded")
+    scene.console.info("F3: uploaded")
     scene.progress.closed("F1", False)
-    scene.console.tell("F1: The connection was cut.")
+    scene.console.info("F1: The connection was cut.")
     assert scene.lines == [
         "F3: uploaded",
         "F1: The connection was cut. Trying again in 2.0 s.",

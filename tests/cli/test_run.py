@@ -17,7 +17,7 @@ import click
 import pytest
 import trio
 
-from connector.cli.options import talk_options, time_limit_options, transfer_options
+from connector.cli.options import output_options, time_limit_options, transfer_options
 from connector.cli.run import Invocation, run
 from connector.errors import (
     BrokenError,
@@ -37,7 +37,7 @@ def try_out(desk: Desk, work: Callable[[Invocation], int], *arguments: str) -> i
 
     @click.command()
     @transfer_options
-    @talk_options
+    @output_options
     @click.pass_context
     def command(ctx: click.Context, /, **_: object) -> None:
         run(ctx, work)
@@ -235,7 +235,7 @@ TOY = """
     import sys, time, signal
     import click, trio
     from pathlib import Path
-    from connector.cli.options import talk_options, time_limit_options
+    from connector.cli.options import output_options, time_limit_options
     from connector.cli.run import run
 
     async def job(progress):
@@ -250,7 +250,7 @@ TOY = """
 
     @click.command()
     @time_limit_options
-    @talk_options
+    @output_options
     @click.pass_context
     def command(ctx, **_):
         run(ctx, lambda invocation: invocation.wait_for(job))
@@ -421,7 +421,7 @@ def test_a_run_that_is_stopped_says_which_files_are_unfinished() -> None:
 
     @click.command()
     @time_limit_options
-    @talk_options
+    @output_options
     @click.pass_context
     def command(ctx: click.Context, /, **_: object) -> None:
         run(ctx, lambda invocation: invocation.transfer(job, verb="moved"))

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth  # of pyte
 
-from connector.cli.figures import amount, span
 from connector.cli.meter import FileState, State
-from connector.cli.screen import Waiting, columns, cut, lines, one_line, shortened, single_line, wrapped
+from connector.cli.screen import Waiting, amount, columns, cut, lines, one_line, shortened, single_line, span, wrapped
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from connector.cli.console import Console
+from connector.cli.context import ProcessInput
 from connector.cli.secrets import Secrets
-from connector.cli.surroundings import ProcessInput
 from connector.config import Settings
 from connector.errors import ConnectorError, LocalError, UsageError
 from tests.support.desk import Desk, ScriptedInput
@@ -114,7 +114,7 @@ def test_what_was_found_is_hidden_from_then_on() -> None:
     secrets = Secrets(Settings(), desk.around, console)
     secrets.access_token()
     secrets.passphrase()
-    console.complain(f"{TOKEN} {TOKEN.partition(':')[2]} open-sesame-said-ali-baba")
+    console.error(f"{TOKEN} {TOKEN.partition(':')[2]} open-sesame-said-ali-baba")
     assert desk.said == "[hidden] [hidden] [hidden]\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli.streams import OutputStream
+from connector.cli.console import OutputStream
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors as Unix has them")
 
@@ -88,7 +88,7 @@ def test_what_the_encoding_lacks_is_escaped(tmp_path: Path, encoding: str, shown
 def test_a_line_that_was_cut_does_not_damage_the_next(tmp_path: Path) -> None:
     script = """
         import resource, sys
-        from connector.cli.streams import OutputStream
+        from connector.cli.console import OutputStream
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         with open(sys.argv[1], "w") as file:
             stream = OutputStream(file)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.tsv import Row, parse_tsv
+from connector.cli.sources import Row, parse_tsv
 from connector.errors import UsageError
 
 

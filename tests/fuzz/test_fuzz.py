@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 
 from connector.cli.console import neutralised, redacted
-from connector.cli.tsv import parse_tsv
+from connector.cli.sources import parse_tsv
 from connector.clients.downloads import read_envelope, read_object
 from connector.clients.exchange import ApiReply, server_of
 from connector.clients.refusals import error_from_response

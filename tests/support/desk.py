@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from connector.cli.context import AppContext, Engine, StandardInputKind
 from connector.cli.root import run_command_line
-from connector.cli.surroundings import AppContext, Engine, StandardInputKind
 from connector.local.state_folder import StateFolder
 
 

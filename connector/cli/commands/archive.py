@@ -10,7 +10,7 @@ import click
 
 from connector.cli.commands.archive_grants import grant
 from connector.cli.commands.archive_listings import archive_box, boxes, files, lock, unlock
-from connector.cli.commands.archive_options import archive_talk_options, root_option
+from connector.cli.commands.archive_options import archive_output_options, root_option
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _seconds(name: str, default: float, text: str, *, whole: bool = True) -> Cal
     is_flag=True,
     help="Register files only when a steward archives their box (connector archive archive-box), not by itself.",
 )
-@archive_talk_options
+@archive_output_options
 @click.pass_context
 def serve(ctx: click.Context, /, root: Path, host: str, port: int, public_url: str | None, **others: Any) -> None:
     """Serve the archive in DIR until interrupted; make it if there is none.

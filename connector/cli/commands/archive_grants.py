@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.commands.archive_options import Size, archive_talk_options, root_option, with_archive
+from connector.cli.commands.archive_options import Size, archive_output_options, root_option, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @option("--max-size", type=Size(), metavar="SIZE", help="Bytes of plaintext that the box may hold.")
 @option("--storage-alias", default="embedded", show_default=True, help="The data hub whose archive the box is in.")
 @option("--box", metavar="ID", help="Give access to this box instead of a new one.")
-@archive_talk_options
+@archive_output_options
 @click.pass_context
 def grant_upload(
     ctx: click.Context,
@@ -65,7 +65,7 @@ def grant_upload(
             granted = await admin.grant_upload(
                 archive, key, title=title, max_size=max_size, storage_alias=storage_alias, box_id=box
             )
-            invocation.console.tell(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
+            invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
             return granted.access_token
 
         invocation.console.result(with_archive(root, job, create=True))
@@ -78,7 +78,7 @@ def grant_upload(
 @root_option
 @_key_option
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All registered files.")
-@archive_talk_options
+@archive_output_options
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
 @click.pass_context
 def grant_download(
@@ -99,7 +99,7 @@ def grant_download(
         async def job(archive: Archive) -> str:
             granted = await admin.grant_download(archive, key, None if everything else accessions)
             count = len(granted.package.files or {})
-            invocation.console.tell(f"Download of {count} file(s), until {granted.package.expires:%F}.")
+            invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
             return granted.access_token
 
         invocation.console.result(with_archive(root, job))

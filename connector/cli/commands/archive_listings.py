@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.commands.archive_options import archive_talk_options, root_option, with_archive
+from connector.cli.commands.archive_options import archive_output_options, root_option, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @root_option
 @option("--uploads", is_flag=True, envvar=None, show_envvar=False, help="Also files that are not registered yet.")
 @option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
-@archive_talk_options
+@archive_output_options
 @click.pass_context
 def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_: object) -> None:
     """List the registered files."""
@@ -44,7 +44,7 @@ def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_:
 @click.command()
 @root_option
 @option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
-@archive_talk_options
+@archive_output_options
 @click.pass_context
 def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> None:
     """List the upload boxes and the states of the uploads in them."""
@@ -62,7 +62,7 @@ def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> Non
 
 @click.command()
 @root_option
-@archive_talk_options
+@archive_output_options
 @click.argument("box")
 @click.pass_context
 def lock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
@@ -72,7 +72,7 @@ def lock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
 
 @click.command()
 @root_option
-@archive_talk_options
+@archive_output_options
 @click.argument("box")
 @click.pass_context
 def unlock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
@@ -82,7 +82,7 @@ def unlock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
 
 @click.command("archive-box")
 @root_option
-@archive_talk_options
+@archive_output_options
 @click.argument("box")
 @click.pass_context
 def archive_box(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
@@ -100,7 +100,7 @@ def _set_box_state(ctx: click.Context, root: Path, box: str, state: BoxState) ->
         from connector.archive import admin
 
         changed = with_archive(root, lambda archive: admin.set_box_state(archive, box, state))
-        invocation.console.tell(f"The box {changed.id} is {changed.state}.")
+        invocation.console.info(f"The box {changed.id} is {changed.state}.")
         return 0
 
     run(ctx, work, go_on="")

@@ -45,7 +45,7 @@ def root_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorate(function)  # type: ignore[no-any-return]
 
 
-def archive_talk_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def archive_output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options about what is printed."""
     debug = option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error.")
     quiet = option("--quiet", "-q", is_flag=True, help="Print errors only.")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.options import (
+    command,
     key_options,
     option,
+    output_options,
     overwrite_option,
-    talk_options,
     time_limit_options,
     transfer_options,
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from connector.transfer.outcome import Outcome
 
 
-@click.command()
+@command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
 @option(
     "--input-dir",
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @key_options
 @transfer_options
 @time_limit_options
-@talk_options
+@output_options
 @click.pass_context
 def decrypt(
     ctx: click.Context,
@@ -61,15 +62,14 @@ def decrypt(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.folders import ready_folder
-        from connector.cli.keys import own_keys
-        from connector.cli.outputs import decrypt_targets
+        from connector.cli.access import own_keys
+        from connector.cli.outputs import decrypt_targets, ready_folder
 
         requests = decrypt_targets(files, input_dir, output_dir)
         keys = own_keys(invocation)
         if output_dir is not None:
             ready_folder(output_dir)
-        engine = invocation.surroundings.engine()
+        engine = invocation.context.engine()
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             return await engine.decrypt_files(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import option, talk_options, transfer_options
+from connector.cli.options import command, option, output_options, transfer_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-@click.command()
+@command()
 @option("--size", default="256MiB", show_default=True, metavar="SIZE", help="Bytes per file.")
 @option("--files", default=1, show_default=True, type=click.IntRange(1, 10_000), metavar="N", help="How many files.")
 @option(
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="Work in this folder, which must be new or empty, and keep everything.",
 )
 @transfer_options
-@talk_options
+@output_options
 @click.pass_context
 def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: object) -> None:
     """Try it all: archive, upload, download, decrypt, compare.
@@ -48,7 +48,7 @@ def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: o
             raise UsageError("--size: an archive takes no empty files.")
         with working_folder(keep, needed=file_size * files) as folder:
             demonstration = Demonstration(invocation, folder, file_size, files)
-            invocation.wait_for(demonstration.run, last_words=demonstration.kill_archive)
+            invocation.wait_for(demonstration.run, on_force_quit=demonstration.kill_archive)
             demonstration.print_table()
         return 0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connector.cli.figures import amount
+from connector.cli.screen import amount
 from connector.errors import LocalError, UsageError
 from connector.local.failures import local_failures
 

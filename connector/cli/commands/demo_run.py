@@ -20,14 +20,14 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.settings import ArchiveSettings
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
-from connector.cli.figures import amount
 from connector.cli.outputs import ENDING
 from connector.cli.run import Invocation
-from connector.cli.surroundings import Session
+from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
+from connector.session import Session
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
 from connector.upload.source import UploadSource
@@ -124,7 +124,7 @@ class Demonstration:
             raise BrokenError(f"{name} did not end within {patience:.0f} seconds.", hint="See archive.log with --keep.")
         step = Step(name, self._size * self._count * times, trio.current_time() - began)
         self._steps.append(step)
-        self._invocation.console.tell(f"{name}: {amount(step.size)} in {step.seconds:.2f} s")
+        self._invocation.console.info(f"{name}: {amount(step.size)} in {step.seconds:.2f} s")
 
     async def _generate(self) -> None:
         for number in range(1, self._count + 1):
@@ -157,7 +157,7 @@ class Demonstration:
             RecryptRequest(path, folder / path.name.removesuffix(ENDING))
             for path in sorted((self._folder / "encrypted").iterdir())
         ]
-        engine = self._invocation.surroundings.engine()
+        engine = self._invocation.context.engine()
         _all_well(
             await engine.decrypt_files(
                 self._invocation.settings, keys.private, requests, overwrite=False, observer=observer
@@ -178,7 +178,7 @@ class Demonstration:
     def _session(self, keys: KeyPair, token: str, observer: Observer) -> AbstractAsyncContextManager[Session]:
         assert self._archive is not None
         settings = attrs.evolve(self._invocation.settings, wkvs_url=self._archive.wkvs_url, proxy=None, ca_file=None)
-        engine = self._invocation.surroundings.engine()
+        engine = self._invocation.context.engine()
         state = self._folder / "state"  # No journal of ours goes among those of the user.
         return engine.open_session(settings, keys, AccessToken.parse(token), observer=observer, state_folder=state)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, option, search_option, talk_options
+from connector.cli.options import archive_options, command, key_options, option, output_options, search_option
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
-    from connector.cli.surroundings import Session
     from connector.download.unfinished import UnfinishedDownload
+    from connector.session import Session
     from connector.transfer.outcome import Outcome
     from connector.upload.listing import ListedFile
     from connector.upload.unfinished import UnfinishedUpload
@@ -22,7 +22,7 @@ _OPEN = frozenset({"init", "cancelled"})
 """States of what may be discarded as open; one that is cancelled was discarded before."""
 
 
-@click.command()
+@command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All that connector status lists.")
 @search_option
@@ -36,7 +36,7 @@ _OPEN = frozenset({"init", "cancelled"})
 )
 @archive_options
 @key_options
-@talk_options
+@output_options
 @click.pass_context
 def discard(
     ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path | None, in_box: bool, **_: object
@@ -61,7 +61,7 @@ def discard(
                 "--in-box goes with names, since others may be sending what is open there.",
                 hint="See: connector status --in-box",
             )
-        folder = invocation.surroundings.state_folder().uploads
+        folder = invocation.context.state_folder().uploads
         uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
         found, looked = find_downloads(invocation, output_dir)
         downloads = [one for one in found if everything or one.accession in names]
@@ -73,7 +73,7 @@ def discard(
                 hint=f"{looked} See: connector status. What was begun elsewhere takes --in-box.",
             )
         if not uploads and not downloads and not unknown:
-            invocation.console.tell(f"Nothing is unfinished. {looked}")
+            invocation.console.info(f"Nothing is unfinished. {looked}")
         code = _discard_downloads(invocation, downloads)
         forget_folders(invocation, downloads)
         if uploads or unknown:
@@ -100,7 +100,7 @@ def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDow
 
 
 def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload], elsewhere: Sequence[str]) -> int:
-    from connector.cli.box import Access
+    from connector.cli.access import Access
 
     async def job(session: Session) -> Sequence[Outcome[ListedFile]]:
         others = _open(await session.find_uploads(elsewhere)) if elsewhere else []

@@ -10,10 +10,11 @@ import click
 from connector.cli.options import (
     archive_options,
     check_existing_options,
+    command,
     existing_options,
     key_options,
     option,
-    talk_options,
+    output_options,
     time_limit_options,
     transfer_options,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from connector.transfer.outcome import Outcome
 
 
-@click.command()
+@command()
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
 @option(
     "--output-dir",
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @key_options
 @transfer_options
 @time_limit_options
-@talk_options
+@output_options
 @click.pass_context
 def download(
     ctx: click.Context,
@@ -70,8 +71,8 @@ def download(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.folders import ready_folder
-        from connector.cli.keys import own_keys
+        from connector.cli.access import own_keys
+        from connector.cli.outputs import ready_folder
         from connector.errors import UsageError
         from connector.wire.tokens import AccessToken
 
@@ -81,7 +82,7 @@ def download(
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
         ready_folder(output_dir)
-        engine = invocation.surroundings.engine()
+        engine = invocation.context.engine()
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:

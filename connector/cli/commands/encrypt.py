@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.options import (
+    WHERE,
+    command,
     option,
+    output_options,
     overwrite_option,
     setting_options,
-    talk_options,
     time_limit_options,
     transfer_options,
 )
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from connector.transfer.outcome import Outcome
 
 
-@click.command()
+@command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @option(
     "--recipient-public-key-path",
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
     help="Where the results go. Default: beside each file.",
 )
 @overwrite_option
-@setting_options("my_private_key_path", "passphrase_file")
+@setting_options("my_private_key_path", "passphrase_file", group=WHERE)
 @transfer_options
 @time_limit_options
-@talk_options
+@output_options
 @click.pass_context
 def encrypt(
     ctx: click.Context,
@@ -66,9 +68,8 @@ def encrypt(
     def work(invocation: Invocation) -> int:
         import os
 
-        from connector.cli.folders import ready_folder
-        from connector.cli.keys import own_keys
-        from connector.cli.outputs import encrypt_targets
+        from connector.cli.access import own_keys
+        from connector.cli.outputs import encrypt_targets, ready_folder
         from connector.crypt4gh.keys import KEY_SIZE
         from connector.local.key_files import read_public_key
 
@@ -78,7 +79,7 @@ def encrypt(
         private_key = own_keys(invocation).private if named else os.urandom(KEY_SIZE)
         if output_dir is not None:
             ready_folder(output_dir)
-        engine = invocation.surroundings.engine()
+        engine = invocation.context.engine()
 
         async def job(observer: Observer) -> Sequence[Outcome[object]]:
             return await engine.encrypt_files(

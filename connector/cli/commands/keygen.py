@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import option, setting_options, talk_options
+from connector.cli.options import WHERE, command, option, output_options, setting_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-@click.command()
+@command()
 @option("--sk", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the private key goes.")
 @option("--pk", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the public key goes.")
 @option("--nocrypt", is_flag=True, help="Do not protect the private key with a passphrase.")
-@setting_options("passphrase_file")
-@talk_options
+@setting_options("passphrase_file", group=WHERE)
+@output_options
 @click.pass_context
 def keygen(ctx: click.Context, /, sk: Path, pk: Path, nocrypt: bool, **_: object) -> None:
     """Make a Crypt4GH key pair.
@@ -32,7 +32,7 @@ def keygen(ctx: click.Context, /, sk: Path, pk: Path, nocrypt: bool, **_: object
         from connector.local.key_files import write_key_pair
 
         pair = write_key_pair(sk, pk, passphrase=None if nocrypt else invocation.secrets.new_passphrase())
-        invocation.console.tell(f"Private key: {sk} (keep it secret, and keep it)\nPublic key:  {pk}")
+        invocation.console.info(f"Private key: {sk} (keep it secret, and keep it)\nPublic key:  {pk}")
         invocation.console.record({"sk": str(sk), "pk": str(pk), "public_key": pair.public_base64})
         return 0
 

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, talk_options
+from connector.cli.options import archive_options, command, key_options, output_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
-    from connector.cli.surroundings import Session
+    from connector.session import Session
     from connector.upload.listing import ListedFile
 
 _UNKNOWN = "unknown"
 
 
-@click.command()
+@command()
 @archive_options
 @key_options
-@talk_options
+@output_options
 @click.pass_context
 def ls(ctx: click.Context, /, **_: object) -> None:
     """List the files of your work package, and what became of them.
@@ -34,7 +34,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
         import attrs
 
-        from connector.cli.box import Access
+        from connector.cli.access import Access
 
         console, now = invocation.console, datetime.now(UTC)
 
@@ -44,7 +44,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
                 age = file.age(now)
                 if not console.as_json:
                     if not listed:
-                        console.tell(_row("STATE", "SIZE", "AGE", "NAME"))
+                        console.info(_row("STATE", "SIZE", "AGE", "NAME"))
                     reason = f": {console.clean(file.failure_reason)}" if file.failure_reason else ""
                     console.result(_line(file, age) + reason)
                 listed = file.kind
@@ -53,16 +53,16 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
         listed = invocation.wait_for(Access.of(invocation).in_session(job))
         if not listed:
-            console.tell("There are no files.")
+            console.info("There are no files.")
         elif listed == "download":
-            console.tell("States and sizes are not asked for: the archive would stage each file to tell.")
+            console.info("States and sizes are not asked for: the archive would stage each file to tell.")
         return 0
 
     run(ctx, work, go_on="")
 
 
 def _line(file: ListedFile, age: float | None) -> str:
-    from connector.cli.figures import amount
+    from connector.cli.screen import amount
 
     size = _UNKNOWN if file.size is None else amount(file.size)
     name = file.name if file.file_name in (None, file.name) else f"{file.name}  {file.file_name}"

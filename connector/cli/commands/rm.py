@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, option, talk_options
+from connector.cli.options import archive_options, command, key_options, option, output_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
-    from connector.cli.surroundings import Session
+    from connector.session import Session
     from connector.transfer.outcome import Outcome
     from connector.upload.listing import ListedFile
 
 _ANSWER_SECONDS = 600.0
 
 
-@click.command()
+@command()
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @option(
     "--tsv",
@@ -32,7 +32,7 @@ _ANSWER_SECONDS = 600.0
 @option("--yes", "-y", is_flag=True, envvar=None, show_envvar=False, help="Do not ask.")
 @archive_options
 @key_options
-@talk_options
+@output_options
 @click.pass_context
 def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> None:
     """Remove uploads from your upload box, complete ones too.
@@ -43,14 +43,14 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.box import Access
+        from connector.cli.access import Access
         from connector.cli.sources import aliases_of
         from connector.errors import UsageError
 
         names = [*dict.fromkeys([*aliases, *(aliases_of(tsv) if tsv is not None else [])])]
         if not names:
             raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
-        if not yes and invocation.surroundings.stdin.kind() != "terminal":
+        if not yes and invocation.context.stdin.kind() != "terminal":
             raise UsageError("Without a terminal nobody can be asked.", hint="Give --yes to remove uploads unasked.")
 
         async def find(session: Session) -> Sequence[Outcome[ListedFile]]:
@@ -73,7 +73,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
     """Ask whether to remove these; :class:`~connector.errors.UsageError` for any answer but yes."""
-    from connector.cli.figures import amount
+    from connector.cli.screen import amount
     from connector.errors import UsageError
 
     if not uploads:
@@ -81,8 +81,8 @@ def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
     console = invocation.console
     for upload in uploads:
         size = "size unknown" if upload.size is None else amount(upload.size)
-        console.complain(f"{upload.state}, {size}", label=upload.name)
-    console.complain(f"Remove {'it' if len(uploads) == 1 else f'these {len(uploads)}'} from the box? [y/N]")
-    answer = invocation.surroundings.stdin.line(_ANSWER_SECONDS)
+        console.error(f"{upload.state}, {size}", label=upload.name)
+    console.error(f"Remove {'it' if len(uploads) == 1 else f'these {len(uploads)}'} from the box? [y/N]")
+    answer = invocation.context.stdin.line(_ANSWER_SECONDS)
     if (answer or "").strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was removed.", hint="Answer y, or give --yes.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, key_options, option, search_option, talk_options
+from connector.cli.options import archive_options, command, key_options, option, output_options, search_option
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from connector.wire.payloads import FileUpload
 
 
-@click.command()
+@command()
 @search_option
 @option(
     "--in-box",
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @archive_options
 @key_options
-@talk_options
+@output_options
 @click.pass_context
 def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
@@ -37,12 +37,12 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.box import announced_here
-        from connector.cli.figures import amount
+        from connector.cli.access import announced_here
         from connector.cli.leftovers import find_downloads
+        from connector.cli.screen import amount
         from connector.upload.unfinished import announced_uploads, unfinished_uploads
 
-        console, folder = invocation.console, invocation.surroundings.state_folder().uploads
+        console, folder = invocation.console, invocation.context.state_folder().uploads
 
         def show(line: str) -> None:
             if not console.as_json:
@@ -84,15 +84,15 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
                 }
             )
         if not uploads and not downloads and not others:
-            console.tell("Nothing is unfinished.")
-        console.tell(looked)
+            console.info("Nothing is unfinished.")
+        console.info(looked)
         return 0
 
     run(ctx, work)
 
 
 def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    from connector.cli.box import Access, not_unfinished_here
+    from connector.cli.access import Access, not_unfinished_here
 
     look = Access.of(invocation).in_session(lambda session: session.open_in_box())
     return not_unfinished_here(invocation.wait_for(look), here)

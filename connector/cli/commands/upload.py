@@ -12,10 +12,11 @@ from click.core import ParameterSource
 from connector.cli.options import (
     archive_options,
     check_existing_options,
+    command,
     existing_options,
     key_options,
     option,
-    talk_options,
+    output_options,
     time_limit_options,
     transfer_options,
 )
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from connector.cli.run import Invocation
-    from connector.cli.surroundings import Session
+    from connector.session import Session
     from connector.transfer.outcome import Outcome
 
 
-@click.command()
+@command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @option("--alias", metavar="NAME", help="What the file is called in the box, if only one is given. Default: its name.")
 @option(
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 @key_options
 @transfer_options
 @time_limit_options
-@talk_options
+@output_options
 @click.pass_context
 def upload(
     ctx: click.Context,
@@ -79,7 +80,7 @@ def upload(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.box import Access
+        from connector.cli.access import Access
         from connector.cli.report import already_there
         from connector.cli.sources import upload_sources
         from connector.errors import UsageError
@@ -103,7 +104,7 @@ def upload(
         code = invocation.transfer(access.in_session(job), verb="uploaded")
         unknown = sum(already_there(outcome) == "size" for outcome in sent) if verify_existing else 0
         if unknown:
-            invocation.console.tell(
+            invocation.console.info(
                 f"The content of {unknown} could not be verified: not sent from here, and the archive states no sha256."
             )
         there = {outcome.label: outcome.unwrap().file_id for outcome in sent if outcome.ok} if wait else {}

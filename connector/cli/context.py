@@ -1,6 +1,6 @@
-"""What a command finds around it: streams, environment, clock, prompts and the engine.
+"""The environment of a command: streams, variables, clocks, prompts, state folder and the engine.
 
-Commands get them in one object, so that tests hand in their own instead of patching the process.
+Commands get it as one value, so that tests hand in their own instead of patching the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import select
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
@@ -19,18 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 import attrs
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
     from connector.local.state_folder import StateFolder
     from connector.recrypt import RecryptRequest
+    from connector.session import Session
     from connector.transfer.observer import Observer
     from connector.transfer.outcome import Outcome
-    from connector.upload.listing import ListedFile
-    from connector.upload.source import UploadSource
-    from connector.upload.unfinished import UnfinishedUpload
-    from connector.wire.payloads import FileUpload
     from connector.wire.tokens import AccessToken
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
@@ -40,14 +35,14 @@ class StandardInput(Protocol):
     """Standard input as far as secrets are read from it."""
 
     def kind(self) -> StandardInputKind:
-        """Return what stands behind it: a person, a program or file, or nothing."""
+        """Return what it is connected to: a terminal, a pipe or file, or nothing."""
 
     def line(self, seconds: float) -> str | None:
         """Return the next line without its end, or None when it has ended or ``seconds`` have passed."""
 
 
 class ProcessInput:
-    """The standard input of this process, read a byte at a time so that nothing is taken too much."""
+    """The standard input of this process, read a byte at a time so that no more is consumed than needed."""
 
     _LONGEST = 1 << 20
 
@@ -56,7 +51,7 @@ class ProcessInput:
         self._clock = clock
 
     def kind(self) -> StandardInputKind:
-        """Return what stands behind it; a closed one and ``/dev/null`` are nothing."""
+        """Return what it is connected to; a closed one and ``/dev/null`` count as nothing."""
         try:
             if os.isatty(self._descriptor):
                 return "terminal"
@@ -83,50 +78,8 @@ class ProcessInput:
         return line.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
-class Session(Protocol):
-    """An open session with an archive, as far as commands use it."""
-
-    async def download(
-        self,
-        accessions: Sequence[str],
-        *,
-        output_dir: Path,
-        decrypt: bool,
-        overwrite: bool,
-        verify: bool = True,
-        verify_existing: bool = False,
-    ) -> Sequence[Outcome[Any]]:
-        """Fetch files of the work package, all of them if none is named."""
-
-    async def upload(
-        self, sources: Sequence[UploadSource], *, overwrite: bool, verify_existing: bool = False
-    ) -> Sequence[Outcome[Any]]:
-        """Send files to the upload box of the work package."""
-
-    async def plan_upload(self, sources: Sequence[UploadSource], *, overwrite: bool) -> Sequence[Outcome[Any]]:
-        """Say what an upload would do, without doing it."""
-
-    def list_files(self) -> AsyncIterator[ListedFile]:
-        """List what the work package holds."""
-
-    async def find_uploads(self, aliases: Collection[str]) -> Sequence[Outcome[ListedFile]]:
-        """Look uploads up by their aliases."""
-
-    async def remove(self, uploads: Sequence[ListedFile]) -> Sequence[Outcome[ListedFile]]:
-        """Remove uploads from the box."""
-
-    async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> Sequence[Outcome[ListedFile]]:
-        """Wait until the archive has checked uploads."""
-
-    async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> Sequence[Outcome[ListedFile]]:
-        """Give unfinished uploads up."""
-
-    async def open_in_box(self) -> Sequence[FileUpload]:
-        """Say what is open in the upload box, whoever began it."""
-
-
 class Engine(Protocol):
-    """The doors of :mod:`connector.session` that commands go through."""
+    """The functions of :mod:`connector.session` that commands call."""
 
     def open_session(
         self,
@@ -164,7 +117,7 @@ class Engine(Protocol):
 
 
 def _real_engine() -> Engine:
-    # Only here: loading the whole engine takes a while, and keygen has no use for it.
+    # Imported here: loading the engine takes a while, and keygen does not need it.
     from connector import session
 
     return session
@@ -178,7 +131,7 @@ def _users_state_folder() -> StateFolder:
 
 @attrs.frozen(kw_only=True)
 class AppContext:
-    """The real ones by default; tests replace what they want to decide."""
+    """The environment of a command; by default that of the process."""
 
     environment: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
     stdin: StandardInput = attrs.field(factory=ProcessInput)

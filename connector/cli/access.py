@@ -1,4 +1,4 @@
-"""The upload box as commands see it that move no files: what is in it, also what was begun elsewhere."""
+"""What opens a session with the archive, as commands find it through the settings; and what is open in its box."""
 
 from __future__ import annotations
 
@@ -7,19 +7,41 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from connector.cli.keys import own_keys
 from connector.cli.run import Invocation
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.transfer.observer import Observer
-from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
-from connector.wire.payloads import FileUpload
+from connector.errors import UsageError
+from connector.local.key_files import read_private_key, read_public_key
+from connector.transfer import Observer
 from connector.wire.tokens import AccessToken
 
 if TYPE_CHECKING:
-    from connector.cli.surroundings import Engine, Session
+    from connector.cli.context import Engine
+    from connector.session import Session
+    from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
+    from connector.wire.payloads import FileUpload
 
 T = TypeVar("T")
+
+
+def own_keys(invocation: Invocation) -> KeyPair:
+    """Read the private key that the settings name, asking for its passphrase if it has one.
+
+    Raises :class:`UsageError` when no key is named, and when the public key that is named belongs to another one.
+    """
+    settings = invocation.settings
+    if settings.my_private_key_path is None:
+        raise UsageError(
+            "Your private key is needed and none is named.",
+            hint="Give it with --my-private-key-path or CONNECTOR_MY_PRIVATE_KEY_PATH; connector keygen makes one.",
+        )
+    keys = KeyPair.of(read_private_key(settings.my_private_key_path, invocation.secrets.passphrase))
+    if settings.my_public_key_path is not None and read_public_key(settings.my_public_key_path) != keys.public:
+        raise UsageError(
+            f"{settings.my_public_key_path} is not the public key of {settings.my_private_key_path}.",
+            hint="Name the two files of one pair; the public key may also be left out.",
+        )
+    return keys
 
 
 @attrs.frozen
@@ -36,7 +58,7 @@ class Access:
         """What the command was given; key and token are asked for if need be."""
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
-        return cls(invocation.surroundings.engine(), invocation.settings, keys, token)
+        return cls(invocation.context.engine(), invocation.settings, keys, token)
 
     def in_session(self, job: Callable[[Session], Awaitable[T]]) -> Callable[[Observer], Awaitable[T]]:
         """Return what opens a session and does ``job`` in it."""
