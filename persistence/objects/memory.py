@@ -5,24 +5,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Final, Self
 
 import anyio.lowlevel
 import attrs
 
-from persistence.errors import (
-    BucketExists,
-    BucketNotEmpty,
-    BucketNotFound,
-    Closed,
-    ObjectExists,
-    ObjectNotFound,
-    PersistenceError,
-)
+from persistence import errors
 from persistence.objects.checked import CheckedStorage, Names
 from persistence.objects.content import Content, gather
 from persistence.objects.multipart import PartsCheck, UploadKey, check_digest, multipart_etag
@@ -64,9 +55,7 @@ class MemoryStorage(CheckedStorage):
         self._is_open = True
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         self._is_open = False
 
     async def list_buckets(self) -> list[str]:
@@ -80,12 +69,12 @@ class MemoryStorage(CheckedStorage):
     async def _create_bucket(self, bucket: str) -> None:
         await self._checkpoint()
         if bucket in self._buckets:
-            raise BucketExists(bucket)
+            raise errors.BucketExists(bucket)
         self._buckets[bucket] = _Bucket()
 
     async def _delete_bucket(self, bucket: str, with_content: bool) -> None:
         if (await self._bucket(bucket)).objects and not with_content:
-            raise BucketNotEmpty(bucket)
+            raise errors.BucketNotEmpty(bucket)
         del self._buckets[bucket]
 
     async def _stat(self, names: Names) -> ObjectStat:
@@ -101,12 +90,6 @@ class MemoryStorage(CheckedStorage):
     async def _delete_object(self, names: Names) -> None:
         await self._object(names)
         del self._buckets[names[0]].objects[names[1]]
-
-    async def _delete_objects(self, bucket: str, object_ids: Sequence[str]) -> dict[str, PersistenceError]:
-        objects = (await self._bucket(bucket)).objects
-        for object_id in object_ids:
-            objects.pop(object_id, None)
-        return {}
 
     async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
         stat, content = await self._object(source)
@@ -139,7 +122,7 @@ class MemoryStorage(CheckedStorage):
         await self._bucket(names[0])
         stored = bytes(await gather(content))
         if names[1] in (await self._bucket(names[0])).objects and not overwrite:
-            raise ObjectExists(*names)
+            raise errors.ObjectExists(*names)
         return self._store(names, stored)
 
     async def _start_upload(self, names: Names) -> str:
@@ -178,19 +161,19 @@ class MemoryStorage(CheckedStorage):
 
     async def _checkpoint(self) -> None:
         if not self._is_open:
-            raise Closed("The storage")
+            raise errors.Closed("The storage")
         await anyio.lowlevel.checkpoint()
 
     async def _bucket(self, bucket: str) -> _Bucket:
         await self._checkpoint()
         if bucket not in self._buckets:
-            raise BucketNotFound(bucket)
+            raise errors.BucketNotFound(bucket)
         return self._buckets[bucket]
 
     async def _object(self, names: Names) -> tuple[ObjectStat, bytes]:
         found = (await self._bucket(names[0])).objects.get(names[1])
         if found is None:
-            raise ObjectNotFound(*names)
+            raise errors.ObjectNotFound(*names)
         return found
 
     async def _upload(self, upload: UploadKey) -> _Upload:

@@ -66,6 +66,12 @@ def check_part_number(number: int) -> int:
     return number
 
 
+def check_size(size: int) -> int:
+    """Return a number of bytes, or raise `InvalidValue`."""
+    check_count(-1 if size is None else size, "a number of bytes")
+    return size
+
+
 def check_expiry(seconds: int) -> int:
     """Return the lifetime of a URL in seconds (1 to 604,800), or raise `InvalidName`."""
     if not _is_within(seconds, 1, MAX_EXPIRY):
@@ -73,11 +79,10 @@ def check_expiry(seconds: int) -> int:
     return seconds
 
 
-def check_count(count: int, what: str, *, lowest: int = 0) -> int:
-    """Return a number of parts or bytes, or raise `InvalidValue`."""
-    if not _is_within(count, lowest, MAX_OFFSET):
+def check_count(count: int | None, what: str, *, lowest: int = 0) -> None:
+    """Raise `InvalidValue` unless this is a number of parts or bytes, or None."""
+    if count is not None and not _is_within(count, lowest, MAX_OFFSET):
         raise InvalidValue(f"{_shown(count)} cannot be {what}.", hint=f"Use a whole number from {lowest} on.")
-    return count
 
 
 def check_offsets(names: tuple[str, str], start: int, stop: int | None = None) -> tuple[int, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -30,12 +30,3 @@ class PagedIterator(AsyncIterator[T], Generic[T, K]):
             page, self._next = await self._fetch(self._next)
             self._items.extend(page)
         return self._items.popleft()
-
-
-def nothing() -> AsyncIterator[Any]:
-    """An iterator without items."""
-
-    async def page(_: int) -> tuple[list[Any], int | None]:
-        return [], None
-
-    return PagedIterator(page, 0)

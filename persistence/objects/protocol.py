@@ -73,51 +73,41 @@ class ObjectStorage(Protocol):
 
     async def __aenter__(self) -> Self:
         """Open the storage."""
-        ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the storage."""
-        ...
 
     async def bucket_exists(self, bucket: str) -> bool:
         """Whether the bucket exists."""
-        ...
 
     async def create_bucket(self, bucket: str) -> None:
         """Create a bucket; `BucketExists`."""
-        ...
 
     async def delete_bucket(self, bucket: str, *, with_content: bool = False) -> None:
         """Delete a bucket, its open uploads included.
 
         Raises `BucketNotFound`; `BucketNotEmpty` if it has objects and `with_content` is false.
         """
-        ...
 
     async def list_buckets(self) -> list[str]:
         """Names of all buckets, sorted."""
-        ...
 
     async def object_exists(self, bucket: str, object_id: str) -> bool:
         """Whether the object exists; `BucketNotFound` if not even the bucket does."""
-        ...
 
     async def stat(self, bucket: str, object_id: str) -> ObjectStat:
         """Size, ETag and time of an object in one call; `BucketNotFound`, `ObjectNotFound`."""
-        ...
 
     def list_objects(self, bucket: str, *, prefix: str = "") -> AsyncIterator[ObjectStat]:
         """All objects whose ids begin with `prefix`, sorted by id, fetched page by page.
 
         `BucketNotFound` is raised by the first step. Nothing stays open between two steps.
         """
-        ...
 
     async def delete_object(self, bucket: str, object_id: str) -> None:
         """Delete one object; `BucketNotFound`, `ObjectNotFound`."""
-        ...
 
     async def delete_objects(self, bucket: str, object_ids: Iterable[str]) -> dict[str, PersistenceError]:
         """Delete many objects, in as few calls as the service allows.
@@ -125,7 +115,6 @@ class ObjectStorage(Protocol):
         Ids without an object count as deleted. Returns the errors of the objects that could not be deleted, by id;
         raises `BucketNotFound`.
         """
-        ...
 
     async def copy_object(
         self,
@@ -142,7 +131,6 @@ class ObjectStorage(Protocol):
         any; its ETag may differ where it is assembled from parts. Raises `BucketNotFound`, `ObjectNotFound`,
         `InvalidRange`.
         """
-        ...
 
     async def read_into(self, bucket: str, object_id: str, start: int, buffer: memoryview) -> int:
         """Fill the buffer with bytes from offset `start`; returns how many, fewer than it has only at the end.
@@ -151,7 +139,6 @@ class ObjectStorage(Protocol):
         behind the end (at the end, 0 is returned); `InvalidValue` if the buffer is read-only or not contiguous.
         After an error or a cancellation the content of the buffer is undefined.
         """
-        ...
 
     def open_range(
         self, bucket: str, object_id: str, start: int = 0, stop: int | None = None
@@ -161,7 +148,6 @@ class ObjectStorage(Protocol):
         Entering raises `BucketNotFound`, `ObjectNotFound`, `InvalidRange`. If the object is replaced during reading,
         the stream continues with the old content to its end, or raises `ObjectChanged`.
         """
-        ...
 
     async def put_object(
         self, bucket: str, object_id: str, data: Buffer | AsyncIterable[bytes], *, overwrite: bool = True
@@ -172,22 +158,18 @@ class ObjectStorage(Protocol):
         one of several calls at once creates the object, the others raise `ObjectExists`; where the service cannot
         guarantee that, all raise `NotSupported` before anything is sent. Raises `BucketNotFound`.
         """
-        ...
 
     async def presign_get(self, bucket: str, object_id: str, *, expires: int, file_name: str | None = None) -> str:
         """Make a URL for GET and ranged GET, valid for `expires` seconds; no network call.
 
         With `file_name` the response has a Content-Disposition with this name.
         """
-        ...
 
     async def presign_put(self, bucket: str, object_id: str, *, expires: int) -> str:
         """Make a URL to PUT the whole object, valid for `expires` seconds; no network call."""
-        ...
 
     async def presign_post(self, bucket: str, object_id: str, *, expires: int, max_size: int) -> PresignedPost:
         """Make a form to POST the object with at most `max_size` bytes; no network call."""
-        ...
 
     async def presign_part(
         self, bucket: str, object_id: str, upload_id: str, number: int, *, expires: int, md5: str | None = None
@@ -197,11 +179,9 @@ class ObjectStorage(Protocol):
         With `md5` (hex) the PUT must have the header Content-MD5 with the same digest in base64; `DigestMismatch` if
         it is no md5.
         """
-        ...
 
     async def start_upload(self, bucket: str, object_id: str) -> str:
         """Open a multipart upload and return its id; `BucketNotFound`. Several may be open for one object."""
-        ...
 
     async def put_part(
         self,
@@ -217,21 +197,17 @@ class ObjectStorage(Protocol):
 
         A stream given to S3 is gathered in memory first, since S3 must know its length.
         """
-        ...
 
     async def upload_exists(self, bucket: str, object_id: str, upload_id: str) -> bool:
         """Whether this upload is open; `BucketNotFound`."""
-        ...
 
     async def list_parts(
         self, bucket: str, object_id: str, upload_id: str, *, first: int = 1, limit: int | None = None
     ) -> list[PartStat]:
         """The stored parts of an upload by number, from number `first` on, at most `limit`; `UploadNotFound`."""
-        ...
 
     async def list_uploads(self, bucket: str, object_id: str | None = None) -> list[UploadRef]:
         """Open uploads of the bucket, or of one object; `BucketNotFound`."""
-        ...
 
     async def complete_upload(
         self,
@@ -248,8 +224,6 @@ class ObjectStorage(Protocol):
         n is not `expected_parts`, if a part but the last is smaller than the service's minimum or is not
         `expected_part_size`, or the last is larger than that. After a mismatch the upload stays open.
         """
-        ...
 
     async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
         """Delete an upload and its parts; `UploadNotFound`."""
-        ...

@@ -11,7 +11,7 @@ from pathlib import Path
 class ContentWriter:
     """Writes one content file; all methods block. The file is created in its folder; no record names it yet."""
 
-    def __init__(self, path: Path, *, durable: bool) -> None:
+    def __init__(self, path: Path, durable: bool) -> None:
         self.path = path
         self._durable = durable
         self._digest = hashlib.md5(usedforsecurity=False)

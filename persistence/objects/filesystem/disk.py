@@ -18,25 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
-from persistence.errors import (
-    BucketExists,
-    BucketNotEmpty,
-    BucketNotFound,
-    ObjectChanged,
-    ObjectExists,
-    ObjectNotFound,
-)
+from persistence import errors
 from persistence.objects.filesystem.content_files import ContentWriter
-from persistence.objects.filesystem.records import (
-    Extent,
-    Record,
-    bucket_of_folder,
-    file_name,
-    folder_name,
-    now,
-    read_record,
-    write_file,
-)
+from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
+from persistence.objects.filesystem.records import Extent, Record, now, read_record, write_file
 from persistence.objects.naming import check_span
 from persistence.objects.protocol import ObjectStat
 
@@ -71,7 +56,7 @@ class Disk:
         """The folder of a bucket; `BucketNotFound`."""
         folder = self.path(bucket)
         if not folder.is_dir():
-            raise BucketNotFound(bucket)
+            raise errors.BucketNotFound(bucket)
         return folder
 
     def has_bucket(self, bucket: str) -> bool:
@@ -86,13 +71,13 @@ class Disk:
             (aside / name).mkdir(parents=True)
         try:
             if self.has_bucket(bucket):
-                raise BucketExists(bucket)
+                raise errors.BucketExists(bucket)
             # The target is never an empty folder, so a bucket made meanwhile is not replaced.
             os.rename(aside, self.path(bucket))
         except OSError as error:
             if not self.has_bucket(bucket):
                 raise
-            raise BucketExists(bucket) from error
+            raise errors.BucketExists(bucket) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -100,7 +85,7 @@ class Disk:
         """Delete a bucket; `BucketNotEmpty` if it has objects and those are to be kept."""
         folder = self.bucket(bucket)
         if not with_content and next(self._record_files(folder), None) is not None:
-            raise BucketNotEmpty(bucket)
+            raise errors.BucketNotEmpty(bucket)
         self.discard(folder)
 
     def bucket_names(self) -> list[str]:
@@ -114,7 +99,7 @@ class Disk:
         record = read_record(self._record_path(*names))
         if record is None:
             self.bucket(names[0])
-            raise ObjectNotFound(*names)
+            raise errors.ObjectNotFound(*names)
         return record
 
     def record_names(self, bucket: str) -> list[str]:
@@ -135,9 +120,9 @@ class Disk:
             try:
                 write_file(path, record.to_json(), durable=self.durable, exclusive=not overwrite)
             except FileExistsError as error:
-                raise ObjectExists(bucket, record.object_id) from error
+                raise errors.ObjectExists(bucket, record.object_id) from error
             except FileNotFoundError as error:
-                raise BucketNotFound(bucket) from error
+                raise errors.BucketNotFound(bucket) from error
         if before is not None:
             kept = {extent.file for extent in record.extents}
             self.drop_content(bucket, [extent for extent in before.extents if extent.file not in kept])
@@ -150,7 +135,7 @@ class Disk:
             try:
                 os.unlink(self._record_path(*names))
             except FileNotFoundError as error:
-                raise ObjectNotFound(*names) from error
+                raise errors.ObjectNotFound(*names) from error
         self.drop_content(names[0], record.extents)
 
     def forget(self, bucket: str, record: Record) -> None:
@@ -183,7 +168,7 @@ class Disk:
         except BaseException as error:
             self.drop_content(target[0], extents)
             if isinstance(error, FileNotFoundError):
-                raise ObjectChanged(*source) from error
+                raise errors.ObjectChanged(*source) from error
             raise
         return self.publish(target[0], Record(target[1], etag, now(), tuple(extents)))
 
@@ -192,7 +177,7 @@ class Disk:
     ) -> tuple[Extent, str]:
         start, stop = check_span(names, record.size, *span)
         path = self.new_content(to_bucket)
-        writer = ContentWriter(path, durable=self.durable)
+        writer = ContentWriter(path, self.durable)
         try:
             for extent, first, last in record.spans(start, stop):
                 with open(self.content(names[0], extent), "rb") as source:
@@ -212,7 +197,7 @@ class Disk:
             try:
                 extent, _ = self._copy_span(names, record, (0, None), names[0])
             except FileNotFoundError as error:
-                raise ObjectChanged(*names) from error
+                raise errors.ObjectChanged(*names) from error
             record = Record(names[1], record.etag, record.modified, (extent,))
             self.publish(names[0], record)
         return self.content(names[0], record.extents[0])

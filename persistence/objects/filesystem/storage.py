@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import anyio
 
-from persistence.errors import PersistenceError
 from persistence.objects.checked import Names
 from persistence.objects.content import Content
 from persistence.objects.filesystem.disk import Disk, stat_of
@@ -63,9 +61,7 @@ class FilesystemStorage(Upkeep):
         await self._run(self._disk.prepare)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         self._limiter = None
 
     async def list_buckets(self) -> list[str]:
@@ -101,17 +97,6 @@ class FilesystemStorage(Upkeep):
 
     async def _delete_object(self, names: Names) -> None:
         await self._run(self._disk.delete, names)
-
-    async def _delete_objects(self, bucket: str, object_ids: Sequence[str]) -> dict[str, PersistenceError]:
-        failed: dict[str, PersistenceError] = {}
-        await self._run(self._disk.bucket, bucket)
-        for object_id in object_ids:
-            try:
-                if await self.object_exists(bucket, object_id):
-                    await self._delete_object((bucket, object_id))
-            except PersistenceError as error:
-                failed[object_id] = error
-        return failed
 
     async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
         return await self._run(self._disk.copy, source, target, span)

@@ -10,16 +10,8 @@ from typing import Final, TypeVar, TypeVarTuple
 import anyio
 import anyio.to_thread
 
+from persistence import errors
 from persistence.courtesy import courtesy
-from persistence.errors import (
-    BucketNotFound,
-    Closed,
-    CredentialsRefused,
-    ObjectChanged,
-    PersistenceError,
-    StorageFull,
-    Unreachable,
-)
 from persistence.objects.checked import CheckedStorage, Names
 from persistence.objects.content import Content, pieces
 from persistence.objects.filesystem.content_files import ContentWriter, read_at
@@ -40,19 +32,15 @@ class ThreadedDisk(CheckedStorage):
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def _read(self, names: Names, extent: Extent, offset: int, view: memoryview) -> None:
-        try:
-            count = await self._run_raw(read_at, self._disk.content(names[0], extent), offset, view)
-        except FileNotFoundError as error:
-            raise ObjectChanged(*names) from error
-        if count < len(view):
-            raise ObjectChanged(*names)
+        changed = errors.ObjectChanged(*names)
+        path = self._disk.content(names[0], extent)
+        if await self._run(read_at, path, offset, view, missing=changed) < len(view):
+            raise changed
 
     async def _write(self, bucket: str, content: Content) -> tuple[ContentWriter, int]:
-        path = self._disk.new_content(bucket)
-        try:
-            writer = await self._run_raw(lambda: ContentWriter(path, durable=self._disk.durable))
-        except FileNotFoundError as error:
-            raise BucketNotFound(bucket) from error
+        path, durable = self._disk.new_content(bucket), self._disk.durable
+        missing = errors.BucketNotFound(bucket)
+        writer = await self._run(ContentWriter, path, durable, missing=missing)
         try:
             async for piece in pieces(content):
                 await self._run(writer.write, piece)
@@ -79,29 +67,27 @@ class ThreadedDisk(CheckedStorage):
                 writer.drop()
             raise
 
-    async def _run(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-        """As `_run_raw`, for calls that must find all files they use."""
-        try:
-            return await self._run_raw(call, *args)
-        except OSError as error:
-            raise _translated(error, self._disk.root) from error
+    async def _run(self, call: Callable[[*Ts], T], *args: *Ts, missing: errors.PersistenceError | None = None) -> T:
+        """Run a short blocking call in a thread and wait for its end, since it may use the caller's buffer.
 
-    async def _run_raw(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run a short blocking call in a thread and wait for its end, since it may use the caller's buffer."""
+        Args:
+            call, args: what is run.
+            missing: raised instead if a file is missing.
+        """
         if self._limiter is None:
-            raise Closed("The storage")
+            raise errors.Closed("The storage")
         try:
             with courtesy():
                 return await anyio.to_thread.run_sync(call, *args, limiter=self._limiter)
-        except FileNotFoundError:
-            raise
         except OSError as error:
+            if missing is not None and isinstance(error, FileNotFoundError):
+                raise missing from error
             raise _translated(error, self._disk.root) from error
 
 
-def _translated(error: OSError, root: Path) -> PersistenceError:
+def _translated(error: OSError, root: Path) -> errors.PersistenceError:
     if error.errno in _FULL:
-        return StorageFull(f"There is no space left below {root}.", hint="Free some, then repeat the call.")
+        return errors.StorageFull(f"There is no space left below {root}.", hint="Free some, then repeat the call.")
     if isinstance(error, PermissionError):
-        return CredentialsRefused(f"{root} may not be used: {error.strerror}.", hint="Check its permissions.")
-    return Unreachable(f"{root} cannot be used: {error}.")
+        return errors.CredentialsRefused(f"{root} may not be used: {error.strerror}.", hint="Check its permissions.")
+    return errors.Unreachable(f"{root} cannot be used: {error}.")

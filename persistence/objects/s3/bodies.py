@@ -20,10 +20,6 @@ class GuardedReader(io.RawIOBase):
         self._gone = gone
         self._at = 0
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
     def seekable(self) -> bool:
         """True: boto3 sends a body again after a failure."""
         return True
@@ -42,13 +38,6 @@ class GuardedReader(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
         self._at = max(0, base + offset)
         return self._at
-
-    def tell(self) -> int:
-        """The offset."""
-        return self._at
-
-    def __len__(self) -> int:
-        return len(self._view)
 
 
 class GuardedWriter:

@@ -16,11 +16,8 @@ from persistence.objects.s3.calls import Calls
 Operation: TypeAlias = Literal["put_object", "complete_multipart_upload"]
 
 IF_NEW: Final = {"IfNoneMatch": "*"}
-_DECLARED: Final[dict[str, frozenset[Operation]]] = {
-    "all": frozenset(("put_object", "complete_multipart_upload")),
-    "put": frozenset(("put_object",)),
-    "none": frozenset(),
-}
+_PUT: Final[frozenset[Operation]] = frozenset(("put_object",))
+_ALL: Final[frozenset[Operation]] = frozenset(("put_object", "complete_multipart_upload"))
 
 
 class ConditionalWrites:
@@ -32,7 +29,7 @@ class ConditionalWrites:
         settings = calls.settings
         # Amazon documents both.
         declared = "all" if settings.endpoint_url is None else settings.conditional_writes
-        self._honoured = _DECLARED.get(declared)
+        self._honoured = {"all": _ALL, "put": _PUT, "none": _ALL - _ALL}.get(declared)
 
     async def require(self, operation: Operation, bucket: str) -> None:
         """Raise `NotSupported` unless the server honours the header on an operation."""

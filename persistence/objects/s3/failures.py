@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import attrs
 from botocore import exceptions
 from urllib3.exceptions import HTTPError, TimeoutError
 
-from persistence.errors import (
-    BucketExists,
-    BucketNotEmpty,
-    BucketNotFound,
-    CredentialsRefused,
-    DeadlineExceeded,
-    DigestMismatch,
-    InvalidRange,
-    NotSupported,
-    ObjectExists,
-    ObjectNotFound,
-    PartsMismatch,
-    PersistenceError,
-    ServiceFailed,
-    ServiceRefused,
-    StorageFull,
-    TooLarge,
-    Unreachable,
-    UploadNotFound,
-)
-
-_CREDENTIALS: Final = frozenset(
-    ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AllAccessDisabled",
-     "TokenRefreshRequired", "403", "401", "Forbidden", "Unauthorized")
-)  # fmt: skip
-_FULL: Final = frozenset(
-    ("QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507", "XMinioAdminBucketQuotaExceeded")
-)
-_BUSY: Final = frozenset(
-    ("SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "OperationAborted", "RequestLimitExceeded",
-     "ConditionalRequestConflict")
-)  # fmt: skip
-_LATE: Final = frozenset(("RequestTimeout", "RequestTimeTooSkewed"))
+from persistence import errors
 
 
 @attrs.frozen
@@ -52,76 +21,88 @@ class Target:
     object_id: str = ""
     upload_id: str = ""
 
+    @property
+    def upload(self) -> tuple[str, str, str]:
+        """The names of an upload."""
+        return self.bucket, self.object_id, self.upload_id
 
-def code_of(error: exceptions.ClientError) -> str:
-    """The S3 error code, or the status where there is none."""
-    return str(error.response.get("Error", {}).get("Code", ""))
 
-
-def translated(error: Exception, target: Target) -> PersistenceError:
+def translated(error: Exception, target: Target) -> errors.PersistenceError:
     """The error of this package for an error of botocore, or for any other that its calls raise."""
     if isinstance(error, exceptions.ClientError):
-        return _of_code(error, target)
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return _of_code(code, status, str(error), target)
     late = exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError, TimeoutError
     if isinstance(error, late):
-        return DeadlineExceeded(f"{target.where} did not answer in time.")
+        return errors.DeadlineExceeded(f"{target.where} did not answer in time.")
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return CredentialsRefused(f"There are no credentials for {target.where}.")
+        return errors.CredentialsRefused(f"There are no credentials for {target.where}.")
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError | HTTPError | OSError):
-        return Unreachable(f"{target.where} cannot be reached: {error}.", hint="Check its address and that it runs.")
+        hint = "Check its address and that it runs."
+        return errors.Unreachable(f"{target.where} cannot be reached: {error}.", hint=hint)
     if isinstance(error, exceptions.ParamValidationError):
-        return ServiceRefused(f"The call of {target.where} is not possible: {error}.")
-    return ServiceFailed(f"The call of {target.where} failed: {error}.")
+        return errors.ServiceRefused(f"The call of {target.where} is not possible: {error}.")
+    return errors.ServiceFailed(f"The call of {target.where} failed: {error}.")
 
 
-def from_code(code: str, message: str, target: Target) -> PersistenceError:
+def from_code(code: str, message: str, target: Target) -> errors.PersistenceError:
     """The error for an S3 error code."""
-    response: Any = {"Error": {"Code": code, "Message": message}}
-    return _of_code(exceptions.ClientError(response, "call"), target)
+    return _of_code(code, 0, f"{code}: {message}", target)
 
 
-def _of_code(error: exceptions.ClientError, target: Target) -> PersistenceError:
-    code = code_of(error)
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    known = _known(code, status, target)
-    if known is not None:
-        return known
-    if code in _CREDENTIALS or status in (401, 403):
-        return CredentialsRefused(f"{target.where} does not allow this: {error}.", hint="Check the credentials.")
-    if code in _FULL or status == 507:
-        return StorageFull(f"{target.where} has no space left.", hint="Free some, then repeat the call.")
-    if code in _LATE:
-        return DeadlineExceeded(f"{target.where} timed out: {error}.")
-    if code == "NotImplemented" or status == 501:
-        return NotSupported(f"{target.where} does not support this call: {error}.")
-    if code in _BUSY or status >= 500:
-        return ServiceFailed(f"{target.where} cannot do this now: {error}.", hint="Try again.")
-    return ServiceRefused(f"{target.where} refused the call: {error}.")
+def _of_code(code: str, status: int, text: str, target: Target) -> errors.PersistenceError:
+    code = _SAME.get(code, code)
+    # Where a response has no body, the code is its status.
+    status = int(code) if code.isdigit() else _STATUS.get(code, status)
+    if code in _KNOWN or status in _KNOWN:
+        return (_KNOWN.get(code) or _KNOWN[status])(target)
+    if status in (401, 403):
+        return errors.CredentialsRefused(f"{target.where} does not allow this: {text}.", hint="Check the credentials.")
+    if status == 507:
+        return errors.StorageFull(f"{target.where} has no space left.", hint="Free some, then repeat the call.")
+    if status == 408:
+        return errors.DeadlineExceeded(f"{target.where} timed out: {text}.")
+    if status == 501:
+        return errors.NotSupported(f"{target.where} does not support this call: {text}.")
+    if status >= 500:
+        return errors.ServiceFailed(f"{target.where} cannot do this now: {text}.", hint="Try again.")
+    return errors.ServiceRefused(f"{target.where} refused the call: {text}.")
 
 
-def _known(code: str, status: int, target: Target) -> PersistenceError | None:
-    bucket, object_id = target.bucket, target.object_id
-    if code == "NoSuchBucket":
-        return BucketNotFound(bucket)
-    if code == "NoSuchUpload":
-        return UploadNotFound(bucket, object_id, target.upload_id)
-    if code in ("NoSuchKey", "404", "NotFound"):
-        if target.upload_id:
-            # Ceph's answer for an upload that does not exist.
-            return UploadNotFound(bucket, object_id, target.upload_id)
-        return ObjectNotFound(bucket, object_id) if object_id else BucketNotFound(bucket)
-    if code in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
-        return BucketExists(bucket)
-    if code == "BucketNotEmpty":
-        return BucketNotEmpty(bucket)
-    if code in ("InvalidRange", "416"):
-        return InvalidRange(bucket, object_id, 0, None, None)
-    if code in ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"):
-        return DigestMismatch(f"The content of object {object_id!r} does not have the digest given with it.")
-    if code in ("EntityTooSmall", "InvalidPart", "InvalidPartOrder"):
-        return PartsMismatch(bucket, object_id, target.upload_id, f"the server answered {code}")
-    if code == "EntityTooLarge":
-        return TooLarge(f"Object {object_id!r} is larger than {target.where} stores.")
-    if code in ("PreconditionFailed", "412") or status == 412:
-        return ObjectExists(bucket, object_id)
-    return None
+def _not_found(target: Target) -> errors.PersistenceError:
+    if target.upload_id:
+        # Ceph's answer for an upload that does not exist.
+        return errors.UploadNotFound(*target.upload)
+    if target.object_id:
+        return errors.ObjectNotFound(target.bucket, target.object_id)
+    return errors.BucketNotFound(target.bucket)
+
+
+_SAME: Final = {
+    "NotFound": "NoSuchKey", "404": "NoSuchKey", "416": "InvalidRange",
+    "BucketAlreadyOwnedByYou": "BucketAlreadyExists", "InvalidDigest": "BadDigest",
+    "XAmzContentSHA256Mismatch": "BadDigest",
+    "EntityTooSmall": "InvalidPart", "InvalidPartOrder": "InvalidPart",
+}  # fmt: skip
+_STATUS: Final = {
+    "AccessDenied": 403, "InvalidAccessKeyId": 403, "SignatureDoesNotMatch": 403, "ExpiredToken": 403,
+    "InvalidToken": 403, "AllAccessDisabled": 403, "TokenRefreshRequired": 403, "Forbidden": 403, "Unauthorized": 401,
+    "QuotaExceeded": 507, "XMinioStorageFull": 507, "InsufficientStorage": 507, "XMinioAdminBucketQuotaExceeded": 507,
+    "SlowDown": 503, "ServiceUnavailable": 503, "InternalError": 500, "Throttling": 503, "RequestLimitExceeded": 503,
+    "OperationAborted": 503, "ConditionalRequestConflict": 503, "RequestTimeout": 408, "RequestTimeTooSkewed": 408,
+    "NotImplemented": 501, "PreconditionFailed": 412,
+}  # fmt: skip
+"""The status that tells best what a code means."""
+_KNOWN: Final[dict[str | int, Callable[[Target], errors.PersistenceError]]] = {
+    "NoSuchBucket": lambda target: errors.BucketNotFound(target.bucket),
+    "NoSuchUpload": lambda target: errors.UploadNotFound(*target.upload),
+    "NoSuchKey": _not_found,
+    "BucketAlreadyExists": lambda target: errors.BucketExists(target.bucket),
+    "BucketNotEmpty": lambda target: errors.BucketNotEmpty(target.bucket),
+    "InvalidRange": lambda target: errors.InvalidRange(target.bucket, target.object_id, 0, None, None),
+    "BadDigest": lambda target: errors.DigestMismatch(f"The content of {target.object_id!r} has another digest."),
+    "InvalidPart": lambda target: errors.PartsMismatch(*target.upload, "the server refused its parts"),
+    "EntityTooLarge": lambda target: errors.TooLarge(f"{target.where} stores no object of this size."),
+    412: lambda target: errors.ObjectExists(target.bucket, target.object_id),
+}

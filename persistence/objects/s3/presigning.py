@@ -69,8 +69,8 @@ class Presigner:
         endpoint_url: the server.
         keys: access key, secret key, and session token if there is one.
         region: the region that the server expects.
-        virtual: whether buckets are virtual hosts where that is possible: not with a server that is an IP address, a
-            bucket of a tenant, or, over TLS, a bucket with dots.
+        virtual: whether buckets are virtual hosts where that is possible: not those of a tenant and, over TLS, not
+            those with dots.
         clock: returns seconds since the epoch.
 
     Raises:
@@ -89,7 +89,7 @@ class Presigner:
         self._endpoint = Endpoint.parse(endpoint_url)
         self._access_key, self._secret_key, self._token = keys
         self._region = region
-        self._virtual = virtual and not self._endpoint.is_address
+        self._virtual = virtual
         self._clock = clock
         self._key: tuple[str, bytes] = ("", b"")
 

@@ -105,7 +105,7 @@ def make_client(settings: S3Settings) -> BaseClient:
     config = Config(
         signature_version="s3v4",
         region_name=settings.region,
-        s3={"addressing_style": settings.addressing},
+        s3={"addressing_style": _addressing(settings)},
         retries={"total_max_attempts": settings.attempts, "mode": "standard"},
         connect_timeout=timeout,
         read_timeout=timeout,
@@ -134,11 +134,17 @@ def make_client(settings: S3Settings) -> BaseClient:
 
 def make_presigner(settings: S3Settings) -> Presigner | None:
     """A signer of URLs; None if boto3 has to find the server or the keys, or to choose the addressing."""
-    if not (settings.endpoint_url and settings.access_key and settings.secret_key) or settings.addressing == "auto":
+    addressing = _addressing(settings)
+    if not (settings.endpoint_url and settings.access_key and settings.secret_key) or addressing == "auto":
         return None
     keys = settings.access_key, settings.secret_key, settings.session_token
-    virtual = settings.addressing == "virtual"
-    return Presigner(settings.endpoint_url, keys, settings.region, virtual=virtual)
+    return Presigner(settings.endpoint_url, keys, settings.region, virtual=addressing == "virtual")
+
+
+def _addressing(settings: S3Settings) -> str:
+    """The addressing of the settings; an IP address has no virtual hosts."""
+    is_address = settings.endpoint_url is not None and Endpoint.parse(settings.endpoint_url).is_address
+    return "path" if is_address else settings.addressing
 
 
 def _add_md5(request: Any, **_: Any) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from persistence.errors import (
@@ -18,7 +17,7 @@ from persistence.errors import (
 from persistence.objects.checked import Names
 from persistence.objects.content import Content, pieces
 from persistence.objects.naming import check_span
-from persistence.objects.paging import PagedIterator, nothing
+from persistence.objects.paging import PagedIterator
 from persistence.objects.protocol import ObjectStat
 from persistence.objects.s3.bodies import GuardedWriter, StreamedBody
 from persistence.objects.s3.calls import Calls
@@ -48,9 +47,7 @@ class S3Storage(S3Uploads):
         self._conditional = ConditionalWrites(self._calls)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self) -> None:
         self._calls.close()
 
     async def list_buckets(self) -> list[str]:
@@ -159,10 +156,6 @@ class S3Storage(S3Uploads):
 
     @asynccontextmanager
     async def _open_range(self, names: Names, start: int, stop: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
-        if stop == start:
-            await self._check_start(names, start)
-            yield nothing()
-            return
         wanted = _range(names, start, stop)
 
         def open_body(client: Any, gone: Any) -> StreamedBody:
@@ -171,21 +164,22 @@ class S3Storage(S3Uploads):
                 body.close()
             return body
 
-        try:
-            body = await self._calls.run(open_body, wanted)
-        except InvalidRange:
+        body: StreamedBody | None = None
+        if stop != start:
+            with suppress(InvalidRange):
+                body = await self._calls.run(open_body, wanted)
+        if body is None:
             await self._check_start(names, start)
-            yield nothing()
-            return
 
-        async def page(_: int) -> tuple[list[bytes], int | None]:
+        async def page(body: StreamedBody) -> tuple[list[bytes], StreamedBody | None]:
             piece = await self._calls.run(lambda _, gone: body.read(gone), wanted)
-            return ([piece], 0) if piece else ([], None)
+            return ([piece], body) if piece else ([], None)
 
         try:
-            yield PagedIterator(page, 0)
+            yield PagedIterator(page, body)
         finally:
-            body.close()
+            if body is not None:
+                body.close()
 
     async def _put_object(self, names: Names, content: Content, overwrite: bool) -> ObjectStat:
         if isinstance(content, memoryview):

@@ -102,8 +102,12 @@ class S3Uploads(CheckedStorage):
         return url
 
     def _sign_post(self, names: Names, expires: int, max_size: int) -> PresignedPost:
-        conditions = [["content-length-range", 0, max_size]]
-        form = self._calls.client.generate_presigned_post(*names, Conditions=conditions, ExpiresIn=expires)
+        limits = {"Conditions": [["content-length-range", 0, max_size]], "ExpiresIn": expires}
+        form = self._calls.client.generate_presigned_post(*names, **limits)
+        tenant, _, bucket = names[0].rpartition(":")
+        if tenant:
+            # Ceph compares the name without the tenant with the policy, but needs the tenant in the URL.
+            form["fields"] = self._calls.client.generate_presigned_post(bucket, names[1], **limits)["fields"]
         return PresignedPost(form["url"], form["fields"])
 
 

@@ -21,7 +21,7 @@ from persistence.testing.servers.processes import (
 )
 
 PACKAGES: Final = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
-DIFFERENCES: Final = frozenset(("no-conditional-parts",))
+DIFFERENCES: Final = frozenset(("no-conditional-parts", "forms-name-the-tenant"))
 
 _CONFIG: Final = """\
 [global]

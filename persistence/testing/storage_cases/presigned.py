@@ -13,6 +13,11 @@ from persistence.testing.storage_cases.objects import read_all
 cases: Cases[StorageHarness] = Cases()
 
 
+def form_bucket(h: StorageHarness, bucket: str) -> str:
+    """The name of a bucket of the suite for forms, whose sender has no user from which to take the tenant."""
+    return f"suite:{bucket}" if "forms-name-the-tenant" in h.differences and ":" not in bucket else bucket
+
+
 @cases
 async def a_url_reads_an_object(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
@@ -197,7 +202,7 @@ async def a_part_url_with_md5_refuses_another_md5(h: StorageHarness) -> None:
 @cases
 async def a_form_posts_an_object(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
-        form = await h.storage.presign_post(bucket, "object", expires=60, max_size=100)
+        form = await h.storage.presign_post(form_bucket(h, bucket), "object", expires=60, max_size=100)
         assert (await h.sender.post(form, b"content")).status in (200, 201, 204)
         assert await read_all(h, bucket, "object") == b"content"
 
@@ -205,7 +210,7 @@ async def a_form_posts_an_object(h: StorageHarness) -> None:
 @cases
 async def a_form_refuses_too_much(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
-        form = await h.storage.presign_post(bucket, "object", expires=60, max_size=100)
+        form = await h.storage.presign_post(form_bucket(h, bucket), "object", expires=60, max_size=100)
         assert 400 <= (await h.sender.post(form, b"x" * 101)).status < 500
         assert not await h.storage.object_exists(bucket, "object")
 
@@ -213,7 +218,7 @@ async def a_form_refuses_too_much(h: StorageHarness) -> None:
 @cases
 async def a_form_is_for_its_object_only(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
-        form = await h.storage.presign_post(bucket, "object", expires=60, max_size=100)
+        form = await h.storage.presign_post(form_bucket(h, bucket), "object", expires=60, max_size=100)
         other = type(form)(form.url, {**form.fields, "key": "other"})
         assert (await h.sender.post(other, b"content")).status == 403
         assert not await h.storage.object_exists(bucket, "other")
@@ -222,7 +227,7 @@ async def a_form_is_for_its_object_only(h: StorageHarness) -> None:
 @cases
 async def a_form_expires(h: StorageHarness) -> None:
     async with h.bucket() as bucket:
-        form = await h.storage.presign_post(bucket, "object", expires=1, max_size=100)
+        form = await h.storage.presign_post(form_bucket(h, bucket), "object", expires=1, max_size=100)
         await h.wait(2.2)
         assert (await h.sender.post(form, b"content")).status in (400, 403)
         assert not await h.storage.object_exists(bucket, "object")

@@ -12,7 +12,8 @@ import pytest
 
 from persistence.errors import ObjectChanged, SignatureExpired, SignatureRefused, UploadNotFound
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
-from persistence.objects.filesystem.records import Extent, Record, file_name, now
+from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
+from persistence.objects.filesystem.records import Extent, Record, now
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +191,15 @@ def test_file_names_differ_on_any_file_system() -> None:
     assert len({name.lower() for name in names}) == len(names)
     assert all(len(name) <= 240 for name in names)
     assert file_name("con") != "con.json"
+
+
+def test_folder_names_differ_on_any_file_system_and_lead_back_to_their_buckets() -> None:
+    buckets = ["bucket", "a.bucket", "tenant:bucket", "Tenant:bucket", "T:b-1", "t:b-1", "con", "aux.x", "con:bucket"]
+    names = [folder_name(bucket) for bucket in buckets]
+    assert len({name.lower() for name in names}) == len(names)
+    assert not any(set(name) & set('<>:"/\\|?*') for name in names)
+    assert "con" not in names
+    assert [bucket_of_folder(name) for name in names] == buckets
 
 
 def test_spans_of_a_record() -> None:
