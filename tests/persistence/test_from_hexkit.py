@@ -164,3 +164,34 @@ def test_both_store_the_same(versions: tuple[MongoSettings, Version, Version]) -
         k: v for k, v in by_us.items() if k not in different
     }
     assert {k: type(v) for k, v in by_hexkit.items()} == {k: type(v) for k, v in by_us.items()}
+
+
+NAMES = """
+import ast, importlib.util, json, pathlib
+
+MODULES = ["protocols.dao", "protocols.objstorage", "providers.mongodb", "providers.s3", "providers.mongodb.migrations",
+           "providers.mongodb.migrations.helpers", "providers.mongodb.testutils", "providers.s3.testutils",
+           "providers.testing"]
+names = []
+for module in MODULES:
+    tree = ast.parse(pathlib.Path(importlib.util.find_spec("hexkit." + module).origin).read_text("utf-8"))
+    names += [item.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+              for item in node.value.elts]
+from hexkit.protocols.dao import Dao, DaoFactoryProtocol
+from hexkit.protocols.objstorage import ObjectStorageProtocol
+for kind in (Dao, DaoFactoryProtocol, ObjectStorageProtocol):
+    names += [name for name in dir(kind) if not name.startswith("_")]
+print(json.dumps(names))
+"""
+
+
+def test_each_public_name_of_hexkit_is_in_the_table() -> None:
+    assert HEXKIT_PYTHON, "HEXKIT_PYTHON names no Python with hexkit"
+    done = subprocess.run([HEXKIT_PYTHON, "-c", NAMES], capture_output=True, text=True, timeout=120, check=True)
+    names = json.loads(done.stdout)
+    assert len(names) > 100
+    page = (ROOT / "docs" / "persistence.md").read_text("utf-8")
+    words = set(re.findall(r"\w+", page[page.index("## From hexkit") :]))
+    # PyMongo's own, and kinds that are not there at all, which are told as such.
+    left = {n for n in names if not n.endswith("KeyValueStore")} - {"MongoClient", "MEBIBYTE", "TEST_FILE_DIR"} - words
+    assert {n for n in left if not re.fullmatch(r"get_\w+_fixture", n)} == set()
