@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
+from persistence.documents.codec import Document, same
 from persistence.documents.matching import matches
 from persistence.documents.naming import check_field
 from persistence.documents.query import And, Compare, Encode, Term, value_at
@@ -24,10 +25,13 @@ class Changes:
     Args:
         values: what fields are set to.
         increments: what is added to fields.
+        reload: makes the document of the model that a document is loaded as, `InvalidValue` if it is not loaded;
+            None if any document is loaded whose fields have been changed to values of their types.
     """
 
     values: Mapping[str, Any]
     increments: Mapping[str, int | float]
+    reload: Callable[[Mapping[str, Any]], Document] | None = None
 
     @property
     def guard(self) -> Term:
@@ -41,8 +45,9 @@ class Changes:
     def apply(self, document: Mapping[str, Any], expected: Term) -> dict[str, Any] | None:
         """The changed document, or None if it does not match what is expected.
 
-        Raises `InvalidValue` for a nested field with nothing around it, and for an increment of something that is
-        no number or would not fit into 64 bits.
+        Raises:
+            InvalidValue: a nested field has nothing around it; something that is incremented is no number, or would
+                not fit into 64 bits; the changed document would not be loaded, or with other values.
         """
         if not matches(expected, document):
             return None
@@ -50,6 +55,12 @@ class Changes:
             raise InvalidValue(
                 f"{', '.join(self.increments)} cannot be incremented: not a number in the document, or out of range."
             )
+        changed = self._applied(document)
+        if self.reload is not None and not same(self._applied(self.reload(document)), self.reload(changed)):
+            raise InvalidValue("The changed document would be loaded with other values.")
+        return changed
+
+    def _applied(self, document: Mapping[str, Any]) -> Document:
         changed = dict(document)
         for path, by in self.increments.items():
             _set(changed, path, value_at(document, path) + by)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -27,7 +27,7 @@ from cattrs.strategies import configure_union_passthrough
 
 from persistence.documents.loading import compiled
 from persistence.documents.protocol import Id
-from persistence.documents.shape import Shape, field_values, is_model, is_pydantic, is_root_model
+from persistence.documents.shape import Shape, field_values, has_plain_init, is_model, is_pydantic, is_root_model
 from persistence.errors import InvalidQuery, InvalidValue
 
 M = TypeVar("M")
@@ -74,6 +74,7 @@ class ModelCodec(Generic[M]):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
         if id_field != "_id" and "_id" in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
+        self._plain_init = has_plain_init(model)
         self._dynamically_typed = self.shape.dynamically_typed
         try:
             self._from_dict: Callable[[Document], M] = _structurer(model)
@@ -191,11 +192,20 @@ class ModelCodec(Generic[M]):
 
     def encode_increment(self, path: str, by: Any) -> int | float:
         """The number to add to a field; `InvalidValue` if it is none, or none for the field's type."""
-        kind = self.shape.kind(path)
-        if type(by) not in (int, float) or (kind is int and type(by) is float) or kind not in (int, float, Any):
+        kind, numbers = self.shape.kind(path), (int, float, Any if self.shape.hint(path) is Any else float)
+        if type(by) not in (int, float) or (kind is int and type(by) is float) or kind not in numbers:
             raise InvalidValue(f"Field {path!r} of {self.model.__name__} cannot be incremented by {by!r}.")
         number: int | float = normalize(by)
         return float(number) if kind is float else number
+
+    def checks_by_field(self, paths: Iterable[str]) -> bool:
+        """Whether any values that fit the types of these fields make a model, whatever its other fields hold."""
+        return self._plain_init and not any("." in path for path in paths)
+
+    def reload(self, document: Mapping[str, Any]) -> Document:
+        """The document of the model that a document is loaded as; `InvalidValue`."""
+        reloaded: Document = normalize(self.load(dict(document)))
+        return reloaded
 
     def _structure(self, path: str, encoded: Any) -> Any:
         hint = self.shape.hint(path)

@@ -37,6 +37,7 @@ class PlainCodec(ModelCodec[Document]):
         self.id_field = id_field
         self.shape = AnyShape(dict, {})
         self.id_type = object
+        self._plain_init = True
 
     def dump_and_load(self, model: Document) -> tuple[Document, Document]:
         """See `ModelCodec.dump_and_load`."""

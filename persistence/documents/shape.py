@@ -45,6 +45,14 @@ def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and field_names(kind) is not None
 
 
+def has_plain_init(kind: Any) -> bool:
+    """Whether a class takes the values of its fields as they are: no validator, converter or code of its own."""
+    if attrs.has(kind):
+        checked = any(field.validator or field.converter for field in attrs.fields(kind))
+        return not (checked or hasattr(kind, "__attrs_post_init__") or hasattr(kind, "__attrs_init__"))
+    return not is_pydantic(kind) and not hasattr(kind, "__post_init__")
+
+
 def field_values(model: Any) -> dict[str, Any]:
     """The values of a model by field name, with the further ones that pydantic models may be allowed to have."""
     kind: Any = type(model)

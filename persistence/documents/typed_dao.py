@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
+import attrs
+
 from persistence.documents.changes import parse_changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
@@ -110,6 +112,8 @@ class _Documents(Generic[M]):
         """See `persistence.documents.protocol.Writes`."""
         codec = self.codec
         parsed = parse_changes(changes, increments, codec.id_field, codec.encode_change, codec.encode_increment)
+        if not codec.checks_by_field([*changes, *increments]):
+            parsed = attrs.evolve(parsed, reload=codec.reload)
         document = await self.collection.change(codec.check_id(id_), parse_where(expected, codec.encode), parsed)
         return None if document is None else codec.load(document)
 

@@ -132,7 +132,16 @@ class MongoCollection:
 
     async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
         """See `persistence.documents.collection.Collection`."""
-        where = {"$and": [{"_id": id_}, self._filters.filter(And((expected, changes.guard)))]}
+        where: dict[str, Any] = {"$and": [{"_id": id_}, self._filters.filter(And((expected, changes.guard)))]}
+        if changes.reload is not None:
+            # Only the whole document tells whether it would be loaded, so it must be the same when it is changed.
+            document = await self.get(id_)
+            if document is not None and changes.apply(document, expected) is None:
+                return None
+            where = {
+                "_id": id_,
+                "$expr": {"$eq": ["$$ROOT", {"$literal": self._in(id_, document or {self._id_field: id_})}]},
+            }
         parts = {"$set": changes.values, "$inc": changes.increments}
         update = {operator: fields for operator, fields in parts.items() if fields}
         caller = self._caller

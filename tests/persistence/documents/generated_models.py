@@ -98,7 +98,7 @@ _LEAVES: Final = [
 ]
 _MISFITS: Final = st.sampled_from(
     [
-        None, True, 1, 1.0, -0.0, "1", "red", b"x", bytearray(b"x"), (1, 2), [1, 2], {1, 2}, frozenset({1}), {"a": 1}, {1: 1},
+        None, True, 1, 1.0, -0.0, "1", "red", b"x", bytearray(b"x"), (1, 2), [1, 2], {1, 2}, {"a": 1}, {1: 1},
         Decimal("1.50"), date(2024, 1, 1), timedelta(seconds=1), datetime(2024, 1, 1), datetime.max.replace(tzinfo=UTC),
         datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), Colour.RED, Level.LOW, Word.YES, Text("x"), object(),
         float("nan"), 2**70, PurePosixPath("x"), Numbers([1]), {"$ref": "a", "$id": 1}, {"a": (1,)}, int, len,
