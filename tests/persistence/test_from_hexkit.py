@@ -195,3 +195,36 @@ def test_each_public_name_of_hexkit_is_in_the_table() -> None:
     # PyMongo's own, and kinds that are not there at all, which are told as such.
     left = {n for n in names if not n.endswith("KeyValueStore")} - {"MongoClient", "MEBIBYTE", "TEST_FILE_DIR"} - words
     assert {n for n in left if not re.fullmatch(r"get_\w+_fixture", n)} == set()
+
+
+def test_values_are_stored_as_the_page_says(mongodb_databases: Callable[[], MongoSettings]) -> None:
+    assert HEXKIT_PYTHON, "HEXKIT_PYTHON names no Python with hexkit"
+    database = mongodb_databases()
+    environment = {**os.environ, "MONGO_DSN": database.uri, "DB_NAME": database.database, "PYTHONPATH": str(ROOT)}
+
+    def run(who: str, what: str) -> dict[str, str]:
+        command = [HEXKIT_PYTHON if who == "hexkit" else sys.executable, str(DRIVER.with_name("value_driver.py"))]
+        environment["PYTHONPATH"] = "" if who == "hexkit" else str(ROOT)
+        done = subprocess.run([*command, who, what], env=environment, capture_output=True, timeout=120, check=True)
+        results: dict[str, str] = json.loads(done.stdout)
+        return results
+
+    stored = {who: run(who, "write") for who in ("hexkit", "persistence")}
+    read = {who: run(who, "read") for who in ("hexkit", "persistence")}
+    found = {kind: (stored["hexkit"][kind], read["persistence"][kind],
+                    stored["persistence"][kind], read["hexkit"][kind]) for kind in stored["hexkit"]}  # fmt: skip
+    same = ("stored", "equal", "stored", "equal")
+    only_here = ("refused", "missing", "stored", "equal")
+    refused = ("refused", "missing", "refused", "missing")
+    expected = dict.fromkeys(found, same)
+    expected |= dict.fromkeys(("Enum", "date", "Decimal", "Path", "set", "timedelta"), only_here)
+    expected |= dict.fromkeys(("large integer", "int keys", "SecretStr", "URL"), refused)
+    expected |= {
+        "microseconds": ("stored", "different", "stored", "different"),
+        "naive time": ("stored", "different", "refused", "missing"),
+        "infinity": ("stored", "equal", "refused", "missing"),
+        "excluded": ("stored", "different", "stored", "equal"),
+        # hexkit stores what the serializer returns, and reads that as seconds too.
+        "serializer": ("stored", "different", "stored", "equal"),
+    }
+    assert found == expected
