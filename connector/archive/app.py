@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,6 +10,7 @@ from starlette.routing import Mount
 
 from connector.archive.assembly import Archive
 from connector.archive.errors import ApiError
+from connector.archive.request_guard import AsgiApp
 from connector.archive.routes.answers import (
     WORK_PACKAGES_PATH,
     on_api_error,
@@ -19,7 +19,6 @@ from connector.archive.routes.answers import (
     on_unexpected_error,
 )
 from connector.archive.routes.downloads import DRS_PATH, download_routes, drs_routes
-from connector.archive.routes.draining import DrainRequestBody
 from connector.archive.routes.storage import StorageApp
 from connector.archive.routes.uploads import upload_routes
 from connector.archive.routes.wkvs import wkvs_routes
@@ -32,7 +31,7 @@ STORAGE_PATH = "/storage"
 WELL_KNOWN_PATH = "/.well-known"
 
 
-def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
+def make_app(archive: Archive, base_url: str) -> AsgiApp:
     """The application that serves ``archive`` under ``base_url``."""
     values = well_known_values(
         base_url,
@@ -59,11 +58,8 @@ def make_app(archive: Archive, base_url: str) -> Callable[[Any, Any, Any], Await
     storage = StorageApp(archive.storage) if isinstance(archive.storage, FilesystemStorage) else None
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await apis(scope, receive, send)
         # Past Starlette: its layers would look at every message of a body.
-        is_storage = scope["path"].startswith(f"{STORAGE_PATH}/")
-        with archive.traffic.request():
-            await (storage if storage is not None and is_storage else apis)(scope, receive, send)
+        is_storage = scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/")
+        await (storage if storage is not None and is_storage else apis)(scope, receive, send)
 
-    return DrainRequestBody(app)
+    return app

@@ -23,7 +23,6 @@ from connector.archive.removal import Removal
 from connector.archive.settings import BUCKETS, ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
-from connector.archive.traffic import Traffic
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_ledger import UploadLedger
 from connector.archive.work_packages import WorkPackageService
@@ -53,7 +52,6 @@ class Archive:
     staging: StagingArea
     interrogation: InterrogationWorker
     cleanup: Cleanup
-    traffic: Traffic
 
 
 async def assemble(
@@ -77,7 +75,6 @@ async def assemble(
     secrets = await documents.dao("secrets", StoredSecret, id_field="id")
     key_store = KeyStore(secrets, store_key=keys.store_key)
     mint = TokenIssuer(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
-    traffic = Traffic()
     staging = StagingArea(storage, settings, clock=clock)
     removal = Removal(registry, key_store, staging, storage)
     interrogation = InterrogationWorker(
@@ -87,7 +84,6 @@ async def assemble(
         storage,
         hub_private_key=keys.hub_private,
         memory=settings.interrogation_memory,
-        traffic=traffic,
     )
     return Archive(
         settings=settings,
@@ -112,7 +108,6 @@ async def assemble(
         staging=staging,
         interrogation=interrogation,
         cleanup=Cleanup(ledger, registry, key_store, removal, storage, settings),
-        traffic=traffic,
     )
 
 

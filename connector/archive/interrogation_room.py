@@ -14,7 +14,6 @@ from connector.archive.interrogation import Ingest, Interrogation, WithdrawnErro
 from connector.archive.key_store import KeyStore
 from connector.archive.models import UNFINISHED, FileUpload, RegisteredFile
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
-from connector.archive.traffic import Traffic
 from connector.archive.upload_ledger import UploadLedger
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
@@ -33,8 +32,6 @@ _BATCHES_AT_ONCE = 4
 _WINDOW = 4
 _TRY_AGAIN_AFTER = 60.0
 _LOOK_EVERY = 1.0
-_QUIET, _PATIENCE = 0.25, 10.0
-"""Seconds without a request after which interrogation begins, and those after which it does so all the same."""
 
 
 class InterrogationWorker:
@@ -49,7 +46,6 @@ class InterrogationWorker:
         *,
         hub_private_key: bytes,
         memory: int,
-        traffic: Traffic,
     ) -> None:
         self._ledger = ledger
         self._key_store = key_store
@@ -57,7 +53,6 @@ class InterrogationWorker:
         self._storage = storage
         self._hub_private_key = hub_private_key
         self._memory = memory
-        self._traffic = traffic
         self._received: dict[str, FileUpload] = {}
         self._under_way: set[str] = set()
         self._bell = trio.Event()
@@ -77,7 +72,6 @@ class InterrogationWorker:
         """Work until cancelled, beginning with what was left undone when the archive was stopped.
 
         What arrives while files are being interrogated is taken up beside them; all of it shares the same buffers.
-        Whoever uploads has the first claim on this machine, so that interrogation waits a while for a lull.
         """
         cores = os.cpu_count() or 1
         pool = BufferPool(self._memory)
@@ -100,7 +94,6 @@ class InterrogationWorker:
                     await self._bell.wait()
                     batch = object()
                     await batches.acquire_on_behalf_of(batch)
-                    await self._traffic.lull(quiet=_QUIET, patience=_PATIENCE)
                     self._bell = trio.Event()
                     uploads, self._received = list(self._received.values()), {}
                     self._under_way.update(upload.id for upload in uploads)

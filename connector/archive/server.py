@@ -1,37 +1,38 @@
-"""Runs the archive's application: Hypercorn's connections on trio, on a port of the caller's or the system's choice."""
+"""Runs the archive's application: Hypercorn on trio, on a port of the caller's or the system's choice."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from functools import partial
+from typing import cast
 
 import attrs
+import hypercorn.trio
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import Framework
 
-from connector.archive.connections import BulkConnection
+from connector.archive.request_guard import AsgiApp, RequestGuard
 from connector.errors import LocalError
 
 _BACKLOG = 512
-_QUEUED_READS = 2
-_SENDING_THREADS = 16
+_QUEUED_READS = 16
+"""Reads of 64 KiB that wait for the application, for each connection."""
 
 
 @attrs.frozen
 class ServerSettings:
     """How connections are treated; durations in seconds.
 
-    ``keep_alive`` is longer than clients of this kind keep connections for reuse, so that none is closed under their
-    hands. ``grace``: how long answers under way may take to finish when the server stops.
+    Attributes:
+        keep_alive: How long a connection may be idle before and between requests, their heads included. Longer than
+            clients of this kind keep connections for reuse (15 s), so that none is closed as it is reused.
+        idle_timeout: How long a request or response body may make no progress.
+        grace: How long responses in progress may take to finish when the server stops.
     """
 
-    keep_alive: float = 75.0
-    stall_timeout: float = 60.0
+    keep_alive: float = 20.0
+    idle_timeout: float = 60.0
     grace: float = 3.0
 
 
@@ -39,7 +40,15 @@ DEFAULT_SERVER_SETTINGS = ServerSettings()
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Bind a listening socket; port 0 lets the system choose. Raises :class:`~connector.errors.LocalError`."""
+    """Bind a listening socket.
+
+    Args:
+        host: The name or address to listen on.
+        port: The port; 0 lets the system choose.
+
+    Raises:
+        LocalError: The address cannot be used.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -66,37 +75,37 @@ def url_of(listener: socket.socket, host: str) -> str:
 
 
 async def serve(
-    app: Callable[..., Awaitable[None]],
+    app: AsgiApp,
     listener: socket.socket,
     *,
     stop: trio.Event,
     settings: ServerSettings = DEFAULT_SERVER_SETTINGS,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests with an ASGI application until ``stop`` is set, then finish those under way, within limits."""
+    """Answer requests with an ASGI application until ``stop`` is set, then finish those in progress, within limits.
+
+    The listener is handed over to Hypercorn, which closes it.
+    """
+    guard = RequestGuard(app, idle_timeout=settings.idle_timeout)
     config = Config()
+    config.bind = f"fd://{listener.detach()}"
+    config.backlog = _BACKLOG
     config.keep_alive_timeout = settings.keep_alive
     config.keep_alive_max_requests = 10**9
     config.max_app_queue_size = _QUEUED_READS
+    config.graceful_timeout = settings.grace
     config.include_server_header = False
     config.errorlog = logging.getLogger("connector.archive.server")
-    context = WorkerContext(None)
-    connect = partial(
-        BulkConnection,
-        ASGIWrapper(app),
-        config,
-        context,
-        ConnectionState({}),
-        stall_timeout=settings.stall_timeout,
-        senders=trio.CapacityLimiter(_SENDING_THREADS),
-    )
-    listener.setblocking(False)
-    acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-    async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(partial(trio.serve_listeners, connect, [acceptor], handler_nursery=connections))
-            task_status.started()
-            await stop.wait()
-            accepting.cancel_scope.cancel()
-        await context.terminated.set()
-        connections.cancel_scope.deadline = trio.current_time() + settings.grace
+
+    async def end_responses() -> None:
+        await stop.wait()
+        await trio.sleep(settings.grace)
+        guard.end_responses()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(guard.enforce)
+        nursery.start_soon(end_responses)
+        await hypercorn.trio.serve(
+            cast(Framework, guard), config, shutdown_trigger=stop.wait, task_status=task_status, mode="asgi"
+        )
+        nursery.cancel_scope.cancel()
