@@ -1,6 +1,6 @@
-"""Conformance suites, fixtures with real servers, and a wrapper that fails on demand.
+"""Conformance suites, fixtures with real servers, helpers for test data, and a wrapper that injects faults.
 
-Run a provider of yours through a suite like this:
+A provider is tested with a suite like this:
 
     @pytest.mark.anyio
     @pytest.mark.parametrize("case", object_storage_suite(), ids=str)

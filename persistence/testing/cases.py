@@ -1,4 +1,4 @@
-"""Cases of a conformance suite: named coroutines that assert something of a provider."""
+"""Cases of a conformance suite: named coroutines that test one property of a provider."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ H = TypeVar("H")
 
 @attrs.frozen
 class Case(Generic[H]):
-    """One case: a name, and what is run against a harness."""
+    """One case of a suite.
+
+    Attributes:
+        name: unique within the suite.
+        body: runs the case against a harness.
+    """
 
     name: str
     body: Callable[[H], Awaitable[None]]
 
     async def run(self, harness: H) -> None:
-        """Run the case; it raises AssertionError if the provider does not conform."""
+        """Run the case against a harness.
+
+        Raises:
+            AssertionError: the provider does not conform.
+        """
         await self.body(harness)
 
     def __str__(self) -> str:
@@ -26,17 +35,17 @@ class Case(Generic[H]):
 
 
 class Cases(list[Case[H]]):
-    """Collects the cases of one module."""
+    """The cases of one module; an instance is the decorator that collects them."""
 
     def __call__(self, body: Callable[[H], Awaitable[None]]) -> Callable[[H], Awaitable[None]]:
-        """Decorator: the function is a case named like it."""
+        """Decorator: add a case with the name of the function."""
         self.append(Case(body.__name__, body))
         return body
 
     def each(
         self, **values: object
     ) -> Callable[[Callable[[H, object], Awaitable[None]]], Callable[[H, object], Awaitable[None]]]:
-        """Decorator: a case for each value; keywords name them."""
+        """Decorator: add one case for each value, named by its keyword."""
 
         def add(body: Callable[[H, object], Awaitable[None]]) -> Callable[[H, object], Awaitable[None]]:
             for label, value in values.items():

@@ -1,4 +1,4 @@
-"""What a suite needs of the provider it is run against."""
+"""The provider under test, as the cases of a suite see it."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class Answer:
 
 
 class Sender(Protocol):
-    """Sends requests to presigned URLs: over the network, or to a stand-in within the process."""
+    """Sends requests to presigned URLs: over the network, or to a gateway in the same process."""
 
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
-        """Send a request and give the answer, whatever its status."""
+        """Send a request and return the response, whatever its status."""
         ...
 
     async def post(self, form: PresignedPost, content: bytes) -> Answer:
-        """Post a form with content."""
+        """Send a presigned form with content and return the response."""
         ...
 
 
 @attrs.frozen
 class StorageHarness:
-    """A storage to test, opened.
+    """An open storage to test.
 
     Attributes:
-        storage: the provider.
-        sender: reaches its presigned URLs.
-        wait: lets seconds pass, as its URLs see them.
-        part_size: bytes of a part that is not the last.
-        differences: names of declared differences of the server behind it; see the docs.
+        storage: the provider under test.
+        sender: sends requests to its presigned URLs.
+        wait: advances the clock that its presigned URLs are checked against, by seconds.
+        part_size: bytes of every part but the last.
+        differences: names of the declared differences of its server (docs/persistence.md).
     """
 
     storage: ObjectStorage
@@ -58,7 +58,7 @@ class StorageHarness:
 
     @asynccontextmanager
     async def bucket(self) -> AsyncIterator[str]:
-        """A fresh bucket, deleted with its content afterwards."""
+        """A new bucket, deleted with its content at the end of the block."""
         name = f"suite-{secrets.token_hex(8)}"
         await self.storage.create_bucket(name)
         try:
@@ -70,10 +70,14 @@ class StorageHarness:
 
 @attrs.frozen
 class DaoHarness:
-    """A database to test, opened."""
+    """An open database to test.
+
+    Attributes:
+        factory: the provider under test.
+    """
 
     factory: DaoFactory
 
     def name(self) -> str:
-        """A fresh collection name."""
+        """A collection name that is not in use."""
         return f"suite_{secrets.token_hex(8)}"

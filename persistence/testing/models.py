@@ -1,4 +1,4 @@
-"""Models that the cases for document databases use."""
+"""Models used by the cases for document databases."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Address:
 
 @attrs.frozen
 class Person:
-    """What most cases store."""
+    """The model that most cases store."""
 
     id: str
     name: str = "Ada"
@@ -50,7 +50,7 @@ class Person:
 
 @attrs.frozen
 class NewPerson:
-    """A person that has no id yet."""
+    """The creation model of `Person`: all fields but the id."""
 
     name: str
     age: int = 36
@@ -60,7 +60,7 @@ class NewPerson:
 
 @attrs.frozen
 class Everything:
-    """A field of every kind that documents can hold."""
+    """One field of every type that documents can hold."""
 
     id: UUID = attrs.field(factory=uuid4)
     flag: bool = True
@@ -84,7 +84,7 @@ class Everything:
 
 
 class Kind(Enum):
-    """An enum whose values are ids."""
+    """An enum whose values are UUIDs."""
 
     ONE = UUID(int=1)
     TWO = UUID(int=2)
@@ -101,7 +101,7 @@ class Visit:
 
 @attrs.frozen
 class Journey:
-    """Ids and times at every depth, and no field without a type."""
+    """UUIDs and times at every depth, and no dynamically typed field."""
 
     id: str
     _owner: UUID
@@ -118,7 +118,7 @@ class Journey:
 
 @attrs.frozen
 class ShortJourney:
-    """A journey as it was before most of its fields were thought of."""
+    """An older version of `Journey` with fewer fields."""
 
     id: str
     _owner: str

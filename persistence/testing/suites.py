@@ -1,4 +1,4 @@
-"""The two suites: all cases of their modules."""
+"""The two conformance suites, collected from the modules of cases."""
 
 from __future__ import annotations
 

@@ -116,9 +116,9 @@ async def many_are_deleted(h: DaoHarness) -> None:
 async def missing_ones_are_reported_and_the_others_deleted(h: DaoHarness) -> None:
     dao = await people(h)
     await dao.insert_many([Person("1"), Person("2")])
-    failed = await dao.delete_many(["1", "nobody", "2", "nothing"])
+    failed = await dao.delete_many(["1", "missing", "2", "nothing"])
     assert {id_: type(error) for id_, error in failed.items()} == {
-        "nobody": DocumentNotFound,
+        "missing": DocumentNotFound,
         "nothing": DocumentNotFound,
     }
     assert await dao.count() == 0

@@ -44,7 +44,7 @@ async def a_change_with_nothing_expected(h: DaoHarness) -> None:
 async def a_change_of_a_missing_document_is_refused(h: DaoHarness) -> None:
     dao = await people(h)
     with raises(DocumentNotFound):
-        await dao.compare_and_set("nobody", expected={}, changes={"name": "Grace"})
+        await dao.compare_and_set("missing", expected={}, changes={"name": "Grace"})
 
 
 @cases

@@ -119,7 +119,7 @@ async def reading_what_is_missing_leaves_it_usable(h: DaoHarness) -> None:
     async with h.factory.transaction() as transaction:
         bound = transaction.bind(dao)
         with raises(DocumentNotFound):
-            await bound.get_by_id("nobody")
+            await bound.get_by_id("missing")
         await bound.insert(Person("1"))
     assert await dao.count() == 1
 

@@ -40,9 +40,9 @@ async def an_inserted_document_is_found(h: DaoHarness) -> None:
 async def a_missing_document_is_not_found(h: DaoHarness) -> None:
     dao = await people(h)
     with raises(DocumentNotFound) as caught:
-        await dao.get_by_id("nobody")
+        await dao.get_by_id("missing")
     assert isinstance(caught.error, NotFound)
-    assert caught.error.id == "nobody"
+    assert caught.error.id == "missing"
 
 
 @cases
@@ -111,7 +111,7 @@ async def a_deleted_document_is_gone(h: DaoHarness) -> None:
 async def deleting_a_missing_document_is_refused(h: DaoHarness) -> None:
     dao = await people(h)
     with raises(DocumentNotFound):
-        await dao.delete("nobody")
+        await dao.delete("missing")
 
 
 @cases

@@ -1,4 +1,4 @@
-"""Ceph's radosgw over one monitor and one OSD in memory: plain processes of Debian's packages."""
+"""Ceph's radosgw on one monitor and one OSD in memory, as processes of Debian's packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deleting what tests left on an S3 server."""
+"""Deletes the buckets that tests have left on an S3 server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _CLIENTS: dict[str, Any] = {}
 
 
 def settings_of(endpoint: S3Endpoint) -> S3Settings:
-    """How the S3 provider reaches an endpoint."""
+    """The settings of the S3 provider for an endpoint."""
     return S3Settings(endpoint.url, endpoint.access_key, endpoint.secret_key)
 
 
 def bucket_names(endpoint: S3Endpoint) -> set[str]:
-    """The buckets that exist."""
+    """The names of all buckets."""
     return {entry["Name"] for entry in _client(endpoint).list_buckets().get("Buckets", ())}
 
 
 def delete_buckets(endpoint: S3Endpoint, names: Iterable[str]) -> None:
-    """Delete buckets with all they hold."""
+    """Delete buckets with their objects and open uploads."""
     client = _client(endpoint)
     for name in names:
         for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", ()):

@@ -29,7 +29,11 @@ def docker_runs() -> bool:
 
 @contextlib.contextmanager
 def run_mongodb_container() -> Iterator[str]:
-    """Run MongoDB as a replica set of one member and give its URI."""
+    """Run MongoDB as a replica set of one member and return its URI.
+
+    Raises:
+        ServerFailed: no primary was elected within 60 s.
+    """
     from pymongo import MongoClient
     from testcontainers.core.container import DockerContainer
 
@@ -51,7 +55,7 @@ def run_mongodb_container() -> Iterator[str]:
 
 @contextlib.contextmanager
 def run_s3_container() -> Iterator[S3Endpoint]:
-    """Run an S3 server and give its endpoint."""
+    """Run MinIO and return its endpoint."""
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.waiting_utils import wait_for_logs
 

@@ -1,4 +1,4 @@
-"""Where an S3 server stands, and how it differs from others."""
+"""The endpoint of an S3 server and its declared differences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import attrs
 
 @attrs.frozen
 class S3Endpoint:
-    """An S3 server: URL, credentials, and the names of its declared differences."""
+    """An S3 server.
+
+    Attributes:
+        url: URL of the server.
+        access_key, secret_key: credentials.
+        differences: names of its declared differences (docs/persistence.md).
+    """
 
     url: str
     access_key: str

