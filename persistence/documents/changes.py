@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import attrs
 
-from persistence.documents.codec import Document, same
+from persistence.documents.codec import Document, ModelCodec, same
 from persistence.documents.matching import matches
 from persistence.documents.naming import check_field
-from persistence.documents.query import And, Compare, Encode, Term, value_at
+from persistence.documents.query import And, Compare, Term, value_at
 from persistence.errors import InvalidName, InvalidQuery, InvalidValue
 
 _INT_BOUNDS: Final = (-(2**63), 2**63 - 1)
@@ -69,10 +69,13 @@ class Changes:
         return changed
 
 
-def parse_changes(
-    changes: Mapping[str, Any], increments: Mapping[str, Any], id_field: str, encode: Encode, encode_increment: Encode
-) -> Changes:
-    """Check what is to be changed; `InvalidQuery` for nothing, the id, or a field named twice."""
+def parse_changes(codec: ModelCodec[Any], changes: Mapping[str, Any], increments: Mapping[str, Any]) -> Changes:
+    """Check what is to be changed in documents of a codec.
+
+    Raises:
+        InvalidQuery: it is nothing, the id, an unknown field, or a field that is named twice.
+        InvalidValue: a field's type does not allow its new value or the increment.
+    """
     if not isinstance(changes, Mapping) or not isinstance(increments, Mapping) or not (changes or increments):
         raise InvalidQuery("The changes and increments are not mappings with at least one field.")
     paths = [*changes, *increments]
@@ -81,14 +84,13 @@ def parse_changes(
             check_field(path)
         except InvalidName as error:
             raise InvalidQuery(f"{path!r} is not a field.") from error
-        if path == id_field:
-            raise InvalidQuery(f"The id field {id_field!r} cannot be changed.")
+        if path == codec.id_field:
+            raise InvalidQuery(f"The id field {path!r} cannot be changed.")
         if paths.count(path) > 1 or any(path.startswith(f"{other}.") for other in paths):
             raise InvalidQuery(f"The changes name {path!r} twice, or a field around it too.")
-    return Changes(
-        {path: encode(path, value) for path, value in changes.items()},
-        {path: encode_increment(path, by) for path, by in increments.items()},
-    )
+    values = {path: codec.encode_change(path, value) for path, value in changes.items()}
+    numbers = {path: codec.encode_increment(path, by) for path, by in increments.items()}
+    return Changes(values, numbers, None if codec.checks_by_field(values, numbers) else codec.reload)
 
 
 def _set(document: dict[str, Any], path: str, value: Any) -> None:

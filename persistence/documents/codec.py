@@ -74,7 +74,6 @@ class ModelCodec(Generic[M]):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
         if id_field != "_id" and "_id" in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
-        self._plain_init = has_plain_init(model)
         self._dynamically_typed = self.shape.dynamically_typed
         try:
             self._from_dict: Callable[[Document], M] = _structurer(model)
@@ -198,9 +197,13 @@ class ModelCodec(Generic[M]):
         number: int | float = normalize(by)
         return float(number) if kind is float else number
 
-    def checks_by_field(self, paths: Iterable[str]) -> bool:
-        """Whether any values that fit the types of these fields make a model, whatever its other fields hold."""
-        return self._plain_init and not any("." in path for path in paths)
+    def checks_by_field(self, changed: Iterable[str], incremented: Iterable[str]) -> bool:
+        """Whether values that fit the types of these fields make a model, whatever else the document holds."""
+        # A nested field that is set may be the only one of its model; one that is incremented exists.
+        outer = [path[:end] for path in incremented for end, character in enumerate(path) if character == "."]
+        kinds = [self.model, *(self.shape.kind(path) for path in outer)]
+        plain = all(kind is not Any and has_plain_init(get_origin(kind) or kind) for kind in kinds)
+        return plain and not any("." in path for path in changed)
 
     def reload(self, document: Mapping[str, Any]) -> Document:
         """The document of the model that a document is loaded as; `InvalidValue`."""

@@ -6,21 +6,18 @@ A provider implements a `Collection` of plain documents (see `persistence.docume
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.protocol import Id
-from persistence.documents.query import Term
+from persistence.documents.query import Term, value_at
 from persistence.errors import PersistenceError
 
 M = TypeVar("M")
-
-FIRST_PAGE: Final = object()
-"""The position of the first page of a query."""
 
 
 @attrs.frozen
@@ -42,6 +39,18 @@ class Query:
     limit: int | None = None
     after: tuple[Any, ...] | None = None
     ordered: bool = True
+
+    def following(self, page: Sequence[Document], size: int) -> Query | None:
+        """The query of what follows a page of it, or None if the page, of `size` documents at most, is the last."""
+        left = None if self.limit is None else self.limit - len(page)
+        if len(page) < size or left == 0:
+            return None
+        values = tuple(value_at(page[-1], field) for field, _ in self.sort)
+        return attrs.evolve(self, after=values, skip=0, limit=left)
+
+    def page_size(self, largest: int) -> int:
+        """How many documents a page may have."""
+        return largest if self.limit is None else min(largest, self.limit)
 
 
 @attrs.frozen
@@ -74,10 +83,10 @@ class Collection(Protocol):
         """The document with this id."""
         ...
 
-    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+    async def page(self, position: Any) -> tuple[list[Any], Any]:
         """Some documents of a query, for `loader`, and the position of the next, or None at the end.
 
-        The first position is `FIRST_PAGE`.
+        The first position is the `Query`.
         """
         ...
 
@@ -100,3 +109,14 @@ class Collection(Protocol):
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """Do each write, all of one kind; return the errors of those that failed."""
         ...
+
+
+def write_each(writes: Iterable[Write], write: Callable[[Write], None]) -> dict[Id, PersistenceError]:
+    """Do each write; return the errors of those that failed, by id."""
+    failed: dict[Id, PersistenceError] = {}
+    for one in writes:
+        try:
+            write(one)
+        except PersistenceError as error:
+            failed[one.id] = error
+    return failed

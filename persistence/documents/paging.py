@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from persistence.documents.collection import FIRST_PAGE, Collection, Query
+from persistence.documents.collection import Collection, Query
 
 M = TypeVar("M")
 
@@ -25,7 +25,7 @@ class PagedResults(Generic[M]):
         self._collection = collection
         self._query = query
         self._load = load
-        self._position: Any = None if query.limit == 0 else FIRST_PAGE
+        self._position: Any = None if query.limit == 0 else query
         self._documents: deque[Any] = deque()
 
     def __aiter__(self) -> PagedResults[M]:
@@ -35,7 +35,7 @@ class PagedResults(Generic[M]):
         while not self._documents:
             if self._position is None:
                 raise StopAsyncIteration
-            page, self._position = await self._collection.page(self._query, self._position)
+            page, self._position = await self._collection.page(self._position)
             self._documents.extend(page)
         return self._load(self._documents.popleft())
 

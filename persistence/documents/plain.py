@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,6 @@ class PlainCodec(ModelCodec[Document]):
         self.id_field = id_field
         self.shape = AnyShape(dict, {})
         self.id_type = object
-        self._plain_init = True
 
     def dump_and_load(self, model: Document) -> tuple[Document, Document]:
         """See `ModelCodec.dump_and_load`."""
@@ -47,6 +46,10 @@ class PlainCodec(ModelCodec[Document]):
         if not same(model, document):
             raise InvalidValue(f"This dict cannot be stored: it would be loaded as {document!r}.")
         return document, document
+
+    def checks_by_field(self, changed: Iterable[str], incremented: Iterable[str]) -> bool:
+        """See `ModelCodec.checks_by_field`."""
+        return True
 
     def load(self, document: Document) -> Document:
         """See `ModelCodec.load`."""

@@ -129,7 +129,8 @@ class Writes(Protocol[M]):
 
         Returns the changed document, or None if it did not match.
         Raises `UniqueViolation`; `InvalidValue` if a field to be incremented is missing, None or no number in
-        the document, or the sum does not fit into 64 bits. Bounds of a field belong into `expected`.
+        the document, the sum does not fit into 64 bits, or the model refuses the changed document. Where a model
+        checks values itself (validators, converters, pydantic), MongoDB needs two round trips for it instead of one.
         """
         ...
 

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
-import attrs
-
 from persistence.documents.changes import parse_changes
 from persistence.documents.codec import Document, ModelCodec
-from persistence.documents.collection import FIRST_PAGE, Collection, Query, Write
+from persistence.documents.collection import Collection, Query, Write
 from persistence.documents.index import Index, check_sort, resolve_indexes
 from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedResults
@@ -49,7 +47,7 @@ class _Documents(Generic[M]):
             document = await self.collection.get(term.value)
             return None if document is None else self.codec.load(document)
         query = Query(term, ((self.codec.id_field, 1),), limit=1)
-        documents, _ = await self.collection.page(query, FIRST_PAGE)
+        documents, _ = await self.collection.page(query)
         return self._load_found(documents[0]) if documents else None
 
     def find_all(
@@ -111,9 +109,7 @@ class _Documents(Generic[M]):
     ) -> M | None:
         """See `persistence.documents.protocol.Writes`."""
         codec = self.codec
-        parsed = parse_changes(changes, increments, codec.id_field, codec.encode_change, codec.encode_increment)
-        if not codec.checks_by_field([*changes, *increments]):
-            parsed = attrs.evolve(parsed, reload=codec.reload)
+        parsed = parse_changes(codec, changes, increments)
         document = await self.collection.change(codec.check_id(id_), parse_where(expected, codec.encode), parsed)
         return None if document is None else codec.load(document)
 
@@ -121,7 +117,7 @@ class _Documents(Generic[M]):
         writes = [Write(kind, *self._dump(model)) for model in models]
         if kind != "insert":
             writes = list({write.id: write for write in writes}.values())
-        return await self.collection.write_many(writes)
+        return await self.collection.write_many(writes) if writes else {}
 
     def _dump(self, model: M) -> tuple[Id, Document]:
         document = self.codec.dump(model)

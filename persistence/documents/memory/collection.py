@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec, normalize
-from persistence.documents.collection import FIRST_PAGE, Query, Write
+from persistence.documents.collection import Query, Write, write_each
 from persistence.documents.matching import matches, sort_documents
 from persistence.documents.memory.tables import Table
 from persistence.documents.protocol import Id
-from persistence.documents.query import Or, Term, keyset, value_at
+from persistence.documents.query import And, Or, Term, keyset
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError
 
 M = TypeVar("M")
@@ -54,22 +55,15 @@ class MemoryCollection:
         document = table.documents.get(id_)
         return None if document is None else _copied(document)
 
-    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+    async def page(self, position: Any) -> tuple[list[Document], Query | None]:
         """See `persistence.documents.collection.Collection`."""
+        query: Query = position
         table = await self.runner.read(self.name)
-        after, skip, left = (
-            (query.after, query.skip, query.limit) if position is FIRST_PAGE else (position[0], 0, position[1])
-        )
-        found = [document for document in table.documents.values() if matches(query.term, document)]
-        if after is not None:
-            behind = Or(keyset(query.sort, after))
-            found = [document for document in found if matches(behind, document)]
-        size = _PAGE if left is None else min(_PAGE, left)
-        page = [_copied(d) for d in sort_documents(found, query.sort)[skip : skip + size]]
-        left = None if left is None else left - len(page)
-        if len(page) < size or left == 0:
-            return page, None
-        return page, (tuple(value_at(page[-1], field) for field, _ in query.sort), left)
+        terms = (query.term,) if query.after is None else (query.term, Or(keyset(query.sort, query.after)))
+        found = [document for document in table.documents.values() if matches(And(terms), document)]
+        size = query.page_size(_PAGE)
+        page = [_copied(d) for d in sort_documents(found, query.sort)[query.skip : query.skip + size]]
+        return page, query.following(page, size)
 
     def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
         """See `persistence.documents.collection.Collection`."""
@@ -101,17 +95,7 @@ class MemoryCollection:
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.collection.Collection`."""
-
-        def run(table: Table) -> dict[Id, PersistenceError]:
-            failed: dict[Id, PersistenceError] = {}
-            for write in writes:
-                try:
-                    self._write(table, write)
-                except PersistenceError as error:
-                    failed[write.id] = error
-            return failed
-
-        return await self.runner.write(self.name, run)
+        return await self.runner.write(self.name, lambda table: write_each(writes, partial(self._write, table)))
 
     def _write(self, table: Table, write: Write) -> None:
         known = write.id in table.documents

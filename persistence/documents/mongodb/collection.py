@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 
 from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
-from persistence.documents.collection import FIRST_PAGE, Query, Write
+from persistence.documents.collection import Query, Write
 from persistence.documents.mongodb.batching import Batcher
 from persistence.documents.mongodb.caller import Caller, Shortcut
 from persistence.documents.mongodb.commands import answer, find_command, first_batch
@@ -83,11 +83,11 @@ class MongoCollection:
             )
         return self._out(found)
 
-    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+    async def page(self, position: Any) -> tuple[list[Document], Any]:
         """See `persistence.documents.collection.Collection`."""
-        if query.limit == 1 and position is FIRST_PAGE:
-            return await self._first(query), None
-        cursor = self._find(query) if position is FIRST_PAGE else position
+        if isinstance(position, Query) and position.limit == 1:
+            return await self._first(position), None
+        cursor = self._find(position) if isinstance(position, Query) else position
 
         documents = await self._caller.call(lambda: cursor.to_list(_PAGE), self._failures)
         return documents, cursor if cursor.alive or len(documents) == _PAGE else None

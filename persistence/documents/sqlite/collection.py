@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
-
-import attrs
 
 from persistence.documents.changes import Changes
 from persistence.documents.codec import Document, ModelCodec
-from persistence.documents.collection import FIRST_PAGE, Query, Write
+from persistence.documents.collection import Query, Write, write_each
 from persistence.documents.protocol import Id
-from persistence.documents.query import And, Term, fixed_fields, keyset, value_at
+from persistence.documents.query import And, Term, fixed_fields, keyset
 from persistence.documents.sqlite.encoding import from_text, to_stored, to_text
 from persistence.documents.sqlite.indexes import violated_fields
 from persistence.documents.sqlite.sql import Where, quoted
@@ -42,14 +41,6 @@ class Runner(Protocol):
         ...
 
 
-@attrs.frozen
-class Position:
-    """Where the next page of a query starts: after these values, with so many documents left to the limit."""
-
-    after: tuple[Any, ...]
-    left: int | None
-
-
 class SqliteCollection:
     """Documents in a table with the columns `id` and `doc`.
 
@@ -75,18 +66,16 @@ class SqliteCollection:
         row = await self.runner.read(lambda connection: connection.execute(sql, key).fetchone())
         return None if row is None else from_text(row[0])
 
-    async def page(self, query: Query, position: Any) -> tuple[list[Document], Any]:
+    async def page(self, position: Any) -> tuple[list[Document], Query | None]:
         """See `persistence.documents.collection.Collection`."""
-        first = position is FIRST_PAGE
-        after = query.after if first else position.after
-        left = query.limit if first else position.left
-        size = _PAGE if left is None else min(_PAGE, left)
-        ranges = [query.term] if after is None else [And((query.term, t)) for t in keyset(query.sort, after)]
-        skip = query.skip if first else 0
+        query: Query = position
+        size = query.page_size(_PAGE)
+        after = (And(),) if query.after is None else keyset(query.sort, query.after)
+        ranges = [And((query.term, term)) for term in after]
 
         def run(connection: sqlite3.Connection) -> list[Document]:
             found: list[Document] = []
-            to_skip = skip
+            to_skip = query.skip
             for number, term in enumerate(ranges):
                 rows = connection.execute(*self._select(term, query, size - len(found), to_skip)).fetchall()
                 found += [from_text(text) for (text,) in rows]
@@ -96,11 +85,8 @@ class SqliteCollection:
                     to_skip = 0 if rows else max(0, to_skip - self._count(connection, term))
             return found
 
-        documents = await self.runner.read(run)
-        left = None if left is None else left - len(documents)
-        if len(documents) < size or left == 0:
-            return documents, None
-        return documents, Position(tuple(value_at(documents[-1], field) for field, _ in query.sort), left)
+        page = await self.runner.read(run)
+        return page, query.following(page, size)
 
     def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
         """See `persistence.documents.collection.Collection`."""
@@ -131,17 +117,7 @@ class SqliteCollection:
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.collection.Collection`."""
-
-        def run(connection: sqlite3.Connection) -> dict[Id, PersistenceError]:
-            failed: dict[Id, PersistenceError] = {}
-            for write in writes:
-                try:
-                    self._write(connection, write)
-                except PersistenceError as error:
-                    failed[write.id] = error
-            return failed
-
-        return await self.runner.write(run) if writes else {}
+        return await self.runner.write(lambda connection: write_each(writes, partial(self._write, connection)))
 
     def _select(self, term: Term, query: Query, limit: int, skip: int) -> tuple[str, list[Any]]:
         where = Where(self.id_field)

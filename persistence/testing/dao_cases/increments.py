@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,6 +34,37 @@ class Counters:
     text: str = "1"
     level: Level = Level.LOW
     several: list[int] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Bounded:
+    """A number that the model itself keeps small."""
+
+    id: str
+    count: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(5)])
+    text: str = ""
+
+
+@attrs.frozen
+class Bounding:
+    """A model around such a number."""
+
+    id: str
+    inner: Bounded = attrs.field(factory=lambda: Bounded("inner"))
+    text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A dataclass that does the same."""
+
+    id: str
+    count: int = 0
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= 5:
+            raise ValueError("The count is out of bounds.")
 
 
 async def counters(h: DaoHarness, **values: Any) -> Dao[Counters]:
@@ -152,6 +184,42 @@ async def an_increment_of_a_missing_document_is_refused(h: DaoHarness) -> None:
         await dao.compare_and_set("2", expected={}, increments={"count": 1})
 
 
+@cases.each(validator=Bounded, nested=Bounding, post_init=Checked)
+async def a_change_that_the_model_refuses_is_not_stored(h: DaoHarness, model: object) -> None:
+    assert isinstance(model, type)
+    dao: Dao[Any] = await h.factory.dao(h.name(), model, id_field="id")
+    await dao.insert(model("1"))
+    path = "inner.count" if model is Bounding else "count"
+    changed = await dao.compare_and_set("1", expected={}, increments={path: 5}, changes={"text": "new"})
+    assert changed is not None
+    for options in ({"increments": {path: 1}}, {"increments": {path: -6}}, {"changes": {path: 6}}):
+        with raises(InvalidValue):
+            await dao.compare_and_set("1", expected={}, **options)
+        assert await dao.compare_and_set("1", expected={path: 4}, **options) is None
+    assert await dao.get_by_id("1") == changed
+    with raises(DocumentNotFound):
+        await dao.compare_and_set("2", expected={}, increments={path: 1})
+
+
+@cases
+async def no_increment_is_lost_where_the_model_has_a_bound(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Bounded, id_field="id")
+    await dao.insert(Bounded("1"))
+    refused = 0
+
+    async def count_up() -> None:
+        nonlocal refused
+        try:
+            assert await dao.compare_and_set("1", expected={}, increments={"count": 1})
+        except InvalidValue:
+            refused += 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(12):
+            tasks.start_soon(count_up)
+    assert ((await dao.get_by_id("1")).count, refused) == (5, 7)
+
+
 @cases
 async def no_increment_is_lost(h: DaoHarness) -> None:
     dao = await counters(h, inner=Address("London", 0))
@@ -189,7 +257,7 @@ async def a_lease_is_taken_once_until_it_expires(h: DaoHarness) -> None:
     winners: list[str] = []
 
     async def take(owner: str) -> None:
-        now = datetime.now(UTC)
+        now = await h.factory.now()
         changes = {"due": now + timedelta(minutes=5), "owner": owner}
         if await dao.compare_and_set(1, expected={"due": {"$lt": now}}, changes=changes, increments={"version": 1}):
             winners.append(owner)
