@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from connector.http.address_policy import AddressPolicy
 from connector.http.client import HttpClient, HttpOptions, open_http
-from connector.http.dial import ForbiddenAddressError
 from connector.http.response import Response
+from connector.http.routes import AddressPolicy, ForbiddenAddressError
 from connector.http.socket_stream import OnBytes
 
 __all__ = [

@@ -13,12 +13,10 @@ import attrs
 import httpx
 import trio
 
-from connector.http.address_policy import AddressPolicy, literal_address
-from connector.http.connection import Connection, Request, ResponseHead
-from connector.http.dial import ForbiddenAddressError, dial
+from connector.http.connection import Connection, Request, ResponseHead, open_connection
 from connector.http.pool import ConnectionPool
 from connector.http.response import Response
-from connector.http.routes import Origin, Route, proxy_for
+from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route, literal_address, proxy_for
 from connector.http.socket_stream import OnBytes
 from connector.http.tls import make_ssl_context
 
@@ -135,12 +133,6 @@ class HttpClient:
         await self.api.aclose()
         self.pool.close()
 
-    async def __aenter__(self) -> HttpClient:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
-
     async def _send_on_kept(
         self, connection: Connection, request: Request, on_bytes: OnBytes | None
     ) -> ResponseHead | None:
@@ -167,7 +159,7 @@ class HttpClient:
         self.pool.make_room()
         options = self._options
         with trio.move_on_after(options.connect_timeout):
-            return await dial(
+            return await open_connection(
                 route,
                 ssl_context=self._trusted,
                 policy=options.address_policy,
@@ -197,8 +189,11 @@ class HttpClient:
 @asynccontextmanager
 async def open_http(options: HttpOptions) -> AsyncIterator[HttpClient]:
     """Open the client that talks to the archive's APIs and to storage hosts; its connections end with the block."""
-    async with HttpClient(options) as client:
+    client = HttpClient(options)
+    try:
         yield client
+    finally:
+        await client.aclose()
 
 
 def _request(

@@ -1,11 +1,16 @@
-"""One connection: a request is sent, the head of its response received.
+"""One connection: opened, a request sent, the head of its response received.
 
 Heads are written and parsed by h11; bodies never pass through it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import socket
+import ssl
+from collections.abc import Callable
 
 import attrs
 import h11
@@ -13,7 +18,7 @@ import httpx
 import trio
 
 from connector.http.buffered_reader import BufferedReader
-from connector.http.routes import Route
+from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route
 from connector.http.socket_stream import IdleState, OnBytes, SocketStream
 
 _MAX_BODY_WITH_HEAD = 1 << 14
@@ -21,6 +26,10 @@ _MAX_BODY_WITH_HEAD = 1 << 14
 
 _EARLY_RESPONSE_GRACE = 2.0
 """Seconds that a server which stopped taking a body has for saying why."""
+
+_MAX_UNSENT = 1 << 20
+"""Bytes that may lie unsent in the kernel before a socket counts as full. Trio's 16 KiB suits interactive
+protocols; a sender of large bodies would be woken for every 16 KiB."""
 
 _MAX_HEAD = 1 << 16
 _MAX_INTERIM_RESPONSES = 32
@@ -131,8 +140,10 @@ class Connection:
                     f"{self.stream.peer} answered {early.head.status} before it had the whole body."
                 )
             return attrs.evolve(early.head, keep_alive=early.head.keep_alive and is_complete)
-        if failure is not None or early.error is not None:
-            raise failure or early.error  # type: ignore[misc]
+        if failure is not None:
+            raise failure
+        if early.error is not None:
+            raise early.error
         return await self._receive_head(parser)
 
     async def _listen(self, parser: h11.Connection, early: _EarlyResponse) -> None:
@@ -166,3 +177,91 @@ class Connection:
             if not data:
                 raise httpx.RemoteProtocolError(f"{self.stream.peer} closed the connection without a response.")
             parser.receive_data(bytes(data))
+
+
+async def open_connection(
+    route: Route, *, ssl_context: Callable[[], ssl.SSLContext], policy: AddressPolicy | None, idle_timeout: float
+) -> Connection:
+    """Open a connection. The caller sets the deadline.
+
+    Args:
+        route: Where it leads.
+        ssl_context: Called only where TLS is needed: loading a trust store takes tens of milliseconds.
+        policy: Asked about the IP address of a server that is connected to, before a byte is sent: a name that
+            resolves to different addresses at different times cannot evade that. A proxy's address is not asked about.
+        idle_timeout: Seconds without a byte after which the connection counts as dead.
+
+    Raises:
+        ForbiddenAddressError: The address is not allowed.
+        httpx.ConnectError: There is no connection, or its TLS handshake failed.
+        httpx.ProxyError: The proxy refuses to connect.
+        httpx.UnsupportedProtocol: The host name cannot be one.
+    """
+    endpoint = route.endpoint
+    stream = SocketStream(await _connect(endpoint), peer=route.peer, idle_timeout=idle_timeout)
+    try:
+        if route.is_direct and policy is not None:
+            address = stream.remote_address
+            if not policy.is_allowed(endpoint.host, endpoint.port, address):
+                raise ForbiddenAddressError(f"its address {address} is not allowed.")
+        connection = Connection(route, stream)
+        if endpoint.scheme == "https":
+            await _start_tls(stream, endpoint, ssl_context)
+        if route.tunnel_to is not None:
+            await _open_tunnel(connection, route.tunnel_to)
+            await _start_tls(stream, route.tunnel_to, ssl_context)
+    except BaseException:
+        stream.close()
+        raise
+    return connection
+
+
+async def _connect(origin: Origin) -> socket.socket:
+    try:
+        stream = await trio.open_tcp_stream(origin.host, origin.port)
+    except socket.gaierror as error:
+        raise httpx.ConnectError(f"the name {origin.host} cannot be resolved: {error.strerror}.") from error
+    except UnicodeError as error:  # an empty or too long label
+        raise httpx.UnsupportedProtocol(f"{origin.host} is no host name: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise httpx.ConnectError(f"no connection to {origin.peer}: {_first_reason(error)}.") from error
+    # The plain socket without trio's wrapper, whose calls yield to the scheduler every time.
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT)
+    return sock
+
+
+async def _open_tunnel(connection: Connection, target: Origin) -> None:
+    """Have a proxy connect to ``target`` (RFC 9110, section 9.3.6)."""
+    headers = [(b"Host", target.peer.encode())]
+    if connection.route.proxy_authorization is not None:
+        headers.append((b"Proxy-Authorization", connection.route.proxy_authorization))
+    head = await connection.send_request(Request("CONNECT", target.peer.encode(), headers))
+    if not 200 <= head.status < 300:
+        proxy = connection.route.endpoint.peer
+        raise httpx.ProxyError(f"the proxy {proxy} answered {head.status} {head.reason.decode('latin-1')}.")
+    if connection.reader.has_leftovers:
+        raise httpx.ProxyError(f"the proxy {connection.route.endpoint.peer} sent data before its tunnel was used.")
+
+
+async def _start_tls(stream: SocketStream, origin: Origin, ssl_context: Callable[[], ssl.SSLContext]) -> None:
+    try:
+        await stream.start_tls(ssl_context(), origin.host)
+    except ssl.SSLCertVerificationError as error:
+        why = error.verify_message or error.reason
+        raise httpx.ConnectError(f"the certificate of {origin.peer} is not trusted: {why}.") from error
+    except OSError as error:
+        why = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise httpx.ConnectError(f"the TLS handshake with {origin.peer} failed: {why}.") from error
+
+
+def _first_reason(error: Exception) -> str:
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    first = cause if isinstance(cause, OSError) else error
+    # trio puts the address before what the operating system says, and it is named already.
+    return os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first)

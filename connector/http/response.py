@@ -44,24 +44,23 @@ class Response(httpx.AsyncByteStream):
         self._reader = reader
         self._release: Callable[[bool], None] | None = release
         self._keep_alive = head.keep_alive
-        self._is_chunked = False
         self._ends_with_connection = False
+        self._more_chunks = False
         self._chunks = 0
         self._left = 0
-        """Bytes of the body ahead without a chunk header between them."""
+        """Bytes of the body ahead, up to the next chunk header if there is one."""
 
         coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
         if method == "HEAD" or head.status in (204, 304):
             pass
         elif coding is not None:  # h11 lets only "chunked" pass
-            self._is_chunked = True
+            self._more_chunks = True
         elif length is None:
             self._ends_with_connection, self._left = True, sys.maxsize
         elif re.fullmatch(r"[0-9]{1,18}", length):
             self._left = int(length)
         else:
             raise httpx.RemoteProtocolError(f"{reader.peer} sent a Content-Length that is no number: {length[:40]!r}.")
-        self._is_finished = not (self._left or self._is_chunked)
 
     async def read_into(self, buffer: memoryview, on_bytes: OnBytes | None = None) -> int:
         """Receive the next bytes of the body straight into ``buffer``.
@@ -73,11 +72,11 @@ class Response(httpx.AsyncByteStream):
             httpx.TransportError: The connection failed, or the body does not end as it should.
         """
         position = 0
-        while position < len(buffer) and await self._available():
-            count = min(self._left, len(buffer) - position)
+        while position < len(buffer) and (available := await self._available()):
+            count = min(available, len(buffer) - position)
             await self._reader.read_exactly(buffer[position : position + count], on_bytes)
             position += count
-            self._consume(count)
+            self._left -= count
         return position
 
     async def read_some(self) -> bytes:
@@ -86,13 +85,13 @@ class Response(httpx.AsyncByteStream):
         Raises:
             httpx.TransportError: The connection failed, or the body does not end as it should.
         """
-        if not await self._available():
+        available = await self._available()
+        if not available:
             return b""
-        piece = bytes(await self._reader.read_some(min(self._left, _PIECE)))
+        piece = bytes(await self._reader.read_some(min(available, _PIECE)))
         if not piece and not self._ends_with_connection:
             raise httpx.RemoteProtocolError(f"{self._reader.peer} closed the connection before the end of a body.")
-        self._is_finished = not piece
-        self._consume(len(piece))
+        self._left = available - len(piece) if piece else 0
         return piece
 
     async def read_error(self) -> bytes:
@@ -114,23 +113,19 @@ class Response(httpx.AsyncByteStream):
         """Release the connection; it is closed unless the body was read to its end."""
         release, self._release = self._release, None
         if release is not None:
-            release(self._is_finished and self._keep_alive and not self._ends_with_connection)
+            is_finished = not (self._left or self._more_chunks)
+            release(is_finished and self._keep_alive and not self._ends_with_connection)
 
     async def aclose(self) -> None:
         """The same, for httpx."""
         self.close()
 
-    async def _available(self) -> bool:
-        """Whether bytes of the body lie ahead; of a chunked one, the next chunk header is read first."""
-        if not self._left and self._is_chunked and not self._is_finished:
+    async def _available(self) -> int:
+        """How many bytes of the body lie ahead before the next chunk header; 0 at its end."""
+        if not self._left and self._more_chunks:
             self._left = await self._next_chunk()
-            self._is_finished = not self._left
-        return not self._is_finished
-
-    def _consume(self, count: int) -> None:
-        if not self._ends_with_connection:
-            self._left -= count
-            self._is_finished = not (self._left or self._is_chunked)
+            self._more_chunks = self._left > 0
+        return self._left
 
     async def _next_chunk(self) -> int:
         """Read a chunk header (RFC 9112, section 7.1) and return its size; after the last, of 0, read the trailers."""

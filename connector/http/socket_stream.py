@@ -101,7 +101,7 @@ class SocketStream:
             except ssl.SSLWantWriteError:
                 await self._wait(trio.lowlevel.wait_writable, httpx.ReadTimeout, idle_timeout)
             except OSError as error:
-                raise httpx.ReadError(f"the connection to {self.peer} was closed: {_reason(error)}.") from error
+                raise httpx.ReadError(f"{_reason(error)}.") from error
             else:
                 self._since_checkpoint += count
                 return count
@@ -127,7 +127,7 @@ class SocketStream:
             except ssl.SSLWantReadError:
                 await self._wait(trio.lowlevel.wait_readable, httpx.WriteTimeout)
             except OSError as error:
-                raise httpx.WriteError(f"the connection to {self.peer} was closed: {_reason(error)}.") from error
+                raise httpx.WriteError(f"{_reason(error)}.") from error
             else:
                 position += count
                 self._since_checkpoint += count
@@ -191,7 +191,8 @@ class SocketStream:
                 # TLS may need to read in order to write while the reader waits for the same socket.
                 await trio.sleep(0.01)
             return
-        raise timeout_error(f"no byte to or from {self.peer} for {seconds:g} seconds.")
+        moved = "received" if timeout_error is httpx.ReadTimeout else "sent"
+        raise timeout_error(f"no byte was {moved} for {seconds:g} seconds.")
 
 
 def _reason(error: OSError) -> str:

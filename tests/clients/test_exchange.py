@@ -12,7 +12,7 @@ import trio
 
 from connector.clients.exchange import MAX_BODY, ApiRequest, ApiTransport
 from connector.errors import NO_RETRY, BrokenError
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpOptions, open_http
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import ScriptedServer, answering, response
 
@@ -148,7 +148,7 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
 async def test_an_address_that_is_none_is_not_tried_again(url):
-    async with HttpClient(HttpOptions()) as client:
+    async with open_http(HttpOptions()) as client:
         with pytest.raises(BrokenError, match="is no usable address") as caught:
             await ApiTransport(client.api).send(ApiRequest("GET", url))
     assert caught.value.advice == NO_RETRY
@@ -156,7 +156,7 @@ async def test_an_address_that_is_none_is_not_tried_again(url):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
 async def test_an_odd_address_meets_no_foreign_error(url):
-    async with HttpClient(HttpOptions()) as client:
+    async with open_http(HttpOptions()) as client:
         with pytest.raises(BrokenError):
             await ApiTransport(client.api).send(ApiRequest("GET", url))
 
@@ -166,7 +166,7 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port, nursery):
     """Resolvers take some of them modulo 65,536."""
     server = await nursery.start(ScriptedServer(answering(response("200 OK", b"{}"))).run)
     its_own = httpx.URL(server.url).port or 0
-    async with HttpClient(HttpOptions()) as client:
+    async with open_http(HttpOptions()) as client:
         for number in (port, its_own + 65_536):
             with pytest.raises(BrokenError, match="is no usable address") as caught:
                 await ApiTransport(client.api).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))

@@ -11,7 +11,7 @@ import trio
 
 from connector.clients.objects import MAX_WHOLE_OBJECT, HttpObjectClient, ObjectClient, UrlRefusedError, check_range
 from connector.errors import RENEW, BrokenError, ConnectorError, IntegrityError, RefusedError
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpClient, HttpOptions, open_http
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
 
@@ -56,7 +56,7 @@ class Storage:
 
 @pytest.fixture
 async def storage(nursery: trio.Nursery) -> AsyncIterator[Storage]:
-    async with HttpClient(HttpOptions(connect_timeout=5, read_timeout=5)) as http:
+    async with open_http(HttpOptions(connect_timeout=5, read_timeout=5)) as http:
         yield Storage(http, nursery)
         assert http.pool.in_use == 0
 
@@ -251,7 +251,7 @@ async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(nursery):
             await trio.sleep(0.01)
 
     server: ScriptedServer = await nursery.start(ScriptedServer(scene).run)
-    async with HttpClient(HttpOptions()) as http:
+    async with open_http(HttpOptions()) as http:
         with trio.fail_after(3), pytest.raises(OverloadedError, match=r"more than 0\.3 seconds") as caught:
             await HttpObjectClient(http, deadline=0.3).fetch_into(
                 server.url, START, STOP, memoryview(bytearray(STOP - START)), lambda _: None

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 
+from connector.errors import UsageError
 from connector.http import AddressPolicy, ForbiddenAddressError, HttpOptions, open_http
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
@@ -229,11 +230,14 @@ class TestProxy:
         async with open_http(options) as http:
             assert (await get(http, "http://storage.invalid/x")).body == b"ok"
 
-    @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "https://127.0.0.1:9"])
+    @pytest.mark.parametrize(
+        "proxy", ["socks5://u:secret@127.0.0.1:9", "https://127.0.0.1:9", "http://u:secret@127.0.0.1:x"]
+    )
     async def test_proxies_that_are_not_supported(self, proxy):
         async with open_http(HttpOptions(proxy=proxy)) as http:
-            with pytest.raises(httpx.UnsupportedProtocol, match="proxy"):
+            with pytest.raises(UsageError, match="proxy") as caught:
                 await get(http, "https://storage.invalid/x")
+        assert "secret" not in str(caught.value)
 
     async def test_hosts_that_are_excepted_are_reached_straight(self, serve):
         server = await serve(answering(response(body=b"ok")))

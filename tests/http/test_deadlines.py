@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpOptions, open_http
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import ScriptedServer, answering, response
 
@@ -69,7 +69,7 @@ PHASES: dict[str, tuple[str, type[httpx.TimeoutException]]] = {
 
 async def run(phase: str, server: ScriptedServer, **seconds: float) -> None:
     options = HttpOptions(**{"connect_timeout": math.inf, "read_timeout": math.inf, **seconds})
-    async with HttpClient(options) as client:
+    async with open_http(options) as client:
         try:
             if phase == "sending":
                 await put(client, server.url, HUGE)
@@ -109,7 +109,7 @@ async def test_cancellation(serve, phase):
 
 async def test_waiting_for_a_slot_can_be_cancelled(serve):
     server = await serve(answering(OK))
-    async with HttpClient(HttpOptions(max_connections=1)) as client:
+    async with open_http(HttpOptions(max_connections=1)) as client:
         holder = await client.request("GET", server.url)
         with trio.move_on_after(0.05) as scope:
             await get(client, server.url)
@@ -141,7 +141,7 @@ async def deaf_port() -> AsyncIterator[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse instead of keeping silent")
 class TestConnecting:
     async def test_times_out(self, deaf_port):
-        async with HttpClient(HttpOptions(connect_timeout=0.1)) as client:
+        async with open_http(HttpOptions(connect_timeout=0.1)) as client:
             with trio.fail_after(3), pytest.raises(httpx.ConnectTimeout):
                 await get(client, f"http://127.0.0.1:{deaf_port}/")
 
@@ -176,7 +176,7 @@ async def test_slow_is_not_idle(serve):
             await peer.send(b"x")
 
     server = await serve(scene)
-    async with HttpClient(HttpOptions(read_timeout=0.4)) as client:
+    async with open_http(HttpOptions(read_timeout=0.4)) as client:
         assert await get_into(client, server.url, bytearray(10)) == 10
 
 
@@ -187,7 +187,7 @@ async def test_a_stuck_error_body_does_not_hide_the_status(serve):
         await peer.gone()
 
     server = await serve(scene)
-    async with HttpClient(HttpOptions(read_timeout=0.1)) as client:
+    async with open_http(HttpOptions(read_timeout=0.1)) as client:
         reply = await client.api.get(server.url)
     assert (reply.status_code, reply.content) == (503, b"<Err")
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpOptions, open_http
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import answering, response
 
@@ -66,7 +66,7 @@ async def test_a_connection_closed_while_idle_is_not_tried(serve, client):
 
 async def test_expiry(serve):
     server = await serve(answering(OK, times=5))
-    async with HttpClient(HttpOptions(keepalive_expiry=0.5)) as client:
+    async with open_http(HttpOptions(keepalive_expiry=0.5)) as client:
         await get(client, server.url)
         await get(client, server.url)
         assert server.connections == 1
@@ -160,7 +160,7 @@ class TestPool:
                 await peer.send(OK)
 
         server = await serve(scene)
-        async with HttpClient(HttpOptions(max_connections=3)) as client:
+        async with open_http(HttpOptions(max_connections=3)) as client:
             async with trio.open_nursery() as requests:
                 for _ in range(20):
                     requests.start_soon(get, client, server.url)
@@ -170,7 +170,7 @@ class TestPool:
 
     async def test_idle_connections_make_room_for_another_host(self, serve):
         servers = [await serve(answering(OK, times=9)) for _ in range(3)]
-        async with HttpClient(HttpOptions(max_connections=2)) as client:
+        async with open_http(HttpOptions(max_connections=2)) as client:
             for server in servers:
                 await get(client, server.url)
             assert client.pool.idle == 2
@@ -180,7 +180,7 @@ class TestPool:
     async def test_slots_are_given_in_the_order_of_asking(self, serve, nursery):
         server = await serve(answering(OK, times=9))
         done: list[int] = []
-        async with HttpClient(HttpOptions(max_connections=1)) as client:
+        async with open_http(HttpOptions(max_connections=1)) as client:
 
             async def ask(number: int) -> None:
                 await get(client, server.url)
@@ -194,7 +194,7 @@ class TestPool:
 
     async def test_closing_closes(self, serve):
         server = await serve(answering(OK, times=9))
-        async with HttpClient(HttpOptions()) as client:
+        async with open_http(HttpOptions()) as client:
             await get(client, server.url)
             assert server.open == 1
         await trio.sleep(0.05)

@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpOptions, open_http
 from tests.support.http_calls import get_into, put
 from tests.support.scripted_server import Peer, response
 
@@ -31,7 +31,7 @@ async def test_cancelled_at_random_moments(serve, server_tls, authority, tls, tm
     authority.cert_pem.write_to_path(str(ca_file))
     server = await serve(scene, ssl_context=server_tls if tls else None)
     completed = 0
-    async with HttpClient(HttpOptions(max_connections=5, read_timeout=10, ca_file=ca_file)) as client:
+    async with open_http(HttpOptions(max_connections=5, read_timeout=10, ca_file=ca_file)) as client:
 
         async def once(upload: bool, patience: float) -> None:
             nonlocal completed

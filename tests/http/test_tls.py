@@ -12,7 +12,7 @@ import trio
 import trustme
 
 from connector.errors import ConnectorError, LocalError, UsageError
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpOptions, open_http
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, answering, chunked, response
 
@@ -31,7 +31,7 @@ def ca_file(authority: trustme.CA, tmp_path) -> Path:
 
 @pytest.fixture
 async def client(ca_file):
-    async with HttpClient(HttpOptions(ca_file=ca_file, connect_timeout=5, read_timeout=5)) as client:
+    async with open_http(HttpOptions(ca_file=ca_file, connect_timeout=5, read_timeout=5)) as client:
         yield client
 
 
@@ -102,7 +102,7 @@ class TestTrust:
 
     async def test_an_unknown_authority_is_refused(self, serve, server_tls):
         server = await serve(answering(OK), ssl_context=server_tls)
-        async with HttpClient(HttpOptions()) as client:
+        async with open_http(HttpOptions()) as client:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
@@ -110,7 +110,7 @@ class TestTrust:
         path = tmp_path / "other.pem"
         trustme.CA().cert_pem.write_to_path(str(path))
         server = await serve(answering(OK), ssl_context=server_tls)
-        async with HttpClient(HttpOptions(ca_file=path)) as client:
+        async with open_http(HttpOptions(ca_file=path)) as client:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
@@ -150,7 +150,7 @@ async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
     if content is not None:
         path.write_bytes(content)
     server = await serve(answering(OK), ssl_context=server_tls)
-    async with HttpClient(HttpOptions(ca_file=path)) as client:
+    async with open_http(HttpOptions(ca_file=path)) as client:
         with pytest.raises(ConnectorError, match=r"ca\.pem") as caught:
             await get(client, f"https://localhost:{server.port}/")
     assert type(caught.value) is expected

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trio
 
-from connector.http import HttpClient, HttpOptions
+from connector.http import HttpClient, HttpOptions, open_http
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
 from tests.support.http_calls import Reply, get, put
@@ -57,7 +57,7 @@ async def proxy(storage, nursery) -> FaultProxy:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with HttpClient(HttpOptions(keepalive_expiry=5, connect_timeout=5, read_timeout=5)) as client:
+    async with open_http(HttpOptions(keepalive_expiry=5, connect_timeout=5, read_timeout=5)) as client:
         yield client
 
 
