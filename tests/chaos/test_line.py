@@ -169,7 +169,7 @@ async def test_names_that_do_not_resolve_for_a_while(user, data):
 
     before = trio.socket.set_custom_hostname_resolver(Resolver())
     try:
-        settings = Settings(wkvs_url=f"http://archive.example:{user.server.port}/wkvs", part_size=user.PART)
+        settings = Settings(wkvs_url=f"http://archive.localhost:{user.server.port}/wkvs", part_size=user.PART)
         user.out.mkdir()
         token = AccessToken.parse(user.archive.access_token)
         async with open_session(settings, user.archive.user, token, state_folder=user.folder) as session:
