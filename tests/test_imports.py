@@ -42,7 +42,8 @@ ARROWS: Mapping[str, frozenset[str]] = {
     ),
     "__main__": frozenset({"cli"}),
     "connector": frozenset(
-        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "download", "upload", "recrypt", "session"}
+        {"errors", "config", "parts", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
+        | {"download", "upload", "recrypt", "session"}
     ),
     "persistence": frozenset(),
 }
@@ -67,7 +68,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "botocore": frozenset({"persistence"}),
     "pymongo": frozenset({"persistence"}),
     "sqlite3": frozenset({"persistence", "adapters"}),
-    "httpx": frozenset({"http", "clients"}),
+    "httpx": frozenset({"http", "clients", "session"}),
 }
 TALKING = frozenset({"print", "input", "breakpoint"})
 CLOCKS = frozenset({"now", "utcnow", "today"})

@@ -5,7 +5,7 @@ As a library::
     async with open_session(settings, keys, token) as session:
         outcomes = await session.download([], output_dir=Path("."), decrypt=True)
 
-The names are loaded when first used, since decrypting a file has no use for the network.
+The names are loaded when first used, since decrypting a file does not need the network.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connector.session.opening import open_session
+    from connector.session.opening import Components, open_session
     from connector.session.recryption import decrypt_files, encrypt_files
     from connector.session.session import Session
 
-_HOMES = {
+_LAZY_IMPORTS = {
+    "Components": "opening",
     "Session": "session",
     "decrypt_files": "recryption",
     "encrypt_files": "recryption",
     "open_session": "opening",
 }
 
-__all__ = ["Session", "decrypt_files", "encrypt_files", "open_session"]
+__all__ = ["Components", "Session", "decrypt_files", "encrypt_files", "open_session"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LAZY_IMPORTS[name]}"), name)

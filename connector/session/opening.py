@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
 
 from connector.clients.api_client import ApiClient
 from connector.clients.exchange import ApiTransport
@@ -22,8 +26,37 @@ from connector.session.session import Session
 from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver
 from connector.wire.tokens import AccessToken
 
+if TYPE_CHECKING:
+    import httpx
+    import trio
+
+    from connector.clients.downloads import DownloadClient
+    from connector.clients.objects import ObjectClient
+    from connector.clients.uploads import UploadClient
+
 _USUAL_OPEN_UPLOADS = 5
-"""What an archive allows in a box unless its operators said otherwise; that it allows more shows itself soon."""
+"""What an archive allows in a box unless its operators chose otherwise; more is tried soon."""
+
+
+@attrs.frozen(kw_only=True)
+class Components:
+    """Replacements for the parts of a session; each that is ``None`` is made as the settings say.
+
+    ``api`` sends the calls of the archive's APIs; ``objects`` moves bytes from and to presigned URLs; ``packages``,
+    ``downloads`` and ``uploads`` are the clients of the three services; ``retrier`` is the retry loop;
+    ``address_policy`` tells which addresses may be connected to; ``threads`` bounds the threads for blocking work;
+    ``uniform`` draws from [0, 1). The clock is that of trio: ``trio.run(..., clock=...)``.
+    """
+
+    api: httpx.AsyncClient | None = None
+    objects: ObjectClient | None = None
+    packages: WorkPackageClient | None = None
+    downloads: DownloadClient | None = None
+    uploads: UploadClient | None = None
+    retrier: Retrier | None = None
+    address_policy: AddressPolicy | None = None
+    threads: trio.CapacityLimiter | None = None
+    uniform: Callable[[], float] = random.random
 
 
 @asynccontextmanager
@@ -34,11 +67,12 @@ async def open_session(
     *,
     observer: Observer | None = None,
     state_folder: Path | None = None,
+    components: Components | None = None,
 ) -> AsyncIterator[Session]:
     """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
 
     The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
-    :class:`~connector.local.state_folder.StateFolder`). Raises errors of
+    :class:`~connector.local.state_folder.StateFolder`); ``components`` replace parts of the session. Raises errors of
     the five families: see :mod:`connector.errors`.
     """
     if settings.wkvs_url is None:
@@ -46,6 +80,7 @@ async def open_session(
             "The archive's address is not known.",
             hint="Give --wkvs-url or set CONNECTOR_WKVS_URL, or put it into the configuration file.",
         )
+    parts = components or Components()
     observer = GuardedObserver.of(observer or SilentObserver())
     options = HttpOptions(
         connect_timeout=settings.connect_timeout,
@@ -54,27 +89,31 @@ async def open_session(
         ca_file=settings.ca_file,
         proxy=settings.proxy,
         proxies=urllib.request.getproxies(),
-        address_policy=AddressPolicy.of(settings.wkvs_url),
+        address_policy=parts.address_policy or AddressPolicy.of(settings.wkvs_url),
     )
-    retrier = Retrier(attempts=settings.retries + 1)
-    with open_threads() as threads:
-        async with open_http(options) as http:
-            exchange = ApiTransport(http.api, deadline=settings.read_timeout)
-            well_known = WellKnown(ApiClient(exchange, retrier, observer), settings.wkvs_url)
-            caller = ApiClient(exchange, retrier, observer, refresh=well_known.refresh)
-            packages = WorkPackageClient(caller, lambda: well_known.values.wps_api_url, token, keys)
-            package = await packages.package()
-            first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
-            with open_scheduler(settings, retrier, observer, network_limit(settings), first=first) as scheduler:
-                yield Session(
-                    settings=settings,
-                    keys=keys,
-                    well_known=well_known,
-                    package=package,
-                    packages=packages,
-                    caller=caller,
-                    objects=HttpObjectClient(http),
-                    scheduler=scheduler,
-                    run=RunContext(threads=threads, observer=observer, part_size=settings.part_size),
-                    state=StateFolder.of(state_folder),
-                )
+    retrier = parts.retrier or Retrier(attempts=settings.retries + 1)
+    async with AsyncExitStack() as stack:
+        threads = parts.threads or stack.enter_context(open_threads())
+        http = await stack.enter_async_context(open_http(options))
+        transport = ApiTransport(parts.api or http.api, deadline=settings.read_timeout)
+        well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)
+        api = ApiClient(transport, retrier, observer, refresh=well_known.refresh)
+        packages = parts.packages or WorkPackageClient(api, lambda: well_known.values.wps_api_url, token, keys)
+        package = await packages.package()
+        first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
+        yield Session(
+            settings=settings,
+            keys=keys,
+            well_known=well_known,
+            package=package,
+            packages=packages,
+            api=api,
+            objects=parts.objects or HttpObjectClient(http),
+            downloads=parts.downloads,
+            uploads=parts.uploads,
+            scheduler=stack.enter_context(
+                open_scheduler(settings, retrier, observer, network_limit(settings), first=first)
+            ),
+            run=RunContext(threads=threads, observer=observer, part_size=settings.part_size, uniform=parts.uniform),
+            state=StateFolder.of(state_folder),
+        )

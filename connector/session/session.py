@@ -1,7 +1,6 @@
 """A session with an archive: what is put together for the transfers of one work package.
 
-The two directions are loaded when they are first used: who downloads has no use for what uploads, and starting up is a
-good part of a short transfer.
+Each direction is loaded when it is first used: starting up is a good part of a short transfer.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ from connector.transfer import Outcome, RunContext, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
 
 if TYPE_CHECKING:
+    from connector.clients.downloads import DownloadClient
+    from connector.clients.uploads import UploadClient
     from connector.download import DownloadedFile
     from connector.download.request import DownloadRequest
     from connector.upload import UploadBox, UploadedFile, UploadSource
@@ -52,8 +53,10 @@ class Session:
     well_known: WellKnown
     package: WorkPackage
     packages: WorkPackageClient
-    caller: ApiClient
+    api: ApiClient
     objects: ObjectClient
+    downloads: DownloadClient | None
+    uploads: UploadClient | None
     scheduler: Scheduler
     run: RunContext
     state: StateFolder
@@ -92,7 +95,7 @@ class Session:
         context = DownloadContext(
             run=self.run,
             tokens=self.packages,
-            downloads=DownloadClient(self.caller, lambda: self.well_known.values.dcs_api_url),
+            downloads=self.downloads or DownloadClient(self.api, lambda: self.well_known.values.dcs_api_url),
             objects=self.objects,
             private_key=self.keys.private,
             # Two archives may have a file of the same accession.
@@ -269,7 +272,9 @@ class Session:
                 "This work package is for downloads.",
                 hint="Ask for one for uploads; this one is used with: connector download",
             )
-        uploads = UploadClient(self.caller, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id)
+        uploads = self.uploads or UploadClient(
+            self.api, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id
+        )
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
 
 

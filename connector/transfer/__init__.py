@@ -3,6 +3,7 @@
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.context import RunContext
 from connector.transfer.courtesy import Courtesy
+from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
 from connector.transfer.retry import Backoff, Notify, Polling, Retrier
@@ -15,6 +16,7 @@ __all__ = [
     "Backoff",
     "Buffer",
     "BufferPool",
+    "ConcurrencyLimit",
     "Courtesy",
     "GuardedObserver",
     "NotReadyError",

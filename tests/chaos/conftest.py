@@ -2,15 +2,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from connector.local.key_files import write_key_pair
-from connector.session import opening
-from connector.transfer import Retrier
-from connector.transfer.retry import Backoff
 from tests.support.chaos_stage import Stage, open_stage
 from tests.support.fake_archive import FakeArchive
 from tests.support.served_fake import ServedFake, User, serving
@@ -21,8 +17,6 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
     """A user at a command line in this process, and an archive in memory on a real socket."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    # As patient as ever, in a tenth of the time.
-    monkeypatch.setattr(opening, "Retrier", partial(Retrier, backoff=Backoff(base=0.05, cap=3.0)))
     keys = write_key_pair(tmp_path / "u.sec", tmp_path / "u.pub", passphrase=None)
     with serving(ServedFake(FakeArchive(keys))) as server:
         yield User(tmp_path, server)

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from connector.session import Components
 from tests.support.served_fake import saying, silent
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 
 
 def bug(user, monkeypatch):
-    from connector.clients import work_packages
+    class Broken:
+        async def package(self):
+            raise RuntimeError("should not happen")
 
-    def broken(reply):
-        raise RuntimeError("should not happen")
-
-    monkeypatch.setattr(work_packages, "read_package", broken)
+    user.components = Components(packages=Broken())
     return user.download()
 
 

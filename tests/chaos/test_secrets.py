@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from connector.crypt4gh.keys import KeyPair
+from connector.session import Components
 from connector.wire.tokens import AccessToken, WorkOrderToken
 from tests.support.chaos_stage import MIB
 from tests.support.served_fake import resetting, saying, silent
@@ -50,14 +51,14 @@ def test_the_debug_output_of_what_goes_well(user, data, tmp_path):
         check(user, said.out + said.err)
 
 
-def test_the_traceback_of_a_bug_shows_no_secret(user, data, monkeypatch):
+def test_the_traceback_of_a_bug_shows_no_secret(user, data):
     """Even when an exception carries one in its text, as those of a library may."""
-    from connector.clients import work_packages
 
-    def broken(*arguments):
-        raise RuntimeError(f"Bearer {BEARER} for {arguments!r}")
+    class Broken:
+        async def package(self):
+            raise RuntimeError(f"Bearer {BEARER} for {self!r}")
 
-    monkeypatch.setattr(work_packages, "read_package", broken)
+    user.components = Components(packages=Broken())
     said = user.download("--debug")
     assert said.code == 1
     assert "RuntimeError" in said.err

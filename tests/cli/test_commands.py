@@ -23,6 +23,8 @@ from tests.support.desk import Desk, ScriptedInput
 
 TOKEN = "package-1:" + "Ab0/" * 20
 
+NO_STATE = Path("/no/state")
+
 
 @attrs.frozen
 class Fetched:
@@ -108,7 +110,7 @@ def desk(engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> Desk:
         "CONNECTOR_WKVS_URL": "https://archive.example/.well-known",
         "CONNECTOR_MY_PRIVATE_KEY_PATH": str(tmp_path / "my.sec"),
     }
-    return Desk(engine=engine, environment=environment)
+    return Desk(engine=engine, state_folder=NO_STATE, environment=environment)
 
 
 def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_what_is_missing_is_said_before_anything_happens(
     desk: Desk, engine: FakeEngine, tmp_path: Path, missing: str, says: str
 ) -> None:
     environment = {name: value for name, value in desk.around.environment.items() if name != missing}
-    poorer = Desk(engine=engine, environment=environment)
+    poorer = Desk(engine=engine, state_folder=NO_STATE, environment=environment)
     assert poorer.run("download", "--output-dir", tmp_path / "out") == 2
     assert says in poorer.said
     assert engine.calls == []
@@ -184,7 +186,10 @@ def test_what_is_missing_is_said_before_anything_happens(
 
 def test_a_token_of_another_form(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
     environment = {**desk.around.environment, "CONNECTOR_ACCESS_TOKEN": "what?"}
-    assert Desk(engine=engine, environment=environment).run("download", "--output-dir", tmp_path) == 2
+    assert (
+        Desk(engine=engine, state_folder=NO_STATE, environment=environment).run("download", "--output-dir", tmp_path)
+        == 2
+    )
     assert engine.calls == []
 
 
@@ -198,13 +203,17 @@ def test_two_keys_that_are_no_pair(desk: Desk, tmp_path: Path) -> None:
 def test_a_protected_key_asks_for_its_passphrase(engine: FakeEngine, tmp_path: Path) -> None:
     pair = write_key_pair(tmp_path / "safe.sec", tmp_path / "safe.pub", passphrase="open sesame")
     arguments = ["download", "--output-dir", tmp_path, "--my-private-key-path", tmp_path / "safe.sec"]
-    desk = Desk(engine=engine, stdin=ScriptedInput("terminal"), answers=["open sesame", TOKEN])
+    desk = Desk(engine=engine, state_folder=NO_STATE, stdin=ScriptedInput("terminal"), answers=["open sesame", TOKEN])
     assert desk.run(*arguments) == 0
     assert engine.calls[0]["keys"].private == pair.private
-    wrong = Desk(engine=engine, environment={"CONNECTOR_PASSPHRASE": "wrong", "CONNECTOR_ACCESS_TOKEN": TOKEN})
+    wrong = Desk(
+        engine=engine,
+        state_folder=NO_STATE,
+        environment={"CONNECTOR_PASSPHRASE": "wrong", "CONNECTOR_ACCESS_TOKEN": TOKEN},
+    )
     assert wrong.run(*arguments) == 2
     assert "passphrase" in wrong.said
-    nobody = Desk(engine=engine, environment={"CONNECTOR_ACCESS_TOKEN": TOKEN})
+    nobody = Desk(engine=engine, state_folder=NO_STATE, environment={"CONNECTOR_ACCESS_TOKEN": TOKEN})
     assert nobody.run(*arguments) == 2
     assert "CONNECTOR_PASSPHRASE" in nobody.said
 
@@ -265,7 +274,7 @@ def test_encrypt_for_several_with_a_key_of_our_own_or_a_fresh_one(
     assert engine.calls[0]["recipients"] == [keys.public, other.public]
     assert engine.calls[0]["private_key"] == keys.private
     assert engine.calls[0]["requests"] == [RecryptRequest(Path("x/a.bam"), Path("x/a.bam.c4gh"))]
-    assert Desk(engine=engine).run("encrypt", "x/a.bam", *recipients) == 0
+    assert Desk(engine=engine, state_folder=NO_STATE).run("encrypt", "x/a.bam", *recipients) == 0
     assert engine.calls[1]["private_key"] not in (keys.private, other.private)
     assert len(engine.calls[1]["private_key"]) == 32
 

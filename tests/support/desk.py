@@ -6,12 +6,16 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from connector.cli.context import AppContext, Engine, StandardInputKind
 from connector.cli.root import run_command_line
 from connector.local.state_folder import StateFolder
+from connector.session import Components, Session, decrypt_files, encrypt_files, open_session
 
 
 class ScriptedInput:
@@ -39,6 +43,19 @@ class HandClock:
         return self.now
 
 
+@attrs.frozen
+class ComponentEngine:
+    """The real engine, with these parts of its sessions replaced."""
+
+    components: Components
+
+    def open_session(self, *arguments: Any, **options: Any) -> AbstractAsyncContextManager[Session]:
+        return open_session(*arguments, components=self.components, **options)
+
+    decrypt_files = staticmethod(decrypt_files)
+    encrypt_files = staticmethod(encrypt_files)
+
+
 class Desk:
     """Runs commands in this process and keeps what they print."""
 
@@ -50,6 +67,7 @@ class Desk:
         stdin: ScriptedInput | None = None,
         answers: Sequence[str] = (),
         terminal: bool = False,
+        state_folder: Path | None = None,
     ) -> None:
         self.out = io.StringIO()
         self.err = io.StringIO()
@@ -65,11 +83,8 @@ class Desk:
             err_is_terminal=terminal,
             ask=self._ask,
             clock=self.clock,
-            **(
-                {}
-                if engine is None
-                else {"engine": lambda: engine, "state_folder": lambda: StateFolder(Path("/no/state"))}
-            ),
+            **({} if engine is None else {"engine": lambda: engine}),
+            **({} if state_folder is None else {"state_folder": lambda: StateFolder(state_folder)}),
         )
 
     def run(self, *arguments: object) -> int:

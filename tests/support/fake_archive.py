@@ -319,17 +319,21 @@ class FakeArchive:
         if claims["work_type"] == "download":
             claims["accession"] = request.url.path.split("/")[5]
         self.orders.append(claims["work_type"])
+        token = self.work_order_token(claims)
+        sealed = base64.b64encode(SealedBox(PublicKey(self.user.public)).encrypt(token.encode())).decode()
+        fresh = {"Cache-Control": f"max-age={int(self.token_seconds)}, private"}
+        return httpx.Response(201, json=sealed, headers=fresh)
+
+    def work_order_token(self, claims: Mapping[str, Any]) -> str:
+        """Issue a token for the user that permits what the claims say."""
         issued = 1_000_000 + self.time
-        claims |= {
+        about = {
             "user_public_crypt4gh_key": self.user.public_base64,
             "iat": issued,
             "exp": issued + self.token_seconds,
             "jti": uuid4().hex,
         }
-        token = jwt.encode(claims, SECRET, algorithm="HS256")
-        sealed = base64.b64encode(SealedBox(PublicKey(self.user.public)).encrypt(token.encode())).decode()
-        fresh = {"Cache-Control": f"max-age={int(self.token_seconds)}, private"}
-        return httpx.Response(201, json=sealed, headers=fresh)
+        return jwt.encode({**claims, **about}, SECRET, algorithm="HS256")
 
     def _object(self, request: httpx.Request) -> httpx.Response:
         accession, stored = self._file(request)

@@ -18,8 +18,10 @@ import httpx
 import trio
 
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.session import Components
+from connector.transfer import Backoff, Retrier
 from tests.support.contract_client import unseal
-from tests.support.desk import Desk
+from tests.support.desk import ComponentEngine, Desk
 from tests.support.fake_archive import BASE, ENVELOPE, STORAGE, FakeArchive, _kind
 from tests.support.http_messages import Body, Head, Messages
 
@@ -217,6 +219,7 @@ class User:
         self.server = server
         self.archive = server.archive
         self.out = folder / "out"
+        self.components = Components()
 
     def download(self, *arguments: object, **environment: str) -> Said:
         self.archive.package_type = "download"
@@ -238,7 +241,11 @@ class User:
             "CONNECTOR_RETRIES": "3",
             "CONNECTOR_READ_TIMEOUT": "2",
         }
-        desk = Desk(environment={**settings, **environment})
+        settings |= environment
+        # Waits as long as by default, in a tenth of the time.
+        retrier = Retrier(attempts=int(settings["CONNECTOR_RETRIES"]) + 1, backoff=Backoff(base=0.05, cap=3.0))
+        engine = ComponentEngine(attrs.evolve(self.components, retrier=retrier))
+        desk = Desk(environment=settings, engine=engine)
         code = desk.run(command, *arguments)
         return Said(code, desk.out.getvalue(), desk.err.getvalue())
 
