@@ -1,4 +1,4 @@
-"""A wrapper that makes any storage or DAO slow, failing or flaky on demand.
+"""A wrapper that makes any storage or DAO slow, failing or unreliable on demand.
 
     faults = Faults()
     storage = faulty(storage, faults)
@@ -33,7 +33,7 @@ class _Rule:
 
 
 class Faults:
-    """What is to go wrong, by method name; and how often each method was called.
+    """The rules of a wrapper by method name, and how often each method was called.
 
     Args:
         random: decides where a rate is given; seeded by default, so that tests repeat.
@@ -51,26 +51,26 @@ class Faults:
 
         Args:
             method: its name, or `*`.
-            error: what is raised.
-            times: for how many calls; for ever if not given.
+            error: the error to raise.
+            times: for how many calls; None means for all.
             rate: the share of calls that fail, 0 to 1.
-            after: whether the call is done first, as when only its answer is lost.
+            after: whether the call is made first, as if only its answer was lost.
         """
         self._rules.setdefault(method, []).append(_Rule(error, times, rate, after=after))
 
     def delay(self, method: str, seconds: float, *, times: int | None = None) -> None:
-        """Let a method wait before it does anything; infinity makes it hang."""
+        """Make a method wait before it does anything; infinity makes it hang."""
         self._rules.setdefault(method, []).append(_Rule(None, times, seconds=seconds))
 
     def heal(self, method: str | None = None) -> None:
-        """Forget the rules of a method, or all."""
+        """Remove the rules of a method, or all."""
         if method is None:
             self._rules.clear()
         else:
             self._rules.pop(method, None)
 
     async def before(self, method: str) -> BaseException | None:
-        """Count a call, wait, and raise; or give the error to be raised after the call."""
+        """Count a call, wait, and raise; or return the error to be raised after the call."""
         self.calls[method] += 1
         for rule in [*self._rules.get("*", ()), *self._rules.get(method, ())]:
             if rule.times == 0 or (rule.rate < 1 and self._random.random() >= rule.rate):

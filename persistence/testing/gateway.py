@@ -1,4 +1,4 @@
-"""Reaching presigned URLs: over the network, or within the process for storages without a server."""
+"""Senders for presigned URLs: over the network, or within the process for storages without a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NetworkSender:
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
-        """Send a request and give the answer."""
+        """Send a request and return the answer."""
         return await anyio.to_thread.run_sync(_send, method, url, dict(headers or {}), body)
 
     async def post(self, form: PresignedPost, content: bytes) -> Answer:
@@ -45,7 +45,7 @@ class NetworkSender:
 
 
 class SignedGateway:
-    """Answers requests to the URLs of a `UrlSigner` from its storage, as a server of S3 would."""
+    """Answers requests to the URLs of a `UrlSigner` from its storage, as an S3 server would."""
 
     def __init__(self, storage: ObjectStorage, signer: UrlSigner) -> None:
         self._storage = storage
@@ -54,7 +54,7 @@ class SignedGateway:
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
-        """Verify the request and do what it says."""
+        """Verify the request and execute it."""
         parts = urlsplit(url)
         lower = {name.lower(): value for name, value in (headers or {}).items()}
         try:
