@@ -12,7 +12,7 @@ from connector.local.failures import local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.partial_file import claim_path, working_paths
+from connector.local.partial_file import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
 
@@ -28,7 +28,7 @@ class UnfinishedDownload:
 
     def discard(self) -> None:
         """Remove the working copy and its journal; refused while a process works on it. Blocks."""
-        claim = LockFile.take(claim_path(self.target), self.target)
+        claim = LockFile.take(lock_path(self.target), self.target)
         try:
             for path in working_paths(self.target):
                 with local_failures("remove", path):

@@ -1,4 +1,4 @@
-"""A file on its way: written in parts under a working name, journaled, renamed once it is whole and verified."""
+"""A file written in parts under a temporary name, journaled, and renamed once it is whole and verified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from connector.local.lock_owner import boot_id
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
 IN_THE_WAY = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
-_FLUSH_BYTES = 64 * 1024**2
+FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
 
 
@@ -31,18 +31,17 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         if target.is_dir():
             raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
         if not overwrite:
-            _sweep(target)
+            _remove_leftovers(target)
             raise FileExistsAlready(f"{target} exists already.", hint=IN_THE_WAY)
 
 
 def check_free(target: Path) -> None:
-    """Raise what :meth:`PartialFile.open` would if another process works on ``target``: before anything is asked of an
-    archive, which would be in vain while a transfer waits for that process."""
-    LockFile.check_free(claim_path(target), target)
+    """Raise what :meth:`PartialFile.open` would if another process works on ``target``, before the archive is asked."""
+    LockFile.check_free(lock_path(target), target)
 
 
 def existing(target: Path) -> os.stat_result | None:
-    """The state of ``target`` if that is a file; what a kill right after it got its name left beside it is removed."""
+    """The state of ``target`` if that is a file; what a kill right after its rename left beside it is removed."""
     try:
         with local_failures("look at", target):
             state = os.stat(target)
@@ -52,30 +51,41 @@ def existing(target: Path) -> os.stat_result | None:
         raise
     if not stat.S_ISREG(state.st_mode):
         return None
-    _sweep(target)
+    _remove_leftovers(target)
     return state
 
 
 class PartialFile:
-    """The working copy ``NAME.part`` of a target with its journal. Methods block (call them in threads) and may be
-    called from several threads.
+    """The partial file ``NAME.part`` of a target, with its journal.
+
+    Methods block (call them in threads) and may be called from several threads.
 
     Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
-    written, which the next run believes unless the machine went down in between: a killed process loses no finished
+    written, which the next run trusts unless the machine went down in between: a killed process loses no finished
     part, a power cut those 64 MiB or 5 s. Without ``facts`` there is no journal, and an unfinished file is removed:
-    right for what is made anew faster than it is verified. All data is on its way to the disk as soon as it is written,
-    or the disk would idle and then be waited for.
+    right for what is made again faster than it is verified. Write-back starts with each write, so that the disk does
+    not idle first and keep the transfer waiting at the end.
     """
 
     def __init__(
-        self, target: Path, size: int, claim: LockFile, file: PositionalFile, journal: JournalFile | None
+        self,
+        target: Path,
+        size: int,
+        lock_file: LockFile,
+        file: PositionalFile,
+        journal: JournalFile | None,
+        *,
+        boot: str | None,
+        flush_bytes: int,
     ) -> None:
         self.target = target
         self.done: Mapping[int, Mapping[str, Any]] = {}
         self._size = size
-        self._claim = claim
+        self._lock_file = lock_file
         self._file = file
         self._journal = journal
+        self._boot = boot
+        self._flush_bytes = flush_bytes
         self._lock = threading.Lock()
         self._pending: dict[int, Mapping[str, Any]] = {}
         self._unsynced = 0
@@ -84,21 +94,31 @@ class PartialFile:
         self._completed = False
 
     @classmethod
-    def open(cls, target: Path, *, size: int, kind: str, facts: Mapping[str, Any] | None) -> PartialFile:
-        """Open the working copy of ``target``, which will have ``size`` bytes.
+    def open(
+        cls,
+        target: Path,
+        *,
+        size: int,
+        kind: str,
+        facts: Mapping[str, Any] | None,
+        boot: Callable[[], str | None] = boot_id,
+        flush_bytes: int = FLUSH_BYTES,
+    ) -> PartialFile:
+        """Open the partial file of ``target``, which will have ``size`` bytes.
 
-        A working copy whose journal is about the same ``kind`` and ``facts`` is gone on with: ``done`` then holds the
-        records of its parts. Any other is begun anew. Raises :class:`~connector.errors.LocalError` if the disk cannot
-        hold the file or another process works on it, :class:`~connector.transfer.NotReadyError` if that may have died.
+        One whose journal is about the same ``kind`` and ``facts`` is resumed: ``done`` then holds the records of its
+        parts. Any other is started again. ``boot`` tells which boot of the machine this is. Raises
+        :class:`~connector.errors.LocalError` if the disk cannot hold the file or another process works on it,
+        :class:`~connector.transfer.NotReadyError` if that process may have died.
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
-            claim = LockFile.take_or_wait(claim_path(target), target)
-            undo.callback(claim.release)
+            lock_file = LockFile.take_or_wait(lock_path(target), target)
+            undo.callback(lock_file.release)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
                 if earlier is None:
-                    # Before the file is begun anew, and for good: it must never claim what is written from now on.
+                    # Before the file is truncated, and for good: it must never claim what is written from now on.
                     journal_path.unlink(missing_ok=True)
                 # No link is followed: in a folder of several people it could lead to anything of ours.
                 flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -106,22 +126,22 @@ class PartialFile:
                 if earlier is None:
                     undo.callback(path.unlink, missing_ok=True)
                 undo.callback(file.close)
-                _check_space(target, size - _held(file))
+                _check_space(target, size - _allocated_size(file))
             journal: JournalFile | None = None
             if earlier is not None:
                 journal = JournalFile.resume(journal_path, earlier)
             elif facts is not None:
                 journal = JournalFile.begin(journal_path, kind, facts)
             undo.pop_all()
-        partial = cls(target, size, claim, file, journal)
+        partial = cls(target, size, lock_file, file, journal, boot=boot(), flush_bytes=flush_bytes)
         if earlier is not None:
-            partial._pending = earlier.unsynced(boot_id())
+            partial._pending = earlier.unsynced(partial._boot)
             partial.done = {**earlier.parts, **partial._pending}
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Write ``views`` one after the other at ``offset``; refused if another process has taken over."""
-        self._claim.check()
+        """Write ``views`` one after the other at ``offset``; an error if another process has taken over."""
+        self._lock_file.check()
         with self._writing():
             written = self._file.write_from(offset, views)
             start_writeback(self._file.descriptor, offset, written)
@@ -137,25 +157,23 @@ class PartialFile:
         """Note that part ``number`` is written; it is claimed in the journal for good once its data is on the disk."""
         if self._journal is None:
             return
-        boot = boot_id()
-        self._claim.check()
+        self._lock_file.check()
         with self._lock:
             self._pending[number] = facts
-            if boot is not None:
-                self._journal.add_written(number, facts, boot)
+            if self._boot is not None:
+                self._journal.add_written(number, facts, self._boot)
         self._flush_if_due()
 
     def complete(self, *, overwrite: bool = True, note: Callable[[os.stat_result], None] = lambda state: None) -> None:
-        """The file is whole and verified: give it its name, for good.
+        """Rename the file, which is whole and verified, to its target.
 
-        ``note`` is told of its state just before: a kill after the name was given must not come before the note.
-        Without ``overwrite``, a file that has got that name in the meantime stays, and so does ours under its own:
-        raises :class:`~connector.errors.FileExistsAlready`. :class:`~connector.errors.LocalError` if another process
-        has taken over.
+        ``note`` is called with its state just before, so that a kill after the rename finds the note. Raises
+        :class:`~connector.errors.FileExistsAlready` without ``overwrite`` if a file has appeared under that name, and
+        :class:`~connector.errors.LocalError` if another process has taken over; the partial file then stays.
         """
         with self._writing():
             sync(self._file.descriptor)
-        self._claim.check()
+        self._lock_file.check()
         check_target(self.target, overwrite=overwrite)
         with local_failures("write", self.target):
             note(os.fstat(self._file.descriptor))
@@ -168,16 +186,16 @@ class PartialFile:
             self._journal.remove()
 
     def discard(self) -> None:
-        """What was written is worth nothing: remove it, unless another process has taken over."""
+        """Remove the partial file, unless another process has taken over."""
         self._file.close()
-        self._claim.check()
+        self._lock_file.check()
         for path in working_paths(self.target):
             with local_failures("remove", path):
                 path.unlink(missing_ok=True)
         self._completed = True
 
     def close(self) -> None:
-        """Let go of the file. Unfinished, it stays with its journal, or is removed if there is none."""
+        """Close the file. Unfinished, it stays with its journal, or is removed if there is none."""
         try:
             if not self._completed and self._journal is None:
                 self.discard()
@@ -187,13 +205,13 @@ class PartialFile:
             self._file.close()
             if self._journal is not None:
                 self._journal.close()
-            self._claim.release()
+            self._lock_file.release()
 
     def _flush_if_due(self) -> None:
         with self._lock:
-            due = self._unsynced >= _FLUSH_BYTES or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
+            due = self._unsynced >= self._flush_bytes or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
             if self._flushing or not due:
-                return  # one thread waits for the disk, the others have better things to do
+                return  # one thread waits for the disk, the others continue
             self._flushing = True
         try:
             self._flush()
@@ -209,7 +227,7 @@ class PartialFile:
         if batch and self._journal is not None:
             with self._writing():
                 sync(self._file.descriptor)
-            self._claim.check()
+            self._lock_file.check()
             with self._lock:
                 self._journal.add_parts(batch)
 
@@ -222,7 +240,7 @@ class PartialFile:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                wanted, free = self._size - _held(self._file), shutil.disk_usage(self.target.parent).free
+                wanted, free = self._size - _allocated_size(self._file), shutil.disk_usage(self.target.parent).free
                 why = "Your quota is used up" if error.errno == errno.EDQUOT else "The disk is full"
                 raise LocalError(
                     f"{why}: {self.target} needs {wanted:,} more bytes, and {free:,} are free there"
@@ -232,30 +250,30 @@ class PartialFile:
 
 
 def working_paths(target: Path) -> tuple[Path, Path]:
-    """The working copy of ``target`` and its journal."""
+    """The partial file of ``target`` and its journal."""
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
 
 
-def claim_path(target: Path) -> Path:
-    """The claim that says a process works on ``target``."""
+def lock_path(target: Path) -> Path:
+    """The lock file that names the process which works on ``target``."""
     return target.with_name(target.name + ".part.lock")
 
 
-def _sweep(target: Path) -> None:
-    """Remove what a process has left beside ``target`` that was killed right after it gave the file its name."""
+def _remove_leftovers(target: Path) -> None:
+    """Remove what a process that was killed right after the rename has left beside ``target``."""
     path, journal_path = working_paths(target)
-    if path.exists() or not (journal_path.exists() or claim_path(target).exists()):
+    if path.exists() or not (journal_path.exists() or lock_path(target).exists()):
         return
     with suppress(ConnectorError, OSError):  # it may be just about to remove them itself
-        claim = LockFile.take(claim_path(target), target)
+        lock_file = LockFile.take(lock_path(target), target)
         try:
             journal_path.unlink(missing_ok=True)
         finally:
-            claim.release()
+            lock_file.release()
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:
-    """The journal of an earlier run that can be gone on with: about the same, and with the file that it speaks of."""
+    """The journal of an earlier run that can be resumed: about the same transfer, and with its partial file."""
     path, journal_path = working_paths(target)
     journal = load(journal_path)
     if journal is None or not path.is_file():
@@ -264,7 +282,7 @@ def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | Non
     return journal if all(journal.head.get(name) == value for name, value in expected.items()) else None
 
 
-def _held(file: PositionalFile) -> int:
+def _allocated_size(file: PositionalFile) -> int:
     """Bytes on the disk that the file has already: its size, less the holes that parts out of order leave."""
     state = os.fstat(file.descriptor)
     return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)

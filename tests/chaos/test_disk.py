@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from connector.local.lock_file import LockFile
-from connector.local.partial_file import claim_path, working_paths
+from connector.local.partial_file import lock_path, working_paths
 from tests.support.chaos_stage import MIB
 from tests.support.faults import Faults
 from tests.support.program import finish
@@ -291,7 +291,7 @@ def test_a_link_to_a_source_is_followed(user, tmp_path):
 
 def test_two_on_one_target(user, data):
     user.out.mkdir()
-    claim = LockFile.take(claim_path(user.out / TARGET))
+    claim = LockFile.take(lock_path(user.out / TARGET))
     said = user.download()
     assert said.code == 3
     assert "Another process is working on" in said.err

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
-from connector.local import lock_file as claim_module
-from connector.local import partial_file
 from connector.local.journal import encode_part, load
 from connector.local.lock_file import LockFile
-from connector.local.partial_file import PartialFile, check_target, claim_path, existing, working_paths
+from connector.local.partial_file import FLUSH_BYTES, PartialFile, check_target, existing, lock_path, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 
@@ -31,8 +32,10 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "file.c4gh"
 
 
-def opened(target: Path, *, size: int = 30, kind: str = "download", **changes: object) -> PartialFile:
-    return PartialFile.open(target, size=size, kind=kind, facts=FACTS | changes)
+def opened(
+    target: Path, *, size: int = 30, kind: str = "download", flush_bytes: int = FLUSH_BYTES, **changes: object
+) -> PartialFile:
+    return PartialFile.open(target, size=size, kind=kind, facts=FACTS | changes, flush_bytes=flush_bytes)
 
 
 def write(partial: PartialFile, *numbers: int) -> None:
@@ -166,8 +169,7 @@ def test_data_is_on_the_disk_before_the_record_that_claims_it(target, monkeypatc
 
 
 def test_a_lot_of_data_is_claimed_on_the_way(target, monkeypatch):
-    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 20)
-    partial = opened(target)
+    partial = opened(target, flush_bytes=20)
     write(partial, 1)
     assert load(working_paths(target)[1]).parts.keys() == set()
     write(partial, 2)
@@ -178,8 +180,8 @@ def test_a_lot_of_data_is_claimed_on_the_way(target, monkeypatch):
 def test_the_disk_is_busy_on_the_way(target, monkeypatch):
     begun: list[tuple[int, int]] = []
     synced: list[int] = []
-    monkeypatch.setattr(partial_file, "start_writeback", lambda _, offset, size: begun.append((offset, size)))
-    monkeypatch.setattr(partial_file, "sync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, offset, size, advice: begun.append((offset, size)))
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     partial = PartialFile.open(target, size=30, kind="decrypt", facts=None)
     for number in (1, 2, 3):
         partial.write((number - 1) * 10, [memoryview(PARTS[number])])
@@ -191,15 +193,14 @@ def test_the_disk_is_busy_on_the_way(target, monkeypatch):
 
 
 def test_while_one_thread_waits_for_the_disk_the_others_go_on(target, monkeypatch):
-    monkeypatch.setattr(partial_file, "_FLUSH_BYTES", 10)
     waiting, go_on = threading.Event(), threading.Event()
 
     def slow(descriptor: int) -> None:
         waiting.set()
         assert go_on.wait(10)
 
-    partial = opened(target)
-    monkeypatch.setattr(partial_file, "sync", slow)
+    partial = opened(target, flush_bytes=10)
+    monkeypatch.setattr(os, "fdatasync", slow)
     first = threading.Thread(target=write, args=(partial, 1))
     first.start()
     assert waiting.wait(10)
@@ -210,8 +211,9 @@ def test_while_one_thread_waits_for_the_disk_the_others_go_on(target, monkeypatc
 
 
 def test_time_alone_makes_a_claim_due(target, monkeypatch):
-    monkeypatch.setattr(partial_file, "_FLUSH_SECONDS", 0.0)
     partial = opened(target)
+    later = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     write(partial, 2)
     assert load(working_paths(target)[1]).parts.keys() == {2}
     partial.close()
@@ -281,8 +283,8 @@ def test_a_disk_that_is_full_now_keeps_what_was_done_before(target):
 
 def test_only_what_is_missing_has_to_fit(target, monkeypatch):
     interrupted(target, 1, 2)
-    usage = partial_file.shutil.disk_usage(target.parent)
-    monkeypatch.setattr(partial_file.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    usage = shutil.disk_usage(target.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
     assert opened_done(target) == [1, 2]
 
 
@@ -347,7 +349,7 @@ def killed_after_the_rename(target: Path) -> None:
     path, journal = interrupted(target, 1, 2, 3)
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    claim_path(target).write_text(json.dumps({"host": socket.gethostname(), "pid": dead.pid, "started": "1"}))
+    lock_path(target).write_text(json.dumps({"host": socket.gethostname(), "pid": dead.pid, "started": "1"}))
     path.rename(target)
     assert journal.exists()
 
@@ -386,8 +388,8 @@ def test_what_a_run_finished_is_noted_before_it_gets_its_name(target):
 
 def test_what_another_process_works_on_is_not_swept(target):
     killed_after_the_rename(target)
-    claim_path(target).unlink()
-    claim = LockFile.take(claim_path(target))
+    lock_path(target).unlink()
+    claim = LockFile.take(lock_path(target))
     with pytest.raises(FileExistsAlready):
         check_target(target, overwrite=False)
     assert working_paths(target)[1].exists()
@@ -396,29 +398,30 @@ def test_what_another_process_works_on_is_not_swept(target):
 
 @pytest.fixture
 def always_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every claim is looked at again, as after a long silence."""
-    monkeypatch.setattr(claim_module, "STALE_AFTER", -1.0)
+    """Every lock file is looked at again, as after a long pause of the process."""
+    hours = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
 
 
 @pytest.mark.usefixtures("always_ask")
 def test_who_was_taken_over_after_a_long_silence_gives_no_name(target):
     partial = opened(target)
     write(partial, 1, 2, 3)
-    claim_path(target).write_text("another's")
+    lock_path(target).write_text("another's")
     with pytest.raises(LocalError, match="Another process has taken over"):
         partial.complete()
     with pytest.raises(LocalError, match="Another process has taken over"):
         partial.close()
     path, journal = working_paths(target)
-    assert sorted(os.listdir(target.parent)) == sorted([path.name, journal.name, claim_path(target).name])
-    assert claim_path(target).read_text() == "another's"
+    assert sorted(os.listdir(target.parent)) == sorted([path.name, journal.name, lock_path(target).name])
+    assert lock_path(target).read_text() == "another's"
 
 
 @pytest.mark.usefixtures("always_ask")
 def test_who_was_taken_over_writes_nothing_more(target):
     partial = opened(target)
     write(partial, 1)
-    claim_path(target).write_text("another's")
+    lock_path(target).write_text("another's")
     before = [path.read_bytes() for path in working_paths(target)]
     for step in (lambda: partial.write(0, [memoryview(b"x")]), lambda: partial.record(2, {})):
         with pytest.raises(LocalError, match="Another process has taken over"):
@@ -432,7 +435,7 @@ def test_who_was_taken_over_writes_nothing_more(target):
 def test_who_was_taken_over_throws_nothing_away(target):
     partial = opened(target)
     write(partial, 1)
-    claim_path(target).write_text("another's")
+    lock_path(target).write_text("another's")
     with pytest.raises(LocalError, match="Another process has taken over"):
         partial.discard()
     partial.close()

@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from connector.errors import LocalError
-from connector.local import partial_file
 from connector.local.journal import JournalFile, load
 from connector.local.partial_file import PartialFile, working_paths
 
 FACTS = {"accession": "A", "size": 30, "part_size": 10}
 
 
-@pytest.fixture
-def boot(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    now = SimpleNamespace(id="first")
-    monkeypatch.setattr(partial_file, "boot_id", lambda: now.id)
-    return now
+def opened(target: Path, boot: str | None = "first") -> PartialFile:
+    return PartialFile.open(target, size=30, kind="download", facts=FACTS, boot=lambda: boot)
 
 
-def opened(target: Path) -> PartialFile:
-    return PartialFile.open(target, size=30, kind="download", facts=FACTS)
-
-
-def killed(target: Path, *numbers: int) -> None:
+def killed(target: Path, *numbers: int, boot: str | None = "first") -> None:
     """What a process leaves that is ended while it works: nothing is flushed, nothing closed in good order."""
-    partial = opened(target)
+    partial = opened(target, boot)
     for number in numbers:
         partial.write((number - 1) * 10, [memoryview(bytes([number]) * 10)])
         partial.record(number, {"n": number})
     partial._file.close()
     partial._journal.close()
-    partial._claim.release()
+    partial._lock_file.release()
 
 
-def test_a_killed_process_keeps_what_it_had_written(tmp_path, boot):
+def test_a_killed_process_keeps_what_it_had_written(tmp_path):
     target = tmp_path / "file"
     killed(target, 1, 3)
     partial = opened(target)
@@ -48,30 +41,27 @@ def test_a_killed_process_keeps_what_it_had_written(tmp_path, boot):
     partial.close()
 
 
-def test_after_a_power_cut_it_is_written_again(tmp_path, boot):
+def test_after_a_power_cut_it_is_written_again(tmp_path):
     target = tmp_path / "file"
     killed(target, 1, 3)
-    boot.id = "second"
-    partial = opened(target)
+    partial = opened(target, "second")
     assert partial.done == {}
     partial.close()
 
 
-def test_what_the_next_run_believes_it_brings_to_the_disk(tmp_path, boot):
+def test_what_the_next_run_believes_it_brings_to_the_disk(tmp_path):
     target = tmp_path / "file"
     killed(target, 1, 3)
     opened(target).close()
-    boot.id = "second"
-    partial = opened(target)
+    partial = opened(target, "second")
     assert partial.done.keys() == {1, 3}
     partial.close()
 
 
-def test_without_an_id_of_the_boot_only_synced_parts_count(tmp_path, boot):
+def test_without_an_id_of_the_boot_only_synced_parts_count(tmp_path):
     target = tmp_path / "file"
-    boot.id = None
-    killed(target, 1)
-    partial = opened(target)
+    killed(target, 1, boot=None)
+    partial = opened(target, None)
     assert partial.done == {}
     partial.close()
 
@@ -83,7 +73,7 @@ def test_a_full_disk_says_how_much_is_missing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "pwritev", full)
-    monkeypatch.setattr(partial_file.shutil, "disk_usage", lambda path: SimpleNamespace(free=12))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12))
     with pytest.raises(LocalError, match=r"needs 30 more bytes, and 12 are free there: 18 are missing\."):
         partial.write(0, [memoryview(bytes(10))])
     partial.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 
 import pytest
 import trio
 
 from connector.errors import BrokenError, IntegrityError, LocalError, RefusedError
-from connector.local import lock_file
 from connector.local.source_file import SourceChangedError
 from connector.transfer import OverloadedError
 
@@ -39,11 +40,12 @@ async def test_a_file_that_changed_is_not_completed(desk, size, virtual_time):
 
 async def test_who_was_taken_over_after_a_long_silence_completes_and_deletes_nothing(desk, virtual_time, monkeypatch):
     source = desk.file(BIG)
-    monkeypatch.setattr(lock_file, "STALE_AFTER", -1.0)
+    hours = itertools.count(int(time.time()) // 3600 + 1)
 
     def take_over(label: str) -> None:
         (path,) = (desk.state / "uploads").glob("*.lock")
         path.write_text("another's")
+        monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
 
     desk.notes.on_opened = take_over
     error = await failed(desk, source)
