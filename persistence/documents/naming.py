@@ -7,7 +7,8 @@ import re
 from persistence.errors import InvalidName
 
 _COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", re.ASCII)
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*", re.ASCII)
+# MongoDB takes paths of 200 steps, and documents are nested 90 levels deep at most.
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+){0,90}", re.ASCII)
 
 
 def check_collection(name: str) -> str:

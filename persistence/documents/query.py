@@ -40,6 +40,8 @@ MAX_VALUES: Final = 10_000
 """Values in all conditions of one query: SQLite binds 32,766 in its usual builds."""
 MAX_BYTES: Final = 8 * 1024**2
 """Bytes of all values of one query: MongoDB takes commands of 16 MiB."""
+MAX_SORT: Final = 32
+"""Fields of a sort: MongoDB takes so many."""
 MAX_DEPTH: Final = 8
 """Levels of `$and`, `$or`, `$nor` and `$not` in one query: SQLite's parser has little room."""
 
@@ -92,13 +94,19 @@ _RANGES: Final = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 def parse_where(where: Mapping[str, Any], encode: Encode) -> Term:
     """Parse a `where` mapping; `InvalidQuery` names what cannot be understood or is too much."""
     term = _parse(where, encode)
+    check_amount(term)
+    return term
+
+
+def check_amount(term: Term) -> None:
+    """Raise `InvalidQuery` for more conditions or values than every provider takes."""
     terms = list(_walk(term))
     if len(terms) > MAX_TERMS:
         raise InvalidQuery(f"The query has more than {MAX_TERMS} conditions.")
-    values = [value for found in terms if isinstance(found, Compare) for value in _values(found)]
+    compared = [found for found in terms if isinstance(found, Compare)]
+    values = [value for found in compared for value in (found.value if found.op == "in" else (found.value,))]
     if len(values) > MAX_VALUES or sum(map(_size, values)) > MAX_BYTES:
         raise InvalidQuery(f"The query has more than {MAX_VALUES} values or {MAX_BYTES // 1024**2} MiB of them.")
-    return term
 
 
 def parse_sort(sort: Sequence[str | tuple[str, int]], id_field: str) -> tuple[tuple[str, int], ...]:
@@ -123,6 +131,8 @@ def parse_sort(sort: Sequence[str | tuple[str, int]], id_field: str) -> tuple[tu
             break
     if not pairs or pairs[-1][0] != id_field:
         pairs.append((id_field, 1))
+    if len(pairs) > MAX_SORT:
+        raise InvalidQuery(f"The sort has more than {MAX_SORT} fields, the id included.")
     return tuple(pairs)
 
 
@@ -208,20 +218,19 @@ def _conditions(field: str, value: Any, encode: Encode, depth: int) -> Term:
 
 def _condition(field: str, operator: str, operand: Any, encode: Encode, depth: int) -> Term:
     about = f"{operator} on field {field!r}"
+    if operator in ("$ne", "$nin"):
+        return Not(_condition(field, "$eq" if operator == "$ne" else "$in", operand, encode, depth))
     if operator == "$eq":
         return Compare(field, "eq", encode(field, operand))
-    if operator == "$ne":
-        return Not(Compare(field, "eq", encode(field, operand)))
     if operator in _RANGES:
         value = encode(field, operand)
         if value is None or isinstance(value, list | dict):
             raise InvalidQuery(f"{about} cannot compare with {operand!r}.")
         return Compare(field, _RANGES[operator], value)
-    if operator in ("$in", "$nin"):
+    if operator == "$in":
         if not isinstance(operand, list | tuple | set | frozenset):
             raise InvalidQuery(f"{about} needs a list of values.")
-        term = Compare(field, "in", tuple(encode(field, item) for item in operand))
-        return term if operator == "$in" else Not(term)
+        return Compare(field, "in", tuple(encode(field, item) for item in operand))
     if operator == "$contains":
         return Compare(field, "contains", encode(f"{field}.[]", operand))
     if operator == "$exists":
@@ -262,10 +271,6 @@ def _walk(term: Term) -> Iterator[Term]:
     yield term
     for inner in (term.term,) if isinstance(term, Not) else term.terms if isinstance(term, And | Or) else ():
         yield from _walk(inner)
-
-
-def _values(term: Compare) -> tuple[Any, ...]:
-    return term.value if term.op == "in" else (term.value,)
 
 
 def _size(value: Any) -> int:

@@ -14,7 +14,16 @@ from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedResults
 from persistence.documents.plain import PlainCodec
 from persistence.documents.protocol import Id, Sort, Where
-from persistence.documents.query import Compare, check_page, parse_sort, parse_where, value_at
+from persistence.documents.query import (
+    And,
+    Compare,
+    check_amount,
+    check_page,
+    keyset,
+    parse_sort,
+    parse_where,
+    value_at,
+)
 from persistence.documents.shape import Shape
 from persistence.errors import DocumentNotFound, InvalidQuery, PersistenceError
 
@@ -66,8 +75,11 @@ class _Documents(Generic[M]):
         order = parse_sort(sort, self.codec.id_field)
         for field, _ in order[:-1]:
             check_sort(self.codec.shape, field)
+        term = parse_where(where, self.codec.encode)
         cursor = None if after is None else self._values(after, order)
-        query = Query(parse_where(where, self.codec.encode), order, skip, limit, cursor, ordered=bool(sort))
+        if cursor is not None:
+            check_amount(And((term, *keyset(order, cursor))))
+        query = Query(term, order, skip, limit, cursor, ordered=bool(sort))
         return PagedResults(self.collection, query, self._load_found)
 
     async def count(self, where: Where = _NOTHING) -> int:

@@ -8,9 +8,11 @@ from uuid import UUID
 import anyio
 import attrs
 
+from persistence.errors import InvalidQuery
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import Address, Everything, Person
+from persistence.testing.raising import raises
 
 cases: Cases[DaoHarness] = Cases()
 
@@ -108,6 +110,8 @@ async def paths_do_not_lead_through_lists(h: DaoHarness) -> None:
     assert await dao.count({"anything.x": {"$size": 1}}) == 1
     assert await dao.count({"anything.0.x": 1}) == 0
     assert await dao.count({"anything": ["a"]}) == 0
+    with raises(InvalidQuery):
+        await dao.count({"anything" + ".x" * 250: None})
 
 
 @cases

@@ -300,6 +300,26 @@ async def a_field_with_one_order_is_sorted_by(h: DaoHarness, field: object) -> N
 
 
 @cases
+async def as_many_fields_as_allowed_are_sorted_by(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    items = [Everything(UUID(int=number), by_name={f"k{at}": number % 2 for at in range(32)}) for number in range(6)]
+    await dao.insert_many(items)
+    sort = [f"by_name.k{at}" for at in range(31)]
+    found = [item.id.int async for item in dao.find_all(sort=sort)]
+    assert found == [0, 2, 4, 1, 3, 5]
+    assert [item.id.int async for item in dao.find_all(sort=sort, after=items[4])] == [1, 3, 5]
+    with raises(InvalidQuery):
+        [item async for item in dao.find_all(sort=[*sort, "by_name.k31"])]
+
+
+@cases
+async def a_place_that_is_too_large_is_refused(h: DaoHarness) -> None:
+    dao = await some_people(h, 2)
+    with raises(InvalidQuery):
+        await ids(dao, sort=["name"], after={"id": "0001", "name": "x" * 9 * 1024**2})
+
+
+@cases
 async def the_total_count_leaves_the_page_out(h: DaoHarness) -> None:
     dao = await some_people(h)
     results = dao.find_all({"age": {"$lt": 2}}, sort=["age"], skip=2, limit=3)
