@@ -25,7 +25,6 @@ import cattrs.gen
 from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
-from persistence.documents.loading import compiled
 from persistence.documents.protocol import Id
 from persistence.documents.shape import Shape, field_values, has_plain_init, is_model, is_pydantic, is_root_model
 from persistence.errors import InvalidQuery, InvalidValue
@@ -40,21 +39,6 @@ _EXTRA_FIELD: Final = re.compile(r"(?!_id$)[^$.][^.]*", re.DOTALL)
 """Names of top-level fields that MongoDB stores as they are."""
 _MAX_DEPTH: Final = 90
 """Levels of nesting: MongoDB stores 100 and needs some of them itself."""
-
-
-@attrs.frozen
-class NativeTypes:
-    """How a database gives UUIDs and times, if not as what they are.
-
-    Args:
-        uuid: makes the UUID of such a value (and of its type, always UUID); `TypeError` if it is none.
-        time: makes the time of such a value; `TypeError` if it is none.
-        plain: makes what it is of any value.
-    """
-
-    uuid: Callable[[Any, Any], UUID]
-    time: Callable[[Any, Any], datetime]
-    plain: Callable[[Any], Any]
 
 
 class ModelCodec(Generic[M]):
@@ -124,28 +108,6 @@ class ModelCodec(Generic[M]):
             )
         except Exception as error:
             raise self._mismatch_error(document.get(self.id_field), error) from error
-
-    def loader(self, *, id_key: str, forms: NativeTypes) -> Callable[[Any], M] | None:
-        """A quicker way to read documents as a database holds them, in one step; None if the model does not allow it.
-
-        Args:
-            id_key: what the database calls the id field.
-            forms: how the database gives UUIDs and times.
-        """
-        if is_pydantic(self.model) or self._dynamically_typed:
-            return None
-        converter = _make_converter(forms)
-        make: Any = cattrs.gen.make_dict_structure_fn
-        from_dict = make(self.model, converter, **{self.id_field: cattrs.override(rename=id_key)})
-
-        def load(document: Any) -> M:
-            try:
-                model: M = from_dict(document)
-                return model
-            except Exception as error:
-                raise self._mismatch_error(document.get(id_key), error) from error
-
-        return compiled(self.model, self.shape.fields, {self.id_field: id_key}, converter.get_structure_hook, load)
 
     def check_id(self, id_: Id) -> Id:
         """Give back the id, or raise `InvalidValue` if it is not of the id field's type."""
@@ -350,7 +312,7 @@ def _has_assigned_fields(kind: Any) -> bool:
     return not all(field.init for field in (attrs.fields(kind) if attrs.has(kind) else dataclasses.fields(kind)))
 
 
-def _make_converter(forms: NativeTypes | None = None) -> cattrs.Converter:
+def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
     for kind in (UUID, datetime, bytes):
         converter.register_structure_hook(kind, _expect(kind))
@@ -369,20 +331,7 @@ def _make_converter(forms: NativeTypes | None = None) -> cattrs.Converter:
         _has_assigned_fields, lambda kind: make_dict_structure_fn(kind, converter, _cattrs_include_init_false=True)
     )
     converter.register_structure_hook_func(is_pydantic, lambda value, kind: _validate(kind, value))
-    if forms is not None:
-        _read_forms(converter, forms)
     return converter
-
-
-def _read_forms(converter: cattrs.Converter, forms: NativeTypes) -> None:
-    converter.register_structure_hook(UUID, forms.uuid)
-    converter.register_structure_hook(datetime, forms.time)
-    # What other types make of a UUID or a time they must not make of the database's form of it.
-    converter.register_structure_hook(bytes, lambda value, _: _exactly(bytes, forms.plain(value)))
-    converter.register_structure_hook(str, lambda value, _: value if type(value) is str else str(forms.plain(value)))
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, Enum), lambda value, kind: kind(forms.plain(value))
-    )
 
 
 def _expect(kind: type) -> Callable[[Any, Any], Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from persistence.documents.codec import Document, ModelCodec, NativeTypes, normalize, same
+from persistence.documents.codec import Document, ModelCodec, normalize, same
 from persistence.documents.protocol import Id
 from persistence.documents.shape import Shape
 from persistence.errors import InvalidValue
@@ -54,10 +54,6 @@ class PlainCodec(ModelCodec[Document]):
     def load(self, document: Document) -> Document:
         """See `ModelCodec.load`."""
         return {name: normalize(value) for name, value in document.items()}
-
-    def loader(self, *, id_key: str, forms: NativeTypes) -> Callable[[Any], Document] | None:
-        """None: documents of any shape are read as the database's driver gives them."""
-        return None
 
     def check_id(self, id_: Id) -> Id:
         """See `ModelCodec.check_id`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -31,7 +30,6 @@ _TOO_LATE: Final = (50, 89, 202, 262)
 _FULL: Final = (14031,)
 _NOT_VIABLE: Final = (28, 56, 57)
 _BUSY: Final = (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001)
-_INDEX: Final = re.compile(r"index: (\S+)")
 
 
 class Failures:
@@ -39,42 +37,41 @@ class Failures:
 
     Args:
         collection: its name.
-        fields: those of each index, by the index's name.
+        id_field: the field that is stored as `_id`.
     """
 
-    def __init__(self, collection: str, fields: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, collection: str, id_field: str) -> None:
         self._collection = collection
-        self._fields = fields
+        self._id_field = id_field
 
-    def duplicate(self, message: str, id_: Id | None) -> PersistenceError:
+    def duplicate(self, details: Mapping[str, Any], id_: Id | None) -> PersistenceError:
         """What a duplicate key (code 11000) means: the id is taken, or values of a unique index are."""
-        found = _INDEX.search(message)
-        index = found[1] if found else "_id_"
-        if index == "_id_":
+        fields = [self._id_field if field == "_id" else field for field in details.get("keyPattern", ())]
+        if fields == [self._id_field]:
             return DocumentExists(self._collection, id_)
-        return UniqueViolation(self._collection, id_, self._fields.get(index, (index,)))
+        return UniqueViolation(self._collection, id_, fields)
 
     def write_error(self, entry: Mapping[str, Any], id_: Id) -> PersistenceError:
         """What one entry of a bulk write's errors means."""
         if entry.get("code") == 11000:
-            return self.duplicate(str(entry.get("errmsg", "")), id_)
+            return self.duplicate(entry, id_)
         return _of_code(errors.WriteError(f"document {id_!r}: {entry.get('errmsg')}", entry.get("code"), entry))
 
     def translated(self, error: Exception, id_: Id | None) -> PersistenceError:
         """The error of this package that says the same."""
         if isinstance(error, errors.DuplicateKeyError):
-            return self.duplicate(str(error), id_)
+            return self.duplicate(error.details or {}, id_)
         return translated(error)
 
 
 def translated(error: Exception) -> PersistenceError:
     """The error of this package for an error that is not about one document's keys."""
+    if isinstance(error, errors.NetworkTimeout | errors.ExecutionTimeout | errors.WaitQueueTimeoutError):
+        return DeadlineExceeded(f"The database did not answer in time: {error}.")
     if isinstance(error, errors.PyMongoError) and error.has_error_label("TransientTransactionError"):
         return TransactionConflict(f"The transaction was given up by the database: {error}.")
     if isinstance(error, errors.OperationFailure):
         return _of_code(error)
-    if isinstance(error, errors.NetworkTimeout | errors.ExecutionTimeout | errors.WaitQueueTimeoutError):
-        return DeadlineExceeded(f"The database did not answer in time: {error}.")
     if isinstance(error, errors.ConnectionFailure):
         return Unreachable(f"The database cannot be reached: {error}.", hint="Check its address and that it runs.")
     if isinstance(error, errors.DocumentTooLarge):

@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+import asyncio
+import contextlib
+from typing import Final, TypeVar
 
 import anyio
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import ConnectionFailure, PyMongoError
 
-from persistence.documents.mongodb.collection import MongoCollection
+from persistence.documents.mongodb.connection import Call, Connection, Session
 from persistence.documents.mongodb.failures import Failures
-from persistence.documents.protocol import Dao, Id, SurrogateDao, Transaction
-from persistence.documents.typed_dao import TypedDao, TypedSurrogateDao
-from persistence.errors import Closed, InvalidQuery
+from persistence.documents.protocol import Id
+from persistence.documents.transactions import ProviderTransaction
+from persistence.errors import PersistenceError
 
-if TYPE_CHECKING:
-    from persistence.documents.mongodb.factory import MongoDaoFactory
-
-M = TypeVar("M")
-C = TypeVar("C")
 T = TypeVar("T")
 
+_ABORT_TIMEOUT: Final = 5.0
 
-class MongoTransaction(Transaction):
+
+class MongoTransaction(ProviderTransaction):
     """DAOs bound to a session with an open transaction."""
 
-    def __init__(self, factory: MongoDaoFactory, session: AsyncClientSession) -> None:
-        self._factory = factory
+    def __init__(self, connection: Connection, session: AsyncClientSession) -> None:
+        super().__init__(connection)
+        self._connection = connection
         self._session = session
         self._one_at_a_time = anyio.Lock()
-        self.open = True
+        self._in_doubt = False
 
     @property
     def session(self) -> AsyncClientSession:
         """The session of this transaction."""
-        if not self.open:
-            raise Closed("The transaction")
+        self.check()
         return self._session
 
-    def bind(self, dao: Dao[M]) -> Dao[M]:
-        if not isinstance(dao, TypedDao) or not isinstance(dao.collection, MongoCollection):
-            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
-        return dao.on(dao.collection.on(self))
+    async def read(self, call: Call[T], failures: Failures) -> T:
+        """See `persistence.documents.mongodb.connection.Caller`."""
+        return await self.write(call, failures)
 
-    def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
-        if not isinstance(dao, TypedSurrogateDao) or not isinstance(dao.collection, MongoCollection):
-            raise InvalidQuery("Only DAOs of the same factory can be bound to its transaction.")
-        return dao.on(dao.collection.on(self))
+    async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
+        """See `persistence.documents.mongodb.connection.Caller`."""
+        session = self.session
 
-    async def call(
-        self, call: Callable[[], Awaitable[T]], failures: Failures, id_: Id | None = None, *, brief: bool = False
-    ) -> T:
-        """Run a call as a step of the transaction."""
-        if not self.open:
-            raise Closed("The transaction")
+        async def step() -> T:
+            await self._connection.passed_fence()
+            try:
+                return await self._connection.start(lambda: call(session), limited=True, fenced=True).result()
+            except (ConnectionFailure, asyncio.CancelledError):
+                self._in_doubt = True
+                raise
+
         async with self._one_at_a_time:
-            return await self._factory.call(call, failures, id_, brief=brief)
+            return await self._connection.run(step, failures, id_)
+
+    async def commit(self) -> None:
+        """Commit what was written."""
+
+        async def commit(session: Session) -> None:
+            assert session is not None
+            while True:
+                try:
+                    return await session.commit_transaction()
+                except PyMongoError as error:
+                    # The answer was lost; committing again is safe and gives it once more.
+                    if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
+                        raise
+
+        await self.write(commit, Failures("", ""))
+
+    async def end(self) -> None:
+        """End the session, which aborts what is not committed; if a call was not answered, in the background."""
+        self.open = False
+        with anyio.move_on_after(_ABORT_TIMEOUT, shield=True), contextlib.suppress(PersistenceError):
+            await self._connection.run(lambda: self._connection.end_transaction(self._session, in_doubt=self._in_doubt))

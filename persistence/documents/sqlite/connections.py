@@ -20,7 +20,6 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from persistence.courtesy import courtesy
 from persistence.documents.sqlite.sql import register_functions
 from persistence.documents.writer_lock import WriterLock
 from persistence.errors import (
@@ -33,7 +32,7 @@ from persistence.errors import (
     TransactionConflict,
     Unreachable,
 )
-from persistence.threads import CallerCancelled
+from persistence.threads import CallerCancelled, gil_yielder
 
 T = TypeVar("T")
 
@@ -196,7 +195,7 @@ class Connections:
     async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter) -> T:
         cancelled = threading.Event()
         try:
-            with self._deadline_scope(), courtesy():
+            with self._deadline_scope(), gil_yielder():
                 return await anyio.to_thread.run_sync(call, cancelled, limiter=limiter, abandon_on_cancel=True)
         except sqlite3.Error as error:
             if isinstance(error, sqlite3.IntegrityError):

@@ -11,12 +11,12 @@ import anyio
 import anyio.to_thread
 
 from persistence import errors
-from persistence.courtesy import courtesy
 from persistence.objects.checked import CheckedStorage, Names
 from persistence.objects.content import Content, pieces
 from persistence.objects.filesystem.content_files import ContentWriter, read_at
 from persistence.objects.filesystem.disk import Disk
 from persistence.objects.filesystem.records import Extent
+from persistence.threads import gil_yielder
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -77,7 +77,7 @@ class ThreadedDisk(CheckedStorage):
         if self._limiter is None:
             raise errors.Closed("The storage")
         try:
-            with courtesy():
+            with gil_yielder():
                 return await anyio.to_thread.run_sync(call, *args, limiter=self._limiter)
         except OSError as error:
             if missing is not None and isinstance(error, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Calls gathered into one: for each its own result, error and cancellation."""
+"""Calls sent in batches: each has a result, an error and a cancellation of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from persistence.documents.mongodb.batching import Batcher
+from persistence.documents.mongodb.operation import Operation
 
 pytestmark = pytest.mark.anyio
 
@@ -22,26 +23,33 @@ class Server:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.broken = False
+        self.operations: list[Operation[list[Any]]] = []
 
-    async def send(self, entries: list[tuple[int, Any]]) -> list[Any]:
+    def start(self, entries: list[tuple[int, Any]]) -> Operation[list[Any]]:
+        operation = Operation(lambda: self._send(entries), None, callers=len(entries))
+        self.operations.append(operation)
+        return operation
+
+    async def _send(self, entries: list[tuple[int, Any]]) -> list[Any]:
         self.batches.append([key for key, _ in entries])
-        await asyncio.sleep(0.01)
+        # As PyMongo waits for a reply.
+        await asyncio.wait([asyncio.create_task(asyncio.sleep(0.01))])
         if self.broken:
             raise OSError("gone")
         return [ValueError(key) if key < 0 else key * 2 for key, _ in entries]
 
 
-async def test_a_single_call_goes_alone_and_at_once() -> None:
+async def test_a_single_call_is_sent_alone_and_at_once() -> None:
     server = Server()
-    gatherer = Batcher(server.send)
-    assert [await gatherer.call(number) for number in (1, 2)] == [2, 4]
+    batcher = Batcher(server.start)
+    assert [await batcher.call(number) for number in (1, 2)] == [2, 4]
     assert server.batches == [[1], [2]]
 
 
-async def test_calls_gather_while_others_are_on_their_way() -> None:
+async def test_calls_are_batched_while_others_are_in_flight() -> None:
     server = Server()
-    gatherer = Batcher(server.send)
-    results = await asyncio.gather(*(gatherer.call(number) for number in range(250)))
+    batcher = Batcher(server.start)
+    results = await asyncio.gather(*(batcher.call(number) for number in range(250)))
     assert results == [number * 2 for number in range(250)]
     assert len(server.batches) <= 6
     assert max(map(len, server.batches)) == 100
@@ -49,32 +57,33 @@ async def test_calls_gather_while_others_are_on_their_way() -> None:
 
 async def test_an_error_belongs_to_its_entry() -> None:
     server = Server()
-    gatherer = Batcher(server.send)
+    batcher = Batcher(server.start)
     keys = [1, -2, 3, -4, 5]
-    results = await asyncio.gather(*(gatherer.call(key) for key in keys), return_exceptions=True)
+    results = await asyncio.gather(*(batcher.call(key) for key in keys), return_exceptions=True)
     assert [type(result) for result in results] == [int, ValueError, int, ValueError, int]
 
 
 async def test_a_broken_call_fails_all_in_it_and_the_next_one_works() -> None:
     server = Server()
     server.broken = True
-    gatherer = Batcher(server.send)
-    results = await asyncio.gather(*(gatherer.call(key) for key in range(10)), return_exceptions=True)
+    batcher = Batcher(server.start)
+    results = await asyncio.gather(*(batcher.call(key) for key in range(10)), return_exceptions=True)
     assert all(isinstance(result, OSError) for result in results)
     server.broken = False
-    assert await gatherer.call(1) == 2
+    assert await batcher.call(1) == 2
 
 
-async def test_a_cancelled_caller_takes_nobody_with_it() -> None:
+async def test_a_cancelled_caller_ends_its_batch_only_if_it_was_the_last() -> None:
     server = Server()
-    gatherer = Batcher(server.send)
-    tasks = [asyncio.create_task(gatherer.call(key)) for key in range(6)]
+    batcher = Batcher(server.start)
+    tasks = [asyncio.create_task(batcher.call(key)) for key in range(6)]
     await asyncio.sleep(0.002)
     for task in tasks[:4]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results[:4])
     assert results[4:] == [8, 10]
+    assert [operation.task.cancelled() for operation in server.operations[:2]] == [True, True]
     with anyio.move_on_after(0.001):
-        await gatherer.call(7)
-    assert await gatherer.call(8) == 16
+        await batcher.call(7)
+    assert await batcher.call(8) == 16

@@ -1,4 +1,4 @@
-"""The DAO suite on a real mongod: natively under asyncio, with a nested loop and through the loop thread under trio."""
+"""The DAO suite on a real mongod: on the running loop under asyncio, through a thread under trio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.mongodb.loop_thread import LoopThread
 from persistence.testing import Case, DaoHarness, dao_suite
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -22,15 +21,3 @@ async def mongo_harness(anyio_backend: str, mongodb_server: str) -> AsyncIterato
 @pytest.mark.parametrize("case", dao_suite(), ids=str)
 async def test_dao(case: Case[DaoHarness], mongo_harness: DaoHarness) -> None:
     await case.run(mongo_harness)
-
-
-@pytest.fixture
-async def threaded_harness(anyio_backend: str, mongodb_server: str) -> AsyncIterator[DaoHarness]:
-    async with MongoDaoFactory(mongodb_server, "suite_threaded", make_loop=LoopThread) as factory:
-        yield DaoHarness(factory)
-
-
-@pytest.mark.parametrize("anyio_backend", ["trio"])
-@pytest.mark.parametrize("case", dao_suite(), ids=str)
-async def test_dao_through_the_loop_thread(case: Case[DaoHarness], threaded_harness: DaoHarness) -> None:
-    await case.run(threaded_harness)
