@@ -20,199 +20,47 @@ The public names of the library. They are loaded when first used, so that the co
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from connector.clients.api_client import ApiClient
-    from connector.clients.cached_value import CachedValue, Expiring
-    from connector.clients.downloads import DownloadClient
-    from connector.clients.exchange import ApiTransport
-    from connector.clients.objects import ObjectClient
-    from connector.clients.uploads import UploadClient
-    from connector.clients.work_packages import WorkPackageClient
-    from connector.config import Settings, load_settings
-    from connector.crypt4gh.keys import KeyPair
-    from connector.download import Download, DownloadContext, DownloadedFile, DownloadRequest, DownloadTokens
-    from connector.errors import (
-        BrokenError,
-        ConnectorError,
-        FileExistsAlready,
-        IntegrityError,
-        LocalError,
-        RefusedError,
-        RetryPolicy,
-        UsageError,
-    )
-    from connector.http import AddressPolicy
-    from connector.local.finished import FinishedFiles
-    from connector.local.key_files import read_private_key, read_public_key, write_key_pair
-    from connector.parts import Part, Parts
-    from connector.recrypt import RecryptedFile, RecryptRequest
-    from connector.session import Components, Session, decrypt_files, encrypt_files, open_session
-    from connector.transfer import (
-        Backoff,
-        BufferPool,
-        ConcurrencyLimit,
-        NotReadyError,
-        Observer,
-        Outcome,
-        OverloadedError,
-        Progress,
-        Retrier,
-        RunContext,
-        Scheduler,
-        SilentObserver,
-        Transfer,
-    )
-    from connector.upload import UploadedFile, UploadSource
-    from connector.wire.tokens import AccessToken, WorkOrderToken
-
-_LAZY_IMPORTS = {
-    "connector.clients.api_client": ("ApiClient",),
-    "connector.clients.cached_value": (
-        "CachedValue",
-        "Expiring",
-    ),
-    "connector.clients.downloads": ("DownloadClient",),
-    "connector.clients.exchange": ("ApiTransport",),
-    "connector.clients.objects": ("ObjectClient",),
-    "connector.clients.uploads": ("UploadClient",),
-    "connector.clients.work_packages": ("WorkPackageClient",),
-    "connector.config": (
-        "Settings",
-        "load_settings",
-    ),
-    "connector.crypt4gh.keys": ("KeyPair",),
-    "connector.download": (
-        "Download",
-        "DownloadContext",
-        "DownloadRequest",
-        "DownloadTokens",
-        "DownloadedFile",
-    ),
+# Type checkers read the same names in __init__.pyi; a test compares the two.
+_PUBLIC_NAMES = {
+    "connector.clients.api_client": "ApiClient",
+    "connector.clients.cached_value": "CachedValue Expiring",
+    "connector.clients.downloads": "DownloadClient",
+    "connector.clients.exchange": "ApiTransport",
+    "connector.clients.objects": "ObjectClient",
+    "connector.clients.uploads": "UploadClient",
+    "connector.clients.work_packages": "WorkPackageClient",
+    "connector.config": "Settings load_settings",
+    "connector.crypt4gh.keys": "KeyPair",
+    "connector.download": "Download DownloadContext DownloadRequest DownloadTokens DownloadedFile",
     "connector.errors": (
-        "BrokenError",
-        "ConnectorError",
-        "FileExistsAlready",
-        "IntegrityError",
-        "LocalError",
-        "RefusedError",
-        "RetryPolicy",
-        "UsageError",
+        "BrokenError ConnectorError FileExistsAlready IntegrityError LocalError RefusedError RetryPolicy UsageError"
     ),
-    "connector.http": ("AddressPolicy",),
-    "connector.local.finished": ("FinishedFiles",),
-    "connector.local.key_files": (
-        "read_private_key",
-        "read_public_key",
-        "write_key_pair",
-    ),
-    "connector.parts": (
-        "Part",
-        "Parts",
-    ),
-    "connector.recrypt": (
-        "RecryptRequest",
-        "RecryptedFile",
-    ),
-    "connector.session": (
-        "Components",
-        "Session",
-        "decrypt_files",
-        "encrypt_files",
-        "open_session",
-    ),
+    "connector.http": "AddressPolicy",
+    "connector.local.finished": "FinishedFiles",
+    "connector.local.key_files": "read_private_key read_public_key write_key_pair",
+    "connector.parts": "Part Parts",
+    "connector.recrypt": "RecryptRequest RecryptedFile",
+    "connector.session": "Components Session decrypt_files encrypt_files open_session",
     "connector.transfer": (
-        "Backoff",
-        "BufferPool",
-        "ConcurrencyLimit",
-        "NotReadyError",
-        "Observer",
-        "Outcome",
-        "OverloadedError",
-        "Progress",
-        "Retrier",
-        "RunContext",
-        "Scheduler",
-        "SilentObserver",
-        "Transfer",
+        "Backoff BufferPool ConcurrencyLimit NotReadyError Observer Outcome OverloadedError Progress "
+        "Retrier RunContext Scheduler SilentObserver Transfer"
     ),
-    "connector.upload": (
-        "UploadSource",
-        "UploadedFile",
-    ),
-    "connector.wire.tokens": (
-        "AccessToken",
-        "WorkOrderToken",
-    ),
+    "connector.upload": "UploadSource UploadedFile",
+    "connector.wire.tokens": "AccessToken WorkOrderToken",
 }
-_MODULE_OF = {name: module for module, names in _LAZY_IMPORTS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names.split()}
 
-__all__ = [
-    "AccessToken",
-    "AddressPolicy",
-    "ApiClient",
-    "ApiTransport",
-    "Backoff",
-    "BrokenError",
-    "BufferPool",
-    "CachedValue",
-    "Components",
-    "ConcurrencyLimit",
-    "ConnectorError",
-    "Download",
-    "DownloadClient",
-    "DownloadContext",
-    "DownloadRequest",
-    "DownloadTokens",
-    "DownloadedFile",
-    "Expiring",
-    "FileExistsAlready",
-    "FinishedFiles",
-    "IntegrityError",
-    "KeyPair",
-    "LocalError",
-    "NotReadyError",
-    "ObjectClient",
-    "Observer",
-    "Outcome",
-    "OverloadedError",
-    "Part",
-    "Parts",
-    "Progress",
-    "RecryptRequest",
-    "RecryptedFile",
-    "RefusedError",
-    "Retrier",
-    "RetryPolicy",
-    "RunContext",
-    "Scheduler",
-    "Session",
-    "Settings",
-    "SilentObserver",
-    "Transfer",
-    "UploadClient",
-    "UploadSource",
-    "UploadedFile",
-    "UsageError",
-    "WorkOrderToken",
-    "WorkPackageClient",
-    "decrypt_files",
-    "encrypt_files",
-    "load_settings",
-    "open_session",
-    "read_private_key",
-    "read_public_key",
-    "write_key_pair",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
     try:
-        home = _MODULE_OF[name]
+        module = _MODULE_OF[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value
 
