@@ -6,7 +6,10 @@ What is looked at is the source, not what happens to be loaded: an import inside
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -99,7 +102,10 @@ def all_modules() -> list[Module]:
             parts = path.relative_to(ROOT).with_suffix("").parts
             is_package = parts[-1] == "__init__"
             name = ".".join(parts[:-1] if is_package else parts)
-            modules.append(parse(name, path.read_text(encoding="utf-8"), package=is_package))
+            # Public names that are loaded when first used are imported by the stub, for type checkers.
+            stub = path.with_suffix(".pyi")
+            source = "".join(file.read_text(encoding="utf-8") for file in (path, stub) if file.exists())
+            modules.append(parse(name, source, package=is_package))
     return modules
 
 
@@ -180,21 +186,20 @@ def impure_calls(modules: list[Module]) -> list[str]:
     return wrong
 
 
-def on_import(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the imports that run when the module is imported: none in functions or under TYPE_CHECKING."""
+def at_module_level(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports at module level, those under TYPE_CHECKING too, but none in functions."""
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         elif isinstance(node, ast.If):
-            if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
-                yield from on_import(node.body)
-            yield from on_import(node.orelse)
+            yield from at_module_level(node.body)
+            yield from at_module_level(node.orelse)
         elif isinstance(node, ast.Try):
-            yield from on_import(node.body + node.orelse + node.finalbody)
+            yield from at_module_level(node.body + node.orelse + node.finalbody)
             for handler in node.handlers:
-                yield from on_import(handler.body)
+                yield from at_module_level(handler.body)
         elif isinstance(node, ast.ClassDef | ast.With):
-            yield from on_import(node.body)
+            yield from at_module_level(node.body)
 
 
 def circles(modules: list[Module]) -> list[list[str]]:
@@ -203,7 +208,7 @@ def circles(modules: list[Module]) -> list[list[str]]:
     graph: dict[str, set[str]] = {}
     for module in modules:
         edges = graph.setdefault(module.name, set())
-        for node in on_import(module.tree.body):
+        for node in at_module_level(module.tree.body):
             for target in targets(module, node):
                 name = target if target in names else target.rpartition(".")[0]
                 if name in names and name != module.name:
@@ -225,6 +230,64 @@ def circles(modules: list[Module]) -> list[list[str]]:
     return found
 
 
+def private_parts(path: Path) -> list[str]:
+    """Return where a file uses a private module, name or attribute of another distribution.
+
+    The standard library is no distribution, and documents some names with an underscore (``os._exit``).
+    """
+    tree, found, foreign = ast.parse(path.read_text(encoding="utf-8")), [], {}
+
+    def is_foreign(name: str) -> bool:
+        top = name.partition(".")[0]
+        return top not in OWN and top not in sys.stdlib_module_names
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        else:
+            continue
+        for local, name in names.items():
+            if is_foreign(name):
+                foreign[local] = name
+                if any(is_private(step) for step in name.split(".")):
+                    found.append(f"{path.name}:{node.lineno} imports {name}")
+    for node in ast.walk(tree):
+        base = node
+        while isinstance(base, ast.Attribute):
+            if is_private(base.attr):
+                inner = base.value
+                while isinstance(inner, ast.Attribute):
+                    inner = inner.value
+                if isinstance(inner, ast.Name) and inner.id in foreign:
+                    found.append(f"{path.name}:{base.lineno} touches {ast.unparse(base)}")
+            base = base.value
+    return sorted(set(found))
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
+
+
+def overridden_private_methods(module_name: str) -> list[str]:
+    """Return the private methods of a library's class that a class of this module overrides."""
+    module, found = importlib.import_module(module_name), []
+    for kind in vars(module).values():
+        if not inspect.isclass(kind) or kind.__module__ != module_name:
+            continue
+        for base in kind.__mro__[1:]:
+            top = base.__module__.partition(".")[0]
+            if top in OWN or top in sys.stdlib_module_names:
+                continue
+            shared = {name for name in vars(base).keys() & vars(kind).keys() if is_private(name)}
+            found += [f"{module_name}.{kind.__name__} overrides {base.__name__}.{name}" for name in shared - MACHINERY]
+    return found
+
+
+OWN = frozenset({"connector", "persistence", "tests", "benchmarks", "noxfile"})
+# What metaclasses put into every class.
+MACHINERY = frozenset({"_abc_impl", "_is_protocol", "_is_runtime_protocol"})
 MODULES = all_modules()
 
 
@@ -244,6 +307,15 @@ def test_imports_run_one_way() -> None:
     assert wrong_arrows(MODULES) == []
 
 
+def test_every_arrow_is_used() -> None:
+    names = frozenset(module.name for module in MODULES)
+    used: dict[str, set[str | None]] = {}
+    for module in MODULES:
+        used.setdefault(module.room, set()).update(room_of(target, names) for target in imports(module))
+    unused = {room: of - used.get(room, set()) for room, of in ARROWS.items()}
+    assert {room: sorted(of) for room, of in unused.items() if of} == {}
+
+
 def test_the_arrows_themselves_have_no_circle() -> None:
     order: list[str] = []
     while len(order) < len(ARROWS):
@@ -258,6 +330,31 @@ def test_each_library_stays_in_its_rooms() -> None:
 
 def test_only_the_command_line_talks_and_pure_rooms_look_at_nothing() -> None:
     assert impure_calls(MODULES) == []
+
+
+@pytest.mark.parametrize("folder", ["connector", "persistence", "benchmarks", "tests"])
+def test_libraries_are_used_by_their_public_interface(folder: str) -> None:
+    assert [use for path in sorted((ROOT / folder).rglob("*.py")) for use in private_parts(path)] == []
+
+
+def test_no_private_method_of_a_library_is_overridden() -> None:
+    names = [module.name for module in MODULES if not module.name.endswith("__main__")]
+    assert [found for name in names for found in overridden_private_methods(name)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from h11._readers import READERS",
+        "import _pytest.config",
+        "import trio\ntrio._core.run",
+        "from httpx import Client as C\nC()\nC._send_single_request",
+    ],
+)
+def test_a_private_part_is_seen(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert len(private_parts(path)) == 1
 
 
 def test_no_circles_of_modules() -> None:
@@ -320,4 +417,4 @@ def test_a_circle_is_seen_and_lazy_imports_are_none() -> None:
     assert circles([a, parse("connector.b", "from . import a")]) == [["connector.a", "connector.b", "connector.a"]]
     assert circles([a, parse("connector.b", "def f():\n    from . import a")]) == []
     typing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a"
-    assert circles([a, parse("connector.b", typing)]) == []
+    assert circles([a, parse("connector.b", typing)]) == [["connector.a", "connector.b", "connector.a"]]

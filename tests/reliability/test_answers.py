@@ -18,7 +18,6 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, finish
@@ -140,7 +139,7 @@ FINAL = (
 """What passes by itself, and these in all three runs, are played in one scene each; ``nox -s soak`` plays the rest."""
 
 
-def cases() -> Iterator[ParameterSet]:
+def cases() -> Iterator[Any]:
     for (how, size), answers in SCENES.items():
         for answer in answers:
             # What passes by itself ends in the first run.
