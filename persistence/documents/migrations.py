@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from typing import Any, Final
@@ -194,7 +195,7 @@ def _new_document(document: Document, migration: Migration) -> Document:
     """The document after one migration; `MigrationFailed`."""
     id_ = document[migration.id_field]
     try:
-        new: Document = normalize(migration.change(normalize(document)))
+        new: Document = normalize(migration.change(deepcopy(document)))
         if not isinstance(new, dict) or new.get(migration.id_field) != id_:
             raise InvalidValue(f"the result is not a dict with the id {id_!r}")
     except Exception as error:

@@ -42,7 +42,7 @@ class PlainCodec(ModelCodec[Document]):
         """See `ModelCodec.dump_and_load`."""
         if not isinstance(model, dict) or self.id_field not in model:
             raise InvalidValue(f"{model!r} is not a dict with the key {self.id_field!r}.")
-        document = self.load(model)
+        document: Document = normalize(model)
         if not same(model, document):
             raise InvalidValue(f"This dict cannot be stored: it would be loaded as {document!r}.")
         return document, document
@@ -52,8 +52,8 @@ class PlainCodec(ModelCodec[Document]):
         return True
 
     def load(self, document: Document) -> Document:
-        """See `ModelCodec.load`."""
-        return {name: normalize(value) for name, value in document.items()}
+        """The document; a value that another program has stored and this package would not is left as it is."""
+        return {name: _cleaned(value) for name, value in document.items()}
 
     def check_id(self, id_: Id) -> Id:
         """See `ModelCodec.check_id`."""
@@ -64,3 +64,10 @@ class PlainCodec(ModelCodec[Document]):
 
     def _structure(self, path: str, encoded: Any) -> Any:
         return encoded
+
+
+def _cleaned(value: Any) -> Any:
+    try:
+        return normalize(value)
+    except InvalidValue:
+        return value

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from pymongo import MongoClient
 
-from persistence.documents.migrations import Migration, dry_run
-from persistence.documents.mongodb import MongoDaoFactory
+from persistence.documents.migrations import Migration, dry_run, migrate
+from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
 from persistence.documents.protocol import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.errors import MigrationFailed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -74,3 +78,22 @@ async def test_killed_in_the_middle_each_document_is_migrated_once(database: str
         assert 0 < sum(changed) <= 2 * DOCUMENTS
         assert await counters.count({"count": 2}) == DOCUMENTS
         assert (await dry_run(factory, [Migration("counters", lambda document: document)] * 2)).pending == 0
+
+
+async def test_values_of_other_programs_can_be_replaced(mongodb_databases: Callable[[], MongoSettings]) -> None:
+    settings = mongodb_databases()
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(settings.uri) as client:
+        client[settings.database]["files"].insert_many([{"_id": "a", "size": math.inf}, {"_id": "b", "size": 1.0}])
+    async with MongoDaoFactory(settings.uri, settings.database) as factory:
+        left = [Migration("files", lambda document: {**document, "more": 1})]
+        assert set((await dry_run(factory, left)).failures) == {("files", "a")}
+        with pytest.raises(MigrationFailed, match="'a'"):
+            await migrate(factory, left)
+
+        def replaced(document: dict[str, Any]) -> dict[str, Any]:
+            return {**document, "size": document["size"] if math.isfinite(document["size"]) else None}
+
+        assert await migrate(factory, [Migration("files", replaced)]) == 1
+        files = await factory.dao("files", dict, id_field="id")
+        assert [file["size"] async for file in files.find_all(sort=["id"])] == [None, 1.0]
