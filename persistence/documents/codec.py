@@ -203,6 +203,8 @@ def normalize(value: Any, depth: int = 0) -> Any:
         return [normalize(item, depth + 1) for item in value]
     if kind is dict:
         _check_depth(depth)
+        if "$ref" in value and "$id" in value:
+            raise InvalidValue("A dict with the keys '$ref' and '$id' is a reference to MongoDB, not a dict.")
         return {_key(name): normalize(item, depth + 1) for name, item in value.items()}
     return _normalize_other(value, depth)
 

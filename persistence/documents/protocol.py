@@ -2,10 +2,14 @@
 
 A factory is an async context manager; its DAOs work inside it, from many tasks at once, on
 asyncio and on trio. Documents go in and come out as instances of the model's class. The values
-that every provider gives back as they went in: None, bool, int of 64 bits, float, str, bytes,
-UUID, Enum, datetime (aware; UTC, cut to whole milliseconds), lists, dicts with str keys, and
-models nested in them. Besides the errors named below, every call may raise `InvalidQuery`,
-`InvalidValue` and the family `Unavailable`.
+that every provider returns as they were stored: None, bool, int of 64 bits, finite float, str,
+bytes, UUID, Enum, datetime (aware; UTC, cut to whole milliseconds), lists, dicts with str keys, and
+models nested in them; in fields of these types also date, timedelta, Decimal, paths, tuples and sets.
+
+Every write is checked before anything is sent: if the document would not be loaded again, or would
+be loaded as another model, the call raises `InvalidValue` and stores nothing. The `_many` forms check
+all their models first. Besides the errors named below, every call may raise `InvalidQuery`,
+`InvalidValue`, `TooLarge` and the family `Unavailable`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum, IntEnum
+from pathlib import PurePosixPath
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -26,6 +28,7 @@ class Level(IntEnum):
 
 
 _SEVEN: Final = UUID(int=7)
+_FOLDER: Final = PurePosixPath("/data")
 
 
 @attrs.frozen
@@ -133,3 +136,47 @@ class Job:
     owner: str | None = None
     version: int = 0
     due: datetime | None = None
+
+
+@attrs.frozen
+class Capital(Address):
+    """A nested model with a field more than the one it is stored as."""
+
+    country: str = "Norway"
+
+
+@attrs.define
+class Run:
+    """Types that are stored in another form, and a field that the constructor does not take."""
+
+    id: str
+    lasts: timedelta = timedelta(seconds=90)
+    day: date = date(2024, 2, 29)
+    cost: Decimal = Decimal("1.10")
+    folder: PurePosixPath = _FOLDER
+    labels: set[str] = attrs.field(factory=set)
+    shares: list[Decimal] = attrs.field(factory=list)
+    attempts: int = attrs.field(init=False, default=0)
+
+
+@attrs.frozen
+class Interval:
+    """A model whose fields are checked together."""
+
+    id: str
+    low: int = 0
+    high: int = 9
+    step: int = attrs.field(default=1, validator=attrs.validators.gt(0))
+    inner: dict[str, Address] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low is larger than high")
+
+
+@attrs.define(eq=False)
+class Uncompared:
+    """A model whose instances are never equal to others."""
+
+    id: str
+    tags: list[str] = attrs.field(factory=list)

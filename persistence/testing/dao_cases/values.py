@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any
 from uuid import UUID
 
-from persistence.errors import InvalidValue
+import attrs
+
+from persistence.documents.index import Index
+from persistence.documents.protocol import Dao
+from persistence.errors import InvalidQuery, InvalidValue, TooLarge
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
-from persistence.testing.models import Address, Colour, Everything, Journey, Kind, Level, ShortJourney, Visit
+from persistence.testing.models import (
+    Address,
+    Capital,
+    Colour,
+    Everything,
+    Interval,
+    Job,
+    Journey,
+    Kind,
+    Level,
+    Run,
+    ShortJourney,
+    Uncompared,
+    Visit,
+)
 from persistence.testing.raising import raises
 
 cases: Cases[DaoHarness] = Cases()
@@ -102,6 +123,195 @@ async def times_come_back_in_utc(h: DaoHarness) -> None:
     found = await dao.get_by_id(item.id)
     assert found == item
     assert found.when.utcoffset() == timedelta(0)
+
+
+async def refuses_every_write(dao: Dao[Any], stored: Any, refused: Any, other: Any) -> None:
+    """Assert that a model, of the id of a stored one, is refused by every write, and nothing else is stored."""
+    await dao.insert(stored)
+    for write in (dao.insert, dao.update, dao.upsert):
+        with raises(InvalidValue):
+            await write(refused)
+    for write_many in (dao.insert_many, dao.upsert_many, dao.update_many):
+        with raises(InvalidValue):
+            await write_many([other, refused])
+    assert [model async for model in dao.find_all()] == [stored]
+
+
+@cases.each(
+    subclass=("nested", Capital("Oslo")),
+    subclass_in_a_list=("people", [Address("Rome"), Capital("Oslo")]),
+    model_in_any=("anything", Address("Oslo")),
+    tuple_in_any=("anything", [(1, 2)]),
+    set_in_any=("anything", {"a": {1}}),
+    time_span_in_any=("anything", timedelta(1)),
+    decimal_in_any=("anything", Decimal("1.5")),
+    enum_in_any=("anything", Colour.RED),
+    reference_in_any=("anything", [{"$ref": "a", "$id": 1}]),
+    truth_as_number=("whole", True),
+    real_as_number=("whole", 1.0),
+    truth_as_real=("real", True),
+    decimal_as_real=("real", Decimal("1.5")),
+    number_as_text=("text", 5),
+    text_as_number=("whole", "5"),
+    mutable_bytes=("raw", bytearray(b"x")),
+    list_as_pair=("pair", [1, "one"]),
+    pair_too_long=("pair", (1, "one", 2)),
+    value_of_an_enum=("colour", "red"),
+    none=("text", None),
+    time_before_year_one=("when", datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+    time_after_year_9999=("when", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+)
+async def a_value_that_would_not_come_back_is_refused(h: DaoHarness, entry: object) -> None:
+    assert isinstance(entry, tuple)
+    field, value = entry
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    item = Everything()
+    await refuses_every_write(dao, item, attrs.evolve(item, **{field: value}), Everything())
+    if field not in ("colour", "pair"):
+        with raises(InvalidValue):
+            await dao.compare_and_set(item.id, expected={}, changes={field: value})
+    assert [found async for found in dao.find_all()] == [item]
+
+
+@cases
+async def fields_that_no_constructor_takes_come_back(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Run, id_field="id")
+    run = Run("1", labels={"a", "b"})
+    run.attempts = 3
+    assert (await dao.insert(run)).attempts == 3
+    assert await dao.find_one({"attempts": 3}) == run
+    changed = await dao.compare_and_set("1", expected={}, changes={"attempts": 4, "lasts": timedelta(days=-1)})
+    assert changed == await dao.get_by_id("1")
+    assert (changed.attempts, changed.lasts) == (4, timedelta(days=-1))
+
+
+@cases
+async def models_without_equality_come_back(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Uncompared, id_field="id")
+    await dao.insert(Uncompared("1", ["a"]))
+    assert (await dao.get_by_id("1")).tags == ["a"]
+
+
+@cases
+async def time_spans_and_days_compare_as_in_python(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Run, id_field="id")
+    spans = [timedelta(days=-1), timedelta(0), timedelta(microseconds=1), timedelta(seconds=9), timedelta(days=40_000)]
+    runs = [Run(str(n), span, date(1 + 999 * n, 1, 1)) for n, span in enumerate(spans)]
+    await dao.upsert_many(reversed(runs))
+    for run in runs:
+        for field, value in (("lasts", run.lasts), ("day", run.day)):
+            expected = [other.id for other in runs if getattr(other, field) > value]
+            assert [found.id async for found in dao.find_all({field: {"$gt": value}}, sort=["id"])] == expected
+            assert [found.id async for found in dao.find_all({field: value})] == [run.id]
+
+
+@cases
+async def equal_sets_are_found(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Run, id_field="id")
+    words = [f"word {number}" for number in range(9)]
+    await dao.insert(Run("1", labels=set(words)))
+    assert await dao.count({"labels": {*words[::-1]}}) == 1
+
+
+@cases.each(
+    decimal={"cost": Decimal("1.1")},
+    range_of_decimals={"cost": {"$gt": Decimal(1)}},
+    decimal_in_a_list={"shares": {"$contains": Decimal(1)}},
+    path={"folder": {"$lt": PurePosixPath("/x")}},
+    day_as_time={"day": {"$lt": datetime(2024, 1, 1)}},
+    time_span_as_number={"attempts": {"$lt": timedelta(1)}},
+    text_as_decimal={"id": {"$gt": Decimal(1)}},
+)
+async def a_comparison_that_would_be_of_texts_is_refused(h: DaoHarness, where: object) -> None:
+    assert isinstance(where, dict)
+    dao = await h.factory.dao(h.name(), Run, id_field="id")
+    run = Run("1", shares=[Decimal("1.10")])
+    await dao.insert(run)
+    assert await dao.get_by_id("1") == run
+    with raises(InvalidQuery):
+        await dao.count(where)
+
+
+@cases
+async def an_order_that_would_be_of_texts_is_refused(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Run, id_field="id")
+    for field in ("cost", "shares", "folder"):
+        with raises(InvalidQuery):
+            await h.factory.dao(h.name(), Run, id_field="id", indexes=[Index(field)])
+    for field in ("cost", "shares"):
+        with raises(InvalidQuery):
+            [run async for run in dao.find_all(sort=[field])]
+
+
+@cases
+async def a_time_is_not_compared_with_a_day(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    with raises(InvalidQuery):
+        await dao.count({"when": {"$gt": date(2024, 1, 1)}})
+
+
+@cases
+async def a_dict_is_not_compared_as_a_whole(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    with raises(InvalidQuery):
+        await dao.count({"by_name": {"b": 1, "a": 2}})
+    assert await dao.count({"by_name": None}) == 0
+
+
+@cases.each(true=True, real=1.5, text="1", items=[1])
+async def an_id_of_another_type_finds_nothing(h: DaoHarness, id_: object) -> None:
+    dao = await h.factory.dao(h.name(), Job, id_field="id")
+    await dao.insert(Job(1))
+    assert await dao.find_one({"id": id_}) is None
+    assert await dao.count({"id": id_}) == 0
+
+
+@cases.each(
+    together={"low": 10},
+    a_field={"step": 0},
+    a_part={"inner.new.zip": 5},
+)
+async def a_change_that_the_model_refuses_is_refused(h: DaoHarness, changes: object) -> None:
+    assert isinstance(changes, dict)
+    dao = await h.factory.dao(h.name(), Interval, id_field="id")
+    interval = Interval("1", inner={"rome": Address("Rome")})
+    await dao.insert(interval)
+    with raises(InvalidValue):
+        await dao.compare_and_set("1", expected={}, changes=changes)
+    assert await dao.compare_and_set("1", expected={"low": 5}, changes=changes) is None
+    assert [found async for found in dao.find_all()] == [interval]
+    both = await dao.compare_and_set("1", expected={}, changes={"low": 10, "high": 20, "inner.rome.zip": 7})
+    assert both == Interval("1", 10, 20, 1, {"rome": Address("Rome", 7)})
+
+
+@cases
+async def an_increment_that_the_model_refuses_is_refused(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Interval, id_field="id")
+    await dao.insert(Interval("1"))
+    with raises(InvalidValue):
+        await dao.compare_and_set("1", expected={}, increments={"low": 10})
+    assert await dao.compare_and_set("1", expected={}, increments={"low": 9}) == Interval("1", 9)
+
+
+@cases
+async def a_document_that_is_too_large_is_refused_or_stored(h: DaoHarness) -> None:
+    dao = await h.factory.dao(h.name(), Everything, id_field="id")
+    item = await dao.insert(Everything())
+    raw = bytes(17 * 1024**2)
+    large = attrs.evolve(item, raw=raw)
+    for write in (
+        lambda: dao.insert(Everything(raw=raw)),
+        lambda: dao.update(large),
+        lambda: dao.upsert(large),
+        lambda: dao.compare_and_set(item.id, expected={}, changes={"raw": raw}),
+        lambda: dao.insert_many([Everything(raw=raw)]),
+        lambda: dao.upsert_many([Everything(raw=raw)]),
+    ):
+        before = await dao.count()
+        try:
+            await write()
+        except TooLarge:
+            assert await dao.count() == before
 
 
 @cases.each(

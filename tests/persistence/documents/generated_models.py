@@ -247,7 +247,6 @@ def _pydantic_model(draw: st.DrawFn, name: str, fields: Mapping[str, Kind], free
     config = pydantic.ConfigDict(arbitrary_types_allowed=True)
     config["strict"] = draw(st.booleans())
     config["extra"] = draw(st.sampled_from(["ignore", "allow", "forbid"]))
-    config["use_enum_values"] = draw(st.sampled_from([False, False, True]))
     if draw(st.booleans()):
         config["alias_generator"] = to_camel
     body: dict[str, Any] = {}
