@@ -58,7 +58,6 @@ class ModelCodec(Generic[M]):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
         if id_field != "_id" and "_id" in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
-        self._dynamically_typed = self.shape.dynamically_typed
         try:
             self._from_dict: Callable[[Document], M] = _structurer(model)
         except Exception as error:
@@ -102,10 +101,7 @@ class ModelCodec(Generic[M]):
     def load(self, document: Document) -> M:
         """The model of a document; `InvalidValue` if what is stored does not fit the model any more."""
         try:
-            # Some databases give subclasses of int; a typed field makes an int of them, others must be cleaned.
-            return self._from_dict(
-                {name: normalize(v) for name, v in document.items()} if self._dynamically_typed else document
-            )
+            return self._from_dict(document)
         except Exception as error:
             raise self._mismatch_error(document.get(self.id_field), error) from error
 

@@ -19,11 +19,6 @@ class AnyShape(Shape):
         """See `Shape.hint`."""
         return Any
 
-    @property
-    def dynamically_typed(self) -> bool:
-        """See `Shape.dynamically_typed`."""
-        return True
-
 
 class PlainCodec(ModelCodec[Document]):
     """Checks the values of a dict and changes nothing else.

@@ -7,7 +7,6 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence, Set
 from decimal import Decimal
-from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -17,7 +16,6 @@ import attrs
 from persistence.errors import InvalidQuery
 
 _NONE: Final = type(None)
-_LOOKING: Final[list[type]] = []
 
 
 def is_pydantic(kind: Any) -> bool:
@@ -125,11 +123,6 @@ class Shape:
         """Whether the field may hold a list beside other things, as far as its type says."""
         return self.kind(path) is Any
 
-    @property
-    def dynamically_typed(self) -> bool:
-        """Whether some field, at any depth, is of no one type, so that its values need a second look."""
-        return any(_is_dynamically_typed(hint) for hint in self.fields.values())
-
     def _inside(self, hint: Any, step: str, path: str) -> Any:
         kind = _bare(hint)
         origin = get_origin(kind) or kind
@@ -185,25 +178,6 @@ def _kinds_within(hint: Any, models: set[Any]) -> Iterator[Any]:
     if get_origin(kind) is not Literal:
         for inner in get_args(hint if kind is Any else kind):
             yield from _kinds_within(inner, models)
-
-
-@lru_cache(maxsize=1024)
-def _is_dynamically_typed(hint: Any) -> bool:
-    kind = _bare(hint)
-    if kind is Any or (isinstance(kind, type) and issubclass(kind, list | dict | tuple | set) and not get_args(kind)):
-        return True
-    if is_model(kind):
-        return kind in _LOOKING or _model_is_dynamically_typed(kind)
-    return any(_is_dynamically_typed(item) for item in get_args(kind) if not isinstance(item, str | int | Enum | None))
-
-
-def _model_is_dynamically_typed(kind: Any) -> bool:
-    # A model that holds itself is looked into once; being careful with it costs little.
-    _LOOKING.append(kind)
-    try:
-        return Shape.of(kind).dynamically_typed
-    finally:
-        _LOOKING.pop()
 
 
 def _is_list(kind: Any) -> bool:

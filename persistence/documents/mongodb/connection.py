@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 import sniffio
+from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeoutError
@@ -149,7 +150,7 @@ class Connection(Database):
 
         try:
             return await self._on_loop(within_deadline)
-        except (PyMongoError, OverflowError) as error:
+        except (PyMongoError, BSONError, OverflowError) as error:
             raise (failures or Failures("", "")).translated(error, id_) from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The database did not answer within {self._deadline:g} s.") from error
