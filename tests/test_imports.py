@@ -51,6 +51,13 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "persistence": frozenset(),
 }
 
+# The halves of `persistence`, each with its providers, and the modules beside them.
+PROVIDERS: Mapping[str, frozenset[str]] = {
+    "documents": frozenset({"memory", "sqlite", "mongodb"}),
+    "objects": frozenset({"memory", "filesystem", "s3"}),
+}
+BESIDE_HALVES = frozenset({"errors", "threads"})
+
 # Pure rooms: time, randomness and files are passed in.
 PURE = frozenset({"errors", "config", "parts", "crypt4gh", "wire"})
 EFFECTS = frozenset(
@@ -146,6 +153,28 @@ def wrong_arrows(modules: list[Module]) -> list[str]:
         for target in imports(module):
             room = room_of(target, names)
             if room is not None and room != module.room and (allowed is None or room not in allowed):
+                wrong.append(f"{module.name} imports {target}")
+    return wrong
+
+
+def half_and_provider(name: str) -> tuple[str, str | None]:
+    """Return the half of `persistence` that a module is in, or what it is beside them, and its provider."""
+    half, rest = [*name.split(".")[1:2], ""][0], name.split(".")[2:]
+    return half, rest[0] if rest and rest[0] in PROVIDERS.get(half, ()) else None
+
+
+def wrong_in_persistence(modules: list[Module]) -> list[str]:
+    """Return imports from one half to the other, from one provider to another, and from shared modules to any."""
+    wrong = []
+    for module in modules:
+        half, provider = half_and_provider(module.name)
+        if not module.name.startswith("persistence.") or half == "testing":
+            continue
+        for target in imports(module):
+            to_half, to_provider = half_and_provider(target)
+            inside = to_half == half and to_provider in (None, provider)
+            beside = to_half in BESIDE_HALVES and half != "errors"
+            if target.startswith("persistence.") and not inside and not beside:
                 wrong.append(f"{module.name} imports {target}")
     return wrong
 
@@ -361,6 +390,15 @@ def test_no_circles_of_modules() -> None:
     assert circles(MODULES) == []
 
 
+def test_the_halves_and_the_providers_do_not_know_each_other() -> None:
+    assert wrong_in_persistence(MODULES) == []
+
+
+def test_nothing_lies_beside_the_halves() -> None:
+    found = {module.name.split(".")[1] for module in MODULES if module.name.startswith("persistence.")}
+    assert found == {*PROVIDERS, *BESIDE_HALVES, "testing"}
+
+
 def test_no_drawers_for_leftovers() -> None:
     leftovers = {"utils", "util", "helpers", "helper", "common", "misc"}
     assert [module.name for module in MODULES if module.name.rpartition(".")[2] in leftovers] == []
@@ -418,3 +456,19 @@ def test_a_circle_is_seen_and_lazy_imports_are_none() -> None:
     assert circles([a, parse("connector.b", "def f():\n    from . import a")]) == []
     typing = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a"
     assert circles([a, parse("connector.b", typing)]) == [["connector.a", "connector.b", "connector.a"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("persistence.documents.codec", "from persistence.objects.naming import check_bucket"),
+        ("persistence.objects.s3.storage", "def f() -> None:\n    from persistence import documents"),
+        ("persistence.documents.sqlite.sql", "from persistence.documents.mongodb.filters import Filters"),
+        ("persistence.objects.protocol", "from persistence.objects.filesystem import FilesystemStorage"),
+        ("persistence.threads", "from persistence.documents import Index"),
+        ("persistence.errors", "from persistence.threads import Threads"),
+        ("persistence.documents.factory", "from persistence.testing import dao_suite"),
+    ],
+)
+def test_an_import_across_halves_or_providers_is_seen(name: str, source: str) -> None:
+    assert len(wrong_in_persistence([parse(name, source)])) == 1

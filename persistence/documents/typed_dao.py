@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from persistence.documents.changes import parse_changes
 from persistence.documents.codec import Document, ModelCodec
 from persistence.documents.collection import Collection, Query, Write
-from persistence.documents.index import Index, check_sort, resolve_indexes
+from persistence.documents.index import check_sort
 from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedResults
 from persistence.documents.plain import PlainCodec
@@ -197,12 +197,11 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
         return full, id_, document
 
 
-def make_codec(model: type[M], id_field: str, indexes: Iterable[Index] = ()) -> ModelCodec[M]:
-    """The codec of a model, `dict` included; `InvalidQuery` if one of the indexes does not suit it."""
+def make_codec(model: type[M], id_field: str) -> ModelCodec[M]:
+    """The codec of a model, `dict` included."""
     check_field(id_field)
     plain: Any = PlainCodec(id_field) if model is dict else None
     codec: ModelCodec[M] = plain or ModelCodec(model, id_field)
-    resolve_indexes(indexes, codec.shape, id_field, codec.encode)
     return codec
 
 

@@ -74,9 +74,11 @@ class DaoHarness:
 
     Attributes:
         factory: the provider under test.
+        make_factory: makes another factory of the same database, not opened.
     """
 
     factory: DaoFactory
+    make_factory: Callable[[], DaoFactory]
 
     def name(self) -> str:
         """A collection name that is not in use."""

@@ -6,7 +6,9 @@ from persistence.testing.cases import Case
 from persistence.testing.dao_cases import (
     batches,
     changes,
+    factories,
     increments,
+    index_options,
     indexes,
     migrations,
     operators,
@@ -45,11 +47,13 @@ def dao_suite() -> list[Case[DaoHarness]]:
         operators,
         pages,
         indexes,
+        index_options,
         batches,
         changes,
         increments,
         surrogate,
         transactions,
+        factories,
         migrations,
     )
     return [case for module in modules for case in module.cases]

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
@@ -51,6 +52,8 @@ async def storage_harness(
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def dao_harness(request: pytest.FixtureRequest, anyio_backend: str, tmp_path: Path) -> AsyncIterator[DaoHarness]:
-    factory = MemoryDaoFactory() if request.param == "memory" else SqliteDaoFactory(tmp_path / "documents.db")
-    async with factory:
-        yield DaoHarness(factory)
+    def make_factory() -> DaoFactory:
+        return MemoryDaoFactory() if request.param == "memory" else SqliteDaoFactory(tmp_path / "documents.db")
+
+    async with make_factory() as factory:
+        yield DaoHarness(factory, make_factory)

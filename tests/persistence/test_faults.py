@@ -98,4 +98,4 @@ async def test_without_faults_the_suites_pass() -> None:
     async with faulty(MemoryDaoFactory(), Faults()) as factory:
         for dao_case in dao_suite():
             if "cancellation" not in str(dao_case):
-                await dao_case.run(DaoHarness(factory))
+                await dao_case.run(DaoHarness(factory, MemoryDaoFactory))

@@ -31,7 +31,7 @@ class MongoDatabase(Connection):
         self.check()
         filters = Filters(codec.id_field, codec.shape.may_be_list)
         failures = Failures(name, codec.id_field)
-        wanted = CollectionIndexes(filters, indexes)
+        wanted = CollectionIndexes(codec.id_field, indexes)
         stored = self.stored[name]
 
         async def create(_: object) -> None:

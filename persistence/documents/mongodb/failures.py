@@ -13,6 +13,7 @@ from persistence.errors import (
     CredentialsRefused,
     DeadlineExceeded,
     DocumentExists,
+    InvalidQuery,
     InvalidValue,
     PersistenceError,
     ServiceFailed,
@@ -28,6 +29,7 @@ from persistence.errors import (
 _REFUSED: Final = (8000, 11, 13, 18, 33)
 _TOO_LATE: Final = (50, 89, 202, 262)
 _FULL: Final = (14031,)
+_INDEX_CONFLICT: Final = (85, 86)
 _NOT_VIABLE: Final = (28, 56, 57)
 _BUSY: Final = (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001)
 
@@ -93,6 +95,8 @@ def _of_code(error: errors.OperationFailure) -> PersistenceError:
         return DeadlineExceeded(f"The database did not finish in time: {error}.")
     if code in _FULL:
         return StorageFull(f"The database has no room left: {error}.", hint="Free space, then repeat.")
+    if code in _INDEX_CONFLICT:
+        return InvalidQuery(f"The collection has such an index with other options: {error}.", hint="Delete that one.")
     if code in _NOT_VIABLE:
         return InvalidValue(f"A field cannot be set: there is nothing around it in the document ({error}).")
     if code in (10334, 17280) or (code == 2 and "too large" in str(error)):

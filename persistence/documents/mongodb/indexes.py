@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import bson
+from bson.raw_bson import RawBSONDocument
 from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -19,16 +20,19 @@ class CollectionIndexes:
     """The indexes that one collection is to have.
 
     Args:
-        filters: translates the collection's terms.
+        id_field: the field that is stored as `_id`.
         indexes: as resolved for the model.
     """
 
-    def __init__(self, filters: Filters, indexes: Sequence[IndexSpec]) -> None:
-        self._conditions = {
-            spec.name: None if spec.condition is None else filters.filter(spec.condition) for spec in indexes
-        }
+    def __init__(self, id_field: str, indexes: Sequence[IndexSpec]) -> None:
+        # No indexed field may hold a list, and a partial index cannot rule one out.
+        filters = Filters(id_field, lambda _: False)
         self._wanted = [
-            attrs.evolve(spec, keys=tuple(filters.sort(spec.keys)), condition=_comparable(self._conditions[spec.name]))
+            attrs.evolve(
+                spec,
+                keys=tuple(filters.sort(spec.keys)),
+                condition=None if spec.condition is None else _raw(filters.filter(spec.condition)),
+            )
             for spec in indexes
         ]
 
@@ -36,14 +40,16 @@ class CollectionIndexes:
         """Make those that do not exist; `InvalidQuery` if some that exist contradict them."""
         if not self._wanted:
             return
-        existing = [_described(entry) async for entry in await stored.list_indexes()]
+        # Those with a collation are of no kind made here, and may stand beside one over the same fields.
+        entries = [entry async for entry in await stored.list_indexes() if "collation" not in entry]
+        existing = map(_described, entries)
         if missing := missing_indexes(existing, self._wanted):
             await stored.create_indexes(list(map(self._model, missing)))
 
     def _model(self, spec: IndexSpec) -> IndexModel:
         options: dict[str, Any] = {"name": spec.name, "unique": spec.unique}
-        if self._conditions[spec.name] is not None:
-            options["partialFilterExpression"] = self._conditions[spec.name]
+        if spec.condition is not None:
+            options["partialFilterExpression"] = spec.condition
         if spec.expire_after is not None:
             options["expireAfterSeconds"] = spec.expire_after
         # Ending with the id, it gives the whole order of a sorted query.
@@ -56,16 +62,15 @@ def _described(entry: Mapping[str, Any]) -> IndexSpec:
     unique = bool(entry.get("unique"))
     if not unique and len(keys) > 1 and keys[-1] == ("_id", 1):
         keys = keys[:-1]
-    condition = entry.get("partialFilterExpression")
-    return IndexSpec(
-        entry["name"],
-        keys,
-        unique,
-        "sparse" if entry.get("sparse") else _comparable(condition),
-        entry.get("expireAfterSeconds"),
-    )
+    condition: Any = None
+    if entry.get("sparse"):
+        # It leaves out documents without the fields, but not those with None in them, so it is none of those made here.
+        condition = "sparse"
+    elif "partialFilterExpression" in entry:
+        condition = _raw(entry["partialFilterExpression"])
+    return IndexSpec(entry["name"], keys, unique, condition, entry.get("expireAfterSeconds"))
 
 
-def _comparable(condition: Mapping[str, Any] | None) -> bytes | None:
-    """The condition as BSON: MongoDB tells it with other types of Python than it was given with."""
-    return None if condition is None else bson.encode(condition, codec_options=CODEC_OPTIONS)
+def _raw(condition: Mapping[str, Any]) -> RawBSONDocument:
+    """The condition as BSON, which compares: MongoDB returns it with other types of Python than it was given with."""
+    return RawBSONDocument(bson.encode(condition, codec_options=CODEC_OPTIONS))

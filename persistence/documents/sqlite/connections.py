@@ -54,7 +54,7 @@ class Connections:
         self._deadline = deadline
         self._reader_count = readers
         self._opened = 0
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
         self._writer: sqlite3.Connection | None = None
         # Held by the thread that uses the writing connection, which an abandoned thread may still do.
         self._writing = threading.Lock()
@@ -79,7 +79,10 @@ class Connections:
         def close_all() -> None:
             for _ in range(self._opened):
                 with contextlib.suppress(queue.Empty):
-                    self._readers.get(timeout=self._deadline).close()
+                    if connection := self._readers.get(timeout=self._deadline):
+                        connection.close()
+            # A thread that begins only now puts it back for the next.
+            self._readers.put(None)
             with self._writing:
                 if self._writer is not None:
                     self._writer.close()
@@ -94,6 +97,8 @@ class Connections:
         def run(cancelled: threading.Event) -> T:
             connection = self._readers.get()
             try:
+                if connection is None:
+                    raise Closed("The database")
                 return self._retry_while_locked(lambda: call(connection), cancelled)
             finally:
                 self._readers.put(connection)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from persistence.documents.protocol import Dao, Index
 from persistence.errors import AlreadyExists, DocumentExists, InvalidQuery, UniqueViolation
 from persistence.testing.cases import Cases
@@ -180,3 +182,29 @@ async def indexed_queries_answer_the_same(h: DaoHarness) -> None:
             one = [p.id async for p in plain.find_all(where, sort=sort)]
             two = [p.id async for p in indexed.find_all(where, sort=sort)]
             assert one == two, (where, sort)
+
+
+@cases
+async def a_violation_names_the_fields_whatever_the_dao_knows(h: DaoHarness) -> None:
+    name = h.name()
+    indexes = [Index("email", unique=True), Index(("name", "-age"), unique=True, name="who")]
+    await h.factory.dao(name, Person, id_field="id", indexes=indexes)
+    dao = await h.factory.dao(name, Person, id_field="id")
+    await dao.insert_many([Person("1", "Ada", 1, email="a"), Person("2", "Grace", 2, email="b")])
+    failing: list[Callable[[], Awaitable[object]]] = [
+        lambda: dao.insert(Person("3", email="a")),
+        lambda: dao.upsert(Person("3", email="a")),
+        lambda: dao.update(Person("2", email="a")),
+        lambda: dao.compare_and_set("2", expected={}, changes={"email": "a"}),
+    ]
+    for fail in failing:
+        with raises(UniqueViolation) as caught:
+            await fail()
+        assert caught.error.fields == ("email",)
+    failed = (await dao.insert_many([Person("4", "Grace", 2, email="d")]))["4"]
+    assert isinstance(failed, UniqueViolation)
+    assert failed.fields == ("name", "age")
+    with raises(UniqueViolation) as caught:
+        async with h.factory.transaction() as transaction:
+            await transaction.bind(dao).insert(Person("4", "Grace", 2, email="d"))
+    assert caught.error.fields == ("name", "age")

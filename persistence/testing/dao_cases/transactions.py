@@ -54,7 +54,7 @@ async def cancellation_keeps_nothing(h: DaoHarness) -> None:
 
 
 @cases
-async def nobody_outside_sees_it_before_the_commit(h: DaoHarness) -> None:
+async def nothing_is_seen_outside_before_the_commit(h: DaoHarness) -> None:
     dao = await people(h)
     await dao.insert(Person("old", "old"))
     async with h.factory.transaction() as transaction:
@@ -140,6 +140,56 @@ async def something_else_is_not_bound(h: DaoHarness) -> None:
     async with h.factory.transaction() as transaction:
         with raises(InvalidQuery):
             transaction.bind(object())  # type: ignore[arg-type]
+
+
+@cases
+async def a_dao_of_another_factory_is_not_bound(h: DaoHarness) -> None:
+    name = h.name()
+    dao = await h.factory.dao(name, Person, id_field="id")
+    async with h.make_factory() as other:
+        foreign = await other.dao(name, Person, id_field="id")
+        foreign_surrogate = await other.surrogate_dao(name, Person, creation_model=NewPerson, id_field="id")
+        async with h.factory.transaction() as transaction:
+            with raises(InvalidQuery):
+                transaction.bind(foreign)
+            with raises(InvalidQuery):
+                transaction.bind_surrogate(foreign_surrogate)
+            await transaction.bind(dao).insert(Person("1"))
+        assert await dao.count() == 1
+
+
+@cases
+async def a_bound_dao_is_not_bound_again(h: DaoHarness) -> None:
+    dao = await people(h)
+    async with h.factory.transaction() as transaction:
+        bound = transaction.bind(dao)
+        with raises(InvalidQuery):
+            transaction.bind(bound)
+    async with h.factory.transaction() as transaction:
+        with raises(InvalidQuery):
+            transaction.bind(bound)
+        await transaction.bind(dao).insert(Person("1"))
+    assert await dao.count() == 1
+
+
+@cases
+async def natural_and_surrogate_ids_are_not_mixed_up(h: DaoHarness) -> None:
+    natural = await people(h)
+    surrogate = await h.factory.surrogate_dao(h.name(), Person, creation_model=NewPerson, id_field="id")
+    async with h.factory.transaction() as transaction:
+        with raises(InvalidQuery):
+            transaction.bind(surrogate)  # type: ignore[arg-type]
+        with raises(InvalidQuery):
+            transaction.bind_surrogate(natural)  # type: ignore[arg-type]
+
+
+@cases
+async def nothing_is_bound_after_the_end(h: DaoHarness) -> None:
+    dao = await people(h)
+    async with h.factory.transaction() as transaction:
+        pass
+    with raises(Closed):
+        transaction.bind(dao)
 
 
 @cases

@@ -39,6 +39,8 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
         "--setParameter", "transactionLifetimeLimitSeconds=10",
+        # Expired documents are looked for each second, not each minute.
+        "--setParameter", "ttlMonitorSleepSecs=1",
         # A single primary would wait ten seconds for another member to take over when it is stopped.
         "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
     ]  # fmt: skip

@@ -14,8 +14,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 @pytest.fixture
 async def mongo_harness(anyio_backend: str, mongodb_server: str) -> AsyncIterator[DaoHarness]:
-    async with MongoDaoFactory(mongodb_server, "suite") as factory:
-        yield DaoHarness(factory)
+    def make_factory() -> MongoDaoFactory:
+        return MongoDaoFactory(mongodb_server, "suite")
+
+    async with make_factory() as factory:
+        yield DaoHarness(factory, make_factory)
 
 
 @pytest.mark.parametrize("case", dao_suite(), ids=str)
