@@ -112,10 +112,6 @@ class ModelCodec(Generic[M]):
         checked: Id = normalize(id_)
         return checked
 
-    def id_of(self, model: M) -> Id:
-        """The id of a model."""
-        return self.check_id(getattr(model, self.id_field))
-
     def encode(self, path: str, value: Any) -> Any:
         """The plain value to compare a field with.
 
