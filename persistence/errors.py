@@ -143,7 +143,7 @@ class UniqueViolation(AlreadyExists):
 
 
 class InvalidName(Rejected):
-    """A bucket, object, upload or collection name breaks the rules of `persistence.objects.naming`."""
+    """A name breaks the rules of `persistence.objects.naming` or `persistence.documents.naming`."""
 
 
 class InvalidQuery(Rejected):
