@@ -20,7 +20,7 @@ from connector.archive.models import Box, WorkPackage
 from connector.archive.recently_used import LruCache
 from connector.archive.settings import Clock, moment
 from connector.archive.tokens import TokenIssuer, WorkOrder
-from connector.crypt4gh.sealed_box import seal_text
+from connector.crypt4gh.keys import seal_text
 from connector.wire.payloads import WorkOrderRequest
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connector.errors import UsageError
 from connector.local.failures import local_failures
-from connector.recrypt import RecryptRequest
+
+if TYPE_CHECKING:
+    from connector.recrypt import RecryptRequest
 
 ENDING = ".c4gh"
 
@@ -34,7 +37,7 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
                 f"{path} does not end with {ENDING}, so its decrypted name is not known.",
                 hint=f"Rename it to NAME{ENDING}.",
             )
-    return _distinct(RecryptRequest(path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
+    return _distinct((path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
 
 
 def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[RecryptRequest]:
@@ -45,22 +48,24 @@ def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[Recr
     for path in files:
         if not path.name:
             raise UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
-    return _distinct(RecryptRequest(path, _beside(path, path.name + ENDING, output_dir)) for path in files)
+    return _distinct((path, _beside(path, path.name + ENDING, output_dir)) for path in files)
 
 
 def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
     return path.with_name(name) if output_dir is None else output_dir / name
 
 
-def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
+def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
+    from connector.recrypt import RecryptRequest
+
     found: dict[Path, RecryptRequest] = {}
-    for request in requests:
-        if request.target in found:
+    for path, target in pairs:
+        if target in found:
             raise UsageError(
-                f"{found[request.target].path} and {request.path} would both become {request.target}.",
+                f"{found[target].path} and {path} would both become {target}.",
                 hint="Give them different names, or put the results into different folders.",
             )
-        found[request.target] = request
+        found[target] = RecryptRequest(path, target)
     return list(found.values())
 
 

@@ -16,6 +16,7 @@ from connector.cli import screen
 from connector.cli.console import Console, neutralised
 from connector.cli.meter import FileState, Meter
 from connector.cli.pauses import Pauses
+from connector.cli.report import Report
 from connector.errors import ConnectorError
 from connector.transfer.outcome import Outcome
 
@@ -56,7 +57,7 @@ def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
 
 
 class Progress:
-    """Shows the state of affairs while a command runs.
+    """Observes transfers: shows how far they are, and passes what has ended to the report.
 
     ``size`` gives the columns and lines of the terminal.
     """
@@ -68,11 +69,13 @@ class Progress:
         display: Display,
         clock: Callable[[], float],
         size: Callable[[], os.terminal_size] | None = None,
+        report: Report | None = None,
     ) -> None:
         self._console = console
         self._display = display
         self._clock = clock
         self._size = size or console.err.size
+        self._report = report
         self._meter = Meter(clock())
         self._pauses = Pauses()
         self._rows = 0
@@ -88,6 +91,8 @@ class Progress:
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
         """Count all files of a batch in."""
         self._meter.plan(files)
+        if self._report is not None:
+            self._report.plan(label for label, _ in files)
 
     def opened(self, label: str, size: int) -> None:
         """A transfer has begun."""
@@ -118,15 +123,13 @@ class Progress:
             label=label,
         )
 
-    def closed(self, label: str, ok: bool) -> tuple[int, float] | None:
-        """Count a transfer out; return the bytes that it moved and its seconds, or None if it never was opened."""
-        if not ok:
-            self._say_pauses(at_once=True)  # what it failed of in the end is said after what it was tried again for
-        return self._meter.close(label, ok, self._clock())
-
     def finished(self, outcome: Outcome[Any]) -> None:
-        """Count a transfer out."""
-        self.closed(outcome.label, outcome.ok)
+        """Count a transfer out, and report it with the bytes that it moved and its seconds if it was opened."""
+        if not outcome.ok:
+            self._say_pauses(at_once=True)  # the causes of its retries are printed before its final error
+        counted = self._meter.close(outcome.label, outcome.ok, self._clock())
+        if self._report is not None:
+            self._report.add(outcome, counted)
 
     def tick(self) -> None:
         """Show what there is to show by now."""

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from connector.cli.console import Console
-from connector.cli.progress import Progress
 from connector.cli.screen import amount, span
 from connector.errors import ConnectorError
 from connector.transfer.outcome import AlreadyThere, Outcome
@@ -115,44 +114,3 @@ def _figures(counted: tuple[int, float] | None) -> str:
     size, seconds = counted
     rate = f", {size / seconds / 1e6:.1f} MB/s" if seconds >= SHORTEST_RATE else ""
     return f", {amount(size)} in {span(seconds)}{rate}"
-
-
-class ReportingObserver:
-    """Passes the engine's events on: to the progress, and to the report when a file has ended."""
-
-    def __init__(self, progress: Progress, report: Report) -> None:
-        self._progress = progress
-        self._report = report
-
-    def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
-        """A batch has begun."""
-        self._progress.planned(files)
-        self._report.plan(label for label, _ in files)
-
-    def opened(self, label: str, size: int) -> None:
-        """A transfer has begun."""
-        self._progress.opened(label, size)
-
-    def kept(self, label: str, size: int) -> None:
-        """An earlier run has moved bytes of a file."""
-        self._progress.kept(label, size)
-
-    def progressed(self, label: str, size: int) -> None:
-        """Bytes went through, or are taken back."""
-        self._progress.progressed(label, size)
-
-    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
-        """A step will be tried again."""
-        self._progress.retried(label, error, delay)
-
-    def waiting(self, label: str, delay: float, why: str) -> None:
-        """There is a wait that is no failure."""
-        self._progress.waiting(label, delay, why)
-
-    def budget_raised(self, label: str, before: int, after: int) -> None:
-        """A part takes more memory than there was for all of them."""
-        self._progress.budget_raised(label, before, after)
-
-    def finished(self, outcome: Outcome[Any]) -> None:
-        """A transfer has ended."""
-        self._report.add(outcome, self._progress.closed(outcome.label, outcome.ok))

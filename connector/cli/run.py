@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -20,13 +20,15 @@ from connector.cli.context import AppContext
 from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, display_of
-from connector.cli.report import Report, ReportingObserver, error_fields
+from connector.cli.report import Report, error_fields
 from connector.cli.secrets import Secrets
-from connector.cli.time_limit import TimeLimit
 from connector.config import Settings, config_place, load_settings
 from connector.errors import ConnectorError, UsageError
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome, as_connector_error, iter_leaf_errors
+
+if TYPE_CHECKING:
+    from connector.cli.time_limit import TimeLimit
 
 T = TypeVar("T")
 
@@ -59,11 +61,8 @@ class Invocation:
         """
         report = Report(self.console, verb=verb)
 
-        async def reported(progress: Progress) -> Sequence[Outcome[Any]]:
-            return await job(ReportingObserver(progress, report))
-
         try:
-            outcomes = self.wait_for(reported)
+            outcomes = self.wait_for(job, report=report)
         except Interrupted as request:
             report.interrupt(str(request), hint=GO_ON, exit_code=request.exit_code)
             raise
@@ -73,6 +72,7 @@ class Invocation:
         self,
         job: Callable[[Progress], Awaitable[T]],
         *,
+        report: Report | None = None,
         on_force_quit: Callable[[], None] = lambda: None,
     ) -> T:
         """Run ``job`` under trio with progress and signal handling; return its result or raise its error.
@@ -81,7 +81,7 @@ class Invocation:
         """
         around = self.context
         display = display_of(around.err_is_terminal, around.environment)
-        progress = Progress(self.console, display=display, clock=around.clock)
+        progress = Progress(self.console, display=display, clock=around.clock, report=report)
 
         def on_request(request: Interrupted) -> None:
             self.console.error("Stopping; what is done so far is kept. To quit at once, press Ctrl-C.")
@@ -153,7 +153,11 @@ def _invocation(options: Mapping[str, Any], around: AppContext, console: Console
     path, named = config_place(options.get("config"), around.environment)
     settings = load_settings(options, around.environment, _read_config(path, named), config_name=str(path))
     until = options.get("until")
-    limit = None if until is None else TimeLimit.read(until, around.time_of_day())
+    limit = None
+    if until is not None:
+        from connector.cli.time_limit import TimeLimit
+
+        limit = TimeLimit.read(until, around.time_of_day())
     requeue_code = options.get("requeue_code", REQUEUE)
     return Invocation(settings, console, Secrets(settings, around, console), around, limit, requeue_code)
 

@@ -15,7 +15,7 @@ import trio
 from connector.errors import RETRY, RETRY_NOW, BrokenError, ConnectorError
 from connector.http import ForbiddenAddressError
 from connector.transfer import OverloadedError
-from connector.wire.server_clock import ServerClocks
+from connector.wire.lifetimes import ServerClocks
 
 MAX_BODY = 16 * 1024**2
 """Upper bound of bytes of a response that are read."""

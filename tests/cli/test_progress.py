@@ -11,6 +11,7 @@ import pytest
 from connector.cli.console import Console
 from connector.cli.progress import Display, Progress, display_of
 from connector.errors import BrokenError, RetryPolicy
+from connector.transfer.outcome import Outcome
 from tests.support.desk import HandClock
 
 
@@ -171,7 +172,7 @@ def test_off_a_terminal_waits_are_lines_unless_they_are_over_at_once() -> None:
     scene.tick(1)
     scene.progress.waiting("F2", 20, "The archive checks the file.")
     scene.clock.now += 0.9  # no tick comes between
-    scene.progress.closed("F2", True)
+    scene.progress.finished(Outcome("F2"))
     scene.progress.close()
     assert scene.lines == ["F1: waiting. The archive stages the file."]
 
@@ -182,7 +183,7 @@ def test_off_a_terminal_retries_are_lines() -> None:
     scene.progress.retried("", BrokenError("The archive is down."), 1.0)
     scene.progress.retried("F2", BrokenError("Lost.", advice=RetryPolicy(again=False, restart="lost")), 0.0)
     scene.console.info("F3: uploaded")
-    scene.progress.closed("F1", False)
+    scene.progress.finished(Outcome("F1", error=BrokenError("It broke.")))
     scene.console.info("F1: The connection was cut.")
     assert scene.lines == [
         "F3: uploaded",

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from connector.wire.lifetimes import (
     parse_cache_control,
     parse_delta_seconds,
+    parse_http_date,
     presigned_lifetime,
     response_lifetime,
     retry_after,
     usable_seconds,
 )
-from connector.wire.server_clock import parse_http_date
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 A_MINUTE_LATER = "Sun, 06 Nov 1994 08:50:37 GMT"

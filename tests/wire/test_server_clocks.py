@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.wire.server_clock import ServerClocks, parse_http_date
+from connector.wire.lifetimes import ServerClocks, parse_http_date
 
 MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 NOON = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
