@@ -7,17 +7,15 @@ A provider implements a `Collection` of plain documents (see `persistence.docume
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import attrs
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.codec import Document
 from persistence.documents.protocol import Id
 from persistence.documents.query import Term, value_at
 from persistence.errors import PersistenceError
-
-M = TypeVar("M")
 
 
 @attrs.frozen
@@ -84,14 +82,10 @@ class Collection(Protocol):
         ...
 
     async def page(self, position: Any) -> tuple[list[Any], Any]:
-        """Some documents of a query, for `loader`, and the position of the next, or None at the end.
+        """Some documents of a query, and the position of the next, or None at the end.
 
         The first position is the `Query`.
         """
-        ...
-
-    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
-        """What makes models of the documents of a page: `codec.load`, or a decoder of the provider's own format."""
         ...
 
     async def count(self, term: Term) -> int:

@@ -39,7 +39,6 @@ class _Documents(Generic[M]):
     def __init__(self, collection: Collection, codec: ModelCodec[M]) -> None:
         self.collection = collection
         self.codec = codec
-        self._load_found = collection.loader(codec)
 
     async def get_by_id(self, id_: Id) -> M:
         """See `persistence.documents.protocol.Reads`."""
@@ -57,7 +56,7 @@ class _Documents(Generic[M]):
             return None if document is None else self.codec.load(document)
         query = Query(term, ((self.codec.id_field, 1),), limit=1)
         documents, _ = await self.collection.page(query)
-        return self._load_found(documents[0]) if documents else None
+        return self.codec.load(documents[0]) if documents else None
 
     def find_all(
         self,
@@ -80,7 +79,7 @@ class _Documents(Generic[M]):
         if cursor is not None:
             check_amount(And((term, *keyset(order, cursor))))
         query = Query(term, order, skip, limit, cursor, ordered=bool(sort))
-        return PagedResults(self.collection, query, self._load_found)
+        return PagedResults(self.collection, query, self.codec.load)
 
     async def count(self, where: Where = _NOTHING) -> int:
         """See `persistence.documents.protocol.Reads`."""

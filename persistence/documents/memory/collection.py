@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document, ModelCodec, normalize
+from persistence.documents.codec import Document, normalize
 from persistence.documents.collection import Query, Write, write_each
 from persistence.documents.matching import matches, sort_documents
 from persistence.documents.memory.tables import Table
@@ -15,7 +15,6 @@ from persistence.documents.protocol import Id
 from persistence.documents.query import And, Or, Term, keyset
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError
 
-M = TypeVar("M")
 T = TypeVar("T")
 
 _PAGE: Final = 500
@@ -64,10 +63,6 @@ class MemoryCollection:
         size = query.page_size(_PAGE)
         page = [_copied(d) for d in sort_documents(found, query.sort)[query.skip : query.skip + size]]
         return page, query.following(page, size)
-
-    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
-        """See `persistence.documents.collection.Collection`."""
-        return codec.load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.collection.Collection`."""

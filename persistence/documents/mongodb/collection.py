@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
@@ -11,7 +11,7 @@ from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.codec import Document
 from persistence.documents.collection import Query, Write
 from persistence.documents.mongodb.batching import Batcher, Entry
 from persistence.documents.mongodb.connection import Caller, Connection, Session
@@ -22,10 +22,8 @@ from persistence.documents.protocol import Id
 from persistence.documents.query import And, Or, Term, keyset
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 
-M = TypeVar("M")
-
 _PAGE: Final = 1000
-"""Documents of a query, or of a deletion by ids, per round trip."""
+"""Documents of a query, or of a batch of writes, per round trip."""
 
 
 class MongoCollection:
@@ -81,16 +79,9 @@ class MongoCollection:
         """See `persistence.documents.collection.Collection`."""
         cursor = self._find(position) if isinstance(position, Query) else position
         documents = await self.runner.read(lambda _: cursor.to_list(_PAGE), self._failures)
+        for document in documents:
+            self._out(document)
         return documents, cursor if cursor.alive or len(documents) == _PAGE else None
-
-    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
-        """See `persistence.documents.collection.Collection`."""
-
-        def load(stored: dict[str, Any]) -> M:
-            stored[self._id_field] = stored.pop("_id")
-            return codec.load(stored)
-
-        return load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.collection.Collection`."""
@@ -156,71 +147,44 @@ class MongoCollection:
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """See `persistence.documents.collection.Collection`."""
-        if not writes:
-            return {}
-        if writes[0].kind == "delete":
-            return await self._remove_many([write.id for write in writes])
-        requests: list[Any] = []
-        for write in writes:
-            if write.kind == "insert":
-                requests.append(InsertOne(self._in(write.id, write.document)))
-            else:
-                requests.append(
-                    ReplaceOne({"_id": write.id}, self._in(write.id, write.document), upsert=write.kind == "upsert")
-                )
 
-        async def write_all(session: Session) -> tuple[dict[Id, PersistenceError], int]:
+        async def write_all(session: Session) -> dict[Id, PersistenceError]:
             failed: dict[Id, PersistenceError] = {}
-            try:
-                result = await self.stored.bulk_write(requests, ordered=False, session=session)
-                counts: Mapping[str, Any] = result.bulk_api_result
-            except BulkWriteError as error:
-                if error.has_error_label("TransientTransactionError"):
-                    raise
-                for entry in error.details["writeErrors"]:
-                    id_ = writes[entry["index"]].id
-                    failed[id_] = self._failures.write_error(entry, id_)
-                if not failed:
-                    raise ServiceFailed(f"The batch was not confirmed: {error}.") from error
-                counts = error.details
-            return failed, counts.get("nMatched", len(writes))
+            for start in range(0, len(writes), _PAGE):
+                failed |= await self._write_some(writes[start : start + _PAGE], session)
+            return failed
 
-        failed, matched = await self.runner.write(write_all, self._failures)
-        if writes[0].kind == "replace" and matched + len(failed) < len(writes):
-            return failed | await self._replace_present([write for write in writes if write.id not in failed], matched)
-        return failed
+        return await self.runner.write(write_all, self._failures)
 
-    async def _replace_present(self, writes: list[Write], matched: int) -> dict[Id, PersistenceError]:
-        """Say which documents of a batch were missing; replace those again that may have come meanwhile."""
-        where = {"_id": {"$in": [write.id for write in writes]}}
-        found = await self.runner.read(
-            lambda session: self.stored.find(where, {"_id": 1}, session=session).to_list(), self._failures
-        )
-        present = {entry["_id"] for entry in found}
-        missing = {write.id: DocumentNotFound(self.name, write.id) for write in writes if write.id not in present}
-        if matched + len(missing) == len(writes):
-            return {**missing}
-        return missing | await self.write_many([write for write in writes if write.id in present])
-
-    async def _remove_many(self, ids: list[Id]) -> dict[Id, PersistenceError]:
+    async def _write_some(self, writes: Sequence[Write], session: Session) -> dict[Id, PersistenceError]:
         failed: dict[Id, PersistenceError] = {}
-        for start in range(0, len(ids), _PAGE):
-            page = ids[start : start + _PAGE]
-
-            async def remove(session: Session) -> set[Id]:
-                where = {"_id": {"$in": page}}  # noqa: B023
-                found = await self.stored.find(where, {"_id": 1}, session=session).to_list()
-                # Unlike `delete_many`, it has a number in its session, so that the write fence holds for it.
-                await self.stored.bulk_write(
-                    [DeleteOne({"_id": id_}) for id_ in page],  # noqa: B023
-                    ordered=False,
-                    session=session,
-                )
-                return {entry["_id"] for entry in found}
-
-            known = await self.runner.write(remove, self._failures)
-            failed |= {id_: DocumentNotFound(self.name, id_) for id_ in page if id_ not in known}
+        if writes[0].kind in ("replace", "delete"):
+            # The answer to a bulk write does not tell which documents were missing. One that another caller stores
+            # only now stays as it is; one that is deleted meanwhile counts as changed before.
+            where = {"_id": {"$in": [write.id for write in writes]}}
+            present = {entry["_id"] for entry in await self.stored.find(where, {"_id": 1}, session=session).to_list()}
+            failed = {write.id: DocumentNotFound(self.name, write.id) for write in writes if write.id not in present}
+            writes = [write for write in writes if write.id in present]
+        try:
+            # Unlike `delete_many`, it has a number in its session, so that the write fence holds for it.
+            if writes:
+                await self.stored.bulk_write(list(map(self._request, writes)), ordered=False, session=session)
+        except BulkWriteError as error:
+            if error.has_error_label("TransientTransactionError"):
+                raise
+            if not error.details["writeErrors"]:
+                raise ServiceFailed(f"The batch was not confirmed: {error}.") from error
+            for entry in error.details["writeErrors"]:
+                id_ = writes[entry["index"]].id
+                failed[id_] = self._failures.write_error(entry, id_)
         return failed
+
+    def _request(self, write: Write) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]] | DeleteOne:
+        if write.kind == "insert":
+            return InsertOne(self._in(write.id, write.document))
+        if write.kind == "delete":
+            return DeleteOne({"_id": write.id})
+        return ReplaceOne({"_id": write.id}, self._in(write.id, write.document), upsert=write.kind == "upsert")
 
     def _start_gets(self, entries: list[Entry[Id]]) -> Operation[list[Any]]:
         async def get() -> list[Any]:

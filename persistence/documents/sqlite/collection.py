@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.codec import Document
 from persistence.documents.collection import Query, Write, write_each
 from persistence.documents.protocol import Id
 from persistence.documents.query import And, Term, fixed_fields, keyset
@@ -17,7 +17,6 @@ from persistence.documents.sqlite.indexes import violated_fields
 from persistence.documents.sqlite.sql import Where, quoted
 from persistence.errors import DocumentExists, DocumentNotFound, PersistenceError, UniqueViolation
 
-M = TypeVar("M")
 T = TypeVar("T")
 
 _PAGE: Final = 500
@@ -87,10 +86,6 @@ class SqliteCollection:
 
         page = await self.runner.read(run)
         return page, query.following(page, size)
-
-    def loader(self, codec: ModelCodec[M]) -> Callable[[Any], M]:
-        """See `persistence.documents.collection.Collection`."""
-        return codec.load
 
     async def count(self, term: Term) -> int:
         """See `persistence.documents.collection.Collection`."""
