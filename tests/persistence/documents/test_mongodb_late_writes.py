@@ -8,7 +8,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import anyio
 import pymongo.uri_parser
@@ -27,7 +28,9 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops mongod by a signal"),
 ]
 
-DEADLINE = 0.6
+T = TypeVar("T")
+
+DEADLINE = 1.5
 HELD_FOR = 2.0
 TRIES = [pytest.param(2, id="few"), pytest.param(20, id="many", marks=pytest.mark.soak)]
 WAYS = ["deadline", "cancelled", "transaction", "cancelled transaction"]
@@ -52,7 +55,7 @@ def stopped(uri: str) -> Iterator[None]:
 
 async def give_up(factory: MongoDaoFactory, jobs: Dao[Job], value: str, way: str) -> None:
     """Upsert a value where no answer comes."""
-    with anyio.move_on_after(DEADLINE / 2 if "cancelled" in way else 10), pytest.raises(PersistenceError):
+    with anyio.move_on_after(0.3 if "cancelled" in way else 10), pytest.raises(PersistenceError):
         await upsert(factory, jobs, value, in_transaction="transaction" in way)
 
 
@@ -64,13 +67,28 @@ async def upsert(factory: MongoDaoFactory, jobs: Dao[Job], value: str, *, in_tra
         await transaction.bind(jobs).upsert(Job(1, owner=value))
 
 
-async def write_until_acknowledged(jobs: Dao[Job], value: str) -> None:
-    with anyio.fail_after(30):
+async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call on a machine that is too busy for the short deadline."""
+    with anyio.fail_after(60):
         while True:
             try:
-                return await jobs.upsert(Job(1, owner=value))
+                return await call()
             except Unavailable:
                 continue
+
+
+async def write_until_acknowledged(jobs: Dao[Job], value: str) -> None:
+    await until_answered(lambda: jobs.upsert(Job(1, owner=value)))
+
+
+@contextlib.asynccontextmanager
+async def opened(uri: str, name: str, deadline: float) -> AsyncIterator[tuple[MongoDaoFactory, Dao[Job]]]:
+    factory = MongoDaoFactory(uri, name, deadline=deadline)
+    await until_answered(factory.__aenter__)
+    try:
+        yield factory, await until_answered(lambda: factory.dao("jobs", Job, id_field="id"))
+    finally:
+        await factory.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize("tries", TRIES)
@@ -81,8 +99,7 @@ async def test_writes_given_up_while_the_server_was_stopped(
 ) -> None:
     old = 0
     for number in range(tries):
-        async with MongoDaoFactory(own_mongod, f"late_{anyio_backend}", deadline=DEADLINE) as factory:
-            jobs = await factory.dao("jobs", Job, id_field="id")
+        async with opened(own_mongod, f"late_{anyio_backend}", DEADLINE) as (factory, jobs):
             await write_until_acknowledged(jobs, "first")
             with stopped(own_mongod):
                 async with anyio.create_task_group() as tasks:
@@ -91,8 +108,7 @@ async def test_writes_given_up_while_the_server_was_stopped(
             await write_until_acknowledged(jobs, f"new {number}")
             for pause in (0, 0.3):
                 await anyio.sleep(pause)
-                with anyio.fail_after(30):
-                    old += (await jobs.get_by_id(1)).owner != f"new {number}"
+                old += (await until_answered(lambda: jobs.get_by_id(1))).owner != f"new {number}"
     assert old == 0
 
 
@@ -148,21 +164,21 @@ async def test_writes_given_up_that_a_proxy_delivers_later(
 ) -> None:
     proxy = HoldingProxy(own_mongod, b"held back")
     results: list[str | None] = []
+    five_at_once = anyio.Semaphore(5)
 
     async def try_once(number: int) -> None:
-        async with MongoDaoFactory(proxy.uri, f"held_{anyio_backend}_{number}", deadline=2 * DEADLINE) as factory:
-            jobs = await factory.dao("jobs", Job, id_field="id")
+        async with five_at_once, opened(proxy.uri, f"held_{anyio_backend}_{number}", DEADLINE) as (factory, jobs):
             await write_until_acknowledged(jobs, "first")
             await give_up(factory, jobs, "held back", way)
             await write_until_acknowledged(jobs, "new")
             await anyio.sleep(HELD_FOR + 1.5)
-            results.append((await jobs.get_by_id(1)).owner)
+            results.append((await until_answered(lambda: jobs.get_by_id(1))).owner)
 
     async with anyio.create_task_group() as tasks:
         for number in range(tries):
             tasks.start_soon(try_once, number)
     proxy.close()
-    assert proxy.delivered == tries
+    assert proxy.delivered >= tries
     assert results == ["new"] * tries
 
 
