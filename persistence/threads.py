@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
@@ -170,6 +169,8 @@ class AsyncioGilYielder(GilYielder):
     """Uses a timer of the asyncio loop, which ends when no calls are outstanding."""
 
     def _watch(self) -> None:
+        import asyncio
+
         self._begin_interval()
         asyncio.get_running_loop().call_later(self.TICK, self._on_timer)
 
@@ -203,6 +204,8 @@ def gil_yielder() -> GilYielder:
 
         loop, make = trio.lowlevel.current_trio_token(), TrioGilYielder
     else:
+        import asyncio
+
         loop, make = asyncio.get_running_loop(), AsyncioGilYielder
     found = _YIELDERS.get(loop)
     if found is None:

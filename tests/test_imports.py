@@ -25,10 +25,11 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "parts": frozenset({"errors"}),
     "crypt4gh": frozenset({"errors", "parts"}),
     "wire": frozenset({"errors", "crypt4gh"}),
-    "transfer": frozenset({"errors", "parts"}),
+    # Of `persistence` the one helper that lets threads have the GIL.
+    "transfer": frozenset({"errors", "parts", "persistence"}),
     # Of `transfer` for an error that the scheduler knows.
     "local": frozenset({"errors", "config", "crypt4gh", "transfer"}),
-    "http": frozenset({"errors"}),
+    "http": frozenset({"errors", "persistence"}),
     "clients": frozenset({"errors", "crypt4gh", "wire", "transfer", "http"}),
     "download": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
     "upload": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),

@@ -30,6 +30,7 @@ from connector.transfer.transfer import Progress
 from connector.wire.digests import add_pieces
 from persistence.errors import NotFound
 from persistence.objects.protocol import ObjectStorage
+from persistence.threads import gil_yielder
 
 T = TypeVar("T")
 
@@ -223,7 +224,8 @@ class Interrogation:
     async def _compute(self, part: Part, work: Callable[[], T]) -> T:
         if part.size <= _AT_ONCE:
             return work()
-        return await trio.to_thread.run_sync(work, limiter=self._workers)
+        with gil_yielder():
+            return await trio.to_thread.run_sync(work, limiter=self._workers)
 
     def _open_part(self, part: Part, buffer: memoryview) -> Plaintext:
         try:

@@ -17,7 +17,6 @@ from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
-from connector.transfer.courtesy import Courtesy
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import SilentObserver
 from connector.transfer.outcome import Outcome
@@ -86,18 +85,17 @@ class InterrogationWorker:
         batches = trio.CapacityLimiter(_BATCHES_AT_ONCE)
         async for upload in self._ledger.find_unfinished():
             self.received(upload)
-        with Courtesy(workers).shown():
-            async with trio.open_nursery() as nursery:
-                if self._archivist.manual:
-                    nursery.start_soon(self._watch_boxes, nursery)
-                while True:
-                    await self._bell.wait()
-                    batch = object()
-                    await batches.acquire_on_behalf_of(batch)
-                    self._bell = trio.Event()
-                    uploads, self._received = list(self._received.values()), {}
-                    self._under_way.update(upload.id for upload in uploads)
-                    nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
+        async with trio.open_nursery() as nursery:
+            if self._archivist.manual:
+                nursery.start_soon(self._watch_boxes, nursery)
+            while True:
+                await self._bell.wait()
+                batch = object()
+                await batches.acquire_on_behalf_of(batch)
+                self._bell = trio.Event()
+                uploads, self._received = list(self._received.values()), {}
+                self._under_way.update(upload.id for upload in uploads)
+                nursery.start_soon(self._run_batch, batch, batches, uploads, scheduler, workers, nursery)
 
     async def _run_batch(
         self,

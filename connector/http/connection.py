@@ -20,6 +20,7 @@ import trio
 from connector.http.buffered_reader import BufferedReader
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route
 from connector.http.socket_stream import IdleState, OnBytes, SocketStream
+from persistence.threads import gil_yielder
 
 _MAX_BODY_WITH_HEAD = 1 << 14
 """Bytes of a body that are sent together with the head."""
@@ -218,7 +219,8 @@ async def open_connection(
 
 async def _connect(origin: Origin) -> socket.socket:
     try:
-        stream = await trio.open_tcp_stream(origin.host, origin.port)
+        with gil_yielder():  # names are resolved in a thread
+            stream = await trio.open_tcp_stream(origin.host, origin.port)
     except socket.gaierror as error:
         raise httpx.ConnectError(f"the name {origin.host} cannot be resolved: {error.strerror}.") from error
     except UnicodeError as error:  # an empty or too long label

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from connector.config import Settings
-from connector.transfer import BufferPool, Courtesy, Observer, Retrier, Scheduler
+from connector.transfer import BufferPool, Observer, Retrier, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
 
 _MOST_AT_ONCE = 32
@@ -24,13 +24,9 @@ _THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
 
 
-@contextmanager
-def open_threads() -> Iterator[trio.CapacityLimiter]:
-    """The threads for blocking work of one session, which get the interpreter's lock beside a busy event loop."""
-    threads = trio.CapacityLimiter(_THREADS)
-    names = trio.to_thread.current_default_thread_limiter()  # where trio resolves the names of hosts
-    with Courtesy(threads, names).shown():
-        yield threads
+def make_threads() -> trio.CapacityLimiter:
+    """The threads for blocking work of one session."""
+    return trio.CapacityLimiter(_THREADS)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import UsageError
 from connector.http import AddressPolicy, HttpOptions, open_http
 from connector.local.state_folder import StateFolder
-from connector.session.engine import network_limit, open_scheduler, open_threads
+from connector.session.engine import make_threads, network_limit, open_scheduler
 from connector.session.session import Session
 from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver
 from connector.wire.tokens import AccessToken
@@ -93,7 +93,7 @@ async def open_session(
     )
     retrier = parts.retrier or Retrier(attempts=settings.retries + 1)
     async with AsyncExitStack() as stack:
-        threads = parts.threads or stack.enter_context(open_threads())
+        threads = parts.threads or make_threads()
         http = await stack.enter_async_context(open_http(options))
         transport = ApiTransport(parts.api or http.api, deadline=settings.read_timeout)
         well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)

@@ -11,7 +11,7 @@ from connector.config import Settings
 from connector.local.finished import FinishedFiles
 from connector.local.state_folder import StateFolder
 from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
-from connector.session.engine import local_limit, open_scheduler, open_threads, planned_files
+from connector.session.engine import local_limit, make_threads, open_scheduler, planned_files
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, RunContext, SilentObserver
 
 
@@ -64,11 +64,8 @@ async def _recrypt(
     notes = cache(partial(FinishedFiles.read, StateFolder.of(state_folder).finished))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
-    with (
-        open_threads() as threads,
-        open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler,
-    ):
-        run = RunContext(threads=threads, observer=observer, part_size=settings.part_size)
+    run = RunContext(threads=make_threads(), observer=observer, part_size=settings.part_size)
+    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler:
         files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
         observer.planned(await run.in_thread(planned_files, files))
         return await scheduler.run(

@@ -2,7 +2,6 @@
 
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.context import RunContext
-from connector.transfer.courtesy import Courtesy
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
@@ -17,7 +16,6 @@ __all__ = [
     "Buffer",
     "BufferPool",
     "ConcurrencyLimit",
-    "Courtesy",
     "GuardedObserver",
     "NotReadyError",
     "Notify",

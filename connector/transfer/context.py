@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from connector.transfer.observer import GuardedObserver, Observer
+from persistence.threads import gil_yielder
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -33,5 +34,6 @@ class RunContext:
     uniform: Callable[[], float] = random.random
 
     async def in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        """Run ``work``, which blocks, in one of the threads."""
-        return await trio.to_thread.run_sync(work, *arguments, limiter=self.threads)
+        """Run ``work``, which blocks, in one of the threads, also beside a task that never idles."""
+        with gil_yielder():
+            return await trio.to_thread.run_sync(work, *arguments, limiter=self.threads)
