@@ -1,7 +1,7 @@
 """Settings: what a person may choose, where it may be said, and what holds when nothing is said.
 
 The loading is pure: option values, the environment and the bytes of the configuration file come in, one frozen
-:class:`Settings` goes out. An option wins over the environment, the environment over the file, the file over the
+`Settings` goes out. An option wins over the environment, the environment over the file, the file over the
 default; an error names the place where the value came from.
 """
 
@@ -69,9 +69,10 @@ _SECONDS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text such as ``16MiB``, ``1.5 GiB``, ``10MB`` or ``65536`` stands for.
+    """Return the bytes that a text such as `16MiB`, `1.5 GiB`, `10MB` or `65536` stands for.
 
-    Raises :class:`ValueError` for anything else, and for a size that is no whole number of bytes.
+    Raises:
+        ValueError: For anything else, and for a size that is no whole number of bytes.
     """
     match = _SIZE.fullmatch(text.strip())
     unit = _UNITS.get(match[2].lower()) if match else None
@@ -86,10 +87,13 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a text stands for: ``90m``, ``3h30m``, ``1.5 d``, ``5400s``, ``5400``, ``1:30:00``.
+    """Return the seconds that a text stands for: `90m`, `3h30m`, `1.5 d`, `5400s`, `5400`, `1:30:00`.
 
-    With colons it is read as Slurm prints what is left of a job (``squeue -o %L``): ``D-HH:MM:SS``, ``H:MM:SS``, and
-    ``MM:SS`` below an hour. Raises :class:`ValueError` for anything else, and for no time at all.
+    With colons it is read as Slurm prints what is left of a job (`squeue -o %L`): `D-HH:MM:SS`, `H:MM:SS`, and
+    `MM:SS` below an hour.
+
+    Raises:
+        ValueError: For anything else, and for no time at all.
     """
     for notation in _DURATIONS:
         match = notation.fullmatch(text.strip())
@@ -112,14 +116,14 @@ class Settings:
     """All that can be set. Sizes are bytes, times are seconds."""
 
     wkvs_url: str | None = None
-    """Where the well-known values of the archive live: ``GET {wkvs_url}/values``."""
+    """Where the well-known values of the archive live: `GET {wkvs_url}/values`."""
     my_public_key_path: Path | None = None
     my_private_key_path: Path | None = None
     token_file: Path | None = None
     passphrase_file: Path | None = None
     part_size: int = 8 * MIB
     max_concurrency: int | None = None
-    """Parts in flight at most; ``None`` leaves it to the adaptive limit."""
+    """Parts in flight at most; `None` leaves it to the adaptive limit."""
     memory: int = 256 * MIB
     """Budget of all part buffers together; grows to what one part needs."""
     connect_timeout: float = 15.0
@@ -217,12 +221,12 @@ SETTING_NAMES: tuple[str, ...] = tuple(_PARSERS)
 
 
 def option_name(name: str) -> str:
-    """Return how the setting is called on the command line: ``part_size`` -> ``--part-size``."""
+    """Return how the setting is called on the command line: `part_size` -> `--part-size`."""
     return "--" + name.replace("_", "-")
 
 
 def variable_name(name: str) -> str:
-    """Return how the setting is called in the environment: ``part_size`` -> ``CONNECTOR_PART_SIZE``."""
+    """Return how the setting is called in the environment: `part_size` -> `CONNECTOR_PART_SIZE`."""
     return ENVIRONMENT_PREFIX + name.upper()
 
 
@@ -246,9 +250,12 @@ def load_settings(
 ) -> Settings:
     """Put the settings together: option over environment over file over default.
 
-    ``cli_values`` holds what was given as options, by setting name; ``None`` means not given, and names that are
-    no settings are left alone. ``config_file`` is the content of the TOML file, ``config_name`` how errors call
-    it. An empty environment variable counts as not set. Raises :class:`UsageError` naming the source.
+    `cli_values` holds what was given as options, by setting name; `None` means not given, and names that are
+    no settings are left alone. `config_file` is the content of the TOML file, `config_name` how errors call
+    it. An empty environment variable counts as not set.
+
+    Raises:
+        UsageError: Naming the source.
     """
     written = _read_toml(config_file, config_name) if config_file is not None else {}
     chosen: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """The errors that a caller can meet, in five families under one root.
 
-A family says whose fault it was and so what to do: :class:`UsageError` and :class:`LocalError` are ours,
-:class:`RefusedError` and :class:`BrokenError` are theirs, :class:`IntegrityError` is the data's.
+A family says whose fault it was and so what to do: `UsageError` and `LocalError` are ours,
+`RefusedError` and `BrokenError` are theirs, `IntegrityError` is the data's.
 Every family has one exit code of the command line.
 """
 
@@ -16,12 +16,12 @@ import attrs
 class RetryPolicy:
     """What the one retry loop should do about an error.
 
-    ``again``: retrying the same step may help. ``after``: seconds to wait before that, as the other side asked
-    (``Retry-After``, more than 0); ``None`` leaves the wait to the backoff; ``0`` means at once, which suits an
+    `again`: retrying the same step may help. `after`: seconds to wait before that, as the other side asked
+    (`Retry-After`, more than 0); `None` leaves the wait to the backoff; `0` means at once, which suits an
     address that was refused and will be fetched again.
 
-    ``restart``: the step cannot succeed any more, but the whole transfer may if it is started again from its
-    preparation; the word names the cause, and each cause restarts a transfer once. ``expected``: not worth telling
+    `restart`: the step cannot succeed any more, but the whole transfer may if it is started again from its
+    preparation; the word names the cause, and each cause restarts a transfer once. `expected`: not worth telling
     unless it happens twice in a row.
     """
 
@@ -41,8 +41,8 @@ RETRY_NOW = RENEW
 class ConnectorError(Exception):
     """Root of all errors that this package raises on purpose.
 
-    ``message`` is one sentence about what went wrong, ``hint`` one about what to do next (may be empty),
-    ``advice`` speaks to the retry loop.
+    `message` is one sentence about what went wrong, `hint` one about what to do next (may be empty),
+    `advice` speaks to the retry loop.
     """
 
     exit_code: ClassVar[int] = 1

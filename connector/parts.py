@@ -22,7 +22,7 @@ MAX_OBJECT_SIZE = 5 * 1024**4
 
 @attrs.frozen
 class Part:
-    """One piece of a transfer: its 1-based ``number`` and the half-open byte range ``start`` to ``stop``."""
+    """One piece of a transfer: its 1-based `number` and the half-open byte range `start` to `stop`."""
 
     number: int
     start: int
@@ -36,7 +36,7 @@ class Part:
 
 @attrs.frozen
 class Parts(Sequence[Part]):
-    """The parts of ``total`` bytes, each of ``part_size`` but the last; made when asked for, never stored."""
+    """The parts of `total` bytes, each of `part_size` but the last; made when asked for, never stored."""
 
     total: int
     part_size: int
@@ -64,7 +64,7 @@ class Parts(Sequence[Part]):
 
 
 def check_object_size(total: int) -> None:
-    """Raise :class:`~connector.errors.UsageError` for an object of more than :data:`MAX_OBJECT_SIZE` bytes."""
+    """Raise `UsageError` for an object of more than `MAX_OBJECT_SIZE` bytes."""
     if total > MAX_OBJECT_SIZE:
         raise UsageError(
             f"Encrypted, the file has {total:,} bytes; the largest object that an archive can store has"
@@ -74,12 +74,12 @@ def check_object_size(total: int) -> None:
 
 
 def fit_memory(memory: int, part_size: int) -> int:
-    """The budget for part buffers if ``memory`` was asked for: what one part needs, where that is more."""
+    """The budget for part buffers if `memory` was asked for: what one part needs, where that is more."""
     return max(memory, part_size)
 
 
 def split(part: Part, size: int, *, offset: int) -> Iterator[Part]:
-    """The pieces of ``part`` between borders at ``offset`` plus multiples of ``size`` bytes, numbered as it is.
+    """The pieces of `part` between borders at `offset` plus multiples of `size` bytes, numbered as it is.
 
     With the offset of the first segment and a multiple of a sealed segment as size, a piece holds whole segments but
     for what the part's own borders cut.

@@ -1,1 +1,1 @@
-"""Bridges from the transfer engine to ``persistence``."""
+"""Bridges from the transfer engine to `persistence`."""

@@ -1,4 +1,4 @@
-"""What the errors of ``persistence`` mean to the transfer engine."""
+"""What the errors of `persistence` mean to the transfer engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_connector_error(error: PersistenceError) -> ConnectorError:
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Within this block an error of ``persistence`` becomes a :class:`~connector.errors.ConnectorError`."""
+    """Within this block an error of `persistence` becomes a `ConnectorError`."""
     try:
         yield
     except PersistenceError as error:

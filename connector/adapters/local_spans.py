@@ -12,7 +12,7 @@ from persistence.objects.filesystem import FilesystemStorage
 
 @attrs.frozen
 class LocalSpan:
-    """The bytes ``start`` to ``stop`` of a file."""
+    """The bytes `start` to `stop` of a file."""
 
     path: Path
     start: int
@@ -34,7 +34,7 @@ class LocalObject:
     _spans: Sequence[LocalSpan]
 
     def spans(self, start: int, stop: int) -> list[LocalSpan]:
-        """The pieces of files that hold the bytes ``start`` to ``stop`` of the object."""
+        """The pieces of files that hold the bytes `start` to `stop` of the object."""
         found = []
         position = 0
         for span in self._spans:
@@ -46,6 +46,6 @@ class LocalObject:
 
 
 async def find_local_object(storage: FilesystemStorage, bucket: str, object_id: str) -> LocalObject:
-    """Look an object up; ``BucketNotFound``, ``ObjectNotFound``. Its files are never changed, but may be deleted."""
+    """Look an object up; `BucketNotFound`, `ObjectNotFound`. Its files are never changed, but may be deleted."""
     stat, files = await storage.local_files(bucket, object_id)
     return LocalObject(stat.size, stat.etag, stat.modified.timestamp(), [LocalSpan(path, 0, n) for path, n in files])

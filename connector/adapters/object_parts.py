@@ -12,7 +12,7 @@ from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
 class ObjectSource:
-    """Reads parts of one object. Part ranges count from ``offset``, the size of what lies in front of the content."""
+    """Reads parts of one object. Part ranges count from `offset`, the size of what lies in front of the content."""
 
     def __init__(self, storage: ObjectStorage, bucket: str, object_id: str, *, offset: int = 0) -> None:
         self._storage = storage
@@ -21,7 +21,7 @@ class ObjectSource:
         self._offset = offset
 
     async def read(self, part: Part, buffer: memoryview) -> None:
-        """Fill ``buffer`` with a part; :class:`~connector.errors.IntegrityError` if the object ends before it does."""
+        """Fill `buffer` with a part; `IntegrityError` if the object ends before it does."""
         with storage_failures():
             start = self._offset + part.start
             count = await self._storage.read_into(self._bucket, self._object_id, start, buffer)

@@ -1,6 +1,6 @@
 """The command line: commands, prompts, progress and exit codes. Nothing else of the package prints.
 
-Importing this package is cheap on purpose: ``connector --help`` answers before anything heavy is loaded.
+Importing this package is cheap on purpose: `connector --help` answers before anything heavy is loaded.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ T = TypeVar("T")
 def own_keys(invocation: Invocation) -> KeyPair:
     """Read the private key that the settings name, asking for its passphrase if it has one.
 
-    Raises :class:`UsageError` when no key is named, and when the public key that is named belongs to another one.
+    Raises:
+        UsageError: When no key is named, and when the public key that is named belongs to another one.
     """
     settings = invocation.settings
     if settings.my_private_key_path is None:
@@ -61,7 +62,7 @@ class Access:
         return cls(invocation.context.engine(), invocation.settings, keys, token)
 
     def in_session(self, job: Callable[[Session], Awaitable[T]]) -> Callable[[Observer], Awaitable[T]]:
-        """Return what opens a session and does ``job`` in it."""
+        """Return what opens a session and does `job` in it."""
 
         async def work(observer: Observer) -> T:
             async with self.engine.open_session(self.settings, self.keys, self.token, observer=observer) as session:

@@ -28,7 +28,7 @@ _SECRETS = re.compile(
     r"|(?P<user>://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 _SHORTEST_SECRET = 20
-"""Characters, none of them white space, of a secret that is looked for in sentences. See :meth:`Console.hide`."""
+"""Characters, none of them white space, of a secret that is looked for in sentences. See `Console.hide`."""
 _FREE_TEXT = frozenset({"message", "hint", "failure_reason"})
 """Keys of JSON objects whose values are sentences. Nothing else there is altered: names, paths, numbers and digests are
 what the reader asked for, and none of them is made of a secret."""
@@ -59,7 +59,7 @@ def _escape(letter: str) -> str:
 
 
 class OutputStream:
-    """Writes to a stream and never raises. ``failure`` says why something was not written, and is empty if all was.
+    """Writes to a stream and never raises. `failure` says why something was not written, and is empty if all was.
 
     Each text is written at once and past Python's buffers, which would keep what a full disk did not take and raise
     again at the next text. A pipe that another program has made non-blocking is waited for like any other.
@@ -158,7 +158,7 @@ def prepare_standard_streams() -> None:
 class Console:
     """The two output streams of one command. Nothing here raises: no output is worth a file.
 
-    ``clear`` is called before each line on the error stream: the progress, where it is drawn, takes itself away and
+    `clear` is called before each line on the error stream: the progress, where it is drawn, takes itself away and
     comes back with the next tick.
     """
 
@@ -176,7 +176,7 @@ class Console:
         """Show this text in no sentence from now on, if it is one that no sentence has by chance.
 
         An access token is long and random, so that nothing is hidden in its place but itself. A passphrase may be
-        ``true``, or a name: to hide the word wherever it stands would tell the passphrase by its gaps to everybody who
+        `true`, or a name: to hide the word wherever it stands would tell the passphrase by its gaps to everybody who
         knows the sentence, and not to hide it tells nothing, since the word stands there whatever the passphrase is. No
         sentence is made of a passphrase. So short texts, and those with white space, are left alone.
         """
@@ -188,7 +188,7 @@ class Console:
         return "\n".join(neutralised(line) for line in self._hidden(text).split("\n"))
 
     def info(self, text: str, *, label: str = "") -> None:
-        """Print a sentence for people, unless they asked for quiet; ``label`` names the file that it is about."""
+        """Print a sentence for people, unless they asked for quiet; `label` names the file that it is about."""
         if not self.quiet:
             self._error_line(text, label)
 
@@ -212,7 +212,7 @@ class Console:
             self._out_line(json.dumps(self._hidden_within(fields), default=str, ensure_ascii=True))
 
     def exit_code(self, code: int) -> int:
-        """Return the exit code of a command that did its work with ``code``: 0 only if its output arrived, too."""
+        """Return the exit code of a command that did its work with `code`: 0 only if its output arrived, too."""
         return code or (LocalError.exit_code if self._missed else 0)
 
     def _hidden(self, text: str) -> str:

@@ -38,7 +38,7 @@ class StandardInput(Protocol):
         """Return what it is connected to: a terminal, a pipe or file, or nothing."""
 
     def line(self, seconds: float) -> str | None:
-        """Return the next line without its end, or None when it has ended or ``seconds`` have passed."""
+        """Return the next line without its end, or None when it has ended or `seconds` have passed."""
 
 
 class ProcessInput:
@@ -51,7 +51,7 @@ class ProcessInput:
         self._clock = clock
 
     def kind(self) -> StandardInputKind:
-        """Return what it is connected to; a closed one and ``/dev/null`` count as nothing."""
+        """Return what it is connected to; a closed one and `/dev/null` count as nothing."""
         try:
             if os.isatty(self._descriptor):
                 return "terminal"
@@ -61,7 +61,7 @@ class ProcessInput:
         return "nothing" if stat.S_ISCHR(mode) else "pipe"
 
     def line(self, seconds: float) -> str | None:
-        """Return the next line; never waits longer than ``seconds`` in all."""
+        """Return the next line; never waits longer than `seconds` in all."""
         deadline = self._clock() + seconds
         line = bytearray()
         while len(line) < self._LONGEST:
@@ -79,7 +79,7 @@ class ProcessInput:
 
 
 class Engine(Protocol):
-    """The functions of :mod:`connector.session` that commands call."""
+    """The functions of `connector.session` that commands call."""
 
     def open_session(
         self,

@@ -1,6 +1,6 @@
 """Signals that ask a process to stop: once to stop in good order, twice to end at once.
 
-They are handled from the start of the process to its end (:func:`handle_signals`), also where trio does not run yet or
+They are handled from the start of the process to its end (`handle_signals`), also where trio does not run yet or
 no longer. This module is imported before anything else, so it imports hardly anything itself.
 """
 
@@ -41,7 +41,7 @@ _REPEATED = {getattr(signal, "SIGXCPU", 0)}
 class Interrupted(BaseException):
     """The run was asked to stop.
 
-    Not an :class:`Exception`, since nothing on its way may take it for a failure that it knows how to handle.
+    Not an `Exception`, since nothing on its way may take it for a failure that it knows how to handle.
     """
 
     def __init__(self, reason: str, exit_code: int) -> None:
@@ -64,9 +64,9 @@ def _end_at_once(code: int) -> None:
 
 
 class SignalHandler:
-    """Handles the signals of this process, see :func:`handle_signals`.
+    """Handles the signals of this process, see `handle_signals`.
 
-    The first one raises :class:`Interrupted` wherever the process is, or cancels what :meth:`run` runs; the second ends
+    The first one raises `Interrupted` wherever the process is, or cancels what `run` runs; the second ends
     the process.
     """
 
@@ -92,13 +92,13 @@ class SignalHandler:
         return self._request is not None
 
     def ask(self, request: Interrupted, *, grace: float = 0.0) -> None:
-        """Have the process stop in good order, within ``grace`` seconds (0: however long that takes)."""
+        """Have the process stop in good order, within `grace` seconds (0: however long that takes)."""
         self._request, self._since, self._grace = request, time.monotonic(), grace
         self._end_after(min(_UNHEEDED, grace or _UNHEEDED))
         self._stop(request)
 
     def end_in(self, seconds: float, request: Interrupted) -> None:
-        """End the process as ``request`` says, should it not be asked to stop within ``seconds``, nor call this again:
+        """End the process as `request` says, should it not be asked to stop within `seconds`, nor call this again:
         what asks for that is held up itself where nobody reads our output."""
         self._limit = request
         self._end_after(seconds)
@@ -111,10 +111,10 @@ class SignalHandler:
         on_force_quit: Callable[[], None] = lambda: None,
         clock: trio.abc.Clock | None = None,
     ) -> T:
-        """Run ``job`` under trio and return its result.
+        """Run `job` under trio and return its result.
 
-        The first signal calls ``on_request`` and cancels the job; once that has unwound, :class:`Interrupted` is
-        raised. A second signal calls ``on_force_quit`` and ends the process without waiting for anything.
+        The first signal calls `on_request` and cancels the job; once that has unwound, `Interrupted` is
+        raised. A second signal calls `on_force_quit` and ends the process without waiting for anything.
         """
         import trio
 
@@ -186,16 +186,16 @@ _handler: SignalHandler | None = None
 
 
 def handled_signals() -> list[signal.Signals]:
-    """The signals of :data:`SIGNALS` that are not ignored, as SIGHUP is under nohup: that is meant to stay so."""
+    """The signals of `SIGNALS` that are not ignored, as SIGHUP is under nohup: that is meant to stay so."""
     return [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
 
 
 @contextlib.contextmanager
 def handle_signals() -> Iterator[SignalHandler]:
-    """Handle signals for the length of the block, which the first of them ends with :class:`Interrupted`.
+    """Handle signals for the length of the block, which the first of them ends with `Interrupted`.
 
-    Where that cannot be raised (in a ``__del__``, or a callback of the import system) Python drops it with a traceback
-    on standard error. Not here: :meth:`SignalHandler.run` raises it again.
+    Where that cannot be raised (in a `__del__`, or a callback of the import system) Python drops it with a traceback
+    on standard error. Not here: `SignalHandler.run` raises it again.
     """
     global _handler
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Where ``status`` and ``discard`` look for unfinished downloads."""
+"""Where `status` and `discard` look for unfinished downloads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str]:
-    """The unfinished downloads in ``output_dir``, if ``None`` in the current folder and those that were noted; and a
+    """The unfinished downloads in `output_dir`, if `None` in the current folder and those that were noted; and a
     sentence about where it was looked."""
     if output_dir is not None:
         return unfinished_downloads(output_dir), f"Looked for downloads in {output_dir}."

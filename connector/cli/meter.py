@@ -16,7 +16,7 @@ STALL_AFTER = 20.0
 
 @attrs.frozen
 class FileState:
-    """A file that is being moved: ``through`` of ``size`` bytes are done."""
+    """A file that is being moved: `through` of `size` bytes are done."""
 
     label: str
     through: int
@@ -27,9 +27,9 @@ class FileState:
 class State:
     """How far a command is.
 
-    ``done`` and ``failed`` of ``total`` files have ended. ``through`` of ``expected`` bytes are done, both of the files
-    whose size is known; ``unknown`` counts the others. ``remaining`` bytes are still to be moved, as far as is known,
-    at ``rate`` bytes per second. ``silence``: seconds without a byte, if they are many. ``newest``: some of the files
+    `done` and `failed` of `total` files have ended. `through` of `expected` bytes are done, both of the files
+    whose size is known; `unknown` counts the others. `remaining` bytes are still to be moved, as far as is known,
+    at `rate` bytes per second. `silence`: seconds without a byte, if they are many. `newest`: some of the files
     that are being moved, the one that began last first.
     """
 
@@ -99,7 +99,7 @@ class Meter:
                 self._expect(size)
 
     def open(self, label: str, size: int, now: float) -> None:
-        """A file of ``size`` bytes begins, or begins again: then nothing of it is done."""
+        """A file of `size` bytes begins, or begins again: then nothing of it is done."""
         if label in self._planned:
             self._forget(self._planned.pop(label))
         elif (again := self._open.pop(label, None)) is not None:

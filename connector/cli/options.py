@@ -1,6 +1,6 @@
 """Options that several commands share, and the one rule how options are called in the environment.
 
-``--part-size`` is ``CONNECTOR_PART_SIZE``, whatever the command. Settings (see :mod:`connector.config`) stay plain
+`--part-size` is `CONNECTOR_PART_SIZE`, whatever the command. Settings (see `config`) stay plain
 text here and are parsed in one place together with environment and configuration file; everything else is an
 ordinary click option.
 """
@@ -24,7 +24,7 @@ TAKEN_CODES = frozenset({1, 2, 3, 4, 5, 6, 126, 127})
 """Exit codes that say something else: those of failures, and the shell's of commands that it cannot run."""
 
 WHAT, WHERE, TUNING, OUTPUT = "What to do", "Archive and keys", "Tuning", "Output and configuration"
-"""The groups of options in the order in which ``--help`` lists them."""
+"""The groups of options in the order in which `--help` lists them."""
 
 # Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
 SETTINGS = {
@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 class GroupedOption(click.Option):
-    """An option that knows in which group ``--help`` lists it."""
+    """An option that knows in which group `--help` lists it."""
 
     def __init__(self, *arguments: Any, group: str = WHAT, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -53,15 +53,15 @@ class GroupedOption(click.Option):
 
 
 class SettingOption(GroupedOption):
-    """An option that shows its environment variable but leaves reading it to ``load_settings``."""
+    """An option that shows its environment variable but leaves reading it to `load_settings`."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> None:
-        """Return None: the environment is read once, by ``load_settings``, with its own errors."""
+        """Return None: the environment is read once, by `load_settings`, with its own errors."""
         return
 
 
 class GroupedCommand(click.Command):
-    """A command whose ``--help`` lists its options by groups, so that the few that matter first stand first."""
+    """A command whose `--help` lists its options by groups, so that the few that matter first stand first."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, one section for each group that has any."""
@@ -82,7 +82,7 @@ def command() -> Callable[[Callable[..., Any]], GroupedCommand]:
 
 
 def option(*names: str, **attributes: Any) -> Decorator[Any]:
-    """Return ``click.option`` with the environment variable that follows from the longest name."""
+    """Return `click.option` with the environment variable that follows from the longest name."""
     variable = ENVIRONMENT_PREFIX + max(names, key=len).lstrip("-").replace("-", "_").upper()
     attributes.setdefault("envvar", variable)
     attributes.setdefault("show_envvar", True)
@@ -171,13 +171,13 @@ def output_options(function: F) -> F:
 
 
 def overwrite_option(function: F) -> F:
-    """Add ``--overwrite``."""
+    """Add `--overwrite`."""
     help = "Replace what is there already, except what an earlier run finished and nothing has changed since."
     return option("--overwrite", is_flag=True, help=help)(function)  # type: ignore[no-any-return]
 
 
 def existing_options(function: F) -> F:
-    """Add the options about what is there already. A command passes them to :func:`check_existing_options`."""
+    """Add the options about what is there already. A command passes them to `check_existing_options`."""
     for decorate in (
         option("--verify-existing", is_flag=True, help="Compare also the content of what is there already."),
         option("--skip-existing", is_flag=True, help="Leave alone what is there already: the default."),
@@ -188,7 +188,7 @@ def existing_options(function: F) -> F:
 
 
 def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_existing: bool) -> None:
-    """Raise :class:`~connector.errors.UsageError` for options that contradict each other."""
+    """Raise `UsageError` for options that contradict each other."""
     from connector.errors import UsageError
 
     for name, given in (("--skip-existing", skip_existing), ("--verify-existing", verify_existing)):
@@ -197,7 +197,7 @@ def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_exist
 
 
 def search_option(function: F) -> F:
-    """Add the ``--output-dir`` that narrows where unfinished downloads are looked for."""
+    """Add the `--output-dir` that narrows where unfinished downloads are looked for."""
     return option(  # type: ignore[no-any-return]
         "--output-dir",
         type=click.Path(file_okay=False, path_type=Path),

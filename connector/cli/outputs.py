@@ -16,11 +16,13 @@ ENDING = ".c4gh"
 
 
 def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[RecryptRequest]:
-    """Return what is to be decrypted, and into which file: ``NAME.c4gh`` becomes ``NAME``.
+    """Return what is to be decrypted, and into which file: `NAME.c4gh` becomes `NAME`.
 
-    Without ``files``, all ``*.c4gh`` files of ``input_dir``, which is searched for no deeper ones. Relative files are
-    those of ``input_dir`` if it is given. Raises :class:`~connector.errors.UsageError` when there is nothing to
-    decrypt, for other endings, and when two files would become one.
+    Without `files`, all `*.c4gh` files of `input_dir`, which is searched for no deeper ones. Relative files are
+    those of `input_dir` if it is given.
+
+    Raises:
+        UsageError: When there is nothing to decrypt, for other endings, and when two files would become one.
     """
     if input_dir is not None and not files:
         with local_failures("look into", input_dir):
@@ -41,9 +43,10 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
 
 
 def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[RecryptRequest]:
-    """Return what is to be encrypted, and into which file: ``NAME`` becomes ``NAME.c4gh``.
+    """Return what is to be encrypted, and into which file: `NAME` becomes `NAME.c4gh`.
 
-    Raises :class:`~connector.errors.UsageError` when two files would become one.
+    Raises:
+        UsageError: When two files would become one.
     """
     for path in files:
         if not path.name:
@@ -70,6 +73,6 @@ def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
 
 
 def ready_folder(folder: Path) -> None:
-    """Make the folder if it is not there; :class:`~connector.errors.LocalError` if that cannot be."""
+    """Make the folder if it is not there; `LocalError` if that cannot be."""
     with local_failures("use the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)

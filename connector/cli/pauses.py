@@ -27,7 +27,7 @@ def cause_of(text: str, label: str = "") -> str:
 
 @attrs.define
 class Pause:
-    """A cause, in the words in which it was last told. ``then`` says what follows it; ``labels`` whom it concerns."""
+    """A cause, in the words in which it was last told. `then` says what follows it; `labels` whom it concerns."""
 
     text: str
     then: str
@@ -67,7 +67,7 @@ class Pauses:
         self._pauses: dict[str, Pause] = {}
 
     def add(self, label: str, text: str, then: str, delay: float, now: float, *, waits: bool = False) -> None:
-        """Something failed, or waits, and is tried again in ``delay`` seconds."""
+        """Something failed, or waits, and is tried again in `delay` seconds."""
         self._pauses = {cause: pause for cause, pause in self._pauses.items() if not _has_gone(pause, now)}
         pause = self._pauses.setdefault(cause_of(text, label), Pause(text, then, waits, now))
         pause.text, pause.then, pause.told = text, then, now
@@ -82,9 +82,9 @@ class Pauses:
         return sorted(found, key=lambda pause: -pause.told)
 
     def to_say(self, now: float, *, again: bool, at_once: bool = False) -> list[tuple[str, str]]:
-        """Whom and what lines are due about: each cause at its beginning, and every minute if ``again``.
+        """Whom and what lines are due about: each cause at its beginning, and every minute if `again`.
 
-        ``at_once``: also causes whose line is not due yet, but no waits: the files may have ended by now.
+        `at_once`: also causes whose line is not due yet, but no waits: the files may have ended by now.
         """
         lines = []
         for pause in self._pauses.values():

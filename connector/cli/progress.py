@@ -1,7 +1,7 @@
 """Progress for people: lines that are redrawn on a terminal, a heartbeat line now and then anywhere else.
 
-Events only count (:mod:`connector.cli.meter`, :mod:`connector.cli.pauses`); something is shown when
-:meth:`Progress.tick` is called, so a stall shows, too. What it looks like is decided in :mod:`connector.cli.screen`.
+Events only count (`meter`, `pauses`); something is shown when
+`Progress.tick` is called, so a stall shows, too. What it looks like is decided in `screen`.
 The clock is handed in.
 """
 
@@ -59,7 +59,7 @@ def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
 class Progress:
     """Observes transfers: shows how far they are, and passes what has ended to the report.
 
-    ``size`` gives the columns and lines of the terminal.
+    `size` gives the columns and lines of the terminal.
     """
 
     def __init__(
@@ -198,5 +198,5 @@ class Progress:
 
 
 def _mebibytes(size: int) -> str:
-    """Return a size as ``--memory`` takes it, rounded up: with less, the part would not fit."""
+    """Return a size as `--memory` takes it, rounded up: with less, the part would not fit."""
     return f"{-(-size // 1024**2)}MiB"

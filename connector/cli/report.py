@@ -42,14 +42,14 @@ def value_fields(value: object) -> dict[str, object]:
 
 
 def already_there(outcome: Outcome[Any]) -> AlreadyThere | None:
-    """Return what was compared of a file that was there before this run, ``None`` for any other."""
+    """Return what was compared of a file that was there before this run, `None` for any other."""
     return getattr(outcome.value, "already_there", None)
 
 
 class Report:
     """Tells of each file once, and knows the exit code.
 
-    ``verb`` says what a finished file is ("downloaded"). The JSON object of a finished file holds the fields of its
+    `verb` says what a finished file is ("downloaded"). The JSON object of a finished file holds the fields of its
     outcome's value.
     """
 
@@ -64,7 +64,7 @@ class Report:
         self._planned += labels
 
     def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
-        """Tell of a file that has ended; ``counted`` holds the bytes moved for it and the seconds they took."""
+        """Tell of a file that has ended; `counted` holds the bytes moved for it and the seconds they took."""
         self._told.append(outcome)
         if outcome.error is not None:
             if type(outcome.error) is ConnectorError:  # no family: what should not have happened

@@ -1,7 +1,7 @@
-"""The ``connector`` command: a table of its subcommands, loaded only when one of them is asked for.
+"""The `connector` command: a table of its subcommands, loaded only when one of them is asked for.
 
-This module and :mod:`connector.cli.options` import click alone, so that ``--help`` takes hardly longer than
-importing click; ``tests/cli/test_startup.py`` measures it.
+This module and `options` import click alone, so that `--help` takes hardly longer than
+importing click; `tests/cli/test_startup.py` measures it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def cli() -> None:
 def run_command_line(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     """Run one command line (default: the process' own) and return its exit code.
 
-    ``obj`` is an :class:`~connector.cli.context.AppContext` to use instead of that of the process.
+    `obj` is an `AppContext` to use instead of that of the process.
     """
     try:
         code = cli.main(

@@ -56,7 +56,7 @@ class Invocation:
     ) -> int:
         """Run a job over files, report each as it ends, and return the exit code.
 
-        ``verb`` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that
+        `verb` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that
         one failure among many is never 0.
         """
         report = Report(self.console, verb=verb)
@@ -75,9 +75,9 @@ class Invocation:
         report: Report | None = None,
         on_force_quit: Callable[[], None] = lambda: None,
     ) -> T:
-        """Run ``job`` under trio with progress and signal handling; return its result or raise its error.
+        """Run `job` under trio with progress and signal handling; return its result or raise its error.
 
-        ``on_force_quit`` is called when a second signal ends the process at once.
+        `on_force_quit` is called when a second signal ends the process at once.
         """
         around = self.context
         display = display_of(around.err_is_terminal, around.environment)
@@ -138,7 +138,7 @@ async def _beside(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaita
 def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = GO_ON) -> None:
     """Do the work of a command and leave click with its exit code.
 
-    ``ctx.obj`` may hold :class:`AppContext` to use instead of the real ones. ``go_on`` is what an interrupted
+    `ctx.obj` may hold `AppContext` to use instead of the real ones. `go_on` is what an interrupted
     user is told.
     """
     around = ctx.obj if isinstance(ctx.obj, AppContext) else AppContext()

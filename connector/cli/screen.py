@@ -17,7 +17,7 @@ _STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def amount(size: float) -> str:
-    """Return a number of bytes for reading: ``1.23 GB`` (powers of ten, like the MB/s beside it)."""
+    """Return a number of bytes for reading: `1.23 GB` (powers of ten, like the MB/s beside it)."""
     for unit, factor in _STEPS:
         if size >= factor:
             return f"{size / factor:.2f} {unit}" if size < 100 * factor else f"{size / factor:.0f} {unit}"
@@ -25,7 +25,7 @@ def amount(size: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a time for reading: ``0:07``, ``12:34``, ``1:02:03``."""
+    """Return a time for reading: `0:07`, `12:34`, `1:02:03`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -33,7 +33,7 @@ def span(seconds: float) -> str:
 
 @attrs.frozen
 class Waiting:
-    """A pause as it is shown: ``seconds`` to the next try (0: it is being made), and how many ``files`` it concerns."""
+    """A pause as it is shown: `seconds` to the next try (0: it is being made), and how many `files` it concerns."""
 
     text: str
     seconds: int
@@ -53,7 +53,7 @@ def _columns(letter: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return as much of the text as fits into ``width`` columns, with dots where something is missing."""
+    """Return as much of the text as fits into `width` columns, with dots where something is missing."""
     if columns(text) <= width:
         return text
     return _head(text, max(0, width - 3)) + "..."[: max(0, width)]

@@ -31,10 +31,13 @@ class Secrets:
         self._console = console
 
     def access_token(self) -> str:
-        """Return the access token as the archive gave it, ``PACKAGE_ID:ENCRYPTED``.
+        """Return the access token as the archive gave it, `PACKAGE_ID:ENCRYPTED`.
 
-        Looked for in ``--token-file``, ``CONNECTOR_ACCESS_TOKEN``, standard input if something is piped in, and at
-        last a hidden prompt. Raises :class:`UsageError` when there is none.
+        Looked for in `--token-file`, `CONNECTOR_ACCESS_TOKEN`, standard input if something is piped in, and at
+        last a hidden prompt.
+
+        Raises:
+            UsageError: When there is none.
         """
         given = self._given(self._settings.token_file, TOKEN_VARIABLE, "token")
         if given is None and self._context.stdin.kind() == "pipe":
@@ -54,8 +57,8 @@ class Secrets:
     def passphrase(self) -> str:
         """Return the passphrase of the private key.
 
-        Looked for in ``--passphrase-file``, ``CONNECTOR_PASSPHRASE`` and a hidden prompt. Raises
-        :class:`UsageError` when there is none.
+        Looked for in `--passphrase-file`, `CONNECTOR_PASSPHRASE` and a hidden prompt. Raises
+        `UsageError` when there is none.
         """
         given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
         if given is None and self._context.stdin.kind() == "terminal":

@@ -1,4 +1,4 @@
-"""From the arguments of ``connector upload``, and lists of files, to files with aliases."""
+"""From the arguments of `connector upload`, and lists of files, to files with aliases."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ class Row:
 
 
 def parse_tsv(content: bytes, name: str) -> list[Row]:
-    """Return the rows of a list; blank lines and lines that begin with ``#`` are passed over.
+    """Return the rows of a list; blank lines and lines that begin with `#` are passed over.
 
-    ``name`` is what errors call the list. Raises :class:`UsageError` that names the line: for a missing or a third
-    column, an empty path or alias, a path or an alias that was there before, and for what is not UTF-8.
+    `name` is what errors call the list.
+
+    Raises:
+        UsageError: That names the line: for a missing or a third column, an empty path or alias, a path or an alias
+            that was there before, and for what is not UTF-8.
     """
     rows: list[Row] = []
     paths: dict[str, int] = {}
@@ -69,7 +72,7 @@ def upload_sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -
     """Return what is to be uploaded: the named files, and those of the list.
 
     Paths in a list are relative to the working folder, as those on the command line are. Raises
-    :class:`~connector.errors.UsageError` when nothing is named, or when ``alias`` is given for more than one file.
+    `UsageError` when nothing is named, or when `alias` is given for more than one file.
     """
     if alias is not None and (len(paths) != 1 or tsv is not None):
         raise UsageError("--alias goes with exactly one PATH.", hint="For several files write a list and give --tsv.")

@@ -1,4 +1,4 @@
-"""``--until``: the moment by which a run has to be over, as people and batch systems write it. Pure."""
+"""`--until`: the moment by which a run has to be over, as people and batch systems write it. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINT = "Write it as 06:30, 2026-11-27T06:30, @ and seconds since 1970, or + and
 
 @attrs.frozen
 class TimeLimit:
-    """When a run has to be over, and when it begins to ``stop`` for that: seconds since 1970. ``text``: as given."""
+    """When a run has to be over, and when it begins to `stop` for that: seconds since 1970. `text`: as given."""
 
     text: str
     end: float
@@ -29,11 +29,13 @@ class TimeLimit:
 
     @classmethod
     def read(cls, text: str, now: float) -> TimeLimit:
-        """Read what was given with ``--until`` at the moment ``now``.
+        """Read what was given with `--until` at the moment `now`.
 
-        A run stops :data:`MARGIN` before the limit, or a quarter of its time before it, if that is less: however
-        short its time is, it does something. Raises :class:`~connector.errors.UsageError` for what is no time, or has
-        passed.
+        A run stops `MARGIN` before the limit, or a quarter of its time before it, if that is less: however
+        short its time is, it does something.
+
+        Raises:
+            UsageError: For what is no time, or has passed.
         """
         try:
             end = _moment(text.strip(), now)

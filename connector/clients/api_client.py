@@ -21,11 +21,11 @@ _FRESH_TOKENS = 2
 
 
 class Pauses:
-    """Pauses that servers ask for (``Retry-After``), by method and address (RFC 9110, section 10.2.3).
+    """Pauses that servers ask for (`Retry-After`), by method and address (RFC 9110, section 10.2.3).
 
     The task that was refused waits in its own retry loop. These pauses are for all other requests in between: those of
-    other tasks, and of the same one after its last try. ``retrier`` bounds a pause, and spreads the requests that
-    wait for its end. ``clock`` is monotonic, in seconds.
+    other tasks, and of the same one after its last try. `retrier` bounds a pause, and spreads the requests that
+    wait for its end. `clock` is monotonic, in seconds.
     """
 
     def __init__(self, retrier: Retrier, clock: Callable[[], float] = trio.current_time) -> None:
@@ -34,16 +34,17 @@ class Pauses:
         self._until: dict[tuple[str, str], float] = {}
 
     def note(self, request: ApiRequest, error: ConnectorError) -> None:
-        """Take note of the pause that the answer to ``request`` asks for, if it does."""
+        """Take note of the pause that the answer to `request` asks for, if it does."""
         if error.advice.after:
             now = self._clock()
             self._until = {key: until for key, until in self._until.items() if until > now}
             self._until[request.method, request.url] = now + error.advice.after
 
     async def wait(self, request: ApiRequest) -> bool:
-        """Wait until ``request`` may be sent, and return whether that took any time.
+        """Wait until `request` may be sent, and return whether that took any time.
 
-        Raises :class:`~connector.transfer.OverloadedError` instead if that takes longer than anything is waited for.
+        Raises:
+            OverloadedError: Instead if that takes longer than anything is waited for.
         """
         waited = False
         while (left := self._left(request)) > 0:
@@ -64,7 +65,7 @@ class Pauses:
 class ApiClient:
     """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise.
 
-    ``refresh`` is awaited before each request is built, retries included; it keeps the APIs' addresses up to date.
+    `refresh` is awaited before each request is built, retries included; it keeps the APIs' addresses up to date.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ApiClient:
         self._refresh = refresh
 
     async def call(self, build: Callable[[], ApiRequest], read: Callable[[ApiReply], T], *, retry: bool = True) -> T:
-        """One call without a work order token; with ``retry`` as often as the errors advise, otherwise once."""
+        """One call without a work order token; with `retry` as often as the errors advise, otherwise once."""
 
         async def once() -> T:
             await self._refresh()
@@ -102,14 +103,14 @@ class ApiClient:
         *,
         notify: Notify | None = None,
     ) -> T:
-        """One call with a work order token; ``build`` makes the request for a token.
+        """One call with a work order token; `build` makes the request for a token.
 
         A token that is refused (401) is replaced by a fresh one at once, which is no retry of something that failed
         and counts as none: RFC 9110, section 15.5.2, allows the request to be repeated with other credentials, and
         with them alone. A cached token may have expired on the way. The second *fresh* one that is refused (one that
         came after this call had begun, whoever fetched it) says that the archive does not accept such tokens, and ends
         the call.
-        ``notify`` is told of each try that failed and is repeated, beside the observer.
+        `notify` is told of each try that failed and is repeated, beside the observer.
         """
         known, fresh_refused = order.fetched, 0
         tell = self._notifier(notify)

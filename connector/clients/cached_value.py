@@ -1,6 +1,6 @@
 """Values with a lifetime (tokens, addresses, well-known values): fetched once for all tasks that need them.
 
-Which rules of the RFCs this follows is listed in ``docs/lifetimes.md``.
+Which rules of the RFCs this follows is listed in `docs/lifetimes.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Expiring(Generic[T]):
     """A value and the seconds for which it may be used from the moment it was asked for.
 
-    That moment is ``asked``, on the monotonic clock; where it is not known, that of the call of ``fetch``.
+    That moment is `asked`, on the monotonic clock; where it is not known, that of the call of `fetch`.
     """
 
     value: T
@@ -30,7 +30,7 @@ class Expiring(Generic[T]):
 
 @attrs.define(eq=False)
 class _Fetch(Generic[T]):
-    """One call of ``fetch``. Ended without result and error, it was cancelled: tasks that wait fetch again."""
+    """One call of `fetch`. Ended without result and error, it was cancelled: tasks that wait fetch again."""
 
     result: Expiring[T] | None = None
     error: ConnectorError | None = None
@@ -38,14 +38,14 @@ class _Fetch(Generic[T]):
 
 
 class CachedValue(Generic[T]):
-    """One such value. ``fetch`` gets a fresh one, and does all the retrying.
+    """One such value. `fetch` gets a fresh one, and does all the retrying.
 
-    Concurrent calls of :meth:`get` share one call of ``fetch``, its value and its failure alike. If the task that
+    Concurrent calls of `get` share one call of `fetch`, its value and its failure alike. If the task that
     runs it is cancelled, another one takes over. There is never more than one call at a time, whatever the
     lifetime: calls that wait while one is fetched take that one, as a cache collapses requests (RFC 9111, section
     4), and later calls fetch the next.
 
-    ``clock`` is monotonic, in seconds. The time counts from when the request was sent that brought the value, so that a
+    `clock` is monotonic, in seconds. The time counts from when the request was sent that brought the value, so that a
     slow answer is not overrated (RFC 9111, section 4.2.3, corrects the age likewise by the response's delay).
     """
 
@@ -66,7 +66,7 @@ class CachedValue(Generic[T]):
         return self._in_flight is not None or (self._cached is not None and self._clock() < self._until)
 
     async def get(self) -> T:
-        """The value, fetched if there is none or it is about to end. Raises what ``fetch`` raises."""
+        """The value, fetched if there is none or it is about to end. Raises what `fetch` raises."""
         while True:
             cached = self._cached
             if cached is not None and self._clock() < self._until:
@@ -82,7 +82,7 @@ class CachedValue(Generic[T]):
                 raise fetch.error.with_advice(fetch.error.advice) from fetch.error.__cause__
 
     def refuse(self, value: T) -> None:
-        """``value`` was refused where it was used: the next call fetches a fresh one. A newer value stays."""
+        """`value` was refused where it was used: the next call fetches a fresh one. A newer value stays."""
         if self._cached is not None and self._cached.value is value:
             self._cached = None
 

@@ -29,7 +29,7 @@ USUAL_STAGING_WAIT = 10.0
 
 @attrs.frozen
 class Staging:
-    """The archive is staging the file; ask again after ``seconds``."""
+    """The archive is staging the file; ask again after `seconds`."""
 
     seconds: float
 
@@ -81,7 +81,7 @@ def read_envelope(reply: ApiReply) -> bytes:
 
 
 class DownloadClient:
-    """Speaks to one download service. ``api_url`` gives its address as it is known at the moment."""
+    """Speaks to one download service. `api_url` gives its address as it is known at the moment."""
 
     def __init__(self, caller: ApiClient, api_url: Callable[[], str]) -> None:
         self._caller = caller

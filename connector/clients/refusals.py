@@ -43,9 +43,9 @@ class TokenRefusedError(RefusedError):
 def error_from_response(
     reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, see: str = ""
 ) -> ConnectorError:
-    """The error for ``reply``, whose status is not one that ``doing`` (an infinitive: "list the box") expects.
+    """The error for `reply`, whose status is not one that `doing` (an infinitive: "list the box") expects.
 
-    ``hints`` says by ``exception_id`` or status what to do where that depends on what was being done; ``see`` is added
+    `hints` says by `exception_id` or status what to do where that depends on what was being done; `see` is added
     to what is said about any refusal.
     """
     status, body = reply.status, _error_body(reply)
@@ -107,7 +107,7 @@ def _general_hint(status: int) -> str:
 def _error_body(reply: ApiReply) -> ErrorBody:
     """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed.
 
-    Some layers of an archive (its web framework, its gateway) say ``detail`` instead of a description: a text, or
+    Some layers of an archive (its web framework, its gateway) say `detail` instead of a description: a text, or
     a list of what is wrong with a request.
     """
     try:

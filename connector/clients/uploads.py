@@ -130,7 +130,7 @@ def read_deleted(reply: ApiReply) -> None:
 class UploadClient:
     """Speaks to one upload service about one box (the file upload box's id, not the research data upload box's).
 
-    ``api_url`` gives the service's address as it is known at the moment.
+    `api_url` gives the service's address as it is known at the moment.
     """
 
     def __init__(self, caller: ApiClient, api_url: Callable[[], str], box: UUID) -> None:
@@ -145,7 +145,8 @@ class UploadClient:
     async def pages(self, order: CachedValue[WorkOrderToken]) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias.
 
-        Raises :class:`ListingRefusedError` where fresh tokens are refused, too.
+        Raises:
+            ListingRefusedError: Where fresh tokens are refused, too.
         """
         listed = 0
         while True:
@@ -163,7 +164,7 @@ class UploadClient:
     async def create(
         self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
-        """Announce a file; :class:`~connector.transfer.TooManyOpenTransfersError` when the box is full."""
+        """Announce a file; `TooManyOpenTransfersError` when the box is full."""
         return await self._caller.authorized(
             order,
             lambda token: build_create_request(self._api_url, self._box, token, creation),
@@ -172,7 +173,7 @@ class UploadClient:
         )
 
     async def part_url(self, order: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
-        """A URL to put part ``number`` to; lives briefly, so it is fetched when the part is ready to go."""
+        """A URL to put part `number` to; lives briefly, so it is fetched when the part is ready to go."""
         return await self._caller.authorized(
             order,
             lambda token: build_part_url_request(self._api_url, self._box, file_id, number, token),

@@ -27,12 +27,12 @@ _KEPT_SECONDS = 300.0
 
 
 def build_values_request(wkvs_url: str) -> ApiRequest:
-    """Ask for all values; ``wkvs_url`` as users know it, without ``/values``."""
+    """Ask for all values; `wkvs_url` as users know it, without `/values`."""
     return ApiRequest("GET", f"{wkvs_url.rstrip('/')}/values")
 
 
 def read_values(reply: ApiReply) -> Expiring[WellKnownValues]:
-    """Read them; raises :class:`~connector.errors.BrokenError` if this is not a well-known values service."""
+    """Read them; raises `BrokenError` if this is not a well-known values service."""
     if reply.status != 200:
         raise error_from_response(reply, "read the archive's well-known values")
     values = parse_payload(reply.body, WellKnownValues, what=f"The well-known values service at {reply.server}")
@@ -45,7 +45,7 @@ class WellKnown:
 
     Once known, they stay in use while the service cannot be reached, as a stored response does in a cache that is
     disconnected (RFC 9111, section 4.2.4): a transfer does not end because its archive's address cannot be confirmed.
-    ``caller`` is one that does not ask for these values itself.
+    `caller` is one that does not ask for these values itself.
     """
 
     def __init__(self, caller: ApiClient, wkvs_url: str) -> None:
@@ -84,7 +84,7 @@ class WellKnown:
 
 
 def hub_key(values: WellKnownValues, storage_alias: str) -> bytes:
-    """The 32 byte Crypt4GH public key of a data hub; :class:`~connector.errors.BrokenError` if there is none."""
+    """The 32 byte Crypt4GH public key of a data hub; `BrokenError` if there is none."""
     try:
         key = base64.b64decode(values.crypt4gh_public_keys[storage_alias], validate=True)
     except (KeyError, binascii.Error, ValueError):

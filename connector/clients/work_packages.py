@@ -30,7 +30,7 @@ def build_package_request(api_url: str, package_id: str, bearer: str) -> ApiRequ
 
 
 def read_package(reply: ApiReply) -> WorkPackage:
-    """Read a work package; :class:`~connector.errors.RefusedError` if the access token is wrong or has expired."""
+    """Read a work package; `RefusedError` if the access token is wrong or has expired."""
     if reply.status in (401, 403):
         raise RefusedError(
             "The archive does not accept your access token.",
@@ -62,7 +62,7 @@ def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderT
     """Read the answer to a request for a work order token.
 
     The token lives as long as the shorter of its own claims and the response's freshness says. Raises
-    :class:`~connector.errors.RefusedError` if it is refused, or was issued for a different key than ``keys``.
+    `RefusedError` if it is refused, or was issued for a different key than `keys`.
     """
     if reply.status != 201:
         raise error_from_response(reply, "get a work order token")
@@ -80,7 +80,7 @@ def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderT
 class WorkPackageClient:
     """Speaks to one work package service about one work package.
 
-    ``access`` is the user's token, ``keys`` the key pair it was sealed to, and ``api_url`` gives the service's address
+    `access` is the user's token, `keys` the key pair it was sealed to, and `api_url` gives the service's address
     as it is known at the moment. The token of an operation is shared by all its requests.
     """
 

@@ -16,7 +16,7 @@ from connector.errors import IntegrityError
 
 @attrs.frozen
 class Kept:
-    """A run of plaintext that counts: ``start`` to ``stop`` of the plaintext, found at ``target`` of the result."""
+    """A run of plaintext that counts: `start` to `stop` of the plaintext, found at `target` of the result."""
 
     start: int
     stop: int
@@ -24,9 +24,10 @@ class Kept:
 
 
 def kept_runs(edit_list: Sequence[int] | None, plain_size: int) -> tuple[Kept, ...]:
-    """The runs of a plaintext of ``plain_size`` bytes that an edit list keeps, in order.
+    """The runs of a plaintext of `plain_size` bytes that an edit list keeps, in order.
 
-    Raises :class:`~connector.errors.IntegrityError` if the list reaches beyond the plaintext.
+    Raises:
+        IntegrityError: If the list reaches beyond the plaintext.
     """
     if edit_list is None:
         return (Kept(0, plain_size, 0),)
@@ -51,7 +52,7 @@ def kept_runs(edit_list: Sequence[int] | None, plain_size: int) -> tuple[Kept, .
 def place(
     runs: Sequence[Kept], plaintext: Sequence[memoryview], first_segment: int
 ) -> Iterator[tuple[int, list[memoryview]]]:
-    """Say where the plaintext of opened segments, the first of index ``first_segment``, goes in the result.
+    """Say where the plaintext of opened segments, the first of index `first_segment`, goes in the result.
 
     Yields an offset of the result with what to write there.
     """

@@ -2,7 +2,7 @@
 
 Source: Crypt4GH specification, section 2.2 ("Header"); a packet is sealed with X25519 (the key exchange of libsodium,
 its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. An envelope comes from outside and may
-claim anything, so sizes are checked before they are believed. The ``crypt4gh`` package could open one too, but writes
+claim anything, so sizes are checked before they are believed. The `crypt4gh` package could open one too, but writes
 private keys to its debug log and every packet that is for another reader to standard error.
 """
 
@@ -39,8 +39,8 @@ _CHACHA20_POLY1305 = bytes(4)
 class OpenedHeader:
     """What an envelope holds for one reader.
 
-    ``size``: bytes of the envelope. ``session_keys``: the data keys, 32 bytes each. ``edit_list``: lengths that are
-    discarded and kept in turn (specification, section 4.2.1.2), ``None`` when the whole plaintext counts.
+    `size`: bytes of the envelope. `session_keys`: the data keys, 32 bytes each. `edit_list`: lengths that are
+    discarded and kept in turn (specification, section 4.2.1.2), `None` when the whole plaintext counts.
     """
 
     size: int
@@ -54,9 +54,10 @@ def is_crypt4gh(prefix: bytes) -> bool:
 
 
 def header_size(data: bytes) -> int | None:
-    """Bytes of the envelope at the start of ``data``, or ``None`` while ``data`` is too short to tell.
+    """Bytes of the envelope at the start of `data`, or `None` while `data` is too short to tell.
 
-    Raises :class:`~connector.errors.IntegrityError` if this is no envelope or one larger than 1 MiB.
+    Raises:
+        IntegrityError: If this is no envelope or one larger than 1 MiB.
     """
     if len(data) < _PREFIX.size:
         if not MAGIC.startswith(data[:8]):
@@ -87,10 +88,12 @@ def make_header(
     recipient_public_keys: Sequence[bytes],
     draw: Callable[[int], bytes] = nacl_random,
 ) -> bytes:
-    """An envelope that gives ``session_key`` to each of the recipients (124 bytes for one recipient).
+    """An envelope that gives `session_key` to each of the recipients (124 bytes for one recipient).
 
-    ``draw`` gives the random bytes of the nonces. Raises :class:`~connector.errors.UsageError` without recipients or
-    if a key is no usable X25519 key.
+    `draw` gives the random bytes of the nonces.
+
+    Raises:
+        UsageError: Without recipients or if a key is no usable X25519 key.
     """
     if not recipient_public_keys:
         raise UsageError("A Crypt4GH envelope needs at least one recipient.", hint="Name a public key to encrypt for.")
@@ -102,9 +105,10 @@ def make_header(
 
 
 def open_header(data: bytes, private_key: bytes) -> OpenedHeader:
-    """Open the envelope at the start of ``data`` with a reader's private key (32 bytes).
+    """Open the envelope at the start of `data` with a reader's private key (32 bytes).
 
-    Raises :class:`~connector.errors.IntegrityError` if it is malformed, cut short, or made for another key.
+    Raises:
+        IntegrityError: If it is malformed, cut short, or made for another key.
     """
     size = header_size(data)
     if size is None:
@@ -156,7 +160,7 @@ def _seal_packet(packet: bytes, private_key: bytes, recipient: bytes, nonce: byt
 
 
 def _open_packet(sealed: bytes, private_key: bytes, public_key: bytes) -> bytes | None:
-    """The content of a header packet, ``None`` if it is for another reader or sealed by a method we do not know."""
+    """The content of a header packet, `None` if it is for another reader or sealed by a method we do not know."""
     content = sealed[_CONTENT_START:]
     if sealed[:4] != _X25519 or len(content) < TAG_SIZE:
         return None

@@ -38,14 +38,15 @@ class KeyPair:
 
 
 def seal_text(text: str, public_key: bytes) -> str:
-    """Seal ``text`` to the 32 byte X25519 ``public_key``; returns base64."""
+    """Seal `text` to the 32 byte X25519 `public_key`; returns base64."""
     return base64.b64encode(SealedBox(PublicKey(public_key)).encrypt(text.encode())).decode("ascii")
 
 
 def open_text(sealed: str, private_key: bytes) -> str:
-    """Open base64 ``sealed`` with the 32 byte X25519 ``private_key``.
+    """Open base64 `sealed` with the 32 byte X25519 `private_key`.
 
-    Raises :class:`~connector.errors.RefusedError` if it is not base64 or was sealed to another key.
+    Raises:
+        RefusedError: If it is not base64 or was sealed to another key.
     """
     try:
         data = base64.b64decode(sealed, validate=True)

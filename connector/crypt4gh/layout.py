@@ -22,15 +22,16 @@ MAX_DOWNLOAD_PARTS = 100_000
 
 
 def sealed_size(plain_size: int) -> int:
-    """Bytes that ``plain_size`` bytes of plaintext take once cut in segments and sealed, without the envelope."""
+    """Bytes that `plain_size` bytes of plaintext take once cut in segments and sealed, without the envelope."""
     segments = -(-plain_size // SEGMENT_SIZE)
     return plain_size + segments * SEGMENT_OVERHEAD
 
 
 def opened_size(content_size: int) -> int:
-    """Bytes of plaintext in ``content_size`` bytes of sealed segments (no envelope).
+    """Bytes of plaintext in `content_size` bytes of sealed segments (no envelope).
 
-    Raises :class:`~connector.errors.IntegrityError` for a size that no sequence of segments can have.
+    Raises:
+        IntegrityError: For a size that no sequence of segments can have.
     """
     full, rest = divmod(content_size, CIPHER_SEGMENT_SIZE)
     if content_size < 0 or 0 < rest <= SEGMENT_OVERHEAD:
@@ -42,15 +43,18 @@ def opened_size(content_size: int) -> int:
 
 
 def align_to_segments(part_size: int) -> int:
-    """The multiple of a sealed segment nearest below ``part_size``, but at least one segment."""
+    """The multiple of a sealed segment nearest below `part_size`, but at least one segment."""
     return max(part_size // CIPHER_SEGMENT_SIZE, 1) * CIPHER_SEGMENT_SIZE
 
 
 def fit_upload_part_size(total: int, wanted: int) -> int:
-    """A part size close to ``wanted`` with which ``total`` bytes keep all limits of S3 multipart uploads.
+    """A part size close to `wanted` with which `total` bytes keep all limits of S3 multipart uploads.
 
     The result is a multiple of a sealed segment (65,564 bytes), at least 5 MiB, and large enough for at most
-    10,000 parts. Raises :class:`~connector.errors.UsageError` for more than :data:`MAX_OBJECT_SIZE` bytes.
+    10,000 parts.
+
+    Raises:
+        UsageError: For more than `MAX_OBJECT_SIZE` bytes.
     """
     check_object_size(total)
     smallest = -(-max(MIN_PART_SIZE, -(-total // MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
@@ -58,7 +62,7 @@ def fit_upload_part_size(total: int, wanted: int) -> int:
 
 
 def fit_download_part_size(total: int, wanted: int) -> int:
-    """A part size close to ``wanted`` with which ``total`` bytes are at most :data:`MAX_DOWNLOAD_PARTS` parts.
+    """A part size close to `wanted` with which `total` bytes are at most `MAX_DOWNLOAD_PARTS` parts.
 
     The result is a multiple of a sealed segment, so that no border cuts one, and at most 5 GiB.
     """
@@ -67,7 +71,7 @@ def fit_download_part_size(total: int, wanted: int) -> int:
 
 
 def segment_range(part: Part, *, offset: int) -> range:
-    """Indices of the segments that ``part`` of an object touches, when the first one starts at ``offset``."""
+    """Indices of the segments that `part` of an object touches, when the first one starts at `offset`."""
     first = max(part.start - offset, 0) // CIPHER_SEGMENT_SIZE
     last = -(-max(part.stop - offset, 0) // CIPHER_SEGMENT_SIZE)
     return range(first, last)

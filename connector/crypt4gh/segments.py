@@ -1,7 +1,7 @@
 """Sealing and opening whole parts of Crypt4GH segments in a buffer that the caller owns.
 
-Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, nonce in front, tag behind). ``cryptography``
-and ``hashlib`` let go of the interpreter lock while they work, so parts are sealed and opened in parallel threads; but
+Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, nonce in front, tag behind). `cryptography`
+and `hashlib` let go of the interpreter lock while they work, so parts are sealed and opened in parallel threads; but
 each time they take it back they may have to wait for another thread. So the plaintext of a part lies in two pieces,
 to be hashed, read and written by a call or two: that of the first segment in memory of its own, all the rest at the
 front of the buffer. Each segment then has its plaintext where the one before it has its sealed bytes: it is opened and
@@ -48,10 +48,10 @@ class SegmentDecryptor:
         self._open_into = self._ciphers[0].decrypt_into if len(self._ciphers) == 1 else self._open_with_any
 
     def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> Plaintext:
-        """Open all segments in ``buffer`` and return their plaintext, all but the first 64 KiB of it in the buffer.
+        """Open all segments in `buffer` and return their plaintext, all but the first 64 KiB of it in the buffer.
 
-        ``first_segment`` is the index of the first one in the file, for the message. Raises
-        :class:`~connector.errors.IntegrityError` naming the damaged byte range of the sealed content; the buffer is
+        `first_segment` is the index of the first one in the file, for the message. Raises
+        `IntegrityError` naming the damaged byte range of the sealed content; the buffer is
         then partly opened and good for nothing but to be filled again.
         """
         if not buffer:
@@ -74,7 +74,7 @@ class SegmentDecryptor:
         return [first, rest] if rest else [first]
 
     def _open_with_any(self, nonce: memoryview, sealed: memoryview, aad: None, plain: memoryview) -> int:
-        """Try each of several data keys (specification, section 4.2.1.1); raises ``InvalidTag`` if none fits."""
+        """Try each of several data keys (specification, section 4.2.1.1); raises `InvalidTag` if none fits."""
         for cipher in self._ciphers:
             with suppress(InvalidTag):
                 return cipher.decrypt_into(nonce, sealed, aad, plain)
@@ -82,7 +82,7 @@ class SegmentDecryptor:
 
 
 def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
-    """Where the plaintext of the segments in ``sealed`` goes: that of the first, and that of the rest."""
+    """Where the plaintext of the segments in `sealed` goes: that of the first, and that of the rest."""
     full, rest = divmod(len(sealed), CIPHER_SEGMENT_SIZE)
     size = full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
     first = memoryview(bytearray(min(size, SEGMENT_SIZE)))
@@ -90,8 +90,8 @@ def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
 
 
 def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityError:
-    """The error for a segment of ``buffer`` that does not authenticate; trying again may help, since the way may be at
-    fault. ``before``: segments of the file before those in the buffer.
+    """The error for a segment of `buffer` that does not authenticate; trying again may help, since the way may be at
+    fault. `before`: segments of the file before those in the buffer.
     """
     start = (before + index) * CIPHER_SEGMENT_SIZE
     size = len(buffer[index * CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE])
@@ -104,7 +104,7 @@ def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityErr
 
 @attrs.frozen
 class SealedLayout:
-    """How a file to be sent is laid out: ``envelope``, then the segments of ``plain_size`` bytes of plaintext."""
+    """How a file to be sent is laid out: `envelope`, then the segments of `plain_size` bytes of plaintext."""
 
     envelope: bytes
     plain_size: int
@@ -115,14 +115,14 @@ class SealedLayout:
         return -(-self.plain_size // SEGMENT_SIZE)
 
     def plain_range(self, part: Part) -> range:
-        """Offsets of the plaintext in the segments that *start* in ``part``, so that every byte is in one part."""
+        """Offsets of the plaintext in the segments that *start* in `part`, so that every byte is in one part."""
         shift = len(self.envelope)
         first = -(-max(part.start - shift, 0) // CIPHER_SEGMENT_SIZE)
         last = -(-max(part.stop - shift, 0) // CIPHER_SEGMENT_SIZE)
         return range(min(first * SEGMENT_SIZE, self.plain_size), min(last * SEGMENT_SIZE, self.plain_size))
 
     def whole_segments(self, part: Part) -> range:
-        """Indices of the segments that lie in ``part`` from their first byte to their last."""
+        """Indices of the segments that lie in `part` from their first byte to their last."""
         start, stop = (max(border - len(self.envelope), 0) for border in (part.start, part.stop))
         first = -(-start // CIPHER_SEGMENT_SIZE)
         last = self.segment_count if stop >= sealed_size(self.plain_size) else stop // CIPHER_SEGMENT_SIZE
@@ -138,8 +138,8 @@ class PartSealer:
 
     A part border may cut a segment (the envelope shifts them all). Both parts must then hold pieces of the same
     ciphertext, although they may be sealed in different processes, days apart. So the nonce of such a segment is not
-    drawn but derived (keyed BLAKE2b) from ``nonce_seed``, 32 random bytes that belong to this file and key alone;
-    all other nonces come from ``draw`` (``os.urandom``), once per part.
+    drawn but derived (keyed BLAKE2b) from `nonce_seed`, 32 random bytes that belong to this file and key alone;
+    all other nonces come from `draw` (`os.urandom`), once per part.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class PartSealer:
         self._draw = draw
 
     def load(self, part: Part, buffer: memoryview, read: ReadPlaintext) -> PreparedPart:
-        """Read the plaintext of ``part`` to where it is sealed from; ``buffer`` has the part's size.
+        """Read the plaintext of `part` to where it is sealed from; `buffer` has the part's size.
 
         A segment that a border cuts is needed whole: it gets memory of its own.
         """
@@ -209,8 +209,8 @@ class PartSealer:
 class PreparedPart:
     """A part whose plaintext is in memory and waits to be sealed.
 
-    ``plaintext`` is what it adds to the file's, in order. ``whole`` is where its whole segments belong in ``buffer``,
-    ``first`` the plaintext of the first of them, ``cut`` holds the others by index.
+    `plaintext` is what it adds to the file's, in order. `whole` is where its whole segments belong in `buffer`,
+    `first` the plaintext of the first of them, `cut` holds the others by index.
     """
 
     part: Part
@@ -222,7 +222,7 @@ class PreparedPart:
     _sealer: PartSealer
 
     def seal(self) -> memoryview:
-        """Seal it; see :meth:`PartSealer.seal`."""
+        """Seal it; see `PartSealer.seal`."""
         return self._sealer.seal(self)
 
 

@@ -34,11 +34,12 @@ class PartProcessor(Protocol):
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Process and write the encrypted bytes of a part, and return their plaintext.
 
-        Raises :class:`~connector.errors.IntegrityError` for a segment that does not authenticate.
+        Raises:
+            IntegrityError: For a segment that does not authenticate.
         """
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """The plaintext of a part that was written earlier, ``None`` if it is not there as it was written."""
+        """The plaintext of a part that was written earlier, `None` if it is not there as it was written."""
 
 
 @attrs.frozen

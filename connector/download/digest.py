@@ -18,7 +18,7 @@ _MAX_REORDER_WAIT = 0.2
 """Seconds that a part waits for those before it; after more, one stalled connection would hold up all parts."""
 
 ReadBack = Callable[[Part, memoryview], Plaintext | None]
-"""Reads a part that was written into the buffer and gives its plaintext; ``None`` if it is not there. Blocks."""
+"""Reads a part that was written into the buffer and gives its plaintext; `None` if it is not there. Blocks."""
 
 
 class OrderedDigest:
@@ -44,7 +44,7 @@ class OrderedDigest:
         return self._sequencer.is_done(number) or number in self._deferred
 
     async def add(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
-        """Add what ``plaintext`` returns (it blocks, and is called in a thread) once the parts before are added."""
+        """Add what `plaintext` returns (it blocks, and is called in a thread) once the parts before are added."""
         async with self._sequencer.in_order(part.number):
             await self._run.in_thread(lambda: add_pieces(self._sha256, plaintext()))
 
@@ -60,9 +60,10 @@ class OrderedDigest:
             self._stalled = self._sequencer.next
 
     async def catch_up(self, buffer: memoryview, read_back: ReadBack) -> None:
-        """Add the deferred parts that are next; ``buffer`` must be as long as the longest of them.
+        """Add the deferred parts that are next; `buffer` must be as long as the longest of them.
 
-        Raises :class:`~connector.errors.IntegrityError` if one of them is no longer there.
+        Raises:
+            IntegrityError: If one of them is no longer there.
         """
         while (part := self._deferred.pop(self._sequencer.next, None)) is not None:
             await self.add(part, partial(_written, part, buffer[: part.size], read_back))

@@ -19,8 +19,8 @@ from connector.wire.payloads import DrsObject
 
 @attrs.frozen
 class ExistingFile:
-    """A file under the name of a target. ``content_size``: bytes without its envelope, if it should have one, and
-    ``None`` if it has none; ``note``: what an earlier run noted of it, if it is unchanged since.
+    """A file under the name of a target. `content_size`: bytes without its envelope, if it should have one, and
+    `None` if it has none; `note`: what an earlier run noted of it, if it is unchanged since.
     """
 
     target: Path
@@ -30,11 +30,13 @@ class ExistingFile:
     note: FinishedFile | None
 
     def compare(self, drs: DrsObject, request: DownloadRequest) -> AlreadyThere | None:
-        """What shows that this is the file that the archive describes; ``None`` if it is to be replaced by that.
+        """What shows that this is the file that the archive describes; `None` if it is to be replaced by that.
 
-        With ``overwrite`` only a file that an earlier run verified, and that is unchanged since, need not be replaced:
-        the same command goes on where it was interrupted. Raises :class:`~connector.errors.FileExistsAlready` for a
-        file of another size otherwise.
+        With `overwrite` only a file that an earlier run verified, and that is unchanged since, need not be replaced:
+        the same command goes on where it was interrupted.
+
+        Raises:
+            FileExistsAlready: For a file of another size otherwise.
         """
         fits = self.content_size == (opened_size(drs.size) if request.decrypt else drs.size)
         if request.overwrite:
@@ -97,7 +99,7 @@ def _finished_before(request: DownloadRequest, notes: FinishedFiles) -> Download
 
 
 def read_envelope(target: Path) -> bytes | None:
-    """The envelope at the start of a file, ``None`` if it has none. Blocks."""
+    """The envelope at the start of a file, `None` if it has none. Blocks."""
     with local_failures("read", target), target.open("rb") as file:
         data = b""
         try:

@@ -39,9 +39,9 @@ class _Opened:
 class Download:
     """Fetches the parts, authenticates each segment, writes, and checks the sha256 of the whole plaintext.
 
-    With ``decrypt`` the plaintext is written, otherwise the envelope and the segments as they are. The sha256 is taken
+    With `decrypt` the plaintext is written, otherwise the envelope and the segments as they are. The sha256 is taken
     in the order of the parts either way: segments carry no order, so it detects a swapped or missing one. Without
-    ``verify`` encrypted segments are only counted. Nothing is fetched of a file that is there already.
+    `verify` encrypted segments are only counted. Nothing is fetched of a file that is there already.
     """
 
     def __init__(self, request: DownloadRequest, context: DownloadContext) -> None:
@@ -215,7 +215,7 @@ class Download:
         return kept if self._request.verify else KeepUnverified(kept)
 
     async def _read_back(self, part: Part, buffer: memoryview) -> Plaintext | None:
-        """The plaintext of a part that an earlier run has written, ``None`` if it has not, or not all of it."""
+        """The plaintext of a part that an earlier run has written, `None` if it has not, or not all of it."""
         state = self._opened
         if part.number not in state.file.done:
             return None

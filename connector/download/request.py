@@ -24,8 +24,8 @@ MAX_LENGTH = 200
 
 @attrs.frozen
 class DownloadedFile:
-    """A finished download. ``size``: bytes of the local file; ``sha256``: of the plaintext, lower case hex;
-    ``verified``: whether the file was checked against it, or the archive is only quoted; ``already_there``: set where
+    """A finished download. `size`: bytes of the local file; `sha256`: of the plaintext, lower case hex;
+    `verified`: whether the file was checked against it, or the archive is only quoted; `already_there`: set where
     nothing had to be fetched, to what was compared.
     """
 
@@ -39,9 +39,9 @@ class DownloadedFile:
 
 @attrs.frozen
 class DownloadRequest:
-    """What to fetch and where to. ``extension`` is what the work package gives for the accession.
+    """What to fetch and where to. `extension` is what the work package gives for the accession.
 
-    ``overwrite``: whether a file that is there is replaced; ``verify``: whether what stays encrypted is verified.
+    `overwrite`: whether a file that is there is replaced; `verify`: whether what stays encrypted is verified.
     """
 
     accession: str
@@ -53,7 +53,7 @@ class DownloadRequest:
 
     @property
     def target(self) -> Path:
-        """The file that this will become; raises :class:`~connector.errors.IntegrityError` for an unsafe name."""
+        """The file that this will become; raises `IntegrityError` for an unsafe name."""
         name = checked_file_name(self.accession + self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
 
@@ -67,7 +67,7 @@ class DownloadTokens(Protocol):
 
 @attrs.frozen(kw_only=True)
 class DownloadContext:
-    """What the downloads of one batch share. ``notes`` tell what earlier runs finished in the output folder."""
+    """What the downloads of one batch share. `notes` tell what earlier runs finished in the output folder."""
 
     run: RunContext
     tokens: DownloadTokens
@@ -78,10 +78,11 @@ class DownloadContext:
 
 
 def checked_file_name(name: str) -> str:
-    """Return ``name`` if it is safe as the name of one file on any system.
+    """Return `name` if it is safe as the name of one file on any system.
 
-    Raises :class:`~connector.errors.IntegrityError` for names with path separators, control characters, a leading dot,
-    names that Windows reserves, and ones that are too long.
+    Raises:
+        IntegrityError: For names with path separators, control characters, a leading dot, names that Windows reserves,
+            and ones that are too long.
     """
     if not _SAFE.fullmatch(name) or name[-1] in ". " or _RESERVED.fullmatch(name) or len(name) > MAX_LENGTH:
         raise IntegrityError(

@@ -21,9 +21,9 @@ _BACKOFF = Backoff()
 class StagedObject:
     """A file in the archive, as it can be fetched at the moment.
 
-    The wait that the archive asks for (``Retry-After``) is kept between 0.2 s and 5 min, so that neither a 0 nor a year
+    The wait that the archive asks for (`Retry-After`) is kept between 0.2 s and 5 min, so that neither a 0 nor a year
     does harm, and lengthened at random: files that were asked for at the same time are not asked for at the same time
-    again. ``timeout`` bounds the whole wait for staging (seconds).
+    again. `timeout` bounds the whole wait for staging (seconds).
     """
 
     def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
@@ -41,8 +41,8 @@ class StagedObject:
     async def get_if_staged(self) -> DrsObject:
         """The object with an address that is valid now.
 
-        Raises :class:`~connector.transfer.NotReadyError` while the archive stages it, and
-        :class:`~connector.errors.BrokenError` once that has taken longer than the timeout.
+        Raises:
+            NotReadyError: While the archive stages it, and `BrokenError` once that has taken longer than the timeout.
         """
         self._raises_while_staging = True
         try:
@@ -55,12 +55,12 @@ class StagedObject:
         return await self._context.downloads.envelope(self._order, self._accession)
 
     def begin(self, size: int) -> None:
-        """Begin to fetch the object, which has ``size`` bytes, from its first part."""
+        """Begin to fetch the object, which has `size` bytes, from its first part."""
         self._size = size
         self._filled.clear()
 
     async def fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Fill ``buffer`` with ``part``.
+        """Fill `buffer` with `part`.
 
         What a failed try has received stays in the buffer, and the next call with it asks for the rest only: otherwise
         a part would never arrive over a connection that is closed every few megabytes.

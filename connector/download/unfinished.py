@@ -19,7 +19,7 @@ _JOURNAL = ".part.journal"
 
 @attrs.frozen
 class UnfinishedDownload:
-    """A working copy with its journal. ``size`` and ``done``: sealed bytes in all, and those that are kept."""
+    """A working copy with its journal. `size` and `done`: sealed bytes in all, and those that are kept."""
 
     accession: str
     target: Path
@@ -38,7 +38,7 @@ class UnfinishedDownload:
 
 
 def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
-    """The unfinished downloads in ``folder``, by name. Blocks."""
+    """The unfinished downloads in `folder`, by name. Blocks."""
     with local_failures("read", folder):
         journals = sorted(folder.glob(f"*{_JOURNAL}"))
     found = []

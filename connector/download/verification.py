@@ -22,7 +22,7 @@ from connector.transfer import Progress
 
 @attrs.frozen
 class _Opened:
-    """``decryptor`` and ``shift`` (bytes of the envelope) are those of the file itself: each download has another."""
+    """`decryptor` and `shift` (bytes of the envelope) are those of the file itself: each download has another."""
 
     source: SourceFile
     shift: int

@@ -29,9 +29,9 @@ _HINTS = {
 
 @contextmanager
 def local_failures(doing: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an :class:`OSError` in the block into a :class:`~connector.errors.LocalError` about ``path``.
+    """Turn an `OSError` in the block into a `LocalError` about `path`.
 
-    ``doing`` completes "could not": ``read``, ``write``.
+    `doing` completes "could not": `read`, `write`.
     """
     try:
         yield

@@ -31,10 +31,10 @@ _KEPT_SECONDS = 365 * 86_400.0
 
 @attrs.frozen
 class FinishedFile:
-    """A finished file. ``size`` and ``mtime_ns``: of the file on this disk (the target of a download, the source of an
-    upload), when it was finished; ``sha256``: of the plaintext in lower case hex, ``None`` where it is not known;
-    ``origin``: what it was made of or became: an accession, the id of an upload, the source of a decrypted file;
-    ``verified``: whether the content has that sha256, or it is only quoted.
+    """A finished file. `size` and `mtime_ns`: of the file on this disk (the target of a download, the source of an
+    upload), when it was finished; `sha256`: of the plaintext in lower case hex, `None` where it is not known;
+    `origin`: what it was made of or became: an accession, the id of an upload, the source of a decrypted file;
+    `verified`: whether the content has that sha256, or it is only quoted.
     """
 
     size: int
@@ -44,7 +44,7 @@ class FinishedFile:
     verified: bool = True
 
     def is_unchanged(self, state: os.stat_result) -> bool:
-        """Whether a file in this ``state`` is, by size and modification time, still the one that was finished."""
+        """Whether a file in this `state` is, by size and modification time, still the one that was finished."""
         return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
@@ -56,7 +56,7 @@ _WRONG = FinishedFile(-1, -1, None, "", verified=False)
 class FinishedFiles:
     """The notes about one output folder or upload box. Methods block: call them in threads; several may at once.
 
-    A note is known by ``key``: the name of the target, or the alias and the path of the source. It is to be added
+    A note is known by `key`: the name of the target, or the alias and the path of the source. It is to be added
     *before* what makes the file count as finished (the rename, the removal of the upload's journal): a run that is
     killed in between has lost nothing, since a note about a file that is not there says nothing.
     """
@@ -69,7 +69,7 @@ class FinishedFiles:
 
     @classmethod
     def read(cls, folder: Path, about: str) -> FinishedFiles:
-        """Read the notes about ``about`` (a folder and an archive; a box) from the user's state folder ``folder``."""
+        """Read the notes about `about` (a folder and an archive; a box) from the user's state folder `folder`."""
         name = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         path = folder / f"{name}{_SUFFIX}"
         notes: dict[str, FinishedFile] = {}
@@ -83,7 +83,7 @@ class FinishedFiles:
         return cls(path, notes)
 
     def find(self, *key: str) -> FinishedFile | None:
-        """The note known by ``key``, if there is one."""
+        """The note known by `key`, if there is one."""
         note = self._notes.get("\0".join(key))
         return None if note == _WRONG else note
 
@@ -92,7 +92,7 @@ class FinishedFiles:
         return [tuple(joined.split("\0")) for joined in self._notes]
 
     def add(self, file: FinishedFile, *key: str) -> None:
-        """Note for the next run that ``file`` is finished. It outlives this process, though maybe not a power cut.
+        """Note for the next run that `file` is finished. It outlives this process, though maybe not a power cut.
 
         This run is done with the file, so that it does not keep what very many of them take in memory.
         """
@@ -108,7 +108,7 @@ class FinishedFiles:
                     notes.write(_encode(joined, file))
 
     def forget(self, *key: str) -> None:
-        """Drop the note known by ``key``: it has proved wrong."""
+        """Drop the note known by `key`: it has proved wrong."""
         if self.find(*key) is not None:
             self.add(_WRONG, *key)
 

@@ -30,7 +30,7 @@ _DIGEST_SIZE = 8
 
 @attrs.frozen
 class Journal:
-    """The believable content of a journal: the ``head`` record, a record for each finished part, the bytes of the file
+    """The believable content of a journal: the `head` record, a record for each finished part, the bytes of the file
     up to which all this was read (what lies behind is cut off before anything is added), and a record for each part
     that was written and is not done yet."""
 
@@ -40,7 +40,7 @@ class Journal:
     written: Mapping[int, Mapping[str, Any]] = attrs.field(factory=dict)
 
     def unsynced(self, boot: str | None) -> dict[int, Mapping[str, Any]]:
-        """The parts that are there as long as the machine has not gone down since; ``boot``: its present boot."""
+        """The parts that are there as long as the machine has not gone down since; `boot`: its present boot."""
         return {
             number: record
             for number, record in self.written.items()
@@ -55,22 +55,22 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
 
 
 def encode_head(kind: str, facts: Mapping[str, Any]) -> bytes:
-    """The first line of a journal of ``kind`` (``download``, ``upload``) about a transfer known by ``facts``."""
+    """The first line of a journal of `kind` (`download`, `upload`) about a transfer known by `facts`."""
     return encode_record({"journal": VERSION, "kind": kind, **facts})
 
 
 def encode_part(number: int, facts: Mapping[str, Any]) -> bytes:
-    """The line that says part ``number`` is done."""
+    """The line that says part `number` is done."""
     return encode_record({"part": number, **facts})
 
 
 def encode_written(number: int, facts: Mapping[str, Any], boot: str) -> bytes:
-    """The line that says part ``number`` was written, and under which boot of the machine."""
+    """The line that says part `number` was written, and under which boot of the machine."""
     return encode_record({"written": number, "boot": boot, **facts})
 
 
 def read_journal(data: bytes) -> Journal | None:
-    """Read a journal as far as it can be believed; ``None`` if not even its head can. Never raises."""
+    """Read a journal as far as it can be believed; `None` if not even its head can. Never raises."""
     head: Mapping[str, Any] | None = None
     parts: dict[int, Mapping[str, Any]] = {}
     written: dict[int, Mapping[str, Any]] = {}
@@ -95,7 +95,7 @@ def read_journal(data: bytes) -> Journal | None:
 
 
 def decode_record(line: bytes) -> dict[str, Any] | None:
-    """The record of one line, without its line break; ``None`` if the line was cut short or damaged. Never raises."""
+    """The record of one line, without its line break; `None` if the line was cut short or damaged. Never raises."""
     digest, _, body = line.partition(b" ")
     if digest != _digest(body):
         return None
@@ -109,7 +109,7 @@ def decode_record(line: bytes) -> dict[str, Any] | None:
 class JournalFile:
     """Adds records to one journal. Readable by its owner alone. Methods block: call them in threads, one at a time.
 
-    Without ``lasting`` nothing is synced: right for a journal that need only outlive its process.
+    Without `lasting` nothing is synced: right for a journal that need only outlive its process.
     """
 
     def __init__(self, path: Path, descriptor: int, *, lasting: bool = True) -> None:
@@ -119,7 +119,7 @@ class JournalFile:
 
     @classmethod
     def begin(cls, path: Path, kind: str, facts: Mapping[str, Any], *, lasting: bool = True) -> JournalFile:
-        """Start a new journal at ``path``; an old one stays until the new one has its head."""
+        """Start a new journal at `path`; an old one stays until the new one has its head."""
         new = path.with_name(path.name + ".new")
         with local_failures("write", path):
             new.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ class JournalFile:
 
     @classmethod
     def resume(cls, path: Path, journal: Journal) -> JournalFile:
-        """Resume a journal that :func:`load` read; what could not be believed is cut off."""
+        """Resume a journal that `load` read; what could not be believed is cut off."""
         with local_failures("write", path):
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
             try:
@@ -188,7 +188,7 @@ class JournalFile:
 
 
 def load(path: Path) -> Journal | None:
-    """The journal at ``path`` as far as it can be believed, ``None`` if there is none."""
+    """The journal at `path` as far as it can be believed, `None` if there is none."""
     with local_failures("read", path):
         try:
             with path.open("rb") as file:

@@ -1,6 +1,6 @@
 """Crypt4GH key files: reading them, and making new ones.
 
-Source: Crypt4GH key format as the ``crypt4gh`` package defines it. Its building blocks are used; its front door is not,
+Source: Crypt4GH key format as the `crypt4gh` package defines it. Its building blocks are used; its front door is not,
 since that prints and ends the process on a wrong passphrase.
 """
 
@@ -25,8 +25,9 @@ from connector.local.failures import local_failures
 def read_public_key(path: Path) -> bytes:
     """Read a public key (Crypt4GH, or OpenSSH ed25519): 32 bytes.
 
-    Raises :class:`~connector.errors.LocalError` if the file cannot be read, :class:`~connector.errors.UsageError` if it
-    is no public key.
+    Raises:
+        LocalError: If the file cannot be read.
+        UsageError: If it is no public key.
     """
     with local_failures("read the public key", path):
         head = path.read_bytes()[:64]
@@ -42,10 +43,11 @@ def read_public_key(path: Path) -> bytes:
 
 
 def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
-    """Read a Crypt4GH private key: 32 bytes. ``passphrase`` is only called if the key is protected by one.
+    """Read a Crypt4GH private key: 32 bytes. `passphrase` is only called if the key is protected by one.
 
-    Raises :class:`~connector.errors.LocalError` if the file cannot be read, :class:`~connector.errors.UsageError` if it
-    is no Crypt4GH private key or the passphrase is wrong.
+    Raises:
+        LocalError: If the file cannot be read.
+        UsageError: If it is no Crypt4GH private key or the passphrase is wrong.
     """
     with local_failures("read the private key", path):
         try:
@@ -81,7 +83,8 @@ def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
 def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | None) -> KeyPair:
     """Make a new key pair and write it, the private key for its owner alone and protected if a passphrase is given.
 
-    Raises :class:`~connector.errors.FileExistsAlready` if either file exists: a lost private key is lost data.
+    Raises:
+        FileExistsAlready: If either file exists: a lost private key is lost data.
     """
     pair = KeyPair.of(os.urandom(KEY_SIZE))
     if passphrase:

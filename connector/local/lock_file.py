@@ -1,4 +1,4 @@
-"""Keeping two processes off one target, without ``flock``: that does nothing on many cluster file systems."""
+"""Keeping two processes off one target, without `flock`: that does nothing on many cluster file systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from connector.transfer import NotReadyError
 
 STALE_AFTER = 180.0
 """Seconds after which the lock file of a process that cannot be seen from here is stale if it was not touched: nine
-heartbeats, since a network file system may show the time of a file a minute late (``acregmax`` in nfs(5))."""
+heartbeats, since a network file system may show the time of a file a minute late (`acregmax` in nfs(5))."""
 _POLL_INTERVAL = 5.0
 """Seconds until a transfer looks again whether another machine has released its lock file."""
 
@@ -27,7 +27,7 @@ _POLL_INTERVAL = 5.0
 class LockedElsewhereError(LocalError):
     """Locked by a process that cannot be seen from here: on another machine, or in another container.
 
-    Its lock file is released or becomes stale in time; ``seconds``: until it is worth to look again.
+    Its lock file is released or becomes stale in time; `seconds`: until it is worth to look again.
     """
 
     def __init__(self, message: str, *, hint: str, seconds: float) -> None:
@@ -38,7 +38,8 @@ class LockedElsewhereError(LocalError):
 class Heartbeat:
     """Refreshes the modification times of lock files from one daemon thread, which runs only while there are any.
 
-    :param seconds: from one refresh to the next.
+    Args:
+        seconds: from one refresh to the next.
     """
 
     def __init__(self, seconds: float = 20.0) -> None:
@@ -48,7 +49,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path, mark: bytes) -> None:
-        """Refresh the file at ``path`` for as long as it holds ``mark``; with another content it belongs to another."""
+        """Refresh the file at `path` for as long as it holds `mark`; with another content it belongs to another."""
         with self._change:
             self._marks[path] = mark
             if self._thread is None:
@@ -56,7 +57,7 @@ class Heartbeat:
                 self._thread.start()
 
     def remove(self, path: Path) -> None:
-        """Stop refreshing the file at ``path``."""
+        """Stop refreshing the file at `path`."""
         with self._change:
             self._marks.pop(path, None)
             if not self._marks:
@@ -83,7 +84,7 @@ HEARTBEAT = Heartbeat()
 class LockFile:
     """A lock file beside a target that says which process works on it. Methods block: call them in threads.
 
-    It is made with ``O_EXCL``, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. One left
+    It is made with `O_EXCL`, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. One left
     behind by a process of this machine that is gone is taken over at once; any other when it has not been touched for
     three minutes, by the clock of the file system that both see.
     """
@@ -97,10 +98,11 @@ class LockFile:
 
     @classmethod
     def take(cls, path: Path, subject: object = None, heartbeat: Heartbeat = HEARTBEAT) -> LockFile:
-        """Lock the target beside which ``path`` lies, which messages call ``subject``.
+        """Lock the target beside which `path` lies, which messages call `subject`.
 
-        Raises :class:`~connector.errors.LocalError` if another process works on it: :class:`LockedElsewhereError` if
-        it may have died, which nobody can tell from here yet.
+        Raises:
+            LocalError: If another process works on it: `LockedElsewhereError` if it may have died, which nobody can
+                tell from here yet.
         """
         mark = LockOwner.this_process().encode()
         subject = str(path.with_suffix("") if subject is None else subject)
@@ -126,16 +128,16 @@ class LockFile:
 
     @classmethod
     def take_or_wait(cls, path: Path, subject: object = None) -> LockFile:
-        """Like :meth:`take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
+        """Like `take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
 
-        That is, raises :class:`~connector.transfer.NotReadyError` instead of :class:`LockedElsewhereError`.
+        That is, raises `NotReadyError` instead of `LockedElsewhereError`.
         """
         with _not_ready():
             return cls.take(path, subject)
 
     @staticmethod
     def check_free(path: Path, subject: object) -> None:
-        """Raise what :meth:`take_or_wait` would now if another process works on it, without locking anything."""
+        """Raise what `take_or_wait` would now if another process works on it, without locking anything."""
         with local_failures("read", path), _not_ready():
             lock = _Lock.read(path)
             if lock is not None:
@@ -143,11 +145,11 @@ class LockFile:
 
     @property
     def may_be_lost(self) -> bool:
-        """Whether :meth:`check` is worth a look at the file: it has not been known to be ours for so long."""
+        """Whether `check` is worth a look at the file: it has not been known to be ours for so long."""
         return self._age() >= STALE_AFTER / 2
 
     def check(self) -> None:
-        """Raise :class:`~connector.errors.LocalError` if another process has taken over, after a long pause of ours.
+        """Raise `LocalError` if another process has taken over, after a long pause of ours.
 
         To be asked before a step that would spoil the other's work: a process that was stopped, or whose machine was
         asleep, knows nothing of it.
@@ -216,7 +218,7 @@ class _Lock:
             return None  # released in this moment
 
     def check_stale(self, subject: str) -> None:
-        """Raise :class:`~connector.errors.LocalError` unless its process is gone."""
+        """Raise `LocalError` unless its process is gone."""
         owner = LockOwner.read(self.data)
         if owner is not None and owner.is_visible():
             if owner.runs():

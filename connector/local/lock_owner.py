@@ -17,9 +17,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class LockOwner:
     """A process as it describes itself in its lock files.
 
-    ``started``: when it began, to tell it from a later one with the same PID. ``boot`` and ``pid_namespace`` tell
-    machines and containers apart that have the same host name. ``touched``: whether it refreshes its lock files, which
-    the first versions did not. All but ``host`` and ``pid`` may be unknown (``None``).
+    `started`: when it began, to tell it from a later one with the same PID. `boot` and `pid_namespace` tell
+    machines and containers apart that have the same host name. `touched`: whether it refreshes its lock files, which
+    the first versions did not. All but `host` and `pid` may be unknown (`None`).
     """
 
     host: str
@@ -36,7 +36,7 @@ class LockOwner:
 
     @classmethod
     def read(cls, data: bytes) -> LockOwner | None:
-        """The process that a lock file names; ``None`` if it is just being written, or its writer died meanwhile."""
+        """The process that a lock file names; `None` if it is just being written, or its writer died meanwhile."""
         try:
             facts = json.loads(data)
             started, boot, pid_namespace = (facts.get(name) for name in ("started", "boot", "pid_namespace"))
@@ -98,7 +98,7 @@ def _pid_namespace() -> str | None:
 
 @functools.cache
 def boot_id() -> str | None:
-    """Which boot of this machine it is, ``None`` where the system does not say (Linux does).
+    """Which boot of this machine it is, `None` where the system does not say (Linux does).
 
     What was written but not synced outlives the process, not the boot.
     """

@@ -26,7 +26,7 @@ _FLUSH_SECONDS = 5.0
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Raise :class:`~connector.errors.FileExistsAlready` if ``target`` is there and may not be overwritten."""
+    """Raise `FileExistsAlready` if `target` is there and may not be overwritten."""
     if os.path.lexists(target):
         if target.is_dir():
             raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
@@ -36,12 +36,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def check_free(target: Path) -> None:
-    """Raise what :meth:`PartialFile.open` would if another process works on ``target``, before the archive is asked."""
+    """Raise what `PartialFile.open` would if another process works on `target`, before the archive is asked."""
     LockFile.check_free(lock_path(target), target)
 
 
 def existing(target: Path) -> os.stat_result | None:
-    """The state of ``target`` if that is a file; what a kill right after its rename left beside it is removed."""
+    """The state of `target` if that is a file; what a kill right after its rename left beside it is removed."""
     try:
         with local_failures("look at", target):
             state = os.stat(target)
@@ -56,13 +56,13 @@ def existing(target: Path) -> os.stat_result | None:
 
 
 class PartialFile:
-    """The partial file ``NAME.part`` of a target, with its journal.
+    """The partial file `NAME.part` of a target, with its journal.
 
     Methods block (call them in threads) and may be called from several threads.
 
     Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
     written, which the next run trusts unless the machine went down in between: a killed process loses no finished
-    part, a power cut those 64 MiB or 5 s. Without ``facts`` there is no journal, and an unfinished file is removed:
+    part, a power cut those 64 MiB or 5 s. Without `facts` there is no journal, and an unfinished file is removed:
     right for what is made again faster than it is verified. Write-back starts with each write, so that the disk does
     not idle first and keep the transfer waiting at the end.
     """
@@ -104,12 +104,12 @@ class PartialFile:
         boot: Callable[[], str | None] = boot_id,
         flush_bytes: int = FLUSH_BYTES,
     ) -> PartialFile:
-        """Open the partial file of ``target``, which will have ``size`` bytes.
+        """Open the partial file of `target`, which will have `size` bytes.
 
-        One whose journal is about the same ``kind`` and ``facts`` is resumed: ``done`` then holds the records of its
-        parts. Any other is started again. ``boot`` tells which boot of the machine this is. Raises
-        :class:`~connector.errors.LocalError` if the disk cannot hold the file or another process works on it,
-        :class:`~connector.transfer.NotReadyError` if that process may have died.
+        One whose journal is about the same `kind` and `facts` is resumed: `done` then holds the records of its
+        parts. Any other is started again. `boot` tells which boot of the machine this is. Raises
+        `LocalError` if the disk cannot hold the file or another process works on it,
+        `NotReadyError` if that process may have died.
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
@@ -140,7 +140,7 @@ class PartialFile:
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Write ``views`` one after the other at ``offset``; an error if another process has taken over."""
+        """Write `views` one after the other at `offset`; an error if another process has taken over."""
         self._lock_file.check()
         with self._writing():
             written = self._file.write_from(offset, views)
@@ -154,7 +154,7 @@ class PartialFile:
             return self._file.read_into(offset, views) == sum(map(len, views))
 
     def record(self, number: int, facts: Mapping[str, Any]) -> None:
-        """Note that part ``number`` is written; it is claimed in the journal for good once its data is on the disk."""
+        """Note that part `number` is written; it is claimed in the journal for good once its data is on the disk."""
         if self._journal is None:
             return
         self._lock_file.check()
@@ -167,9 +167,9 @@ class PartialFile:
     def complete(self, *, overwrite: bool = True, note: Callable[[os.stat_result], None] = lambda state: None) -> None:
         """Rename the file, which is whole and verified, to its target.
 
-        ``note`` is called with its state just before, so that a kill after the rename finds the note. Raises
-        :class:`~connector.errors.FileExistsAlready` without ``overwrite`` if a file has appeared under that name, and
-        :class:`~connector.errors.LocalError` if another process has taken over; the partial file then stays.
+        `note` is called with its state just before, so that a kill after the rename finds the note. Raises
+        `FileExistsAlready` without `overwrite` if a file has appeared under that name, and
+        `LocalError` if another process has taken over; the partial file then stays.
         """
         with self._writing():
             sync(self._file.descriptor)
@@ -250,17 +250,17 @@ class PartialFile:
 
 
 def working_paths(target: Path) -> tuple[Path, Path]:
-    """The partial file of ``target`` and its journal."""
+    """The partial file of `target` and its journal."""
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
 
 
 def lock_path(target: Path) -> Path:
-    """The lock file that names the process which works on ``target``."""
+    """The lock file that names the process which works on `target`."""
     return target.with_name(target.name + ".part.lock")
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what a process that was killed right after the rename has left beside ``target``."""
+    """Remove what a process that was killed right after the rename has left beside `target`."""
     path, journal_path = working_paths(target)
     if path.exists() or not (journal_path.exists() or lock_path(target).exists()):
         return

@@ -14,8 +14,8 @@ _IOV_MAX = 1024
 class PositionalFile:
     """A file descriptor for reads and writes at given offsets, from several threads at once.
 
-    Uses ``preadv`` and ``pwritev``; where the system has none (Windows), a lock guards seek and read or write.
-    All methods block: call them in threads. Errors are plain :class:`OSError`.
+    Uses `preadv` and `pwritev`; where the system has none (Windows), a lock guards seek and read or write.
+    All methods block: call them in threads. Errors are plain `OSError`.
 
     One thread writes at a time: file systems take a lock of their own for each write to a file, and on Linux a thread
     that waits for it spins, on a core that others could compute on.
@@ -32,11 +32,11 @@ class PositionalFile:
         return self._descriptor
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> int:
-        """Fill ``views`` in order from ``offset`` on; returns the bytes read, fewer only at the end of the file."""
+        """Fill `views` in order from `offset` on; returns the bytes read, fewer only at the end of the file."""
         return self._transfer(offset, views, self._read_some)
 
     def write_from(self, offset: int, views: Sequence[memoryview]) -> int:
-        """Write ``views`` in order from ``offset`` on; returns the bytes written: all of them."""
+        """Write `views` in order from `offset` on; returns the bytes written: all of them."""
         with self._write_lock:
             return self._transfer(offset, views, self._write_some)
 
@@ -79,9 +79,9 @@ class PositionalFile:
 
 
 def start_writeback(descriptor: int, offset: int, size: int) -> None:
-    """Ask the system to begin bringing ``size`` bytes from ``offset`` on to the disk, without waiting for it.
+    """Ask the system to begin bringing `size` bytes from `offset` on to the disk, without waiting for it.
 
-    A hint: Linux writes back what is dirty in a range that is said not to be needed (``posix_fadvise(2)``), and keeps
+    A hint: Linux writes back what is dirty in a range that is said not to be needed (`posix_fadvise(2)`), and keeps
     it in the cache meanwhile; what a system does not know it ignores.
     """
     if hasattr(os, "posix_fadvise"):
@@ -90,7 +90,7 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Bring written data of a file to the disk (``fdatasync`` where there is one)."""
+    """Bring written data of a file to the disk (`fdatasync` where there is one)."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
 
 

@@ -29,7 +29,7 @@ class SourceState:
 
     @classmethod
     def of(cls, result: os.stat_result) -> SourceState:
-        """The state that a ``stat`` call saw."""
+        """The state that a `stat` call saw."""
         return cls(result.st_size, result.st_mtime_ns, result.st_dev, result.st_ino)
 
 
@@ -43,10 +43,11 @@ class SourceFile:
 
     @classmethod
     def open(cls, path: Path) -> SourceFile:
-        """Open ``path``.
+        """Open `path`.
 
-        Raises :class:`~connector.errors.LocalError` if it cannot be read, :class:`~connector.errors.UsageError` if it
-        is not a regular file (a pipe has no size to announce, a folder no content).
+        Raises:
+            LocalError: If it cannot be read.
+            UsageError: If it is not a regular file (a pipe has no size to announce, a folder no content).
         """
         with local_failures("read", path):
             # Looked at before it is opened, since opening a pipe would wait for somebody to write into it.
@@ -56,7 +57,7 @@ class SourceFile:
         return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Fill all ``views`` from ``offset`` on; :class:`SourceChangedError` if the file got shorter."""
+        """Fill all `views` from `offset` on; `SourceChangedError` if the file got shorter."""
         wanted = sum(map(len, views))
         with local_failures("read", self.path):
             done = self._file.read_into(offset, views)
@@ -64,7 +65,7 @@ class SourceFile:
             raise self._changed()
 
     def check_unchanged(self) -> None:
-        """Raise :class:`SourceChangedError` if the file changed since it was opened."""
+        """Raise `SourceChangedError` if the file changed since it was opened."""
         with local_failures("read", self.path):
             by_handle = SourceState.of(os.fstat(self._file.descriptor))
             by_name = SourceState.of(os.stat(self.path))

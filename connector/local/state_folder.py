@@ -38,16 +38,16 @@ class NotedFolder:
 
 @attrs.frozen
 class OutputFolders:
-    """The folders that downloads went to, noted so that ``connector status`` finds what is unfinished.
+    """The folders that downloads went to, noted so that `connector status` finds what is unfinished.
 
-    One small file in ``folder`` for each output folder and machine. Where it cannot be written, no download fails.
+    One small file in `folder` for each output folder and machine. Where it cannot be written, no download fails.
     Methods block: call them in threads.
     """
 
     folder: Path
 
     def note(self, output: Path) -> None:
-        """Note that a download into ``output`` (absolute) begins."""
+        """Note that a download into `output` (absolute) begins."""
         note = self._note(output)
         new = note.with_name(f"{note.name}.{uuid.uuid4().hex}")
         with suppress(OSError):
@@ -58,7 +58,7 @@ class OutputFolders:
             os.replace(new, note)
 
     def forget_if_finished(self, output: Path) -> None:
-        """Drop the note of this machine about ``output`` if nothing unfinished is left there."""
+        """Drop the note of this machine about `output` if nothing unfinished is left there."""
         with suppress(OSError):
             if not any(output.glob("*.part*")):
                 self._note(output).unlink(missing_ok=True)
@@ -103,7 +103,7 @@ class StateFolder:
 
     @property
     def finished(self) -> Path:
-        """Where the notes of finished files are (:mod:`connector.local.finished`)."""
+        """Where the notes of finished files are (`finished`)."""
         return self.path / "finished"
 
     @property
@@ -113,5 +113,5 @@ class StateFolder:
 
     @classmethod
     def of(cls, path: Path | None) -> StateFolder:
-        """The folder at ``path``, or the user's."""
+        """The folder at `path`, or the user's."""
         return cls() if path is None else cls(path)

@@ -17,7 +17,7 @@ from connector.recrypt.job import Extent
 class Encryption:
     """The recipe that seals under a fresh session key; an empty file becomes an envelope alone.
 
-    ``draw`` gives random bytes.
+    `draw` gives random bytes.
     """
 
     kind = "encryption"

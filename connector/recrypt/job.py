@@ -23,9 +23,9 @@ cache, but one thread writes at a time, and taking turns more often costs more t
 
 @attrs.frozen
 class Extent:
-    """How much there is to do: ``moved`` bytes are cut in parts, and a file of ``made`` bytes comes out.
+    """How much there is to do: `moved` bytes are cut in parts, and a file of `made` bytes comes out.
 
-    The first segment starts ``shift`` bytes into what is moved.
+    The first segment starts `shift` bytes into what is moved.
     """
 
     moved: int
@@ -34,7 +34,7 @@ class Extent:
 
 
 class Recipe(Protocol):
-    """What is done to the bytes. Methods block, and :meth:`move` is called from several threads, piece by piece."""
+    """What is done to the bytes. Methods block, and `move` is called from several threads, piece by piece."""
 
     kind: str
 
@@ -46,7 +46,7 @@ class Recipe(Protocol):
         """Look at the source before anything is written."""
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
-        """Read, treat and write a part, or a piece of one, using ``buffer``, which has its size."""
+        """Read, treat and write a part, or a piece of one, using `buffer`, which has its size."""
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class _Begun:
 class Recryption:
     """Carries one local file through a recipe, part by part; an unfinished result is removed.
 
-    A result that is there already is not made again. ``notes`` give what earlier runs finished in an absolute folder.
+    A result that is there already is not made again. `notes` give what earlier runs finished in an absolute folder.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Recryption:
         return self._begun
 
     def _begin(self) -> _Begun | None:
-        """Look at the source and begin its result; ``None`` if that is there already."""
+        """Look at the source and begin its result; `None` if that is there already."""
         request = self._request
         self._source = source = SourceFile.open(request.path)
         there = existing(request.target)

@@ -25,7 +25,7 @@ class RecryptRequest:
 
 @attrs.frozen
 class RecryptedFile:
-    """A finished file; ``size`` in bytes; ``already_there``: set where nothing had to be done, to what was compared."""
+    """A finished file; `size` in bytes; `already_there`: set where nothing had to be done, to what was compared."""
 
     path: Path
     target: Path
@@ -40,9 +40,10 @@ def origin_of(path: Path, state: SourceState, recipe: str) -> str:
 
 
 def known(target: Path, state: os.stat_result, note: FinishedFile | None, origin: str, *, overwrite: bool) -> bool:
-    """Whether an earlier run is known to have made ``target``, now in this ``state``, of the same source.
+    """Whether an earlier run is known to have made `target`, now in this `state`, of the same source.
 
-    Raises :class:`~connector.errors.FileExistsAlready` if one is known to have made it of something else.
+    Raises:
+        FileExistsAlready: If one is known to have made it of something else.
     """
     if note is None or not note.is_unchanged(state):
         return False
@@ -55,9 +56,10 @@ def known(target: Path, state: os.stat_result, note: FinishedFile | None, origin
 
 
 def compare(target: Path, state: os.stat_result, size: int) -> AlreadyThere:
-    """What shows that ``target``, of which nothing is known, is what would be made: a file of this ``size``.
+    """What shows that `target`, of which nothing is known, is what would be made: a file of this `size`.
 
-    Raises :class:`~connector.errors.FileExistsAlready` if it is of another size.
+    Raises:
+        FileExistsAlready: If it is of another size.
     """
     if state.st_size != size:
         raise FileExistsAlready(f"{target} exists already, and is of another size than the result.", hint=IN_THE_WAY)

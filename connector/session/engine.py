@@ -33,9 +33,9 @@ def make_threads() -> trio.CapacityLimiter:
 def open_scheduler(
     settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
 ) -> Iterator[Scheduler]:
-    """A scheduler with the memory of the settings; a concurrency given there is fixed, otherwise ``limit`` finds it.
+    """A scheduler with the memory of the settings; a concurrency given there is fixed, otherwise `limit` finds it.
 
-    ``first``: transfers that ask to be opened before it is known how many the other side allows.
+    `first`: transfers that ask to be opened before it is known how many the other side allows.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)

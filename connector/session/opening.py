@@ -40,12 +40,12 @@ _USUAL_OPEN_UPLOADS = 5
 
 @attrs.frozen(kw_only=True)
 class Components:
-    """Replacements for the parts of a session; each that is ``None`` is made as the settings say.
+    """Replacements for the parts of a session; each that is `None` is made as the settings say.
 
-    ``api`` sends the calls of the archive's APIs; ``objects`` moves bytes from and to presigned URLs; ``packages``,
-    ``downloads`` and ``uploads`` are the clients of the three services; ``retrier`` is the retry loop;
-    ``address_policy`` tells which addresses may be connected to; ``threads`` bounds the threads for blocking work;
-    ``uniform`` draws from [0, 1). The clock is that of trio: ``trio.run(..., clock=...)``.
+    `api` sends the calls of the archive's APIs; `objects` moves bytes from and to presigned URLs; `packages`,
+    `downloads` and `uploads` are the clients of the three services; `retrier` is the retry loop;
+    `address_policy` tells which addresses may be connected to; `threads` bounds the threads for blocking work;
+    `uniform` draws from [0, 1). The clock is that of trio: `trio.run(..., clock=...)`.
     """
 
     api: httpx.AsyncClient | None = None
@@ -69,11 +69,11 @@ async def open_session(
     state_folder: Path | None = None,
     components: Components | None = None,
 ) -> AsyncIterator[Session]:
-    """Connect to the archive at ``settings.wkvs_url`` and open the work package of ``token``.
+    """Connect to the archive at `settings.wkvs_url` and open the work package of `token`.
 
-    The journals of unfinished uploads and the notes of finished files are kept in ``state_folder`` (see
-    :class:`~connector.local.state_folder.StateFolder`); ``components`` replace parts of the session. Raises errors of
-    the five families: see :mod:`connector.errors`.
+    The journals of unfinished uploads and the notes of finished files are kept in `state_folder` (see
+    `StateFolder`); `components` replace parts of the session. Raises errors of
+    the five families: see `errors`.
     """
     if settings.wkvs_url is None:
         raise UsageError(

@@ -27,9 +27,9 @@ async def decrypt_files(
     """Decrypt local Crypt4GH files. The outcomes come in the order of the requests.
 
     A result that is there already, of the right size, is not made again, as its outcome's value says. What was made of
-    another file or state of it is a :class:`~connector.errors.FileExistsAlready`, unless ``overwrite`` is given; then
+    another file or state of it is a `FileExistsAlready`, unless `overwrite` is given; then
     all are replaced but those that an earlier run made of the same and that are unchanged since. That is noted in
-    ``state_folder``, by default the user's.
+    `state_folder`, by default the user's.
     """
     return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer, state_folder)
 
@@ -44,9 +44,9 @@ async def encrypt_files(
     observer: Observer | None = None,
     state_folder: Path | None = None,
 ) -> list[Outcome[RecryptedFile]]:
-    """Encrypt local files for ``recipients`` (public keys). The outcomes come in the order of the requests.
+    """Encrypt local files for `recipients` (public keys). The outcomes come in the order of the requests.
 
-    Results that are there already are treated as :func:`decrypt_files` does.
+    Results that are there already are treated as `decrypt_files` does.
     """
     return await _recrypt(
         settings, requests, lambda: Encryption(private_key, recipients), overwrite, observer, state_folder

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Session:
-    """An open way to one work package of an archive. Made by :func:`~connector.session.opening.open_session`.
+    """An open way to one work package of an archive. Made by `open_session`.
 
-    Used after that block has ended, it raises :class:`~connector.errors.UsageError`.
+    Used after that block has ended, it raises `UsageError`.
     """
 
     settings: Settings
@@ -71,16 +71,18 @@ class Session:
         verify: bool = True,
         verify_existing: bool = False,
     ) -> list[Outcome[DownloadedFile]]:
-        """Download files of the package, all of them if none is named, into ``output_dir``.
+        """Download files of the package, all of them if none is named, into `output_dir`.
 
-        With ``verify`` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
+        With `verify` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
         decrypted ones are in any case. A file that is there already, with the right size, is not fetched: its outcome's
-        value says in ``already_there`` what was compared, with ``verify_existing`` its content. A file of another size
-        is a :class:`~connector.errors.FileExistsAlready` in its outcome, unless ``overwrite`` is given; then all files
+        value says in `already_there` what was compared, with `verify_existing` its content. A file of another size
+        is a `FileExistsAlready` in its outcome, unless `overwrite` is given; then all files
         are replaced but those that an earlier run fetched and verified and that are unchanged since.
 
-        The outcomes come in the order of the accessions. Raises :class:`~connector.errors.RefusedError` if the package
-        is not for downloads or lacks one of the files, before anything is fetched.
+        The outcomes come in the order of the accessions.
+
+        Raises:
+            RefusedError: If the package is not for downloads or lacks one of the files, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
         from connector.download import DownloadBatch, DownloadContext
@@ -140,13 +142,14 @@ class Session:
         """Seal and upload files into the package's box. The outcomes come in the order of the sources.
 
         A file that is in the box already, with the same size (and the same content, where an earlier run noted it), is
-        not sent: its outcome's value says in ``already_there`` what was compared. With ``verify_existing`` sources are
+        not sent: its outcome's value says in `already_there` what was compared. With `verify_existing` sources are
         read to compare their content with what earlier runs sent; of other uploads nobody here knows it, and only the
-        size is compared. Any other upload under that alias is a :class:`~connector.errors.RefusedError` in the outcome,
-        unless ``overwrite`` is given; then all are replaced but those that an earlier run sent of the same source,
+        size is compared. Any other upload under that alias is a `RefusedError` in the outcome,
+        unless `overwrite` is given; then all are replaced but those that an earlier run sent of the same source,
         unchanged since.
 
-        Raises :class:`~connector.errors.UsageError` if two files would get the same alias, before anything is sent.
+        Raises:
+            UsageError: If two files would get the same alias, before anything is sent.
         """
         from connector.upload import UploadBatch, UploadContext, check_sources
         from connector.upload.journals import UploadJournals
@@ -173,7 +176,7 @@ class Session:
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
     ) -> list[Outcome[PlannedUpload]]:
-        """Say what :meth:`upload` would do with these sources, without doing it."""
+        """Say what `upload` would do with these sources, without doing it."""
         from connector.upload import check_sources
         from connector.upload.journals import UploadJournals
         from connector.upload.plan import UploadPlanner
@@ -212,7 +215,7 @@ class Session:
                 yield ListedFile("download", request.accession, _target_name(request))
 
     async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
-        """The uploads of the box with these aliases, to hand them to :meth:`remove`."""
+        """The uploads of the box with these aliases, to hand them to `remove`."""
         return await (await self._remover()).find(aliases)
 
     async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
@@ -230,12 +233,14 @@ class Session:
         return await (await self._remover()).discard_all(unfinished)
 
     async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float = math.inf) -> list[Outcome[ListedFile]]:
-        """Wait until the archive has checked uploads, or refused them; ``uploads``: their ids by alias.
+        """Wait until the archive has checked uploads, or refused them; `uploads`: their ids by alias.
 
         The outcomes come in the order of the uploads: one that was refused fails with
-        :class:`~connector.errors.IntegrityError`, one that is open after ``timeout`` seconds with
-        :class:`~connector.errors.BrokenError`. Raises :class:`~connector.errors.RefusedError` where the archive refuses
-        to list the box.
+        `IntegrityError`, one that is open after `timeout` seconds with
+        `BrokenError`.
+
+        Raises:
+            RefusedError: Where the archive refuses to list the box.
         """
         from connector.upload.waiting import UploadWaiter
 
@@ -261,7 +266,7 @@ class Session:
         return await self.run.in_thread(FinishedFiles.read, self.state.finished, about)
 
     def box(self) -> UploadBox:
-        """The package's upload box; :class:`~connector.errors.RefusedError` if it has none."""
+        """The package's upload box; `RefusedError` if it has none."""
         from connector.clients.uploads import UploadClient
         from connector.upload import UploadBox
 

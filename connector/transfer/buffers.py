@@ -19,7 +19,7 @@ _GRAIN = 64 * 1024
 
 @attrs.define(eq=False)
 class Buffer:
-    """One piece of memory on loan; ``view`` has exactly the size that was asked for."""
+    """One piece of memory on loan; `view` has exactly the size that was asked for."""
 
     memory: mmap.mmap
     view: memoryview
@@ -44,7 +44,7 @@ _by_capacity = attrgetter("capacity")
 
 
 class BufferPool:
-    """Lends buffers as long as all of them together stay within ``budget`` bytes; who comes later waits in line.
+    """Lends buffers as long as all of them together stay within `budget` bytes; who comes later waits in line.
 
     A part that is larger than the whole budget is lent its buffer when nothing else is lent: while it moves, the
     budget is its size.
@@ -70,9 +70,10 @@ class BufferPool:
         return self._budget
 
     async def acquire(self, size: int) -> Buffer:
-        """Borrow a buffer of ``size`` bytes; waits while the budget is used up.
+        """Borrow a buffer of `size` bytes; waits while the budget is used up.
 
-        Raises :class:`~connector.errors.LocalError` if the system has no such memory.
+        Raises:
+            LocalError: If the system has no such memory.
         """
         if not self._waiting:
             buffer = self._try(size)

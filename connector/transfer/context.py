@@ -24,8 +24,8 @@ def _guarded(observer: Observer) -> GuardedObserver:
 class RunContext:
     """What all transfers of a run share.
 
-    ``threads`` bounds the threads for blocking work; ``observer`` is told of what happens; ``part_size`` is the size of
-    parts in bytes that was asked for; ``uniform`` draws from [0, 1).
+    `threads` bounds the threads for blocking work; `observer` is told of what happens; `part_size` is the size of
+    parts in bytes that was asked for; `uniform` draws from [0, 1).
     """
 
     threads: trio.CapacityLimiter
@@ -34,6 +34,6 @@ class RunContext:
     uniform: Callable[[], float] = random.random
 
     async def in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        """Run ``work``, which blocks, in one of the threads, also beside a task that never idles."""
+        """Run `work`, which blocks, in one of the threads, also beside a task that never idles."""
         with gil_yielder():
             return await trio.to_thread.run_sync(work, *arguments, limiter=self.threads)

@@ -36,18 +36,18 @@ class ConcurrencyLimit:
     """Hill climbing on goodput, with a multiplicative step down when the other side refuses (AIMD).
 
     Goodput (bytes per second over all connections) is measured in rounds. A step up is kept, and followed by another,
-    if it brought at least ``gain`` (of a small step half of what it could bring); a step down is kept if it cost
+    if it brought at least `gain` (of a small step half of what it could bring); a step down is kept if it cost
     nothing, so that the limit ends at the lowest height with the best goodput and does not drift upwards on noise. A
     doubling that brought something, but not nearly twice as much, is kept only if the goodput falls again where it
     came from: machines and lines get slower and faster by themselves, and each height takes memory for good. So is the
     first doubling if the height before it, which is measured in one round only, had moments nearly as good; and if the
     first step up seems to bring much less than nothing, both are measured anew, once. A step
-    that is taken back is followed by ``patience`` seconds of rest (longer each time), then by one in the other
+    that is taken back is followed by `patience` seconds of rest (longer each time), then by one in the other
     direction. Goodput over height is a curve that bends down: where a step brought or cost little, the next one up
     brings less. So heights that were never tried, and would take more memory, are tried only where the last step
     brought or cost a good part of what it could, and by small steps once the first climb is over. A refusal for load
-    (429, 503, timeout) cuts the limit by ``backoff``, or back to where a step on trial came from, and holds it below
-    that height for ``ceiling_seconds`` (longer each time it proves true). Times are seconds of any one clock.
+    (429, 503, timeout) cuts the limit by `backoff`, or back to where a step on trial came from, and holds it below
+    that height for `ceiling_seconds` (longer each time it proves true). Times are seconds of any one clock.
     """
 
     minimum: int = 1
@@ -85,7 +85,7 @@ class ConcurrencyLimit:
         return cls(minimum=limit, maximum=limit, limit=limit)
 
     def advanced(self, size: int, now: float, *, in_flight: int) -> int:
-        """``size`` more bytes went through while ``in_flight`` parts moved; returns the limit from now on."""
+        """`size` more bytes went through while `in_flight` parts moved; returns the limit from now on."""
         if self.minimum == self.maximum:
             return self.limit
         if in_flight > self.limit:  # parts that were begun at a greater height are still on their way
@@ -185,7 +185,7 @@ class ConcurrencyLimit:
                 self._turn(now)
 
     def _look_again(self, doubted: tuple[int, float], goodput: float, now: float) -> None:
-        """Back at the old height with a second ``goodput`` of it: go up again for good, or stay."""
+        """Back at the old height with a second `goodput` of it: go up again for good, or stay."""
         height, seen = doubted
         self._doubted = None
         if seen >= goodput * (1 + self.gain):
@@ -205,7 +205,7 @@ class ConcurrencyLimit:
         return goodput >= self._goodput_before * (1 + wanted)
 
     def _is_worth(self, goodput: float, before: int) -> bool:
-        """Whether the step from ``before`` brought, or cost, a good part of what a step of its size can."""
+        """Whether the step from `before` brought, or cost, a good part of what a step of its size can."""
         most, fewest = max(self.limit, before), min(self.limit, before)
         more, less = (goodput, self._goodput_before) if self._upwards else (self._goodput_before, goodput)
         share = _WORTH_AT_FIRST if self._rest is None else _WORTH

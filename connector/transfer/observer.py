@@ -17,20 +17,20 @@ class Observer(Protocol):
     """Receives the events of transfers. Called from the event loop: must be quick and should not raise.
 
     When it raises, the transfer goes on to its end, and its outcome is then that error. Observers that also have the
-    methods ``planned``, ``kept`` and ``budget_raised`` of :class:`SilentObserver` are told of these events, too.
+    methods `planned`, `kept` and `budget_raised` of `SilentObserver` are told of these events, too.
     """
 
     def opened(self, label: str, size: int) -> None:
-        """A transfer has begun; ``size``: bytes that it will move in all. Told again when it restarts."""
+        """A transfer has begun; `size`: bytes that it will move in all. Told again when it restarts."""
 
     def progressed(self, label: str, size: int) -> None:
-        """``size`` more bytes went through; negative when a failed try is taken back."""
+        """`size` more bytes went through; negative when a failed try is taken back."""
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
-        """A step failed and will be tried again after ``delay`` seconds."""
+        """A step failed and will be tried again after `delay` seconds."""
 
     def waiting(self, label: str, delay: float, why: str) -> None:
-        """The archive asked to wait for ``delay`` seconds, as while a file is staged."""
+        """The archive asked to wait for `delay` seconds, as while a file is staged."""
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """A transfer has ended."""
@@ -40,13 +40,13 @@ class SilentObserver:
     """An observer that does nothing."""
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
-        """A batch begins: the label of each file, and its size as ``opened`` will tell it if that is known already."""
+        """A batch begins: the label of each file, and its size as `opened` will tell it if that is known already."""
 
     def opened(self, label: str, size: int) -> None:
         """Do nothing."""
 
     def kept(self, label: str, size: int) -> None:
-        """``size`` bytes of a file that was just opened need not be moved, since an earlier run has moved them.
+        """`size` bytes of a file that was just opened need not be moved, since an earlier run has moved them.
 
         Negative when some turn out to be damaged and are moved again.
         """
@@ -61,7 +61,7 @@ class SilentObserver:
         """Do nothing."""
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
-        """One part of the transfer takes more than the memory budget of ``before`` bytes, which is now ``after``."""
+        """One part of the transfer takes more than the memory budget of `before` bytes, which is now `after`."""
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """Do nothing."""
@@ -70,7 +70,7 @@ class SilentObserver:
 class GuardedObserver:
     """Passes events on to an observer that may raise, and need not know them all.
 
-    What it raises is kept for :meth:`checked`; of events that concern no file it is logged.
+    What it raises is kept for `checked`; of events that concern no file it is logged.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -83,36 +83,36 @@ class GuardedObserver:
         return observer if isinstance(observer, cls) else cls(observer)
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
-        """See :meth:`SilentObserver.planned`."""
+        """See `SilentObserver.planned`."""
         self._tell("planned", "", files)
 
     def opened(self, label: str, size: int) -> None:
-        """See :meth:`Observer.opened`."""
+        """See `Observer.opened`."""
         self._tell("opened", label, label, size)
 
     def kept(self, label: str, size: int) -> None:
-        """See :meth:`SilentObserver.kept`."""
+        """See `SilentObserver.kept`."""
         if size:
             self._tell("kept", label, label, size)
 
     def progressed(self, label: str, size: int) -> None:
-        """See :meth:`Observer.progressed`."""
+        """See `Observer.progressed`."""
         self._tell("progressed", label, label, size)
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
-        """See :meth:`Observer.retried`."""
+        """See `Observer.retried`."""
         self._tell("retried", label, label, error, delay)
 
     def waiting(self, label: str, delay: float, why: str) -> None:
-        """See :meth:`Observer.waiting`."""
+        """See `Observer.waiting`."""
         self._tell("waiting", label, label, delay, why)
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
-        """See :meth:`SilentObserver.budget_raised`."""
+        """See `SilentObserver.budget_raised`."""
         self._tell("budget_raised", label, label, before, after)
 
     def finished(self, outcome: Outcome[Any]) -> None:
-        """See :meth:`Observer.finished`."""
+        """See `Observer.finished`."""
         self._tell("finished", outcome.label, outcome)
 
     def checked(self, outcome: Outcome[T]) -> Outcome[T]:

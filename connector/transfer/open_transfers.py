@@ -27,14 +27,14 @@ _ADMITTED_PER_SLOT = 2
 
 
 class OpenTransferLimiter:
-    """Admits up to ``size`` transfers at once, each of which needs a slot on the other side to be open there.
+    """Admits up to `size` transfers at once, each of which needs a slot on the other side to be open there.
 
-    A transfer is admitted, prepares itself, and acquires its slot. At first ``first`` of them ask at once (``size``, if
-    not given); more as slots are granted, up to ``size``, and fewer once the other side was found to allow fewer. A
+    A transfer is admitted, prepares itself, and acquires its slot. At first `first` of them ask at once (`size`, if
+    not given); more as slots are granted, up to `size`, and fewer once the other side was found to allow fewer. A
     transfer that was refused asks again when one of ours has released its slot; as many others as there are slots are
     prepared meanwhile, so that none stays empty for long. When none of ours is open, the slots are held by another
     process (one that uploads into the same box): then one transfer asks from time to time, until none of ours has been
-    granted a slot for ``patience`` seconds.
+    granted a slot for `patience` seconds.
     """
 
     def __init__(self, size: int, *, patience: float, first: int | None = None) -> None:
@@ -58,14 +58,14 @@ class OpenTransferLimiter:
         return int(self._remote_slots.total_tokens)
 
     async def admit(self, transfer: object) -> None:
-        """Wait until there is room; ``transfer`` is any object that identifies the transfer."""
+        """Wait until there is room; `transfer` is any object that identifies the transfer."""
         if not self._admitted.borrowed_tokens:
             self._reset_estimate()  # what was learned may be outdated
         await self._admitted.acquire_on_behalf_of(transfer)
         self._inside.add(transfer)
 
     async def yield_slot(self, transfer: object, seconds: float) -> None:
-        """Wait for ``seconds`` with the room left to others, unless very many transfers do so already."""
+        """Wait for `seconds` with the room left to others, unless very many transfers do so already."""
         if self._yielded >= _MAX_YIELDED:
             await trio.sleep(seconds)
             return
@@ -91,7 +91,7 @@ class OpenTransferLimiter:
             self._free_slot(transfer)
 
     async def acquire(self, transfer: object, step: Callable[[], Awaitable[T]], *, full: NotifyFull) -> T:
-        """Run ``step`` with a slot until the other side accepts it; the slot is held from then on.
+        """Run `step` with a slot until the other side accepts it; the slot is held from then on.
 
         Raises the last `TooManyOpenTransfersError` when there is no room for too long.
         """
@@ -152,7 +152,7 @@ class OpenTransferLimiter:
         self._remote_slots.release_on_behalf_of(transfer)
 
     def _pause(self) -> float | None:
-        """Seconds until the other side is asked again, ``None`` once ``patience`` is used up."""
+        """Seconds until the other side is asked again, `None` once `patience` is used up."""
         now = trio.current_time()
         if self._full_since is None:
             self._full_since = now

@@ -20,7 +20,7 @@ earlier run recorded when it had verified the file; or its size and the sha256 o
 
 @attrs.frozen
 class Outcome(Generic[T_co]):
-    """The result of one transfer: a ``value`` or an ``error``, never both."""
+    """The result of one transfer: a `value` or an `error`, never both."""
 
     label: str
     value: T_co | None = None
@@ -39,10 +39,10 @@ class Outcome(Generic[T_co]):
 
 
 def as_connector_error(error: Exception) -> ConnectorError:
-    """Return ``error`` if it is one of ours, otherwise one of ours whose cause it is.
+    """Return `error` if it is one of ours, otherwise one of ours whose cause it is.
 
     An error of the operating system belongs to a family even where it was not translated on the spot. Everything else
-    is :class:`~connector.errors.ConnectorError` itself (family "error", exit code 1): a bug. Of a group the first bug
+    is `ConnectorError` itself (family "error", exit code 1): a bug. Of a group the first bug
     counts, or the first error if there is no bug.
     """
     if isinstance(error, ExceptionGroup):

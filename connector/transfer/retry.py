@@ -21,7 +21,7 @@ def _ignore(error: ConnectorError, delay: float) -> None:
 
 @attrs.frozen
 class Backoff:
-    """Exponential backoff with full jitter: a random wait between 0 and ``base * 2**tries``, at most ``cap`` seconds.
+    """Exponential backoff with full jitter: a random wait between 0 and `base * 2**tries`, at most `cap` seconds.
 
     Source: Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
     """
@@ -30,16 +30,16 @@ class Backoff:
     cap: float = 30.0
 
     def wait_asked(self, asked: float, uniform: Callable[[], float]) -> float:
-        """Seconds to wait when the other side asked for ``asked`` of them (``Retry-After``): never less.
+        """Seconds to wait when the other side asked for `asked` of them (`Retry-After`): never less.
 
         All who were refused at the same moment were asked for the same wait, and would come back at the same moment
-        too: so they spread, with full jitter, over half as long again, over ``base`` seconds at least and ``cap`` at
+        too: so they spread, with full jitter, over half as long again, over `base` seconds at least and `cap` at
         most.
         """
         return asked + min(max(asked / 2, self.base), self.cap) * uniform()
 
     def wait(self, tries: int, uniform: Callable[[], float]) -> float:
-        """Seconds to wait after ``tries`` failures (1 or more); ``uniform`` draws from [0, 1)."""
+        """Seconds to wait after `tries` failures (1 or more); `uniform` draws from [0, 1)."""
         ceiling = min(self.cap, self.base * 2.0 ** min(tries - 1, 60))
         # Never quite nothing: a failure that costs no time would else be repeated in a tight loop.
         return max(ceiling * uniform(), min(self.base, self.cap) * 0.1)
@@ -49,7 +49,7 @@ class Backoff:
 class Polling:
     """How often to ask for what takes as long as it takes, minutes or days.
 
-    Each pause is a ``share`` of the time waited so far, between ``shortest`` and ``longest`` seconds: so what has come
+    Each pause is a `share` of the time waited so far, between `shortest` and `longest` seconds: so what has come
     is noticed late by that share of the wait at most, and a long wait costs few requests.
     """
 
@@ -60,8 +60,8 @@ class Polling:
     def pause(self, waited: float, left: float, cost: float, uniform: Callable[[], float]) -> float:
         """Seconds until the next question.
 
-        ``waited``: seconds so far; ``left``: those until the wait times out, before which there is a last question;
-        ``cost``: those that the last question took, for which the archive is left alone at least. ``uniform`` draws
+        `waited`: seconds so far; `left`: those until the wait times out, before which there is a last question;
+        `cost`: those that the last question took, for which the archive is left alone at least. `uniform` draws
         from [0, 1): jobs of one batch spread over a quarter of the pause.
         """
         pause = min(self.longest, max(self.shortest, self.share * waited)) * (0.75 + 0.25 * uniform())
@@ -70,11 +70,11 @@ class Polling:
 
 @attrs.frozen
 class Retrier:
-    """Runs a step until it succeeds, its error says to give up, or ``attempts`` tries are used.
+    """Runs a step until it succeeds, its error says to give up, or `attempts` tries are used.
 
-    ``backoff`` gives the waits where the error names none. A wait that the other side asks for is kept, and made a
-    little longer by chance, if it is at most ``longest_wait`` seconds; one longer than that is taken for a no.
-    ``uniform`` draws from [0, 1).
+    `backoff` gives the waits where the error names none. A wait that the other side asks for is kept, and made a
+    little longer by chance, if it is at most `longest_wait` seconds; one longer than that is taken for a no.
+    `uniform` draws from [0, 1).
     """
 
     attempts: int = 10
@@ -89,12 +89,12 @@ class Retrier:
         notify: Notify = _ignore,
         made_progress: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Run ``step`` and return its result; ``notify`` is told of each failure that is tried again.
+        """Run `step` and return its result; `notify` is told of each failure that is tried again.
 
-        ``made_progress`` is asked after each failure whether that try moved more than all before: then the tries are
+        `made_progress` is asked after each failure whether that try moved more than all before: then the tries are
         counted from one again, since a connection that is closed again and again, but moves something each time, gets
         to the end.
-        Raises the last :class:`~connector.errors.ConnectorError` with the advice not to try again, for the loops above.
+        Raises the last `ConnectorError` with the advice not to try again, for the loops above.
         """
         tries = 0
         renewed = False
@@ -114,7 +114,7 @@ class Retrier:
             await trio.sleep(delay)
 
     def _delay(self, error: ConnectorError, tries: int, renewed: bool, farther: bool) -> float | None:
-        """Seconds until the next try, ``None`` for no further one; ``renewed``: the last came at once."""
+        """Seconds until the next try, `None` for no further one; `renewed`: the last came at once."""
         if not error.advice.again or tries >= self.attempts:
             return None
         after = error.advice.after
@@ -125,5 +125,5 @@ class Retrier:
         return self.asked_delay(after) if after else 0.0
 
     def asked_delay(self, seconds: float) -> float | None:
-        """Seconds to wait when the other side asks for so many, ``None`` if that is too long to wait at all."""
+        """Seconds to wait when the other side asks for so many, `None` if that is too long to wait at all."""
         return self.backoff.wait_asked(seconds, self.uniform) if seconds <= self.longest_wait else None

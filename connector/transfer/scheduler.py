@@ -28,12 +28,13 @@ class Scheduler:
     Parts of the oldest open transfer go first; while it has none to give, younger ones fill the gap. There is no task
     and no buffer per part up front: workers, as many as the limit allows, take the next part, and end without one.
 
-    :param pool: bounds the memory of part buffers.
-    :param limit: how many parts move at once.
-    :param retrier: the retry loop around each step; ``observer`` is told of everything that happens.
-    :param window: transfers that are open at once.
-    :param first: how many ask before it is known whether the other side allows more; all by default.
-    :param patience: seconds for which opening is tried again while the other side is full because of others.
+    Args:
+        pool: bounds the memory of part buffers.
+        limit: how many parts move at once.
+        retrier: the retry loop around each step; `observer` is told of everything that happens.
+        window: transfers that are open at once.
+        first: how many ask before it is known whether the other side allows more; all by default.
+        patience: seconds for which opening is tried again while the other side is full because of others.
     """
 
     def __init__(
@@ -61,7 +62,10 @@ class Scheduler:
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
         """Run all transfers and return their outcomes in the given order; one that fails is an outcome, too.
 
-        Cancelling this call cancels them all. Raises :class:`~connector.errors.UsageError` after :meth:`close`.
+        Cancelling this call cancels them all.
+
+        Raises:
+            UsageError: After `close`.
         """
         self.check_open()
         batch = _Batch[T](self)
@@ -75,7 +79,7 @@ class Scheduler:
         return outcomes
 
     def check_open(self) -> None:
-        """Raise :class:`~connector.errors.UsageError` if the scheduler was closed."""
+        """Raise `UsageError` if the scheduler was closed."""
         if self._closed:
             raise UsageError("The session has ended.", hint="Use it inside the block that opened it, or open another.")
 
@@ -176,7 +180,7 @@ class _PartMove:
 
 
 class _Batch(Generic[T]):
-    """The transfers of one call of :meth:`Scheduler.run`."""
+    """The transfers of one call of `Scheduler.run`."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

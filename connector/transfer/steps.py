@@ -27,15 +27,15 @@ class Sequencer:
         return number < self._next
 
     async def wait(self, number: int) -> None:
-        """Wait until ``number`` is next, without running it."""
+        """Wait until `number` is next, without running it."""
         while number > self._next:
             await self._waiting.setdefault(number, trio.Event()).wait()
 
     @asynccontextmanager
     async def in_order(self, number: int) -> AsyncIterator[None]:
-        """Wait until ``number`` is next; leaving the block without an exception makes the following step next.
+        """Wait until `number` is next; leaving the block without an exception makes the following step next.
 
-        A step that has run before enters at once; :meth:`is_done` tells whether there is anything left to do.
+        A step that has run before enters at once; `is_done` tells whether there is anything left to do.
         """
         await self.wait(number)
         yield

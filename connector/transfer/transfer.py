@@ -15,10 +15,10 @@ Progress = Callable[[int], None]
 
 
 class Transfer(Protocol[T_co]):
-    """One file on its way: the scheduler calls ``prepare``, ``open``, ``move`` for each part, ``finish`` and ``close``.
+    """One file on its way: the scheduler calls `prepare`, `open`, `move` for each part, `finish` and `close`.
 
-    Each may raise a :class:`~connector.errors.ConnectorError`; that ends this transfer alone, as any other exception
-    does, which is taken for a bug. An error that advises a restart has all of it done again, from ``prepare`` on, once
+    Each may raise a `ConnectorError`; that ends this transfer alone, as any other exception
+    does, which is taken for a bug. An error that advises a restart has all of it done again, from `prepare` on, once
     for each cause.
     """
 
@@ -33,7 +33,7 @@ class Transfer(Protocol[T_co]):
         """Begin, and return the parts to move, in the order to hand them out. Nothing may be allocated per part."""
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Move one part, using ``buffer`` (of the part's size) and nothing like it besides.
+        """Move one part, using `buffer` (of the part's size) and nothing like it besides.
 
         Called again, with the buffer as it was left, when an error advises so. Parts of one transfer move at the same
         time.
@@ -55,7 +55,7 @@ class OverloadedError(BrokenError):
 
 
 class NotReadyError(BrokenError):
-    """A transfer cannot be opened yet; it gives its place to others and is opened again after ``seconds``."""
+    """A transfer cannot be opened yet; it gives its place to others and is opened again after `seconds`."""
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)

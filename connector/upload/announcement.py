@@ -19,7 +19,7 @@ _PIECE = 4 * 1024**2
 
 
 class Announcement:
-    """The announcement of one file; ``made_before``: an earlier run made it, and ended before it was answered.
+    """The announcement of one file; `made_before`: an earlier run made it, and ended before it was answered.
 
     The journal says that the archive is about to be asked, for as long as it may have created an upload whose id is
     not known here.
@@ -107,7 +107,7 @@ class Announcement:
         self._written = self._asked = False
 
     async def _look(self, refused: RefusedError) -> UploadedFile | None:
-        """Look into the box for what the archive refuses it for; ``None`` if nothing is in the way any more."""
+        """Look into the box for what the archive refuses it for; `None` if nothing is in the way any more."""
         box, alias, size = self._context.box, self._creation.alias, self._creation.decrypted_size
         unacknowledged, may_be_ours = self._unacknowledged, self._unacknowledged or self._made_before
         self._unacknowledged = self._made_before = False
@@ -143,7 +143,7 @@ class Announcement:
         return not (self._context.overwrite and there.already_there == "size")
 
     async def _compared(self, listed: FileUpload | None) -> UploadedFile | None:
-        """The upload in the box if it is this file; ``listed`` is ``None`` where that cannot be listed."""
+        """The upload in the box if it is this file; `listed` is `None` where that cannot be listed."""
         note, size = self._note, self._creation.decrypted_size
         compared = compare(listed, self._file.state, note)
         if compared == "size" and listed is not None:

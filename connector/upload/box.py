@@ -18,7 +18,7 @@ from connector.wire.tokens import WorkOrderToken
 
 
 class UploadBox:
-    """One upload box. Tokens are asked for with ``research_box``; ``uploads`` knows the box's other id."""
+    """One upload box. Tokens are asked for with `research_box`; `uploads` knows the box's other id."""
 
     def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
         self._packages = packages
@@ -38,14 +38,14 @@ class UploadBox:
         return [upload async for page in self.pages() for upload in page]
 
     def listed(self, alias: str) -> FileUpload | None:
-        """What stood under ``alias`` when :meth:`find` listed the box last; ``None`` also if it did not yet."""
+        """What stood under `alias` when `find` listed the box last; `None` also if it did not yet."""
         return None if self._listed is None else self._listed.get(alias)
 
     async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
-        """What stands under ``alias`` and is not about to be replaced, from one listing for all who ask.
+        """What stands under `alias` and is not about to be replaced, from one listing for all who ask.
 
-        ``fresh``: list the box again, for what may be newer. Where it could not be listed, the error is that of all
-        who ask: :class:`~connector.errors.RefusedError`, or :class:`~connector.errors.BrokenError` after all tries.
+        `fresh`: list the box again, for what may be newer. Where it could not be listed, the error is that of all
+        who ask: `RefusedError`, or `BrokenError` after all tries.
         """
         async with self._listing:
             if self._unlisted is not None:
@@ -66,7 +66,7 @@ class UploadBox:
     async def create(
         self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
-        """Announce a file; ``notify`` is told of each try that failed."""
+        """Announce a file; `notify` is told of each try that failed."""
         return await self._uploads.create(order, creation, notify)
 
     def upload_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:

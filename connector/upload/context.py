@@ -22,9 +22,9 @@ from connector.upload.source import UploadSource, open_source
 class UploadContext:
     """What the uploads of one batch share.
 
-    ``hub_key`` gives the public key of a storage alias; ``notes`` tell what earlier runs finished in the box; ``draw``
-    gives random bytes. With ``overwrite`` what is in the box is replaced, unless an earlier run of this machine sent it
-    of the same source; with ``verify_existing`` the sources are read to compare their content.
+    `hub_key` gives the public key of a storage alias; `notes` tell what earlier runs finished in the box; `draw`
+    gives random bytes. With `overwrite` what is in the box is replaced, unless an earlier run of this machine sent it
+    of the same source; with `verify_existing` the sources are read to compare their content.
     """
 
     run: RunContext
@@ -42,7 +42,7 @@ class UploadContext:
 class LockedSource:
     """A source that is being uploaded, and the lock that keeps other processes off its upload.
 
-    Methods block, and are called in threads; :meth:`check_lock` is the only one that does not.
+    Methods block, and are called in threads; `check_lock` is the only one that does not.
     """
 
     def __init__(self, source: UploadSource, context: UploadContext) -> None:
@@ -54,8 +54,9 @@ class LockedSource:
     def take(self) -> SourceFile:
         """Open the source and lock its upload; may be called again.
 
-        Raises :class:`~connector.errors.LocalError` if the file cannot be read, or another process uploads it,
-        :class:`~connector.transfer.NotReadyError` if that may have died.
+        Raises:
+            LocalError: If the file cannot be read, or another process uploads it.
+            NotReadyError: If that may have died.
         """
         if self._file is None:
             self._file = open_source(self.source.path)
@@ -64,17 +65,17 @@ class LockedSource:
         return self._file
 
     def check(self) -> None:
-        """Raise :class:`~connector.errors.LocalError` if another process has taken over."""
+        """Raise `LocalError` if another process has taken over."""
         if self._lock is not None:
             self._lock.check()
 
     async def check_lock(self) -> None:
-        """:meth:`check` before anything is sent to the upload: parts of another process would be other bytes."""
+        """`check` before anything is sent to the upload: parts of another process would be other bytes."""
         if self._lock is not None and self._lock.may_be_lost:
             await self._context.run.in_thread(self._lock.check)
 
     def release(self) -> None:
-        """Release source and lock; :meth:`take` may be called again."""
+        """Release source and lock; `take` may be called again."""
         file, self._file = self._file, None
         claim, self._lock = self._lock, None
         if file is not None:

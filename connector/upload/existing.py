@@ -23,8 +23,8 @@ COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
 
 @attrs.frozen
 class UploadedFile:
-    """A finished upload. ``size`` and ``sha256`` (lower case hex) are of the plaintext; ``already_there``: set where
-    nothing had to be sent, to what was compared; ``sha256`` is ``None`` where that was the size alone.
+    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: set where
+    nothing had to be sent, to what was compared; `sha256` is `None` where that was the size alone.
     """
 
     alias: str
@@ -35,10 +35,10 @@ class UploadedFile:
 
 
 def compare(listed: FileUpload | None, state: SourceState, note: FinishedFile | None) -> AlreadyThere | None:
-    """What shows that the upload in the box is the file in this ``state``, ``None`` if it is another.
+    """What shows that the upload in the box is the file in this `state`, `None` if it is another.
 
-    ``listed``: as the box lists it, ``None`` if the archive refuses to. ``note``: what an earlier run noted when it had
-    uploaded this source under this alias. ``"sha256"`` holds only if the content of the file has that of the note: it
+    `listed`: as the box lists it, `None` if the archive refuses to. `note`: what an earlier run noted when it had
+    uploaded this source under this alias. `"sha256"` holds only if the content of the file has that of the note: it
     was modified since, though maybe not changed.
     """
     if listed is not None:
@@ -59,9 +59,9 @@ def uploaded_before(listed: FileUpload | None, state: SourceState, note: Finishe
 
 
 def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
-    """The error for an upload that stands in the box under ``alias`` and is not the file, which has ``size`` bytes.
+    """The error for an upload that stands in the box under `alias` and is not the file, which has `size` bytes.
 
-    ``listed``: as the box lists it, ``None`` if the archive refuses to. ``overwrite``: it was to be replaced.
+    `listed`: as the box lists it, `None` if the archive refuses to. `overwrite`: it was to be replaced.
     """
     name = ("-- " if alias.startswith("-") else "") + shlex.quote(alias)
     if listed is not None and listed.state == "init":

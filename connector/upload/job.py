@@ -27,7 +27,7 @@ _DELETING = 5.0
 
 
 class Upload:
-    """Takes a file from where its journal says that it is (:mod:`connector.upload.states`) to the end.
+    """Takes a file from where its journal says that it is (`states`) to the end.
 
     Which refusal of the archive leads where stands in the same module.
     """

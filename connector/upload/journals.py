@@ -25,7 +25,7 @@ SUFFIX = ".upload"
 
 
 def lock_path(journal: Path) -> Path:
-    """The lock file of the process that works on the upload of ``journal``."""
+    """The lock file of the process that works on the upload of `journal`."""
     return journal.with_name(journal.name + ".lock")
 
 
@@ -44,7 +44,7 @@ class UploadJournals:
     def find(self, box: UUID, source: UploadSource, state: SourceState) -> UploadState | None:
         """What an earlier run has left of the upload of this source, if anything.
 
-        ``state``: of the source now. If it is not what was being uploaded, that upload cannot be resumed.
+        `state`: of the source now. If it is not what was being uploaded, that upload cannot be resumed.
         """
         path = self.path(box, source)
         journal = load(path)
@@ -58,7 +58,7 @@ class UploadJournals:
         return left
 
     def claim(self, box: UUID, source: UploadSource) -> LockFile:
-        """Keep other processes off this upload; see :meth:`~connector.local.lock_file.Claim.take_or_wait`."""
+        """Keep other processes off this upload; see `take_or_wait`."""
         with local_failures("write", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)

@@ -1,4 +1,4 @@
-"""What became of the files of a work package, as ``connector ls`` shows it."""
+"""What became of the files of a work package, as `connector ls` shows it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UNKNOWN = "unknown"
 
 @attrs.frozen
 class ListedFile:
-    """One file of a work package. What the archive does not say is ``None``.
+    """One file of a work package. What the archive does not say is `None`.
 
-    ``name``: alias of an upload, accession of a download; ``file_name``: what ``connector download`` will call it, the
-    alias for an upload; ``size``: of the plaintext in bytes; ``state_updated``: since when it is in its state.
+    `name`: alias of an upload, accession of a download; `file_name`: what `connector download` will call it, the
+    alias for an upload; `size`: of the plaintext in bytes; `state_updated`: since when it is in its state.
     """
 
     kind: Literal["upload", "download"]
@@ -48,7 +48,7 @@ class ListedFile:
         )
 
     def age(self, now: datetime) -> float | None:
-        """Seconds for which it has been in its state; ``None`` where the archive states no date that can be read."""
+        """Seconds for which it has been in its state; `None` where the archive states no date that can be read."""
         try:
             since = datetime.fromisoformat(self.state_updated or "")
         except ValueError:

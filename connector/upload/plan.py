@@ -20,8 +20,8 @@ from connector.wire.payloads import FileUpload
 
 @attrs.frozen
 class PlannedUpload:
-    """A file as it would be uploaded; sizes in bytes. ``memory`` is the budget that its upload would have;
-    ``already_there``: set where nothing would be sent, to what was compared.
+    """A file as it would be uploaded; sizes in bytes. `memory` is the budget that its upload would have;
+    `already_there`: set where nothing would be sent, to what was compared.
     """
 
     alias: str
@@ -35,9 +35,9 @@ class PlannedUpload:
 
 @attrs.frozen
 class UploadPlanner:
-    """Checks sources against the disk, what the box ``listed``, and what the ``notes`` of earlier runs tell.
+    """Checks sources against the disk, what the box `listed`, and what the `notes` of earlier runs tell.
 
-    ``left`` tells what an earlier run has left of the upload of a source; it is resumed with the parts that it has.
+    `left` tells what an earlier run has left of the upload of a source; it is resumed with the parts that it has.
     """
 
     listed: Mapping[str, FileUpload]

@@ -28,7 +28,7 @@ T = TypeVar("T")
 class LocalNotes:
     """What this machine has noted of the uploads of one box: journals of unfinished ones, notes of finished ones.
 
-    ``keys``: those of ``finished`` by alias.
+    `keys`: those of `finished` by alias.
     """
 
     unfinished: Mapping[UUID, UnfinishedUpload]
@@ -37,7 +37,7 @@ class LocalNotes:
 
     @classmethod
     def read(cls, box: UUID, journal_folder: Path, finished_folder: Path) -> LocalNotes:
-        """Read the notes about ``box``. Blocks."""
+        """Read the notes about `box`. Blocks."""
         finished = FinishedFiles.read(finished_folder, str(box))
         keys: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         for key in finished.noted():
@@ -68,7 +68,7 @@ class LocalNotes:
 
 @attrs.frozen
 class UploadRemover:
-    """Finds uploads of ``box`` and removes them, one after the other: archives answer some of several deletions at once
+    """Finds uploads of `box` and removes them, one after the other: archives answer some of several deletions at once
     with 500."""
 
     box: UploadBox
@@ -120,7 +120,8 @@ class UploadRemover:
     async def remove(self, upload: ListedFile) -> ListedFile:
         """Delete one in the archive, then drop what is noted of it here.
 
-        Raises :class:`~connector.errors.LocalError` while a process is sending it.
+        Raises:
+            LocalError: While a process is sending it.
         """
         assert upload.file_id is not None, "every upload has an id"
         file_id, alias = upload.file_id, upload.name

@@ -98,7 +98,7 @@ class Sending(ABC):
 
     @abstractmethod
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        """Fill ``buffer`` with the part as it is to be sent; ``None`` if an earlier run has sent it."""
+        """Fill `buffer` with the part as it is to be sent; `None` if an earlier run has sent it."""
 
     @abstractmethod
     async def _note(self, number: int, sent: SentPart) -> None:
@@ -106,7 +106,7 @@ class Sending(ABC):
 
     @abstractmethod
     async def _check_source(self) -> None:
-        """Raise :class:`SourceChangedError` if the source changed while it was read."""
+        """Raise `SourceChangedError` if the source changed while it was read."""
 
     def _begin_journal(self, sealed: SentPart | None) -> None:
         self.end()  # of a try before, in which the part was sealed to something else

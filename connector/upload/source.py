@@ -31,7 +31,7 @@ class UploadSource:
 
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
-    """Raise :class:`~connector.errors.UsageError` for aliases that cannot be, or that two files share."""
+    """Raise `UsageError` for aliases that cannot be, or that two files share."""
     seen: dict[str, Path] = {}
     for source in sources:
         alias = source.alias
@@ -51,9 +51,10 @@ def check_sources(sources: Sequence[UploadSource]) -> None:
 def open_source(path: Path) -> SourceFile:
     """Open a file to be sealed and sent. Blocks.
 
-    Raises :class:`~connector.errors.UsageError` for an empty file (the contract has no room for one), one that is too
-    large for an object and one that is encrypted already (it would be sealed twice),
-    :class:`~connector.errors.LocalError` if it cannot be read.
+    Raises:
+        UsageError: For an empty file (the contract has no room for one), one that is too large for an object and one
+            that is encrypted already (it would be sealed twice).
+        LocalError: If it cannot be read.
     """
     file = SourceFile.open(path)
     try:

@@ -63,7 +63,7 @@ class StartedUpload:
 
 @attrs.frozen
 class SentPart:
-    """The digests of a part as it was sent, and ``plain``: the sha256 (hex) of the plaintext from its beginning to the
+    """The digests of a part as it was sent, and `plain`: the sha256 (hex) of the plaintext from its beginning to the
     end of this part, which tells whether the source is still the same. Journals of older versions lack it.
     """
 
@@ -80,8 +80,8 @@ class SentPart:
 class UploadState:
     """What the journal of an upload tells.
 
-    ``started``: ``None`` if the upload is only announced, or cannot be resumed: its journal is damaged or for another
-    key, or, with ``changed``, about another content of the source. ``parts``: those that are stored. ``sealed``: what
+    `started`: `None` if the upload is only announced, or cannot be resumed: its journal is damaged or for another
+    key, or, with `changed`, about another content of the source. `parts`: those that are stored. `sealed`: what
     the one part of a small file was sealed to; it is written before that is sent, so whether it is stored is not known.
     """
 
@@ -105,7 +105,7 @@ def created(started: StartedUpload) -> UploadState:
 
 
 def fold(journal: Journal, private_key: bytes) -> UploadState | None:
-    """The state of the upload that a journal is about, ``None`` if it names none. Never raises."""
+    """The state of the upload that a journal is about, `None` if it names none. Never raises."""
     head = journal.head
     if head.get("kind") == ANNOUNCED_KIND:
         return UploadState(Stage.ANNOUNCED)
@@ -130,7 +130,7 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
 
 
 def head_facts(started: StartedUpload, public_key: bytes, sealed: SentPart | None) -> dict[str, Any]:
-    """What the head of a journal says of an upload that the archive has created: the reverse of :func:`fold`."""
+    """What the head of a journal says of an upload that the archive has created: the reverse of `fold`."""
     secrets = {"session_key": _encode(started.secrets.session_key), "nonce_seed": _encode(started.secrets.nonce_seed)}
     facts: dict[str, Any] = {
         "file_id": str(started.file_id),
@@ -166,7 +166,7 @@ def _encode(data: bytes) -> str:
 class Step:
     """What follows from a refusal.
 
-    ``restart``: the upload is deleted in the archive, and the same run starts again; the word names the cause, and
+    `restart`: the upload is deleted in the archive, and the same run starts again; the word names the cause, and
     each cause does so once in a run.
     """
 
@@ -179,7 +179,7 @@ FAIL: Final = Step("fail")
 FORGET: Final = Step("forget")
 """The file fails, and the archive holds nothing of it."""
 LOOK: Final = Step("look")
-"""What stands in the box under the alias decides: see :mod:`connector.upload.existing`."""
+"""What stands in the box under the alias decides: see `existing`."""
 CLOSE: Final = Step("close")
 """The archive may have received all of it: closing it tells."""
 RESTART_LOST: Final = Step("restart", "lost")
@@ -211,10 +211,10 @@ TABLE: Final[Mapping[tuple[Stage, str], Step]] = {
 
 
 def after(stage: Stage, exception_id: str, *, unacknowledged: bool = False, sealed: bool = False) -> Step:
-    """What follows when the archive refuses, with ``exception_id``, what ``stage`` asks of it.
+    """What follows when the archive refuses, with `exception_id`, what `stage` asks of it.
 
-    ``unacknowledged``: an earlier announcement may have been granted and its answer lost, so that our own upload may be
-    the reason for any refusal now. ``sealed``: an earlier run may have sent the one part of a small file and closed the
+    `unacknowledged`: an earlier announcement may have been granted and its answer lost, so that our own upload may be
+    the reason for any refusal now. `sealed`: an earlier run may have sent the one part of a small file and closed the
     upload, which then takes no more parts either.
     """
     step = TABLE.get((stage, exception_id), _OTHERWISE[stage])

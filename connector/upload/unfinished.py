@@ -20,7 +20,7 @@ from connector.wire.payloads import FileUpload
 
 @attrs.frozen
 class UnfinishedUpload:
-    """An upload that the archive still waits for. ``size``: bytes of the file; ``done``: those that are stored."""
+    """An upload that the archive still waits for. `size`: bytes of the file; `done`: those that are stored."""
 
     alias: str
     path: Path
@@ -31,7 +31,7 @@ class UnfinishedUpload:
     journal: Path
 
     def claim(self) -> LockFile:
-        """Keep other processes off it; :class:`~connector.errors.LocalError` if one works on it. Blocks."""
+        """Keep other processes off it; `LocalError` if one works on it. Blocks."""
         return LockFile.take(lock_path(self.journal), self.alias)
 
     def listed(self) -> ListedFile:
@@ -53,7 +53,7 @@ class AnnouncedUpload:
 
 
 def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
-    """The unfinished uploads whose journals are in ``folder``, by alias. Blocks."""
+    """The unfinished uploads whose journals are in `folder`, by alias. Blocks."""
     found = []
     for path, journal in _journals(folder, KIND):
         try:
@@ -64,7 +64,7 @@ def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
 
 
 def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
-    """The uploads in ``folder`` of which no more is known than that they were announced. Blocks."""
+    """The uploads in `folder` of which no more is known than that they were announced. Blocks."""
     found = []
     for _, journal in _journals(folder, ANNOUNCED_KIND):
         head = journal.head

@@ -23,7 +23,7 @@ _NAMED = 3
 
 
 def judge(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[ListedFile] | None:
-    """What became of an upload whose alias is listed like this; ``None`` while that is open."""
+    """What became of an upload whose alias is listed like this; `None` while that is open."""
     if listed is None or listed.id != file_id:
         became = "removed from the box" if listed is None else "replaced in the box by another upload"
         error = IntegrityError(f"{alias} was {became}.", hint="Upload it again: the same command does.")
@@ -53,8 +53,8 @@ class UploadWaiter:
     async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> list[Outcome[ListedFile]]:
         """Wait until each upload (its id by its alias) is checked or refused; the outcomes come in their order.
 
-        Those that are neither after ``timeout`` seconds fail with :class:`~connector.errors.BrokenError`. Raises
-        :class:`~connector.errors.RefusedError` if the archive refuses to list the box.
+        Those that are neither after `timeout` seconds fail with `BrokenError`. Raises
+        `RefusedError` if the archive refuses to list the box.
         """
         self.run.observer.planned([(alias, 0) for alias in uploads])  # files, of which no bytes are to move
         began = trio.current_time()

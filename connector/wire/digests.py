@@ -30,7 +30,7 @@ def add_pieces(digest: hashlib._Hash, pieces: Iterable[memoryview]) -> None:
 
 
 def multipart_etag(part_md5s: Iterable[str]) -> str:
-    """The ETag that S3 gives an object of these parts: md5 over the binary part md5s, ``-``, part count."""
+    """The ETag that S3 gives an object of these parts: md5 over the binary part md5s, `-`, part count."""
     digest = hashlib.md5(usedforsecurity=False)
     count = 0
     for count, md5 in enumerate(part_md5s, start=1):  # noqa: B007

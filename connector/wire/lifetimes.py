@@ -1,8 +1,8 @@
 """How long a response may be used: RFC 9111 freshness, lifetimes of presigned URLs, and the clock of a server.
 
-All results are durations in seconds that begin when the response was received. ``received`` is the time of receipt by
-the server's own clock (see :class:`ServerClocks`): absolute times of a server are compared with other
-times of the same server, so a wrong clock on this machine changes nothing. ``docs/lifetimes.md`` lists the cases.
+All results are durations in seconds that begin when the response was received. `received` is the time of receipt by
+the server's own clock (see `ServerClocks`): absolute times of a server are compared with other
+times of the same server, so a wrong clock on this machine changes nothing. `docs/lifetimes.md` lists the cases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DATE_STEP = 1.0
 
 
 def parse_delta_seconds(text: str) -> int | None:
-    """RFC 9111 delta-seconds, ``None`` if ``text`` is none. Never raises."""
+    """RFC 9111 delta-seconds, `None` if `text` is none. Never raises."""
     text = text.strip().strip('"')
     if not (text.isascii() and text.isdigit()):
         return None
@@ -57,7 +57,7 @@ def parse_cache_control(text: str) -> dict[str, str | None]:
 def response_lifetime(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
     """Seconds for which a private cache may use a response (RFC 9111, sections 4.2.1 and 4.2.3).
 
-    ``headers`` are looked up in lower case. ``0`` if the server forbids reuse, ``None`` if it says nothing.
+    `headers` are looked up in lower case. `0` if the server forbids reuse, `None` if it says nothing.
     """
     directives = parse_cache_control(headers.get("cache-control", ""))
     # Section 5.2.2.3: who understands the status code passes over no-store beside must-understand.
@@ -92,10 +92,10 @@ def _age(headers: Mapping[str, str], date: datetime | None, received: datetime |
 def presigned_lifetime(
     url: str, headers: Mapping[str, str] | None = None, received: datetime | None = None
 ) -> float | None:
-    """Seconds for which a presigned URL is good, from its own signature, ``None`` if it does not tell.
+    """Seconds for which a presigned URL is good, from its own signature, `None` if it does not tell.
 
-    ``X-Amz-Date`` and ``X-Amz-Expires`` (AWS Signature Version 4) are set against the receipt of the response that
-    brought the URL; where that has no ``Date``, the URL counts as fresh from the signer.
+    `X-Amz-Date` and `X-Amz-Expires` (AWS Signature Version 4) are set against the receipt of the response that
+    brought the URL; where that has no `Date`, the URL counts as fresh from the signer.
     """
     try:
         query = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
@@ -120,9 +120,9 @@ def _parse_amz_date(text: str) -> datetime | None:
 
 
 def retry_after(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
-    """Seconds that the server asks to wait (``Retry-After``, RFC 9110, section 10.2.3), ``None`` if it does not.
+    """Seconds that the server asks to wait (`Retry-After`, RFC 9110, section 10.2.3), `None` if it does not.
 
-    A date is set against the response's own ``Date``, and without one against the receipt. Of several numbers of
+    A date is set against the response's own `Date`, and without one against the receipt. Of several numbers of
     seconds the largest counts.
     """
     text = headers.get("retry-after", "")
@@ -142,7 +142,7 @@ def retry_after(headers: Mapping[str, str], received: datetime | None = None) ->
 def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: float = 0.15) -> float:
     """For how long to use something with several stated lifetimes: the shortest, less a margin for the way there.
 
-    ``otherwise`` counts when none is stated, and :data:`LONGEST_LIFETIME` when all are longer. The margin is a share of
+    `otherwise` counts when none is stated, and `LONGEST_LIFETIME` when all are longer. The margin is a share of
     the lifetime, at most 5 s, so that even a second or two are of use.
     """
     stated = [lifetime for lifetime in lifetimes if lifetime is not None]
@@ -151,10 +151,10 @@ def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: f
 
 
 def parse_http_date(text: str, now: datetime | None = None) -> datetime | None:
-    """An HTTP date (RFC 9110, section 5.6.7) in UTC, ``None`` if ``text`` is none. Never raises.
+    """An HTTP date (RFC 9110, section 5.6.7) in UTC, `None` if `text` is none. Never raises.
 
     All three forms are read, and the dates of mails, as that section recommends. A two-digit year is the one with
-    these digits that lies at most 50 years after ``now``. A leap second counts as the second before it.
+    these digits that lies at most 50 years after `now`. A leap second counts as the second before it.
     """
     text = text.strip()
     if text.count(":") > 2:
@@ -175,18 +175,18 @@ def parse_http_date(text: str, now: datetime | None = None) -> datetime | None:
 class ServerClocks:
     """Tells when an answer was received by the clock of the server that sent it, for any number of servers.
 
-    An answer is sent after its ``Date``, so a server's clock is ahead of this machine's monotonic clock at least by
-    what the ``Date`` was ahead at the receipt; the largest lead seen is the truest, and an answer that some cache had
-    kept has a smaller one. So ages can be told (RFC 9111, section 4.2.3, ``apparent_age``) without trusting this
+    An answer is sent after its `Date`, so a server's clock is ahead of this machine's monotonic clock at least by
+    what the `Date` was ahead at the receipt; the largest lead seen is the truest, and an answer that some cache had
+    kept has a smaller one. So ages can be told (RFC 9111, section 4.2.3, `apparent_age`) without trusting this
     machine's idea of the time, which that section asks for only where clocks are known to agree.
     """
 
     _leads: dict[str, tuple[float, float]] = attrs.field(factory=dict)
 
     def received(self, server: str, date: str, monotonic: float, wall: float) -> datetime:
-        """The time of receipt of an answer with this ``Date`` field (may be empty), by the server's clock.
+        """The time of receipt of an answer with this `Date` field (may be empty), by the server's clock.
 
-        ``monotonic`` and ``wall`` are this machine's clocks in seconds, the latter since the epoch. It counts only
+        `monotonic` and `wall` are this machine's clocks in seconds, the latter since the epoch. It counts only
         if the server has never sent a date.
         """
         ours = datetime.fromtimestamp(wall, UTC)

@@ -1,6 +1,6 @@
 """The JSON bodies that client and archive exchange, as values.
 
-:func:`read_payload` turns decoded JSON from the other side into one of them, :func:`write_payload` does the reverse.
+`read_payload` turns decoded JSON from the other side into one of them, `write_payload` does the reverse.
 Unknown fields are passed over, so that an archive may say more than the contract asks.
 """
 
@@ -80,9 +80,9 @@ class AccessMethod:
 
 @attrs.frozen
 class DrsObject:
-    """A downloadable file. ``size``: sealed bytes without envelope; ``checksums``: of the plaintext.
+    """A downloadable file. `size`: sealed bytes without envelope; `checksums`: of the plaintext.
 
-    ``name``: what the file is called, if the archive says so.
+    `name`: what the file is called, if the archive says so.
     """
 
     id: str
@@ -106,7 +106,7 @@ class DrsObject:
 
 @attrs.frozen
 class UploadCreation:
-    """Announces a file to a box. ``encrypted_size`` includes the envelope."""
+    """Announces a file to a box. `encrypted_size` includes the envelope."""
 
     alias: str
     decrypted_size: int
@@ -117,7 +117,7 @@ class UploadCreation:
 
 @attrs.frozen
 class CreatedUpload:
-    """The archive's answer to an :class:`UploadCreation`."""
+    """The archive's answer to an `UploadCreation`."""
 
     file_id: UUID
     alias: str
@@ -126,7 +126,7 @@ class CreatedUpload:
 
 @attrs.frozen
 class FileUpload:
-    """A file upload as listed in a box. ``state_updated`` (ISO 8601): since when it is in its state."""
+    """A file upload as listed in a box. `state_updated` (ISO 8601): since when it is in its state."""
 
     id: UUID
     alias: str
@@ -223,9 +223,10 @@ _converter = _make_converter()
 
 
 def read_payload(data: Any, kind: type[T], *, what: str = "") -> T:
-    """Turn decoded JSON into ``kind``.
+    """Turn decoded JSON into `kind`.
 
-    Raises :class:`~connector.errors.BrokenError` naming ``what`` answered, if the data has not that shape.
+    Raises:
+        BrokenError: Naming `what` answered, if the data has not that shape.
     """
     try:
         return _converter.structure(data, kind)
@@ -237,12 +238,12 @@ def read_payload(data: Any, kind: type[T], *, what: str = "") -> T:
 
 
 def parse_payload(body: bytes, kind: type[T], *, what: str = "") -> T:
-    """Like :func:`read_payload`, from the bytes of a JSON document."""
+    """Like `read_payload`, from the bytes of a JSON document."""
     return read_payload(parse_json(body, what=what), kind, what=what)
 
 
 def parse_json(body: bytes, *, what: str = "") -> Any:
-    """Decode JSON that came from outside; :class:`~connector.errors.BrokenError` if it is none."""
+    """Decode JSON that came from outside; `BrokenError` if it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

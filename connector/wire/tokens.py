@@ -25,7 +25,7 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str) -> AccessToken:
-        """Read the string that users get; :class:`~connector.errors.UsageError` if it has another form."""
+        """Read the string that users get; `UsageError` if it has another form."""
         match = _ACCESS_TOKEN.fullmatch("".join(text.split()))
         if match is None:
             raise UsageError(
@@ -35,7 +35,7 @@ class AccessToken:
         return cls(match[1], match[2])
 
     def bearer(self, private_key: bytes) -> str:
-        """Open the secret with the user's private key; :class:`~connector.errors.RefusedError` if it does not fit."""
+        """Open the secret with the user's private key; `RefusedError` if it does not fit."""
         return open_text(self.sealed, private_key)
 
 
@@ -65,8 +65,9 @@ class WorkOrderClaims:
 def read_claims(token: str) -> WorkOrderClaims:
     """Read the claims of a work order token, unverified: only the archive holds the key to verify it.
 
-    Raises :class:`~connector.errors.RefusedError` if this is no JWT, :class:`~connector.errors.BrokenError` if its
-    claims make no sense.
+    Raises:
+        RefusedError: If this is no JWT.
+        BrokenError: If its claims make no sense.
     """
     try:
         claims = _decode(token)
@@ -98,7 +99,7 @@ def _from_base64url(text: str) -> bytes:
 
 
 def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
-    """Raise :class:`~connector.errors.RefusedError` if the token was made for another key than ours."""
+    """Raise `RefusedError` if the token was made for another key than ours."""
     if claims.user_public_crypt4gh_key != public_key_base64:
         raise RefusedError(
             "The work package was made for another Crypt4GH key than yours.",

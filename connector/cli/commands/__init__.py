@@ -1,1 +1,1 @@
-"""One module for each command of ``connector``; they are imported only when they run."""
+"""One module for each command of `connector`; they are imported only when they run."""

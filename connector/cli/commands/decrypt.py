@@ -1,4 +1,4 @@
-"""``connector decrypt``: Crypt4GH files on this disk back to what they were."""
+"""`connector decrypt`: Crypt4GH files on this disk back to what they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connector demo``: the whole way of some files, on one machine, with every byte compared at the end."""
+"""`connector demo`: the whole way of some files, on one machine, with every byte compared at the end."""
 
 from __future__ import annotations
 

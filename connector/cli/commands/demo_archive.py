@@ -33,9 +33,10 @@ class ArchiveProcess:
 
 @asynccontextmanager
 async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
-    """Serve an archive below ``root`` as long as the block runs; its output goes to ``log``.
+    """Serve an archive below `root` as long as the block runs; its output goes to `log`.
 
-    Raises :class:`~connector.errors.BrokenError` with the archive's last words when it does not start.
+    Raises:
+        BrokenError: With the archive's last words when it does not start.
     """
     command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
     command += ["--retry-after", "1"]

@@ -19,10 +19,11 @@ by the time of the downloads."""
 
 @contextmanager
 def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
-    """Give a folder with room for ``needed`` bytes of files in all their copies; it goes away again unless kept.
+    """Give a folder with room for `needed` bytes of files in all their copies; it goes away again unless kept.
 
-    Raises :class:`~connector.errors.UsageError` for a folder to keep that holds something already, and
-    :class:`~connector.errors.LocalError` when there is too little room.
+    Raises:
+        UsageError: For a folder to keep that holds something already.
+        LocalError: When there is too little room.
     """
     if keep is not None:
         with local_failures("use the folder", keep):

@@ -57,7 +57,7 @@ class Step:
 
 
 class Demonstration:
-    """Takes ``count`` random files of ``size`` bytes all the way, below ``folder``."""
+    """Takes `count` random files of `size` bytes all the way, below `folder`."""
 
     def __init__(self, invocation: Invocation, folder: Path, size: int, count: int) -> None:
         self._invocation = invocation

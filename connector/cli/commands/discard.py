@@ -1,4 +1,4 @@
-"""``connector discard``: gives up what was interrupted, here and in the archive."""
+"""`connector discard`: gives up what was interrupted, here and in the archive."""
 
 from __future__ import annotations
 

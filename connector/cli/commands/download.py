@@ -1,4 +1,4 @@
-"""``connector download``: the files of a work package onto this disk."""
+"""`connector download`: the files of a work package onto this disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connector encrypt``: files on this disk for the owner of a public key."""
+"""`connector encrypt`: files on this disk for the owner of a public key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connector keygen``: a new Crypt4GH key pair."""
+"""`connector keygen`: a new Crypt4GH key pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connector ls``: what became of the files of a work package."""
+"""`connector ls`: what became of the files of a work package."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _row(state: str, size: str, since: str, name: str) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Return a time that has passed for reading, in its largest unit: ``3 h``."""
+    """Return a time that has passed for reading, in its largest unit: `3 h`."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""``connector rm``: removes uploads from the box, complete ones too."""
+"""`connector rm`: removes uploads from the box, complete ones too."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
 
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
-    """Ask whether to remove these; :class:`~connector.errors.UsageError` for any answer but yes."""
+    """Ask whether to remove these; `UsageError` for any answer but yes."""
     from connector.cli.screen import amount
     from connector.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""``connector status``: what is unfinished, and how far it got."""
+"""`connector status`: what is unfinished, and how far it got."""
 
 from __future__ import annotations
 

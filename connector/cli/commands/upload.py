@@ -1,4 +1,4 @@
-"""``connector upload``: files from this disk into an upload box."""
+"""`connector upload`: files from this disk into an upload box."""
 
 from __future__ import annotations
 
