@@ -1,8 +1,7 @@
-"""The errors that a caller can meet, in five families under one root.
+"""The errors that the engine raises, in five families under one root.
 
-A family says whose fault it was and so what to do: `UsageError` and `LocalError` are ours,
-`RefusedError` and `BrokenError` are theirs, `IntegrityError` is the data's.
-Every family has one exit code of the command line.
+The family names the cause: the input (`UsageError`) or this machine (`LocalError`), the archive (`RefusedError`) or the
+connection to it (`BrokenError`), the data (`IntegrityError`). Each has an exit code of its own on the command line.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ import attrs
 
 @attrs.frozen
 class RetryPolicy:
-    """What the one retry loop should do about an error.
+    """What the retry loop should do about an error.
 
-    `again`: retrying the same step may help. `after`: seconds to wait before that, as the other side asked
-    (`Retry-After`, more than 0); `None` leaves the wait to the backoff; `0` means at once, which suits an
-    address that was refused and will be fetched again.
-
-    `restart`: the step cannot succeed any more, but the whole transfer may if it is started again from its
-    preparation; the word names the cause, and each cause restarts a transfer once. `expected`: not worth telling
-    unless it happens twice in a row.
+    Attributes:
+        again: Retrying the same step may help.
+        after: Seconds to wait before that, as the server requested (`Retry-After`, more than 0); `None` leaves the wait
+            to the backoff; `0` means at once, as for an address that was refused and is fetched again.
+        restart: The step cannot succeed any more, but the transfer may if it is restarted from its preparation; names
+            the cause, and each cause restarts a transfer once.
+        expected: Reported only if it happens twice in a row.
     """
 
     again: bool
@@ -35,14 +34,16 @@ NO_RETRY = RetryPolicy(again=False)
 RETRY = RetryPolicy(again=True)
 RENEW = RetryPolicy(again=True, after=0.0)
 RETRY_NOW = RENEW
-"""The same for a connection that broke: a new one may serve, and nobody said that it is too much."""
+"""The same for a connection that was closed: a new one may work, and the server did not report overload."""
 
 
 class ConnectorError(Exception):
     """Root of all errors that this package raises on purpose.
 
-    `message` is one sentence about what went wrong, `hint` one about what to do next (may be empty),
-    `advice` speaks to the retry loop.
+    Attributes:
+        message: One sentence about what went wrong.
+        hint: One sentence about what to do next; may be empty.
+        advice: What the retry loop should do.
     """
 
     exit_code: ClassVar[int] = 1
@@ -58,28 +59,28 @@ class ConnectorError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def with_advice(self, advice: RetryPolicy) -> Self:
-        """The same error with another advice. This one stays as it is: several tasks may be told of it."""
+        """Return a copy with another advice. The error itself may be shared by several tasks and is not changed."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__, advice=advice)
         return twin.with_traceback(self.__traceback__)
 
 
 class UsageError(ConnectorError):
-    """What was asked for makes no sense or lacks something: an option, a key, a token, a file name."""
+    """Invalid or missing input: an option, a key, a token, a file name."""
 
     exit_code = 2
     family = "usage"
 
 
 class LocalError(ConnectorError):
-    """This machine got in the way: disk full, permission, a file in the way, a file that changed."""
+    """A problem of this machine: disk full, permission denied, a file that exists already or has changed."""
 
     exit_code = 3
     family = "local"
 
 
 class RefusedError(ConnectorError):
-    """The archive understood and said no: token, permission, unknown file, state of a box."""
+    """The archive rejected the request: token, permission, unknown file, state of a box."""
 
     exit_code = 4
     family = "refused"
@@ -99,14 +100,14 @@ class RefusedError(ConnectorError):
 
 
 class BrokenError(ConnectorError):
-    """The archive or the way to it does not work: unreachable, cut, too slow, 5xx, or speaking nonsense."""
+    """The archive or the connection to it fails: unreachable, closed, timed out, 5xx, or an invalid response."""
 
     exit_code = 5
     family = "broken"
 
 
 class IntegrityError(ConnectorError):
-    """Bytes are not what they should be: damaged, swapped, missing, or sealed for somebody else."""
+    """Data is not as expected: damaged, swapped, missing, or encrypted for a different key."""
 
     exit_code = 6
     family = "integrity"

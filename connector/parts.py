@@ -1,4 +1,4 @@
-"""Parts of an object: arithmetic without a word of any format.
+"""Parts of an object: arithmetic that depends on no file format.
 
 Sources: the limits of S3 multipart uploads (5 MiB to 5 GiB a part, the last one may be smaller, at most 10,000 parts,
 an object of at most 5 TiB).
@@ -17,7 +17,7 @@ MIN_PART_SIZE = 5 * 1024**2
 MAX_PART_SIZE = 5 * 1024**3
 MAX_PARTS = 10_000
 MAX_OBJECT_SIZE = 5 * 1024**4
-"""Bytes of the largest object, sealed and with its envelope."""
+"""Bytes of the largest object, encrypted and with its header."""
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class Part:
 
 @attrs.frozen
 class Parts(Sequence[Part]):
-    """The parts of `total` bytes, each of `part_size` but the last; made when asked for, never stored."""
+    """The parts of `total` bytes, each of `part_size` but the last; computed on access, never stored."""
 
     total: int
     part_size: int
@@ -73,16 +73,16 @@ def check_object_size(total: int) -> None:
         )
 
 
-def fit_memory(memory: int, part_size: int) -> int:
-    """The budget for part buffers if `memory` was asked for: what one part needs, where that is more."""
+def memory_budget(memory: int, part_size: int) -> int:
+    """The budget for part buffers: `memory`, or what one part needs if that is more."""
     return max(memory, part_size)
 
 
 def split(part: Part, size: int, *, offset: int) -> Iterator[Part]:
-    """The pieces of `part` between borders at `offset` plus multiples of `size` bytes, numbered as it is.
+    """Split `part` at `offset` plus multiples of `size` bytes; the pieces keep its number.
 
-    With the offset of the first segment and a multiple of a sealed segment as size, a piece holds whole segments but
-    for what the part's own borders cut.
+    With the offset of the first segment and a multiple of an encrypted segment as size, a piece holds whole segments,
+    except at the borders of the part.
     """
     start = part.start
     while start < part.stop:

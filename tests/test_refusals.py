@@ -221,7 +221,7 @@ def test_something_else_at_that_address(stand: Stand, out: Path) -> None:
 
 def test_decrypting_what_was_made_for_somebody_else(stand: Stand, tmp_path: Path) -> None:
     (tmp_path / "x.c4gh").write_bytes(seal(b"x", sender=b"s" * 32, recipient=b"\x09" + bytes(31)).content)
-    refused(stand, 6, "not made for your key", "decrypt", tmp_path / "x.c4gh")
+    refused(stand, 6, "encrypted for a different key", "decrypt", tmp_path / "x.c4gh")
     assert names(tmp_path) == ["x.c4gh"]
 
 

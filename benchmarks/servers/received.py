@@ -16,7 +16,7 @@ from typing import Any
 
 from connector.archive.keys import load_keys
 from connector.archive.settings import ArchiveSettings
-from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size, open_header
+from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.crypt4gh.segments import SegmentDecryptor
 from connector.wire.digests import add_pieces, multipart_etag
@@ -60,7 +60,7 @@ class ReceivedFile:
 
     def _open(self, hub_private_key: bytes) -> str:
         with self.parts[0].open("rb") as file:
-            head = file.read(MAX_ENVELOPE_SIZE)
+            head = file.read(MAX_HEADER_SIZE)
         shift = header_size(head)
         if shift is None:
             raise ValueError("the envelope is cut off")

@@ -1,1 +1,1 @@
-"""Bridges from the transfer engine to `persistence`."""
+"""Adapters between the transfer engine and `persistence`."""

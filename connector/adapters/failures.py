@@ -1,4 +1,4 @@
-"""What the errors of `persistence` mean to the transfer engine."""
+"""Translates the errors of `persistence` into those of the transfer engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from persistence.errors import NotFound, PersistenceError, StorageFull, Unavaila
 
 
 class MissingObjectError(LocalError):
-    """The storage does not hold what was to be read or written (any more)."""
+    """The storage does not hold the object or upload (any more)."""
 
 
 def as_connector_error(error: PersistenceError) -> ConnectorError:
@@ -24,7 +24,7 @@ def as_connector_error(error: PersistenceError) -> ConnectorError:
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Within this block an error of `persistence` becomes a `ConnectorError`."""
+    """Translate errors of `persistence` that the block raises into a `ConnectorError`."""
     try:
         yield
     except PersistenceError as error:

@@ -1,4 +1,4 @@
-"""Objects of a storage as ends of a transfer: a source to read parts from, a sink to write parts to."""
+"""Objects of a storage as source and target of a transfer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
 class ObjectSource:
-    """Reads parts of one object. Part ranges count from `offset`, the size of what lies in front of the content."""
+    """Reads parts of one object. Part ranges start at `offset`, the size of what precedes the content."""
 
     def __init__(self, storage: ObjectStorage, bucket: str, object_id: str, *, offset: int = 0) -> None:
         self._storage = storage
@@ -21,7 +21,7 @@ class ObjectSource:
         self._offset = offset
 
     async def read(self, part: Part, buffer: memoryview) -> None:
-        """Fill `buffer` with a part; `IntegrityError` if the object ends before it does."""
+        """Fill `buffer` with a part; `IntegrityError` if the object is too short."""
         with storage_failures():
             start = self._offset + part.start
             count = await self._storage.read_into(self._bucket, self._object_id, start, buffer)
@@ -30,9 +30,9 @@ class ObjectSource:
 
 
 class ObjectSink:
-    """Writes the parts of one object, in any order; the object appears when it is finished, whole or not at all.
+    """Writes the parts of one object, in any order; the object appears atomically when it is finished.
 
-    An object of a single part is put in one call, without a multipart upload around it.
+    An object of a single part is written in one call, without a multipart upload.
     """
 
     def __init__(self, storage: ObjectStorage, bucket: str, object_id: str) -> None:
@@ -44,14 +44,14 @@ class ObjectSink:
         self._stored: ObjectStat | None = None
 
     async def open(self, parts: Sequence[Part]) -> None:
-        """Prepare to take these parts."""
+        """Prepare to write these parts."""
         self._parts = parts
         if len(parts) > 1:
             with storage_failures():
                 self._upload_id = await self._storage.start_upload(self._bucket, self._object_id)
 
     async def write(self, part: Part, data: memoryview) -> None:
-        """Store one part; a second time replaces the first."""
+        """Store one part; a second call replaces it."""
         with storage_failures():
             if self._upload_id is None:
                 self._stored = await self._storage.put_object(self._bucket, self._object_id, data)
@@ -59,7 +59,7 @@ class ObjectSink:
                 await self._storage.put_part(self._bucket, self._object_id, self._upload_id, part.number, data)
 
     async def finish(self) -> ObjectStat:
-        """Make the object of its parts."""
+        """Assemble the object from its parts."""
         if self._upload_id is not None:
             with storage_failures():
                 self._stored = await self._storage.complete_upload(
@@ -70,7 +70,7 @@ class ObjectSink:
         return finished
 
     async def abandon(self) -> None:
-        """Drop what an unfinished transfer has stored so far. Never raises: it is called after failures."""
+        """Delete what an unfinished transfer has stored so far. Never raises: it is called after failures."""
         with suppress(PersistenceError):
             if self._upload_id is not None:
                 await self._storage.abort_upload(self._bucket, self._object_id, self._upload_id)

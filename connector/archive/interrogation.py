@@ -20,7 +20,7 @@ from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile
 from connector.archive.removal import Removal
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_ledger import UploadLedger
-from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size, open_header
+from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
 from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
 from connector.errors import NO_RETRY, IntegrityError
@@ -141,7 +141,7 @@ class Interrogation:
             SealedLayout(b"", upload.decrypted_size),
             session_key=self._secret,
             nonce_seed=os.urandom(_SECRET_SIZE),
-            draw=os.urandom,
+            random_bytes=os.urandom,
         )
         self._sink = ObjectSink(storage, PERMANENT_BUCKET, upload.id)
         self._digest = hashlib.sha256()
@@ -210,7 +210,7 @@ class Interrogation:
     async def _read_envelope(self) -> bytes:
         head = await self._read_head(_FIRST_LOOK)
         if header_size(head) is None:
-            head = await self._read_head(MAX_ENVELOPE_SIZE)
+            head = await self._read_head(MAX_HEADER_SIZE)
         return head
 
     async def _read_head(self, size: int) -> bytes:
@@ -239,4 +239,4 @@ class Interrogation:
             # Nothing stands before the segments, so that no border cuts one, and all but the first are in place.
             views[0][:] = plaintext[0]
 
-        self._sealer.load(part, buffer, move).seal()
+        self._sealer.read_plaintext(part, buffer, move).seal()

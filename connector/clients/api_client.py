@@ -48,7 +48,7 @@ class Pauses:
         """
         waited = False
         while (left := self._left(request)) > 0:
-            delay = self._retrier.asked_delay(left)
+            delay = self._retrier.requested_delay(left)
             if delay is None:
                 raise OverloadedError(
                     f"{request.server} is not to be asked again for {left:.0f} seconds, as it has said.",

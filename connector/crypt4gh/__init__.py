@@ -1,1 +1,1 @@
-"""The Crypt4GH format: header, segments, edit list, key pairs and sealed boxes. Pure: no I/O, no clock."""
+"""The Crypt4GH format: header, segments, edit list, key pairs, and texts sealed to a key. Pure: no I/O, no clock."""

@@ -1,7 +1,7 @@
-"""Crypt4GH edit lists: which bytes of the plaintext count.
+"""Crypt4GH edit lists: which ranges of the plaintext are kept.
 
-Source: Crypt4GH specification, section 4.2.1.2: lengths that are in turn discarded and kept, beginning with a discard.
-After an odd number of them (the last one discards) all that follows is kept; after an even number nothing is.
+Source: Crypt4GH specification, section 4.2.1.2: lengths that are alternately discarded and kept, beginning with a
+discard. After an odd number of them (the last one discards) the rest is kept; after an even number it is discarded.
 """
 
 from __future__ import annotations
@@ -15,53 +15,53 @@ from connector.errors import IntegrityError
 
 
 @attrs.frozen
-class Kept:
-    """A run of plaintext that counts: `start` to `stop` of the plaintext, found at `target` of the result."""
+class KeptRange:
+    """A range that is kept: `start` to `stop` of the plaintext, written at `target` of the result."""
 
     start: int
     stop: int
     target: int
 
 
-def kept_runs(edit_list: Sequence[int] | None, plain_size: int) -> tuple[Kept, ...]:
-    """The runs of a plaintext of `plain_size` bytes that an edit list keeps, in order.
+def kept_ranges(edit_list: Sequence[int] | None, plain_size: int) -> tuple[KeptRange, ...]:
+    """The ranges of a plaintext of `plain_size` bytes that an edit list keeps, in order.
 
     Raises:
         IntegrityError: If the list reaches beyond the plaintext.
     """
     if edit_list is None:
-        return (Kept(0, plain_size, 0),)
-    runs: list[Kept] = []
+        return (KeptRange(0, plain_size, 0),)
+    ranges: list[KeptRange] = []
     position = target = 0
     for number, length in enumerate(edit_list):
         keeps = number % 2 == 1
         if position + length > plain_size:
             raise IntegrityError(
-                "The edit list of the envelope reaches beyond the end of the file.",
-                hint="The file is truncated or its envelope is wrong; fetch it again.",
+                "The edit list of the header reaches beyond the end of the file.",
+                hint="The file is truncated or its header is wrong; fetch it again.",
             )
         if keeps and length:
-            runs.append(Kept(position, position + length, target))
+            ranges.append(KeptRange(position, position + length, target))
             target += length
         position += length
     if len(edit_list) % 2 == 1 and position < plain_size:
-        runs.append(Kept(position, plain_size, target))
-    return tuple(runs)
+        ranges.append(KeptRange(position, plain_size, target))
+    return tuple(ranges)
 
 
-def place(
-    runs: Sequence[Kept], plaintext: Sequence[memoryview], first_segment: int
+def map_to_result(
+    ranges: Sequence[KeptRange], plaintext: Sequence[memoryview], first_segment: int
 ) -> Iterator[tuple[int, list[memoryview]]]:
-    """Say where the plaintext of opened segments, the first of index `first_segment`, goes in the result.
+    """Yield offsets of the result, each with the plaintext to write there.
 
-    Yields an offset of the result with what to write there.
+    `plaintext` is that of consecutive segments, the first of which has index `first_segment`.
     """
     start = first_segment * SEGMENT_SIZE
     stop = start + sum(map(len, plaintext))
-    for run in runs:
-        low, high = max(run.start, start), min(run.stop, stop)
+    for kept in ranges:
+        low, high = max(kept.start, start), min(kept.stop, stop)
         if low < high:
-            yield run.target + low - run.start, list(_clip(plaintext, low - start, high - start))
+            yield kept.target + low - kept.start, list(_clip(plaintext, low - start, high - start))
 
 
 def _clip(plaintext: Sequence[memoryview], low: int, high: int) -> Iterator[memoryview]:

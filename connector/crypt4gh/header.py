@@ -1,9 +1,9 @@
-"""The Crypt4GH envelope (file header): making, measuring and opening it.
+"""The Crypt4GH header: encoding, measuring and decrypting it.
 
-Source: Crypt4GH specification, section 2.2 ("Header"); a packet is sealed with X25519 (the key exchange of libsodium,
-its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. An envelope comes from outside and may
-claim anything, so sizes are checked before they are believed. The `crypt4gh` package could open one too, but writes
-private keys to its debug log and every packet that is for another reader to standard error.
+Source: Crypt4GH specification, section 2.2 ("Header"); a packet is encrypted with X25519 (the key exchange of
+libsodium, its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. A header is untrusted input,
+so its sizes are checked before they are used. The `crypt4gh` package could decrypt one too, but writes private keys to
+its debug log and every packet that is for another reader to standard error.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from connector.errors import IntegrityError, UsageError
 
 MAGIC = b"crypt4gh"
 VERSION = 1
-MAX_ENVELOPE_SIZE = 1024**2
-"""More than any honest envelope: over 9,000 recipients."""
+MAX_HEADER_SIZE = 1024**2
+"""Upper bound in bytes: over 9,000 recipients."""
 _PREFIX = struct.Struct("<8sII")
 _LENGTH = struct.Struct("<I")
 _KEY_SIZE = 32
@@ -37,10 +37,13 @@ _CHACHA20_POLY1305 = bytes(4)
 
 @attrs.frozen
 class OpenedHeader:
-    """What an envelope holds for one reader.
+    """The content of a header for one reader.
 
-    `size`: bytes of the envelope. `session_keys`: the data keys, 32 bytes each. `edit_list`: lengths that are
-    discarded and kept in turn (specification, section 4.2.1.2), `None` when the whole plaintext counts.
+    Attributes:
+        size: Bytes of the header.
+        session_keys: The data keys, 32 bytes each.
+        edit_list: Lengths that are alternately discarded and kept (specification, section 4.2.1.2), `None` if all of
+            the plaintext is kept.
     """
 
     size: int
@@ -49,34 +52,34 @@ class OpenedHeader:
 
 
 def is_crypt4gh(prefix: bytes) -> bool:
-    """Whether these first bytes of a file are those of a Crypt4GH file."""
+    """Whether a file that begins with these bytes is a Crypt4GH file."""
     return prefix[:8] == MAGIC
 
 
 def header_size(data: bytes) -> int | None:
-    """Bytes of the envelope at the start of `data`, or `None` while `data` is too short to tell.
+    """Bytes of the header at the start of `data`, or `None` if `data` is too short to tell.
 
     Raises:
-        IntegrityError: If this is no envelope or one larger than 1 MiB.
+        IntegrityError: If this is no valid header or larger than 1 MiB.
     """
     if len(data) < _PREFIX.size:
         if not MAGIC.startswith(data[:8]):
-            raise _not_an_envelope("it does not begin with the Crypt4GH magic number")
+            raise _invalid_header("it does not begin with the Crypt4GH magic number")
         return None
     magic, version, packets = _PREFIX.unpack_from(data)
     if magic != MAGIC:
-        raise _not_an_envelope("it does not begin with the Crypt4GH magic number")
+        raise _invalid_header("it does not begin with the Crypt4GH magic number")
     if version != VERSION:
-        raise _not_an_envelope(f"its version is {version}, and only version 1 is known")
+        raise _invalid_header(f"its version is {version}, and only version 1 is supported")
     position = _PREFIX.size
-    if packets == 0 or position + packets * _LENGTH.size > MAX_ENVELOPE_SIZE:
-        raise _not_an_envelope(f"it claims {packets} packets")
+    if packets == 0 or position + packets * _LENGTH.size > MAX_HEADER_SIZE:
+        raise _invalid_header(f"it claims {packets} packets")
     for _ in range(packets):
         if len(data) < position + _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(data, position)
-        if length < _LENGTH.size or position + length > MAX_ENVELOPE_SIZE:
-            raise _not_an_envelope(f"a packet of it claims {length} bytes")
+        if length < _LENGTH.size or position + length > MAX_HEADER_SIZE:
+            raise _invalid_header(f"a packet of it claims {length} bytes")
         position += length
     return position if len(data) >= position else None
 
@@ -86,39 +89,41 @@ def make_header(
     *,
     sender_private_key: bytes,
     recipient_public_keys: Sequence[bytes],
-    draw: Callable[[int], bytes] = nacl_random,
+    random_bytes: Callable[[int], bytes] = nacl_random,
 ) -> bytes:
-    """An envelope that gives `session_key` to each of the recipients (124 bytes for one recipient).
+    """Encode a header that holds `session_key` for each of the recipients (124 bytes for one recipient).
 
-    `draw` gives the random bytes of the nonces.
+    `random_bytes` generates the nonces.
 
     Raises:
-        UsageError: Without recipients or if a key is no usable X25519 key.
+        UsageError: If there are no recipients or a key is not a valid X25519 key.
     """
     if not recipient_public_keys:
-        raise UsageError("A Crypt4GH envelope needs at least one recipient.", hint="Name a public key to encrypt for.")
+        raise UsageError("A Crypt4GH header needs at least one recipient.", hint="Name a public key to encrypt for.")
     packet = _DATA_KEY + _CHACHA20_POLY1305 + session_key
-    sealed = [_seal_packet(packet, sender_private_key, key, draw(NONCE_SIZE)) for key in recipient_public_keys]
-    lengths = (_LENGTH.pack(_LENGTH.size + len(packet)) for packet in sealed)
-    body = b"".join(length + packet for length, packet in zip(lengths, sealed, strict=True))
-    return _PREFIX.pack(MAGIC, VERSION, len(sealed)) + body
+    encrypted = [
+        _encrypt_packet(packet, sender_private_key, key, random_bytes(NONCE_SIZE)) for key in recipient_public_keys
+    ]
+    lengths = (_LENGTH.pack(_LENGTH.size + len(packet)) for packet in encrypted)
+    body = b"".join(length + packet for length, packet in zip(lengths, encrypted, strict=True))
+    return _PREFIX.pack(MAGIC, VERSION, len(encrypted)) + body
 
 
 def open_header(data: bytes, private_key: bytes) -> OpenedHeader:
-    """Open the envelope at the start of `data` with a reader's private key (32 bytes).
+    """Decrypt the header at the start of `data` with a reader's private key (32 bytes).
 
     Raises:
-        IntegrityError: If it is malformed, cut short, or made for another key.
+        IntegrityError: If it is malformed, truncated, or encrypted for a different key.
     """
     size = header_size(data)
     if size is None:
-        raise _not_an_envelope("it ends too early")
+        raise _invalid_header("it ends too early")
     public_key = crypto_scalarmult_base(private_key)
     keys: list[bytes] = []
     edit_list: tuple[int, ...] | None = None
     readable = False
-    for sealed in _packets(bytes(data[:size])):
-        packet = _open_packet(sealed, private_key, public_key)
+    for encrypted in _packets(bytes(data[:size])):
+        packet = _decrypt_packet(encrypted, private_key, public_key)
         if packet is None:
             continue
         readable = True
@@ -128,43 +133,43 @@ def open_header(data: bytes, private_key: bytes) -> OpenedHeader:
         elif kind == _EDIT_LIST and edit_list is None:
             edit_list = _lengths(content)
         else:
-            raise _not_an_envelope("it holds two edit lists" if kind == _EDIT_LIST else "a packet is of unknown kind")
+            raise _invalid_header("it holds two edit lists" if kind == _EDIT_LIST else "a packet is of unknown kind")
     if not readable:
         raise IntegrityError(
-            "The Crypt4GH envelope was not made for your key.",
+            "The Crypt4GH header is encrypted for a different key than yours.",
             hint="Use the private key that belongs to the public key the file was encrypted for.",
         )
     if not keys:
-        raise _not_an_envelope("it holds no data key")
+        raise _invalid_header("it holds no data key")
     return OpenedHeader(size=size, session_keys=tuple(keys), edit_list=edit_list)
 
 
-def _packets(envelope: bytes) -> Iterator[bytes]:
+def _packets(header: bytes) -> Iterator[bytes]:
     position = _PREFIX.size
-    while position < len(envelope):
-        (length,) = _LENGTH.unpack_from(envelope, position)
-        yield envelope[position + _LENGTH.size : position + length]
+    while position < len(header):
+        (length,) = _LENGTH.unpack_from(header, position)
+        yield header[position + _LENGTH.size : position + length]
         position += length
 
 
-def _seal_packet(packet: bytes, private_key: bytes, recipient: bytes, nonce: bytes) -> bytes:
+def _encrypt_packet(packet: bytes, private_key: bytes, recipient: bytes, nonce: bytes) -> bytes:
     try:
         sender = crypto_scalarmult_base(private_key)
         _, key = crypto_kx_server_session_keys(sender, private_key, recipient)
     except (CryptoError, ValueError, TypeError) as error:
         raise UsageError(
-            "A key for the Crypt4GH envelope is no usable X25519 key.",
+            "A key for the Crypt4GH header is not a valid X25519 key.",
             hint="Check the recipient's public key and your own.",
         ) from error
     return _X25519 + sender + nonce + ChaCha20Poly1305(key).encrypt(nonce, packet, None)
 
 
-def _open_packet(sealed: bytes, private_key: bytes, public_key: bytes) -> bytes | None:
-    """The content of a header packet, `None` if it is for another reader or sealed by a method we do not know."""
-    content = sealed[_CONTENT_START:]
-    if sealed[:4] != _X25519 or len(content) < TAG_SIZE:
+def _decrypt_packet(encrypted: bytes, private_key: bytes, public_key: bytes) -> bytes | None:
+    """The content of a header packet, `None` if it is for another reader or of an unknown encryption method."""
+    content = encrypted[_CONTENT_START:]
+    if encrypted[:4] != _X25519 or len(content) < TAG_SIZE:
         return None
-    writer, nonce = sealed[4 : 4 + _KEY_SIZE], sealed[4 + _KEY_SIZE : _CONTENT_START]
+    writer, nonce = encrypted[4 : 4 + _KEY_SIZE], encrypted[4 + _KEY_SIZE : _CONTENT_START]
     try:
         key, _ = crypto_kx_client_session_keys(public_key, private_key, writer)
         return ChaCha20Poly1305(key).decrypt(nonce, content, None)
@@ -174,21 +179,21 @@ def _open_packet(sealed: bytes, private_key: bytes, public_key: bytes) -> bytes 
 
 def _data_key(content: bytes) -> bytes:
     if content[:4] != _CHACHA20_POLY1305:
-        raise _not_an_envelope("its data is encrypted by an unknown method")
+        raise _invalid_header("its data is encrypted by an unknown method")
     if len(content) != 4 + _KEY_SIZE:
-        raise _not_an_envelope(f"its data key has {len(content) - 4} bytes")
+        raise _invalid_header(f"its data key has {len(content) - 4} bytes")
     return content[4:]
 
 
 def _lengths(content: bytes) -> tuple[int, ...]:
     count = int.from_bytes(content[:4], "little")
     if count == 0 or len(content) < 4 + 8 * count:
-        raise _not_an_envelope("its edit list is malformed")
+        raise _invalid_header("its edit list is malformed")
     return struct.unpack_from(f"<{count}Q", content, 4)
 
 
-def _not_an_envelope(why: str) -> IntegrityError:
+def _invalid_header(why: str) -> IntegrityError:
     return IntegrityError(
-        f"This is not a usable Crypt4GH envelope: {why}.",
+        f"This is not a valid Crypt4GH header: {why}.",
         hint="Check that the file is a complete .c4gh file.",
     )

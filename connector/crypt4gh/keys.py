@@ -28,7 +28,7 @@ class KeyPair:
 
     @property
     def public_base64(self) -> str:
-        """The public key as tokens and well-known values spell it."""
+        """The public key in base64, as in tokens and well-known values."""
         return base64.b64encode(self.public).decode("ascii")
 
     @classmethod

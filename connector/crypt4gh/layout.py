@@ -18,17 +18,17 @@ HEADER_SIZE = 124
 """Bytes of a Crypt4GH header with one recipient and one data key packet."""
 
 MAX_DOWNLOAD_PARTS = 100_000
-"""Ours: a journal names each part, and is held in memory when a download is resumed."""
+"""A limit of the connector: a journal names each part, and is held in memory when a download is resumed."""
 
 
 def sealed_size(plain_size: int) -> int:
-    """Bytes that `plain_size` bytes of plaintext take once cut in segments and sealed, without the envelope."""
+    """Bytes of the encrypted segments of `plain_size` bytes of plaintext, without the header."""
     segments = -(-plain_size // SEGMENT_SIZE)
     return plain_size + segments * SEGMENT_OVERHEAD
 
 
 def opened_size(content_size: int) -> int:
-    """Bytes of plaintext in `content_size` bytes of sealed segments (no envelope).
+    """Bytes of plaintext in `content_size` bytes of encrypted segments, without the header.
 
     Raises:
         IntegrityError: For a size that no sequence of segments can have.
@@ -43,14 +43,14 @@ def opened_size(content_size: int) -> int:
 
 
 def align_to_segments(part_size: int) -> int:
-    """The multiple of a sealed segment nearest below `part_size`, but at least one segment."""
+    """Round `part_size` down to a multiple of an encrypted segment, but at least to one segment."""
     return max(part_size // CIPHER_SEGMENT_SIZE, 1) * CIPHER_SEGMENT_SIZE
 
 
 def fit_upload_part_size(total: int, wanted: int) -> int:
-    """A part size close to `wanted` with which `total` bytes keep all limits of S3 multipart uploads.
+    """A part size close to `wanted` with which `total` bytes meet all limits of S3 multipart uploads.
 
-    The result is a multiple of a sealed segment (65,564 bytes), at least 5 MiB, and large enough for at most
+    The result is a multiple of an encrypted segment (65,564 bytes), at least 5 MiB, and large enough for at most
     10,000 parts.
 
     Raises:
@@ -64,14 +64,14 @@ def fit_upload_part_size(total: int, wanted: int) -> int:
 def fit_download_part_size(total: int, wanted: int) -> int:
     """A part size close to `wanted` with which `total` bytes are at most `MAX_DOWNLOAD_PARTS` parts.
 
-    The result is a multiple of a sealed segment, so that no border cuts one, and at most 5 GiB.
+    The result is a multiple of an encrypted segment, so that parts hold whole segments, and at most 5 GiB.
     """
     smallest = -(-total // MAX_DOWNLOAD_PARTS // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
     return align_to_segments(min(max(smallest, wanted), MAX_PART_SIZE))
 
 
 def segment_range(part: Part, *, offset: int) -> range:
-    """Indices of the segments that `part` of an object touches, when the first one starts at `offset`."""
+    """Indices of the segments that overlap `part` of an object whose first segment starts at `offset`."""
     first = max(part.start - offset, 0) // CIPHER_SEGMENT_SIZE
     last = -(-max(part.stop - offset, 0) // CIPHER_SEGMENT_SIZE)
     return range(first, last)

@@ -1,11 +1,11 @@
-"""Sealing and opening whole parts of Crypt4GH segments in a buffer that the caller owns.
+"""Encrypts and decrypts the Crypt4GH segments of whole parts in place, in the part's buffer.
 
-Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, nonce in front, tag behind). `cryptography`
-and `hashlib` let go of the interpreter lock while they work, so parts are sealed and opened in parallel threads; but
-each time they take it back they may have to wait for another thread. So the plaintext of a part lies in two pieces,
-to be hashed, read and written by a call or two: that of the first segment in memory of its own, all the rest at the
-front of the buffer. Each segment then has its plaintext where the one before it has its sealed bytes: it is opened and
-sealed from its place to its place, without a copy between, first to last the one way and last to first the other.
+Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, the nonce first, the tag last). `cryptography`
+and `hashlib` release the GIL, so parts are processed in parallel threads; but each time they acquire it again they may
+wait for another thread. So the plaintext of a part is in only two pieces, each hashed, read or written in one call:
+that of the first segment in memory of its own, the rest at the front of the buffer. There the plaintext of a segment
+overlaps the encrypted bytes of the one before it, so segments are decrypted from first to last and encrypted from last
+to first, without a copy.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from connector.errors import RETRY, IntegrityError
 from connector.parts import Part
 
 Plaintext = Sequence[memoryview]
-"""Pieces of plaintext, one after the other."""
+"""Consecutive pieces of plaintext."""
 
 ReadPlaintext = Callable[[int, Sequence[memoryview]], None]
-"""Fills the given views with plaintext from the given offset (bytes) on; raises if there is less."""
+"""Fills the views with plaintext from the offset (bytes) on; raises if there is less."""
 
 
 class SegmentDecryptor:
-    """Opens segments with the session keys of one file. Safe to share between threads."""
+    """Decrypts segments with the session keys of one file. Safe to share between threads."""
 
     def __init__(self, session_keys: Sequence[bytes]) -> None:
         if not session_keys:
-            raise IntegrityError("There is no data key to open this content with.")
+            raise IntegrityError("There is no data key to decrypt this content with.")
         self._ciphers = [ChaCha20Poly1305(key) for key in session_keys]
         self._open_into = self._ciphers[0].decrypt_into if len(self._ciphers) == 1 else self._open_with_any
 
@@ -60,7 +60,7 @@ class SegmentDecryptor:
         last = (len(buffer) - 1) // CIPHER_SEGMENT_SIZE
         if len(buffer) - last * CIPHER_SEGMENT_SIZE <= SEGMENT_OVERHEAD:
             raise damaged_segment(buffer, last, first_segment)
-        # As little as possible around the call for each segment: meanwhile no other thread can go on.
+        # As little as possible around the call for each segment: this code holds the GIL.
         index, open_into = 0, self._open_into
         try:
             open_into(buffer[:NONCE_SIZE], buffer[NONCE_SIZE:CIPHER_SEGMENT_SIZE], None, first)
@@ -82,7 +82,7 @@ class SegmentDecryptor:
 
 
 def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
-    """Where the plaintext of the segments in `sealed` goes: that of the first, and that of the rest."""
+    """The memory for the plaintext of the segments in `sealed`: that of the first, and that of the rest."""
     full, rest = divmod(len(sealed), CIPHER_SEGMENT_SIZE)
     size = full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
     first = memoryview(bytearray(min(size, SEGMENT_SIZE)))
@@ -90,8 +90,9 @@ def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
 
 
 def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityError:
-    """The error for a segment of `buffer` that does not authenticate; trying again may help, since the way may be at
-    fault. `before`: segments of the file before those in the buffer.
+    """The error for a segment of `buffer` that fails authentication; a retry helps if it was damaged in transit.
+
+    `before`: number of segments of the file before those in the buffer.
     """
     start = (before + index) * CIPHER_SEGMENT_SIZE
     size = len(buffer[index * CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE])
@@ -104,9 +105,9 @@ def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityErr
 
 @attrs.frozen
 class SealedLayout:
-    """How a file to be sent is laid out: `envelope`, then the segments of `plain_size` bytes of plaintext."""
+    """The layout of a file to be sent: `header`, then the segments of `plain_size` bytes of plaintext."""
 
-    envelope: bytes
+    header: bytes
     plain_size: int
 
     @property
@@ -116,47 +117,47 @@ class SealedLayout:
 
     def plain_range(self, part: Part) -> range:
         """Offsets of the plaintext in the segments that *start* in `part`, so that every byte is in one part."""
-        shift = len(self.envelope)
+        shift = len(self.header)
         first = -(-max(part.start - shift, 0) // CIPHER_SEGMENT_SIZE)
         last = -(-max(part.stop - shift, 0) // CIPHER_SEGMENT_SIZE)
         return range(min(first * SEGMENT_SIZE, self.plain_size), min(last * SEGMENT_SIZE, self.plain_size))
 
     def whole_segments(self, part: Part) -> range:
-        """Indices of the segments that lie in `part` from their first byte to their last."""
-        start, stop = (max(border - len(self.envelope), 0) for border in (part.start, part.stop))
+        """Indices of the segments that are completely in `part`."""
+        start, stop = (max(border - len(self.header), 0) for border in (part.start, part.stop))
         first = -(-start // CIPHER_SEGMENT_SIZE)
         last = self.segment_count if stop >= sealed_size(self.plain_size) else stop // CIPHER_SEGMENT_SIZE
         return range(first, max(first, last))
 
     def plain_length(self, segments: range) -> int:
-        """Bytes of plaintext in a run of segments."""
+        """Bytes of plaintext in a range of segments."""
         return min(segments.stop * SEGMENT_SIZE, self.plain_size) - min(segments.start * SEGMENT_SIZE, self.plain_size)
 
 
 class PartSealer:
-    """Seals the parts of one file, each on its own, in any order and as often as needed.
+    """Encrypts the parts of one file, independently, in any order and as often as needed.
 
-    A part border may cut a segment (the envelope shifts them all). Both parts must then hold pieces of the same
-    ciphertext, although they may be sealed in different processes, days apart. So the nonce of such a segment is not
-    drawn but derived (keyed BLAKE2b) from `nonce_seed`, 32 random bytes that belong to this file and key alone;
-    all other nonces come from `draw` (`os.urandom`), once per part.
+    A part border may cut a segment (the header shifts them all). Both parts must then hold pieces of the same
+    ciphertext, although they may be encrypted in different processes, days apart. So the nonce of such a segment is
+    derived (keyed BLAKE2b) from `nonce_seed`, 32 random bytes that are used for this file and key alone; all other
+    nonces are random, generated by one call of `random_bytes` per part.
     """
 
     def __init__(
-        self, layout: SealedLayout, *, session_key: bytes, nonce_seed: bytes, draw: Callable[[int], bytes]
+        self, layout: SealedLayout, *, session_key: bytes, nonce_seed: bytes, random_bytes: Callable[[int], bytes]
     ) -> None:
         self._layout = layout
         self._cipher = ChaCha20Poly1305(session_key)
         self._nonce_seed = nonce_seed
-        self._draw = draw
+        self._draw = random_bytes
 
-    def load(self, part: Part, buffer: memoryview, read: ReadPlaintext) -> PreparedPart:
-        """Read the plaintext of `part` to where it is sealed from; `buffer` has the part's size.
+    def read_plaintext(self, part: Part, buffer: memoryview, read: ReadPlaintext) -> PreparedPart:
+        """Read the plaintext of `part` to where it is encrypted from; `buffer` has the part's size.
 
-        A segment that a border cuts is needed whole: it gets memory of its own.
+        A segment that a part border cuts is read as a whole, into memory of its own.
         """
-        layout, shift = self._layout, len(self._layout.envelope)
-        head = layout.envelope[part.start : part.stop]
+        layout, shift = self._layout, len(self._layout.header)
+        head = layout.header[part.start : part.stop]
         buffer[: len(head)] = head
         whole = layout.whole_segments(part)
         start = shift + whole.start * CIPHER_SEGMENT_SIZE - part.start
@@ -175,18 +176,18 @@ class PartSealer:
         plaintext = [view for index, view in plain if index * SEGMENT_SIZE in own]
         return PreparedPart(part, buffer, plaintext, sealed, first, cut, self)
 
-    def seal(self, loaded: PreparedPart) -> memoryview:
-        """Seal a loaded part; returns its buffer, now holding exactly the part's bytes of the object."""
-        self._seal_whole(loaded.whole, loaded.first)
-        for index, sealed in loaded.cut.items():
+    def seal(self, prepared: PreparedPart) -> memoryview:
+        """Encrypt a part; returns its buffer, which then holds the part's bytes of the object."""
+        self._seal_whole(prepared.whole, prepared.first)
+        for index, sealed in prepared.cut.items():
             self._seal_into(sealed, self._derived_nonce(index), _plain(sealed))
-            start = len(self._layout.envelope) + index * CIPHER_SEGMENT_SIZE - loaded.part.start
-            piece = sealed[max(-start, 0) : len(loaded.buffer) - start]
-            loaded.buffer[max(start, 0) : max(start, 0) + len(piece)] = piece
-        return loaded.buffer
+            start = len(self._layout.header) + index * CIPHER_SEGMENT_SIZE - prepared.part.start
+            piece = sealed[max(-start, 0) : len(prepared.buffer) - start]
+            prepared.buffer[max(start, 0) : max(start, 0) + len(piece)] = piece
+        return prepared.buffer
 
     def _seal_whole(self, sealed: memoryview, first: memoryview) -> None:
-        """Seal segments to where they belong, from the last one to the first."""
+        """Encrypt segments in place, from the last one to the first."""
         count = -(-len(sealed) // CIPHER_SEGMENT_SIZE)
         nonces = self._draw(NONCE_SIZE * count)
         for number in reversed(range(count)):
@@ -207,10 +208,13 @@ class PartSealer:
 
 @attrs.define
 class PreparedPart:
-    """A part whose plaintext is in memory and waits to be sealed.
+    """A part whose plaintext is in memory, ready to be encrypted.
 
-    `plaintext` is what it adds to the file's, in order. `whole` is where its whole segments belong in `buffer`,
-    `first` the plaintext of the first of them, `cut` holds the others by index.
+    Attributes:
+        plaintext: The plaintext that starts in this part.
+        whole: The range of `buffer` for its whole segments.
+        first: The plaintext of the first of them.
+        cut: The segments that part borders cut, by index.
     """
 
     part: Part
@@ -222,7 +226,7 @@ class PreparedPart:
     _sealer: PartSealer
 
     def seal(self) -> memoryview:
-        """Seal it; see `PartSealer.seal`."""
+        """Encrypt it; see `PartSealer.seal`."""
         return self._sealer.seal(self)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.crypt4gh.header import MAX_ENVELOPE_SIZE, header_size
+from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size
 from connector.crypt4gh.layout import opened_size
 from connector.download.request import DownloadedFile, DownloadRequest
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError
@@ -105,7 +105,7 @@ def read_envelope(target: Path) -> bytes | None:
         try:
             while (size := header_size(data)) is None:
                 more = file.read(max(4096, len(data)))
-                if not more or len(data) > MAX_ENVELOPE_SIZE:
+                if not more or len(data) > MAX_HEADER_SIZE:
                     return None
                 data += more
         except IntegrityError:

@@ -145,7 +145,7 @@ class Download:
         result = DownloadedFile(self.label, target, state.processor.size, state.sha256, state.processor.verified)
         await self._run.in_thread(
             lambda: state.file.complete(
-                overwrite=self._request.overwrite, note=lambda written: self._note(result, written.st_mtime_ns)
+                overwrite=self._request.overwrite, before_rename=lambda written: self._note(result, written.st_mtime_ns)
             )
         )
         return result

@@ -101,7 +101,7 @@ class StagedObject:
             if not isinstance(answer, Staging):
                 self._asked_first = None
                 return answer
-            wait = _BACKOFF.wait_asked(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
+            wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
             self._not_before = trio.current_time() + wait
             if self._not_before > self._asked_first + self._timeout:
                 raise BrokenError(

@@ -164,19 +164,23 @@ class PartialFile:
                 self._journal.add_written(number, facts, self._boot)
         self._flush_if_due()
 
-    def complete(self, *, overwrite: bool = True, note: Callable[[os.stat_result], None] = lambda state: None) -> None:
-        """Rename the file, which is whole and verified, to its target.
+    def complete(
+        self, *, overwrite: bool = True, before_rename: Callable[[os.stat_result], None] = lambda state: None
+    ) -> None:
+        """Rename the file, which is complete and verified, to its target.
 
-        `note` is called with its state just before, so that a kill after the rename finds the note. Raises
-        `FileExistsAlready` without `overwrite` if a file has appeared under that name, and
-        `LocalError` if another process has taken over; the partial file then stays.
+        `before_rename` is called with its state, so that what it records is there if the process is killed after that.
+
+        Raises:
+            FileExistsAlready: Without `overwrite`, if a file of that name was created meanwhile.
+            LocalError: If another process has taken over; the partial file then stays.
         """
         with self._writing():
             sync(self._file.descriptor)
         self._lock_file.check()
         check_target(self.target, overwrite=overwrite)
         with local_failures("write", self.target):
-            note(os.fstat(self._file.descriptor))
+            before_rename(os.fstat(self._file.descriptor))
         self._file.close()
         with local_failures("write", self.target):
             os.replace(working_paths(self.target)[0], self.target)

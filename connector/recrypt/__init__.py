@@ -2,7 +2,7 @@
 
 from connector.recrypt.decryption import Decryption
 from connector.recrypt.encryption import Encryption
-from connector.recrypt.job import Recipe, Recryption
+from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 
-__all__ = ["Decryption", "Encryption", "Recipe", "RecryptRequest", "RecryptedFile", "Recryption"]
+__all__ = ["Decryption", "Encryption", "RecryptRequest", "RecryptedFile", "Recryption", "Transformation"]

@@ -15,42 +15,40 @@ from connector.recrypt.job import Extent
 
 
 class Encryption:
-    """The recipe that seals under a fresh session key; an empty file becomes an envelope alone.
+    """The transformation that encrypts with a new session key; an empty file becomes a header alone.
 
-    `draw` gives random bytes.
+    `random_bytes` generates keys and nonces.
     """
 
     kind = "encryption"
 
     def __init__(
-        self, private_key: bytes, recipients: Sequence[bytes], draw: Callable[[int], bytes] = os.urandom
+        self, private_key: bytes, recipients: Sequence[bytes], random_bytes: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._private_key = private_key
         self._recipients = recipients
-        self._draw = draw
+        self._draw = random_bytes
         self._sealer: PartSealer | None = None
 
     @property
     def name(self) -> str:
-        """Names the readers, who would have no use for what was encrypted for others."""
+        """Includes the recipients, since a file that is encrypted for others is a different result."""
         return " ".join([self.kind, *sorted(key.hex() for key in self._recipients)])
 
     def begin(self, source: SourceFile) -> Extent:
-        """Make the envelope."""
+        """Encode the header."""
         session_key = self._draw(32)
-        envelope = make_header(
-            session_key, sender_private_key=self._private_key, recipient_public_keys=self._recipients
-        )
+        header = make_header(session_key, sender_private_key=self._private_key, recipient_public_keys=self._recipients)
         self._sealer = PartSealer(
-            SealedLayout(envelope, source.state.size),
+            SealedLayout(header, source.state.size),
             session_key=session_key,
             nonce_seed=self._draw(32),
-            draw=self._draw,
+            random_bytes=self._draw,
         )
-        total = len(envelope) + sealed_size(source.state.size)
-        return Extent(moved=total, made=total, shift=len(envelope))
+        total = len(header) + sealed_size(source.state.size)
+        return Extent(moved=total, made=total, shift=len(header))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
-        """Read, seal and write a part or a piece of one."""
+        """Read, encrypt and write a part or a piece of one."""
         assert self._sealer is not None, "begin() comes first"
-        target.write(part.start, [self._sealer.load(part, buffer, source.read_into).seal()])
+        target.write(part.start, [self._sealer.read_plaintext(part, buffer, source.read_into).seal()])

@@ -1,4 +1,4 @@
-"""What to encrypt or decrypt, what came of it, and whether a target that exists is that already."""
+"""Requests and results of encrypting and decrypting, and whether an existing target is the result already."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from connector.transfer import AlreadyThere
 
 @attrs.frozen
 class RecryptRequest:
-    """A local file and the file to make of it."""
+    """A local file and the file to write."""
 
     path: Path
     target: Path
@@ -25,7 +25,7 @@ class RecryptRequest:
 
 @attrs.frozen
 class RecryptedFile:
-    """A finished file; `size` in bytes; `already_there`: set where nothing had to be done, to what was compared."""
+    """A finished file; `size` in bytes; `already_there`: what was compared if it existed already."""
 
     path: Path
     target: Path
@@ -33,33 +33,35 @@ class RecryptedFile:
     already_there: AlreadyThere | None = None
 
 
-def origin_of(path: Path, state: SourceState, recipe: str) -> str:
-    """What a result is made of, in few characters: the source as it is now, and what is done to it. Blocks."""
-    parts = [recipe, os.path.realpath(path), str(state.size), str(state.mtime_ns)]
+def origin_of(path: Path, state: SourceState, transformation: str) -> str:
+    """A digest of what a result is made from: the source in its present state, and the transformation. Blocks."""
+    parts = [transformation, os.path.realpath(path), str(state.size), str(state.mtime_ns)]
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def known(target: Path, state: os.stat_result, note: FinishedFile | None, origin: str, *, overwrite: bool) -> bool:
-    """Whether an earlier run is known to have made `target`, now in this `state`, of the same source.
+def is_recorded(
+    target: Path, state: os.stat_result, record: FinishedFile | None, origin: str, *, overwrite: bool
+) -> bool:
+    """Whether an earlier run recorded that it made `target`, now in this `state`, from the same source.
 
     Raises:
-        FileExistsAlready: If one is known to have made it of something else.
+        FileExistsAlready: If it was made from something else.
     """
-    if note is None or not note.is_unchanged(state):
+    if record is None or not record.is_unchanged(state):
         return False
-    if note.origin != origin and not overwrite:
+    if record.origin != origin and not overwrite:
         raise FileExistsAlready(
-            f"{target} exists already, and was made of another file, of an earlier state of it or for other keys.",
+            f"{target} exists already, and was made from another file, from an earlier state of it or for other keys.",
             hint=IN_THE_WAY,
         )
-    return note.origin == origin
+    return record.origin == origin
 
 
 def compare(target: Path, state: os.stat_result, size: int) -> AlreadyThere:
-    """What shows that `target`, of which nothing is known, is what would be made: a file of this `size`.
+    """What was compared to take `target`, of which there is no record, for the result: its `size`.
 
     Raises:
-        FileExistsAlready: If it is of another size.
+        FileExistsAlready: If it has another size.
     """
     if state.st_size != size:
         raise FileExistsAlready(f"{target} exists already, and is of another size than the result.", hint=IN_THE_WAY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from connector.config import Settings
 from connector.local.finished import FinishedFiles
 from connector.local.state_folder import StateFolder
-from connector.recrypt import Decryption, Encryption, Recipe, RecryptedFile, Recryption, RecryptRequest
+from connector.recrypt import Decryption, Encryption, RecryptedFile, Recryption, RecryptRequest, Transformation
 from connector.session.engine import local_limit, make_threads, open_scheduler, planned_files
 from connector.transfer import GuardedObserver, Observer, Outcome, Retrier, RunContext, SilentObserver
 
@@ -56,12 +56,12 @@ async def encrypt_files(
 async def _recrypt(
     settings: Settings,
     requests: Sequence[RecryptRequest],
-    recipe: Callable[[], Recipe],
+    transformation: Callable[[], Transformation],
     overwrite: bool,
     observer: Observer | None,
     state_folder: Path | None,
 ) -> list[Outcome[RecryptedFile]]:
-    notes = cache(partial(FinishedFiles.read, StateFolder.of(state_folder).finished))
+    finished = cache(partial(FinishedFiles.read, StateFolder.of(state_folder).finished))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
     run = RunContext(threads=make_threads(), observer=observer, part_size=settings.part_size)
@@ -71,10 +71,10 @@ async def _recrypt(
         return await scheduler.run(
             Recryption(
                 request,
-                recipe(),
+                transformation(),
                 run,
                 overwrite=overwrite,
-                notes=notes,
+                finished=finished,
                 label=label,
             )
             for label, request in zip(labels, requests, strict=True)

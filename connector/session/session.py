@@ -194,7 +194,7 @@ class Session:
         outcomes = await self.run.in_thread(planner.plan, sources)
         for outcome in outcomes:
             if outcome.value is not None:
-                self.scheduler.tell_budget(outcome.label, outcome.value.memory)
+                self.scheduler.report_budget(outcome.label, outcome.value.memory)
         return outcomes
 
     async def list_files(self) -> AsyncIterator[ListedFile]:

@@ -1,4 +1,4 @@
-"""The generic scheduler: moves parts of many transfers, knowing nothing of what they are."""
+"""The generic scheduler: moves the parts of transfers of any kind."""
 
 from connector.transfer.buffers import Buffer, BufferPool
 from connector.transfer.context import RunContext

@@ -1,4 +1,4 @@
-"""Memory for parts: a byte budget, and buffers that are used again."""
+"""Memory for parts: a byte budget, and buffers that are reused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import attrs
 import trio
 
 from connector.errors import LocalError
-from connector.parts import fit_memory
+from connector.parts import memory_budget
 
-_GRAIN = 64 * 1024
+_ALLOCATION_UNIT = 64 * 1024
 
 
 @attrs.define(eq=False)
 class Buffer:
-    """One piece of memory on loan; `view` has exactly the size that was asked for."""
+    """A buffer in use; `view` has exactly the requested size."""
 
     memory: mmap.mmap
     view: memoryview
@@ -31,11 +31,11 @@ class Buffer:
 
 
 @attrs.define(eq=False)
-class _Place:
-    """A place in the line for memory."""
+class _Waiter:
+    """A task that waits for memory."""
 
     size: int
-    served: trio.Event = attrs.field(factory=trio.Event)
+    granted: trio.Event = attrs.field(factory=trio.Event)
     buffer: Buffer | None = None
     error: LocalError | None = None
 
@@ -44,20 +44,20 @@ _by_capacity = attrgetter("capacity")
 
 
 class BufferPool:
-    """Lends buffers as long as all of them together stay within `budget` bytes; who comes later waits in line.
+    """Hands out buffers of `budget` bytes in total; further tasks wait in a queue.
 
-    A part that is larger than the whole budget is lent its buffer when nothing else is lent: while it moves, the
-    budget is its size.
+    A part that is larger than the budget gets its buffer when no other is in use: while it moves, the budget is its
+    size.
 
-    Buffers are anonymous memory maps: pages that a small part never touches cost nothing, and memory that is given
-    up goes back to the system. The pool does not grow with the number or size of files.
+    Buffers are anonymous memory maps: pages that a small part never touches take no memory, and freed memory is
+    returned to the system. The pool does not grow with the number or size of files.
     """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._allocated = 0
         self._free: list[Buffer] = []
-        self._waiting: deque[_Place] = deque()
+        self._waiting: deque[_Waiter] = deque()
 
     @property
     def allocated(self) -> int:
@@ -66,107 +66,106 @@ class BufferPool:
 
     @property
     def budget(self) -> int:
-        """Bytes that all buffers together may take, while no single one takes more."""
+        """Bytes that all buffers may take in total, unless a single one takes more."""
         return self._budget
 
     async def acquire(self, size: int) -> Buffer:
-        """Borrow a buffer of `size` bytes; waits while the budget is used up.
+        """Return a buffer of `size` bytes; waits while the budget is used up.
 
         Raises:
-            LocalError: If the system has no such memory.
+            LocalError: If the system cannot allocate the memory.
         """
         if not self._waiting:
-            buffer = self._try(size)
+            buffer = self._allocate(size)
             if buffer is not None:
                 return buffer
-        place = _Place(size)
-        self._waiting.append(place)
+        waiter = _Waiter(size)
+        self._waiting.append(waiter)
         try:
-            await place.served.wait()
+            await waiter.granted.wait()
         except trio.Cancelled:
-            if place.buffer is not None:
-                self.release(place.buffer)
-            elif place.error is None:
-                self._waiting.remove(place)
-                self._serve()  # the next in line may want less
+            if waiter.buffer is not None:
+                self.release(waiter.buffer)
+            elif waiter.error is None:
+                self._waiting.remove(waiter)
+                self._grant_waiting()  # the next waiter may want less
             raise
-        if place.error is not None:
-            raise place.error
-        assert place.buffer is not None
-        return place.buffer
+        if waiter.error is not None:
+            raise waiter.error
+        assert waiter.buffer is not None
+        return waiter.buffer
 
     def release(self, buffer: Buffer) -> None:
-        """Give a buffer back; nobody may use its view after that.
+        """Return a buffer to the pool; its view must not be used after that.
 
-        Where something still does (frames that an exception kept), the memory goes with that, not to the next.
+        If the view is still referenced (by the frames of a traceback), the memory is freed with the last reference
+        instead of being reused.
         """
         try:
             buffer.view.release()
         except BufferError:
             self._allocated -= buffer.capacity
-            self._serve()
+            self._grant_waiting()
             return
         buffer.view = memoryview(b"")
         insort(self._free, buffer, key=_by_capacity)
-        self._serve()
+        self._grant_waiting()
 
     def close(self) -> None:
-        """Give all free memory back to the system."""
+        """Return all free memory to the system."""
         for buffer in self._free:
-            self._drop(buffer)
+            self._free_memory(buffer)
         self._free.clear()
 
-    def _try(self, size: int) -> Buffer | None:
+    def _allocate(self, size: int) -> Buffer | None:
         for position, buffer in enumerate(self._free):
-            # Much too large a buffer is left for a part that needs it, unless memory is short.
-            if buffer.capacity >= size and buffer.capacity <= max(4 * size, _GRAIN):
+            # A buffer that is much too large is kept for a part that needs it.
+            if buffer.capacity >= size and buffer.capacity <= max(4 * size, _ALLOCATION_UNIT):
                 del self._free[position]
                 buffer.view = memoryview(buffer.memory)[:size]
                 return buffer
-        capacity = -(-max(size, 1) // _GRAIN) * _GRAIN
-        budget = fit_memory(self._budget, size)
+        capacity = -(-max(size, 1) // _ALLOCATION_UNIT) * _ALLOCATION_UNIT
+        budget = memory_budget(self._budget, size)
         capacity = min(capacity, budget)
         while self._free and self._allocated + capacity > budget:
-            self._drop(self._free.pop())
+            self._free_memory(self._free.pop())
         if self._allocated + capacity > budget:
             return None
         memory = _new_map(capacity)
         self._allocated += capacity
         return Buffer(memory, memoryview(memory)[:size])
 
-    def _drop(self, buffer: Buffer) -> None:
+    def _free_memory(self, buffer: Buffer) -> None:
         self._allocated -= buffer.capacity
-        # Somebody may still hold a slice (a traceback, say); the memory then goes with the last of them.
+        # A slice may still be referenced (by a traceback, say); the memory is then freed with the last of them.
         with suppress(BufferError):
             buffer.memory.close()
 
-    def _serve(self) -> None:
-        """Hand memory to those in line, first come first served.
+    def _grant_waiting(self) -> None:
+        """Hand memory to the waiters in strict order of arrival.
 
-        Strictly so, and directly: a part may hold memory while it waits for the part before it, so one that came
-        later must never get the last memory that an earlier one waits for.
+        A part may hold memory while it waits for the part before it, so a later waiter must never get the last memory
+        that an earlier one waits for.
         """
         while self._waiting:
-            place = self._waiting[0]
+            waiter = self._waiting[0]
             try:
-                place.buffer = self._try(place.size)
+                waiter.buffer = self._allocate(waiter.size)
             except LocalError as error:
-                place.error = error
-            if place.buffer is None and place.error is None:
+                waiter.error = error
+            if waiter.buffer is None and waiter.error is None:
                 return
             self._waiting.popleft()
-            place.served.set()
+            waiter.granted.set()
 
 
 def _new_map(size: int) -> mmap.mmap:
-    """An anonymous map of our own. Python's default is a shared one, whose pages are files of the kernel's: each first
-    touch of them takes longer, and so does each copy.
-    """
+    """A private anonymous map. Python's default is a shared one, whose page faults and copies take longer."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}  # not on Windows
     try:
         return mmap.mmap(-1, size, **private)
     except (OSError, MemoryError) as error:
         raise LocalError(
-            f"This machine has no memory for a part of {size:,} bytes.",
+            f"This machine cannot allocate memory for a part of {size:,} bytes.",
             hint="Allow more (ulimit -v), or choose a smaller --part-size if the file allows it.",
         ) from error

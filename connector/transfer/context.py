@@ -1,4 +1,4 @@
-"""What stays the same during a run, handed over once instead of through every layer."""
+"""The context that all transfers of a run share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ def _guarded(observer: Observer) -> GuardedObserver:
 
 @attrs.frozen(kw_only=True)
 class RunContext:
-    """What all transfers of a run share.
+    """What all transfers of a run share; passed to each as one value.
 
-    `threads` bounds the threads for blocking work; `observer` is told of what happens; `part_size` is the size of
-    parts in bytes that was asked for; `uniform` draws from [0, 1).
+    Attributes:
+        threads: Bounds the threads for blocking work.
+        observer: Receives the events of transfers.
+        part_size: The requested size of parts in bytes.
+        uniform: Returns random numbers from [0, 1).
     """
 
     threads: trio.CapacityLimiter

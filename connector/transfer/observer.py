@@ -1,4 +1,4 @@
-"""What the engine tells about its progress. It never prints: observers do."""
+"""The events that the engine reports. It never prints: observers do."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _log = logging.getLogger(__name__)
 class Observer(Protocol):
     """Receives the events of transfers. Called from the event loop: must be quick and should not raise.
 
-    When it raises, the transfer goes on to its end, and its outcome is then that error. Observers that also have the
-    methods `planned`, `kept` and `budget_raised` of `SilentObserver` are told of these events, too.
+    When it raises, the transfer continues to its end, and its outcome is then that error. Observers that also have the
+    methods `planned`, `kept` and `budget_raised` of `SilentObserver` receive these events, too.
     """
 
     def opened(self, label: str, size: int) -> None:
-        """A transfer has begun; `size`: bytes that it will move in all. Told again when it restarts."""
+        """A transfer has begun; `size`: bytes that it will move in total. Called again when it restarts."""
 
     def progressed(self, label: str, size: int) -> None:
-        """`size` more bytes went through; negative when a failed try is taken back."""
+        """`size` more bytes were moved; negative after a failed try, whose bytes no longer count."""
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
         """A step failed and will be tried again after `delay` seconds."""
 
     def waiting(self, label: str, delay: float, why: str) -> None:
-        """The archive asked to wait for `delay` seconds, as while a file is staged."""
+        """The transfer waits for `delay` seconds, as while the archive stages a file."""
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """A transfer has ended."""
@@ -40,7 +40,7 @@ class SilentObserver:
     """An observer that does nothing."""
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
-        """A batch begins: the label of each file, and its size as `opened` will tell it if that is known already."""
+        """A batch begins: the label of each file, and the size that `opened` will report if it is known already."""
 
     def opened(self, label: str, size: int) -> None:
         """Do nothing."""
@@ -68,9 +68,9 @@ class SilentObserver:
 
 
 class GuardedObserver:
-    """Passes events on to an observer that may raise, and need not know them all.
+    """Forwards events to an observer that may raise, and need not implement all of them.
 
-    What it raises is kept for `checked`; of events that concern no file it is logged.
+    What it raises is kept for `checked`, or logged if the event concerns no file.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -84,36 +84,36 @@ class GuardedObserver:
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
         """See `SilentObserver.planned`."""
-        self._tell("planned", "", files)
+        self._notify("planned", "", files)
 
     def opened(self, label: str, size: int) -> None:
         """See `Observer.opened`."""
-        self._tell("opened", label, label, size)
+        self._notify("opened", label, label, size)
 
     def kept(self, label: str, size: int) -> None:
         """See `SilentObserver.kept`."""
         if size:
-            self._tell("kept", label, label, size)
+            self._notify("kept", label, label, size)
 
     def progressed(self, label: str, size: int) -> None:
         """See `Observer.progressed`."""
-        self._tell("progressed", label, label, size)
+        self._notify("progressed", label, label, size)
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
         """See `Observer.retried`."""
-        self._tell("retried", label, label, error, delay)
+        self._notify("retried", label, label, error, delay)
 
     def waiting(self, label: str, delay: float, why: str) -> None:
         """See `Observer.waiting`."""
-        self._tell("waiting", label, label, delay, why)
+        self._notify("waiting", label, label, delay, why)
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
         """See `SilentObserver.budget_raised`."""
-        self._tell("budget_raised", label, label, before, after)
+        self._notify("budget_raised", label, label, before, after)
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """See `Observer.finished`."""
-        self._tell("finished", outcome.label, outcome)
+        self._notify("finished", outcome.label, outcome)
 
     def checked(self, outcome: Outcome[T]) -> Outcome[T]:
         """Return the outcome, or the first error of the observer about this file if the transfer has none itself."""
@@ -127,12 +127,12 @@ class GuardedObserver:
         error.__cause__ = failure
         return Outcome(outcome.label, error=error)
 
-    def _tell(self, event: str, label: str, *facts: object) -> None:
-        tell = getattr(self._observer, event, None)
-        if tell is None:
-            return  # an event that came later than this observer
+    def _notify(self, event: str, label: str, *arguments: object) -> None:
+        notify = getattr(self._observer, event, None)
+        if notify is None:
+            return  # an event that this observer does not implement
         try:
-            tell(*facts)
+            notify(*arguments)
         except Exception as error:
             if label:
                 self._failures.setdefault(label, error)

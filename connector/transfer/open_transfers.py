@@ -1,4 +1,4 @@
-"""How many transfers may be open at once: our own bound, and that of the other side as its answers reveal it."""
+"""How many transfers may be open at once: our own bound, and an estimate of the archive's from its responses."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from connector.transfer.transfer import TooManyOpenTransfersError
 T = TypeVar("T")
 
 NotifyFull = Callable[[TooManyOpenTransfersError, float], None]
-"""Callback: the other side is full because of others, and is asked again after so many seconds."""
+"""Callback: other processes hold all slots of the archive, which is asked again after so many seconds."""
 
 _MAX_YIELDED = 1000
 """Transfers that may wait without a slot: each is a task, and a batch may have any number of files."""
 _MIN_POLL, _MAX_POLL = 1.0, 30.0
-"""Seconds between two questions whether others have freed a slot; they grow with the time waited so far."""
+"""Seconds between two requests for a slot that others hold; they grow with the time waited so far."""
 _GROWTH_DIVISOR = 4
 """One slot more is tried for every so many that were granted."""
 _GRANTS_PER_RETRY = 16
-"""After a refusal one slot more is tried after so many grants per slot: other processes may have ended."""
+"""After a refusal one slot more is tried after so many grants per slot: other processes may have released."""
 _ADMITTED_PER_SLOT = 2
 """Admitted transfers per slot: one that holds it, and one that is prepared to take it over."""
 
 
 class OpenTransferLimiter:
-    """Admits up to `size` transfers at once, each of which needs a slot on the other side to be open there.
+    """Admits up to `size` transfers at once, each of which needs a slot of the archive to be open there.
 
-    A transfer is admitted, prepares itself, and acquires its slot. At first `first` of them ask at once (`size`, if
-    not given); more as slots are granted, up to `size`, and fewer once the other side was found to allow fewer. A
-    transfer that was refused asks again when one of ours has released its slot; as many others as there are slots are
-    prepared meanwhile, so that none stays empty for long. When none of ours is open, the slots are held by another
-    process (one that uploads into the same box): then one transfer asks from time to time, until none of ours has been
-    granted a slot for `patience` seconds.
+    A transfer is admitted, prepares itself, and acquires its slot. At first, `first` of them request one at once
+    (`size`, if not given); more as slots are granted, up to `size`, and fewer once the archive allows fewer. A transfer
+    that was refused tries again when one of ours has released its slot; as many others as there are slots are prepared
+    meanwhile, so that no slot stays empty for long. When none of ours is open, the slots are held by another process
+    (one that uploads into the same box): then one transfer polls, until no slot was granted for `patience` seconds.
     """
 
     def __init__(self, size: int, *, patience: float, first: int | None = None) -> None:
@@ -50,11 +49,11 @@ class OpenTransferLimiter:
         self._shrunk = False
         self._granted_since = 0
         self._yielded = 0
-        self._ended = 0
+        self._released = 0
 
     @property
     def size(self) -> int:
-        """Transfers that may be open on the other side at once from now on."""
+        """Transfers that may be open in the archive at once from now on."""
         return int(self._remote_slots.total_tokens)
 
     async def admit(self, transfer: object) -> None:
@@ -65,7 +64,7 @@ class OpenTransferLimiter:
         self._inside.add(transfer)
 
     async def yield_slot(self, transfer: object, seconds: float) -> None:
-        """Wait for `seconds` with the room left to others, unless very many transfers do so already."""
+        """Wait for `seconds` without a slot, unless very many transfers do so already."""
         if self._yielded >= _MAX_YIELDED:
             await trio.sleep(seconds)
             return
@@ -85,26 +84,27 @@ class OpenTransferLimiter:
             self._admitted.release_on_behalf_of(transfer)
 
     def release(self, transfer: object) -> None:
-        """Release the slot: the transfer is no longer open on the other side."""
+        """Release the slot: the transfer is no longer open in the archive."""
         if transfer in self._holders:
-            self._ended += 1
+            self._released += 1
             self._free_slot(transfer)
 
     async def acquire(self, transfer: object, step: Callable[[], Awaitable[T]], *, full: NotifyFull) -> T:
-        """Run `step` with a slot until the other side accepts it; the slot is held from then on.
+        """Run `step` with a slot until the archive accepts it; the slot is held from then on.
 
-        Raises the last `TooManyOpenTransfersError` when there is no room for too long.
+        Raises:
+            TooManyOpenTransfersError: The last one, if no slot was granted for too long.
         """
         while True:
             if transfer not in self._holders:
                 await self._remote_slots.acquire_on_behalf_of(transfer)
                 self._holders.add(transfer)
-            ended = self._ended
+            released = self._released
             try:
                 result = await step()
             except TooManyOpenTransfersError as error:
-                if ended != self._ended:
-                    continue  # a slot may have become free on the other side after the refusal
+                if released != self._released:
+                    continue  # a slot of the archive may have become free after the refusal
                 others = self._remote_slots.borrowed_tokens - 1
                 if others:
                     self._shrink(others)
@@ -122,7 +122,7 @@ class OpenTransferLimiter:
     def _granted(self, transfer: object) -> None:
         self._granted_to.add(transfer)
         if self._full_since is not None:
-            self._reset_estimate()  # others were in the way: there may be room for more by now
+            self._reset_estimate()  # others held the slots: more may be free by now
         self._granted_since += 1
         if not self._shrunk:
             granted = len(self._granted_to)
@@ -132,19 +132,19 @@ class OpenTransferLimiter:
             self._set_slots(self.size + 1)
 
     def _reset_estimate(self) -> None:
-        """Forget what was learned about the other side."""
+        """Forget what was learned about the archive."""
         self._full_since = None
         self._shrunk = False
         self._set_slots(self._first)
 
-    def _shrink(self, places: int) -> None:
+    def _shrink(self, slots: int) -> None:
         self._shrunk = True
         self._granted_since = 0
-        self._set_slots(min(self.size, places))
+        self._set_slots(min(self.size, slots))
 
-    def _set_slots(self, places: int) -> None:
-        self._remote_slots.total_tokens = min(self._size, places)
-        self._admitted.total_tokens = min(self._size, _ADMITTED_PER_SLOT * places)
+    def _set_slots(self, slots: int) -> None:
+        self._remote_slots.total_tokens = min(self._size, slots)
+        self._admitted.total_tokens = min(self._size, _ADMITTED_PER_SLOT * slots)
 
     def _free_slot(self, transfer: object) -> None:
         self._holders.remove(transfer)
@@ -152,7 +152,7 @@ class OpenTransferLimiter:
         self._remote_slots.release_on_behalf_of(transfer)
 
     def _pause(self) -> float | None:
-        """Seconds until the other side is asked again, `None` once `patience` is used up."""
+        """Seconds until the next request for a slot, `None` after `patience` seconds."""
         now = trio.current_time()
         if self._full_since is None:
             self._full_since = now

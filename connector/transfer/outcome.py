@@ -1,4 +1,4 @@
-"""What became of one transfer, as a value; and every exception as an error of the five families."""
+"""The outcome of one transfer as a value, and the translation of any exception into the five families."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from connector.errors import BrokenError, ConnectorError, LocalError
 T_co = TypeVar("T_co", covariant=True)
 
 AlreadyThere = Literal["size", "record", "sha256"]
-"""What was compared to know that a file need not be moved: its size only; its size and modification time with what an
-earlier run recorded when it had verified the file; or its size and the sha256 of its content."""
+"""What was compared to find that a file need not be moved: its size only; its size and modification time with the
+record of an earlier run that verified the file; or its size and the sha256 of its content."""
 
 
 @attrs.frozen
@@ -39,11 +39,10 @@ class Outcome(Generic[T_co]):
 
 
 def as_connector_error(error: Exception) -> ConnectorError:
-    """Return `error` if it is one of ours, otherwise one of ours whose cause it is.
+    """Return `error` if it is a `ConnectorError`, otherwise one whose cause it is.
 
-    An error of the operating system belongs to a family even where it was not translated on the spot. Everything else
-    is `ConnectorError` itself (family "error", exit code 1): a bug. Of a group the first bug
-    counts, or the first error if there is no bug.
+    An error of the operating system gets a family. Everything else is a `ConnectorError` itself (family "error", exit
+    code 1): a bug. Of a group, the first bug is returned, or the first error if there is no bug.
     """
     if isinstance(error, ExceptionGroup):
         found = [as_connector_error(one) for one in iter_leaf_errors(error)]

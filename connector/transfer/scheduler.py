@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from connector.errors import ConnectorError, UsageError
-from connector.parts import Part, fit_memory
+from connector.parts import Part, memory_budget
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer
@@ -25,16 +25,16 @@ T = TypeVar("T")
 class Scheduler:
     """Runs batches of transfers, one after the other or at once, within the same bounds.
 
-    Parts of the oldest open transfer go first; while it has none to give, younger ones fill the gap. There is no task
-    and no buffer per part up front: workers, as many as the limit allows, take the next part, and end without one.
+    Parts of the oldest open transfer go first; if it has none left, those of the next one. No task and no buffer is
+    created per part in advance: workers, as many as the limit allows, take the next part, and end if there is none.
 
     Args:
         pool: bounds the memory of part buffers.
         limit: how many parts move at once.
-        retrier: the retry loop around each step; `observer` is told of everything that happens.
+        retrier: the retry loop around each step; `observer` receives the events.
         window: transfers that are open at once.
-        first: how many ask before it is known whether the other side allows more; all by default.
-        patience: seconds for which opening is tried again while the other side is full because of others.
+        first: how many request a slot before it is known whether the archive allows more; all by default.
+        patience: seconds for which opening is retried while other clients hold all slots of the archive.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Scheduler:
         self._closed = False
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
-        """Run all transfers and return their outcomes in the given order; one that fails is an outcome, too.
+        """Run all transfers and return their outcomes in the given order, those of failed ones included.
 
         Cancelling this call cancels them all.
 
@@ -84,13 +84,13 @@ class Scheduler:
             raise UsageError("The session has ended.", hint="Use it inside the block that opened it, or open another.")
 
     def finished(self, outcome: Outcome[T]) -> Outcome[T]:
-        """Tell the observer of a file that has ended, moved or not, and return what is then its outcome."""
+        """Report a file that has ended, moved or not, to the observer, and return its final outcome."""
         outcome = self.observer.checked(outcome)
         self.observer.finished(outcome)
         return self.observer.checked(outcome)
 
     def close(self) -> None:
-        """Cancel what still runs and accept nothing more: the session's memory and connections are about to close."""
+        """Cancel running transfers and accept no more: the session's memory and connections are about to close."""
         self._closed = True
         for batch in self._batches:
             batch.cancel()
@@ -100,16 +100,16 @@ class Scheduler:
         for batch in self._batches:
             batch.spawn_workers(self.limit.limit - self.workers)
 
-    def tell_budget(self, label: str, part_size: int) -> None:
-        """Tell the observer if a part of this size takes more memory than the budget, or than it was told of before."""
-        before, self._budget = self._budget, fit_memory(self._budget, part_size)
+    def report_budget(self, label: str, part_size: int) -> None:
+        """Report to the observer if a part of this size takes more memory than the budget that it knows."""
+        before, self._budget = self._budget, memory_budget(self._budget, part_size)
         if self._budget > before:
             self.observer.budget_raised(label, before, self._budget)
 
 
 @attrs.define(eq=False)
 class _ActiveTransfer(Generic[T]):
-    """A transfer between its opening and its end."""
+    """A transfer that is open."""
 
     transfer: Transfer[T]
     parts: Sequence[Part]
@@ -143,7 +143,7 @@ class _ActiveTransfer(Generic[T]):
 
 
 class _PartMove:
-    """One part that moves, with as many tries as it takes."""
+    """The tries of moving one part."""
 
     def __init__(self, scheduler: Scheduler, transfer: Transfer[Any], part: Part, buffer: memoryview) -> None:
         self._scheduler = scheduler
@@ -158,7 +158,7 @@ class _PartMove:
         await self._transfer.move(self._part, self._buffer, self._progressed)
 
     def made_progress(self) -> bool:
-        """Whether the try that just failed moved more than all before."""
+        """Whether the try that failed moved more than all before."""
         before, self._most = self._most, max(self._most, self._moved)
         return self._most > before
 
@@ -228,7 +228,7 @@ class _Batch(Generic[T]):
         finally:
             with trio.CancelScope(shield=True):
                 if active := self._active.pop(number, None):
-                    await active.stop()  # the parts that move release buffer and file first
+                    await active.stop()  # parts in flight release their buffer and the file first
                 try:
                     await transfer.close()
                 except* Exception as failed:
@@ -246,7 +246,7 @@ class _Batch(Generic[T]):
         parts = await scheduler.open_transfers.acquire(
             (self, number), lambda: scheduler.retrier.run(transfer.open, notify=retry_notice), full=waits_for_others
         )
-        scheduler.tell_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
+        scheduler.report_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
         active = self._active[number] = _ActiveTransfer(transfer, parts)
         active.check_done()
         scheduler.spawn_workers()
@@ -254,16 +254,16 @@ class _Batch(Generic[T]):
         if active.error is not None:
             raise active.error
         result = await transfer.finish()
-        scheduler.open_transfers.release((self, number))  # the rest does not concern the other side
+        scheduler.open_transfers.release((self, number))  # the transfer is no longer open in the archive
         return result
 
-    def spawn_workers(self, places: int) -> None:
+    def spawn_workers(self, free: int) -> None:
         wanted = 0
         for active in self._active.values():
             wanted += len(active.parts) - active.dispatched
-            if wanted >= places:
+            if wanted >= free:
                 break
-        for _ in range(min(wanted, places)):
+        for _ in range(min(wanted, free)):
             self._scheduler.workers += 1
             self._nursery.start_soon(self._work)
 
@@ -280,7 +280,7 @@ class _Batch(Generic[T]):
                     break
         finally:
             scheduler.workers -= 1
-        scheduler.spawn_workers()  # another batch may wait for this place
+        scheduler.spawn_workers()  # another batch may wait for this worker
 
     async def _move(self, active: _ActiveTransfer[T], part: Part) -> None:
         scheduler, pool = self._scheduler, self._scheduler.pool

@@ -1,4 +1,4 @@
-"""Steps in order among parts that move in parallel, and steps that are taken at once."""
+"""Ordered steps among parts that move in parallel, and concurrent steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from connector.errors import ConnectorError
 
 
 class Sequencer:
-    """Runs step 1, 2, 3, ... one after the other, whatever order they arrive in, as the digest of a file needs it."""
+    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires."""
 
     def __init__(self, first: int = 1) -> None:
         self._next = first
@@ -35,12 +35,12 @@ class Sequencer:
     async def in_order(self, number: int) -> AsyncIterator[None]:
         """Wait until `number` is next; leaving the block without an exception makes the following step next.
 
-        A step that has run before enters at once; `is_done` tells whether there is anything left to do.
+        A step that has run before enters at once; see `is_done`.
         """
         await self.wait(number)
         yield
         if number < self._next:
-            return  # moved again: the following step became next the first time
+            return  # a part that is moved again: the following step is next already
         self._next = number + 1
         event = self._waiting.pop(self._next, None)
         if event is not None:
@@ -50,12 +50,12 @@ class Sequencer:
 async def run_concurrently(*steps: Callable[[], Awaitable[object]]) -> None:
     """Run all steps at once and wait for them.
 
-    One that fails stops no other; when all have ended, the error of the first in the given order that failed is
-    raised, by itself and not in a group.
+    A step that fails does not stop the others; when all have ended, the first error in the given order is raised, not
+    in a group.
     """
     errors: dict[int, ConnectorError] = {}
 
-    async def noted(number: int) -> None:
+    async def collect_error(number: int) -> None:
         try:
             await steps[number]()
         except ConnectorError as error:
@@ -63,6 +63,6 @@ async def run_concurrently(*steps: Callable[[], Awaitable[object]]) -> None:
 
     async with trio.open_nursery() as nursery:
         for number in range(len(steps)):
-            nursery.start_soon(noted, number)
+            nursery.start_soon(collect_error, number)
     if errors:
         raise errors[min(errors)]

@@ -1,4 +1,4 @@
-"""What the scheduler asks of a transfer. It knows nothing else of downloads, uploads or decryption."""
+"""The interface between the scheduler and transfers of any kind."""
 
 from __future__ import annotations
 
@@ -11,51 +11,50 @@ from connector.parts import Part
 T_co = TypeVar("T_co", covariant=True)
 
 Progress = Callable[[int], None]
-"""Told of every few bytes that went through, as they do."""
+"""Callback: bytes transferred since the last call."""
 
 
 class Transfer(Protocol[T_co]):
-    """One file on its way: the scheduler calls `prepare`, `open`, `move` for each part, `finish` and `close`.
+    """The transfer of one file: the scheduler calls `prepare`, `open`, `move` for each part, `finish` and `close`.
 
-    Each may raise a `ConnectorError`; that ends this transfer alone, as any other exception
-    does, which is taken for a bug. An error that advises a restart has all of it done again, from `prepare` on, once
-    for each cause.
+    Each may raise a `ConnectorError`, which ends this transfer alone; any other exception does so too, and is reported
+    as a bug. After an error that advises a restart, all steps run again from `prepare` on, once for each cause.
     """
 
     @property
     def label(self) -> str:
-        """What people know this transfer by."""
+        """The name of this transfer in messages."""
 
     async def prepare(self) -> None:
-        """Do what can be done before the other side takes note of this transfer, while it waits to be let in."""
+        """Do what needs no slot of the archive, while the transfer waits for one."""
 
     async def open(self) -> Sequence[Part]:
-        """Begin, and return the parts to move, in the order to hand them out. Nothing may be allocated per part."""
+        """Begin, and return the parts in the order in which to move them. Nothing may be allocated per part."""
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Move one part, using `buffer` (of the part's size) and nothing like it besides.
+        """Move one part, using `buffer` (of the part's size) and no other memory of that order.
 
-        Called again, with the buffer as it was left, when an error advises so. Parts of one transfer move at the same
-        time.
+        Called again, with the buffer as the failed call left it, when an error advises so. Parts of one transfer move
+        concurrently.
         """
 
     async def finish(self) -> T_co:
-        """All parts are through: check the whole and put it in its place."""
+        """Check the whole and complete it; called when all parts were moved."""
 
     async def close(self) -> None:
-        """Let go of everything; called at the end, whatever happened. Must leave what was done resumable."""
+        """Release all resources; always called at the end. What was done must stay resumable."""
 
 
 class TooManyOpenTransfersError(RefusedError):
-    """The other side allows no more open transfers at the moment: one has to end first, of ours or of others."""
+    """The archive allows no more open transfers at the moment: one of ours or of another client has to end first."""
 
 
 class OverloadedError(BrokenError):
-    """The other side is too busy (429, 503) or did not answer in time: fewer requests at once may help."""
+    """The server is overloaded (429, 503) or the request timed out: fewer concurrent requests may help."""
 
 
 class NotReadyError(BrokenError):
-    """A transfer cannot be opened yet; it gives its place to others and is opened again after `seconds`."""
+    """A transfer cannot be opened yet; it yields its slot to others and is opened again after `seconds`."""
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)

@@ -22,9 +22,9 @@ from connector.upload.source import UploadSource, open_source
 class UploadContext:
     """What the uploads of one batch share.
 
-    `hub_key` gives the public key of a storage alias; `notes` tell what earlier runs finished in the box; `draw`
-    gives random bytes. With `overwrite` what is in the box is replaced, unless an earlier run of this machine sent it
-    of the same source; with `verify_existing` the sources are read to compare their content.
+    `hub_key` returns the public key of a storage alias; `notes` are the records of what earlier runs finished in the
+    box; `random_bytes` generates keys. With `overwrite` what is in the box is replaced, unless an earlier run on this
+    machine sent it from the same source; with `verify_existing` the sources are read to compare their content.
     """
 
     run: RunContext
@@ -36,7 +36,7 @@ class UploadContext:
     notes: FinishedFiles
     overwrite: bool = False
     verify_existing: bool = False
-    draw: Callable[[int], bytes] = os.urandom
+    random_bytes: Callable[[int], bytes] = os.urandom
 
 
 class LockedSource:

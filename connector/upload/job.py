@@ -129,7 +129,7 @@ class Upload:
             self._announcement.write()
 
     async def _start(self, answer: CreatedUpload, part_size: int) -> StartedUpload:
-        secrets = UploadSecrets(session_key=self._context.draw(32), nonce_seed=self._context.draw(32))
+        secrets = UploadSecrets(session_key=self._context.random_bytes(32), nonce_seed=self._context.random_bytes(32))
         envelope = make_header(
             secrets.session_key,
             sender_private_key=self._context.keys.private,

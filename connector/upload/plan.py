@@ -10,7 +10,7 @@ from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceState
-from connector.parts import Parts, fit_memory
+from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
 from connector.upload.existing import OVERWRITABLE, REPLACEABLE, compare, in_the_way
 from connector.upload.source import UploadSource, open_source
@@ -77,7 +77,7 @@ class UploadPlanner:
             started = None if left is None else left.started
             fitted = started.part_size if started is not None else fit_upload_part_size(total, self.part_size)
             parts = Parts(total, fitted)
-            needed = fit_memory(self.memory, parts[0].size)
+            needed = memory_budget(self.memory, parts[0].size)
             planned = PlannedUpload(source.alias, size, total, fitted, len(parts), needed, there)
             return Outcome(source.alias, planned)
         except ConnectorError as error:

@@ -46,7 +46,7 @@ class Sending(ABC):
             SealedLayout(self._started.envelope, file.state.size),
             session_key=self._started.secrets.session_key,
             nonce_seed=self._started.secrets.nonce_seed,
-            draw=context.draw,
+            random_bytes=context.random_bytes,
         )
         self._sent = dict(state.parts)
         self._before = dict(state.parts)
@@ -118,16 +118,16 @@ class Sending(ABC):
     async def _check_waited_for(self, number: int) -> None:
         await self._context.box.part_url(self._order, self.file_id, number)
 
-    def _hash(self, part: Part, loaded: PreparedPart) -> None:
+    def _hash(self, part: Part, prepared: PreparedPart) -> None:
         """Add a part to the sha256, in its turn, and compare what an earlier run had read up to here."""
-        add_pieces(self._digest, loaded.plaintext)
+        add_pieces(self._digest, prepared.plaintext)
         plain = self._plain[part.number] = self._digest.hexdigest()
         before = self._before.get(part.number)
         if before is not None and before.plain not in (None, plain):
             raise changed_since(self._locked.source)
 
-    def _sealed(self, part: Part, loaded: PreparedPart) -> SentPart:
-        digests: PartDigests = digest_part(loaded.seal())
+    def _sealed(self, part: Part, prepared: PreparedPart) -> SentPart:
+        digests: PartDigests = digest_part(prepared.seal())
         return SentPart(digests, self._plain[part.number])
 
 
@@ -149,13 +149,13 @@ class ManyParts(Sending):
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        loaded = await self._run.in_thread(lambda: self._sealer.load(part, buffer, self._file.read_into))
+        prepared = await self._run.in_thread(lambda: self._sealer.read_plaintext(part, buffer, self._file.read_into))
         if not self._sequencer.is_done(part.number):
             async with self._sequencer.in_order(part.number):
-                await self._run.in_thread(lambda: self._hash(part, loaded))
+                await self._run.in_thread(lambda: self._hash(part, prepared))
         if part.number in self._before:
             return None
-        return await self._run.in_thread(lambda: self._sealed(part, loaded))
+        return await self._run.in_thread(lambda: self._sealed(part, prepared))
 
     async def _note(self, number: int, sent: SentPart) -> None:
         journal = self._journal
@@ -200,13 +200,13 @@ class OnePart(Sending):
         sent: list[SentPart | None] = []
 
         def work() -> SentPart | None:
-            loaded = self._sealer.load(part, buffer, self._file.read_into)
+            prepared = self._sealer.read_plaintext(part, buffer, self._file.read_into)
             if not self._sequencer.is_done(part.number):
-                self._hash(part, loaded)
+                self._hash(part, prepared)
             self._file.check_unchanged()
             if part.number in self._before:
                 return None
-            sealed = self._sealed(part, loaded)
+            sealed = self._sealed(part, prepared)
             self._begin_journal(sealed)
             return sealed
 

@@ -1,1 +1,1 @@
-"""What client and archive say to each other: payloads, tokens, lifetimes and digests. Pure."""
+"""The protocol of client and archive: payloads, tokens, lifetimes and digests. Pure."""

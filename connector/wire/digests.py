@@ -17,20 +17,20 @@ class PartDigests:
 
 
 def digest_part(data: memoryview) -> PartDigests:
-    """Both digests of one part. Takes a whole part so that hashlib lets go of the interpreter lock."""
+    """Both digests of one part. Takes a whole part so that hashlib releases the GIL."""
     return PartDigests(
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), sha256=hashlib.sha256(data).hexdigest()
     )
 
 
 def add_pieces(digest: hashlib._Hash, pieces: Iterable[memoryview]) -> None:
-    """Add data that lies in several pieces to a running digest. Blocks."""
+    """Add pieces of data to a running digest. Blocks."""
     for piece in pieces:
         digest.update(piece)
 
 
 def multipart_etag(part_md5s: Iterable[str]) -> str:
-    """The ETag that S3 gives an object of these parts: md5 over the binary part md5s, `-`, part count."""
+    """The ETag of a multipart object in S3: md5 over the binary part md5s, `-`, part count."""
     digest = hashlib.md5(usedforsecurity=False)
     count = 0
     for count, md5 in enumerate(part_md5s, start=1):  # noqa: B007

@@ -1,8 +1,8 @@
 """How long a response may be used: RFC 9111 freshness, lifetimes of presigned URLs, and the clock of a server.
 
 All results are durations in seconds that begin when the response was received. `received` is the time of receipt by
-the server's own clock (see `ServerClocks`): absolute times of a server are compared with other
-times of the same server, so a wrong clock on this machine changes nothing. `docs/lifetimes.md` lists the cases.
+the server's own clock (see `ServerClocks`): times of a server are only compared with other times of that server, so a
+wrong clock on this machine has no effect. `docs/lifetimes.md` lists the cases.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 _RFC850 = re.compile(r"[A-Za-z]+, (\d\d)-([A-Za-z]{3})-(\d\d) (\d\d:\d\d:\d\d) GMT")
-_REMEMBERED = 600.0
-"""Seconds after which a clock that was never found to be ahead of its server's answers is read afresh: the server's
-own clock may have been put back."""
+_LEAD_TIMEOUT = 600.0
+"""Seconds after which the lead of a server's clock is measured again: that clock may have been set back."""
 LONGEST_LIFETIME = 3600.0
-"""Seconds; for how long anything is used without being asked for again, whatever it says of itself."""
+"""Upper bound in seconds of any lifetime, whatever the server states."""
 _DIRECTIVE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
-"""One list element; a comma in a quoted string ends none."""
+"""One list element; a comma in a quoted string does not end it."""
 _MAX_DELTA = 2**31
 """RFC 9111, section 1.2.2: larger delta-seconds count as this."""
-_DATE_STEP = 1.0
-"""Seconds; dates are whole ones, so a smaller difference between two of them is no age."""
+_DATE_RESOLUTION = 1.0
+"""Resolution of HTTP dates in seconds; a smaller difference between two of them is not counted as age."""
 
 
 def parse_delta_seconds(text: str) -> int | None:
-    """RFC 9111 delta-seconds, `None` if `text` is none. Never raises."""
+    """Parse RFC 9111 delta-seconds; `None` if `text` is not valid. Never raises."""
     text = text.strip().strip('"')
     if not (text.isascii() and text.isdigit()):
         return None
@@ -40,8 +39,8 @@ def parse_delta_seconds(text: str) -> int | None:
 def parse_cache_control(text: str) -> dict[str, str | None]:
     """The directives of a Cache-Control field (RFC 9111, section 5.2), names in lower case. Never raises.
 
-    One that is repeated with another argument has all of them, joined by a comma, as its own: no directive allows that,
-    and what is invalid makes a response stale (section 4.2.1).
+    The arguments of a repeated directive are joined by a comma, which is not valid for any of them: an invalid
+    directive makes a response stale (section 4.2.1).
     """
     directives: dict[str, str | None] = {}
     for item in _DIRECTIVE.findall(text):
@@ -57,10 +56,10 @@ def parse_cache_control(text: str) -> dict[str, str | None]:
 def response_lifetime(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
     """Seconds for which a private cache may use a response (RFC 9111, sections 4.2.1 and 4.2.3).
 
-    `headers` are looked up in lower case. `0` if the server forbids reuse, `None` if it says nothing.
+    `headers` have names in lower case. `0` if the server forbids reuse, `None` if it states no lifetime.
     """
     directives = parse_cache_control(headers.get("cache-control", ""))
-    # Section 5.2.2.3: who understands the status code passes over no-store beside must-understand.
+    # Section 5.2.2.3: a cache that understands the status code ignores no-store beside must-understand.
     if "no-cache" in directives or ("no-store" in directives and "must-understand" not in directives):
         return 0.0
     date = parse_http_date(headers.get("date", ""), received)
@@ -79,27 +78,27 @@ def response_lifetime(headers: Mapping[str, str], received: datetime | None = No
 
 
 def _age(headers: Mapping[str, str], date: datetime | None, received: datetime | None) -> float:
-    """Seconds since the response was generated (RFC 9111, section 4.2.3), without its own time on the way.
+    """Seconds since the response was generated (RFC 9111, section 4.2.3), without the response delay.
 
-    That counts too, and is added by whoever knows when the request was sent: the lifetime begins with it.
+    `CachedValue` adds the delay: its lifetimes begin when the request was sent.
     """
-    # Section 5.1: of several values the first counts, and an invalid one is passed over.
-    said = parse_delta_seconds(headers.get("age", "").partition(",")[0]) or 0
-    apparent = (received - date).total_seconds() - _DATE_STEP if received and date else 0.0
-    return max(float(said), apparent)
+    # Section 5.1: the first of several values counts, and an invalid one is ignored.
+    stated = parse_delta_seconds(headers.get("age", "").partition(",")[0]) or 0
+    apparent = (received - date).total_seconds() - _DATE_RESOLUTION if received and date else 0.0
+    return max(float(stated), apparent)
 
 
 def presigned_lifetime(
     url: str, headers: Mapping[str, str] | None = None, received: datetime | None = None
 ) -> float | None:
-    """Seconds for which a presigned URL is good, from its own signature, `None` if it does not tell.
+    """Seconds for which a presigned URL is valid by its own signature, `None` if it states no expiry.
 
-    `X-Amz-Date` and `X-Amz-Expires` (AWS Signature Version 4) are set against the receipt of the response that
-    brought the URL; where that has no `Date`, the URL counts as fresh from the signer.
+    `X-Amz-Date` and `X-Amz-Expires` (AWS Signature Version 4) are compared with the receipt of the response that
+    contained the URL; if that has no `Date`, the URL counts as signed just now.
     """
     try:
         query = {name.lower(): values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
-    except ValueError:  # no URL at all
+    except ValueError:  # not a valid URL
         return None
     seconds = parse_delta_seconds(query.get("x-amz-expires", ""))
     if seconds is None:
@@ -120,10 +119,10 @@ def _parse_amz_date(text: str) -> datetime | None:
 
 
 def retry_after(headers: Mapping[str, str], received: datetime | None = None) -> float | None:
-    """Seconds that the server asks to wait (`Retry-After`, RFC 9110, section 10.2.3), `None` if it does not.
+    """Seconds of `Retry-After` (RFC 9110, section 10.2.3), `None` without one.
 
-    A date is set against the response's own `Date`, and without one against the receipt. Of several numbers of
-    seconds the largest counts.
+    A date is compared with the response's own `Date`, or with the receipt if it has none. The largest of several
+    numbers of seconds counts.
     """
     text = headers.get("retry-after", "")
     if not text:
@@ -140,10 +139,10 @@ def retry_after(headers: Mapping[str, str], received: datetime | None = None) ->
 
 
 def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: float = 0.15) -> float:
-    """For how long to use something with several stated lifetimes: the shortest, less a margin for the way there.
+    """The shortest of several stated lifetimes, less a margin for the transmission of the next request.
 
-    `otherwise` counts when none is stated, and `LONGEST_LIFETIME` when all are longer. The margin is a share of
-    the lifetime, at most 5 s, so that even a second or two are of use.
+    `otherwise` is used when none is stated, and `LONGEST_LIFETIME` when all are longer. The margin is a share of the
+    lifetime, at most 5 s, so that a value that is valid for a second or two can be used at all.
     """
     stated = [lifetime for lifetime in lifetimes if lifetime is not None]
     shortest = min(*stated, LONGEST_LIFETIME) if stated else otherwise
@@ -151,10 +150,10 @@ def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: f
 
 
 def parse_http_date(text: str, now: datetime | None = None) -> datetime | None:
-    """An HTTP date (RFC 9110, section 5.6.7) in UTC, `None` if `text` is none. Never raises.
+    """Parse an HTTP date (RFC 9110, section 5.6.7) in UTC; `None` if `text` is not valid. Never raises.
 
-    All three forms are read, and the dates of mails, as that section recommends. A two-digit year is the one with
-    these digits that lies at most 50 years after `now`. A leap second counts as the second before it.
+    All three formats are accepted, and those of mail dates, as that section recommends. A two-digit year is the one
+    with these digits that is at most 50 years after `now`. A leap second counts as the second before it.
     """
     text = text.strip()
     if text.count(":") > 2:
@@ -173,32 +172,32 @@ def parse_http_date(text: str, now: datetime | None = None) -> datetime | None:
 
 @attrs.define
 class ServerClocks:
-    """Tells when an answer was received by the clock of the server that sent it, for any number of servers.
+    """Estimates when a response was received, by the clock of the server that sent it, for any number of servers.
 
-    An answer is sent after its `Date`, so a server's clock is ahead of this machine's monotonic clock at least by
-    what the `Date` was ahead at the receipt; the largest lead seen is the truest, and an answer that some cache had
-    kept has a smaller one. So ages can be told (RFC 9111, section 4.2.3, `apparent_age`) without trusting this
-    machine's idea of the time, which that section asks for only where clocks are known to agree.
+    A response is sent after its `Date`, so a server's clock is ahead of this machine's monotonic clock by at least the
+    difference of the `Date` and the time of receipt. The largest difference is the best estimate; responses from a
+    cache have a smaller one. So an age (RFC 9111, section 4.2.3, `apparent_age`) does not depend on this machine's wall
+    clock, which that section presumes to be synchronized.
     """
 
     _leads: dict[str, tuple[float, float]] = attrs.field(factory=dict)
 
     def received(self, server: str, date: str, monotonic: float, wall: float) -> datetime:
-        """The time of receipt of an answer with this `Date` field (may be empty), by the server's clock.
+        """The time of receipt of a response with this `Date` field (may be empty), by the server's clock.
 
-        `monotonic` and `wall` are this machine's clocks in seconds, the latter since the epoch. It counts only
+        `monotonic` and `wall` are this machine's clocks in seconds, the latter since the epoch. It is used only
         if the server has never sent a date.
         """
         ours = datetime.fromtimestamp(wall, UTC)
-        said = parse_http_date(date, ours)
+        stated = parse_http_date(date, ours)
         known = self._leads.get(server)
-        if said is not None:
-            lead = said.timestamp() - monotonic
-            if known is None or lead > known[0] or monotonic - known[1] > _REMEMBERED:
+        if stated is not None:
+            lead = stated.timestamp() - monotonic
+            if known is None or lead > known[0] or monotonic - known[1] > _LEAD_TIMEOUT:
                 known = self._leads[server] = (lead, monotonic)
         if known is None:
             return ours
         try:
             return datetime.fromtimestamp(known[0] + monotonic, UTC)
-        except (ValueError, OverflowError):  # a date at the end of the calendar
-            return said or ours
+        except (ValueError, OverflowError):  # beyond the last date that Python supports
+            return stated or ours

@@ -1,7 +1,7 @@
-"""The JSON bodies that client and archive exchange, as values.
+"""The JSON bodies of the APIs as values.
 
-`read_payload` turns decoded JSON from the other side into one of them, `write_payload` does the reverse.
-Unknown fields are passed over, so that an archive may say more than the contract asks.
+`read_payload` structures decoded JSON, `write_payload` does the reverse. Unknown fields are ignored, so that an archive
+may send more than the contract requires.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WellKnownValues:
 
 @attrs.frozen
 class WorkPackage:
-    """What a user was granted: files to download (accession to file name extension) or one upload box."""
+    """A work package: files to download (accession to file name extension) or one upload box."""
 
     type: Literal["download", "upload"]
     files: Mapping[str, str] | None = None
@@ -48,7 +48,7 @@ class WorkPackage:
 
 @attrs.frozen
 class WorkOrderRequest:
-    """Asks for a work order token for one operation on a box or on a file in it."""
+    """Requests a work order token for one operation on a box or on a file in it."""
 
     work_type: WorkType
     alias: str | None = None
@@ -65,14 +65,14 @@ class Checksum:
 
 @attrs.frozen
 class AccessUrl:
-    """Where the bytes of a DRS object are to be had."""
+    """The URL of the content of a DRS object."""
 
     url: str = attrs.field(repr=False)
 
 
 @attrs.frozen
 class AccessMethod:
-    """One way to the bytes of a DRS object."""
+    """One access method of a DRS object."""
 
     access_url: AccessUrl
     type: str = "s3"
@@ -80,9 +80,9 @@ class AccessMethod:
 
 @attrs.frozen
 class DrsObject:
-    """A downloadable file. `size`: sealed bytes without envelope; `checksums`: of the plaintext.
+    """A downloadable file. `size`: encrypted bytes without the header; `checksums`: of the plaintext.
 
-    `name`: what the file is called, if the archive says so.
+    `name`: the file name, if the archive states one.
     """
 
     id: str
@@ -106,7 +106,7 @@ class DrsObject:
 
 @attrs.frozen
 class UploadCreation:
-    """Announces a file to a box. `encrypted_size` includes the envelope."""
+    """Announces a file to a box. `encrypted_size` includes the header."""
 
     alias: str
     decrypted_size: int
@@ -117,7 +117,7 @@ class UploadCreation:
 
 @attrs.frozen
 class CreatedUpload:
-    """The archive's answer to an `UploadCreation`."""
+    """The archive's response to an `UploadCreation`."""
 
     file_id: UUID
     alias: str
@@ -126,7 +126,7 @@ class CreatedUpload:
 
 @attrs.frozen
 class FileUpload:
-    """A file upload as listed in a box. `state_updated` (ISO 8601): since when it is in its state."""
+    """A file upload as listed in a box. `state_updated` (ISO 8601): the time of its last change of state."""
 
     id: UUID
     alias: str
@@ -147,7 +147,7 @@ class FileUploadPage:
 
 @attrs.frozen
 class UploadCompletion:
-    """What the client says of the finished upload; md5 and sha256 in lower case hex, parts in order."""
+    """The client's digests of a finished upload; md5 and sha256 in lower case hex, parts in order."""
 
     decrypted_sha256: str
     encrypted_md5: str
@@ -157,7 +157,7 @@ class UploadCompletion:
 
 @attrs.frozen
 class ErrorBody:
-    """How an archive words an error."""
+    """The body of an error response."""
 
     exception_id: str = ""
     description: str = ""
@@ -170,12 +170,12 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(UUID, lambda value, _: UUID(_checked(value, str)))
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(_checked(value, str)))
-    # Taken at its word: "5" is not 5, and a number is no name. cattrs would convert one into the other.
+    # Strict: "5" is not 5, and a number is no name. cattrs would convert one into the other.
     for kind in (str, int, bool):
         converter.register_structure_hook(kind, _checked)
     converter.register_structure_hook(float, lambda value, _: _finite(value))
     converter.register_structure_hook_factory(_is_choice, _one_of)
-    converter.register_structure_hook_factory(_is_row, lambda kind: _list_of(converter, kind))
+    converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_of(converter, kind))
     return converter
 
 
@@ -186,7 +186,7 @@ def _checked(value: Any, kind: type[T]) -> T:
 
 
 def _finite(value: Any) -> float:
-    # JSON of the Python kind knows NaN and Infinity; no arithmetic with time survives them.
+    # Python's json accepts NaN and Infinity, with which no duration can be computed.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
         raise TypeError("a number expected")
     return float(value)
@@ -196,7 +196,7 @@ def _is_choice(kind: Any) -> bool:
     return get_origin(kind) is Literal
 
 
-def _is_row(kind: Any) -> bool:
+def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
 
@@ -209,7 +209,7 @@ def _one_of(kind: Any) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _list_of(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+def _tuple_of(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
     item = get_args(kind)[0]
     read_item = converter.get_structure_hook(item)
 
@@ -226,7 +226,7 @@ def read_payload(data: Any, kind: type[T], *, what: str = "") -> T:
     """Turn decoded JSON into `kind`.
 
     Raises:
-        BrokenError: Naming `what` answered, if the data has not that shape.
+        BrokenError: If the data does not have that structure; `what` names the sender.
     """
     try:
         return _converter.structure(data, kind)
@@ -243,7 +243,7 @@ def parse_payload(body: bytes, kind: type[T], *, what: str = "") -> T:
 
 
 def parse_json(body: bytes, *, what: str = "") -> Any:
-    """Decode JSON that came from outside; `BrokenError` if it is none."""
+    """Decode untrusted JSON; `BrokenError` if it is not valid."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -25,7 +25,7 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str) -> AccessToken:
-        """Read the string that users get; `UsageError` if it has another form."""
+        """Parse the string that users get; `UsageError` if its form is not valid."""
         match = _ACCESS_TOKEN.fullmatch("".join(text.split()))
         if match is None:
             raise UsageError(
@@ -35,20 +35,20 @@ class AccessToken:
         return cls(match[1], match[2])
 
     def bearer(self, private_key: bytes) -> str:
-        """Open the secret with the user's private key; `RefusedError` if it does not fit."""
+        """Decrypt the secret with the user's private key; `RefusedError` if it is for a different key."""
         return open_text(self.sealed, private_key)
 
 
 @attrs.frozen(eq=False)
 class WorkOrderToken:
-    """An opened work order token: good for one kind of operation on one file or box."""
+    """A decrypted work order token: valid for one kind of operation on one file or box."""
 
     token: str = attrs.field(repr=False)
 
 
 @attrs.frozen
 class WorkOrderClaims:
-    """The claims that a client looks at: for whose key the token was made, and its lifetime (UNIX seconds)."""
+    """The claims that a client reads: the key that the token was issued for, and its lifetime (UNIX seconds)."""
 
     user_public_crypt4gh_key: str | None = None
     iat: float | None = None
@@ -63,7 +63,7 @@ class WorkOrderClaims:
 
 
 def read_claims(token: str) -> WorkOrderClaims:
-    """Read the claims of a work order token, unverified: only the archive holds the key to verify it.
+    """Read the claims of a work order token without verifying it: only the archive holds the key for that.
 
     Raises:
         RefusedError: If this is no JWT.
@@ -99,9 +99,9 @@ def _from_base64url(text: str) -> bytes:
 
 
 def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
-    """Raise `RefusedError` if the token was made for another key than ours."""
+    """Raise `RefusedError` if the token was issued for a different key than ours."""
     if claims.user_public_crypt4gh_key != public_key_base64:
         raise RefusedError(
-            "The work package was made for another Crypt4GH key than yours.",
+            "The work package was issued for a different Crypt4GH key than yours.",
             hint="Use the key pair that you registered, or ask for a work package for this one.",
         )

@@ -100,13 +100,13 @@ def test_our_own_clock_plays_no_part(reply):
 
 
 def test_one_made_for_another_key_is_refused_in_clear_words(reply):
-    with pytest.raises(RefusedError, match="made for another Crypt4GH key than yours") as caught:
+    with pytest.raises(RefusedError, match="issued for a different Crypt4GH key than yours") as caught:
         read_work_order_token(reply(201, sealed(token(THEIRS))), OURS)
     assert not caught.value.advice.again
 
 
 def test_one_that_names_no_key_is_refused(reply):
-    with pytest.raises(RefusedError, match="another Crypt4GH key"):
+    with pytest.raises(RefusedError, match="a different Crypt4GH key"):
         read_work_order_token(reply(201, sealed(token(user_public_crypt4gh_key=None))), OURS)
 
 

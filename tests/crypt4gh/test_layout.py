@@ -18,7 +18,7 @@ from connector.crypt4gh.layout import (
     segment_range,
 )
 from connector.errors import IntegrityError, UsageError
-from connector.parts import MAX_OBJECT_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Part, Parts, fit_memory, split
+from connector.parts import MAX_OBJECT_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Part, Parts, memory_budget, split
 
 PETABYTE = 10**15
 sizes = st.integers(0, PETABYTE) | st.integers(0, 5 * SEGMENT_SIZE)
@@ -116,7 +116,7 @@ def test_every_file_keeps_every_limit_of_s3_and_has_memory_or_is_refused(size: i
     assert part_size % CIPHER_SEGMENT_SIZE == 0
     assert len(parts) <= MAX_PARTS
     assert parts[-1].stop == total
-    assert fit_memory(memory, parts[0].size) == max(memory, min(total, part_size))
+    assert memory_budget(memory, parts[0].size) == max(memory, min(total, part_size))
 
 
 @given(st.integers(1, MAX_OBJECT_SIZE), st.integers(MIN_PART_SIZE + CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))

@@ -55,11 +55,11 @@ def envelope_for(readers: int = 1) -> bytes:
 
 
 def sealer(envelope: bytes, size: int, *, salt: bytes = b"", seed: bytes = SEED, key: bytes = KEY) -> PartSealer:
-    return PartSealer(SealedLayout(envelope, size), session_key=key, nonce_seed=seed, draw=Nonces(salt))
+    return PartSealer(SealedLayout(envelope, size), session_key=key, nonce_seed=seed, random_bytes=Nonces(salt))
 
 
-def load(one: PartSealer, part: Part, data: bytes) -> PreparedPart:
-    return one.load(part, memoryview(bytearray(part.size)), Source(data))
+def read_plaintext(one: PartSealer, part: Part, data: bytes) -> PreparedPart:
+    return one.read_plaintext(part, memoryview(bytearray(part.size)), Source(data))
 
 
 def opened_by_crypt4gh(sealed: bytes) -> bytes:
@@ -100,7 +100,7 @@ def test_parts_sealed_in_any_order_and_repeatedly_are_one_file_that_crypt4gh_ope
     for number, part in enumerate(order):
         # Another process, another day: nothing is shared but layout, key and seed.
         one = sealer(envelope, size, salt=bytes([number % 256, number // 256]))
-        sent[part.number] = bytes(load(one, part, data).seal())
+        sent[part.number] = bytes(read_plaintext(one, part, data).seal())
     assert opened_by_crypt4gh(b"".join(sent[part.number] for part in parts)) == data
 
 
@@ -113,7 +113,7 @@ def test_plaintext_of_the_parts_in_order_is_the_file_exactly_once(size: int, par
     one = sealer(envelope, size)
     seen, position = [], 0
     for part in parts:
-        views = load(one, part, data).plaintext
+        views = read_plaintext(one, part, data).plaintext
         covered = layout.plain_range(part)
         assert covered.start == position
         assert sum(map(len, views)) == len(covered)
@@ -128,7 +128,7 @@ def test_sealing_stays_within_the_given_buffer() -> None:
     part = Parts(124 + sealed_size(size), CIPHER_SEGMENT_SIZE)[1]
     around = bytearray(b"#" * (part.size + 200))
     view = memoryview(around)[100:-100]
-    sealed = sealer(envelope, size).load(part, view, Source(DATA)).seal()
+    sealed = sealer(envelope, size).read_plaintext(part, view, Source(DATA)).seal()
     assert around[:100] == around[-100:] == b"#" * 100
     assert sealed.obj is around
     assert len(sealed) == part.size
@@ -136,13 +136,13 @@ def test_sealing_stays_within_the_given_buffer() -> None:
 
 def test_nonces_are_drawn_once_per_part_and_never_used_twice() -> None:
     envelope, size = envelope_for(), 4 * SEGMENT_SIZE
-    draw = Nonces()
-    one = PartSealer(SealedLayout(envelope, size), session_key=KEY, nonce_seed=SEED, draw=draw)
+    random_bytes = Nonces()
+    one = PartSealer(SealedLayout(envelope, size), session_key=KEY, nonce_seed=SEED, random_bytes=random_bytes)
     parts = Parts(124 + sealed_size(size), 2 * CIPHER_SEGMENT_SIZE)
-    content = b"".join(bytes(load(one, part, DATA).seal()) for part in parts)[124:]
+    content = b"".join(bytes(read_plaintext(one, part, DATA).seal()) for part in parts)[124:]
     nonces = [content[start : start + 12] for start in range(0, len(content), CIPHER_SEGMENT_SIZE)]
     assert len(set(nonces)) == 4
-    assert len(draw.calls) == len(parts)
+    assert len(random_bytes.calls) == len(parts)
 
 
 def test_only_a_segment_on_a_border_keeps_its_nonce() -> None:
@@ -152,7 +152,7 @@ def test_only_a_segment_on_a_border_keeps_its_nonce() -> None:
     contents = []
     for salt in (b"first", b"second"):
         one = sealer(envelope, size, salt=salt)
-        contents.append(b"".join(bytes(load(one, part, DATA).seal()) for part in parts)[124:])
+        contents.append(b"".join(bytes(read_plaintext(one, part, DATA).seal()) for part in parts)[124:])
     starts = range(0, len(contents[0]), CIPHER_SEGMENT_SIZE)
     same = [contents[0][s : s + CIPHER_SEGMENT_SIZE] == contents[1][s : s + CIPHER_SEGMENT_SIZE] for s in starts]
     # 124 bytes of envelope push the end of segments 1 and 3 over the borders behind them.
@@ -165,7 +165,7 @@ def test_border_nonces_depend_on_seed_and_segment() -> None:
     nonces = []
     for seed in (SEED, b"another" * 4):
         one = sealer(envelope, size, seed=seed)
-        content = b"".join(bytes(load(one, part, DATA).seal()) for part in parts)[124:]
+        content = b"".join(bytes(read_plaintext(one, part, DATA).seal()) for part in parts)[124:]
         nonces += [content[start : start + 12] for start in range(0, len(content), CIPHER_SEGMENT_SIZE)]
     assert len(set(nonces)) == 8
 
@@ -176,16 +176,16 @@ def test_a_source_that_is_too_short_is_not_sealed() -> None:
 
     part = Parts(124 + sealed_size(100), 1000)[0]
     with pytest.raises(EOFError):
-        sealer(envelope_for(), 100).load(part, memoryview(bytearray(part.size)), read)
+        sealer(envelope_for(), 100).read_plaintext(part, memoryview(bytearray(part.size)), read)
 
 
 def test_an_empty_file_is_its_envelope() -> None:
     envelope = envelope_for()
     (part,) = Parts(len(envelope), 1000)
     one = sealer(envelope, 0)
-    loaded = load(one, part, b"")
-    assert loaded.plaintext == []
-    assert bytes(loaded.seal()) == envelope
+    prepared = read_plaintext(one, part, b"")
+    assert prepared.plaintext == []
+    assert bytes(prepared.seal()) == envelope
     assert SealedLayout(envelope, 0).segment_count == 0
 
 
@@ -221,9 +221,9 @@ def test_nothing_opens_without_keys() -> None:
 @settings(max_examples=80)
 def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObject, keys: int) -> None:
     buffer = seal(DATA[:size])
-    position = data.draw(st.integers(0, len(buffer) - 1))
-    buffer[position] ^= 1 << data.draw(st.integers(0, 7))
-    first = data.draw(st.integers(0, 10**7))
+    position = data.random_bytes(st.integers(0, len(buffer) - 1))
+    buffer[position] ^= 1 << data.random_bytes(st.integers(0, 7))
+    first = data.random_bytes(st.integers(0, 10**7))
     with pytest.raises(IntegrityError) as caught:
         SegmentDecryptor([b"x" * 32, KEY][-keys:]).open_part(memoryview(buffer), first_segment=first)
     index = position // CIPHER_SEGMENT_SIZE
@@ -237,7 +237,7 @@ def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObje
 @settings(max_examples=80)
 def test_a_truncated_segment_is_found(size: int, data: st.DataObject) -> None:
     buffer = seal(DATA[:size])
-    cut = data.draw(st.integers(1, len(buffer) - 1).filter(lambda n: n % CIPHER_SEGMENT_SIZE), label="cut")
+    cut = data.random_bytes(st.integers(1, len(buffer) - 1).filter(lambda n: n % CIPHER_SEGMENT_SIZE), label="cut")
     with pytest.raises(IntegrityError, match=f"Segment {cut // CIPHER_SEGMENT_SIZE} "):
         SegmentDecryptor([KEY]).open_part(memoryview(buffer)[:cut])
 

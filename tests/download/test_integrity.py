@@ -149,7 +149,7 @@ async def test_an_envelope_for_another_key(desk, decrypt):
     data = desk.file(1)
     other = KeyPair.of(b"o" * 32)
     desk.archive.files["GHGAF01"].sealed = seal(data, sender=b"s" * 32, recipient=other.public)
-    assert "not made for your key" in (await failed(desk, decrypt=decrypt)).message
+    assert "encrypted for a different key" in (await failed(desk, decrypt=decrypt)).message
     assert desk.names == []
 
 

@@ -381,7 +381,7 @@ def test_what_a_run_finished_is_noted_before_it_gets_its_name(target):
     partial = PartialFile.open(target, size=3, kind="download", facts=None)
     partial.write(0, [memoryview(b"abc")])
     seen = []
-    partial.complete(note=lambda state: seen.append((target.exists(), state.st_size, state.st_mtime_ns)))
+    partial.complete(before_rename=lambda state: seen.append((target.exists(), state.st_size, state.st_mtime_ns)))
     partial.close()
     assert seen == [(False, 3, target.stat().st_mtime_ns)]
 

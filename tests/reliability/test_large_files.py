@@ -179,7 +179,7 @@ def test_no_memory_for_a_part_is_this_machines_fault(scripted):
     small = sparse(scripted.folder, 1000, "small.bin")
     done = finish(start(scripted, name, small, "--part-size", "5GiB", preexec_fn=lambda: limit_address_space(3 * GIB)))
     assert done.code == 3, done.err
-    assert "no memory for a part" in done.err
+    assert "cannot allocate memory for a part" in done.err
     assert {upload.alias: upload.state for upload in scripted.archive.uploads.values()} == {
         name: "init",
         small: "inbox",

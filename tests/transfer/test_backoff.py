@@ -40,10 +40,10 @@ def test_waits_are_spread_over_the_whole_range() -> None:
 )
 def test_a_wait_that_was_asked_for_is_kept_and_made_a_little_longer(asked: float, longest: float) -> None:
     backoff = Backoff(base=0.5, cap=30.0)
-    assert backoff.wait_asked(asked, lambda: 0.0) == asked
-    assert backoff.wait_asked(asked, lambda: 1.0) == pytest.approx(longest)
+    assert backoff.wait_requested(asked, lambda: 0.0) == asked
+    assert backoff.wait_requested(asked, lambda: 1.0) == pytest.approx(longest)
 
 
 @given(st.floats(0.001, 1e6), st.floats(0, 1, exclude_max=True))
 def test_nobody_comes_back_earlier_than_asked(asked: float, draw: float) -> None:
-    assert asked <= Backoff().wait_asked(asked, lambda: draw) <= asked + max(0.5, min(asked / 2, 30.0))
+    assert asked <= Backoff().wait_requested(asked, lambda: draw) <= asked + max(0.5, min(asked / 2, 30.0))
