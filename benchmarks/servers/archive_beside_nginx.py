@@ -31,11 +31,11 @@ from starlette.responses import Response
 from connector.archive.app import WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.errors import UploadCompletionError
+from connector.archive.ingest import Removal
 from connector.archive.models import FileUpload
-from connector.archive.removal import Removal
+from connector.archive.runner import single_instance_lock
 from connector.archive.server import open_listener, serve
 from connector.archive.settings import INBOX_BUCKET, ArchiveSettings
-from connector.archive.single_instance_lock import single_instance_lock
 from connector.archive.upload_controller import UploadController
 from connector.parts import Parts
 from connector.wire.payloads import UploadCompletion
@@ -51,7 +51,7 @@ class UploadsBeside(UploadController):
     def __init__(self, archive: Archive, parts: Path, base_url: str) -> None:
         super().__init__(
             archive.boxes,
-            archive.ledger,
+            archive.upload_repository,
             Removal(archive.registry, archive.key_store, archive.staging, archive.storage),
             archive.storage,
             archive.settings,

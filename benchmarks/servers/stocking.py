@@ -23,7 +23,7 @@ import trio
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, StoredSecret
-from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, moment
+from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, utc_now
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
@@ -87,8 +87,8 @@ async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path)
         decrypted_size=sealed.size,
         encrypted_size=sealed_size(sealed.size),
         part_size=_PIECE,
-        created=moment(),
-        state_updated=moment(),
+        created=utc_now(),
+        state_updated=utc_now(),
         decrypted_sha256=sealed.plain_sha256,
     )
     file = await archive.registry.register(upload, secret_id=await key_store.deposit(secret))

@@ -1,4 +1,4 @@
-"""What a steward does with an archive, also while it is being served: grants, listings, locks."""
+"""The administration of an archive, also while it is being served: grants, listings, states of boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile
 from connector.archive.work_packages import Grant
 from connector.errors import UsageError
 
-_NAMED = 10
+_MAX_NAMED = 10
 
 
 async def grant_upload(
@@ -24,7 +24,11 @@ async def grant_upload(
     storage_alias: str | None = None,
     box_id: str | None = None,
 ) -> Grant:
-    """Let the owner of a key (32 bytes) upload, into a new box or into the one given."""
+    """Grant uploads to the owner of a public key (32 bytes), into a new box or into ``box_id``.
+
+    Raises:
+        UsageError: There is no such box.
+    """
     if box_id is not None:
         box = await _find_box(archive, box_id)
     else:
@@ -34,9 +38,10 @@ async def grant_upload(
 
 
 async def grant_download(archive: Archive, public_key: bytes, accessions: Iterable[str] | None) -> Grant:
-    """Let the owner of a key (32 bytes) download these files, or all that are registered.
+    """Grant downloads of these files, or of all that are registered, to the owner of a public key (32 bytes).
 
-    Raises :class:`~connector.errors.UsageError` for an unknown accession, or if there is nothing to download.
+    Raises:
+        UsageError: An accession is unknown, or the archive has no files.
     """
     files = {file.accession: file_extension(file.alias) async for file in archive.registry.find_all()}
     if not files:
@@ -53,20 +58,25 @@ async def grant_download(archive: Archive, public_key: bytes, accessions: Iterab
 
 
 async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[str, Any]]:
-    """All registered files; with ``uploads`` also those on their way, which have no accession yet."""
-    rows = [_file_row(file) async for file in archive.registry.find_all()]
+    """List all registered files; with ``uploads`` also uploads that are not registered, which have no accession."""
+    rows = [
+        _file_row(file, file.file_id, state="archived", registered=file.registered.isoformat(), failure_reason=None)
+        async for file in archive.registry.find_all()
+    ]
     if uploads:
-        rows += [_upload_row(upload) async for upload in archive.ledger.find_all() if upload.state != "archived"]
+        async for upload in archive.upload_repository.find_all():
+            if upload.state != "archived":
+                rows.append(_file_row(upload, upload.id, state=upload.state, failure_reason=upload.failure))
     return rows
 
 
 async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
-    """All boxes with what they hold, uploads by state included."""
+    """List all boxes with their sizes and the states of their uploads."""
     rows = []
     async for box in archive.boxes.find_all():
         states: dict[str, int] = {}
         size = 0
-        async for upload in archive.ledger.find_all(box_id=box.id):
+        async for upload in archive.upload_repository.find_all(box_id=box.id):
             states[upload.state] = states.get(upload.state, 0) + 1
             size += upload.decrypted_size if upload.state not in ("failed", "cancelled") else 0
         rows.append(_box_row(box, states, size))
@@ -74,10 +84,13 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
 
 
 async def set_box_state(archive: Archive, box_id: str, state: BoxState) -> Box:
-    """Lock, unlock or archive a box, known by either of its ids.
+    """Lock, unlock or archive a box, identified by either of its ids.
 
-    Archiving is final, and the server registers the interrogated uploads then. Raises
-    :class:`~connector.errors.UsageError` for that if the box is open, or holds uploads that are not interrogated yet.
+    Archiving is final; the server registers the interrogated uploads then.
+
+    Raises:
+        UsageError: There is no such box, or it is archived; or it is to be archived, but is open or has uploads that
+            are not interrogated yet.
     """
     box = await _find_box(archive, box_id)
     if state == "archived":
@@ -91,12 +104,13 @@ async def set_box_state(archive: Archive, box_id: str, state: BoxState) -> Box:
 async def _check_complete(archive: Archive, box: Box) -> None:
     if box.state == "open":
         raise UsageError(
-            f"The box {box.id} is open: files may still come.", hint=f"Lock it first: connector archive lock {box.id}"
+            f"The box {box.id} is open: files may still be added.",
+            hint=f"Lock it first: connector archive lock {box.id}",
         )
-    left = [one async for one in archive.ledger.find_all(box_id=box.id) if one.state in ("init", "inbox")]
+    left = [one async for one in archive.upload_repository.find_all(box_id=box.id) if one.state in ("init", "inbox")]
     if left:
-        names = ", ".join(f"{upload.alias} ({upload.state})" for upload in left[:_NAMED])
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        names = ", ".join(f"{upload.alias} ({upload.state})" for upload in left[:_MAX_NAMED])
+        more = f" and {len(left) - _MAX_NAMED} more" if len(left) > _MAX_NAMED else ""
         raise UsageError(
             f"The box {box.id} holds incomplete uploads: {names}{more}.",
             hint="Those in inbox are interrogated by the running server. For those in init, unlock the box until their"
@@ -111,32 +125,16 @@ async def _find_box(archive: Archive, box_id: str) -> Box:
     raise UsageError(f"The archive has no box {box_id!r}.", hint="`connector archive boxes` lists what there is.")
 
 
-def _file_row(file: RegisteredFile) -> dict[str, Any]:
+def _file_row(file: RegisteredFile | FileUpload, file_id: str, **more: str | None) -> dict[str, Any]:
     return {
         "accession": file.accession,
         "alias": file.alias,
         "box": file.box_id,
-        "file_id": file.file_id,
-        "state": "archived",
+        "file_id": file_id,
         "decrypted_size": file.decrypted_size,
         "encrypted_size": file.encrypted_size,
         "sha256": file.decrypted_sha256,
-        "registered": file.registered.isoformat(),
-        "failure_reason": None,
-    }
-
-
-def _upload_row(upload: FileUpload) -> dict[str, Any]:
-    return {
-        "accession": upload.accession,
-        "alias": upload.alias,
-        "box": upload.box_id,
-        "file_id": upload.id,
-        "state": upload.state,
-        "decrypted_size": upload.decrypted_size,
-        "encrypted_size": upload.encrypted_size,
-        "sha256": upload.decrypted_sha256,
-        "failure_reason": upload.failure,
+        **more,
     }
 
 

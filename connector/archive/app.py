@@ -23,7 +23,6 @@ from connector.archive.routes.storage import StorageApp
 from connector.archive.routes.uploads import upload_routes
 from connector.archive.routes.wkvs import wkvs_routes
 from connector.archive.routes.work_packages import work_package_routes
-from connector.archive.wkvs import well_known_values
 from persistence.errors import PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
 
@@ -33,17 +32,12 @@ WELL_KNOWN_PATH = "/.well-known"
 
 def make_app(archive: Archive, base_url: str) -> AsgiApp:
     """The application that serves ``archive`` under ``base_url``."""
-    values = well_known_values(
-        base_url,
-        storage_alias=archive.settings.storage_alias,
-        hub_public_key_base64=archive.keys.hub_public_base64,
-    )
     routes = [
         Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
-        Mount("/ucs", routes=upload_routes(archive.uploads, archive.mint)),
-        Mount("/dcs", routes=download_routes(archive.downloads, archive.mint)),
-        Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.mint)),
-        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(values)),
+        Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens)),
+        Mount("/dcs", routes=download_routes(archive.downloads, archive.tokens)),
+        Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.tokens)),
+        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.settings.storage_alias, archive.keys.hub_public, base_url)),
     ]
     apis = Starlette(
         routes=routes,
@@ -54,11 +48,11 @@ def make_app(archive: Archive, base_url: str) -> AsgiApp:
             Exception: on_unexpected_error,
         },
     )
-    # Another storage than this one serves its presigned URLs itself.
+    # Other storages serve their presigned URLs themselves.
     storage = StorageApp(archive.storage) if isinstance(archive.storage, FilesystemStorage) else None
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        # Past Starlette: its layers would look at every message of a body.
+        # Without Starlette, whose layers handle every message of a body.
         is_storage = scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/")
         await (storage if storage is not None and is_storage else apis)(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""File upload boxes: made by the archive's stewards, open until they lock them."""
+"""File upload boxes: created by the archive's stewards, open until they lock them."""
 
 from __future__ import annotations
 
@@ -6,41 +6,52 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import attrs
+
 from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
 from connector.archive.models import Box, BoxState
-from connector.archive.settings import Clock, moment
+from connector.archive.settings import Clock, utc_now
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
 
 
+@attrs.frozen(eq=False)
 class BoxService:
-    """Creates, finds, locks and unlocks boxes."""
+    """Creates, finds, locks, unlocks and archives boxes."""
 
-    def __init__(self, boxes: Dao[Box], *, clock: Clock) -> None:
-        self._boxes = boxes
-        self._clock = clock
+    _boxes: Dao[Box]
+    _clock: Clock
 
     async def create(self, *, title: str, storage_alias: str, max_size: int | None = None) -> Box:
-        """A new open box for files of one storage alias, with at most ``max_size`` bytes of plaintext in all."""
+        """Create an open box for files of one storage alias, with at most ``max_size`` bytes of plaintext in all."""
         box = Box(
             id=str(uuid4()),
             rdub_id=str(uuid4()),
             title=title,
             storage_alias=storage_alias,
-            created=moment(self._clock),
+            created=utc_now(self._clock),
             max_size=max_size,
         )
         return await self._boxes.insert(box)
 
     async def get(self, box_id: str) -> Box:
-        """The box with this id; raises :class:`~connector.archive.errors.BoxNotFound`."""
+        """Return the box with this id.
+
+        Raises:
+            BoxNotFound: There is none.
+        """
         try:
             return await self._boxes.get_by_id(box_id)
         except NotFound as error:
             raise BoxNotFound(f"There is no box {box_id!r}.", box_id=box_id) from error
 
     async def get_open(self, box_id: str) -> Box:
-        """Like :meth:`get`; raises :class:`~connector.archive.errors.BoxStateError` unless the box is open."""
+        """Return an open box.
+
+        Raises:
+            BoxNotFound: There is none with this id.
+            BoxStateError: It is not open.
+        """
         box = await self.get(box_id)
         if box.state != "open":
             raise BoxStateError(f"The box {box_id!r} is {box.state}.", box_id=box_id, box_state=box.state)
@@ -51,10 +62,16 @@ class BoxService:
         return self._boxes.find_all(where, sort=[("created", 1)])
 
     async def set_state(self, box_id: str, state: BoxState, *, version: int | None = None) -> Box:
-        """Open, lock or archive a box. Nothing leads out of ``archived``.
+        """Open, lock or archive a box.
 
-        ``version`` is that of the box as the caller saw it; raises
-        :class:`~connector.archive.errors.BoxVersionOutdated` if it has changed since.
+        Args:
+            box_id: The box.
+            state: Its new state. An archived box stays archived.
+            version: That of the box as the caller read it, if the caller did.
+
+        Raises:
+            BoxVersionOutdated: The box has changed since.
+            BoxStateError: It is archived.
         """
         box = await self.get(box_id)
         if box.state == "archived" and state != "archived":

@@ -1,12 +1,13 @@
-"""The download controller: DRS objects with presigned URLs, and envelopes made for their user."""
+"""The download controller: DRS objects with presigned URLs, and Crypt4GH headers for their users."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+import attrs
+
 from connector.archive.file_registry import FileRegistry, no_such_object
 from connector.archive.key_store import KeyStore
-from connector.archive.models import RegisteredFile
 from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings
 from connector.archive.staging import StagingArea, staging_wait
 from connector.crypt4gh.header import make_header
@@ -15,35 +16,31 @@ from persistence.errors import NotFound
 from persistence.objects.protocol import ObjectStorage
 
 
+@attrs.frozen(eq=False)
 class DownloadController:
     """Gives access to registered files."""
 
-    def __init__(
-        self,
-        registry: FileRegistry,
-        key_store: KeyStore,
-        staging: StagingArea,
-        storage: ObjectStorage,
-        settings: ArchiveSettings,
-        *,
-        hub_private_key: bytes,
-    ) -> None:
-        self._registry = registry
-        self._key_store = key_store
-        self._staging = staging
-        self._storage = storage
-        self._settings = settings
-        self._hub_private_key = hub_private_key
+    _registry: FileRegistry
+    _key_store: KeyStore
+    _staging: StagingArea
+    _storage: ObjectStorage
+    _settings: ArchiveSettings
+    _hub_private_key: bytes = attrs.field(repr=False)
 
     @property
     def url_lifetime(self) -> int:
-        """Seconds that a presigned URL lives."""
+        """Seconds for which a presigned URL is valid."""
         return self._settings.url_lifetime
 
     async def get_object(self, accession: str, *, host: str) -> DrsObject | int:
-        """The DRS object of a file; while it is being staged, the seconds that a client should wait for it.
+        """Return the DRS object of a file; while it is being staged, the seconds that a client should wait for it.
 
-        ``host`` goes into its DRS URI.
+        Args:
+            accession: The file.
+            host: The archive's host, for the DRS URI.
+
+        Raises:
+            NoSuchObject: The file is not registered.
         """
         file = await self._registry.get(accession)
         if not await self._staging.is_staged(file):
@@ -60,8 +57,12 @@ class DownloadController:
         )
 
     async def make_header(self, accession: str, user_public_key: bytes) -> bytes:
-        """The envelope that lets the owner of a key (32 bytes) read the file."""
-        file: RegisteredFile = await self._registry.get(accession)
+        """Return the Crypt4GH header with which the owner of a public key (32 bytes) can decrypt the file.
+
+        Raises:
+            NoSuchObject: The file is not registered.
+        """
+        file = await self._registry.get(accession)
         try:
             secret = await self._key_store.fetch(file.secret_id)
         except NotFound as error:  # removed just now

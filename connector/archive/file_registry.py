@@ -1,4 +1,4 @@
-"""The internal file registry: which files the archive has taken in for good, under which accessions."""
+"""The internal file registry: the archived files and their accessions."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 
+import attrs
+
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
-from connector.archive.recently_used import LruCache
-from connector.archive.settings import Clock, moment
+from connector.archive.settings import Clock, utc_now
 from connector.crypt4gh.layout import sealed_size
 from persistence.documents.protocol import Dao
 from persistence.errors import AlreadyExists, NotFound, UniqueViolation
 
-_KNOWN_FILES = 1024
 _ACCESSIONS = "accessions"
 _COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".bgz", ".zip"})
 _MAX_EXTENSION = 10
 
 
 def file_extension(alias: str) -> str:
-    """What a downloaded file should be called behind its accession: ``.bam``, ``.vcf.gz``, or nothing."""
+    """The file name extension of a downloaded file, after its accession: ``.bam``, ``.vcf.gz``, or nothing."""
     name = PurePosixPath(alias.replace("\\", "/"))
     if name.suffix == ".c4gh":
         name = name.with_suffix("")
@@ -32,20 +32,16 @@ def file_extension(alias: str) -> str:
     return "".join(kept) if len(kept) == len(suffixes) else "".join(kept[-1:])
 
 
+@attrs.frozen(eq=False)
 class FileRegistry:
-    """Registers files and finds them again."""
+    """Registers files and finds them."""
 
-    def __init__(self, files: Dao[RegisteredFile], counters: Dao[Counter], *, clock: Clock) -> None:
-        self._files = files
-        self._counters = counters
-        self._clock = clock
-        self._last = 0
-        # What is registered never changes; it may be removed.
-        self._known = LruCache[RegisteredFile](_KNOWN_FILES)
-        self._removals = 0
+    _files: Dao[RegisteredFile]
+    _counters: Dao[Counter]
+    _clock: Clock
 
     async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
-        """Enter an interrogated upload under a new accession; an upload entered before keeps the one it has."""
+        """Register an interrogated upload under a new accession; one that is registered keeps its accession."""
         assert upload.decrypted_sha256 is not None  # set by the close that every interrogation follows
         file = RegisteredFile(
             accession=await self._next_accession(),
@@ -58,13 +54,13 @@ class FileRegistry:
             decrypted_size=upload.decrypted_size,
             encrypted_size=sealed_size(upload.decrypted_size),
             decrypted_sha256=upload.decrypted_sha256,
-            registered=moment(self._clock),
+            registered=utc_now(self._clock),
         )
         try:
             return await self._files.insert(file)
         except UniqueViolation:
             known = await self.find(upload.id)
-            # Removed just now? Then its number is free again.
+            # It may have been removed since.
             return known if known is not None else await self.register(upload, secret_id=secret_id)
 
     async def find(self, file_id: str) -> RegisteredFile | None:
@@ -72,44 +68,35 @@ class FileRegistry:
         return await self._files.find_one({"file_id": file_id})
 
     async def remove(self, file_id: str) -> None:
-        """Take the file out that came of this upload; it is no error if there is none."""
+        """Remove the file that came of this upload; it is no error if there is none."""
         file = await self.find(file_id)
         if file is not None:
             with suppress(NotFound):
                 await self._files.delete(file.accession)
-            self._removals += 1
-            self._known.drop(file.accession)
 
     async def get(self, accession: str) -> RegisteredFile:
-        """The file with this accession; raises :class:`~connector.archive.errors.NoSuchObject`."""
-        known = self._known.get(accession)
-        if known is not None:
-            return known
-        removals = self._removals
+        """Return the file with this accession.
+
+        Raises:
+            NoSuchObject: There is none.
+        """
         try:
-            file = await self._files.get_by_id(accession)
+            return await self._files.get_by_id(accession)
         except NotFound as error:
             raise no_such_object(accession) from error
-        # What was read while one was being removed may be that one.
-        return self._known.put(accession, file) if removals == self._removals else file
 
     def find_all(self) -> AsyncIterator[RegisteredFile]:
         """All registered files in the order of their accessions."""
         return self._files.find_all(sort=[("accession", 1)])
 
     async def _next_accession(self) -> str:
-        # Nobody else counts as long as this process serves the archive, so that the number is mostly known.
         while True:
             with suppress(NotFound):
-                taken = await self._counters.compare_and_set(
-                    _ACCESSIONS, expected={"value": self._last}, changes={"value": self._last + 1}
-                )
-                if taken is not None:
-                    self._last = max(self._last, taken.value)
-                    return f"GHGAF{taken.value:014d}"
+                counter = await self._counters.compare_and_set(_ACCESSIONS, expected={}, increments={"value": 1})
+                if counter is not None:
+                    return f"GHGAF{counter.value:014d}"
             with suppress(AlreadyExists):
                 await self._counters.insert(Counter(_ACCESSIONS, 0))
-            self._last = (await self._counters.get_by_id(_ACCESSIONS)).value
 
 
 def no_such_object(accession: str) -> NoSuchObject:

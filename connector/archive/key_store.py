@@ -1,4 +1,4 @@
-"""The key store: file secrets, each sealed under the archive's own key, which lies outside the database."""
+"""The key store: file secrets, each encrypted under the archive's own key, which is stored outside the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NONCE_SIZE = 12
 
 
 class KeyStore:
-    """Keeps and gives out the session keys under which the permanent objects are sealed (32 bytes each)."""
+    """Stores the session keys under which the permanent objects are encrypted (32 bytes each)."""
 
     def __init__(self, secrets: Dao[StoredSecret], *, store_key: bytes) -> None:
         self._secrets = secrets
@@ -28,13 +28,18 @@ class KeyStore:
         """Store a secret; returns its id."""
         secret_id = str(uuid4())
         nonce = os.urandom(_NONCE_SIZE)
-        # The id is authenticated too: nobody can swap the secrets of two files in the database unnoticed.
+        # The id is authenticated too, so that swapping the secrets of two files in the database is detected.
         sealed = nonce + self._cipher.encrypt(nonce, secret, secret_id.encode())
         await self._secrets.insert(StoredSecret(secret_id, base64.b64encode(sealed).decode("ascii")))
         return secret_id
 
     async def fetch(self, secret_id: str) -> bytes:
-        """The secret with this id; raises ``NotFound`` if there is none, ``InvalidTag`` if it was tampered with."""
+        """Return a secret.
+
+        Raises:
+            NotFound: There is none with this id.
+            InvalidTag: It was tampered with.
+        """
         stored = await self._secrets.get_by_id(secret_id)
         sealed = base64.b64decode(stored.sealed)
         return self._cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], secret_id.encode())

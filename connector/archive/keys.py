@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from contextlib import suppress
@@ -33,11 +32,6 @@ class ArchiveKeys:
     signing: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
     url_secret: bytes = attrs.field(repr=False)
     store_key: bytes = attrs.field(repr=False)
-
-    @property
-    def hub_public_base64(self) -> str:
-        """The hub's public key as the well-known values show it."""
-        return base64.b64encode(self.hub_public).decode("ascii")
 
 
 def load_keys(directory: Path) -> ArchiveKeys:
@@ -73,18 +67,6 @@ def remove_drafts(directory: Path) -> None:
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > _OLD:
                 draft.unlink()
-
-
-def new_keys() -> ArchiveKeys:
-    """Fresh secrets that are stored nowhere, for archives in memory."""
-    private = X25519PrivateKey.generate()
-    return ArchiveKeys(
-        hub_private=private.private_bytes_raw(),
-        hub_public=private.public_key().public_bytes_raw(),
-        signing=ec.generate_private_key(ec.SECP256R1()),
-        url_secret=os.urandom(_SECRET_SIZE),
-        store_key=os.urandom(_SECRET_SIZE),
-    )
 
 
 def _new_signing_key() -> bytes:

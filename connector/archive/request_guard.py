@@ -20,10 +20,6 @@ _OPEN_DESCRIPTORS = "/dev/fd"
 _TIMED_OUT = b"The request body timed out."
 
 
-class ClientDisconnected(OSError):
-    """The client closed the connection before the request body was complete."""
-
-
 @attrs.define(eq=False)
 class _Exchange:
     """One request being answered: until when its client has to send or take the next bytes (trio's clock)."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -11,7 +14,43 @@ from connector.archive.app import STORAGE_PATH, WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
 from connector.archive.settings import ArchiveSettings
-from connector.archive.single_instance_lock import single_instance_lock
+from connector.errors import LocalError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def single_instance_lock(root: Path) -> Iterator[None]:
+    """Hold the archive's directory for this process within the block.
+
+    Two servers would interrogate every file twice and count the usage of boxes wrongly. File systems without locks
+    (some of clusters) give no protection, and no error.
+
+    Raises:
+        LocalError: Another process serves the directory, or it cannot be used.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(root / "serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LocalError(f"The archive's directory {root} cannot be used: {error.strerror}.") from error
+    try:
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LocalError(
+                    f"The archive in {root} is being served already.",
+                    hint="Stop the other server first, or choose another --root.",
+                ) from error
+            except OSError:
+                pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def run_archive(
@@ -26,9 +65,17 @@ async def run_archive(
 ) -> None:
     """Serve the archive below ``settings.root`` until ``stop`` is set.
 
-    ``ready`` is called with the URL of the well-known values once connections are accepted. ``public_url`` is how
-    clients reach the server, if not by ``host`` and port. Raises :class:`~connector.errors.LocalError` if the port is
-    taken, or the directory cannot be used or is being served already.
+    Args:
+        settings: The archive's settings.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+        public_url: How clients reach the server, if not by host and port.
+        ready: Called with the URL of the well-known values once connections are accepted.
+        stop: Ends the server.
+        server: How connections are treated.
+
+    Raises:
+        LocalError: The port is taken, or the directory cannot be used or is being served already.
     """
     listener = open_listener(host, port)
     with listener, single_instance_lock(settings.root):
@@ -46,7 +93,7 @@ async def run_archive(
 
 
 async def _interrogate(archive: Archive) -> None:
-    """Clean up what an earlier run left, and interrogate what it left undone and what comes."""
+    """Clean up after an earlier run, then interrogate what it left unfinished and what arrives."""
     await archive.cleanup.documents()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(archive.cleanup.objects)

@@ -1,4 +1,4 @@
-"""What can be set about an embedded archive, and where its things lie under its root."""
+"""The settings of an embedded archive, and its files below its root."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 Clock = Callable[[], float]
-"""Tells the time in seconds since the UNIX epoch; tests pass their own."""
+"""Returns the time in seconds since the UNIX epoch."""
 
 INBOX_BUCKET = "inbox"
 PERMANENT_BUCKET = "permanent"
@@ -24,14 +24,19 @@ DEFAULT_STORAGE_ALIAS = "embedded"
 class ArchiveSettings:
     """Settings of one archive. Durations are in seconds, sizes in bytes.
 
-    ``work_order_lifetime``: of a work order token. ``url_lifetime``: of a presigned URL. ``package_lifetime``: of a
-    work package from its grant. ``retry_after``: what a client is told to wait while a file is staged,
-    by the file's size if None.
-    ``staging_delay``: how long staging takes at least, to play an archive on tape. ``open_uploads``: how many uploads
-    of a box may be in ``init`` at once. ``manual_archival``: files that were interrogated are registered only when a
-    steward archives their box. ``stage_lifetime``: after how long unused a staged copy is removed.
-    ``interrogation_memory``: bytes of buffers that all interrogations together may use; it is reached only by files
-    beyond 1 TB, whose 10,000 parts are that large.
+    Attributes:
+        root: The archive's directory.
+        storage_alias: The name of its data hub.
+        work_order_lifetime: Of a work order token.
+        url_lifetime: Of a presigned URL.
+        package_lifetime: Of a work package from its grant.
+        retry_after: What a client is told to wait while a file is staged; by the file's size if None.
+        staging_delay: How long staging takes at least, to simulate an archive on tape.
+        stage_lifetime: After how long without use a staged copy is removed.
+        open_uploads: How many uploads of a box may be in ``init`` at once.
+        manual_archival: Whether interrogated files are registered only when a steward archives their box.
+        interrogation_memory: Buffers of all interrogations together. Only files beyond 1 TB need as much: their 10,000
+            parts are that large.
     """
 
     root: Path
@@ -62,6 +67,6 @@ class ArchiveSettings:
         return self.root / "keys"
 
 
-def moment(clock: Clock = time.time) -> datetime:
-    """The current time as a document stores it: aware, UTC."""
+def utc_now(clock: Clock = time.time) -> datetime:
+    """The current time as documents store it: aware, UTC."""
     return datetime.fromtimestamp(clock(), UTC)

@@ -1,10 +1,11 @@
-"""Staging: copies files from the permanent bucket into the download bucket when somebody asks for them."""
+"""Staging: copies files from the permanent bucket into the download bucket on demand."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
 
+import attrs
 import trio
 
 from connector.archive.models import RegisteredFile
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 _COPIES_AT_ONCE = 4
 _SWEEP_INTERVAL = 600.0
 _BYTES_A_SECOND = 100 * 10**6
-"""At which rate a client is told that files are staged."""
+"""The rate from which the wait that clients are told is computed."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 5, 300
 
 
@@ -26,42 +27,46 @@ def staging_wait(size: int) -> int:
     return max(_SHORTEST_WAIT, min(_LONGEST_WAIT, size // _BYTES_A_SECOND))
 
 
+@attrs.define(eq=False, slots=False)
 class StagingArea:
-    """The download bucket. :meth:`run` does the copying, and removes copies that nobody uses any more."""
+    """The download bucket. :meth:`run` does the copying, and removes copies that are no longer used."""
 
-    def __init__(self, storage: ObjectStorage, settings: ArchiveSettings, *, clock: Clock) -> None:
-        self._storage = storage
-        self._settings = settings
-        self._clock = clock
-        self._requests, self._orders = trio.open_memory_channel[RegisteredFile](10_000)
-        self._under_way: set[str] = set()
-        self._removed: set[str] = set()
-        self._last_use: dict[str, float] = {}
-        self._failures: dict[str, PersistenceError] = {}
+    _storage: ObjectStorage
+    _settings: ArchiveSettings
+    _clock: Clock
+    _in_progress: set[str] = attrs.field(factory=set, init=False)
+    _removed: set[str] = attrs.field(factory=set, init=False)
+    _last_use: dict[str, float] = attrs.field(factory=dict, init=False)
+    _failures: dict[str, PersistenceError] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Open the queue of files to be staged."""
+        self._requests, self._queue = trio.open_memory_channel[RegisteredFile](10_000)
 
     async def is_staged(self, file: RegisteredFile) -> bool:
-        """Whether the file can be fetched now. If not, it is being staged from now on.
+        """Whether the file can be fetched now. If not, it is queued to be staged.
 
-        Raises what went wrong, once, if that failed: a client that is told to wait again would wait forever.
+        Raises:
+            PersistenceError: Staging has failed; raised once, so that the next call tries again.
         """
         failure = self._failures.pop(file.object_id, None)
         if failure is not None:
             raise failure
-        if file.object_id in self._under_way:
+        if file.object_id in self._in_progress:
             return False
         if await self._storage.object_exists(DOWNLOAD_BUCKET, file.object_id):
             self._last_use[file.object_id] = self._clock()
             return True
-        if file.object_id not in self._under_way:
-            # With ten thousand files in line this one is left out; the client will ask again anyway.
+        if file.object_id not in self._in_progress:
+            # With a full queue this one is left out: the client asks again.
             with suppress(trio.WouldBlock):
                 self._requests.send_nowait(file)
-                self._under_way.add(file.object_id)
+                self._in_progress.add(file.object_id)
         return False
 
     async def remove(self, object_id: str) -> None:
-        """Remove the staged copy of a file that is taken out of the archive, also one that is being made."""
-        if object_id in self._under_way:
+        """Remove the staged copy of a file that is removed from the archive, also one in progress."""
+        if object_id in self._in_progress:
             self._removed.add(object_id)
         self._last_use.pop(object_id, None)
         self._failures.pop(object_id, None)
@@ -69,14 +74,14 @@ class StagingArea:
             await self._storage.delete_object(DOWNLOAD_BUCKET, object_id)
 
     async def run(self) -> None:
-        """Serve requests until cancelled. What is cut off by that is staged anew when asked for again."""
+        """Stage files until cancelled. An interrupted copy is made again on the next request."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sweep_now_and_then)
+            nursery.start_soon(self._sweep_periodically)
             for _ in range(_COPIES_AT_ONCE):
                 nursery.start_soon(self._work)
 
     async def _work(self) -> None:
-        async for file in self._orders.clone():
+        async for file in self._queue.clone():
             try:
                 await trio.sleep(self._settings.staging_delay)
                 await self._storage.copy_object(
@@ -89,10 +94,10 @@ class StagingArea:
                     _log.error("Staging of %s failed: %s", file.accession, error)
                     self._failures[file.object_id] = error
             finally:
-                self._under_way.discard(file.object_id)
+                self._in_progress.discard(file.object_id)
                 self._removed.discard(file.object_id)
 
-    async def _sweep_now_and_then(self) -> None:
+    async def _sweep_periodically(self) -> None:
         while True:
             await trio.sleep(_SWEEP_INTERVAL)
             try:
@@ -101,11 +106,11 @@ class StagingArea:
                 _log.error("Staged copies could not be removed: %s", error)
 
     async def sweep(self) -> None:
-        """Remove the staged copies that were not asked for within their lifetime."""
+        """Remove the staged copies that were not used within their lifetime."""
         now = self._clock()
         old = []
         async for stat in self._storage.list_objects(DOWNLOAD_BUCKET):
-            # Not asked for since the start of the server: it counts as asked for when first seen.
+            # Not used since the start of the server: it counts as used when first seen.
             if now - self._last_use.setdefault(stat.object_id, now) > self._settings.stage_lifetime:
                 old.append(stat.object_id)
         for object_id in old:

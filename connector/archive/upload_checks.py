@@ -1,4 +1,4 @@
-"""What an upload's announcement and its close must fulfil. Pure: what is checked was read before."""
+"""Checks of an upload's announcement and of its completion. Pure: what is checked was read before."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
 
 
 def part_count(upload: FileUpload) -> int:
-    """How many parts the announced sizes make."""
+    """The number of parts that the announced sizes make."""
     return len(Parts(upload.encrypted_size, upload.part_size))
 
 
 def check_announcement(wanted: UploadCreation) -> None:
-    """Raise ``InvalidRequest`` for values out of bounds, whatever the box they are for."""
+    """Raise ``InvalidRequest`` for values out of bounds, independently of the box."""
     if not wanted.alias.strip() or len(wanted.alias) > _MAX_ALIAS:
         raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.", "body", "alias")
     if wanted.decrypted_size < 1:
@@ -43,38 +43,40 @@ def check_announcement(wanted: UploadCreation) -> None:
 
 
 def check_part_count(wanted: UploadCreation) -> None:
-    """Raise ``InvalidPartSize`` if there would be more parts than S3 allows."""
+    """Raise ``InvalidPartSize`` if there are more parts than S3 allows."""
     if len(Parts(wanted.encrypted_size, wanted.part_size)) > MAX_PARTS:
         raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {MAX_PARTS}.")
 
 
-def check_claim_form(claim: UploadCompletion) -> None:
-    """Raise ``InvalidRequest`` unless the digests of a close are digests at all."""
+def check_digests(completion: UploadCompletion) -> None:
+    """Raise ``InvalidRequest`` unless the digests of a completion have the form of digests."""
     fields = [
-        ("decrypted_sha256", _SHA256, (claim.decrypted_sha256,)),
-        ("encrypted_md5", _ETAG, (claim.encrypted_md5,)),
-        ("encrypted_parts_md5", _MD5, claim.encrypted_parts_md5),
-        ("encrypted_parts_sha256", _SHA256, claim.encrypted_parts_sha256),
+        ("decrypted_sha256", _SHA256, (completion.decrypted_sha256,)),
+        ("encrypted_md5", _ETAG, (completion.encrypted_md5,)),
+        ("encrypted_parts_md5", _MD5, completion.encrypted_parts_md5),
+        ("encrypted_parts_sha256", _SHA256, completion.encrypted_parts_sha256),
     ]
     for name, form, values in fields:
         if not all(form.fullmatch(value.lower()) for value in values):
             raise InvalidRequest("Checksums are to be given in hexadecimal digits.", "body", name)
 
 
-def check_claim(upload: FileUpload, claim: UploadCompletion, stored: ObjectStat) -> None:
-    """Compare the stored object with the announcement and with what the client says it has sent.
+def check_completion(upload: FileUpload, completion: UploadCompletion, stored: ObjectStat) -> None:
+    """Compare the stored object with the announcement and with the client's digests.
 
-    Raises ``UploadSizeMismatch`` or ``ChecksumMismatch``: the upload cannot become right any more.
+    Raises:
+        UploadSizeMismatch: The object has another size than announced. The upload has failed.
+        ChecksumMismatch: A digest differs. The upload has failed.
     """
     if stored.size != upload.encrypted_size:
         raise UploadSizeMismatch(
             f"{stored.size} bytes have arrived, {upload.encrypted_size} were announced.", file_id=upload.id
         )
     count = part_count(upload)
-    md5s = [md5.lower() for md5 in claim.encrypted_parts_md5]
-    if len(md5s) != count or len(claim.encrypted_parts_sha256) != count:
+    md5s = [md5.lower() for md5 in completion.encrypted_parts_md5]
+    if len(md5s) != count or len(completion.encrypted_parts_sha256) != count:
         raise ChecksumMismatch(f"The upload has {count} parts, so as many checksums are needed.", file_id=upload.id)
-    if stored.etag != claim.encrypted_md5.lower():
+    if stored.etag != completion.encrypted_md5.lower():
         raise ChecksumMismatch("The stored object has another checksum than stated.", file_id=upload.id)
     if multipart_etag(md5s) != stored.etag:
         raise ChecksumMismatch("A part has another checksum than stated.", file_id=upload.id)

@@ -1,11 +1,13 @@
-"""The upload controller: takes files into boxes, part by part."""
+"""The upload controller: receives files into boxes, part by part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
+import attrs
 import trio
 
 from connector.archive.boxes import BoxService
@@ -22,67 +24,73 @@ from connector.archive.errors import (
     UploadCompletionError,
     UploadSizeMismatch,
 )
-from connector.archive.keyed_locks import KeyedLocks
+from connector.archive.ingest import Removal
 from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload
-from connector.archive.removal import Removal
-from connector.archive.settings import INBOX_BUCKET, ArchiveSettings, Clock, moment
+from connector.archive.settings import INBOX_BUCKET, ArchiveSettings, Clock, utc_now
 from connector.archive.upload_checks import (
     check_announcement,
-    check_claim,
-    check_claim_form,
+    check_completion,
+    check_digests,
     check_part_count,
     part_count,
 )
-from connector.archive.upload_ledger import UploadLedger
+from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.protocol import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
 from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
-class UploadController:
-    """Opens, closes, cancels and lists uploads. ``received`` is told of each closed one, to interrogate it.
+class KeyedLocks:
+    """One lock for each key, kept only as long as a task holds it or waits for it."""
 
-    Steps that change one upload come one after the other, so that colliding calls are answered as repeated ones are.
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+
+    def __getitem__(self, key: str) -> trio.Lock:
+        """Return the lock of this key, for ``async with``."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = trio.Lock()
+        return lock
+
+
+@attrs.define(eq=False)
+class UploadController:
+    """Opens, closes, cancels and lists uploads.
+
+    Calls that change one upload run one after the other, so that colliding calls are answered as repeated ones are.
+
+    Args:
+        received: Called with each closed upload, to interrogate it.
     """
 
-    def __init__(
-        self,
-        boxes: BoxService,
-        ledger: UploadLedger,
-        removal: Removal,
-        storage: ObjectStorage,
-        settings: ArchiveSettings,
-        *,
-        clock: Clock,
-        received: Callable[[FileUpload], None],
-    ) -> None:
-        self._boxes = boxes
-        self._ledger = ledger
-        self._removal = removal
-        self._storage = storage
-        self._settings = settings
-        self._clock = clock
-        self._received = received
-        self._box_locks = KeyedLocks()
-        self._locks = KeyedLocks()
+    _boxes: BoxService
+    _uploads: UploadRepository
+    _removal: Removal
+    _storage: ObjectStorage
+    _settings: ArchiveSettings
+    _clock: Clock
+    _received: Callable[[FileUpload], None]
+    _box_locks: KeyedLocks = attrs.field(factory=KeyedLocks, init=False)
+    _locks: KeyedLocks = attrs.field(factory=KeyedLocks, init=False)
 
     async def list_uploads(
         self, box_id: str, *, skip: int, limit: int, sort: Sort = ("alias",)
     ) -> tuple[list[FileUpload], int]:
-        """One page of the box's uploads, whatever their state, and how many there are in all."""
+        """Return one page of the box's uploads in all states, and their total number."""
         await self._boxes.get(box_id)
-        return await self._ledger.page(box_id, skip=skip, limit=limit, sort=sort)
+        return await self._uploads.page(box_id, skip=skip, limit=limit, sort=sort)
 
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
-        """Open an upload; the one that holds the alias gives way where the contract allows it."""
+        """Open an upload; one of the same alias is replaced where the contract allows it."""
         check_announcement(wanted)
-        # One at a time in each box: the checks below hold only as long as nobody else opens an upload there.
+        # One at a time in each box: opening another upload would invalidate the checks below.
         async with self._box_locks[box_id]:
             box = await self._boxes.get_open(box_id)
             self._check_storage(box.storage_alias)
-            earlier = await self._ledger.find_alias(box_id, wanted.alias)
-            if not all(_gives_way(upload, overwrite=wanted.overwrite) for upload in earlier):
+            earlier = await self._uploads.find_alias(box_id, wanted.alias)
+            if not all(_is_replaceable(upload, overwrite=wanted.overwrite) for upload in earlier):
                 raise _alias_taken(wanted.alias)
             await self._check_room(box, wanted, earlier)
             check_part_count(wanted)
@@ -90,9 +98,9 @@ class UploadController:
 
     async def part_url(self, box_id: str, file_id: str, number: int) -> str:
         """A presigned URL to PUT one part (numbered from 1)."""
-        upload = await self._ledger.get(file_id, box_id=box_id)
+        upload = await self._uploads.get(file_id, box_id=box_id)
         if upload.state != "init":
-            raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts any more.")
+            raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts.")
         self._check_storage(upload.storage_alias)
         await self._boxes.get_open(box_id)
         count = part_count(upload)
@@ -104,17 +112,17 @@ class UploadController:
             INBOX_BUCKET, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
         )
 
-    async def close(self, box_id: str, file_id: str, claim: UploadCompletion) -> None:
-        """Put the stored parts together and compare the whole with what the client says of it.
+    async def close(self, box_id: str, file_id: str, completion: UploadCompletion) -> None:
+        """Complete an upload: assemble the stored parts, and compare the object with the client's digests.
 
-        What a failure or a crash left half-done is taken up by the next call.
+        A close that was interrupted by a failure or a crash is resumed by the next call.
         """
-        check_claim_form(claim)
+        check_digests(completion)
         async with self._locks[file_id]:
-            upload = await self._ledger.get(file_id, box_id=box_id)
+            upload = await self._uploads.get(file_id, box_id=box_id)
             if upload.state in RECEIVED:
                 if upload.state == "inbox":
-                    # The answer to the change of state may have been lost, and the interrogation not told of it.
+                    # The response to the change of state may have been lost, and the upload not been queued.
                     self._received(upload)
                 return
             if upload.state != "init":
@@ -123,32 +131,32 @@ class UploadController:
             await self._boxes.get_open(box_id)
             stored = await self._complete(upload)
             try:
-                check_claim(upload, claim, stored)
+                check_completion(upload, completion, stored)
             except (ChecksumMismatch, UploadSizeMismatch) as error:
                 await self._fail(upload, error.message)
                 raise
-            moved = await self._ledger.move(
+            moved = await self._uploads.move(
                 upload,
                 "inbox",
-                completed=moment(self._clock),
-                decrypted_sha256=claim.decrypted_sha256.lower(),
-                encrypted_md5=claim.encrypted_md5.lower(),
-                parts_md5="".join(claim.encrypted_parts_md5).lower(),
-                parts_sha256="".join(claim.encrypted_parts_sha256).lower(),
+                completed=utc_now(self._clock),
+                decrypted_sha256=completion.decrypted_sha256.lower(),
+                encrypted_md5=completion.encrypted_md5.lower(),
+                parts_md5="".join(completion.encrypted_parts_md5).lower(),
+                parts_sha256="".join(completion.encrypted_parts_sha256).lower(),
             )
             if moved is None:
-                raise _wrong_state(await self._ledger.get(file_id))
+                raise _wrong_state(await self._uploads.get(file_id))
             self._received(moved)
 
     async def cancel(self, box_id: str, file_id: str) -> None:
-        """Take an upload out of the box again, however far it came, and free what it takes up."""
+        """Remove an upload from the box, whatever its state, and free its storage."""
         async with self._locks[file_id]:
-            upload = await self._ledger.get(file_id, box_id=box_id)
+            upload = await self._uploads.get(file_id, box_id=box_id)
             while upload.state != "cancelled":
                 await self._boxes.get_open(box_id)
-                # The interrogation may move it meanwhile; then once more from where it is.
-                moved = await self._ledger.move(upload, "cancelled")
-                upload = moved if moved is not None else await self._ledger.get(file_id)
+                # The interrogation may have changed its state meanwhile: try again from there.
+                moved = await self._uploads.move(upload, "cancelled")
+                upload = moved if moved is not None else await self._uploads.get(file_id)
             await self._free(upload)
 
     def _check_storage(self, alias: str) -> None:
@@ -156,8 +164,8 @@ class UploadController:
             raise NoSuchStorage(f"This archive does not serve the storage {alias!r}.", storage_alias=alias)
 
     async def _check_room(self, box: Box, wanted: UploadCreation, leaving: Sequence[FileUpload]) -> None:
-        tally = await self._ledger.tally(box.id)
-        open_uploads, used = tally.open_uploads, tally.used_size
+        usage = await self._uploads.usage(box.id)
+        open_uploads, used = usage.open_uploads, usage.used_size
         for upload in leaving:
             used -= upload.decrypted_size if upload.state not in REPLACEABLE else 0
             open_uploads -= upload.state == "init"
@@ -182,7 +190,7 @@ class UploadController:
             upload_id = await self._storage.start_upload(INBOX_BUCKET, file_id)
         except AlreadyExists as error:
             raise _orphaned(wanted.alias) from error
-        now = moment(self._clock)
+        now = utc_now(self._clock)
         upload = FileUpload(
             id=file_id,
             box_id=box.id,
@@ -197,34 +205,34 @@ class UploadController:
             state_updated=now,
         )
         try:
-            # Not before the new one has its place in the storage: a full disk is to cost no file.
+            # Only after the new one is open in the storage: a full disk must cost no file.
             for one in earlier:
                 await self._replace(one)
-            await self._ledger.add(upload)
+            await self._uploads.add(upload)
         except BaseException:
             with trio.CancelScope(shield=True), suppress(PersistenceError):
-                await self._ledger.remove(upload)  # entered, if only the answer was lost
+                await self._uploads.remove(upload)  # it was inserted if only the response was lost
                 await self._storage.abort_upload(INBOX_BUCKET, file_id, upload_id)
             raise
         return upload
 
     async def _replace(self, upload: FileUpload) -> None:
-        """Take an upload out whose alias another one gets: an alias has one record."""
+        """Remove an upload whose alias a new one gets: an alias has one record."""
         async with self._locks[upload.id]:
-            upload = await self._ledger.get(upload.id)
+            upload = await self._uploads.get(upload.id)
             while upload.state not in REPLACEABLE:
                 if upload.state not in OVERWRITABLE:
                     raise _alias_taken(upload.alias)
-                moved = await self._ledger.move(upload, "cancelled")
-                upload = moved if moved is not None else await self._ledger.get(upload.id)
+                moved = await self._uploads.move(upload, "cancelled")
+                upload = moved if moved is not None else await self._uploads.get(upload.id)
             await self._free(upload)
-            await self._ledger.remove(upload)
+            await self._uploads.remove(upload)
 
     async def _fail(self, upload: FileUpload, why: str) -> None:
-        """Say of an upload that it cannot become right any more, and free its storage."""
-        failed = await self._ledger.move(upload, "failed", failure=why)
+        """Mark an upload as failed, and free its storage."""
+        failed = await self._uploads.move(upload, "failed", failure=why)
         if failed is not None:
-            with suppress(PersistenceError):  # freed with the upload, or at the next start
+            with suppress(PersistenceError):  # freed with the upload, or at the next start of the server
                 await self._removal.free(failed)
 
     async def _free(self, upload: FileUpload) -> None:
@@ -247,19 +255,19 @@ class UploadController:
                 f"The stored parts do not make the announced file: {error.message}", file_id=upload.id
             ) from error
         except UploadNotFound as error:
-            # Put together before, and then the server went down or the answer was lost?
+            # It may have been completed before a crash, or a lost response.
             try:
                 return await self._storage.stat(INBOX_BUCKET, upload.id)
             except NotFound:
                 raise _lost() from error
 
 
-def _gives_way(upload: FileUpload, *, overwrite: bool) -> bool:
+def _is_replaceable(upload: FileUpload, *, overwrite: bool) -> bool:
     return upload.state in REPLACEABLE or (overwrite and upload.state in OVERWRITABLE)
 
 
 def _lost() -> S3UploadNotFound:
-    return S3UploadNotFound("The storage does not know this upload any more; begin it again.")
+    return S3UploadNotFound("The storage no longer has this upload; start it again.")
 
 
 def _alias_taken(alias: str) -> FileUploadAlreadyExists:

@@ -1,4 +1,4 @@
-"""The work package service: grants, and the work order tokens that a grant permits."""
+"""The work package service: grants, and the work order tokens that they permit."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ import attrs
 from connector.archive.errors import Forbidden, InvalidRequest, Unauthenticated
 from connector.archive.file_registry import FileRegistry
 from connector.archive.models import Box, WorkPackage
-from connector.archive.recently_used import LruCache
-from connector.archive.settings import Clock, moment
+from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.crypt4gh.keys import seal_text
 from connector.wire.payloads import WorkOrderRequest
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
 
-_KNOWN_PACKAGES = 64
 _TOKEN_LENGTH = 24
 _TOKEN_ALPHABET = string.ascii_letters + string.digits
 
 
 @attrs.frozen
 class Grant:
-    """A new work package and the one string that its user gets: ``PACKAGE_ID:ENCRYPTED``."""
+    """A new work package and its access token, as the user receives it: ``PACKAGE_ID:ENCRYPTED``."""
 
     package: WorkPackage
     access_token: str = attrs.field(repr=False)
@@ -44,34 +42,28 @@ def new_access_token() -> str:
 
 
 def hash_token(token: str) -> str:
-    """What is stored of an access token. It is random and long, so that a plain sha256 cannot be searched."""
+    """The stored form of an access token. It is random and long, so that a plain sha256 cannot be searched."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+@attrs.frozen(eq=False)
 class WorkPackageService:
-    """Grants work packages and gives out sealed work order tokens against their access tokens."""
+    """Grants work packages, and issues encrypted work order tokens for their access tokens.
 
-    def __init__(
-        self,
-        packages: Dao[WorkPackage],
-        registry: FileRegistry,
-        mint: TokenIssuer,
-        *,
-        clock: Clock,
-        package_lifetime: int,
-    ) -> None:
-        self._packages = packages
-        self._registry = registry
-        self._mint = mint
-        # A package never changes, and one of many files is costly to read anew for every token.
-        self._known = LruCache[WorkPackage](_KNOWN_PACKAGES)
-        self._clock = clock
-        self._package_lifetime = package_lifetime
+    Args:
+        package_lifetime: Seconds for which a work package is valid.
+    """
+
+    _packages: Dao[WorkPackage]
+    _registry: FileRegistry
+    _tokens: TokenIssuer
+    _clock: Clock
+    _package_lifetime: int
 
     @property
     def token_lifetime(self) -> int:
-        """Seconds that a work order token lives."""
-        return self._mint.lifetime
+        """Seconds for which a work order token is valid."""
+        return self._tokens.lifetime
 
     async def grant_upload(self, box: Box, public_key: bytes) -> Grant:
         """Let the owner of ``public_key`` upload into ``box``."""
@@ -83,7 +75,7 @@ class WorkPackageService:
 
     async def _grant(self, public_key: bytes, **kind: object) -> Grant:
         token = new_access_token()
-        created = moment(self._clock)
+        created = utc_now(self._clock)
         package = WorkPackage(
             id=str(uuid4()),
             user_public_crypt4gh_key=base64.b64encode(public_key).decode("ascii"),
@@ -96,40 +88,46 @@ class WorkPackageService:
         return Grant(package, f"{package.id}:{seal_text(token, public_key)}")
 
     async def get(self, package_id: str, access_token: str | None) -> WorkPackage:
-        """The package, if the token is its own and both are still good.
+        """Return the work package that an access token opens.
 
-        Raises :class:`~connector.archive.errors.Unauthenticated` without a token, and one and the same
-        :class:`~connector.archive.errors.Forbidden` for an unknown package, a wrong token and an expired package.
+        Raises:
+            Unauthenticated: There is no token.
+            Forbidden: The package is unknown or expired, or the token is another one; all in the same words.
         """
         if not access_token:
             raise Unauthenticated("An access token is needed.")
-        package = self._known.get(package_id)
-        if package is None:
-            with suppress(NotFound):
-                package = self._known.put(package_id, await self._packages.get_by_id(package_id))
+        package = None
+        with suppress(NotFound):
+            package = await self._packages.get_by_id(package_id)
         given = hash_token(access_token)
         if (
             package is None
             or not hmac.compare_digest(given, package.token_hash)
-            or moment(self._clock) >= package.expires
+            or utc_now(self._clock) >= package.expires
         ):
             raise Forbidden("This access token does not open this work package, or it has expired.")
         return package
 
-    async def order_download(self, package_id: str, access_token: str | None, accession: str) -> str:
-        """A sealed token for the download of one file of the package."""
-        package = await self.get(package_id, access_token)
+    async def issue_download_token(self, package: WorkPackage, accession: str) -> str:
+        """Return an encrypted token for the download of one file of the package.
+
+        Raises:
+            Forbidden: The file is not in the package.
+            NoSuchObject: It is no longer registered.
+        """
         if package.files is None or accession not in package.files:
             raise Forbidden("This work package does not give access to this file.")
         file = await self._registry.get(accession)
         key = package.user_public_crypt4gh_key
-        return self._seal(WorkOrder("download", key, file_id=file.file_id, accession=accession))
+        return self._issue(WorkOrder("download", key, file_id=file.file_id, accession=accession))
 
-    async def order_upload(
-        self, package_id: str, access_token: str | None, rdub_id: str, request: WorkOrderRequest
-    ) -> str:
-        """A sealed token for one operation on the package's box or on a file in it."""
-        package = await self.get(package_id, access_token)
+    def issue_upload_token(self, package: WorkPackage, rdub_id: str, request: WorkOrderRequest) -> str:
+        """Return an encrypted token for one operation on the package's box or on a file in it.
+
+        Raises:
+            Forbidden: The box is not that of the package.
+            InvalidRequest: The request does not say what the operation needs.
+        """
         if package.box_id is None or package.rdub_id != rdub_id:
             raise Forbidden("This work package does not give access to this box.")
         alias = file_id = None
@@ -147,7 +145,7 @@ class WorkPackageService:
             case _:
                 raise InvalidRequest(f"{request.work_type!r} is no operation on a box.", "body", "work_type")
         key = package.user_public_crypt4gh_key
-        return self._seal(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
+        return self._issue(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
 
-    def _seal(self, order: WorkOrder) -> str:
-        return seal_text(self._mint.mint(order), order.user_public_key)
+    def _issue(self, order: WorkOrder) -> str:
+        return seal_text(self._tokens.issue(order), order.user_public_key)

@@ -40,7 +40,7 @@ async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, c
 
 async def until(archive: Archive, file_id: str, state: str) -> None:
     with trio.fail_after(20):
-        while (await archive.ledger.get(file_id)).state != state:
+        while (await archive.upload_repository.get(file_id)).state != state:
             await trio.sleep(0.01)
 
 

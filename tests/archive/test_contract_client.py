@@ -709,10 +709,10 @@ class TestDownloads:
         user = downloader([accession])
         key = base64.b64encode(user.public_key).decode()
 
-        async def mint(opened: Archive) -> str:
-            return opened.mint.mint(WorkOrder("download", key, file_id=str(uuid4()), accession="GHGAF0"))
+        async def issue(opened: Archive) -> str:
+            return opened.tokens.issue(WorkOrder("download", key, file_id=str(uuid4()), accession="GHGAF0"))
 
-        check_error(user.drs_object("GHGAF0", token=archive.administer(mint)), 404, "noSuchObject")
+        check_error(user.drs_object("GHGAF0", token=archive.administer(issue)), 404, "noSuchObject")
 
     def test_expired_and_altered_urls(
         self, hasty_archive: ArchiveProcess, registered: Registered, downloader: MakeUser, http: httpx.Client

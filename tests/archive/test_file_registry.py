@@ -5,8 +5,7 @@ import trio
 
 from connector.archive.file_registry import file_extension
 from connector.archive.models import FileUpload
-from connector.archive.recently_used import LruCache
-from connector.archive.settings import moment
+from connector.archive.settings import utc_now
 from tests.support.memory_archive import ManualClock, memory_archive
 
 
@@ -33,7 +32,7 @@ def test_extensions(alias: str, extension: str) -> None:
 
 
 def upload(file_id: str) -> FileUpload:
-    now = moment(ManualClock())
+    now = utc_now(ManualClock())
     return FileUpload(
         id=file_id,
         box_id="box",
@@ -68,13 +67,3 @@ async def test_accessions_are_unique_and_kept() -> None:
         assert again.secret_id == "s"
         assert again.encrypted_size == 65_537 + 2 * 28
         assert len([file async for file in archive.registry.find_all()]) == 20
-
-
-def test_recently_used_forgets_the_oldest() -> None:
-    memory = LruCache[int](2)
-    memory.put("a", 1)
-    memory.put("b", 2)
-    assert memory.get("a") == 1
-    memory.put("c", 3)
-    assert memory.get("b") is None
-    assert (memory.get("a"), memory.get("c")) == (1, 3)

@@ -10,7 +10,7 @@ import trio
 
 from connector.archive.assembly import Archive
 from connector.archive.models import FileUpload
-from connector.archive.settings import moment
+from connector.archive.settings import utc_now
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
@@ -24,7 +24,7 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
     """An upload in the inbox, as closing leaves it."""
     key = new_private_key()
     sealed = content or seal(plaintext, sender=key, recipient=archive.keys.hub_public).content
-    now = moment(ManualClock())
+    now = utc_now(ManualClock())
     upload = FileUpload(
         id=os.urandom(8).hex(),
         box_id="box",
@@ -40,12 +40,12 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
         decrypted_sha256=sha256 or hashlib.sha256(plaintext).hexdigest(),
     )
     await archive.storage.put_object("inbox", upload.id, sealed)
-    await archive.ledger.add(upload)
+    await archive.upload_repository.add(upload)
     return upload
 
 
 @asynccontextmanager
-async def room(archive: Archive) -> AsyncIterator[None]:
+async def interrogating(archive: Archive) -> AsyncIterator[None]:
     """The interrogation at work."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(archive.interrogation.run)
@@ -57,7 +57,7 @@ async def room(archive: Archive) -> AsyncIterator[None]:
 
 async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUpload:
     with trio.fail_after(30):
-        while (found := await archive.ledger.get(upload.id)).state not in states:
+        while (found := await archive.upload_repository.get(upload.id)).state not in states:
             await trio.sleep(0.005)
     return found
 
@@ -77,12 +77,12 @@ async def read(archive: Archive, bucket: str, object_id: str) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 65_536, 65_537, 3 * MIB, 20 * MIB + 3])
-async def test_a_good_file_is_sealed_anew_and_registered(size: int) -> None:
+async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
     async with memory_archive() as archive:
         plaintext = os.urandom(size)
         upload = await received(archive, plaintext)
-        archive.interrogation.received(upload)
-        async with room(archive):
+        archive.interrogation.enqueue(upload)
+        async with interrogating(archive):
             done = await until(archive, upload, "archived", "failed")
         assert (done.state, done.failure) == ("archived", None)
         file = await archive.registry.get(done.accession or "")
@@ -103,7 +103,7 @@ async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
         content = bytearray(seal(plaintext, sender=new_private_key(), recipient=archive.keys.hub_public).content)
         content[place] ^= 1
         upload = await received(archive, plaintext, content=bytes(content))
-        async with room(archive):
+        async with interrogating(archive):
             done = await until(archive, upload, "archived", "failed")
             await gone(archive, "inbox", upload)
         assert done.state == "failed"
@@ -120,7 +120,7 @@ async def test_swapped_segments_are_noticed() -> None:
         one, two = content[124 : 124 + CIPHER_SEGMENT_SIZE], content[124 + CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE]
         swapped = content[:124] + two + one + content[124 + 2 * CIPHER_SEGMENT_SIZE :]
         upload = await received(archive, plaintext, content=swapped)
-        async with room(archive):
+        async with interrogating(archive):
             done = await until(archive, upload, "archived", "failed")
         assert "sha256" in (done.failure or "")
 
@@ -129,7 +129,7 @@ async def test_a_size_other_than_announced_fails() -> None:
     async with memory_archive() as archive:
         content = seal(b"12345", sender=new_private_key(), recipient=archive.keys.hub_public).content
         upload = await received(archive, b"1234", content=content)
-        async with room(archive):
+        async with interrogating(archive):
             done = await until(archive, upload, "archived", "failed")
         assert "4 bytes" in (done.failure or "")
 
@@ -139,12 +139,12 @@ async def test_unfinished_work_goes_on_after_a_restart(state: str) -> None:
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
         if state != "inbox":
-            secret_id = await archive.downloads._key_store.deposit(os.urandom(32))
-            moved = await archive.ledger.move(upload, "interrogated", secret_id=secret_id)
+            secret_id = await archive.key_store.deposit(os.urandom(32))
+            moved = await archive.upload_repository.move(upload, "interrogated", secret_id=secret_id)
             if state == "awaiting_archival":
                 assert moved is not None
-                await archive.ledger.move(moved, "awaiting_archival")
-        async with room(archive):  # nobody announces the upload
+                await archive.upload_repository.move(moved, "awaiting_archival")
+        async with interrogating(archive):  # nobody announces the upload
             done = await until(archive, upload, "archived", "failed")
         assert done.state == "archived"
         assert not await archive.storage.object_exists("inbox", upload.id)
@@ -154,13 +154,13 @@ async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
     storage = SlowStorage()
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
-        async with room(archive):
+        async with interrogating(archive):
             await storage.reached.wait()
-            archive.interrogation.received(upload)  # the close was repeated
+            archive.interrogation.enqueue(upload)  # the close was repeated
             storage.go_on.set()
             done = await until(archive, upload, "archived", "failed")
             other = await received(archive, b"other")
-            archive.interrogation.received(other)
+            archive.interrogation.enqueue(other)
             await until(archive, other, "archived")
         assert done.state == "archived"
         assert await archive.storage.object_exists("permanent", upload.id)
@@ -170,7 +170,7 @@ async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
 async def test_many_small_files() -> None:
     async with memory_archive() as archive:
         uploads = [await received(archive, os.urandom(1 + number)) for number in range(60)]
-        async with room(archive):
+        async with interrogating(archive):
             done = [await until(archive, upload, "archived", "failed") for upload in uploads]
         assert {upload.state for upload in done} == {"archived"}
         assert len({upload.accession for upload in done}) == 60
@@ -196,15 +196,15 @@ async def test_an_upload_withdrawn_meanwhile_leaves_nothing(replaced: bool) -> N
     storage = SlowStorage()
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
-        async with room(archive):
+        async with interrogating(archive):
             await storage.reached.wait()
-            moved = await archive.ledger.move(await archive.ledger.get(upload.id), "cancelled")
+            moved = await archive.upload_repository.move(await archive.upload_repository.get(upload.id), "cancelled")
             if replaced:
                 assert moved is not None
-                await archive.ledger.remove(moved)
+                await archive.upload_repository.remove(moved)
             storage.go_on.set()
             other = await received(archive, b"other")
-            archive.interrogation.received(other)
+            archive.interrogation.enqueue(other)
             await until(archive, other, "archived")
             await gone(archive, "permanent", upload)
         assert [file.file_id async for file in archive.registry.find_all()] == [other.id]
@@ -227,7 +227,7 @@ async def test_a_passing_failure_of_the_storage_is_tried_again(autojump_clock: t
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
         storage.failures = 2
-        async with room(archive):
+        async with interrogating(archive):
             assert (await until(archive, upload, "archived", "failed")).state == "archived"
 
 
@@ -238,8 +238,8 @@ async def test_a_longer_failure_puts_the_file_off_instead_of_failing_it(
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
         storage.failures = 6
-        async with room(archive):
+        async with interrogating(archive):
             await trio.sleep(30)
-            assert (await archive.ledger.get(upload.id)).state == "inbox"
+            assert (await archive.upload_repository.get(upload.id)).state == "inbox"
             await trio.sleep(60)
-            assert (await archive.ledger.get(upload.id)).state == "archived"
+            assert (await archive.upload_repository.get(upload.id)).state == "archived"

@@ -17,7 +17,7 @@ from connector.errors import UsageError
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
-from tests.archive.test_interrogation import room
+from tests.archive.test_interrogation import interrogating
 from tests.support.archive_checker import check
 from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import memory_archive
@@ -41,7 +41,7 @@ async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) 
 
 async def until(archive: Archive, file_id: str, state: str) -> None:
     with trio.fail_after(20):
-        while (await archive.ledger.get(file_id)).state != state:
+        while (await archive.upload_repository.get(file_id)).state != state:
             await trio.sleep(0.01)
 
 
@@ -51,7 +51,7 @@ async def archive_box(archive: Archive, box: Box) -> None:
 
 
 async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
-    async with memory_archive(manual_archival=True) as archive, room(archive):
+    async with memory_archive(manual_archival=True) as archive, interrogating(archive):
         box, other = await make_box(archive), await make_box(archive)
         in_box, in_other = await upload(archive, box, "a"), await upload(archive, other, "a")
         for file_id in (in_box, in_other):
@@ -60,12 +60,12 @@ async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
         await until(archive, in_box, "archived")
         assert [file.file_id async for file in archive.registry.find_all()] == [in_box]
         assert (await archive.boxes.get(box.id)).state == "archived"
-        assert (await archive.ledger.get(in_other)).state == "interrogated"
+        assert (await archive.upload_repository.get(in_other)).state == "interrogated"
         assert not await archive.storage.object_exists("inbox", in_other)
 
 
 async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> None:
-    async with memory_archive(manual_archival=True) as archive, room(archive):
+    async with memory_archive(manual_archival=True) as archive, interrogating(archive):
         box = await make_box(archive)
         deleted, kept = await upload(archive, box, "a"), await upload(archive, box, "b")
         for file_id in (deleted, kept):
@@ -85,7 +85,7 @@ async def test_a_box_with_incomplete_uploads_is_not_archived(state: str) -> None
         box = await make_box(archive)
         for number in range(12):
             file_id = await upload(archive, box, f"file-{number:02}", close=state == "inbox" or number < 8)
-        assert (await archive.ledger.get(file_id)).state == state
+        assert (await archive.upload_repository.get(file_id)).state == state
         await admin.set_box_state(archive, box.id, "locked")
         with pytest.raises(UsageError, match=rf"file-\d\d \({state}\)") as caught:
             await admin.set_box_state(archive, box.id, "archived")
@@ -120,14 +120,14 @@ class FlakyStorage(MemoryStorage):
 
 async def test_what_the_storage_refuses_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
     storage = FlakyStorage()
-    async with memory_archive(manual_archival=True, storage=storage) as archive, room(archive):
+    async with memory_archive(manual_archival=True, storage=storage) as archive, interrogating(archive):
         box = await make_box(archive)
         file_id = await upload(archive, box, "a")
         await until(archive, file_id, "interrogated")
         storage.broken = True
         await archive_box(archive, box)
         await trio.sleep(10)
-        assert (await archive.ledger.get(file_id)).state == "interrogated"
+        assert (await archive.upload_repository.get(file_id)).state == "interrogated"
         storage.broken = False
         await trio.sleep(120)
         await until(archive, file_id, "archived")
@@ -138,13 +138,15 @@ async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: P
     settings = ArchiveSettings(tmp_path / "archive", manual_archival=True)
     async with open_archive(settings) as archive:
         box, other = await make_box(archive), await make_box(archive)
-        async with room(archive):
+        async with interrogating(archive):
             file_id, waiting = await upload(archive, box, "a"), await upload(archive, other, "a")
             for one in (file_id, waiting):
                 await until(archive, one, "interrogated")
         await archive_box(archive, box)
         if step != "interrogated":
-            moved = await archive.ledger.move(await archive.ledger.get(file_id), "awaiting_archival")
+            moved = await archive.upload_repository.move(
+                await archive.upload_repository.get(file_id), "awaiting_archival"
+            )
             assert moved is not None
             if step == "registered":
                 await archive.registry.register(moved, secret_id=moved.secret_id or "")
@@ -152,8 +154,8 @@ async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: P
         await archive.cleanup.settle()
         await archive.cleanup.documents()
         await archive.cleanup.objects()
-        async with room(archive):
+        async with interrogating(archive):
             await until(archive, file_id, "archived")
-        assert (await archive.ledger.get(waiting)).state == "interrogated"
+        assert (await archive.upload_repository.get(waiting)).state == "interrogated"
         assert len([file async for file in archive.registry.find_all()]) == 1
     assert check(settings.root).faults == []

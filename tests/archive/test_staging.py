@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from connector.archive.models import RegisteredFile
-from connector.archive.settings import moment
+from connector.archive.settings import utc_now
 from connector.archive.staging import staging_wait
 from persistence.errors import NotFound
 from tests.support.memory_archive import ManualClock, memory_archive
@@ -24,7 +24,7 @@ def registered(object_id: str) -> RegisteredFile:
         decrypted_size=4,
         encrypted_size=32,
         decrypted_sha256="0" * 64,
-        registered=moment(ManualClock()),
+        registered=utc_now(ManualClock()),
     )
 
 

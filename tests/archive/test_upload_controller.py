@@ -18,8 +18,9 @@ from connector.archive.errors import (
     TooManyOpenUploads,
 )
 from connector.archive.models import Box, FileUpload, UploadState
-from connector.archive.upload_ledger import UploadLedger
+from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
+from persistence.documents.memory import MemoryDaoFactory
 from persistence.errors import NotFound, StorageFull, Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.support.memory_archive import memory_archive
@@ -89,7 +90,7 @@ async def test_a_close_goes_on_where_a_crash_cut_it_off() -> None:
         await put(archive, upload, content)
         await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
         await archive.uploads.close(box.id, upload.id, claimed(content))
-        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
 
 
 async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() -> None:
@@ -100,7 +101,7 @@ async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() ->
         await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
         with pytest.raises(ChecksumMismatch):
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
-        failed = await archive.ledger.get(upload.id)
+        failed = await archive.upload_repository.get(upload.id)
         assert (failed.state, "checksum" in (failed.failure or "")) == ("failed", True)
         assert not await archive.storage.object_exists("inbox", upload.id)
 
@@ -115,7 +116,7 @@ async def test_an_upload_that_the_storage_lost() -> None:
         with pytest.raises(S3UploadNotFound):
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
         await archive.uploads.cancel(box.id, upload.id)
-        assert (await archive.ledger.get(upload.id)).state == "cancelled"
+        assert (await archive.upload_repository.get(upload.id)).state == "cancelled"
 
 
 class FullStorage(MemoryStorage):
@@ -140,7 +141,7 @@ async def test_a_full_disk_costs_no_file_that_was_to_be_replaced() -> None:
         storage.full = True
         with pytest.raises(StorageFull):
             await archive.uploads.create(box.id, announced(overwrite=True))
-        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
         assert await archive.storage.object_exists("inbox", upload.id)
 
 
@@ -184,10 +185,10 @@ async def test_a_close_that_is_repeated_announces_what_was_received() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
         upload = await archive.uploads.create(box.id, announced())
-        await archive.ledger.move(upload, "inbox", decrypted_sha256="0" * 64)
-        assert archive.interrogation.waiting == set()
+        await archive.upload_repository.move(upload, "inbox", decrypted_sha256="0" * 64)
+        assert archive.interrogation.queued == set()
         await archive.uploads.close(box.id, upload.id, claimed(b""))
-        assert archive.interrogation.waiting == {upload.id}
+        assert archive.interrogation.queued == {upload.id}
 
 
 async def test_two_closes_at_once_are_one() -> None:
@@ -199,7 +200,7 @@ async def test_two_closes_at_once_are_one() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(archive.uploads.close, box.id, upload.id, claimed(content))
-        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
 
 
 async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() -> None:
@@ -213,9 +214,9 @@ async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() 
         await archive.uploads.create(box.id, announced(overwrite=True))
         assert not await archive.storage.object_exists("inbox", upload.id)
         with pytest.raises(FileUploadNotFound):
-            await archive.ledger.get(upload.id)
-        tally = await archive.ledger.tally(box.id)
-        assert (tally.open_uploads, tally.used_size) == (1, 100)
+            await archive.upload_repository.get(upload.id)
+        usage = await archive.upload_repository.usage(box.id)
+        assert (usage.open_uploads, usage.used_size) == (1, 100)
 
 
 @pytest.mark.parametrize("state", ["interrogated", "awaiting_archival", "archived"])
@@ -228,7 +229,9 @@ async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state:
         await archive.uploads.close(box.id, upload.id, claimed(content))
         secret_id = await archive.key_store.deposit(os.urandom(32))
         await archive.storage.put_object("permanent", upload.id, content)
-        moved = await archive.ledger.move(await archive.ledger.get(upload.id), state, secret_id=secret_id)
+        moved = await archive.upload_repository.move(
+            await archive.upload_repository.get(upload.id), state, secret_id=secret_id
+        )
         assert moved is not None
         await archive.registry.register(moved, secret_id=secret_id)
         with pytest.raises(FileUploadAlreadyExists):
@@ -241,18 +244,18 @@ async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state:
             assert not await archive.storage.object_exists(bucket, upload.id)
         with pytest.raises(NotFound):
             await archive.key_store.fetch(secret_id)
-        assert (await archive.ledger.tally(box.id)).used_size == 0
+        assert (await archive.upload_repository.usage(box.id)).used_size == 0
 
 
 async def test_a_failed_upload_gives_way_and_can_be_deleted() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive, max_size=100)
         upload = await archive.uploads.create(box.id, announced())
-        await archive.ledger.move(upload, "failed", failure="why")
+        await archive.upload_repository.move(upload, "failed", failure="why")
         again = await archive.uploads.create(box.id, announced())
         with pytest.raises(FileUploadNotFound):
             await archive.uploads.cancel(box.id, upload.id)
-        await archive.ledger.move(again, "failed", failure="why")
+        await archive.upload_repository.move(again, "failed", failure="why")
         await archive.uploads.cancel(box.id, again.id)
         uploads, count = await archive.uploads.list_uploads(box.id, skip=0, limit=10)
         assert ([upload.state for upload in uploads], count) == (["cancelled"], 1)
@@ -283,37 +286,22 @@ async def test_a_larger_envelope_is_allowed() -> None:
         assert (await archive.uploads.create(box.id, announced(encrypted_size=100 + 28 + 232))).state == "init"
 
 
-async def test_tallies_are_counted_anew_from_the_documents() -> None:
-    async with memory_archive() as archive:
+async def test_the_usage_of_a_box_is_counted_from_the_documents() -> None:
+    async with MemoryDaoFactory() as documents, memory_archive(documents=documents) as archive:
         box = await new_box(archive)
         for number in range(3):
             await archive.uploads.create(box.id, announced(f"f{number}"))
-        fresh = UploadLedger(archive.ledger._uploads, clock=lambda: 0.0)
-        tally = await fresh.tally(box.id)
-        assert (tally.open_uploads, tally.used_size) == (3, 300)
+        fresh = UploadRepository(await documents.dao("uploads", FileUpload, id_field="id"), lambda: 0.0)
+        usage = await fresh.usage(box.id)
+        assert (usage.open_uploads, usage.used_size) == (3, 300)
 
 
-async def test_an_open_upload_is_read_once_and_a_moved_one_anew() -> None:
-    async with memory_archive() as archive:
+async def test_what_another_process_changes_is_seen_by_the_next_part_url() -> None:
+    async with MemoryDaoFactory() as documents, memory_archive(documents=documents) as archive:
         box = await new_box(archive)
-        upload = await archive.uploads.create(box.id, announced("f"))
-        documents, reads = archive.ledger._uploads, 0
-        ledger = UploadLedger(documents, clock=lambda: 0.0)
-        read = documents.get_by_id
-
-        async def counted(file_id: str) -> FileUpload:
-            nonlocal reads
-            reads += 1
-            found = await read(file_id)
-            if reads == 2:
-                assert await ledger.move(upload, "cancelled") is not None  # while this answer is on its way
-            return found
-
-        documents.get_by_id = counted  # type: ignore[method-assign]
-        assert [(await ledger.get(upload.id)).state for _ in range(3)] == ["init"] * 3
-        assert reads == 1
-        with pytest.raises(FileUploadNotFound):
-            await ledger.get(upload.id, box_id="another")
-        ledger._open.drop(upload.id)
-        assert (await ledger.get(upload.id)).state == "init"
-        assert (await ledger.get(upload.id)).state == "cancelled"
+        upload = await archive.uploads.create(box.id, announced())
+        assert await archive.uploads.part_url(box.id, upload.id, 1)
+        uploads = await documents.dao("uploads", FileUpload, id_field="id")
+        await uploads.compare_and_set(upload.id, expected={}, changes={"state": "cancelled"})
+        with pytest.raises(S3UploadNotFound):
+            await archive.uploads.part_url(box.id, upload.id, 1)

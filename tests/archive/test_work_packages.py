@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from connector.archive.errors import Forbidden, InvalidRequest, NoSuchObject, Unauthenticated
+from connector.archive.models import WorkPackage
 from connector.archive.work_packages import hash_token
 from connector.wire.payloads import WorkOrderRequest
+from persistence.documents.memory import MemoryDaoFactory
 from tests.support.contract_client import new_private_key, public_of
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -54,7 +56,7 @@ async def test_an_order_for_a_file_that_is_not_registered() -> None:
     async with memory_archive() as archive:
         grant = await archive.work_packages.grant_download({"GHGAF1": ".bam"}, public_of(key))
         with pytest.raises(NoSuchObject):
-            await archive.work_packages.order_download(grant.package.id, secret_of(grant.access_token, key), "GHGAF1")
+            await archive.work_packages.issue_download_token(grant.package, "GHGAF1")
 
 
 async def test_upload_orders_are_bound_to_the_box_of_the_package() -> None:
@@ -63,14 +65,22 @@ async def test_upload_orders_are_bound_to_the_box_of_the_package() -> None:
         mine = await archive.boxes.create(title="", storage_alias="embedded")
         other = await archive.boxes.create(title="", storage_alias="embedded")
         grant = await archive.work_packages.grant_upload(mine, public_of(key))
-        secret = secret_of(grant.access_token, key)
         view = WorkOrderRequest("view")
-        sealed = await archive.work_packages.order_upload(grant.package.id, secret, mine.rdub_id, view)
-        assert sealed
+        assert archive.work_packages.issue_upload_token(grant.package, mine.rdub_id, view)
         for rdub_id in (other.rdub_id, mine.id):
             with pytest.raises(Forbidden):
-                await archive.work_packages.order_upload(grant.package.id, secret, rdub_id, view)
+                archive.work_packages.issue_upload_token(grant.package, rdub_id, view)
         with pytest.raises(InvalidRequest):
-            await archive.work_packages.order_upload(
-                grant.package.id, secret, mine.rdub_id, WorkOrderRequest("download")
-            )
+            archive.work_packages.issue_upload_token(grant.package, mine.rdub_id, WorkOrderRequest("download"))
+
+
+async def test_a_grant_that_is_deleted_is_refused_by_the_next_request() -> None:
+    """By another process, too: no document that authorises is cached."""
+    key = new_private_key()
+    async with MemoryDaoFactory() as documents, memory_archive(documents=documents) as archive:
+        grant = await archive.work_packages.grant_download({"GHGAF1": ".bam"}, public_of(key))
+        secret = secret_of(grant.access_token, key)
+        assert await archive.work_packages.get(grant.package.id, secret) == grant.package
+        await (await documents.dao("packages", WorkPackage, id_field="id")).delete(grant.package.id)
+        with pytest.raises(Forbidden):
+            await archive.work_packages.get(grant.package.id, secret)

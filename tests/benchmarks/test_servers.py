@@ -14,14 +14,13 @@ from benchmarks.data import make_random_file, sha256_of
 from benchmarks.servers.archive_beside_nginx import UploadsBeside, with_parts
 from benchmarks.servers.received import ReceivedFile
 from connector.archive.errors import UploadCompletionError
-from connector.archive.keys import new_keys
 from connector.crypt4gh.header import make_header
 from connector.crypt4gh.layout import sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
 from connector.wire.digests import multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
-from tests.support.memory_archive import memory_archive
+from tests.support.memory_archive import memory_archive, new_keys
 
 KEYS = new_keys()
 PART = 1_000_000
@@ -162,7 +161,7 @@ async def test_an_upload_whose_parts_came_by_way_of_nginx(tmp_path):
         (tmp_path / upload.id).mkdir()
         (tmp_path / upload.id / "1").write_bytes(part)
         await uploads.close(box.id, upload.id, claim)
-        assert (await archive.ledger.get(upload.id)).state == "inbox"
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
         kept = json.loads((tmp_path / upload.id / "claim.json").read_text())
         assert kept["encrypted_parts_md5"] == [md5.hexdigest()]
 

@@ -1,4 +1,4 @@
-"""What all routes share: reading tokens and bodies, and wording answers and errors."""
+"""What all routes share: reading tokens and bodies, responses and errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from connector.archive.errors import ApiError, InvalidRequest
@@ -35,21 +35,25 @@ def bearer_token(request: Request) -> str | None:
 
 
 async def read_body(request: Request, kind: type[T]) -> T:
-    """The request's JSON body as one of the contract's payloads; raises ``InvalidRequest`` if it is none."""
+    """Return the request's JSON body as one of the contract's payloads.
+
+    Raises:
+        InvalidRequest: It is too large, incomplete, or not such a payload.
+    """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MAX_BODY:
-            raise InvalidRequest(f"The body has more than {_MAX_BODY} bytes.", "body")
     try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MAX_BODY:
+                raise InvalidRequest(f"The body has more than {_MAX_BODY} bytes.", "body")
         return read_payload(json.loads(body), kind)
-    except (ValueError, RecursionError, BrokenError) as error:
+    except (ValueError, RecursionError, BrokenError, ClientDisconnect) as error:
         names = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
         raise InvalidRequest(f"The body must be a JSON object with the fields {names}.", "body") from error
 
 
 def read_number(text: str, *, name: str, least: int, most: int | None = None) -> int:
-    """A whole number out of a path or query; raises ``ValueError`` if it is none or out of bounds."""
+    """Read a whole number of a path or query; raises ``ValueError`` if it is none or out of bounds."""
     digits = text.removeprefix("-")
     number = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
     if number is None or number < least or (most is not None and number > most):
@@ -59,7 +63,7 @@ def read_number(text: str, *, name: str, least: int, most: int | None = None) ->
 
 
 def read_id(request: Request, name: str) -> str:
-    """An id out of the path; raises ``InvalidRequest`` unless it is a UUID."""
+    """Read an id of the path; raises ``InvalidRequest`` unless it is a UUID."""
     text = request.path_params[name]
     try:
         return str(UUID(text))
@@ -68,17 +72,17 @@ def read_id(request: Request, name: str) -> str:
 
 
 def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
-    """A payload, or anything JSON can hold, as an answer."""
+    """A payload, or anything JSON can hold, as a response."""
     return JSONResponse(write_payload(value), status_code=status, headers=headers)
 
 
 async def health(request: Request) -> Response:
-    """Say that this API is there."""
+    """Report that the service is up."""
     return JSONResponse({"status": "OK"})
 
 
 def error_answer(error: ApiError, *, plain: bool = False) -> Response:
-    """An error as the contract words it: ``plain`` ones, and those of the web framework, in ``detail`` alone."""
+    """An error in the form of the contract; with ``plain`` in ``detail`` alone."""
     headers = {"Cache-Control": "no-store"}
     body: dict[str, Any] = {"exception_id": error.exception_id, "description": error.message, "data": error.data}
     if isinstance(error, InvalidRequest):
@@ -93,13 +97,13 @@ def error_answer(error: ApiError, *, plain: bool = False) -> Response:
 
 
 async def on_api_error(request: Request, error: Exception) -> Response:
-    """Answer a refusal; those of work packages are worded plainly."""
+    """Answer a refusal; those of work packages have the plain form."""
     assert isinstance(error, ApiError)
     return error_answer(error, plain=request.scope.get("root_path", "").endswith(WORK_PACKAGES_PATH))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Answer what Starlette itself refuses: unknown paths and methods."""
+    """Answer unknown paths and methods, which Starlette refuses."""
     assert isinstance(error, HTTPException)
     names = {404: "noSuchPath", 405: "methodNotAllowed"}
     body = {"exception_id": names.get(error.status_code, "badRequest"), "description": error.detail, "data": {}}
@@ -107,7 +111,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_persistence_error(request: Request, error: Exception) -> Response:
-    """Answer a failure of storage or database: 503 if it may pass, 500 otherwise. Our paths are for our log only."""
+    """Answer a failure of storage or database: 503 if it is temporary, otherwise 500. Paths are only logged."""
     assert isinstance(error, PersistenceError)
     if isinstance(error, Unavailable):
         _log.error("%s %s failed: %s", request.method, request.url.path, error)
@@ -118,6 +122,6 @@ async def on_persistence_error(request: Request, error: Exception) -> Response:
 
 
 async def on_unexpected_error(request: Request, error: Exception) -> Response:
-    """Answer a fault of ours; its details belong in the server's log only."""
+    """Answer a bug; its details are only logged."""
     body = {"exception_id": "internalError", "description": "An internal error has occurred.", "data": {}}
     return JSONResponse(body, status_code=500)

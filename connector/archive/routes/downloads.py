@@ -14,7 +14,7 @@ from connector.archive.routes.answers import bearer_token, health, json_answer
 from connector.archive.tokens import TokenIssuer, WorkOrder
 
 DRS_PATH = "/ga4gh/drs/v1"
-"""Where the standard has the API: a ``drs://HOST/ID`` URI leads to ``https://HOST/ga4gh/drs/v1/objects/ID``."""
+"""The path of the standard: a ``drs://HOST/ID`` URI stands for ``https://HOST/ga4gh/drs/v1/objects/ID``."""
 _SERVICE_INFO = {
     "id": "connector.archive.drs",
     "name": "Embedded archive",
@@ -25,34 +25,33 @@ _SERVICE_INFO = {
 }
 
 
-def download_routes(controller: DownloadController, mint: TokenIssuer) -> list[BaseRoute]:
+def download_routes(controller: DownloadController, tokens: TokenIssuer) -> list[BaseRoute]:
     """The routes below ``/dcs``: the service's own, and those of the standard."""
-    drs = drs_routes(controller, mint)
+    drs = drs_routes(controller, tokens)
     return [Route("/health", health), *drs, Mount(DRS_PATH, routes=drs)]
 
 
-def drs_routes(controller: DownloadController, mint: TokenIssuer) -> list[BaseRoute]:
+def drs_routes(controller: DownloadController, tokens: TokenIssuer) -> list[BaseRoute]:
     """The routes of the DRS standard, and that of envelopes."""
 
-    def authorise(request: Request) -> WorkOrder:
-        order = mint.verify(bearer_token(request), "download")
-        if order.accession != request.path_params["accession"]:
+    def authorise(request: Request) -> tuple[WorkOrder, str]:
+        order = tokens.verify(bearer_token(request), "download")
+        accession = str(request.path_params["accession"])
+        if order.accession != accession:
             raise WrongFileAuthorization("The work order token is for another file.")
-        return order
+        return order, accession
 
     async def get_object(request: Request) -> Response:
-        order = authorise(request)
-        assert order.accession is not None
-        drs_object = await controller.get_object(order.accession, host=request.url.netloc)
+        _, accession = authorise(request)
+        drs_object = await controller.get_object(accession, host=request.url.netloc)
         if isinstance(drs_object, int):
             headers = {"Retry-After": str(drs_object), "Cache-Control": "no-store"}
             return json_answer(None, status=202, headers=headers)
         return json_answer(drs_object, headers={"Cache-Control": f"max-age={controller.url_lifetime}, private"})
 
     async def get_envelope(request: Request) -> Response:
-        order = authorise(request)
-        assert order.accession is not None
-        envelope = await controller.make_header(order.accession, order.user_public_key)
+        order, accession = authorise(request)
+        envelope = await controller.make_header(accession, order.user_public_key)
         return JSONResponse(base64.b64encode(envelope).decode("ascii"), headers={"Cache-Control": "no-store"})
 
     async def service_info(request: Request) -> Response:

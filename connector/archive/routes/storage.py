@@ -1,4 +1,4 @@
-"""The storage behind the presigned URLs: what an S3 server would do for them, over the filesystem provider."""
+"""The storage behind the presigned URLs: a small part of S3's API, over the filesystem provider."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-import attrs
 import trio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
 
-from connector.adapters.local_spans import LocalObject, LocalSpan, find_local_object
-from connector.archive.request_guard import ClientDisconnected, Send
+from connector.adapters.local_spans import LocalSpan, find_local_object
+from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM
 from connector.parts import MAX_PART_SIZE
 from persistence.errors import (
@@ -33,6 +35,7 @@ from persistence.errors import (
     UploadNotFound,
 )
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
+from persistence.objects.protocol import ObjectStat, PartStat
 from persistence.objects.signing import content_disposition
 
 _log = logging.getLogger(__name__)
@@ -56,78 +59,40 @@ _FAILURES: Sequence[tuple[type[PersistenceError], int, str]] = (
     (StorageFull, 507, "InsufficientStorage"),
     (Unavailable, 503, "ServiceUnavailable"),
 )
-"""How S3 words the errors of the provider: the first class that fits counts."""
-
-
-@attrs.frozen
-class _Call:
-    """One request to the storage."""
-
-    scope: Any
-    receive: Any
-    send: Send
-
-    @property
-    def method(self) -> str:
-        return str(self.scope["method"])
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
-
-    def header(self, name: bytes) -> str | None:
-        return next((v.decode("latin-1") for n, v in self.scope["headers"] if n.lower() == name), None)
-
-    async def answer(self, status: int, headers: dict[str, str], body: bytes = b"", *, more: bool = False) -> None:
-        if not more:
-            headers = {**headers, "Content-Length": str(len(body))}
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": status, "headers": raw})
-        if not more:
-            await self.send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        body = (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
-            f"<Resource>{escape(self.path)}</Resource></Error>"
-        )
-        await self.answer(status, {"Content-Type": "application/xml", **(headers or {})}, body.encode())
+"""Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
 
 class StorageApp:
-    """An ASGI application that answers presigned GETs and PUTs."""
+    """An ASGI application that serves presigned GETs and PUTs."""
 
     def __init__(self, storage: FilesystemStorage) -> None:
         self._storage = storage
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         """Answer one request."""
-        call = _Call(scope, receive, send)
-        try:
-            await self._dispatch(call)
-        except ClientDisconnected:
-            pass  # nobody is left to tell
-        except PersistenceError as error:
-            status, code = next(
-                ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
-            )
-            message = "Request has expired" if isinstance(error, SignatureExpired) else error.message
-            if status >= 500:
-                _log.error("%s %s failed: %s", call.method, call.path, error)
-                message = NO_ROOM if isinstance(error, StorageFull) else "The storage has a problem."
-            await call.refuse(status, code, message, {"Retry-After": "5"} if status == 503 else None)
+        request = Request(scope, receive)
+        with ExitStack() as files:
+            try:
+                response = await self._respond(request, files)
+            except ClientDisconnect:
+                return
+            except PersistenceError as error:
+                response = _error_response(request, error)
+            await response(scope, receive, send)
 
-    async def _dispatch(self, call: _Call) -> None:
-        if call.method not in ("GET", "PUT"):
-            return await call.refuse(405, "MethodNotAllowed", f"{call.method} is not allowed here.")
-        query = dict(parse_qsl(call.scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        content_md5 = call.header(b"content-md5")
-        wanted = self._storage.signing.verify(call.method, call.path, query, content_md5=content_md5)
-        if call.method == "GET":
-            return await self._get(call, wanted)
-        return await self._put(call, wanted)
+    async def _respond(self, request: Request, files: ExitStack) -> Response:
+        if request.method not in ("GET", "PUT"):
+            return _refusal(request, 405, "MethodNotAllowed", f"{request.method} is not allowed here.")
+        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        content_md5 = request.headers.get("content-md5")
+        wanted = self._storage.signing.verify(request.method, request.scope["path"], query, content_md5=content_md5)
+        if request.method == "GET":
+            return await self._get(request, wanted, files)
+        return await self._put(request, wanted)
 
-    async def _get(self, call: _Call, wanted: SignedRequest) -> None:
+    async def _get(self, request: Request, wanted: SignedRequest, files: ExitStack) -> Response:
+        async for _ in request.stream():
+            pass  # to its end: Starlette receives nothing but the disconnect while it sends
         found = await find_local_object(self._storage, wanted.bucket, wanted.object_id)
         headers = {
             "Content-Type": "binary/octet-stream",
@@ -137,41 +102,63 @@ class StorageApp:
         }
         if wanted.file_name is not None:
             headers["Content-Disposition"] = content_disposition(wanted.file_name)
-        match = call.header(b"if-match")
+        match = request.headers.get("if-match")
         if match is not None and match.strip() not in ("*", headers["ETag"]):
-            return await call.refuse(412, "PreconditionFailed", "The object has another ETag.")
-        span = read_range(call.header(b"range"), found.size)
-        if span is None:
+            return _refusal(request, 412, "PreconditionFailed", "The object has another ETag.")
+        wanted_range = read_range(request.headers.get("range"), found.size)
+        if wanted_range is None:
             unmet = {"Content-Range": f"bytes */{found.size}"}
-            return await call.refuse(416, "InvalidRange", "The requested range is not satisfiable", unmet)
-        start, stop, partial = span
+            return _refusal(request, 416, "InvalidRange", "The requested range is not satisfiable", unmet)
+        start, stop, partial = wanted_range
         headers["Content-Length"] = str(stop - start)
         if partial:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
-        await self._send_content(call, found, start, stop, 206 if partial else 200, headers)
+        spans = []
+        for span in found.spans(start, stop):
+            # Opened before the response begins: an object that is deleted from now on can still be read to its end.
+            descriptor = await trio.to_thread.run_sync(os.open, span.path, os.O_RDONLY | os.O_CLOEXEC)
+            files.callback(os.close, descriptor)
+            spans.append((descriptor, span))
+        return StreamingResponse(_read_spans(spans), 206 if partial else 200, headers)
 
-    async def _send_content(
-        self, call: _Call, found: LocalObject, start: int, stop: int, status: int, headers: dict[str, str]
-    ) -> None:
-        spans = found.spans(start, stop)
-        # Opened before the answer begins: what is deleted from now on can still be read to its end.
-        descriptors: list[int] = []
-        try:
-            for span in spans:
-                descriptors.append(await trio.to_thread.run_sync(os.open, span.path, os.O_RDONLY | os.O_CLOEXEC))
-            await call.answer(status, headers, more=True)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_disconnected, call.receive, nursery.cancel_scope)
-                for descriptor, span in zip(descriptors, spans, strict=True):
-                    await self._send_span(call, descriptor, span)
-                nursery.cancel_scope.cancel()
-            await call.send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+    async def _put(self, request: Request, wanted: SignedRequest) -> Response:
+        if int(request.headers.get("content-length") or 0) > MAX_PART_SIZE:
+            return _refusal(request, 400, "EntityTooLarge", f"At most {MAX_PART_SIZE} bytes are accepted.")
+        content = read_content(request.stream())
+        stored: ObjectStat | PartStat
+        if wanted.upload_id is None:
+            stored = await self._storage.put_object(wanted.bucket, wanted.object_id, content)
+        else:
+            assert wanted.part_number is not None  # signed together with the upload id
+            stored = await self._storage.put_part(
+                wanted.bucket, wanted.object_id, wanted.upload_id, wanted.part_number, content, md5=wanted.md5
+            )
+        return Response(headers={"ETag": f'"{stored.etag}"'})
 
-    async def _send_span(self, call: _Call, descriptor: int, span: LocalSpan) -> None:
-        buffer = memoryview(bytearray(min(_SEND_PIECE, span.size)))
+
+def _refusal(request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
+        f"<Resource>{escape(request.scope['path'])}</Resource></Error>"
+    )
+    return Response(body, status, {"Content-Type": "application/xml", **(headers or {})})
+
+
+def _error_response(request: Request, error: PersistenceError) -> Response:
+    status, code = next(
+        ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
+    )
+    message = "Request has expired" if isinstance(error, SignatureExpired) else error.message
+    if status >= 500:
+        _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
+        message = NO_ROOM if isinstance(error, StorageFull) else "The storage has a problem."
+    return _refusal(request, status, code, message, {"Retry-After": "5"} if status == 503 else None)
+
+
+async def _read_spans(spans: Sequence[tuple[int, LocalSpan]]) -> AsyncIterator[memoryview]:
+    """The content of spans of open files, in one buffer: Hypercorn copies each message before it returns."""
+    buffer = memoryview(bytearray(_SEND_PIECE))
+    for descriptor, span in spans:
         position = span.start
         while position < span.stop:
             piece = buffer[: span.stop - position]
@@ -180,25 +167,9 @@ class StorageApp:
                 os.preadv, descriptor, [piece], position
             )
             if not count:
-                raise ClientDisconnected("the file is shorter than its record says")
-            # Hypercorn copies it before it returns.
-            await call.send({"type": "http.response.body", "body": piece[:count], "more_body": True})
+                raise EOFError(f"The file {span.path} is shorter than its record says.")
+            yield piece[:count]
             position += count
-
-    async def _put(self, call: _Call, wanted: SignedRequest) -> None:
-        if int(call.header(b"content-length") or 0) > MAX_PART_SIZE:
-            return await call.refuse(400, "EntityTooLarge", f"At most {MAX_PART_SIZE} bytes are accepted.")
-        content = read_content(call.receive)
-        if wanted.upload_id is None:
-            stat = await self._storage.put_object(wanted.bucket, wanted.object_id, content)
-            etag = stat.etag
-        else:
-            assert wanted.part_number is not None  # signed together with the upload id
-            part = await self._storage.put_part(
-                wanted.bucket, wanted.object_id, wanted.upload_id, wanted.part_number, content, md5=wanted.md5
-            )
-            etag = part.etag
-        return await call.answer(200, {"ETag": f'"{etag}"'})
 
 
 def _read_cached(descriptor: int, buffer: memoryview, position: int) -> int:
@@ -209,17 +180,10 @@ def _read_cached(descriptor: int, buffer: memoryview, position: int) -> int:
         return 0
 
 
-async def _until_disconnected(receive: Any, scope: trio.CancelScope) -> None:
-    """Cancel what sends to a client that is gone: the server discards it and would have the file read to its end."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
 def read_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
-    """The bytes that a Range header asks of ``size``: start, stop, and whether it is a part; ``None`` if it cannot be.
+    """Return the bytes that a Range header asks for: start, stop, whether that is a part; ``None`` if unsatisfiable.
 
-    As RFC 9110, section 14.2 allows, several ranges and other units are passed over.
+    Several ranges, and units other than bytes, are ignored, as RFC 9110, section 14.2 allows.
     """
     match = _RANGE.fullmatch((header or "").replace(" ", ""))
     if match is None or match.groups() == ("", ""):
@@ -234,32 +198,15 @@ def read_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
     return (start, stop, True) if start < stop else None
 
 
-async def read_content(receive: Any) -> AsyncIterator[bytes]:
-    """The body of a request in pieces of 4 MiB, each good until the next is asked for.
-
-    Raises :class:`~connector.archive.request_guard.ClientDisconnected` if the client hangs up before the end.
-    """
-    buffer = memoryview(bytearray())
-    filled = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected("the client hung up in the middle of a body")
-        more = message.get("more_body", False)
-        data = memoryview(message.get("body", b""))
-        if not more and not filled and len(data) <= _PIECE:
-            yield data  # type: ignore[misc]
-            return
-        while data:
-            if not buffer:
-                buffer = memoryview(bytearray(_PIECE))
-            count = min(len(data), _PIECE - filled)
-            buffer[filled : filled + count] = data[:count]
-            data = data[count:]
-            filled += count
-            if filled == _PIECE:
-                yield buffer  # type: ignore[misc]
-                filled = 0
-    if filled:
-        yield buffer[:filled]  # type: ignore[misc]
+async def read_content(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces of a request body, joined to pieces of 4 MiB or a little more."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in body:
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _PIECE:
+            yield b"".join(pieces)
+            pieces.clear()
+            size = 0
+    yield b"".join(pieces)

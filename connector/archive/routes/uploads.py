@@ -24,25 +24,27 @@ _SORT_FIELDS = {
     name: name
     for name in ("id", "alias", "state", "state_updated", "decrypted_size", "encrypted_size", "part_size", "completed")
 } | {"initiated": "created"}
-"""By which fields of a listing it may be sorted, and what the documents call them."""
+"""The fields by which a listing may be sorted, and their names in the documents."""
 _MD5_DIGITS, _SHA256_DIGITS = 32, 64
 _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
-def upload_routes(controller: UploadController, mint: TokenIssuer) -> list[Route]:
+def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Route]:
     """The routes below ``/ucs``."""
 
-    def authorise(request: Request, work_type: WorkType) -> WorkOrder:
-        """The request's work order, if it is for this box and, where the path names one, for this file."""
-        order = mint.verify(bearer_token(request), work_type)
-        if order.box_id != read_id(request, "box_id"):
+    def authorise(request: Request, work_type: WorkType) -> tuple[WorkOrder, str, str]:
+        """The request's work order, if it is for the box and the file of the path, and the ids of both."""
+        order = tokens.verify(bearer_token(request), work_type)
+        box_id = read_id(request, "box_id")
+        if order.box_id != box_id:
             raise Forbidden("The work order token is for another box.")
-        if "file_id" in request.path_params and order.file_id != read_id(request, "file_id"):
+        file_id = read_id(request, "file_id") if "file_id" in request.path_params else ""
+        if file_id and order.file_id != file_id:
             raise Forbidden("The work order token is for another file.")
-        return order
+        return order, box_id, file_id
 
     async def list_uploads(request: Request) -> Response:
-        order = authorise(request, "view")
+        _, box_id, _ = authorise(request, "view")
         query = request.query_params
         try:
             skip = read_number(query.get("skip", "0"), name="skip", least=0)
@@ -51,37 +53,36 @@ def upload_routes(controller: UploadController, mint: TokenIssuer) -> list[Route
         except ValueError as error:
             raise PaginationError(str(error)) from error
         with_checksums = query.get("with_checksums", "false").lower() in ("true", "1", "yes", "on")
-        items, total = await controller.list_uploads(_id(order.box_id), skip=skip, limit=limit, sort=sort)
-        return json_answer(
-            {"items": [present_upload(item, with_checksums=with_checksums) for item in items], "total_count": total}
-        )
+        uploads, total = await controller.list_uploads(box_id, skip=skip, limit=limit, sort=sort)
+        items = [present_upload(upload, with_checksums=with_checksums) for upload in uploads]
+        return json_answer({"items": items, "total_count": total})
 
     async def create(request: Request) -> Response:
-        order = authorise(request, "create")
+        order, box_id, _ = authorise(request, "create")
         wanted = await read_body(request, UploadCreation)
         if order.alias != wanted.alias:
             raise Forbidden("The work order token is for another alias.")
-        upload = await controller.create(_id(order.box_id), wanted)
+        upload = await controller.create(box_id, wanted)
         created = CreatedUpload(upload.id, upload.alias, upload.storage_alias)  # type: ignore[arg-type]
         return json_answer(created, status=201)
 
     async def part_url(request: Request) -> Response:
-        order = authorise(request, "upload")
+        _, box_id, file_id = authorise(request, "upload")
         try:
             number = read_number(request.path_params["number"], name="part number", least=1, most=MAX_PARTS)
         except ValueError as error:
             raise InvalidRequest(str(error), "path", "part_no") from error
-        url = await controller.part_url(_id(order.box_id), _id(order.file_id), number)
+        url = await controller.part_url(box_id, file_id, number)
         return JSONResponse(url, headers={"Cache-Control": "no-store"})
 
     async def close(request: Request) -> Response:
-        order = authorise(request, "close")
-        await controller.close(_id(order.box_id), _id(order.file_id), await read_body(request, UploadCompletion))
+        _, box_id, file_id = authorise(request, "close")
+        await controller.close(box_id, file_id, await read_body(request, UploadCompletion))
         return Response(status_code=204)
 
     async def cancel(request: Request) -> Response:
-        order = authorise(request, "delete")
-        await controller.cancel(_id(order.box_id), _id(order.file_id))
+        _, box_id, file_id = authorise(request, "delete")
+        await controller.cancel(box_id, file_id)
         return Response(status_code=204)
 
     uploads = "/boxes/{box_id}/uploads"
@@ -96,7 +97,7 @@ def upload_routes(controller: UploadController, mint: TokenIssuer) -> list[Route
 
 
 def read_sort(names: Sequence[str]) -> Sort:
-    """The order that a query asks for: fields of the listing, each descending behind a hyphen."""
+    """Read the sort order of a query: fields of the listing, descending after a hyphen. Raises ``ValueError``."""
     sort = []
     for name in names:
         field = _SORT_FIELDS.get(name.removeprefix("-"))
@@ -130,11 +131,6 @@ def present_upload(upload: FileUpload, *, with_checksums: bool = False) -> dict[
         "accession": upload.accession,
         "failure_reason": upload.failure,
     }
-
-
-def _id(checked: str | None) -> str:
-    assert checked is not None  # compared with the path's
-    return checked
 
 
 def _split(digests: str | None, digits: int) -> list[str] | None:

@@ -1,6 +1,8 @@
-"""Routes of the well-known values."""
+"""Routes of the well-known values: the addresses of the other APIs, and the hubs' public keys."""
 
 from __future__ import annotations
+
+import base64
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,9 +12,22 @@ from connector.archive.routes.answers import health, json_answer
 from connector.wire.payloads import WellKnownValues, write_payload
 
 
-def wkvs_routes(values: WellKnownValues) -> list[Route]:
-    """The routes below ``/.well-known``: all values at once, or each under its name."""
-    each = write_payload(values)
+def wkvs_routes(storage_alias: str, hub_public_key: bytes, base_url: str) -> list[Route]:
+    """The routes below ``/.well-known``: all values at once, or each under its name.
+
+    Args:
+        storage_alias: The archive's only storage.
+        hub_public_key: Its Crypt4GH public key.
+        base_url: The URL below which the archive serves all its APIs.
+    """
+    each = write_payload(
+        WellKnownValues(
+            crypt4gh_public_keys={storage_alias: base64.b64encode(hub_public_key).decode("ascii")},
+            wps_api_url=f"{base_url}/wps",
+            dcs_api_url=f"{base_url}/dcs",
+            ucs_api_url=f"{base_url}/ucs",
+        )
+    )
 
     async def get_all(request: Request) -> Response:
         return json_answer(each)

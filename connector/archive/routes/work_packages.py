@@ -16,29 +16,27 @@ from connector.wire.payloads import WorkOrderRequest
 def work_package_routes(service: WorkPackageService) -> list[Route]:
     """The routes below ``/wps``."""
 
-    async def find_package(request: Request) -> tuple[WorkPackage, str]:
-        """The package that the path names, and the access token that opens it.
+    async def find_package(request: Request) -> WorkPackage:
+        """The package that the path names, if the request's access token opens it.
 
-        The token is looked at first: a stranger is not told what is wrong with a body.
+        The token comes first: without one the response tells nothing about the path or the body.
         """
         token = bearer_token(request)
         if token is None:
             raise Unauthenticated("An access token is needed.")
-        return await service.get(read_id(request, "package_id"), token), token
+        return await service.get(read_id(request, "package_id"), token)
 
     async def get_package(request: Request) -> Response:
-        package, _ = await find_package(request)
-        return json_answer(_present(package), headers={"Cache-Control": "no-store"})
+        return json_answer(_present(await find_package(request)), headers={"Cache-Control": "no-store"})
 
-    async def order_download(request: Request) -> Response:
-        package, token = await find_package(request)
-        return answer(await service.order_download(package.id, token, request.path_params["accession"]))
+    async def issue_download_token(request: Request) -> Response:
+        package = await find_package(request)
+        return answer(await service.issue_download_token(package, request.path_params["accession"]))
 
-    async def order_upload(request: Request) -> Response:
-        package, token = await find_package(request)
+    async def issue_upload_token(request: Request) -> Response:
+        package = await find_package(request)
         rdub_id = read_id(request, "rdub_id")
-        wanted = await read_body(request, WorkOrderRequest)
-        return answer(await service.order_upload(package.id, token, rdub_id, wanted))
+        return answer(service.issue_upload_token(package, rdub_id, await read_body(request, WorkOrderRequest)))
 
     def answer(sealed: str) -> Response:
         headers = {"Cache-Control": f"max-age={service.token_lifetime}, private"}
@@ -48,8 +46,8 @@ def work_package_routes(service: WorkPackageService) -> list[Route]:
     return [
         Route("/health", health),
         Route(package, get_package),
-        Route(package + "/files/{accession}/work-order-tokens", order_download, methods=["POST"]),
-        Route(package + "/boxes/{rdub_id}/work-order-tokens", order_upload, methods=["POST"]),
+        Route(package + "/files/{accession}/work-order-tokens", issue_download_token, methods=["POST"]),
+        Route(package + "/boxes/{rdub_id}/work-order-tokens", issue_upload_token, methods=["POST"]),
     ]
 
 
