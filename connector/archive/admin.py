@@ -79,7 +79,19 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
         async for upload in archive.upload_repository.find_all(box_id=box.id):
             states[upload.state] = states.get(upload.state, 0) + 1
             size += upload.decrypted_size if upload.state not in ("failed", "cancelled") else 0
-        rows.append(_box_row(box, states, size))
+        rows.append(
+            {
+                "box": box.id,
+                "research_data_upload_box": box.rdub_id,
+                "title": box.title,
+                "state": box.state,
+                "storage_alias": box.storage_alias,
+                "size": size,
+                "max_size": box.max_size,
+                "uploads": states,
+                "created": box.created.isoformat(),
+            }
+        )
     return rows
 
 
@@ -135,18 +147,4 @@ def _file_row(file: RegisteredFile | FileUpload, file_id: str, **more: str | Non
         "encrypted_size": file.encrypted_size,
         "sha256": file.decrypted_sha256,
         **more,
-    }
-
-
-def _box_row(box: Box, states: dict[str, int], size: int) -> dict[str, Any]:
-    return {
-        "box": box.id,
-        "research_data_upload_box": box.rdub_id,
-        "title": box.title,
-        "state": box.state,
-        "storage_alias": box.storage_alias,
-        "size": size,
-        "max_size": box.max_size,
-        "uploads": states,
-        "created": box.created.isoformat(),
     }

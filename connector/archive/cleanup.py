@@ -19,11 +19,11 @@ from connector.archive.ingest import Removal
 from connector.archive.key_store import KeyStore
 from connector.archive.keys import remove_drafts
 from connector.archive.models import UNFINISHED
-from connector.archive.settings import DOWNLOAD_BUCKET, INBOX_BUCKET, PERMANENT_BUCKET, ArchiveSettings
+from connector.archive.settings import BUCKETS, INBOX_BUCKET, PERMANENT_BUCKET, ArchiveSettings
 from connector.archive.upload_repository import UploadRepository
 from persistence.errors import NotFound, PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
-from persistence.objects.protocol import ObjectStorage
+from persistence.objects.protocol import ObjectStorage, UploadRef
 
 _log = logging.getLogger(__name__)
 
@@ -59,24 +59,19 @@ class Cleanup:
 
     async def objects(self) -> None:
         """Remove objects without a document, and files of the storage without an object."""
-        for bucket, is_referenced in (
-            (INBOX_BUCKET, self._is_referenced_in_inbox),
-            (PERMANENT_BUCKET, self._is_referenced),
-            (DOWNLOAD_BUCKET, self._is_referenced),
-        ):
-            await self._try(f"objects in {bucket}", lambda: self._remove_objects(bucket, is_referenced))  # noqa: B023 (called here)
+        for bucket in BUCKETS:
+            await self._try(f"objects in {bucket}", self._remove_objects, bucket)
         if isinstance(self._storage, FilesystemStorage):
             await self._try("files", self._storage.remove_leftovers)
 
-    async def _settle_uploads(self) -> int:
-        count = 0
+    async def _settle_uploads(self) -> None:
         for left in await self._storage.list_uploads(PERMANENT_BUCKET):
             # Interrogations start again.
-            count += await self._abort(PERMANENT_BUCKET, left.object_id, left.upload_id)
+            await self._abort(left)
         for left in await self._storage.list_uploads(INBOX_BUCKET):
             upload = await self._uploads.find(left.object_id)
             if upload is None or upload.state != "init" or upload.upload_id != left.upload_id:
-                count += await self._abort(INBOX_BUCKET, left.object_id, left.upload_id)
+                await self._abort(left)
         # All are read first: a lost one changes the state that is searched for.
         for upload in [upload async for upload in self._uploads.find_all(state="init")]:
             if not (
@@ -85,56 +80,38 @@ class Cleanup:
             ):
                 _log.error("The upload %s (%r) is lost.", upload.id, upload.alias)
                 await self._uploads.move(upload, "failed", failure=_LOST)
-        return count
 
-    async def _finish_deletions(self) -> int:
-        count = 0
+    async def _finish_deletions(self) -> None:
         async for upload in self._uploads.find_all(state="cancelled"):
             if upload.secret_id is not None:
-                count += await self._registry.find(upload.id) is not None
                 await self._removal.free(upload)
-        return count
 
-    async def _forget_secrets(self) -> int:
+    async def _forget_secrets(self) -> None:
         used = {file.secret_id async for file in self._registry.find_all()}
-        async for upload in self._uploads.find_unfinished():
-            if upload.secret_id is not None:
-                used.add(upload.secret_id)
-        left = [secret_id async for secret_id in self._key_store.ids() if secret_id not in used]
-        for secret_id in left:
+        used |= {upload.secret_id or "" async for upload in self._uploads.find_unfinished()}
+        for secret_id in [one async for one in self._key_store.ids() if one not in used]:
             await self._key_store.forget(secret_id)
-        return len(left)
 
-    async def _remove_objects(self, bucket: str, is_referenced: Callable[[str], Awaitable[bool]]) -> int:
-        count = 0
+    async def _remove_objects(self, bucket: str) -> None:
         async for found in self._storage.list_objects(bucket):
-            if not await is_referenced(found.object_id):
+            if not await self._is_referenced(bucket, found.object_id):
                 with suppress(NotFound):
                     await self._storage.delete_object(bucket, found.object_id)
-                    count += 1
-        return count
 
-    async def _is_referenced_in_inbox(self, file_id: str) -> bool:
+    async def _is_referenced(self, bucket: str, file_id: str) -> bool:
         upload = await self._uploads.find(file_id)
-        return upload is not None and upload.state in ("init", *UNFINISHED)
-
-    async def _is_referenced(self, file_id: str) -> bool:
+        if upload is not None and (upload.state in UNFINISHED or (upload.state == "init" and bucket == INBOX_BUCKET)):
+            return True
         # In this order: an upload that is finished by now is registered.
-        upload = await self._uploads.find(file_id)
-        if upload is not None and upload.state in UNFINISHED:
-            return True
-        return await self._registry.find(file_id) is not None
+        return bucket != INBOX_BUCKET and await self._registry.find(file_id) is not None
 
-    async def _abort(self, bucket: str, object_id: str, upload_id: str) -> bool:
+    async def _abort(self, left: UploadRef) -> None:
         with suppress(NotFound):
-            await self._storage.abort_upload(bucket, object_id, upload_id)
-            return True
-        return False
+            await self._storage.abort_upload(left.bucket, left.object_id, left.upload_id)
 
-    async def _try(self, what: str, step: Callable[[], Awaitable[int]]) -> None:
+    async def _try(self, what: str, step: Callable[..., Awaitable[object]], *arguments: str) -> None:
         """Run a step that may fail: the next start repeats it."""
         try:
-            if await step():
-                _log.info("Removed leftovers of an earlier run: %s.", what)
+            await step(*arguments)
         except PersistenceError as error:
             _log.error("Leftovers could not be removed (%s): %s", what, error)

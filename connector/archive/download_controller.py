@@ -24,13 +24,8 @@ class DownloadController:
     _key_store: KeyStore
     _staging: StagingArea
     _storage: ObjectStorage
-    _settings: ArchiveSettings
+    settings: ArchiveSettings
     _hub_private_key: bytes = attrs.field(repr=False)
-
-    @property
-    def url_lifetime(self) -> int:
-        """Seconds for which a presigned URL is valid."""
-        return self._settings.url_lifetime
 
     async def get_object(self, accession: str, *, host: str) -> DrsObject | int:
         """Return the DRS object of a file; while it is being staged, the seconds that a client should wait for it.
@@ -44,8 +39,8 @@ class DownloadController:
         """
         file = await self._registry.get(accession)
         if not await self._staging.is_staged(file):
-            return self._settings.retry_after or staging_wait(file.encrypted_size)
-        url = await self._storage.presign_get(DOWNLOAD_BUCKET, file.object_id, expires=self._settings.url_lifetime)
+            return self.settings.retry_after or staging_wait(file.encrypted_size)
+        url = await self._storage.presign_get(DOWNLOAD_BUCKET, file.object_id, expires=self.settings.url_lifetime)
         return DrsObject(
             id=accession,
             self_uri=f"drs://{host}/{accession}",

@@ -1,4 +1,4 @@
-"""The refusals of the archive's APIs: each knows its status, its ``exception_id`` and its ``data``."""
+"""The refusals of the archive's APIs, each with its status, ``exception_id`` and ``data``."""
 
 from __future__ import annotations
 
@@ -19,28 +19,32 @@ class ApiError(RefusedError):
 
 
 class Unauthenticated(ApiError):
-    """No token, or one that is expired, forged, or made for another kind of work."""
+    """No token, or one that is expired, forged, or for another operation."""
 
     status_code = 401
     id = "notAuthenticated"
 
 
 class Forbidden(ApiError):
-    """A good token, but for another package, box or file."""
+    """A valid token, but for another package, box or file."""
 
     status_code = 403
     id = "notAuthorized"
 
 
 class WrongFileAuthorization(ApiError):
-    """A good download token, but for another file."""
+    """A valid download token, but for another file."""
 
     status_code = 403
     id = "wrongFileAuthorizationError"
 
 
 class InvalidRequest(ApiError):
-    """A body, path or query that does not have the agreed form. ``where``: the place of the fault, outermost first."""
+    """A body, path or query without the form of the contract.
+
+    Attributes:
+        where: The path to the fault, outermost first.
+    """
 
     status_code = 422
     id = "malformedRequest"
@@ -51,7 +55,7 @@ class InvalidRequest(ApiError):
 
 
 class PaginationError(ApiError):
-    """A page of a listing that cannot be: its bounds, or the order asked for."""
+    """The bounds or the sort order of a page are not valid."""
 
     status_code = 422
     id = "paginationError"
@@ -71,13 +75,13 @@ class NoSuchStorage(ApiError):
 
 
 class ChecksumMismatch(ApiError):
-    """What the client says it sent and what arrived differ."""
+    """The client's digests and the stored content differ."""
 
     id = "checksumMismatch"
 
 
 class InvalidPartSize(ApiError):
-    """A part size, or a part's number or length, against the limits of S3 or against what was announced."""
+    """The size, number or length of a part violates the limits of S3 or the announcement."""
 
     id = "invalidPartSize"
 
@@ -103,7 +107,7 @@ class FileUploadNotFound(ApiError):
 
 
 class S3UploadNotFound(ApiError):
-    """The object storage does not know the multipart upload any more."""
+    """The object storage no longer has the multipart upload."""
 
     status_code = 404
     id = "s3UploadNotFound"
@@ -124,7 +128,7 @@ class FileUploadAlreadyExists(ApiError):
 
 
 class UploadCompletionError(ApiError):
-    """The stored parts do not make the announced file: some are missing, or not as large as they must be."""
+    """The stored parts do not make the announced file: some are missing, or have another size."""
 
     status_code = 500
     id = "uploadCompletionError"
@@ -138,7 +142,7 @@ class FileUploadStateError(ApiError):
 
 
 class OrphanedMultipartUpload(ApiError):
-    """The object storage holds a multipart upload that stands in the way and cannot be aborted."""
+    """A conflicting multipart upload in the object storage cannot be aborted."""
 
     status_code = 409
     id = "orphanedMultipartUpload"
@@ -159,7 +163,7 @@ class TooManyOpenUploads(ApiError):
 
 
 class BoxMaxSizeExceeded(ApiError):
-    """The file does not fit into the box any more."""
+    """The file exceeds the remaining size of the box."""
 
     status_code = 507
     id = "boxMaxSizeExceeded"

@@ -74,11 +74,6 @@ class InterrogationWorker:
             self._queued[upload.id] = upload
             self._wakeup.set()
 
-    @property
-    def queued(self) -> set[str]:
-        """The ids of the uploads that wait."""
-        return set(self._queued)
-
     async def run(self) -> None:
         """Work until cancelled, beginning with what an earlier run left unfinished."""
         slots = trio.Semaphore(_FILES_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The archive's secrets: made on its first start, kept in files that only its owner may read."""
+"""The archive's secrets: created on its first start, in files that only its owner may read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from connector.errors import LocalError
 
 _SECRET_SIZE = 32
 _OLD = 3600.0
-"""Seconds after which no process is at work any more that was making a key."""
+"""Seconds after which a draft of a key belongs to no running process."""
 
 
 @attrs.frozen
 class ArchiveKeys:
     """All secrets of one archive.
 
-    ``hub_private`` and ``hub_public``: the data hub's Crypt4GH key pair (32 bytes each). ``signing``: the ES256 key of
-    the work order tokens. ``url_secret`` signs presigned URLs, ``store_key`` seals the file secrets of the key store.
+    Attributes:
+        hub_private: The data hub's Crypt4GH private key (32 bytes).
+        hub_public: The public key to it.
+        signing: The ES256 key of the work order tokens.
+        url_secret: Signs presigned URLs.
+        store_key: Encrypts the file secrets of the key store.
     """
 
     hub_private: bytes = attrs.field(repr=False)
@@ -35,9 +39,10 @@ class ArchiveKeys:
 
 
 def load_keys(directory: Path) -> ArchiveKeys:
-    """Read the archive's secrets from ``directory``, making those that are missing. Blocks on the disk.
+    """Read the archive's secrets from ``directory``, and create those that are missing. Blocks on the disk.
 
-    Raises :class:`~connector.errors.LocalError` if they cannot be read, written or understood.
+    Raises:
+        LocalError: They cannot be read or written, or are not valid.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -62,7 +67,7 @@ def load_keys(directory: Path) -> ArchiveKeys:
 
 
 def remove_drafts(directory: Path) -> None:
-    """Remove what a process left that was killed while it made a key. Blocks on the disk."""
+    """Remove drafts of keys that a killed process has left. Blocks on the disk."""
     for draft in directory.glob(".*.*"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > _OLD:
@@ -76,10 +81,10 @@ def _new_signing_key() -> bytes:
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:
-    """The content of ``path``; if it does not exist, it is made with ``content``, by one process only.
+    """Read ``path``; if it does not exist, create it with ``content``, in one process only.
 
-    The server and an administration command may start at the same moment, so the file gets its name only when
-    complete, and by ``link``, which refuses to replace another one.
+    The server and an administration command may start at the same time, so the file gets its name only when complete,
+    and by ``link``, which does not replace another one.
     """
     try:
         return path.read_bytes()

@@ -11,13 +11,13 @@ BoxState = Literal["open", "locked", "archived"]
 UploadState = Literal["init", "inbox", "interrogated", "awaiting_archival", "archived", "failed", "cancelled"]
 
 REPLACEABLE: tuple[UploadState, ...] = ("failed", "cancelled")
-"""An upload in one of these states does not stand in the way of another one under its alias."""
+"""States of an upload whose alias a new one may take."""
 OVERWRITABLE: tuple[UploadState, ...] = ("init", "inbox")
-"""An upload in one of these states gives way when the client asks to overwrite it."""
+"""States of an upload that a new one of the same alias may overwrite."""
 RECEIVED: tuple[UploadState, ...] = ("inbox", "interrogated", "awaiting_archival", "archived")
 """States after a successful close."""
 UNFINISHED: tuple[UploadState, ...] = ("inbox", "interrogated", "awaiting_archival")
-"""States in which the interrogation has work to do."""
+"""States of an upload that is to be interrogated or registered."""
 
 
 @attrs.frozen
@@ -36,9 +36,12 @@ class Box:
 
 @attrs.frozen
 class WorkPackage:
-    """What a user was granted. ``token_hash``: sha256 (hex) of the access token, which itself is never stored.
+    """A grant to one user.
 
-    ``user_public_crypt4gh_key`` is base64 of the 32 byte key. ``files`` maps accessions to file name extensions.
+    Attributes:
+        user_public_crypt4gh_key: Base64 of the 32 byte key.
+        token_hash: The sha256 (hex) of the access token, which itself is never stored.
+        files: File name extensions by accession.
     """
 
     id: str
@@ -54,11 +57,16 @@ class WorkPackage:
 
 @attrs.frozen
 class FileUpload:
-    """One file on its way into a box. Its object in the inbox bucket is named after ``id``.
+    """One file that is uploaded into a box.
 
-    ``upload_id`` names the multipart upload. The digests are the client's, checked when the upload is closed.
-    ``parts_md5`` and ``parts_sha256``: those of all parts, in hexadecimal digits one after the other (there may be
-    10,000 of each). ``failure`` says why the upload failed.
+    The digests are the client's; they are compared with the content when the upload is closed and interrogated.
+
+    Attributes:
+        id: Also the name of the object in the inbox and permanent buckets.
+        upload_id: The multipart upload.
+        parts_md5: The digests of all parts, in concatenated hexadecimal digits (there may be 10,000).
+        parts_sha256: The same.
+        failure: Why the upload failed.
     """
 
     id: str
@@ -84,10 +92,12 @@ class FileUpload:
 
 @attrs.frozen
 class RegisteredFile:
-    """A file that the archive has taken in for good (an entry of the internal file registry).
+    """An archived file (an entry of the internal file registry).
 
-    ``encrypted_size``: of the object in the permanent bucket, without envelope; the object is named ``object_id`` in
-    every bucket. ``decrypted_sha256`` is of the plaintext, lower case hex.
+    Attributes:
+        object_id: The name of its object in every bucket.
+        encrypted_size: Bytes of the object in the permanent bucket, which has no Crypt4GH header.
+        decrypted_sha256: Of the plaintext, lower case hex.
     """
 
     accession: str
@@ -105,7 +115,7 @@ class RegisteredFile:
 
 @attrs.frozen
 class StoredSecret:
-    """A file secret (Crypt4GH session key), sealed under the key store's own key; base64 of nonce and ciphertext."""
+    """A file secret (Crypt4GH session key), encrypted under the store key; base64 of nonce and ciphertext."""
 
     id: str
     sealed: str
@@ -113,7 +123,7 @@ class StoredSecret:
 
 @attrs.frozen
 class Counter:
-    """The last number given out of one sequence."""
+    """The last number of one sequence."""
 
     id: str
     value: int

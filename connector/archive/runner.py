@@ -1,4 +1,4 @@
-"""Runs an archive: its server, its staging and its interrogation, until it is told to stop."""
+"""Runs an archive: its server, its staging and its interrogation, until it is stopped."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import attrs
@@ -76,21 +75,13 @@ class TokenIssuer:
                 algorithms=[_ALGORITHM],
                 options={"require": ["iat", "exp"], "verify_exp": False, "verify_iat": False},
             )
-            order, expires = _read_claims(claims), float(claims["exp"])
-        except (jwt.InvalidTokenError, TypeError, ValueError) as error:
+            order, expires = read_payload(claims, WorkOrder), float(claims["exp"])
+            if len(order.user_public_key) != 32:
+                raise ValueError("the user's key has not 32 bytes")
+        except (jwt.InvalidTokenError, BrokenError, TypeError, ValueError) as error:
             raise Unauthenticated("The work order token is not valid.") from error
         if self._clock() >= expires:
             raise Unauthenticated("The work order token has expired.")
         if order.work_type not in allowed:
             raise Unauthenticated(f"A work order token for {order.work_type!r} does not allow this.")
         return order
-
-
-def _read_claims(claims: dict[str, Any]) -> WorkOrder:
-    try:
-        order = read_payload(claims, WorkOrder)
-        if len(order.user_public_key) != 32:
-            raise ValueError("the user's key has not 32 bytes")
-    except (BrokenError, binascii.Error) as error:
-        raise ValueError("the claims are not those of a work order") from error
-    return order

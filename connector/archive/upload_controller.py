@@ -41,20 +41,6 @@ from persistence.errors import AlreadyExists, NotFound, PartsMismatch, Persisten
 from persistence.objects.protocol import ObjectStat, ObjectStorage
 
 
-class KeyedLocks:
-    """One lock for each key, kept only as long as a task holds it or waits for it."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
-
-    def __getitem__(self, key: str) -> trio.Lock:
-        """Return the lock of this key, for ``async with``."""
-        lock = self._locks.get(key)
-        if lock is None:
-            lock = self._locks[key] = trio.Lock()
-        return lock
-
-
 @attrs.define(eq=False)
 class UploadController:
     """Opens, closes, cancels and lists uploads.
@@ -72,8 +58,9 @@ class UploadController:
     _settings: ArchiveSettings
     _clock: Clock
     _received: Callable[[FileUpload], None]
-    _box_locks: KeyedLocks = attrs.field(factory=KeyedLocks, init=False)
-    _locks: KeyedLocks = attrs.field(factory=KeyedLocks, init=False)
+    # Locks by id, each kept only as long as a task holds it or waits for it.
+    _box_locks: WeakValueDictionary[str, trio.Lock] = attrs.field(factory=WeakValueDictionary, init=False)
+    _locks: WeakValueDictionary[str, trio.Lock] = attrs.field(factory=WeakValueDictionary, init=False)
 
     async def list_uploads(
         self, box_id: str, *, skip: int, limit: int, sort: Sort = ("alias",)
@@ -86,11 +73,12 @@ class UploadController:
         """Open an upload; one of the same alias is replaced where the contract allows it."""
         check_announcement(wanted)
         # One at a time in each box: opening another upload would invalidate the checks below.
-        async with self._box_locks[box_id]:
+        async with self._box_locks.setdefault(box_id, trio.Lock()):
             box = await self._boxes.get_open(box_id)
             self._check_storage(box.storage_alias)
             earlier = await self._uploads.find_alias(box_id, wanted.alias)
-            if not all(_is_replaceable(upload, overwrite=wanted.overwrite) for upload in earlier):
+            replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
+            if not all(upload.state in replaceable for upload in earlier):
                 raise _alias_taken(wanted.alias)
             await self._check_room(box, wanted, earlier)
             check_part_count(wanted)
@@ -118,7 +106,7 @@ class UploadController:
         A close that was interrupted by a failure or a crash is resumed by the next call.
         """
         check_digests(completion)
-        async with self._locks[file_id]:
+        async with self._locks.setdefault(file_id, trio.Lock()):
             upload = await self._uploads.get(file_id, box_id=box_id)
             if upload.state in RECEIVED:
                 if upload.state == "inbox":
@@ -150,7 +138,7 @@ class UploadController:
 
     async def cancel(self, box_id: str, file_id: str) -> None:
         """Remove an upload from the box, whatever its state, and free its storage."""
-        async with self._locks[file_id]:
+        async with self._locks.setdefault(file_id, trio.Lock()):
             upload = await self._uploads.get(file_id, box_id=box_id)
             while upload.state != "cancelled":
                 await self._boxes.get_open(box_id)
@@ -218,7 +206,7 @@ class UploadController:
 
     async def _replace(self, upload: FileUpload) -> None:
         """Remove an upload whose alias a new one gets: an alias has one record."""
-        async with self._locks[upload.id]:
+        async with self._locks.setdefault(upload.id, trio.Lock()):
             upload = await self._uploads.get(upload.id)
             while upload.state not in REPLACEABLE:
                 if upload.state not in OVERWRITABLE:
@@ -260,10 +248,6 @@ class UploadController:
                 return await self._storage.stat(INBOX_BUCKET, upload.id)
             except NotFound:
                 raise _lost() from error
-
-
-def _is_replaceable(upload: FileUpload, *, overwrite: bool) -> bool:
-    return upload.state in REPLACEABLE or (overwrite and upload.state in OVERWRITABLE)
 
 
 def _lost() -> S3UploadNotFound:

@@ -25,6 +25,7 @@ from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
 
 _TOKEN_LENGTH = 24
+"""Letters and digits of an access token: 142 random bits."""
 _TOKEN_ALPHABET = string.ascii_letters + string.digits
 
 
@@ -34,11 +35,6 @@ class Grant:
 
     package: WorkPackage
     access_token: str = attrs.field(repr=False)
-
-
-def new_access_token() -> str:
-    """A random access token of 24 letters and digits (142 bits)."""
-    return "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH))
 
 
 def hash_token(token: str) -> str:
@@ -56,14 +52,9 @@ class WorkPackageService:
 
     _packages: Dao[WorkPackage]
     _registry: FileRegistry
-    _tokens: TokenIssuer
+    tokens: TokenIssuer
     _clock: Clock
     _package_lifetime: int
-
-    @property
-    def token_lifetime(self) -> int:
-        """Seconds for which a work order token is valid."""
-        return self._tokens.lifetime
 
     async def grant_upload(self, box: Box, public_key: bytes) -> Grant:
         """Let the owner of ``public_key`` upload into ``box``."""
@@ -74,7 +65,7 @@ class WorkPackageService:
         return await self._grant(public_key, type="download", files=dict(files))
 
     async def _grant(self, public_key: bytes, **kind: object) -> Grant:
-        token = new_access_token()
+        token = "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH))
         created = utc_now(self._clock)
         package = WorkPackage(
             id=str(uuid4()),
@@ -148,4 +139,4 @@ class WorkPackageService:
         return self._issue(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
 
     def _issue(self, order: WorkOrder) -> str:
-        return seal_text(self._tokens.issue(order), order.user_public_key)
+        return seal_text(self.tokens.issue(order), order.user_public_key)

@@ -231,7 +231,7 @@ async def test_a_passing_failure_of_the_storage_is_tried_again(autojump_clock: t
             assert (await until(archive, upload, "archived", "failed")).state == "archived"
 
 
-async def test_a_longer_failure_puts_the_file_off_instead_of_failing_it(
+async def test_a_longer_failure_postpones_the_file_instead_of_failing_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     storage = FlakyStorage()

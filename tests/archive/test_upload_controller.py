@@ -180,15 +180,21 @@ async def test_the_cap_on_open_uploads_holds_under_a_rush() -> None:
         assert refused == 7
 
 
-async def test_a_close_that_is_repeated_announces_what_was_received() -> None:
-    """The change of state came through, its answer did not: the interrogation has not heard of the upload."""
-    async with memory_archive() as archive:
+async def test_a_close_that_is_repeated_enqueues_what_was_received() -> None:
+    """The change of state was stored, its response was lost: the interrogation does not know of the upload."""
+    async with memory_archive() as archive, trio.open_nursery() as nursery:
         box = await new_box(archive)
         upload = await archive.uploads.create(box.id, announced())
+        nursery.start_soon(archive.interrogation.run)
+        await trio.sleep(0.05)
         await archive.upload_repository.move(upload, "inbox", decrypted_sha256="0" * 64)
-        assert archive.interrogation.queued == set()
+        await trio.sleep(0.05)
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
         await archive.uploads.close(box.id, upload.id, claimed(b""))
-        assert archive.interrogation.queued == {upload.id}
+        with trio.fail_after(5):
+            while (await archive.upload_repository.get(upload.id)).state != "failed":  # it has no content
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
 
 
 async def test_two_closes_at_once_are_one() -> None:

@@ -47,7 +47,9 @@ def drs_routes(controller: DownloadController, tokens: TokenIssuer) -> list[Base
         if isinstance(drs_object, int):
             headers = {"Retry-After": str(drs_object), "Cache-Control": "no-store"}
             return json_answer(None, status=202, headers=headers)
-        return json_answer(drs_object, headers={"Cache-Control": f"max-age={controller.url_lifetime}, private"})
+        return json_answer(
+            drs_object, headers={"Cache-Control": f"max-age={controller.settings.url_lifetime}, private"}
+        )
 
     async def get_envelope(request: Request) -> Response:
         order, accession = authorise(request)

@@ -20,20 +20,7 @@ from connector.adapters.local_spans import LocalSpan, find_local_object
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM
 from connector.parts import MAX_PART_SIZE
-from persistence.errors import (
-    BucketNotFound,
-    DigestMismatch,
-    InvalidName,
-    NotFound,
-    ObjectNotFound,
-    PersistenceError,
-    SignatureExpired,
-    SignatureRefused,
-    StorageFull,
-    TooLarge,
-    Unavailable,
-    UploadNotFound,
-)
+from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
 from persistence.objects.protocol import ObjectStat, PartStat
 from persistence.objects.signing import content_disposition
@@ -46,18 +33,17 @@ _SEND_PIECE = 512 * 1024
 """Bytes of one message of a response: more fit worse into the processor's caches, fewer cost more calls."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-_FAILURES: Sequence[tuple[type[PersistenceError], int, str]] = (
-    (SignatureExpired, 403, "AccessDenied"),
-    (SignatureRefused, 403, "SignatureDoesNotMatch"),
-    (BucketNotFound, 404, "NoSuchBucket"),
-    (ObjectNotFound, 404, "NoSuchKey"),
-    (UploadNotFound, 404, "NoSuchUpload"),
-    (NotFound, 404, "NoSuchKey"),
-    (DigestMismatch, 400, "BadDigest"),
-    (InvalidName, 400, "InvalidArgument"),
-    (TooLarge, 400, "EntityTooLarge"),
-    (StorageFull, 507, "InsufficientStorage"),
-    (Unavailable, 503, "ServiceUnavailable"),
+_FAILURES: Sequence[tuple[type[errors.PersistenceError], int, str]] = (
+    (errors.SignatureExpired, 403, "AccessDenied"),
+    (errors.SignatureRefused, 403, "SignatureDoesNotMatch"),
+    (errors.BucketNotFound, 404, "NoSuchBucket"),
+    (errors.ObjectNotFound, 404, "NoSuchKey"),
+    (errors.UploadNotFound, 404, "NoSuchUpload"),
+    (errors.DigestMismatch, 400, "BadDigest"),
+    (errors.InvalidName, 400, "InvalidArgument"),
+    (errors.TooLarge, 400, "EntityTooLarge"),
+    (errors.StorageFull, 507, "InsufficientStorage"),
+    (errors.Unavailable, 503, "ServiceUnavailable"),
 )
 """Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
@@ -76,7 +62,7 @@ class StorageApp:
                 response = await self._respond(request, files)
             except ClientDisconnect:
                 return
-            except PersistenceError as error:
+            except errors.PersistenceError as error:
                 response = _error_response(request, error)
             await response(scope, receive, send)
 
@@ -144,14 +130,14 @@ def _refusal(request: Request, status: int, code: str, message: str, headers: di
     return Response(body, status, {"Content-Type": "application/xml", **(headers or {})})
 
 
-def _error_response(request: Request, error: PersistenceError) -> Response:
+def _error_response(request: Request, error: errors.PersistenceError) -> Response:
     status, code = next(
         ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
     )
-    message = "Request has expired" if isinstance(error, SignatureExpired) else error.message
+    message = "Request has expired" if isinstance(error, errors.SignatureExpired) else error.message
     if status >= 500:
         _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
-        message = NO_ROOM if isinstance(error, StorageFull) else "The storage has a problem."
+        message = NO_ROOM if isinstance(error, errors.StorageFull) else "The storage has a problem."
     return _refusal(request, status, code, message, {"Retry-After": "5"} if status == 503 else None)
 
 

@@ -25,6 +25,9 @@ _SORT_FIELDS = {
     for name in ("id", "alias", "state", "state_updated", "decrypted_size", "encrypted_size", "part_size", "completed")
 } | {"initiated": "created"}
 """The fields by which a listing may be sorted, and their names in the documents."""
+_LISTED_IDS = ("id", "box_id", "alias", "state", "storage_alias", "secret_id", "accession")
+_LISTED_FIELDS = (*_LISTED_IDS, "decrypted_size", "encrypted_size", "part_size", "decrypted_sha256")
+"""Fields of the documents that listings contain as they are."""
 _MD5_DIGITS, _SHA256_DIGITS = 32, 64
 _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
@@ -108,27 +111,17 @@ def read_sort(names: Sequence[str]) -> Sort:
 
 
 def present_upload(upload: FileUpload, *, with_checksums: bool = False) -> dict[str, object]:
-    """An upload as listings show it; the contract's fields and some more."""
+    """An upload in the form of listings: the contract's fields and some more."""
     return {
-        "id": upload.id,
-        "box_id": upload.box_id,
-        "alias": upload.alias,
-        "state": upload.state,
+        **{name: getattr(upload, name) for name in _LISTED_FIELDS},
         "state_updated": upload.state_updated.isoformat(),
-        "storage_alias": upload.storage_alias,
         "bucket_id": PERMANENT_BUCKET if upload.state in _PERMANENT_STATES else INBOX_BUCKET,
         "object_id": upload.id,
         "s3_upload_id": upload.upload_id,
-        "secret_id": upload.secret_id,
-        "decrypted_size": upload.decrypted_size,
-        "encrypted_size": upload.encrypted_size,
-        "part_size": upload.part_size,
-        "decrypted_sha256": upload.decrypted_sha256,
         "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,
         "encrypted_parts_sha256": _split(upload.parts_sha256, _SHA256_DIGITS) if with_checksums else None,
         "initiated": upload.created.isoformat(),
         "completed": upload.completed.isoformat() if upload.completed else None,
-        "accession": upload.accession,
         "failure_reason": upload.failure,
     }
 

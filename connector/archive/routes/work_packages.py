@@ -39,7 +39,7 @@ def work_package_routes(service: WorkPackageService) -> list[Route]:
         return answer(service.issue_upload_token(package, rdub_id, await read_body(request, WorkOrderRequest)))
 
     def answer(sealed: str) -> Response:
-        headers = {"Cache-Control": f"max-age={service.token_lifetime}, private"}
+        headers = {"Cache-Control": f"max-age={service.tokens.lifetime}, private"}
         return JSONResponse(sealed, status_code=201, headers=headers)
 
     package = "/work-packages/{package_id}"

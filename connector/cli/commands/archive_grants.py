@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def grant() -> None:
-    """Give somebody access; the access token is the last line of standard output."""
+    """Grant access; the access token is the last line of standard output."""
 
 
 def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:

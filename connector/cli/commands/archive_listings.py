@@ -66,7 +66,7 @@ def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> Non
 @click.argument("box")
 @click.pass_context
 def lock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
-    """Lock a box: nothing goes in any more."""
+    """Lock a box: nothing can be uploaded into it."""
     _set_box_state(ctx, root, box, "locked")
 
 
@@ -86,9 +86,9 @@ def unlock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
 @click.argument("box")
 @click.pass_context
 def archive_box(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
-    """Archive a locked box for good: nothing can be added or removed any more.
+    """Archive a locked box for good: nothing can be added or removed.
 
-    Its interrogated files are registered: at once by a running server, else when the archive is served again.
+    Its interrogated files are registered: at once by a running server, otherwise when the archive is served again.
     """
     _set_box_state(ctx, root, box, "archived")
 
