@@ -19,7 +19,6 @@ from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_repository import UploadRepository
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
-from connector.transfer.courtesy import Courtesy
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import SilentObserver
 from connector.transfer.outcome import Outcome
@@ -93,11 +92,7 @@ class InterrogationWorker:
 
     async def _process(self, upload: FileUpload, slots: trio.Semaphore) -> None:
         try:
-            if upload.state == "inbox":
-                with Courtesy(self._threads).shown():
-                    await self._attempt(self._interrogate, upload)
-            else:
-                await self._attempt(self._ingest.register, upload)
+            await self._attempt(self._interrogate if upload.state == "inbox" else self._ingest.register, upload)
         finally:
             self._in_progress.discard(upload.id)
             slots.release()
