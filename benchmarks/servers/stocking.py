@@ -54,7 +54,7 @@ class SealedFile:
     async def pieces(self) -> AsyncIterator[bytes]:
         """The sealed segments in order, without envelope."""
         layout = SealedLayout(b"", self.size)
-        sealer = PartSealer(layout, session_key=self._secret, nonce_seed=os.urandom(32), draw=os.urandom)
+        sealer = PartSealer(layout, session_key=self._secret, nonce_seed=os.urandom(32), random_bytes=os.urandom)
         with self._path.open("rb", buffering=0) as file:
 
             def read(_: int, views: Sequence[memoryview]) -> None:
@@ -62,7 +62,7 @@ class SealedFile:
                     raise OSError(f"{self._path} became shorter")
 
             for part in Parts(sealed_size(self.size), _PIECE):
-                loaded = sealer.load(part, memoryview(bytearray(part.size)), read)
+                loaded = sealer.read_plaintext(part, memoryview(bytearray(part.size)), read)
                 for view in loaded.plaintext:
                     self._plain.update(view)
                 piece = loaded.seal()

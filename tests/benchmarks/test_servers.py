@@ -31,7 +31,7 @@ def receive(folder, plain: bytes):
     secret = os.urandom(32)
     envelope = make_header(secret, sender_private_key=new_keys().hub_private, recipient_public_keys=[KEYS.hub_public])
     sealer = PartSealer(
-        SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), draw=os.urandom
+        SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), random_bytes=os.urandom
     )
 
     def read(offset, views):
@@ -42,7 +42,7 @@ def receive(folder, plain: bytes):
     folder.mkdir()
     digests = []
     for part in Parts(len(envelope) + sealed_size(len(plain)), PART):
-        sealed = bytes(sealer.load(part, memoryview(bytearray(part.size)), read).seal())
+        sealed = bytes(sealer.read_plaintext(part, memoryview(bytearray(part.size)), read).seal())
         (folder / str(part.number)).write_bytes(sealed)
         digests.append((hashlib.md5(sealed).hexdigest(), hashlib.sha256(sealed).hexdigest()))
     claim = {
