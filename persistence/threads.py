@@ -35,12 +35,14 @@ class Threads:
         limit: threads at once.
         deadline: seconds that a call may take, waiting for a thread included.
         what: the service that is called, for the error's message.
+        hint: what to do if it does not answer in time.
     """
 
-    def __init__(self, limit: int, *, deadline: float, what: str) -> None:
+    def __init__(self, limit: int, *, deadline: float, what: str, hint: str = "") -> None:
         self._limit = limit
         self._deadline = deadline
         self._what = what
+        self._hint = hint
         self._limiter = anyio.CapacityLimiter(limit)
         # Threads of cancelled calls hold no token of the limiter, so anyio's own limit does not apply.
         self._unlimited = anyio.CapacityLimiter(math.inf)
@@ -67,7 +69,7 @@ class Threads:
                         await anyio.sleep(_POLL_INTERVAL)
                     return await self._in_thread(call, cancelled)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"{self._what} did not answer within {seconds:g} s.") from error
+            raise DeadlineExceeded(f"{self._what} did not answer within {seconds:g} s.", hint=self._hint) from error
         finally:
             cancelled.set()
 

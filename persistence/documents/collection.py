@@ -6,7 +6,7 @@ A provider implements a `Collection` of plain documents (see `persistence.docume
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -14,7 +14,7 @@ import attrs
 from persistence.documents.changes import Changes
 from persistence.documents.codec import Document
 from persistence.documents.protocol import Id
-from persistence.documents.query import Term, value_at
+from persistence.documents.query import And, Or, Term, keyset
 from persistence.errors import PersistenceError
 
 
@@ -38,17 +38,10 @@ class Query:
     after: tuple[Any, ...] | None = None
     ordered: bool = True
 
-    def following(self, page: Sequence[Document], size: int) -> Query | None:
-        """The query of what follows a page of it, or None if the page, of `size` documents at most, is the last."""
-        left = None if self.limit is None else self.limit - len(page)
-        if len(page) < size or left == 0:
-            return None
-        values = tuple(value_at(page[-1], field) for field, _ in self.sort)
-        return attrs.evolve(self, after=values, skip=0, limit=left)
-
-    def page_size(self, largest: int) -> int:
-        """How many documents a page may have."""
-        return largest if self.limit is None else min(largest, self.limit)
+    @property
+    def remaining(self) -> Term:
+        """What all documents of the results match, those up to `after` left out."""
+        return self.term if self.after is None else And((self.term, Or(keyset(self.sort, self.after))))
 
 
 @attrs.frozen
@@ -63,19 +56,9 @@ class Write:
 class Collection(Protocol):
     """The documents of one name in one database, or in one transaction of it."""
 
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        ...
-
-    @property
-    def runner(self) -> object:
-        """What runs the calls: the open database, or a transaction of it."""
-        ...
-
-    def on(self, runner: Any) -> Collection:
-        """The same collection with its calls run by a transaction."""
-        ...
+    name: str
+    runner: Any
+    """What runs the calls: the open database, or a transaction of it."""
 
     async def get(self, id_: Id) -> Document | None:
         """The document with this id."""
@@ -103,14 +86,3 @@ class Collection(Protocol):
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """Do each write, all of one kind; return the errors of those that failed."""
         ...
-
-
-def write_each(writes: Iterable[Write], write: Callable[[Write], None]) -> dict[Id, PersistenceError]:
-    """Do each write; return the errors of those that failed, by id."""
-    failed: dict[Id, PersistenceError] = {}
-    for one in writes:
-        try:
-            write(one)
-        except PersistenceError as error:
-            failed[one.id] = error
-    return failed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -26,13 +25,15 @@ D = TypeVar("D", bound=Database)
 
 
 class ProviderFactory(DaoFactory, Generic[D]):
-    """Opens a `Database` and makes DAOs over its collections."""
+    """Opens a `Database` and makes DAOs over its collections.
 
-    _database: D | None = None
+    Args:
+        make_database: gives a database that is yet to be opened.
+    """
 
-    @abstractmethod
-    def _make_database(self) -> D:
-        """A database that is yet to be opened."""
+    def __init__(self, make_database: Callable[[], D]) -> None:
+        self._make_database = make_database
+        self._database: D | None = None
 
     @property
     def database(self) -> D:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -15,6 +16,7 @@ from persistence.errors import Closed, InvalidQuery, TransactionConflict
 
 M = TypeVar("M")
 C = TypeVar("C")
+D = TypeVar("D")
 T = TypeVar("T")
 
 _MAX_PAUSE: Final = 0.5
@@ -38,29 +40,29 @@ class ProviderTransaction(Transaction):
         self._runner.check()
 
     def bind(self, dao: Dao[M]) -> Dao[M]:
-        bound: Dao[M] = self._bound(dao, TypedDao)
-        return bound
+        return self._bound(dao, TypedDao)
 
     def bind_surrogate(self, dao: SurrogateDao[M, C]) -> SurrogateDao[M, C]:
-        bound: SurrogateDao[M, C] = self._bound(dao, TypedSurrogateDao)
-        return bound
+        return self._bound(dao, TypedSurrogateDao)
 
-    def _bound(self, dao: Any, kind: type[TypedDao[Any]] | type[TypedSurrogateDao[Any, Any]]) -> Any:
+    def _bound(self, dao: D, kind: type[TypedDao[Any]] | type[TypedSurrogateDao[Any, Any]]) -> D:
         self.check()
         if not isinstance(dao, kind):
             raise InvalidQuery(
                 f"{dao!r} cannot be bound here.",
                 hint="Give DAOs of this package to `bind`, and those with surrogate ids to `bind_surrogate`.",
             )
-        runner: Any = dao.collection.runner
-        if isinstance(runner, ProviderTransaction):
+        if isinstance(dao.collection.runner, ProviderTransaction):
             raise InvalidQuery("The DAO is bound to a transaction already.", hint="Bind the DAO of the factory.")
-        if runner is not self._runner:
+        if dao.collection.runner is not self._runner:
             raise InvalidQuery(
                 "The DAO is not one of the transaction's factory, as it was opened last.",
                 hint="Make the DAO with the factory that began the transaction.",
             )
-        return dao.on(dao.collection.on(self))
+        bound = copy(dao)
+        bound.collection = copy(dao.collection)
+        bound.collection.runner = self
+        return bound
 
 
 async def repeat_on_conflict(factory: DaoFactory, work: Callable[[Transaction], Awaitable[T]], attempts: int) -> T:

@@ -14,16 +14,7 @@ from persistence.documents.naming import check_field
 from persistence.documents.paging import PagedResults
 from persistence.documents.plain import PlainCodec
 from persistence.documents.protocol import Id, Sort, Where
-from persistence.documents.query import (
-    And,
-    Compare,
-    check_amount,
-    check_page,
-    keyset,
-    parse_sort,
-    parse_where,
-    value_at,
-)
+from persistence.documents.query import Compare, check_amount, check_page, parse_sort, parse_where, value_at
 from persistence.documents.shape import Shape
 from persistence.errors import DocumentNotFound, InvalidQuery, PersistenceError
 
@@ -34,21 +25,19 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class _Documents(Generic[M]):
-    """What both kinds of DAO share."""
+    """What both kinds of DAO share; see `persistence.documents.protocol`."""
 
     def __init__(self, collection: Collection, codec: ModelCodec[M]) -> None:
         self.collection = collection
         self.codec = codec
 
     async def get_by_id(self, id_: Id) -> M:
-        """See `persistence.documents.protocol.Reads`."""
         document = await self.collection.get(self.codec.check_id(id_))
         if document is None:
             raise DocumentNotFound(self.collection.name, id_)
         return self.codec.load(document)
 
     async def find_one(self, where: Where) -> M | None:
-        """See `persistence.documents.protocol.Reads`."""
         term = parse_where(where, self.codec.encode)
         wanted = (self.codec.id_field, "eq", self.codec.id_type)
         if isinstance(term, Compare) and (term.field, term.op, type(term.value)) == wanted:
@@ -67,46 +56,37 @@ class _Documents(Generic[M]):
         sort: Sort = (),
         after: M | Mapping[str, Any] | None = None,
     ) -> PagedResults[M]:
-        """See `persistence.documents.protocol.Reads`."""
         check_page(skip, limit)
         if after is not None and not sort:
             raise InvalidQuery("There is no order to continue in.", hint="Give the same sort for each page.")
         order = parse_sort(sort, self.codec.id_field)
         for field, _ in order[:-1]:
             check_sort(self.codec.shape, field)
-        term = parse_where(where, self.codec.encode)
         cursor = None if after is None else self._values(after, order)
+        query = Query(parse_where(where, self.codec.encode), order, skip, limit, cursor, ordered=bool(sort))
         if cursor is not None:
-            check_amount(And((term, *keyset(order, cursor))))
-        query = Query(term, order, skip, limit, cursor, ordered=bool(sort))
+            check_amount(query.remaining)
         return PagedResults(self.collection, query, self.codec.load)
 
     async def count(self, where: Where = _NOTHING) -> int:
-        """See `persistence.documents.protocol.Reads`."""
         return await self.collection.count(parse_where(where, self.codec.encode))
 
     async def update(self, model: M) -> None:
-        """See `persistence.documents.protocol.Writes`."""
         await self.collection.write(Write("replace", *self._dump(model)))
 
     async def upsert(self, model: M) -> None:
-        """See `persistence.documents.protocol.Writes`."""
         await self.collection.write(Write("upsert", *self._dump(model)))
 
     async def delete(self, id_: Id) -> None:
-        """See `persistence.documents.protocol.Writes`."""
         await self.collection.write(Write("delete", self.codec.check_id(id_)))
 
     async def update_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
-        """See `persistence.documents.protocol.Writes`."""
         return await self._write_many("replace", models)
 
     async def upsert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
-        """See `persistence.documents.protocol.Writes`."""
         return await self._write_many("upsert", models)
 
     async def delete_many(self, ids: Iterable[Id]) -> dict[Id, PersistenceError]:
-        """See `persistence.documents.protocol.Writes`."""
         wanted = dict.fromkeys(self.codec.check_id(id_) for id_ in ids)
         return await self.collection.write_many([Write("delete", id_) for id_ in wanted])
 
@@ -118,7 +98,6 @@ class _Documents(Generic[M]):
         changes: Mapping[str, Any] = _NOTHING,
         increments: Mapping[str, int | float] = _NOTHING,
     ) -> M | None:
-        """See `persistence.documents.protocol.Writes`."""
         codec = self.codec
         parsed = parse_changes(codec, changes, increments)
         document = await self.collection.change(codec.check_id(id_), parse_where(expected, codec.encode), parsed)
@@ -148,18 +127,12 @@ class TypedDao(_Documents[M]):
     """A DAO with natural ids over any collection."""
 
     async def insert(self, model: M) -> M:
-        """See `persistence.documents.protocol.Dao`."""
         document, again = self.codec.dump_and_load(model)
         await self.collection.write(Write("insert", self.codec.check_id(document[self.codec.id_field]), document))
         return again
 
     async def insert_many(self, models: Iterable[M]) -> dict[Id, PersistenceError]:
-        """See `persistence.documents.protocol.Dao`."""
         return await self._write_many("insert", models)
-
-    def on(self, collection: Collection) -> TypedDao[M]:
-        """The same DAO over another view of its collection."""
-        return TypedDao(collection, self.codec)
 
 
 class TypedSurrogateDao(_Documents[M], Generic[M, C]):
@@ -173,20 +146,14 @@ class TypedSurrogateDao(_Documents[M], Generic[M, C]):
         self._make_id = make_id
 
     async def insert(self, model: C) -> M:
-        """See `persistence.documents.protocol.SurrogateDao`."""
         full, id_, document = self._complete(model)
         await self.collection.write(Write("insert", id_, document))
         return full
 
     async def insert_many(self, models: Iterable[C]) -> list[M | PersistenceError]:
-        """See `persistence.documents.protocol.SurrogateDao`."""
         complete = [self._complete(model) for model in models]
         failed = await self.collection.write_many([Write("insert", id_, doc) for _, id_, doc in complete])
         return [failed.get(id_, full) for full, id_, _ in complete]
-
-    def on(self, collection: Collection) -> TypedSurrogateDao[M, C]:
-        """The same DAO over another view of its collection."""
-        return TypedSurrogateDao(collection, self.codec, self._creation_model, self._make_id)
 
     def _complete(self, model: C) -> tuple[M, Id, Document]:
         if not isinstance(model, self._creation_model):

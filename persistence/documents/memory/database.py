@@ -13,7 +13,7 @@ from persistence.documents.codec import ModelCodec, normalize
 from persistence.documents.database import Database
 from persistence.documents.index import IndexSpec, missing_indexes
 from persistence.documents.memory.collection import MemoryCollection
-from persistence.documents.memory.tables import Table
+from persistence.documents.memory.tables import Table, TableCopies, Tables
 from persistence.documents.protocol import Transaction
 from persistence.documents.transactions import ProviderTransaction
 from persistence.documents.writer_lock import WriterLock
@@ -30,30 +30,28 @@ class MemoryDatabase(Database):
         clock: gives the time, aware.
     """
 
-    def __init__(self, tables: dict[str, Table], *, deadline: float, clock: Callable[[], datetime]) -> None:
+    def __init__(self, tables: Tables, *, deadline: float, clock: Callable[[], datetime]) -> None:
         super().__init__()
         self.tables = tables
         self._clock = clock
         self.writer_lock = WriterLock(deadline=deadline, what="the database")
 
     async def open(self) -> None:
-        """See `persistence.documents.database.Database`."""
+        """Nothing is to be opened."""
 
     async def close(self) -> None:
-        """See `persistence.documents.database.Database`."""
+        """The tables stay as they are."""
 
     async def collection(self, name: str, codec: ModelCodec[Any], indexes: Sequence[IndexSpec]) -> MemoryCollection:
-        """See `persistence.documents.database.Database`."""
         table = self.tables.get(name)
         if table is None or missing_indexes(table.indexes.values(), indexes):
             async with self.writer_lock.held():
                 self.check()
                 self.tables.setdefault(name, Table()).add_indexes(name, indexes)
-        return MemoryCollection(self, name)
+        return MemoryCollection(self, name, self.time)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """See `persistence.documents.database.Database`."""
         async with self.writer_lock.held():
             transaction = _MemoryTransaction(self)
             try:
@@ -64,7 +62,6 @@ class MemoryDatabase(Database):
                 transaction.open = False
 
     async def now(self) -> datetime:
-        """See `persistence.documents.database.Database`."""
         return self.time()
 
     def time(self) -> datetime:
@@ -72,38 +69,32 @@ class MemoryDatabase(Database):
         time: datetime = normalize(self._clock())
         return time
 
-    async def read(self, name: str) -> Table:
-        """See `persistence.documents.memory.collection.Runner`."""
+    async def read(self, call: Callable[[Tables], T]) -> T:
+        """See `persistence.documents.sync_collection.Runner`."""
         self.check()
         await anyio.lowlevel.checkpoint()
-        return self.tables[name]
+        return call(self.tables)
 
-    async def write(self, name: str, call: Callable[[Table], T]) -> T:
-        """See `persistence.documents.memory.collection.Runner`."""
+    async def write(self, call: Callable[[Tables], T]) -> T:
+        """See `persistence.documents.sync_collection.Runner`."""
         self.check()
         async with self.writer_lock.held():
-            table = await self.read(name)
-            table.drop_expired(self.time())
-            return call(table)
+            return await self.read(call)
 
 
 class _MemoryTransaction(ProviderTransaction):
-    """Copies of the tables that a transaction uses; they replace the tables when it commits."""
+    """Runs calls on copies of the tables, which replace the tables when it commits."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         super().__init__(database)
-        self._database = database
-        self.tables: dict[str, Table] = {}
+        self.tables = TableCopies(database.tables)
 
-    async def read(self, name: str) -> Table:
-        """See `persistence.documents.memory.collection.Runner`."""
+    async def read(self, call: Callable[[Tables], T]) -> T:
+        """See `persistence.documents.sync_collection.Runner`."""
         self.check()
-        await self._database.read(name)
-        if name not in self.tables:
-            self.tables[name] = self._database.tables[name].copy()
-            self.tables[name].drop_expired(self._database.time())
-        return self.tables[name]
+        await anyio.lowlevel.checkpoint()
+        return call(self.tables)
 
-    async def write(self, name: str, call: Callable[[Table], T]) -> T:
-        """See `persistence.documents.memory.collection.Runner`."""
-        return call(await self.read(name))
+    async def write(self, call: Callable[[Tables], T]) -> T:
+        """See `persistence.documents.sync_collection.Runner`."""
+        return await self.read(call)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from persistence.documents.factory import ProviderFactory
 from persistence.documents.memory.database import MemoryDatabase
-from persistence.documents.memory.tables import Table
+from persistence.documents.memory.tables import Tables
 
 
 class MemoryDaoFactory(ProviderFactory[MemoryDatabase]):
@@ -19,9 +19,5 @@ class MemoryDaoFactory(ProviderFactory[MemoryDatabase]):
     """
 
     def __init__(self, *, deadline: float = 15.0, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._deadline = deadline
-        self._clock = clock
-        self._tables: dict[str, Table] = {}
-
-    def _make_database(self) -> MemoryDatabase:
-        return MemoryDatabase(self._tables, deadline=self._deadline, clock=self._clock)
+        tables: Tables = {}
+        super().__init__(lambda: MemoryDatabase(tables, deadline=deadline, clock=clock))

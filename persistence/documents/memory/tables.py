@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -55,15 +55,14 @@ class Table:
         for spec in held:
             self.unique[spec.name][_values(spec, document)] = id_
 
-    def drop(self, id_: Id) -> bool:
-        """Delete a document; whether there was one."""
+    def drop(self, id_: Id) -> None:
+        """Delete a document, if it exists."""
         document = self.documents.pop(id_, None)
         if document is None:
-            return False
+            return
         for label, ids in self.unique.items():
             if _is_in(self.indexes[label], document):
                 ids.pop(_values(self.indexes[label], document), None)
-        return True
 
     def drop_expired(self, now: datetime) -> None:
         """Delete the documents that have expired, at most once in a second."""
@@ -77,6 +76,21 @@ class Table:
                 for id_, time in times.items():
                     if isinstance(time, datetime) and time < latest:
                         self.drop(id_)
+
+
+Tables: TypeAlias = dict[str, Table]
+
+
+class TableCopies(Tables):
+    """Copies of tables, each made when it is first used."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self._tables = tables
+
+    def __missing__(self, name: str) -> Table:
+        self[name] = copy = self._tables[name].copy()
+        return copy
 
 
 def _is_in(spec: IndexSpec, document: Document) -> bool:

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from persistence.documents.mongodb.operation import Operation
 
-K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 _MAX_SIZE: Final = 100
 _MAX_IN_FLIGHT: Final = 2
 
-Entry = tuple[K, Any]
-"""The key and the value of a call."""
 
-
-class Batcher(Generic[K]):
-    """Batches calls that have a key and a value each.
+class Batcher(Generic[T]):
+    """Batches calls that have one argument each.
 
     A call is sent at once while fewer than two batches are in flight. Calls that come later wait until one of these
     is answered and are then sent together, so that 32 tasks that read by id take a few round trips instead of 32. It is
     used on the asyncio loop of the client.
 
     Args:
-        start: starts the operation of some entries. It gives their results in the same order, where an exception
-            stands for an entry that failed; an exception that it raises fails all of them.
+        start: starts the operation for some arguments. It gives their results in the same order, where an exception
+            stands for a call that failed; an exception that it raises fails all of them.
     """
 
-    def __init__(self, start: Callable[[list[Entry[K]]], Operation[list[Any]]]) -> None:
+    def __init__(self, start: Callable[[list[T]], Operation[list[Any]]]) -> None:
         self._start = start
-        self._waiting: list[tuple[K, Any, asyncio.Future[tuple[Operation[list[Any]], int]]]] = []
+        self._waiting: list[tuple[T, asyncio.Future[tuple[Operation[list[Any]], int]]]] = []
         self._in_flight = 0
 
-    async def call(self, key: K, value: Any = None) -> Any:
-        """Send an entry, alone or with others, and give its result."""
+    async def call(self, argument: T) -> Any:
+        """Send a call, alone or with others, and give its result."""
         sent: asyncio.Future[tuple[Operation[list[Any]], int]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, value, sent))
+        self._waiting.append((argument, sent))
         if self._in_flight < _MAX_IN_FLIGHT:
             self._send()
         try:
@@ -53,17 +50,16 @@ class Batcher(Generic[K]):
 
     def _send(self) -> None:
         # Those that are done were cancelled while they waited.
-        waiting = [entry for entry in self._waiting if not entry[2].done()]
+        waiting = [call for call in self._waiting if not call[1].done()]
         batch, self._waiting = waiting[:_MAX_SIZE], waiting[_MAX_SIZE:]
         if not batch:
             return
-        operation = self._start([(key, value) for key, value, _ in batch])
+        operation = self._start([argument for argument, _ in batch])
         self._in_flight += 1
         operation.task.add_done_callback(self._on_done)
-        for position, (_, _, sent) in enumerate(batch):
+        for position, (_, sent) in enumerate(batch):
             sent.set_result((operation, position))
 
     def _on_done(self, _: asyncio.Task[Any]) -> None:
         self._in_flight -= 1
-        if self._waiting:
-            self._send()
+        self._send()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import sniffio
@@ -20,7 +20,7 @@ from persistence.documents.mongodb.failures import Failures
 from persistence.documents.mongodb.operation import Operation
 from persistence.documents.mongodb.write_fence import WriteFence
 from persistence.documents.protocol import Id
-from persistence.errors import DeadlineExceeded, PersistenceError
+from persistence.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from persistence.documents.mongodb.loop_thread import LoopThread
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Session = AsyncClientSession | None
+NO_COLLECTION: Final = Failures("", "")
 Call = Callable[[Session], Awaitable[T]]
 """A call of PyMongo, given the session it is made in."""
 
@@ -38,28 +39,12 @@ _SELECTION_SHARE: Final = 0.8
 """Share of the deadline after which PyMongo gives up finding a server."""
 
 
-class Caller(Protocol):
-    """Makes the calls of a collection, alone or in a transaction, each within the deadline."""
-
-    @property
-    def session(self) -> Session:
-        """The session of the transaction, if there is one."""
-        ...
-
-    async def read(self, call: Call[T], failures: Failures) -> T:
-        """Make a call that changes nothing."""
-        ...
-
-    async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
-        """Make a call that writes, after all that were given up before."""
-        ...
-
-
 class Connection(Database):
     """The client of one database, on the running asyncio loop, or under trio on one in a thread.
 
     Attributes:
         stored: the database of PyMongo.
+        fence: what writes wait for.
 
     Args:
         uri: `mongodb://` or `mongodb+srv://`.
@@ -84,12 +69,10 @@ class Connection(Database):
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
-        """See `persistence.documents.database.Database`."""
         if sniffio.current_async_library() == "trio":
             from persistence.documents.mongodb.loop_thread import LoopThread
 
             self._thread = LoopThread()
-            self._thread.start()
         try:
             await self.run(self._connect)
         except BaseException:
@@ -100,8 +83,8 @@ class Connection(Database):
         """See `persistence.documents.database.Database`. Calls that still run fail."""
         try:
             if self._client is not None:
-                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True), contextlib.suppress(PersistenceError):
-                    await self._run(self.passed_fence)
+                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True), contextlib.suppress(PyMongoError):
+                    await self._on_loop(self.fence.passed)
                 with anyio.CancelScope(shield=True):
                     await self._on_loop(self._disconnect)
         finally:
@@ -113,20 +96,22 @@ class Connection(Database):
         """None: calls are in no transaction."""
         return None
 
-    async def read(self, call: Call[T], failures: Failures) -> T:
-        """See `Caller`."""
+    async def read(self, call: Call[T], failures: Failures = NO_COLLECTION) -> T:
+        """Make a call that changes nothing."""
         return await self.run(lambda: self.start(lambda: call(None)).result(), failures)
 
     async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
-        """See `Caller`."""
+        """Make a call that writes, after all that were given up before."""
 
         async def write() -> T:
-            await self.passed_fence()
+            await self.fence.passed()
             return await self.start_write(call).result()
 
         return await self.run(write, failures, id_)
 
-    async def run(self, call: Callable[[], Awaitable[T]], failures: Failures | None = None, id_: Id | None = None) -> T:
+    async def run(
+        self, call: Callable[[], Awaitable[T]], failures: Failures = NO_COLLECTION, id_: Id | None = None
+    ) -> T:
         """Await a call on the client's loop.
 
         Args:
@@ -139,11 +124,7 @@ class Connection(Database):
             PersistenceError: what PyMongo's error means.
         """
         self.check()
-        return await self._run(call, failures, id_)
 
-    async def _run(
-        self, call: Callable[[], Awaitable[T]], failures: Failures | None = None, id_: Id | None = None
-    ) -> T:
         async def within_deadline() -> T:
             async with asyncio.timeout(self._deadline):
                 return await call()
@@ -151,7 +132,7 @@ class Connection(Database):
         try:
             return await self._on_loop(within_deadline)
         except (PyMongoError, BSONError, OverflowError) as error:
-            raise (failures or Failures("", "")).translated(error, id_) from error
+            raise failures.translated(error, id_) from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The database did not answer within {self._deadline:g} s.") from error
 
@@ -171,14 +152,14 @@ class Connection(Database):
             call,
             self._deadline * _DRIVER_SHARE if limited else None,
             callers=callers,
-            on_give_up=self._fence.add_task if fenced else None,
+            on_give_up=self.fence.add_task if fenced else None,
         )
         self._tasks.add(operation.task)
         operation.task.add_done_callback(self._tasks.discard)
         return operation
 
     def start_write(self, call: Call[T], *, callers: int = 1) -> Operation[T]:
-        """Start a write in a session of its own, on the client's loop; `passed_fence` comes first."""
+        """Start a write in a session of its own, on the client's loop; `fence.passed` comes first."""
 
         async def in_session() -> T:
             if not self.stored.write_concern.acknowledged:
@@ -194,38 +175,16 @@ class Connection(Database):
                 raise
             finally:
                 if in_doubt:
-                    self._fence.add_session(session)
+                    self.fence.add_session(session)
                 else:
                     await session.end_session()
 
         return self.start(in_session, limited=True, fenced=True, callers=callers)
 
-    async def passed_fence(self) -> None:
-        """Wait until writes that were given up cannot take effect any more, on the client's loop."""
-        await self._fence.passed()
-
-    async def start_transaction(self) -> AsyncClientSession:
-        """A session with a transaction, on the client's loop."""
-        session = self.stored.client.start_session()
-        await session.start_transaction()
-        return session
-
-    async def end_transaction(self, session: AsyncClientSession, *, in_doubt: bool) -> None:
-        """End the session of a transaction, which aborts what is not committed, on the client's loop.
-
-        Args:
-            session: the session.
-            in_doubt: whether the server left a call unanswered. Then the transaction is fenced off in the background.
-        """
-        if in_doubt:
-            self._fence.add_session(session)
-        else:
-            await self.start(session.end_session, limited=True).result()
-
     async def _connect(self) -> None:
         self._client = AsyncMongoClient(self._uri, **self._options)
         self.stored = self._client.get_database(self._name, codec_options=CODEC_OPTIONS)
-        self._fence = WriteFence(self.stored, lambda call: self.start(call, limited=True))
+        self.fence = WriteFence(self.stored, lambda call: self.start(call, limited=True))
         await self.start(lambda: self.stored.command("ping")).result()
 
     async def _disconnect(self) -> None:
@@ -233,7 +192,7 @@ class Connection(Database):
         # None of PyMongo's calls may be left, for loops cancel them when they end: see `Operation`.
         await asyncio.wait({closing.task, *self._tasks}, timeout=2 * _CLOSE_TIMEOUT)
 
-    async def _on_loop(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _on_loop(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self._thread is None:
             return await call()
         return await self._thread.run(call)

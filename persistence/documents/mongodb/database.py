@@ -4,53 +4,50 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure
 
 from persistence.documents.codec import ModelCodec
 from persistence.documents.index import IndexSpec
 from persistence.documents.mongodb.collection import MongoCollection
 from persistence.documents.mongodb.connection import Connection
+from persistence.documents.mongodb.decoding import CODEC_OPTIONS
 from persistence.documents.mongodb.failures import Failures
-from persistence.documents.mongodb.filters import Filters
-from persistence.documents.mongodb.indexes import CollectionIndexes
+from persistence.documents.mongodb.indexes import create_indexes
 from persistence.documents.mongodb.transaction import MongoTransaction
 from persistence.documents.protocol import Transaction
 
 _EXISTS: Final = 48
-_NO_COLLECTION: Final = Failures("", "")
 
 
 class MongoDatabase(Connection):
     """The collections of a connection, and its transactions."""
 
     async def collection(self, name: str, codec: ModelCodec[Any], indexes: Sequence[IndexSpec]) -> MongoCollection:
-        """See `persistence.documents.database.Database`."""
-        self.check()
-        filters = Filters(codec.id_field, codec.shape.may_be_list)
-        failures = Failures(name, codec.id_field)
-        wanted = CollectionIndexes(codec.id_field, indexes)
         stored = self.stored[name]
 
         async def create(_: object) -> None:
             try:
-                await self.stored.create_collection(name)
-            except CollectionInvalid:
-                pass
+                await self.stored.create_collection(name, check_exists=False)
             except OperationFailure as error:
                 if error.code != _EXISTS:
                     raise
-            await wanted.create(stored)
+            await create_indexes(stored, codec.id_field, indexes)
 
-        await self.read(create, failures)
-        return MongoCollection(self, self, stored, name, codec.id_field, filters, failures)
+        await self.read(create, Failures(name, codec.id_field))
+        return MongoCollection(self, stored, codec)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """See `persistence.documents.database.Database`."""
-        transaction = MongoTransaction(self, await self.run(self.start_transaction))
+        async def start() -> AsyncClientSession:
+            session = self.stored.client.start_session()
+            await session.start_transaction()
+            return session
+
+        transaction = MongoTransaction(self, await self.run(start))
         try:
             yield transaction
             await transaction.commit()
@@ -58,10 +55,10 @@ class MongoDatabase(Connection):
             await transaction.end()
 
     async def now(self) -> datetime:
-        """See `persistence.documents.database.Database`."""
-        answer = await self.read(lambda _: self.stored.command("hello"), _NO_COLLECTION)
-        return datetime.fromtimestamp(answer["localTime"].timestamp(), UTC)
+        answer = await self.read(lambda _: self.stored.command("hello", codec_options=CODEC_OPTIONS))
+        time: datetime = answer["localTime"]
+        return time
 
     async def drop(self) -> None:
         """Delete the whole database."""
-        await self.read(lambda _: self.stored.client.drop_database(self.stored.name), _NO_COLLECTION)
+        await self.read(lambda _: self.stored.client.drop_database(self.stored.name))

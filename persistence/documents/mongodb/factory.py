@@ -25,13 +25,7 @@ class MongoDaoFactory(ProviderFactory[MongoDatabase]):
     def __init__(
         self, uri: str, database: str, *, deadline: float = 15.0, options: Mapping[str, Any] | None = None
     ) -> None:
-        self._uri = uri
-        self._name = database
-        self._deadline = deadline
-        self._options = options or {}
-
-    def _make_database(self) -> MongoDatabase:
-        return MongoDatabase(self._uri, self._name, self._deadline, self._options)
+        super().__init__(lambda: MongoDatabase(uri, database, deadline, options or {}))
 
     async def drop_database(self) -> None:
         """Delete the whole database: for tests."""

@@ -3,104 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from bson.errors import BSONError, InvalidDocument
+import attrs
+from bson.errors import BSONError
 from pymongo import errors
 
+from persistence import errors as ours
 from persistence.documents.protocol import Id
-from persistence.errors import (
-    CredentialsRefused,
-    DeadlineExceeded,
-    DocumentExists,
-    InvalidQuery,
-    InvalidValue,
-    PersistenceError,
-    ServiceFailed,
-    ServiceRefused,
-    StorageFull,
-    TooLarge,
-    TransactionConflict,
-    UniqueViolation,
-    Unreachable,
-)
+
+_Meaning: TypeAlias = tuple[type[ours.PersistenceError], str, str]
+"""An error of this package, what the database did, and what to do next."""
+
+_DUPLICATE_KEY: Final = 11000
+_BAD_VALUE: Final = 2
+_TOO_LATE: Final[_Meaning] = (ours.DeadlineExceeded, "did not answer in time", "")
+_CONFLICT: Final[_Meaning] = (ours.TransactionConflict, "gave up the transaction", "")
+_TOO_LARGE: Final[_Meaning] = (ours.TooLarge, "does not store documents or indexed values of this size", "")
 
 # Codes of MongoDB's error_codes.yml.
-_REFUSED: Final = (8000, 11, 13, 18, 33)
-_TOO_LATE: Final = (50, 89, 202, 262)
-_FULL: Final = (14031,)
-_INDEX_CONFLICT: Final = (85, 86)
-_NOT_VIABLE: Final = (28, 56, 57)
-_BUSY: Final = (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001)
+_CODES: Final[Mapping[tuple[int, ...], _Meaning]] = {
+    (8000, 11, 13, 18, 33): (ours.CredentialsRefused, "does not accept the credentials", ""),
+    (112,): _CONFLICT,
+    (50, 89, 202, 262): _TOO_LATE,
+    (14031,): (ours.StorageFull, "has no room left", "Free space, then repeat."),
+    (85, 86): (ours.InvalidQuery, "has such an index with other options", "Delete that one."),
+    (28, 56, 57): (ours.InvalidValue, "found nothing around a field that is to be set", ""),
+    (10334, 17280): _TOO_LARGE,
+    (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001): (ours.ServiceFailed, "cannot do this now", "Try again."),
+}
+_BY_CODE: Final = {code: meaning for codes, meaning in _CODES.items() for code in codes}
+_BY_TYPE: Final[Mapping[type[Exception], _Meaning]] = {
+    errors.OperationFailure: (ours.ServiceRefused, "refused the call", ""),
+    errors.ConnectionFailure: (ours.Unreachable, "cannot be reached", "Check its address and that it runs."),
+    errors.DocumentTooLarge: _TOO_LARGE,
+    errors.InvalidName: (ours.InvalidValue, "cannot store this", ""),
+    BSONError: (ours.InvalidValue, "cannot store this", ""),
+    OverflowError: (ours.InvalidValue, "cannot store this", ""),
+    errors.ConfigurationError: (ours.ServiceRefused, "cannot be used with these settings", ""),
+    Exception: (ours.ServiceFailed, "failed", ""),
+}
 
 
+@attrs.frozen
 class Failures:
-    """Translates errors of one collection.
+    """Translates the errors of one collection.
 
     Args:
         collection: its name.
         id_field: the field that is stored as `_id`.
     """
 
-    def __init__(self, collection: str, id_field: str) -> None:
-        self._collection = collection
-        self._id_field = id_field
+    collection: str
+    id_field: str
 
-    def duplicate(self, details: Mapping[str, Any], id_: Id | None) -> PersistenceError:
-        """What a duplicate key (code 11000) means: the id is taken, or values of a unique index are."""
-        fields = [self._id_field if field == "_id" else field for field in details.get("keyPattern", ())]
-        if fields == [self._id_field]:
-            return DocumentExists(self._collection, id_)
-        return UniqueViolation(self._collection, id_, fields)
-
-    def write_error(self, entry: Mapping[str, Any], id_: Id) -> PersistenceError:
-        """What one entry of a bulk write's errors means."""
-        if entry.get("code") == 11000:
-            return self.duplicate(entry, id_)
-        return _of_code(errors.WriteError(f"document {id_!r}: {entry.get('errmsg')}", entry.get("code"), entry))
-
-    def translated(self, error: Exception, id_: Id | None) -> PersistenceError:
+    def translated(self, error: Exception, id_: Id | None = None) -> ours.PersistenceError:
         """The error of this package that says the same."""
-        if isinstance(error, errors.DuplicateKeyError):
-            return self.duplicate(error.details or {}, id_)
-        return translated(error)
+        if isinstance(error, errors.OperationFailure) and error.code == _DUPLICATE_KEY:
+            fields = [
+                self.id_field if field == "_id" else field for field in (error.details or {}).get("keyPattern", ())
+            ]
+            if fields == [self.id_field]:
+                return ours.DocumentExists(self.collection, id_)
+            return ours.UniqueViolation(self.collection, id_, fields)
+        kind, text, hint = _meaning(error)
+        return kind(f"The database {text}: {error}.", hint=hint)
+
+    def write_error(self, entry: Mapping[str, Any], id_: Id) -> ours.PersistenceError:
+        """What one entry of a bulk write's errors means."""
+        error = errors.WriteError(f"document {id_!r}: {entry.get('errmsg')}", entry.get("code"), entry)
+        return self.translated(error, id_)
 
 
-def translated(error: Exception) -> PersistenceError:
-    """The error of this package for an error that is not about one document's keys."""
+def _meaning(error: Exception) -> _Meaning:
     if isinstance(error, errors.NetworkTimeout | errors.ExecutionTimeout | errors.WaitQueueTimeoutError):
-        return DeadlineExceeded(f"The database did not answer in time: {error}.")
+        return _TOO_LATE
     if isinstance(error, errors.PyMongoError) and error.has_error_label("TransientTransactionError"):
-        return TransactionConflict(f"The transaction was given up by the database: {error}.")
+        return _CONFLICT
     if isinstance(error, errors.OperationFailure):
-        return _of_code(error)
-    if isinstance(error, errors.ConnectionFailure):
-        return Unreachable(f"The database cannot be reached: {error}.", hint="Check its address and that it runs.")
-    if isinstance(error, errors.DocumentTooLarge):
-        return TooLarge("The document is larger than MongoDB stores (16 MiB).")
-    if isinstance(error, BSONError | OverflowError | InvalidDocument | errors.InvalidName):
-        return InvalidValue(f"MongoDB cannot store this: {error}.")
-    if isinstance(error, errors.ConfigurationError):
-        return ServiceRefused(f"The settings of the database do not work: {error}.")
-    return ServiceFailed(f"The call of the database failed: {error}.")
-
-
-def _of_code(error: errors.OperationFailure) -> PersistenceError:
-    code = error.code
-    if code in _REFUSED:
-        return CredentialsRefused(f"The database does not accept the credentials: {error}.")
-    if code == 112:
-        return TransactionConflict("Another transaction changed the same documents.")
-    if code in _TOO_LATE:
-        return DeadlineExceeded(f"The database did not finish in time: {error}.")
-    if code in _FULL:
-        return StorageFull(f"The database has no room left: {error}.", hint="Free space, then repeat.")
-    if code in _INDEX_CONFLICT:
-        return InvalidQuery(f"The collection has such an index with other options: {error}.", hint="Delete that one.")
-    if code in _NOT_VIABLE:
-        return InvalidValue(f"A field cannot be set: there is nothing around it in the document ({error}).")
-    if code in (10334, 17280) or (code == 2 and "too large" in str(error)):
-        return TooLarge("The document, or an indexed value of it, is larger than MongoDB stores.")
-    if code in _BUSY:
-        return ServiceFailed(f"The database cannot do this now: {error}.", hint="Try again.")
-    return ServiceRefused(f"The database refused the call: {error}.")
+        if error.code == _BAD_VALUE and "too large" in str(error):
+            return _TOO_LARGE
+        if error.code in _BY_CODE:
+            return _BY_CODE[error.code]
+    return next(meaning for kind, meaning in _BY_TYPE.items() if isinstance(error, kind))

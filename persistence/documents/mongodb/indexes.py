@@ -16,45 +16,41 @@ from persistence.documents.mongodb.decoding import CODEC_OPTIONS
 from persistence.documents.mongodb.filters import Filters
 
 
-class CollectionIndexes:
-    """The indexes that one collection is to have.
+async def create_indexes(stored: AsyncCollection[dict[str, Any]], id_field: str, indexes: Sequence[IndexSpec]) -> None:
+    """Make those of a collection's indexes that do not exist; `InvalidQuery` if some that exist contradict them.
 
     Args:
+        stored: the collection.
         id_field: the field that is stored as `_id`.
         indexes: as resolved for the model.
     """
+    if not indexes:
+        return
+    # No indexed field may hold a list, and a partial index cannot rule one out.
+    filters = Filters(id_field, lambda _: False)
+    wanted = [
+        attrs.evolve(
+            spec,
+            keys=tuple(filters.sort(spec.keys)),
+            condition=None if spec.condition is None else _raw(filters.filter(spec.condition)),
+        )
+        for spec in indexes
+    ]
+    # Those with a collation are of no kind made here, and may stand beside one over the same fields.
+    existing = [_described(entry) async for entry in await stored.list_indexes() if "collation" not in entry]
+    if missing := missing_indexes(existing, wanted):
+        await stored.create_indexes(list(map(_index_model, missing)))
 
-    def __init__(self, id_field: str, indexes: Sequence[IndexSpec]) -> None:
-        # No indexed field may hold a list, and a partial index cannot rule one out.
-        filters = Filters(id_field, lambda _: False)
-        self._wanted = [
-            attrs.evolve(
-                spec,
-                keys=tuple(filters.sort(spec.keys)),
-                condition=None if spec.condition is None else _raw(filters.filter(spec.condition)),
-            )
-            for spec in indexes
-        ]
 
-    async def create(self, stored: AsyncCollection[dict[str, Any]]) -> None:
-        """Make those that do not exist; `InvalidQuery` if some that exist contradict them."""
-        if not self._wanted:
-            return
-        # Those with a collation are of no kind made here, and may stand beside one over the same fields.
-        entries = [entry async for entry in await stored.list_indexes() if "collation" not in entry]
-        existing = map(_described, entries)
-        if missing := missing_indexes(existing, self._wanted):
-            await stored.create_indexes(list(map(self._model, missing)))
-
-    def _model(self, spec: IndexSpec) -> IndexModel:
-        options: dict[str, Any] = {"name": spec.name, "unique": spec.unique}
-        if spec.condition is not None:
-            options["partialFilterExpression"] = spec.condition
-        if spec.expire_after is not None:
-            options["expireAfterSeconds"] = spec.expire_after
-        # Ending with the id, it gives the whole order of a sorted query.
-        ends_with_id = not spec.unique and spec.expire_after is None and "_id" not in spec.fields
-        return IndexModel([*spec.keys, *([("_id", 1)] if ends_with_id else [])], **options)
+def _index_model(spec: IndexSpec) -> IndexModel:
+    options: dict[str, Any] = {"name": spec.name, "unique": spec.unique}
+    if spec.condition is not None:
+        options["partialFilterExpression"] = spec.condition
+    if spec.expire_after is not None:
+        options["expireAfterSeconds"] = spec.expire_after
+    # Ending with the id, it gives the whole order of a sorted query.
+    ends_with_id = not spec.unique and spec.expire_after is None and "_id" not in spec.fields
+    return IndexModel([*spec.keys, *([("_id", 1)] if ends_with_id else [])], **options)
 
 
 def _described(entry: Mapping[str, Any]) -> IndexSpec:

@@ -10,7 +10,7 @@ import anyio
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from persistence.documents.mongodb.connection import Call, Connection, Session
+from persistence.documents.mongodb.connection import NO_COLLECTION, Call, Connection, Session
 from persistence.documents.mongodb.failures import Failures
 from persistence.documents.protocol import Id
 from persistence.documents.transactions import ProviderTransaction
@@ -38,15 +38,15 @@ class MongoTransaction(ProviderTransaction):
         return self._session
 
     async def read(self, call: Call[T], failures: Failures) -> T:
-        """See `persistence.documents.mongodb.connection.Caller`."""
+        """Make a call that changes nothing."""
         return await self.write(call, failures)
 
     async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
-        """See `persistence.documents.mongodb.connection.Caller`."""
+        """Make a call that writes, after all that were given up before."""
         session = self.session
 
         async def step() -> T:
-            await self._connection.passed_fence()
+            await self._connection.fence.passed()
             try:
                 return await self._connection.start(lambda: call(session), limited=True, fenced=True).result()
             except (ConnectionFailure, asyncio.CancelledError):
@@ -69,10 +69,17 @@ class MongoTransaction(ProviderTransaction):
                     if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
                         raise
 
-        await self.write(commit, Failures("", ""))
+        await self.write(commit, NO_COLLECTION)
 
     async def end(self) -> None:
         """End the session, which aborts what is not committed; if a call was not answered, in the background."""
         self.open = False
+
+        async def end() -> None:
+            if self._in_doubt:
+                self._connection.fence.add_session(self._session)
+            else:
+                await self._connection.start(self._session.end_session, limited=True).result()
+
         with anyio.move_on_after(_ABORT_TIMEOUT, shield=True), contextlib.suppress(PersistenceError):
-            await self._connection.run(lambda: self._connection.end_transaction(self._session, in_doubt=self._in_doubt))
+            await self._connection.run(end)

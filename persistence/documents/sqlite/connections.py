@@ -13,13 +13,14 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from persistence.documents.database import Database
 from persistence.documents.sqlite.sql import register_functions
 from persistence.documents.writer_lock import WriterLock
 from persistence.errors import (
@@ -32,15 +33,16 @@ from persistence.errors import (
     TransactionConflict,
     Unreachable,
 )
-from persistence.threads import CallerCancelled, gil_yielder
+from persistence.threads import CallerCancelled, Threads
 
 T = TypeVar("T")
 
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_HELD: Final = "Another writer holds it; inside a transaction use DAOs bound to it."
 _REFUSED: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
-class Connections:
+class Connections(Database):
     """The connections of one opening of the file.
 
     Args:
@@ -50,6 +52,7 @@ class Connections:
     """
 
     def __init__(self, path: Path, *, deadline: float, readers: int) -> None:
+        super().__init__()
         self._path = path
         self._deadline = deadline
         self._reader_count = readers
@@ -59,15 +62,15 @@ class Connections:
         # Held by the thread that uses the writing connection, which an abandoned thread may still do.
         self._writing = threading.Lock()
         self.writer_lock = WriterLock(deadline=deadline, what=str(path))
-        self._read_limiter = anyio.CapacityLimiter(readers)
-        self._write_limiter = anyio.CapacityLimiter(2)
+        self._read_threads = Threads(readers, deadline=deadline, what=str(path), hint=_HELD)
+        self._write_threads = Threads(2, deadline=deadline, what=str(path), hint=_HELD)
 
     async def open(self) -> None:
         """Open all connections, or none."""
         try:
-            self._writer = await self._in_thread(self._connect, self._write_limiter)
+            self._writer = await self._in_thread(self._connect, self._write_threads)
             for _ in range(self._reader_count):
-                self._readers.put(await self._in_thread(self._connect, self._read_limiter))
+                self._readers.put(await self._in_thread(self._connect, self._read_threads))
                 self._opened += 1
         except BaseException:
             await self.close()
@@ -93,6 +96,7 @@ class Connections:
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call on a reading connection."""
+        self.check()
 
         def run(cancelled: threading.Event) -> T:
             connection = self._readers.get()
@@ -103,12 +107,13 @@ class Connections:
             finally:
                 self._readers.put(connection)
 
-        return await self._in_thread(run, self._read_limiter)
+        return await self._in_thread(run, self._read_threads)
 
     async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call in a transaction of its own on the writing connection."""
+        self.check()
         async with self.writer_lock.held():
-            return await self._in_thread(lambda cancelled: self._whole(call, cancelled), self._write_limiter)
+            return await self._in_thread(lambda cancelled: self._whole(call, cancelled), self._write_threads)
 
     async def begin(self) -> None:
         """Begin a transaction on the writing connection; the caller holds `writer_lock` until its end."""
@@ -120,7 +125,7 @@ class Connections:
                     self._connection.execute("ROLLBACK")
 
         try:
-            await self._in_thread(run, self._write_limiter)
+            await self._in_thread(run, self._write_threads)
         except BaseException:
             # The thread may have begun it just before the caller was cancelled.
             await self.end(commit=False)
@@ -135,7 +140,7 @@ class Connections:
                     raise CallerCancelled
                 return call(self._connection)
 
-        return await self._in_thread(run, self._write_limiter)
+        return await self._in_thread(run, self._write_threads)
 
     async def end(self, *, commit: bool) -> None:
         """Commit or roll back; done even if the caller is cancelled."""
@@ -146,7 +151,7 @@ class Connections:
                     self._connection.execute("COMMIT" if commit else "ROLLBACK")
 
         with anyio.CancelScope(shield=True):
-            await self._in_thread(run, self._write_limiter)
+            await self._in_thread(run, self._write_threads)
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -197,38 +202,20 @@ class Connections:
             time.sleep(random.uniform(0, longest))
             longest = min(longest * 1.5, 0.02)
 
-    async def _in_thread(self, call: Callable[[threading.Event], T], limiter: anyio.CapacityLimiter) -> T:
-        cancelled = threading.Event()
+    async def _in_thread(self, call: Callable[[threading.Event], T], threads: Threads) -> T:
         try:
-            with self._deadline_scope(), gil_yielder():
-                return await anyio.to_thread.run_sync(call, cancelled, limiter=limiter, abandon_on_cancel=True)
+            return await threads.run(call)
+        except sqlite3.IntegrityError:
+            raise
         except sqlite3.Error as error:
-            if isinstance(error, sqlite3.IntegrityError):
-                raise
             raise self._translated(error) from error
-        finally:
-            cancelled.set()
-
-    @contextlib.contextmanager
-    def _deadline_scope(self) -> Iterator[None]:
-        try:
-            with anyio.fail_after(self._deadline):
-                yield
-        except TimeoutError as error:
-            raise self._deadline_exceeded() from error
-
-    def _deadline_exceeded(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"{self._path} did not answer within {self._deadline} s.",
-            hint="Another writer holds it; inside a transaction use DAOs bound to it.",
-        )
 
     def _translated(self, error: sqlite3.Error) -> PersistenceError:
         code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return TransactionConflict(f"Another writer changed {self._path} meanwhile.")
         if code & 0xFF in _BUSY:
-            return self._deadline_exceeded()
+            return DeadlineExceeded(f"{self._path} was locked for more than {self._deadline:g} s.", hint=_HELD)
         if code & 0xFF == sqlite3.SQLITE_FULL:
             return StorageFull(f"There is no room left for {self._path}.", hint="Free space, then repeat.")
         if code & 0xFF in _REFUSED:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import anyio
 
 from persistence.documents.codec import ModelCodec
-from persistence.documents.database import Database
 from persistence.documents.index import IndexSpec
 from persistence.documents.protocol import Transaction
 from persistence.documents.sqlite.collection import SqliteCollection
@@ -22,27 +21,10 @@ from persistence.documents.transactions import ProviderTransaction
 T = TypeVar("T")
 
 
-class SqliteDatabase(Database):
-    """Runs calls on the connections, each alone.
-
-    Args:
-        connections: not open yet.
-    """
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__()
-        self._connections = connections
-
-    async def open(self) -> None:
-        """See `persistence.documents.database.Database`."""
-        await self._connections.open()
-
-    async def close(self) -> None:
-        """See `persistence.documents.database.Database`."""
-        await self._connections.close()
+class SqliteDatabase(Connections):
+    """The collections of a file, and its transactions."""
 
     async def collection(self, name: str, codec: ModelCodec[Any], indexes: Sequence[IndexSpec]) -> SqliteCollection:
-        """See `persistence.documents.database.Database`."""
         table = TableIndexes(name, codec.id_field, indexes)
         if not await self.read(table.is_complete):
             await self.write(table.create)
@@ -50,52 +32,40 @@ class SqliteDatabase(Database):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """See `persistence.documents.database.Database`."""
-        async with self._connections.writer_lock.held():
-            await self._connections.begin()
-            transaction = _SqliteTransaction(self, self._connections)
+        async with self.writer_lock.held():
+            await self.begin()
+            transaction = _SqliteTransaction(self)
             try:
                 yield transaction
             except BaseException:
-                await self._connections.end(commit=False)
+                await self.end(commit=False)
                 raise
             else:
-                await self._connections.end(commit=True)
+                await self.end(commit=True)
             finally:
                 transaction.open = False
 
     async def now(self) -> datetime:
-        """See `persistence.documents.database.Database`."""
         query = "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00','now')"
         return datetime.fromisoformat(await self.read(lambda connection: connection.execute(query).fetchone()[0]))
-
-    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """See `persistence.documents.sqlite.collection.Runner`."""
-        self.check()
-        return await self._connections.read(call)
-
-    async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """See `persistence.documents.sqlite.collection.Runner`."""
-        self.check()
-        return await self._connections.write(call)
 
 
 class _SqliteTransaction(ProviderTransaction):
     """Runs calls as steps of the transaction that the writing connection is in."""
 
-    def __init__(self, database: SqliteDatabase, connections: Connections) -> None:
-        super().__init__(database)
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
         self._connections = connections
         self._one_at_a_time = anyio.Lock()
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """See `persistence.documents.sqlite.collection.Runner`."""
+        """See `persistence.documents.sync_collection.Runner`."""
         self.check()
         async with self._one_at_a_time:
             return await self._connections.step(call)
 
     async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """See `persistence.documents.sqlite.collection.Runner`. If the call fails, what it did is undone."""
+        """See `persistence.documents.sync_collection.Runner`. If the call fails, what it did is undone."""
 
         def run(connection: sqlite3.Connection) -> T:
             connection.execute("SAVEPOINT step")

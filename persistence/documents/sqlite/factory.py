@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from persistence.documents.factory import ProviderFactory
-from persistence.documents.sqlite.connections import Connections
 from persistence.documents.sqlite.database import SqliteDatabase
 
 
@@ -23,9 +22,4 @@ class SqliteDaoFactory(ProviderFactory[SqliteDatabase]):
     """
 
     def __init__(self, path: Path, *, deadline: float = 15.0, readers: int = 4) -> None:
-        self._path = Path(path)
-        self._deadline = deadline
-        self._readers = readers
-
-    def _make_database(self) -> SqliteDatabase:
-        return SqliteDatabase(Connections(self._path, deadline=self._deadline, readers=self._readers))
+        super().__init__(lambda: SqliteDatabase(Path(path), deadline=deadline, readers=readers))

@@ -25,18 +25,18 @@ class Server:
         self.broken = False
         self.operations: list[Operation[list[Any]]] = []
 
-    def start(self, entries: list[tuple[int, Any]]) -> Operation[list[Any]]:
-        operation = Operation(lambda: self._send(entries), None, callers=len(entries))
+    def start(self, keys: list[int]) -> Operation[list[Any]]:
+        operation = Operation(lambda: self._send(keys), None, callers=len(keys))
         self.operations.append(operation)
         return operation
 
-    async def _send(self, entries: list[tuple[int, Any]]) -> list[Any]:
-        self.batches.append([key for key, _ in entries])
+    async def _send(self, keys: list[int]) -> list[Any]:
+        self.batches.append(keys)
         # As PyMongo waits for a reply.
         await asyncio.wait([asyncio.create_task(asyncio.sleep(0.01))])
         if self.broken:
             raise OSError("gone")
-        return [ValueError(key) if key < 0 else key * 2 for key, _ in entries]
+        return [ValueError(key) if key < 0 else key * 2 for key in keys]
 
 
 async def test_a_single_call_is_sent_alone_and_at_once() -> None:
