@@ -62,7 +62,7 @@ def test_the_main_job(archive: ArchiveProcess, tmp_path: Path) -> None:
     done = submitter.run("upload", "empty", token=token)
     assert done.returncode == 2
     assert (
-        done.stderr.strip().splitlines()[0].endswith("empty is empty. An archive takes no empty files; leave it out.")
+        done.stderr.strip().splitlines()[0].endswith("empty is empty. An archive accepts no empty files; leave it out.")
     )
 
     # The steward: all of them registered, under names of the archive's own.

@@ -164,7 +164,7 @@ async def test_a_download_by_hand(tmp_path, decrypt):
             downloads=connector.DownloadClient(api, lambda: f"{BASE}/dcs"),
             objects=objects,
             private_key=user.private,
-            notes=connector.FinishedFiles.read(tmp_path / "finished", "by hand"),
+            finished=connector.FinishedFiles.read(tmp_path / "finished", "by hand"),
         )
         request = connector.DownloadRequest("GHGAF01", ".bin", tmp_path, decrypt, overwrite=False)
         (outcome,) = await scheduler().run([connector.Download(request, context)])

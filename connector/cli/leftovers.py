@@ -20,10 +20,10 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
         return unfinished_downloads(output_dir), f"Looked for downloads in {output_dir}."
     here = Path.cwd()
     found, looked, elsewhere = unfinished_downloads(Path()), [here], []
-    for noted in invocation.context.state_folder().outputs.noted():
+    for noted in invocation.context.state_folder().outputs.find_all():
         if noted.path == here:
             continue
-        if not noted.is_there:
+        if not noted.is_visible:
             elsewhere.append(f"{noted.path} of {noted.host}")
             continue
         try:

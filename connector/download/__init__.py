@@ -1,4 +1,4 @@
-"""From the archive to a local file."""
+"""Downloads: from the archive to a local file."""
 
 from connector.download.batch import DownloadBatch
 from connector.download.job import Download

@@ -1,4 +1,4 @@
-"""The files of one download command: which are there already, which are to be verified, and which to be fetched."""
+"""The files of one download command: which exist already, which are to be verified, and which to be fetched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from connector.download.existing import finished_before, is_there
+from connector.download.existing import finished_before, target_exists
 from connector.download.job import Download
 from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest
 from connector.transfer import Outcome, Scheduler
@@ -21,17 +21,17 @@ class DownloadBatch:
     scheduler: Scheduler
 
     async def run(self, requests: Sequence[DownloadRequest], *, verify_existing: bool) -> list[Outcome[DownloadedFile]]:
-        """Bring all files here. The outcomes come in the order of the requests."""
+        """Download all files. The outcomes are in the order of the requests."""
         if verify_existing:
             from connector.download.verification import Verification
 
-            there = await self.context.run.in_thread(lambda: list(map(is_there, requests)))
+            existing = await self.context.run.in_thread(lambda: list(map(target_exists, requests)))
             return await self.scheduler.run(
                 Verification(request, self.context) if found else Download(request, self.context)
-                for request, found in zip(requests, there, strict=True)
+                for request, found in zip(requests, existing, strict=True)
             )
         before = await self.context.run.in_thread(
-            lambda: [finished_before(request, self.context.notes) for request in requests]
+            lambda: [finished_before(request, self.context.finished) for request in requests]
         )
         done: list[Outcome[DownloadedFile] | None] = []
         for file in before:

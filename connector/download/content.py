@@ -1,4 +1,4 @@
-"""What happens to the encrypted bytes of a download: kept or decrypted, verified or not."""
+"""How the encrypted bytes of a download are processed: kept or decrypted, verified or not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PartProcessor(Protocol):
 
     @property
     def kind(self) -> str:
-        """Tells the working copies of different contents apart."""
+        """The kind of the partial file's journal; partial files of another kind are not resumed."""
 
     @property
     def verified(self) -> bool:
-        """Whether the methods return the whole plaintext of a part, to be checked as such."""
+        """Whether the methods return the plaintext of a part, for the sha256 of the whole."""
 
     @property
     def size(self) -> int:
@@ -35,16 +35,16 @@ class PartProcessor(Protocol):
         """Process and write the encrypted bytes of a part, and return their plaintext.
 
         Raises:
-            IntegrityError: For a segment that does not authenticate.
+            IntegrityError: For a segment that fails authentication.
         """
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """The plaintext of a part that was written earlier, `None` if it is not there as it was written."""
+        """The plaintext of a part that was written earlier, `None` if it is missing or damaged."""
 
 
 @attrs.frozen
 class Decrypt:
-    """The plaintext is kept."""
+    """Decrypts the segments and writes the plaintext."""
 
     decryptor: SegmentDecryptor
     sealed_size: int
@@ -60,7 +60,7 @@ class Decrypt:
         """Nothing precedes the plaintext."""
 
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
-        """Open the segments and write what was in them."""
+        """Decrypt the segments and write their plaintext."""
         first = part.start // CIPHER_SEGMENT_SIZE
         plaintext = self.decryptor.open_part(buffer, first_segment=first)
         file.write(first * SEGMENT_SIZE, plaintext)
@@ -75,31 +75,31 @@ class Decrypt:
 
 @attrs.frozen
 class KeepEncrypted:
-    """Envelope and segments are kept as they are, and each segment is opened to see that it is authentic."""
+    """Writes header and encrypted segments, and decrypts each segment to check that it is authentic."""
 
     decryptor: SegmentDecryptor
     sealed_size: int
-    envelope: bytes = attrs.field(repr=False)
+    header: bytes = attrs.field(repr=False)
     kind: str = "download"
     verified: bool = True
 
     @property
     def size(self) -> int:
-        """Bytes of envelope and segments."""
-        return len(self.envelope) + self.sealed_size
+        """Bytes of header and segments."""
+        return len(self.header) + self.sealed_size
 
     def begin(self, file: PartialFile) -> None:
-        """Write the header. The archive makes another one each time; each of them opens the same segments."""
-        file.write(0, [memoryview(self.envelope)])
+        """Write the header. Each response of the archive contains a different one, all with the same session keys."""
+        file.write(0, [memoryview(self.header)])
 
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
-        """Write the segments, then open them: a part that then proves damaged is not recorded."""
-        file.write(len(self.envelope) + part.start, [buffer])
+        """Write the segments, then decrypt them: a part that proves damaged is not recorded."""
+        file.write(len(self.header) + part.start, [buffer])
         return self.decryptor.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """Read segments and open them; what the disk lost is fetched again."""
-        if not file.read_into(len(self.envelope) + part.start, [buffer]):
+        """Read segments and decrypt them; what the disk lost is fetched again."""
+        if not file.read_into(len(self.header) + part.start, [buffer]):
             return None
         try:
             return self.decryptor.open_part(buffer, first_segment=part.start // CIPHER_SEGMENT_SIZE)
@@ -109,24 +109,24 @@ class KeepEncrypted:
 
 @attrs.frozen
 class KeepUnverified:
-    """Envelope and segments are kept as they are, and only their sizes are checked."""
+    """Writes header and encrypted segments, and checks only their sizes."""
 
-    sealed: KeepEncrypted
+    encrypted: KeepEncrypted
     kind: str = "download-unverified"
     verified: bool = False
 
     @property
     def size(self) -> int:
-        """Bytes of envelope and segments."""
-        return self.sealed.size
+        """Bytes of header and segments."""
+        return self.encrypted.size
 
     def begin(self, file: PartialFile) -> None:
-        """Write the envelope."""
-        self.sealed.begin(file)
+        """Write the header."""
+        self.encrypted.begin(file)
 
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments."""
-        file.write(len(self.sealed.envelope) + part.start, [buffer])
+        file.write(len(self.encrypted.header) + part.start, [buffer])
         return []
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:

@@ -1,4 +1,4 @@
-"""The sha256 of a whole file whose parts arrive in any order."""
+"""The sha256 of a file whose parts arrive in any order."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from connector.transfer import RunContext, Sequencer
 from connector.wire.digests import add_pieces
 
 _MAX_REORDER_WAIT = 0.2
-"""Seconds that a part waits for those before it; after more, one stalled connection would hold up all parts."""
+"""Seconds that a part waits for those before it; longer, and one stalled connection would block all parts."""
 
 ReadBack = Callable[[Part, memoryview], Plaintext | None]
-"""Reads a part that was written into the buffer and gives its plaintext; `None` if it is not there. Blocks."""
+"""Reads a written part into the buffer and returns its plaintext; `None` if it is missing or damaged. Blocks."""
 
 
 class OrderedDigest:
-    """Adds the plaintext of parts in their order, from memory where they arrive in order, otherwise from the disk.
+    """Adds the plaintext of parts in their order: from memory if they arrive in order, otherwise from the disk.
 
-    A part that arrives early waits a moment with its buffer. Then it is deferred: it stays on the disk, its buffer and
-    its slot are free for others, and the part before it, once it has arrived, reads it back.
+    A part that arrives early waits a moment with its buffer. Then it is deferred: its buffer is freed, and it is read
+    back from the disk after the part before it.
     """
 
     def __init__(self, run: RunContext) -> None:
@@ -33,10 +33,10 @@ class OrderedDigest:
         self._sha256 = hashlib.sha256()
         self._sequencer = Sequencer()
         self._deferred: dict[int, Part] = {}
-        self._stalled = 0  # the part that others have waited for too long: no further one waits for it
+        self._stalled = 0  # the part that others have waited for too long: no other waits for it
 
     def is_next(self, number: int) -> bool:
-        """Whether this part is to be added next."""
+        """Whether this part is added next."""
         return number == self._sequencer.next
 
     def has(self, number: int) -> bool:
@@ -44,7 +44,7 @@ class OrderedDigest:
         return self._sequencer.is_done(number) or number in self._deferred
 
     async def add(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
-        """Add what `plaintext` returns (it blocks, and is called in a thread) once the parts before are added."""
+        """Add what `plaintext` returns (it is called in a thread) after the parts before this one."""
         async with self._sequencer.in_order(part.number):
             await self._run.in_thread(lambda: add_pieces(self._sha256, plaintext()))
 
@@ -63,7 +63,7 @@ class OrderedDigest:
         """Add the deferred parts that are next; `buffer` must be as long as the longest of them.
 
         Raises:
-            IntegrityError: If one of them is no longer there.
+            IntegrityError: If one of them is missing or damaged.
         """
         while (part := self._deferred.pop(self._sequencer.next, None)) is not None:
             await self.add(part, partial(_written, part, buffer[: part.size], read_back))
@@ -77,7 +77,7 @@ def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> Plaintext:
     plaintext = read_back(part, buffer)
     if plaintext is None:
         raise IntegrityError(
-            f"The disk no longer holds bytes {part.start} to {part.stop} as they were written a moment ago.",
+            f"The disk no longer holds bytes {part.start} to {part.stop} as they were written.",
             hint="Check the disk, then run the same command again: those bytes are fetched again.",
             advice=NO_RETRY,
         )

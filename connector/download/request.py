@@ -1,4 +1,4 @@
-"""What to download and with what, and what came of it."""
+"""Requests, context and results of downloads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from connector.wire.tokens import WorkOrderToken
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]*", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 MAX_LENGTH = 200
-"""Bytes; leaves room for our own endings below the 255 that most file systems allow."""
+"""Bytes; with our own suffixes, names stay below the 255 bytes that most file systems allow."""
 
 
 @attrs.frozen
 class DownloadedFile:
-    """A finished download. `size`: bytes of the local file; `sha256`: of the plaintext, lower case hex;
-    `verified`: whether the file was checked against it, or the archive is only quoted; `already_there`: set where
-    nothing had to be fetched, to what was compared.
+    """A finished download.
+
+    Attributes:
+        size: Bytes of the local file.
+        sha256: Of the plaintext, lower case hex, as the archive states it.
+        verified: Whether the file was checked against it.
+        already_there: What was compared if the file existed already.
     """
 
     accession: str
@@ -39,9 +43,9 @@ class DownloadedFile:
 
 @attrs.frozen
 class DownloadRequest:
-    """What to fetch and where to. `extension` is what the work package gives for the accession.
+    """A file to download. `extension` is that of the file name in the work package.
 
-    `overwrite`: whether a file that is there is replaced; `verify`: whether what stays encrypted is verified.
+    `overwrite`: whether an existing file is replaced; `verify`: whether a file that stays encrypted is verified.
     """
 
     accession: str
@@ -53,13 +57,13 @@ class DownloadRequest:
 
     @property
     def target(self) -> Path:
-        """The file that this will become; raises `IntegrityError` for an unsafe name."""
+        """The path of the local file; `IntegrityError` for an unsafe name."""
         name = checked_file_name(self.accession + self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
 
 
 class DownloadTokens(Protocol):
-    """Where the tokens of downloads come from."""
+    """The source of the tokens of downloads."""
 
     def download_token(self, accession: str) -> CachedValue[WorkOrderToken]:
         """The work order token for one file, cached for its lifetime."""
@@ -67,14 +71,14 @@ class DownloadTokens(Protocol):
 
 @attrs.frozen(kw_only=True)
 class DownloadContext:
-    """What the downloads of one batch share. `notes` tell what earlier runs finished in the output folder."""
+    """What the downloads of one batch share; `finished`: the records of earlier runs about the output folder."""
 
     run: RunContext
     tokens: DownloadTokens
     downloads: DownloadClient
     objects: ObjectClient
     private_key: bytes = attrs.field(repr=False)
-    notes: FinishedFiles
+    finished: FinishedFiles
 
 
 def checked_file_name(name: str) -> str:

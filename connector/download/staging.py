@@ -1,4 +1,4 @@
-"""One file of the archive: its address once it is staged, kept fresh from then on, and its bytes."""
+"""One file of the archive: its address once it is staged, renewed before it expires, and its bytes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _BACKOFF = Backoff()
 
 
 class StagedObject:
-    """A file in the archive, as it can be fetched at the moment.
+    """A file in the archive that is staged or being staged.
 
-    The wait that the archive asks for (`Retry-After`) is kept between 0.2 s and 5 min, so that neither a 0 nor a year
-    does harm, and lengthened at random: files that were asked for at the same time are not asked for at the same time
-    again. `timeout` bounds the whole wait for staging (seconds).
+    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min and lengthened with jitter, which
+    spreads the requests for files that were requested at the same time. `timeout` bounds the whole wait for staging
+    (seconds).
     """
 
     def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
         self._context = context
         self._accession = accession
         self._timeout = timeout
-        self._order = context.tokens.download_token(accession)
+        self._token = context.tokens.download_token(accession)
         self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
-        self._asked_first: float | None = None
-        self._not_before = 0.0
+        self._staging_since: float | None = None
+        self._next_request = 0.0
         self._raises_while_staging = False
         self._size = 0
         self._filled: dict[int, int] = {}
@@ -42,7 +42,8 @@ class StagedObject:
         """The object with an address that is valid now.
 
         Raises:
-            NotReadyError: While the archive stages it, and `BrokenError` once that has taken longer than the timeout.
+            NotReadyError: While the archive stages it.
+            BrokenError: Once that has taken longer than the timeout.
         """
         self._raises_while_staging = True
         try:
@@ -50,9 +51,9 @@ class StagedObject:
         finally:
             self._raises_while_staging = False
 
-    async def envelope(self) -> bytes:
-        """The file's Crypt4GH header, made for the user's key."""
-        return await self._context.downloads.envelope(self._order, self._accession)
+    async def header(self) -> bytes:
+        """The file's Crypt4GH header, encrypted for the user's key."""
+        return await self._context.downloads.envelope(self._token, self._accession)
 
     def begin(self, size: int) -> None:
         """Begin to fetch the object, which has `size` bytes, from its first part."""
@@ -62,8 +63,8 @@ class StagedObject:
     async def fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Fill `buffer` with `part`.
 
-        What a failed try has received stays in the buffer, and the next call with it asks for the rest only: otherwise
-        a part would never arrive over a connection that is closed every few megabytes.
+        What a failed call has received stays in the buffer, and the next call requests the rest only: otherwise a part
+        would never be complete over a connection that is closed every few megabytes.
         """
         filled = self._filled.pop(part.number, 0)
         if filled:
@@ -94,16 +95,16 @@ class StagedObject:
         run = self._context.run
         while True:
             now = trio.current_time()
-            if self._not_before > now:
-                await trio.sleep_until(self._not_before)
-            self._asked_first = now if self._asked_first is None else self._asked_first
-            answer = await self._context.downloads.object(self._order, self._accession)
+            if self._next_request > now:
+                await trio.sleep_until(self._next_request)
+            self._staging_since = now if self._staging_since is None else self._staging_since
+            answer = await self._context.downloads.object(self._token, self._accession)
             if not isinstance(answer, Staging):
-                self._asked_first = None
+                self._staging_since = None
                 return answer
             wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
-            self._not_before = trio.current_time() + wait
-            if self._not_before > self._asked_first + self._timeout:
+            self._next_request = trio.current_time() + wait
+            if self._next_request > self._staging_since + self._timeout:
                 raise BrokenError(
                     f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
                     hint="Run the same command again later.",

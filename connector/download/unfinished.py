@@ -19,7 +19,7 @@ _JOURNAL = ".part.journal"
 
 @attrs.frozen
 class UnfinishedDownload:
-    """A working copy with its journal. `size` and `done`: sealed bytes in all, and those that are kept."""
+    """A partial file with its journal. `size` and `done`: encrypted bytes in total, and those that are done."""
 
     accession: str
     target: Path
@@ -27,14 +27,14 @@ class UnfinishedDownload:
     done: int
 
     def discard(self) -> None:
-        """Remove the working copy and its journal; refused while a process works on it. Blocks."""
-        claim = LockFile.take(lock_path(self.target), self.target)
+        """Remove the partial file and its journal; `LocalError` while a process works on it. Blocks."""
+        lock_file = LockFile.take(lock_path(self.target), self.target)
         try:
             for path in working_paths(self.target):
                 with local_failures("remove", path):
                     path.unlink(missing_ok=True)
         finally:
-            claim.release()
+            lock_file.release()
 
 
 def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:

@@ -1,4 +1,4 @@
-"""A file that is there already, read to see whether it is what the archive has, as a transfer of the scheduler."""
+"""The verification of an existing file against the archive, as a transfer of the scheduler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from connector.crypt4gh.header import open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
 from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
 from connector.download.digest import OrderedDigest
-from connector.download.existing import ExistingFile, find_existing, read_envelope
+from connector.download.existing import ExistingFile, find_existing, read_header
 from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest
 from connector.download.staging import StagedObject
 from connector.errors import FileExistsAlready, IntegrityError, LocalError
@@ -22,7 +22,7 @@ from connector.transfer import Progress
 
 @attrs.frozen
 class _Opened:
-    """`decryptor` and `shift` (bytes of the envelope) are those of the file itself: each download has another."""
+    """`decryptor` and `shift` (bytes of the header) are those of the local file: each download has another header."""
 
     source: SourceFile
     shift: int
@@ -33,7 +33,7 @@ class _Opened:
 class Verification:
     """Hashes the plaintext of a file in the order of its parts and compares it with the archive's sha256.
 
-    What is encrypted is opened in memory. Nothing is fetched but the archive's description of the file.
+    Encrypted files are decrypted in memory. Only the archive's description of the file is fetched.
     """
 
     def __init__(self, request: DownloadRequest, context: DownloadContext) -> None:
@@ -47,14 +47,14 @@ class Verification:
         self._wrong = False
 
     async def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     async def open(self) -> Sequence[Part]:
-        """Compare the sizes and open the file; one that has vanished meanwhile is an error of this machine."""
+        """Compare the sizes and open the file; `LocalError` if it was removed meanwhile."""
         request = self._request
-        existing = await self._run.in_thread(lambda: find_existing(request, self._context.notes))
+        existing = await self._run.in_thread(lambda: find_existing(request, self._context.finished))
         if existing is None:
-            raise LocalError(f"{request.target} is gone.", hint="Run the same command again: it is fetched.")
+            raise LocalError(f"{request.target} is gone.", hint="Run the same command again to fetch it.")
         drs = await self._staged.get_if_staged()
         sha256 = drs.plaintext_sha256
         if sha256 is None:
@@ -68,7 +68,7 @@ class Verification:
             raise self._differs("its size is another") from error
         self._state = await self._run.in_thread(lambda: self._open(existing, sha256))
         content_size = existing.content_size
-        assert content_size is not None, "or its size would be another"
+        assert content_size is not None, "otherwise the sizes would differ"
         self._run.observer.opened(self.label, content_size)
         return Parts(content_size, align_to_segments(self._run.part_size))
 
@@ -85,17 +85,17 @@ class Verification:
         if sha256 != state.sha256:
             raise self._differs(f"its sha256 is {sha256} instead of {state.sha256}")
         now = state.source.state
-        note = FinishedFile(now.size, now.mtime_ns, sha256, self.label)
-        await self._run.in_thread(lambda: self._context.notes.add(note, request.target.name))
+        record = FinishedFile(now.size, now.mtime_ns, sha256, self.label)
+        await self._run.in_thread(lambda: self._context.finished.add(record, request.target.name))
         return DownloadedFile(self.label, request.target, now.size, sha256, True, "sha256")
 
     async def close(self) -> None:
-        """Close the file. The note of one that differs is removed."""
+        """Close the file. The record of one that differs is removed."""
         state, self._state = self._state, None
         if state is not None:
             await self._run.in_thread(state.source.close)
         if self._wrong:
-            await self._run.in_thread(lambda: self._context.notes.forget(self._request.target.name))
+            await self._run.in_thread(lambda: self._context.finished.forget(self._request.target.name))
 
     @property
     def _opened(self) -> _Opened:
@@ -105,9 +105,8 @@ class Verification:
     def _open(self, existing: ExistingFile, sha256: str) -> _Opened:
         decryptor, shift = None, 0
         if not self._request.decrypt:
-            envelope = read_envelope(existing.target) or b""
-            opened = open_header(envelope, self._context.private_key)
-            decryptor, shift = SegmentDecryptor(opened.session_keys), opened.size
+            header = open_header(read_header(existing.target) or b"", self._context.private_key)
+            decryptor, shift = SegmentDecryptor(header.session_keys), header.size
         return _Opened(SourceFile.open(existing.target), shift, decryptor, sha256)
 
     def _read(self, part: Part, buffer: memoryview) -> Callable[[], Plaintext]:

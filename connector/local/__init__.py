@@ -1,1 +1,1 @@
-"""What touches the local disk: partial files, journals, key files, sources."""
+"""Access to the local disk: partial files, journals, lock files, key files, sources."""

@@ -1,4 +1,4 @@
-"""Turning what the operating system says into one sentence with a way out."""
+"""Translates errors of the operating system into one sentence and a hint."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _HINTS = {
 
 
 @contextmanager
-def local_failures(doing: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an `OSError` in the block into a `LocalError` about `path`.
+def local_failures(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Translate an `OSError` in the block into a `LocalError` about `path`.
 
-    `doing` completes "could not": `read`, `write`.
+    `action` completes "could not": `read`, `write`.
     """
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         hint = _HINTS.get(error.errno or 0, "")
-        raise LocalError(f"Could not {doing} {os.fspath(path)}: {reason}.", hint=hint) from error
+        raise LocalError(f"Could not {action} {os.fspath(path)}: {reason}.", hint=hint) from error

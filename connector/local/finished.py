@@ -1,8 +1,8 @@
-"""What earlier runs finished: a note of each file, so that the next run of the same command need not move it again.
+"""Records of the files that earlier runs finished, so that the next run of the same command need not move them again.
 
-One file of notes in the user's state folder for each output folder or upload box, in lines like those of a journal: a
-line that was cut short or damaged costs that note alone. Notes are a convenience: where they cannot be read or written,
-no transfer fails, and of files that are there already only the sizes are compared.
+There is one file of records in the state folder for each output folder or upload box, in the line format of journals: a
+truncated or damaged line loses that record alone. If records cannot be read or written, no transfer fails, and only the
+sizes of existing files are compared.
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ _SUFFIX = ".finished"
 _LONGEST_LINE = 64 * 1024
 _MOST_BYTES = 512 * 1024**2
 _SUPERSEDED = 1000
-"""Notes that may be superseded by later ones (or as many as are valid) until the file is written again without them."""
+"""Superseded records (or as many as are valid) from which the file is rewritten without them."""
 _KEPT_SECONDS = 365 * 86_400.0
-"""Files of notes that nothing was added to for so long are removed."""
+"""Files to which no record was added for so long are removed."""
 
 
 @attrs.frozen
 class FinishedFile:
-    """A finished file. `size` and `mtime_ns`: of the file on this disk (the target of a download, the source of an
-    upload), when it was finished; `sha256`: of the plaintext in lower case hex, `None` where it is not known;
-    `origin`: what it was made of or became: an accession, the id of an upload, the source of a decrypted file;
-    `verified`: whether the content has that sha256, or it is only quoted.
+    """The record of a finished file.
+
+    Attributes:
+        size: Bytes of the file on this disk (the target of a download, the source of an upload) when it was finished.
+        mtime_ns: Its modification time then.
+        sha256: Of the plaintext in lower case hex, `None` if it is not known.
+        origin: What it was made from or became: an accession, the id of an upload, the source of a decrypted file.
+        verified: Whether the content was checked against `sha256`.
     """
 
     size: int
@@ -49,78 +53,78 @@ class FinishedFile:
 
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-_WRONG = FinishedFile(-1, -1, None, "", verified=False)
-"""Stands for a note that does not hold any more. No file is like this."""
+_INVALID = FinishedFile(-1, -1, None, "", verified=False)
+"""Marks a record as invalid; no file is equal to it."""
 
 
 class FinishedFiles:
-    """The notes about one output folder or upload box. Methods block: call them in threads; several may at once.
+    """The records of one output folder or upload box. Methods block: call them in threads, also concurrently.
 
-    A note is known by `key`: the name of the target, or the alias and the path of the source. It is to be added
-    *before* what makes the file count as finished (the rename, the removal of the upload's journal): a run that is
-    killed in between has lost nothing, since a note about a file that is not there says nothing.
+    The `key` of a record is the name of the target, or the alias and the path of the source. It must be added *before*
+    the file counts as finished (the rename, the removal of the upload's journal): if the run is killed in between, a
+    record of a file that does not exist has no effect.
     """
 
-    def __init__(self, path: Path, notes: dict[str, FinishedFile]) -> None:
+    def __init__(self, path: Path, records: dict[str, FinishedFile]) -> None:
         self._path = path
-        self._notes = notes
+        self._notes = records
         self._lock = threading.Lock()
         self._begun = False
 
     @classmethod
     def read(cls, folder: Path, about: str) -> FinishedFiles:
-        """Read the notes about `about` (a folder and an archive; a box) from the user's state folder `folder`."""
+        """Read the records about `about` (a folder and an archive; a box) from `folder`."""
         name = hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         path = folder / f"{name}{_SUFFIX}"
-        notes: dict[str, FinishedFile] = {}
+        records: dict[str, FinishedFile] = {}
         lines = 0
         with suppress(OSError):
-            for key, note in _lines(path):
-                notes[key] = note
+            for key, record in _read_records(path):
+                records[key] = record
                 lines += 1
-            if lines - len(notes) > max(_SUPERSEDED, len(notes)):
-                _rewrite(path, notes)
-        return cls(path, notes)
+            if lines - len(records) > max(_SUPERSEDED, len(records)):
+                _rewrite(path, records)
+        return cls(path, records)
 
     def find(self, *key: str) -> FinishedFile | None:
-        """The note known by `key`, if there is one."""
-        note = self._notes.get("\0".join(key))
-        return None if note == _WRONG else note
+        """The record of `key`, if there is one."""
+        record = self._notes.get("\0".join(key))
+        return None if record == _INVALID else record
 
-    def noted(self) -> list[tuple[str, ...]]:
-        """The keys of all notes."""
+    def all_keys(self) -> list[tuple[str, ...]]:
+        """The keys of all records."""
         return [tuple(joined.split("\0")) for joined in self._notes]
 
     def add(self, file: FinishedFile, *key: str) -> None:
-        """Note for the next run that `file` is finished. It outlives this process, though maybe not a power cut.
+        """Record for later runs that `file` is finished. Survives this process, but maybe not a power failure.
 
-        This run is done with the file, so that it does not keep what very many of them take in memory.
+        The record is not kept in memory, since this run does not need it and there may be very many files.
         """
         joined = "\0".join(key)
         with self._lock:
             self._notes.pop(joined, None)
             with suppress(OSError):
                 if not self._begun:
-                    _make_ready(self._path)
+                    _prepare(self._path)
                     self._begun = True
-                # Opened for each: another process may have written the file again without its superseded lines.
-                with open(os.open(self._path, _APPEND, 0o600), "ab", buffering=0) as notes:
-                    notes.write(_encode(joined, file))
+                # Opened for each record: another process may have rewritten the file.
+                with open(os.open(self._path, _APPEND, 0o600), "ab", buffering=0) as records:
+                    records.write(_encode(joined, file))
 
     def forget(self, *key: str) -> None:
-        """Drop the note known by `key`: it has proved wrong."""
+        """Drop the record of `key`, which has proved wrong."""
         if self.find(*key) is not None:
-            self.add(_WRONG, *key)
+            self.add(_INVALID, *key)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, FinishedFile]]:
+def _read_records(path: Path) -> Iterator[tuple[str, FinishedFile]]:
     with path.open("rb") as file:
         read = 0
         while (line := file.readline(_LONGEST_LINE)) and read < _MOST_BYTES:
             read += len(line)
-            note = _decode(line.rstrip(b"\n"))
-            if note is not None:
-                yield note
+            record = _decode(line.rstrip(b"\n"))
+            if record is not None:
+                yield record
 
 
 def _encode(key: str, file: FinishedFile) -> bytes:
@@ -147,8 +151,8 @@ def _decode(line: bytes) -> tuple[str, FinishedFile] | None:
     return key, FinishedFile(size, mtime_ns, sha256, origin, verified)
 
 
-def _make_ready(path: Path) -> None:
-    """Make the folder, or end a line that a killed run has left without its end: ours would be part of it."""
+def _prepare(path: Path) -> None:
+    """Create the folder, or complete a line that a killed run left without its line break."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         _remove_old(path.parent)
@@ -160,12 +164,12 @@ def _make_ready(path: Path) -> None:
                 file.write(b"\n")
 
 
-def _rewrite(path: Path, notes: dict[str, FinishedFile]) -> None:
+def _rewrite(path: Path, records: dict[str, FinishedFile]) -> None:
     new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with open(descriptor, "wb") as file:
-            file.writelines(_encode(key, note) for key, note in notes.items())
+            file.writelines(_encode(key, record) for key, record in records.items())
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""The records of a journal: what a transfer has finished, in lines that can be trusted one by one.
+"""The records of a journal: what a transfer has finished, in lines with a checksum each.
 
-A journal is text, one record a line: 16 hex digits of BLAKE2b over the rest of the line, a space, JSON. The first
-says what transfer this is, each further one that a part is done. A line that was cut short by a crash, or damaged, ends
-what is believed: the records before it stand, everything behind it is done again.
+A journal is text, one record per line: 16 hex digits of BLAKE2b over the rest of the line, a space, JSON. The first
+one identifies the transfer, each further one says that a part is done. Reading stops at a line that is truncated or
+damaged: the records before it are valid, everything after it is done again.
 
-A part may also be noted as *written*: handed to the operating system, not yet brought to the disk. That outlives the
-process, but not the machine, so such a record names the boot of the machine and is believed under the same one only.
+A part may also be recorded as *written*: handed to the operating system, but not yet synced to the disk. That survives
+the process, but not a crash of the machine, so such a record names the boot id and is valid during that boot only.
 """
 
 from __future__ import annotations
@@ -30,9 +30,14 @@ _DIGEST_SIZE = 8
 
 @attrs.frozen
 class Journal:
-    """The believable content of a journal: the `head` record, a record for each finished part, the bytes of the file
-    up to which all this was read (what lies behind is cut off before anything is added), and a record for each part
-    that was written and is not done yet."""
+    """The valid content of a journal.
+
+    Attributes:
+        head: The first record.
+        parts: A record for each finished part.
+        length: Bytes of the file that are valid; the rest is truncated before records are added.
+        written: A record for each part that was written but not yet synced.
+    """
 
     head: Mapping[str, Any]
     parts: Mapping[int, Mapping[str, Any]]
@@ -40,7 +45,7 @@ class Journal:
     written: Mapping[int, Mapping[str, Any]] = attrs.field(factory=dict)
 
     def unsynced(self, boot: str | None) -> dict[int, Mapping[str, Any]]:
-        """The parts that are there as long as the machine has not gone down since; `boot`: its present boot."""
+        """The parts that exist unless the machine was restarted since; `boot`: its present boot id."""
         return {
             number: record
             for number, record in self.written.items()
@@ -55,22 +60,22 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
 
 
 def encode_head(kind: str, facts: Mapping[str, Any]) -> bytes:
-    """The first line of a journal of `kind` (`download`, `upload`) about a transfer known by `facts`."""
+    """The first line of a journal of `kind` (`download`, `upload`) about the transfer that `facts` identify."""
     return encode_record({"journal": VERSION, "kind": kind, **facts})
 
 
 def encode_part(number: int, facts: Mapping[str, Any]) -> bytes:
-    """The line that says part `number` is done."""
+    """The line that records part `number` as done."""
     return encode_record({"part": number, **facts})
 
 
 def encode_written(number: int, facts: Mapping[str, Any], boot: str) -> bytes:
-    """The line that says part `number` was written, and under which boot of the machine."""
+    """The line that records part `number` as written during this boot of the machine."""
     return encode_record({"written": number, "boot": boot, **facts})
 
 
 def read_journal(data: bytes) -> Journal | None:
-    """Read a journal as far as it can be believed; `None` if not even its head can. Never raises."""
+    """Read the valid beginning of a journal; `None` if not even its head is valid. Never raises."""
     head: Mapping[str, Any] | None = None
     parts: dict[int, Mapping[str, Any]] = {}
     written: dict[int, Mapping[str, Any]] = {}
@@ -95,7 +100,7 @@ def read_journal(data: bytes) -> Journal | None:
 
 
 def decode_record(line: bytes) -> dict[str, Any] | None:
-    """The record of one line, without its line break; `None` if the line was cut short or damaged. Never raises."""
+    """The record of one line, without its line break; `None` if the line is truncated or damaged. Never raises."""
     digest, _, body = line.partition(b" ")
     if digest != _digest(body):
         return None
@@ -109,7 +114,7 @@ def decode_record(line: bytes) -> dict[str, Any] | None:
 class JournalFile:
     """Adds records to one journal. Readable by its owner alone. Methods block: call them in threads, one at a time.
 
-    Without `lasting` nothing is synced: right for a journal that need only outlive its process.
+    Without `lasting` nothing is synced: for a journal that must only survive its process.
     """
 
     def __init__(self, path: Path, descriptor: int, *, lasting: bool = True) -> None:
@@ -136,7 +141,7 @@ class JournalFile:
 
     @classmethod
     def resume(cls, path: Path, journal: Journal) -> JournalFile:
-        """Resume a journal that `load` read; what could not be believed is cut off."""
+        """Resume a journal that `load` read; what is not valid is truncated."""
         with local_failures("write", path):
             descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
             try:
@@ -148,12 +153,12 @@ class JournalFile:
         return cls(path, descriptor)
 
     def add_parts(self, parts: Mapping[int, Mapping[str, Any]]) -> None:
-        """Record finished parts; when this returns the records are on the disk."""
+        """Record finished parts; the records are synced when this returns."""
         with local_failures("write", self.path):
             self._append(b"".join(encode_part(number, facts) for number, facts in parts.items()))
 
     def add_written(self, number: int, facts: Mapping[str, Any], boot: str) -> None:
-        """Note that a part is written, though not on the disk yet; neither is this record."""
+        """Record that a part is written; neither the part nor this record is synced."""
         with local_failures("write", self.path):
             self._write(encode_written(number, facts, boot))
 
@@ -181,14 +186,14 @@ class JournalFile:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError:
-            # On a full disk: what is added behind a line that was cut short would never be believed.
+            # On a full disk: records after a truncated line would never be valid.
             os.ftruncate(self._descriptor, start)
             os.lseek(self._descriptor, start, os.SEEK_SET)
             raise
 
 
 def load(path: Path) -> Journal | None:
-    """The journal at `path` as far as it can be believed, `None` if there is none."""
+    """The valid beginning of the journal at `path`, `None` if there is none."""
     with local_failures("read", path):
         try:
             with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Crypt4GH key files: reading them, and making new ones.
+"""Crypt4GH key files: reading them, and writing new ones.
 
-Source: Crypt4GH key format as the `crypt4gh` package defines it. Its building blocks are used; its front door is not,
-since that prints and ends the process on a wrong passphrase.
+Source: Crypt4GH key format as the `crypt4gh` package defines it. Its parsing functions are used, but not its
+`get_private_key`, which prints and ends the process on a wrong passphrase.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
 
 
 def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | None) -> KeyPair:
-    """Make a new key pair and write it, the private key for its owner alone and protected if a passphrase is given.
+    """Create a key pair and write it; the private key is readable by its owner alone, and encrypted with a passphrase.
 
     Raises:
         FileExistsAlready: If either file exists: a lost private key is lost data.
@@ -99,7 +99,7 @@ def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | N
     try:
         _write(public_path, _pem("PUBLIC", pair.public), 0o644)
     except BaseException:
-        private_path.unlink(missing_ok=True)  # half a pair would be in the way of the next try
+        private_path.unlink(missing_ok=True)  # otherwise the next try would find a file of this name
         raise
     return pair
 

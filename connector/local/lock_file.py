@@ -1,4 +1,4 @@
-"""Keeping two processes off one target, without `flock`: that does nothing on many cluster file systems."""
+"""Lock files, which exclude other processes from a target. `flock` has no effect on many cluster file systems."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from connector.local.lock_owner import LockOwner
 from connector.transfer import NotReadyError
 
 STALE_AFTER = 180.0
-"""Seconds after which the lock file of a process that cannot be seen from here is stale if it was not touched: nine
+"""Seconds without a heartbeat after which the lock file of a process that is not visible from here is stale: nine
 heartbeats, since a network file system may show the time of a file a minute late (`acregmax` in nfs(5))."""
 _POLL_INTERVAL = 5.0
-"""Seconds until a transfer looks again whether another machine has released its lock file."""
+"""Seconds between two checks whether another machine has released its lock file."""
 
 
 class LockedElsewhereError(LocalError):
-    """Locked by a process that cannot be seen from here: on another machine, or in another container.
+    """Locked by a process that is not visible from here: on another machine, or in another container.
 
-    Its lock file is released or becomes stale in time; `seconds`: until it is worth to look again.
+    Its lock file is released or becomes stale in time; `seconds`: until the next check.
     """
 
     def __init__(self, message: str, *, hint: str, seconds: float) -> None:
@@ -36,7 +36,7 @@ class LockedElsewhereError(LocalError):
 
 
 class Heartbeat:
-    """Refreshes the modification times of lock files from one daemon thread, which runs only while there are any.
+    """Refreshes the modification times of lock files in one daemon thread, which runs only while there are any.
 
     Args:
         seconds: from one refresh to the next.
@@ -49,11 +49,11 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def add(self, path: Path, mark: bytes) -> None:
-        """Refresh the file at `path` for as long as it holds `mark`; with another content it belongs to another."""
+        """Refresh the file at `path` as long as its content is `mark`; with another content it is another process's."""
         with self._change:
             self._marks[path] = mark
             if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="connector-heartbeat", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="connector-heartbeat", daemon=True)
                 self._thread.start()
 
     def remove(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class Heartbeat:
             if not self._marks:
                 self._change.notify()
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._change:
                 self._change.wait(self._seconds)
@@ -82,11 +82,11 @@ HEARTBEAT = Heartbeat()
 
 
 class LockFile:
-    """A lock file beside a target that says which process works on it. Methods block: call them in threads.
+    """A lock file beside a target that names the process working on it. Methods block: call them in threads.
 
-    It is made with `O_EXCL`, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. One left
-    behind by a process of this machine that is gone is taken over at once; any other when it has not been touched for
-    three minutes, by the clock of the file system that both see.
+    It is created with `O_EXCL`, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. That of a
+    process of this machine which no longer runs is taken over at once; any other one when it was not touched for three
+    minutes, by the clock of the shared file system.
     """
 
     def __init__(self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat) -> None:
@@ -98,11 +98,11 @@ class LockFile:
 
     @classmethod
     def take(cls, path: Path, subject: object = None, heartbeat: Heartbeat = HEARTBEAT) -> LockFile:
-        """Lock the target beside which `path` lies, which messages call `subject`.
+        """Lock the target of the lock file `path`, called `subject` in messages.
 
         Raises:
-            LocalError: If another process works on it: `LockedElsewhereError` if it may have died, which nobody can
-                tell from here yet.
+            LocalError: If another process works on it.
+            LockedElsewhereError: If whether that process still runs is not visible from here.
         """
         mark = LockOwner.this_process().encode()
         subject = str(path.with_suffix("") if subject is None else subject)
@@ -111,7 +111,7 @@ class LockFile:
                 try:
                     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 except FileExistsError:
-                    lock = _Lock.read(path)
+                    lock = _FoundLock.read(path)
                     if lock is not None:
                         lock.check_stale(subject)
                         lock.remove()
@@ -120,7 +120,7 @@ class LockFile:
                         with open(descriptor, "wb") as file:
                             file.write(mark)
                     except BaseException:
-                        path.unlink(missing_ok=True)  # on a full disk; empty, it would keep every later run out
+                        path.unlink(missing_ok=True)  # on a full disk; an empty one would block every later run
                         raise
                     heartbeat.add(path, mark)
                     return cls(path, subject, mark, heartbeat)
@@ -128,31 +128,32 @@ class LockFile:
 
     @classmethod
     def take_or_wait(cls, path: Path, subject: object = None) -> LockFile:
-        """Like `take`, for a transfer of the scheduler: it waits for as long as it is locked elsewhere.
+        """Like `take`, for a transfer of the scheduler, which waits while the target is locked elsewhere.
 
-        That is, raises `NotReadyError` instead of `LockedElsewhereError`.
+        Raises:
+            NotReadyError: Instead of `LockedElsewhereError`.
         """
         with _not_ready():
             return cls.take(path, subject)
 
     @staticmethod
     def check_free(path: Path, subject: object) -> None:
-        """Raise what `take_or_wait` would now if another process works on it, without locking anything."""
+        """Raise what `take_or_wait` would raise now, without locking anything."""
         with local_failures("read", path), _not_ready():
-            lock = _Lock.read(path)
+            lock = _FoundLock.read(path)
             if lock is not None:
                 lock.check_stale(str(subject))
 
     @property
     def may_be_lost(self) -> bool:
-        """Whether `check` is worth a look at the file: it has not been known to be ours for so long."""
+        """Whether `check` has to read the file: it was not refreshed for so long."""
         return self._age() >= STALE_AFTER / 2
 
     def check(self) -> None:
-        """Raise `LocalError` if another process has taken over, after a long pause of ours.
+        """Raise `LocalError` if another process has taken over, while this one was suspended.
 
-        To be asked before a step that would spoil the other's work: a process that was stopped, or whose machine was
-        asleep, knows nothing of it.
+        Call it before each step that would damage the other's work: a process that was stopped, or whose machine was
+        suspended, does not notice it.
         """
         if not self.may_be_lost:
             return
@@ -173,18 +174,18 @@ class LockFile:
                 self.path.unlink(missing_ok=True)
 
     def _age(self) -> float:
-        # A machine that sleeps stops one of the clocks, and somebody may set the other: the longer time counts.
+        # A suspended machine stops one of the clocks, and the other may be set: the longer time counts.
         return max(now - then for now, then in zip(_both_clocks(), self._touched, strict=True))
 
     def _is_ours(self) -> bool:
-        """Whether the file is ours, which it then stays for a while."""
+        """Whether the file is ours; if so, refresh it."""
         now = _both_clocks()
         try:
             if self.path.read_bytes() != self._mark:
                 return False
         except FileNotFoundError:
             return False
-        with contextlib.suppress(OSError):  # on a full quota, say; then it is looked at again the next time
+        with contextlib.suppress(OSError):  # on a full quota, say; then it is read again the next time
             os.utime(self.path)
             self._touched = now
         return True
@@ -203,22 +204,22 @@ def _both_clocks() -> tuple[float, float]:
 
 
 @attrs.frozen
-class _Lock:
-    """A lock file as it was found: its content, and when it was touched (by the clock of its file system)."""
+class _FoundLock:
+    """The state of an existing lock file: its content, and when it was touched (by the clock of its file system)."""
 
     path: Path
     data: bytes
     touched: float
 
     @classmethod
-    def read(cls, path: Path) -> _Lock | None:
+    def read(cls, path: Path) -> _FoundLock | None:
         try:
             return cls(path, path.read_bytes(), path.stat().st_mtime)
         except FileNotFoundError:
             return None  # released in this moment
 
     def check_stale(self, subject: str) -> None:
-        """Raise `LocalError` unless its process is gone."""
+        """Raise `LocalError` unless its process no longer runs."""
         owner = LockOwner.read(self.data)
         if owner is not None and owner.is_visible():
             if owner.runs():
@@ -237,28 +238,28 @@ class _Lock:
         if left > 0:
             since = time.strftime("%H:%M:%S", time.localtime(self.touched))
             raise LockedElsewhereError(
-                f"Another process is working on {subject}{place}, not heard of since {since}.",
+                f"Another process is working on {subject}{place}; its last heartbeat was at {since}.",
                 hint="Wait for it to end. If it was killed, run the same command again in"
                 f" {STALE_AFTER / 60:g} minutes.",
                 seconds=min(_POLL_INTERVAL, left),
             )
 
     def remove(self) -> None:
-        """Remove it, unless another process has done that and has locked the target itself."""
-        # Moved aside first: of two processes that find the same stale file only one can do that, and one that a third
-        # has made in the meantime is put back.
+        """Remove it, unless another process did so and has locked the target itself."""
+        # Renamed first: only one of two processes that find the same stale file can do that, and a new one that a third
+        # process has created in the meantime is put back.
         aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
             return
-        if _Lock.read(aside) != attrs.evolve(self, path=aside):
+        if _FoundLock.read(aside) != attrs.evolve(self, path=aside):
             with contextlib.suppress(OSError):
                 os.link(aside, self.path)
         aside.unlink()
 
     def _untouched_seconds(self) -> float:
-        """For how long it was not touched, by the clock of its file system: that of a file made just now."""
+        """Seconds since it was touched, by the clock of its file system: the time of a file created just now."""
         probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         probe.touch(0o600, exist_ok=False)
         try:

@@ -1,4 +1,4 @@
-"""Which process a lock file names, and whether it still runs."""
+"""The process that a lock file names, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @attrs.frozen
 class LockOwner:
-    """A process as it describes itself in its lock files.
+    """A process as described in its lock files. All but `host` and `pid` may be unknown (`None`).
 
-    `started`: when it began, to tell it from a later one with the same PID. `boot` and `pid_namespace` tell
-    machines and containers apart that have the same host name. `touched`: whether it refreshes its lock files, which
-    the first versions did not. All but `host` and `pid` may be unknown (`None`).
+    Attributes:
+        started: Its start time, which distinguishes it from a later process with the same PID.
+        boot: The boot id of its machine; with `pid_namespace` it distinguishes machines and containers of one name.
+        touched: Whether it refreshes its lock files, which the first versions did not.
     """
 
     host: str
@@ -36,7 +37,7 @@ class LockOwner:
 
     @classmethod
     def read(cls, data: bytes) -> LockOwner | None:
-        """The process that a lock file names; `None` if it is just being written, or its writer died meanwhile."""
+        """The process that a lock file names; `None` if the file is not completely written."""
         try:
             facts = json.loads(data)
             started, boot, pid_namespace = (facts.get(name) for name in ("started", "boot", "pid_namespace"))
@@ -45,16 +46,16 @@ class LockOwner:
             return None
 
     def encode(self) -> bytes:
-        """What the process writes into all of its lock files."""
+        """The content of all lock files of the process."""
         return json.dumps(attrs.asdict(self)).encode()
 
     def is_visible(self) -> bool:
-        """Whether this process could see it running: it has the same host name, boot and PID namespace.
+        """Whether it would be visible to this process: same host name, boot and PID namespace.
 
-        Names alone do not tell: containers and cloned machines share them, and a PID means nothing to another.
+        Host names alone are not sufficient: containers and cloned machines share them.
         """
         if os.name == "nt":
-            return False  # There, signal 0 is no question.
+            return False  # On Windows, signal 0 does not test whether a process exists.
         ours = self.this_process()
         return self.host == ours.host and all(
             None in (one, other) or one == other
@@ -62,7 +63,7 @@ class LockOwner:
         )
 
     def runs(self) -> bool:
-        """Whether it still runs; asked of a visible one."""
+        """Whether it still runs; only meaningful for a visible one."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -78,10 +79,7 @@ def _describe(pid: int, host: str) -> LockOwner:
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process began (Linux: /proc, else unknown).
-
-    One that has ended and was not yet waited for (state Z or X) has no beginning any more.
-    """
+    """The start time of a process (Linux: /proc; otherwise unknown); `None` for a zombie (state Z or X)."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else fields[18]
@@ -98,9 +96,9 @@ def _pid_namespace() -> str | None:
 
 @functools.cache
 def boot_id() -> str | None:
-    """Which boot of this machine it is, `None` where the system does not say (Linux does).
+    """The id of the present boot of this machine, `None` if the system has none (Linux has).
 
-    What was written but not synced outlives the process, not the boot.
+    Data that was written but not synced survives the process, but not the boot.
     """
     try:
         return _BOOT_ID.read_text().strip() or None

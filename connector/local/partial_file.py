@@ -1,4 +1,4 @@
-"""A file written in parts under a temporary name, journaled, and renamed once it is whole and verified."""
+"""A file written in parts under a temporary name, journaled, and renamed once it is complete and verified."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
 
-IN_THE_WAY = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
+EXISTS_HINT = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
 FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Raise `FileExistsAlready` if `target` is there and may not be overwritten."""
+    """Raise `FileExistsAlready` if `target` exists and may not be overwritten."""
     if os.path.lexists(target):
         if target.is_dir():
             raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
         if not overwrite:
             _remove_leftovers(target)
-            raise FileExistsAlready(f"{target} exists already.", hint=IN_THE_WAY)
+            raise FileExistsAlready(f"{target} exists already.", hint=EXISTS_HINT)
 
 
 def check_free(target: Path) -> None:
-    """Raise what `PartialFile.open` would if another process works on `target`, before the archive is asked."""
+    """Raise what `PartialFile.open` would raise if another process works on `target`, before any request is sent."""
     LockFile.check_free(lock_path(target), target)
 
 
 def existing(target: Path) -> os.stat_result | None:
-    """The state of `target` if that is a file; what a kill right after its rename left beside it is removed."""
+    """The state of `target` if it is a file. Removes what a process left that was killed right after the rename."""
     try:
         with local_failures("look at", target):
             state = os.stat(target)
@@ -60,11 +60,11 @@ class PartialFile:
 
     Methods block (call them in threads) and may be called from several threads.
 
-    Data is brought to the disk before the record that claims it, every 64 MiB or 5 s. Until then a part is noted as
-    written, which the next run trusts unless the machine went down in between: a killed process loses no finished
-    part, a power cut those 64 MiB or 5 s. Without `facts` there is no journal, and an unfinished file is removed:
-    right for what is made again faster than it is verified. Write-back starts with each write, so that the disk does
-    not idle first and keep the transfer waiting at the end.
+    Every 64 MiB or 5 s, data is synced before its parts are recorded as done. Until then they are recorded as written,
+    which is valid unless the machine was restarted: a killed process loses no finished part, a power failure those
+    64 MiB or 5 s. Without `facts` there is no journal, and an unfinished file is removed: for files that are written
+    again faster than they are verified. Write-back starts with each write, so that the final sync does not have to
+    write everything.
     """
 
     def __init__(
@@ -106,10 +106,12 @@ class PartialFile:
     ) -> PartialFile:
         """Open the partial file of `target`, which will have `size` bytes.
 
-        One whose journal is about the same `kind` and `facts` is resumed: `done` then holds the records of its
-        parts. Any other is started again. `boot` tells which boot of the machine this is. Raises
-        `LocalError` if the disk cannot hold the file or another process works on it,
-        `NotReadyError` if that process may have died.
+        One whose journal has the same `kind` and `facts` is resumed: `done` then holds the records of its parts. Any
+        other is restarted. `boot` returns the present boot id.
+
+        Raises:
+            LocalError: If the disk cannot hold the file or another process works on it.
+            NotReadyError: If whether that process still runs is not visible from here.
         """
         path, journal_path = working_paths(target)
         with ExitStack() as undo:
@@ -118,9 +120,9 @@ class PartialFile:
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
                 if earlier is None:
-                    # Before the file is truncated, and for good: it must never claim what is written from now on.
+                    # Before the file is truncated: an old journal must not describe what is written from now on.
                     journal_path.unlink(missing_ok=True)
-                # No link is followed: in a folder of several people it could lead to anything of ours.
+                # No link is followed: in a shared folder it could point to any file of this user.
                 flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
                 file = PositionalFile(os.open(path, flags if earlier else flags | os.O_TRUNC, 0o666))
                 if earlier is None:
@@ -140,21 +142,21 @@ class PartialFile:
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Write `views` one after the other at `offset`; an error if another process has taken over."""
+        """Write `views` in order at `offset`; `LocalError` if another process has taken over."""
         self._lock_file.check()
-        with self._writing():
+        with self._translated_write_errors():
             written = self._file.write_from(offset, views)
             start_writeback(self._file.descriptor, offset, written)
         with self._lock:
             self._unsynced += written
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> bool:
-        """Read back what was written; whether the file reaches that far."""
+        """Read back what was written; returns whether the file is long enough."""
         with local_failures("read", self.target):
             return self._file.read_into(offset, views) == sum(map(len, views))
 
     def record(self, number: int, facts: Mapping[str, Any]) -> None:
-        """Note that part `number` is written; it is claimed in the journal for good once its data is on the disk."""
+        """Record that part `number` is written; it is recorded as done once its data is synced."""
         if self._journal is None:
             return
         self._lock_file.check()
@@ -175,7 +177,7 @@ class PartialFile:
             FileExistsAlready: Without `overwrite`, if a file of that name was created meanwhile.
             LocalError: If another process has taken over; the partial file then stays.
         """
-        with self._writing():
+        with self._translated_write_errors():
             sync(self._file.descriptor)
         self._lock_file.check()
         check_target(self.target, overwrite=overwrite)
@@ -215,7 +217,7 @@ class PartialFile:
         with self._lock:
             due = self._unsynced >= self._flush_bytes or time.monotonic() - self._last_flush >= _FLUSH_SECONDS
             if self._flushing or not due:
-                return  # one thread waits for the disk, the others continue
+                return  # one thread syncs, the others continue
             self._flushing = True
         try:
             self._flush()
@@ -229,15 +231,15 @@ class PartialFile:
             batch, self._pending = self._pending, {}
             self._unsynced, self._last_flush = 0, time.monotonic()
         if batch and self._journal is not None:
-            with self._writing():
+            with self._translated_write_errors():
                 sync(self._file.descriptor)
             self._lock_file.check()
             with self._lock:
                 self._journal.add_parts(batch)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Failures to write as errors of ours; one for lack of space says how much is missing."""
+    def _translated_write_errors(self) -> Iterator[None]:
+        """Translate write errors into a `LocalError`; that for lack of space states how much is missing."""
         with local_failures("write", self.target):
             try:
                 yield
@@ -249,7 +251,7 @@ class PartialFile:
                 raise LocalError(
                     f"{why}: {self.target} needs {wanted:,} more bytes, and {free:,} are free there"
                     + (f": {wanted - free:,} are missing." if wanted > free else "."),
-                    hint=_MAKE_SPACE,
+                    hint=_FREE_SPACE_HINT,
                 ) from error
 
 
@@ -259,16 +261,16 @@ def working_paths(target: Path) -> tuple[Path, Path]:
 
 
 def lock_path(target: Path) -> Path:
-    """The lock file that names the process which works on `target`."""
+    """The lock file of `target`."""
     return target.with_name(target.name + ".part.lock")
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove what a process that was killed right after the rename has left beside `target`."""
+    """Remove what a process left beside `target` that was killed right after the rename."""
     path, journal_path = working_paths(target)
     if path.exists() or not (journal_path.exists() or lock_path(target).exists()):
         return
-    with suppress(ConnectorError, OSError):  # it may be just about to remove them itself
+    with suppress(ConnectorError, OSError):  # the other process may be about to remove them itself
         lock_file = LockFile.take(lock_path(target), target)
         try:
             journal_path.unlink(missing_ok=True)
@@ -277,7 +279,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:
-    """The journal of an earlier run that can be resumed: about the same transfer, and with its partial file."""
+    """The journal of an earlier run that can be resumed: of the same transfer, and with its partial file."""
     path, journal_path = working_paths(target)
     journal = load(journal_path)
     if journal is None or not path.is_file():
@@ -287,12 +289,12 @@ def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | Non
 
 
 def _allocated_size(file: PositionalFile) -> int:
-    """Bytes on the disk that the file has already: its size, less the holes that parts out of order leave."""
+    """Bytes that the file occupies on the disk: its size without the holes that parts out of order leave."""
     state = os.fstat(file.descriptor)
     return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)
 
 
-_MAKE_SPACE = "Free some space, then run the same command again: what is done is kept."
+_FREE_SPACE_HINT = "Free some space, then run the same command again: what is done is kept."
 
 
 def _check_space(target: Path, wanted: int) -> None:
@@ -300,5 +302,5 @@ def _check_space(target: Path, wanted: int) -> None:
     if wanted > free:
         raise LocalError(
             f"{target} needs {wanted:,} more bytes, but only {free:,} are free there: {wanted - free:,} are missing.",
-            hint=_MAKE_SPACE,
+            hint=_FREE_SPACE_HINT,
         )

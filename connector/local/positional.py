@@ -1,4 +1,4 @@
-"""Reading and writing many pieces at a place of a file, without moving a shared file position."""
+"""Vectored reads and writes at given offsets of a file, without a shared file position."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _IOV_MAX = 1024
 class PositionalFile:
     """A file descriptor for reads and writes at given offsets, from several threads at once.
 
-    Uses `preadv` and `pwritev`; where the system has none (Windows), a lock guards seek and read or write.
-    All methods block: call them in threads. Errors are plain `OSError`.
+    Uses `preadv` and `pwritev`; without them (Windows), a lock guards seek and read or write. All methods block: call
+    them in threads. Errors are plain `OSError`.
 
-    One thread writes at a time: file systems take a lock of their own for each write to a file, and on Linux a thread
-    that waits for it spins, on a core that others could compute on.
+    One thread writes at a time: file systems lock a file for each write, and on Linux a thread that waits for that lock
+    spins, on a core that others could use.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -79,10 +79,10 @@ class PositionalFile:
 
 
 def start_writeback(descriptor: int, offset: int, size: int) -> None:
-    """Ask the system to begin bringing `size` bytes from `offset` on to the disk, without waiting for it.
+    """Start writing `size` bytes from `offset` on to the disk, without waiting for it.
 
-    A hint: Linux writes back what is dirty in a range that is said not to be needed (`posix_fadvise(2)`), and keeps
-    it in the cache meanwhile; what a system does not know it ignores.
+    A hint: Linux writes back the dirty pages of a range that is not needed (`posix_fadvise(2)`), and keeps them in the
+    cache meanwhile; other systems ignore it.
     """
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError):
@@ -90,12 +90,12 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Bring written data of a file to the disk (`fdatasync` where there is one)."""
+    """Sync written data of a file to the disk (`fdatasync` if the system has it)."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
-    """Bring a directory's entries to the disk, so that a rename in it survives a power cut.
+    """Sync a directory's entries to the disk, so that a rename in it survives a power failure.
 
     Windows cannot open a directory for that; NTFS journals renames itself.
     """

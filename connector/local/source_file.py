@@ -1,4 +1,4 @@
-"""A local file that is read for a transfer, and watched while it is."""
+"""A local file that is read for a transfer, and checked for changes meanwhile."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from connector.local.positional import PositionalFile
 
 
 class SourceChangedError(LocalError):
-    """A file changed while it was read: what was made of it so far is worth nothing."""
+    """A file changed while it was read: the result so far is invalid."""
 
 
 @attrs.frozen
 class SourceState:
-    """What tells whether a file is still the same: size in bytes, modification time in ns, device and inode."""
+    """Identifies the state of a file: size in bytes, modification time in ns, device and inode."""
 
     size: int
     mtime_ns: int
@@ -50,14 +50,14 @@ class SourceFile:
             UsageError: If it is not a regular file (a pipe has no size to announce, a folder no content).
         """
         with local_failures("read", path):
-            # Looked at before it is opened, since opening a pipe would wait for somebody to write into it.
+            # Checked before it is opened, since opening a pipe would block until it has a writer.
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise UsageError(f"{path} is not a regular file.", hint="Give files; a folder is not sent as a whole.")
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> None:
-        """Fill all `views` from `offset` on; `SourceChangedError` if the file got shorter."""
+        """Fill all `views` from `offset` on; `SourceChangedError` if the file became shorter."""
         wanted = sum(map(len, views))
         with local_failures("read", self.path):
             done = self._file.read_into(offset, views)

@@ -1,4 +1,4 @@
-"""The folder for what outlives a run: journals of uploads, notes of finished files and of the folders of downloads.
+"""The state folder: journals of uploads, records of finished files and of the output folders of downloads.
 
 It is in the user's home by default, which the machines of a cluster share.
 """
@@ -23,95 +23,95 @@ _LONGEST = 64 * 1024
 
 
 @attrs.frozen
-class NotedFolder:
-    """An output folder, and the machine that noted it."""
+class RecordedFolder:
+    """An output folder, the machine that recorded it, and the file of that record."""
 
     path: Path
     host: str
-    note: Path
+    record: Path
 
     @property
-    def is_there(self) -> bool:
-        """Whether this machine sees the folder."""
+    def is_visible(self) -> bool:
+        """Whether the folder exists on this machine."""
         return self.path.is_dir()
 
 
 @attrs.frozen
 class OutputFolders:
-    """The folders that downloads went to, noted so that `connector status` finds what is unfinished.
+    """The output folders of downloads, recorded so that `connector status` finds what is unfinished.
 
-    One small file in `folder` for each output folder and machine. Where it cannot be written, no download fails.
+    There is one small file in `folder` for each output folder and machine. If it cannot be written, no download fails.
     Methods block: call them in threads.
     """
 
     folder: Path
 
-    def note(self, output: Path) -> None:
-        """Note that a download into `output` (absolute) begins."""
-        note = self._note(output)
-        new = note.with_name(f"{note.name}.{uuid.uuid4().hex}")
+    def add(self, output: Path) -> None:
+        """Record that a download into `output` (absolute) begins."""
+        record = self._record_of(output)
+        new = record.with_name(f"{record.name}.{uuid.uuid4().hex}")
         with suppress(OSError):
-            if note.exists():
+            if record.exists():
                 return
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             new.write_bytes(encode_record({"folder": str(output), "host": socket.gethostname()}))
-            os.replace(new, note)
+            os.replace(new, record)
 
     def forget_if_finished(self, output: Path) -> None:
-        """Drop the note of this machine about `output` if nothing unfinished is left there."""
+        """Drop the record of this machine about `output` if nothing unfinished is left there."""
         with suppress(OSError):
             if not any(output.glob("*.part*")):
-                self._note(output).unlink(missing_ok=True)
+                self._record_of(output).unlink(missing_ok=True)
 
-    def noted(self) -> list[NotedFolder]:
-        """All noted folders by path, each once, those of this machine first; its own that are gone are forgotten."""
-        found: dict[Path, NotedFolder] = {}
+    def find_all(self) -> list[RecordedFolder]:
+        """All recorded folders by path, each once, this machine's first; drops those of its own that do not exist."""
+        found: dict[Path, RecordedFolder] = {}
         host = socket.gethostname()
-        for note in sorted(self._read(), key=lambda note: (note.path, note.host != host)):
-            if note.host == host and not note.is_there:
+        for recorded in sorted(self._read(), key=lambda recorded: (recorded.path, recorded.host != host)):
+            if recorded.host == host and not recorded.is_visible:
                 with suppress(OSError):
-                    note.note.unlink(missing_ok=True)
+                    recorded.record.unlink(missing_ok=True)
             else:
-                found.setdefault(note.path, note)
+                found.setdefault(recorded.path, recorded)
         return list(found.values())
 
-    def _read(self) -> list[NotedFolder]:
+    def _read(self) -> list[RecordedFolder]:
         found = []
         with suppress(OSError):
-            for note in self.folder.glob(f"*{_SUFFIX}"):
-                with suppress(OSError, TypeError), note.open("rb") as file:
+            for path in self.folder.glob(f"*{_SUFFIX}"):
+                with suppress(OSError, TypeError), path.open("rb") as file:
                     record = decode_record(file.read(_LONGEST).rstrip(b"\n")) or {}
                     if isinstance(record.get("folder"), str) and isinstance(record.get("host"), str):
-                        found.append(NotedFolder(Path(record["folder"]), record["host"], note))
+                        found.append(RecordedFolder(Path(record["folder"]), record["host"], path))
         return found
 
-    def _note(self, output: Path) -> Path:
+    def _record_of(self, output: Path) -> Path:
         name = f"{socket.gethostname()}\0{output}"
         return self.folder / (hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32] + _SUFFIX)
 
 
 @attrs.frozen
 class StateFolder:
-    """The state folder of a user; nothing is made before it is needed."""
+    """The state folder of a user; nothing is created before it is needed."""
 
     path: Path = attrs.field(factory=lambda: Path(platformdirs.user_state_dir(APPLICATION)))
 
     @property
     def uploads(self) -> Path:
-        """Where the journals of unfinished uploads are."""
+        """The folder of the journals of unfinished uploads."""
         return self.path / "uploads"
 
     @property
     def finished(self) -> Path:
-        """Where the notes of finished files are (`finished`)."""
+        """The folder of the records of finished files (`FinishedFiles`)."""
         return self.path / "finished"
 
     @property
     def outputs(self) -> OutputFolders:
-        """The notes of the folders that downloads went to."""
+        """The records of the output folders of downloads."""
         return OutputFolders(self.path / "outputs")
 
     @classmethod
     def of(cls, path: Path | None) -> StateFolder:
-        """The folder at `path`, or the user's."""
+        """The folder at `path`, or by default the user's."""
         return cls() if path is None else cls(path)

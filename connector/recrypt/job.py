@@ -84,7 +84,7 @@ class Recryption:
         self._existing: RecryptedFile | None = None
 
     async def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     async def open(self) -> Sequence[Part]:
         """Inspect the source and create the partial file of the result."""

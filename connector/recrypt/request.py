@@ -10,7 +10,7 @@ import attrs
 
 from connector.errors import FileExistsAlready
 from connector.local.finished import FinishedFile
-from connector.local.partial_file import IN_THE_WAY
+from connector.local.partial_file import EXISTS_HINT
 from connector.local.source_file import SourceState
 from connector.transfer import AlreadyThere
 
@@ -52,7 +52,7 @@ def is_recorded(
     if record.origin != origin and not overwrite:
         raise FileExistsAlready(
             f"{target} exists already, and was made from another file, from an earlier state of it or for other keys.",
-            hint=IN_THE_WAY,
+            hint=EXISTS_HINT,
         )
     return record.origin == origin
 
@@ -64,5 +64,5 @@ def compare(target: Path, state: os.stat_result, size: int) -> AlreadyThere:
         FileExistsAlready: If it has another size.
     """
     if state.st_size != size:
-        raise FileExistsAlready(f"{target} exists already, and is of another size than the result.", hint=IN_THE_WAY)
+        raise FileExistsAlready(f"{target} exists already, and is of another size than the result.", hint=EXISTS_HINT)
     return "size"

@@ -1,6 +1,6 @@
-"""A session with an archive: what is put together for the transfers of one work package.
+"""A session with an archive: the transfers of one work package.
 
-Each direction is loaded when it is first used: starting up is a good part of a short transfer.
+Downloads and uploads are imported when they are first used, since the start is a good part of a short transfer.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Session:
-    """An open way to one work package of an archive. Made by `open_session`.
+    """Access to one work package of an archive, opened by `open_session`.
 
-    Used after that block has ended, it raises `UsageError`.
+    After the end of that block, its methods raise `UsageError`.
     """
 
     settings: Settings
@@ -74,10 +74,10 @@ class Session:
         """Download files of the package, all of them if none is named, into `output_dir`.
 
         With `verify` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
-        decrypted ones are in any case. A file that is there already, with the right size, is not fetched: its outcome's
-        value says in `already_there` what was compared, with `verify_existing` its content. A file of another size
-        is a `FileExistsAlready` in its outcome, unless `overwrite` is given; then all files
-        are replaced but those that an earlier run fetched and verified and that are unchanged since.
+        decrypted ones are always checked. A file that exists already, with the right size, is not fetched:
+        `already_there` of its result states what was compared, with `verify_existing` its content. For a file of
+        another size the outcome is a `FileExistsAlready`, unless `overwrite` is given; then all files are replaced but
+        those that an earlier run fetched and verified and that are unchanged since.
 
         The outcomes come in the order of the accessions.
 
@@ -93,7 +93,7 @@ class Session:
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
         self.run.observer.planned([(request.accession, None) for request in requests])
         folder = Path(await trio.Path(output_dir).resolve())
-        await self.run.in_thread(self.state.outputs.note, folder)
+        await self.run.in_thread(self.state.outputs.add, folder)
         context = DownloadContext(
             run=self.run,
             tokens=self.packages,
@@ -101,7 +101,7 @@ class Session:
             objects=self.objects,
             private_key=self.keys.private,
             # Two archives may have a file of the same accession.
-            notes=await self._read_notes(f"{folder} {self.settings.wkvs_url}"),
+            finished=await self._read_finished(f"{folder} {self.settings.wkvs_url}"),
         )
         outcomes = await DownloadBatch(context, self.scheduler).run(requests, verify_existing=verify_existing)
         await self.run.in_thread(self.state.outputs.forget_if_finished, folder)
@@ -139,14 +139,13 @@ class Session:
     async def upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False, verify_existing: bool = False
     ) -> list[Outcome[UploadedFile]]:
-        """Seal and upload files into the package's box. The outcomes come in the order of the sources.
+        """Encrypt and upload files into the package's box. The outcomes are in the order of the sources.
 
-        A file that is in the box already, with the same size (and the same content, where an earlier run noted it), is
-        not sent: its outcome's value says in `already_there` what was compared. With `verify_existing` sources are
-        read to compare their content with what earlier runs sent; of other uploads nobody here knows it, and only the
-        size is compared. Any other upload under that alias is a `RefusedError` in the outcome,
-        unless `overwrite` is given; then all are replaced but those that an earlier run sent of the same source,
-        unchanged since.
+        A file that is in the box already, with the same size (and the same content, if an earlier run recorded it), is
+        not sent: `already_there` of its result states what was compared. With `verify_existing` sources are read to
+        compare their content with what earlier runs sent; for uploads without such a record only the size is compared.
+        For any other upload with that alias the outcome is a `RefusedError`, unless `overwrite` is given; then all are
+        replaced but those that an earlier run sent from the same source, unchanged since.
 
         Raises:
             UsageError: If two files would get the same alias, before anything is sent.
@@ -167,7 +166,7 @@ class Session:
             keys=self.keys,
             hub_key=self.well_known.hub_key,
             journals=UploadJournals(self.state.uploads, self.keys),
-            notes=await self._read_notes(str(box.id)),
+            finished=await self._read_finished(str(box.id)),
             overwrite=overwrite,
             verify_existing=verify_existing,
         )
@@ -176,7 +175,7 @@ class Session:
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
     ) -> list[Outcome[PlannedUpload]]:
-        """Say what `upload` would do with these sources, without doing it."""
+        """Plan what `upload` would do with these sources, without doing it."""
         from connector.upload import check_sources
         from connector.upload.journals import UploadJournals
         from connector.upload.plan import UploadPlanner
@@ -188,9 +187,9 @@ class Session:
         except RefusedError:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
-        notes = await self._read_notes(str(box.id))
+        finished = await self._read_finished(str(box.id))
         left = partial(UploadJournals(self.state.uploads, self.keys).find, box.id)
-        planner = UploadPlanner.of(listed, notes, left, part_size=part_size, memory=memory, overwrite=overwrite)
+        planner = UploadPlanner.of(listed, finished, left, part_size=part_size, memory=memory, overwrite=overwrite)
         outcomes = await self.run.in_thread(planner.plan, sources)
         for outcome in outcomes:
             if outcome.value is not None:
@@ -200,9 +199,8 @@ class Session:
     async def list_files(self) -> AsyncIterator[ListedFile]:
         """The files of the package, sorted by alias or accession.
 
-        Uploads are asked for a page at a time, so that a box of any size takes little memory. Of a file to download
-        only what the package says is told: to ask the download service for its size (its DRS object) would have the
-        archive stage it, from tape perhaps, for nobody.
+        Uploads are listed page by page, so that a box of any size takes little memory. Of a file to download, only what
+        the package states is listed: a request for its size (its DRS object) would have the archive stage it.
         """
         from connector.upload.listing import ListedFile
 
@@ -219,16 +217,16 @@ class Session:
         return await (await self._remover()).find(aliases)
 
     async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
-        """Remove uploads from the box, complete ones too, and forget what this machine has noted of them.
+        """Remove uploads from the box, complete ones too, and drop this machine's records of them.
 
-        The outcomes come in the order of the uploads; one that cannot be removed does not stop the others.
+        The outcomes are in the order of the uploads; one that cannot be removed does not stop the others.
         """
         return await (await self._remover()).remove_all(uploads)
 
     async def discard_uploads(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
-        """Give unfinished uploads up: delete them in the archive, then forget their journals.
+        """Discard unfinished uploads: delete them in the archive, then remove their journals.
 
-        Those that belong to another box than this package's are left, and are outcomes with an error.
+        The outcome of one in another box than this package's is an error; it is not changed.
         """
         return await (await self._remover()).discard_all(unfinished)
 
@@ -248,21 +246,21 @@ class Session:
         return await waiter.wait_for(uploads, timeout=timeout)
 
     async def open_in_box(self) -> list[FileUpload]:
-        """The uploads that are open in the package's box, whoever began them and wherever.
+        """The uploads that are open in the package's box, from any client.
 
-        An archive allows only a few of them at a time, so one that nobody sends any more is in the way of others.
+        An archive allows only a few of them at a time, so an abandoned one blocks others.
         """
         return [upload async for page in self.box().pages() for upload in page if upload.state == "init"]
 
     async def _remover(self) -> UploadRemover:
-        from connector.upload.removal import LocalNotes, UploadRemover
+        from connector.upload.removal import LocalRecords, UploadRemover
 
         box = self.box()
-        read = partial(LocalNotes.read, box.id, self.state.uploads, self.state.finished)
+        read = partial(LocalRecords.read, box.id, self.state.uploads, self.state.finished)
         return UploadRemover(box, await self.run.in_thread(read), self.run)
 
-    async def _read_notes(self, about: str) -> FinishedFiles:
-        """What earlier runs finished in an output folder or an upload box."""
+    async def _read_finished(self, about: str) -> FinishedFiles:
+        """The records of what earlier runs finished in an output folder or an upload box."""
         return await self.run.in_thread(FinishedFiles.read, self.state.finished, about)
 
     def box(self) -> UploadBox:
@@ -292,4 +290,4 @@ def _target_name(request: DownloadRequest) -> str | None:
     try:
         return request.target.name
     except IntegrityError:
-        return None  # not safe to use here; downloading it will say so
+        return None  # not safe to use here; downloading it will report that

@@ -1,4 +1,4 @@
-"""From a local file to the archive."""
+"""Uploads: from a local file to the archive."""
 
 from connector.upload.batch import UploadBatch
 from connector.upload.box import UploadBox

@@ -1,4 +1,4 @@
-"""The files of one upload command: which are in the box already, and which are to be sent."""
+"""The files of one upload command: which are in the box already, and which are sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UploadBatch:
     scheduler: Scheduler
 
     async def run(self, sources: Sequence[UploadSource]) -> list[Outcome[UploadedFile]]:
-        """Bring all files into the box. The outcomes come in the order of the sources."""
+        """Upload all files. The outcomes are in the order of the sources."""
         done = [None] * len(sources) if self.context.verify_existing else await self._done_before(sources)
         moved = iter(
             await self.scheduler.run(
@@ -34,11 +34,11 @@ class UploadBatch:
         return [next(moved) if outcome is None else outcome for outcome in done]
 
     async def _done_before(self, sources: Sequence[UploadSource]) -> list[Outcome[UploadedFile] | None]:
-        """The outcomes of files that an earlier run noted, unchanged since, and that the box lists: from one listing.
+        """The outcomes of files that an earlier run recorded, unchanged since, and that one listing of the box has.
 
-        All others are looked at one by one, as all are where the box cannot be listed.
+        `None` for all others, and for all if the box cannot be listed.
         """
-        states = await self.context.run.in_thread(lambda: [self._noted(source) for source in sources])
+        states = await self.context.run.in_thread(lambda: [self._recorded(source) for source in sources])
         done: list[Outcome[UploadedFile] | None] = []
         unlisted = False
         for source, state in zip(sources, states, strict=True):
@@ -49,18 +49,18 @@ class UploadBatch:
                 except ConnectorError:
                     unlisted = True
                 else:
-                    file = uploaded_before(listed, state, self.context.notes.find(*source.key))
+                    file = uploaded_before(listed, state, self.context.finished.find(*source.key))
             done.append(None if file is None else self.scheduler.finished(Outcome(source.alias, value=file)))
         return done
 
-    def _noted(self, source: UploadSource) -> SourceState | None:
-        """The state of a source that was noted as finished, and of whose upload nothing else is left."""
+    def _recorded(self, source: UploadSource) -> SourceState | None:
+        """The state of a source that was recorded as finished, and whose upload has no journal."""
         if (
-            self.context.notes.find(*source.key) is None
+            self.context.finished.find(*source.key) is None
             or self.context.journals.path(self.context.box.id, source).exists()
         ):
             return None
         try:
             return SourceState.of(os.stat(source.path))
         except OSError:
-            return None  # the upload will say what is wrong with it
+            return None  # the upload will report what is wrong with it

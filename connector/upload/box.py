@@ -18,7 +18,7 @@ from connector.wire.tokens import WorkOrderToken
 
 
 class UploadBox:
-    """One upload box. Tokens are asked for with `research_box`; `uploads` knows the box's other id."""
+    """One upload box. Tokens are requested for `research_box`; `uploads` is the client of its file upload box."""
 
     def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
         self._packages = packages
@@ -30,22 +30,24 @@ class UploadBox:
         self._listing = trio.Lock()
 
     def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
-        """All file uploads in the box, of every state, a page at a time, sorted by alias."""
+        """All file uploads in the box, of every state, page by page, sorted by alias."""
         return self._uploads.pages(self._packages.box_token(self._research_box, "view"))
 
     async def list(self) -> list[FileUpload]:
-        """The same at once."""
+        """All file uploads in the box, of every state, sorted by alias."""
         return [upload async for page in self.pages() for upload in page]
 
     def listed(self, alias: str) -> FileUpload | None:
-        """What stood under `alias` when `find` listed the box last; `None` also if it did not yet."""
+        """The upload with `alias` in the last listing of `find`; `None` also before the first one."""
         return None if self._listed is None else self._listed.get(alias)
 
     async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
-        """What stands under `alias` and is not about to be replaced, from one listing for all who ask.
+        """The upload with `alias`, unless a new one would replace it, from one listing for all callers.
 
-        `fresh`: list the box again, for what may be newer. Where it could not be listed, the error is that of all
-        who ask: `RefusedError`, or `BrokenError` after all tries.
+        `fresh`: list the box again, for uploads that may be newer.
+
+        Raises:
+            ConnectorError: The error of the listing, also in all later calls.
         """
         async with self._listing:
             if self._unlisted is not None:
@@ -64,27 +66,27 @@ class UploadBox:
         return self._packages.box_token(self._research_box, "create", alias=alias)
 
     async def create(
-        self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
+        self, token: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
-        """Announce a file; `notify` is told of each try that failed."""
-        return await self._uploads.create(order, creation, notify)
+        """Announce a file; `notify` is called for each try that failed."""
+        return await self._uploads.create(token, creation, notify)
 
     def upload_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
-        """The token for the part URLs of one file; one lease serves all its parts."""
+        """The token for the part URLs of one file, shared by all its parts."""
         return self._packages.box_token(self._research_box, "upload", file_id=file_id)
 
-    async def part_url(self, order: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
+    async def part_url(self, token: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
         """A URL to put one part to."""
-        return await self._uploads.part_url(order, file_id, number)
+        return await self._uploads.part_url(token, file_id, number)
 
     def close_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
         """The token for the completion of one file."""
         return self._packages.box_token(self._research_box, "close", file_id=file_id)
 
-    async def complete(self, order: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
-        """Say that all parts are there."""
-        await self._uploads.complete(order, file_id, completion)
+    async def complete(self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
+        """Complete an upload."""
+        await self._uploads.complete(token, file_id, completion)
 
     async def delete(self, file_id: UUID) -> None:
-        """Give a file upload up."""
+        """Delete a file upload."""
         await self._uploads.delete(self._packages.box_token(self._research_box, "delete", file_id=file_id), file_id)

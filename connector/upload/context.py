@@ -1,4 +1,4 @@
-"""What the uploads of one batch share, and what one of them holds on this machine."""
+"""The context that the uploads of one batch share, and the locked source of one of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from connector.upload.source import UploadSource, open_source
 class UploadContext:
     """What the uploads of one batch share.
 
-    `hub_key` returns the public key of a storage alias; `notes` are the records of what earlier runs finished in the
-    box; `random_bytes` generates keys. With `overwrite` what is in the box is replaced, unless an earlier run on this
-    machine sent it from the same source; with `verify_existing` the sources are read to compare their content.
+    Attributes:
+        hub_key: Returns the public key of a storage alias.
+        finished: The records of what earlier runs finished in the box.
+        overwrite: Whether uploads in the box are replaced, unless an earlier run sent them from the same source.
+        verify_existing: Whether sources are read to compare their content.
+        random_bytes: Generates keys and nonces.
     """
 
     run: RunContext
@@ -33,16 +36,16 @@ class UploadContext:
     keys: KeyPair
     hub_key: Callable[[str], Awaitable[bytes]]
     journals: UploadJournals
-    notes: FinishedFiles
+    finished: FinishedFiles
     overwrite: bool = False
     verify_existing: bool = False
     random_bytes: Callable[[int], bytes] = os.urandom
 
 
 class LockedSource:
-    """A source that is being uploaded, and the lock that keeps other processes off its upload.
+    """A source that is being uploaded, and the lock file of its upload.
 
-    Methods block, and are called in threads; `check_lock` is the only one that does not.
+    Methods block, and are called in threads, except `check_lock`.
     """
 
     def __init__(self, source: UploadSource, context: UploadContext) -> None:
@@ -56,12 +59,12 @@ class LockedSource:
 
         Raises:
             LocalError: If the file cannot be read, or another process uploads it.
-            NotReadyError: If that may have died.
+            NotReadyError: If whether that process still runs is not visible from here.
         """
         if self._file is None:
             self._file = open_source(self.source.path)
         if self._lock is None:
-            self._lock = self._context.journals.claim(self._context.box.id, self.source)
+            self._lock = self._context.journals.lock(self._context.box.id, self.source)
         return self._file
 
     def check(self) -> None:
@@ -70,15 +73,15 @@ class LockedSource:
             self._lock.check()
 
     async def check_lock(self) -> None:
-        """`check` before anything is sent to the upload: parts of another process would be other bytes."""
+        """`check` before anything is sent: parts that another process encrypts have other bytes."""
         if self._lock is not None and self._lock.may_be_lost:
             await self._context.run.in_thread(self._lock.check)
 
     def release(self) -> None:
         """Release source and lock; `take` may be called again."""
         file, self._file = self._file, None
-        claim, self._lock = self._lock, None
+        lock_file, self._lock = self._lock, None
         if file is not None:
             file.close()
-        if claim is not None:
-            claim.release()
+        if lock_file is not None:
+            lock_file.release()

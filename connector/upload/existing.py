@@ -1,4 +1,4 @@
-"""What stands in the box under an alias already, and whether that is the file. Pure."""
+"""Existing uploads in the box: whether the one with an alias is the file. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
 
 @attrs.frozen
 class UploadedFile:
-    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: set where
-    nothing had to be sent, to what was compared; `sha256` is `None` where that was the size alone.
+    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: what was compared
+    if the file was in the box already; `sha256` is `None` if that was the size alone.
     """
 
     alias: str
@@ -34,39 +34,40 @@ class UploadedFile:
     already_there: AlreadyThere | None = None
 
 
-def compare(listed: FileUpload | None, state: SourceState, note: FinishedFile | None) -> AlreadyThere | None:
-    """What shows that the upload in the box is the file in this `state`, `None` if it is another.
+def compare(listed: FileUpload | None, state: SourceState, record: FinishedFile | None) -> AlreadyThere | None:
+    """What to compare to take the upload in the box for the file in this `state`; `None` if it is another.
 
-    `listed`: as the box lists it, `None` if the archive refuses to. `note`: what an earlier run noted when it had
-    uploaded this source under this alias. `"sha256"` holds only if the content of the file has that of the note: it
-    was modified since, though maybe not changed.
+    `listed`: the upload in the listing of the box, `None` if the archive refuses to list it. `record`: the record of an
+    earlier run that uploaded this source with this alias. `"sha256"`: the file was modified since, so its content has
+    to be compared with that of the record.
     """
     if listed is not None:
         if listed.state not in COMPLETE or listed.decrypted_size != state.size:
             return None
-        if note is None or note.origin != str(listed.id):
+        if record is None or record.origin != str(listed.id):
             return "size"
-    if note is None or note.size != state.size:
+    if record is None or record.size != state.size:
         return None
-    return "record" if note.mtime_ns == state.mtime_ns else "sha256"
+    return "record" if record.mtime_ns == state.mtime_ns else "sha256"
 
 
-def uploaded_before(listed: FileUpload | None, state: SourceState, note: FinishedFile | None) -> UploadedFile | None:
-    """The upload that the box lists, if it is the file by an earlier run's note."""
-    if listed is None or note is None or compare(listed, state, note) != "record":
+def uploaded_before(listed: FileUpload | None, state: SourceState, record: FinishedFile | None) -> UploadedFile | None:
+    """The upload that the box lists, if it is the file by the record of an earlier run."""
+    if listed is None or record is None or compare(listed, state, record) != "record":
         return None
-    return UploadedFile(listed.alias, listed.id, state.size, note.sha256, "record")
+    return UploadedFile(listed.alias, listed.id, state.size, record.sha256, "record")
 
 
-def in_the_way(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
-    """The error for an upload that stands in the box under `alias` and is not the file, which has `size` bytes.
+def alias_taken(alias: str, size: int, listed: FileUpload | None, *, overwrite: bool) -> RefusedError:
+    """The error for an upload in the box with `alias` that is not the file, which has `size` bytes.
 
-    `listed`: as the box lists it, `None` if the archive refuses to. `overwrite`: it was to be replaced.
+    `listed`: the upload in the listing of the box, `None` if the archive refuses to list it. `overwrite`: whether it
+    was to be replaced.
     """
     name = ("-- " if alias.startswith("-") else "") + shlex.quote(alias)
     if listed is not None and listed.state == "init":
-        message = f"An unfinished upload of {alias}, begun elsewhere, is in the box."
-        hint = "Finish it where it was begun, or give it up and run the same command again: connector discard --in-box"
+        message = f"An unfinished upload of {alias}, started elsewhere, is in the box."
+        hint = "Finish it there, or discard it and run the same command again: connector discard --in-box"
         return _refused(message, f"{hint} {name}")
     replace = "" if overwrite or not (listed is None or listed.state in OVERWRITABLE) else ", replace it (--overwrite)"
     hint = (

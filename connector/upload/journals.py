@@ -1,7 +1,7 @@
 """The journals of unfinished uploads, so that the next run resumes at the first missing part.
 
-A journal holds the file's secrets sealed to the user's own Crypt4GH key: whoever reads it learns what was uploaded
-under which digests, but can neither decrypt nor forge a part.
+A journal holds the file's secrets encrypted for the user's own Crypt4GH key: it discloses what was uploaded and the
+digests, but without the private key no part can be decrypted or forged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUFFIX = ".upload"
 
 
 def lock_path(journal: Path) -> Path:
-    """The lock file of the process that works on the upload of `journal`."""
+    """The lock file of the upload of `journal`."""
     return journal.with_name(journal.name + ".lock")
 
 
@@ -37,14 +37,14 @@ class UploadJournals:
     keys: KeyPair
 
     def path(self, box: UUID, source: UploadSource) -> Path:
-        """Where the journal of this source in this box is."""
+        """The path of the journal of this source in this box."""
         name = "\0".join([str(box), source.alias, str(source.path.absolute())])
         return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
     def find(self, box: UUID, source: UploadSource, state: SourceState) -> UploadState | None:
-        """What an earlier run has left of the upload of this source, if anything.
+        """The state of the upload of this source that an earlier run recorded, if any.
 
-        `state`: of the source now. If it is not what was being uploaded, that upload cannot be resumed.
+        `state`: of the source now. If the source has changed, that upload cannot be resumed.
         """
         path = self.path(box, source)
         journal = load(path)
@@ -57,23 +57,23 @@ class UploadJournals:
             return attrs.evolve(left, started=None, changed=True)
         return left
 
-    def claim(self, box: UUID, source: UploadSource) -> LockFile:
-        """Keep other processes off this upload; see `take_or_wait`."""
+    def lock(self, box: UUID, source: UploadSource) -> LockFile:
+        """Lock this upload; see `LockFile.take_or_wait`."""
         with local_failures("write", self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)
 
     def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
-        """Note that the archive is about to be asked to create an upload for this source, which is locked by now."""
+        """Record that an upload for this source, which is locked, is about to be announced."""
         facts = {"box": str(box), "alias": source.alias, "size": state.size}
         JournalFile.begin(self.path(box, source), ANNOUNCED_KIND, facts, lasting=False).close()
 
     def begin(
         self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, sealed: SentPart | None
     ) -> JournalFile:
-        """Start a journal for an upload that the archive has just created.
+        """Start a journal for an upload that the archive has created.
 
-        Given its only part, it need not outlive a power cut: that one is soon sent again.
+        With `sealed`, its only part, the journal need not survive a power failure: one part is soon sent again.
         """
         facts = {
             "box": str(box),
@@ -89,21 +89,21 @@ class UploadJournals:
         """Add to the journal of an earlier run."""
         path = self.path(box, source)
         journal = load(path)
-        assert journal is not None, "it was found before, under the lock"
+        assert journal is not None, "it was found before, while locked"
         return JournalFile.resume(path, journal)
 
     def remove(self, box: UUID, source: UploadSource) -> None:
-        """Nothing is left of the upload of this source."""
+        """Remove the journal of this source."""
         path = self.path(box, source)
         with local_failures("remove", path):
             path.unlink(missing_ok=True)
 
     @staticmethod
     def _may_have_changed(left: UploadState, path: Path, source: UploadSource) -> bool:
-        """Whether the source may have been changed since, where its modification time and the journal do not tell.
+        """Whether the source may have changed with the same modification time, if the journal has no digests of it.
 
-        Older versions noted no digests of the source. The time of its last status change (ctime), which cannot be set,
-        then tells: a file that was written after the last record is not resumed.
+        That is so in journals of older versions. Then the time of the last status change (ctime), which cannot be set,
+        decides: a file that was written after the last record is not resumed.
         """
         if left.is_verifiable:
             return False

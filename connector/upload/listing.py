@@ -1,4 +1,4 @@
-"""What became of the files of a work package, as `connector ls` shows it."""
+"""The files of a work package and their states, as `connector ls` shows them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ UNKNOWN = "unknown"
 
 @attrs.frozen
 class ListedFile:
-    """One file of a work package. What the archive does not say is `None`.
+    """One file of a work package. What the archive does not state is `None`.
 
-    `name`: alias of an upload, accession of a download; `file_name`: what `connector download` will call it, the
-    alias for an upload; `size`: of the plaintext in bytes; `state_updated`: since when it is in its state.
+    Attributes:
+        name: Alias of an upload, accession of a download.
+        file_name: The name that `connector download` will give it; the alias for an upload.
+        size: Of the plaintext in bytes.
+        state_updated: The time of its last change of state.
     """
 
     kind: Literal["upload", "download"]
@@ -48,7 +51,7 @@ class ListedFile:
         )
 
     def age(self, now: datetime) -> float | None:
-        """Seconds for which it has been in its state; `None` where the archive states no date that can be read."""
+        """Seconds since its last change of state; `None` without a valid date."""
         try:
             since = datetime.fromisoformat(self.state_updated or "")
         except ValueError:

@@ -1,4 +1,4 @@
-"""What an upload would do, found out without doing any of it."""
+"""Plans uploads without sending anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.local.finished import FinishedFiles
 from connector.local.source_file import SourceState
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
-from connector.upload.existing import OVERWRITABLE, REPLACEABLE, compare, in_the_way
+from connector.upload.existing import OVERWRITABLE, REPLACEABLE, alias_taken, compare
 from connector.upload.source import UploadSource, open_source
 from connector.upload.states import UploadState
 from connector.wire.payloads import FileUpload
@@ -20,8 +20,8 @@ from connector.wire.payloads import FileUpload
 
 @attrs.frozen
 class PlannedUpload:
-    """A file as it would be uploaded; sizes in bytes. `memory` is the budget that its upload would have;
-    `already_there`: set where nothing would be sent, to what was compared.
+    """A file as it would be uploaded; sizes in bytes. `memory`: the budget that its upload would have;
+    `already_there`: what was compared if nothing would be sent.
     """
 
     alias: str
@@ -35,14 +35,14 @@ class PlannedUpload:
 
 @attrs.frozen
 class UploadPlanner:
-    """Checks sources against the disk, what the box `listed`, and what the `notes` of earlier runs tell.
+    """Checks sources against the disk, the uploads that the box lists, and the records of earlier runs.
 
-    `left` tells what an earlier run has left of the upload of a source; it is resumed with the parts that it has.
+    `earlier` returns the state of a source's upload that an earlier run recorded, which would be resumed.
     """
 
     listed: Mapping[str, FileUpload]
-    notes: FinishedFiles
-    left: Callable[[UploadSource, SourceState], UploadState | None]
+    finished: FinishedFiles
+    earlier: Callable[[UploadSource, SourceState], UploadState | None]
     part_size: int
     memory: int
     overwrite: bool
@@ -51,8 +51,8 @@ class UploadPlanner:
     def of(
         cls,
         listed: Sequence[FileUpload],
-        notes: FinishedFiles,
-        left: Callable[[UploadSource, SourceState], UploadState | None],
+        finished: FinishedFiles,
+        earlier: Callable[[UploadSource, SourceState], UploadState | None],
         *,
         part_size: int,
         memory: int,
@@ -60,7 +60,7 @@ class UploadPlanner:
     ) -> UploadPlanner:
         """A planner for a box that lists these uploads."""
         in_box = {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
-        return cls(in_box, notes, left, part_size, memory, overwrite)
+        return cls(in_box, finished, earlier, part_size, memory, overwrite)
 
     def plan(self, sources: Sequence[UploadSource]) -> list[Outcome[PlannedUpload]]:
         """Check each source. Blocks: call it in a thread."""
@@ -71,27 +71,27 @@ class UploadPlanner:
             file = open_source(source.path)
             file.close()
             size = file.state.size
-            left = self.left(source, file.state)
-            there = self._there(source, file.state, left)
+            earlier = self.earlier(source, file.state)
+            compared = self._compared(source, file.state, earlier)
             total = HEADER_SIZE + sealed_size(size)
-            started = None if left is None else left.started
+            started = None if earlier is None else earlier.started
             fitted = started.part_size if started is not None else fit_upload_part_size(total, self.part_size)
             parts = Parts(total, fitted)
             needed = memory_budget(self.memory, parts[0].size)
-            planned = PlannedUpload(source.alias, size, total, fitted, len(parts), needed, there)
+            planned = PlannedUpload(source.alias, size, total, fitted, len(parts), needed, compared)
             return Outcome(source.alias, planned)
         except ConnectorError as error:
             return Outcome(source.alias, error=error)
 
-    def _there(self, source: UploadSource, state: SourceState, left: UploadState | None) -> AlreadyThere | None:
-        """What was compared if the file is in the box; an error if another one is in the way there."""
+    def _compared(self, source: UploadSource, state: SourceState, earlier: UploadState | None) -> AlreadyThere | None:
+        """What was compared if the file is in the box; an error if the alias is taken by another one."""
         listed = self.listed.get(source.alias)
-        if listed is None or (left is not None and listed.state == "init" and left.file_id in (listed.id, None)):
+        if listed is None or (earlier is not None and listed.state == "init" and earlier.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE
-        there = compare(listed, state, self.notes.find(*source.key))
-        if there == "record":
-            return there
-        if not replaced and (there is None or self.overwrite):
-            raise in_the_way(source.alias, state.size, listed, overwrite=self.overwrite)
-        return None if replaced or there is None else "size"  # the content is not read to tell what would be
+        compared = compare(listed, state, self.finished.find(*source.key))
+        if compared == "record":
+            return compared
+        if not replaced and (compared is None or self.overwrite):
+            raise alias_taken(source.alias, state.size, listed, overwrite=self.overwrite)
+        return None if replaced or compared is None else "size"  # a plan does not read the content

@@ -1,4 +1,4 @@
-"""Removing uploads from a box, complete ones too: in the archive, and what this machine has noted of them."""
+"""Removes uploads from a box, complete ones too: in the archive, and this machine's records of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class LocalNotes:
-    """What this machine has noted of the uploads of one box: journals of unfinished ones, notes of finished ones.
+class LocalRecords:
+    """This machine's records of the uploads of one box: journals of unfinished ones, records of finished ones.
 
-    `keys`: those of `finished` by alias.
+    `keys`: the keys of `finished` by alias.
     """
 
     unfinished: Mapping[UUID, UnfinishedUpload]
@@ -36,48 +36,48 @@ class LocalNotes:
     keys: Mapping[str, Sequence[tuple[str, ...]]]
 
     @classmethod
-    def read(cls, box: UUID, journal_folder: Path, finished_folder: Path) -> LocalNotes:
-        """Read the notes about `box`. Blocks."""
+    def read(cls, box: UUID, journal_folder: Path, finished_folder: Path) -> LocalRecords:
+        """Read the records about `box`. Blocks."""
         finished = FinishedFiles.read(finished_folder, str(box))
         keys: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-        for key in finished.noted():
+        for key in finished.all_keys():
             keys[key[0]].append(key)
         uploads = unfinished_uploads(journal_folder)
         return cls({upload.file_id: upload for upload in uploads if upload.box == box}, finished, keys)
 
     def find(self, alias: str) -> list[ListedFile]:
-        """All uploads of this alias that were ever begun here, in states that are not known: one of them may stand."""
+        """All uploads of this alias that were ever started here, in an unknown state: one of them may be in the box."""
         found = [upload.listed() for upload in self.unfinished.values() if upload.alias == alias]
         for key in self.keys.get(alias, ()):
-            note = self.finished.find(*key)
-            if note is not None:
+            record = self.finished.find(*key)
+            if record is not None:
                 with suppress(ValueError):  # of another version
-                    found.append(ListedFile.of_upload(FileUpload(UUID(note.origin), alias, UNKNOWN, note.size)))
+                    found.append(ListedFile.of_upload(FileUpload(UUID(record.origin), alias, UNKNOWN, record.size)))
         return found
 
     def forget(self, file_id: UUID, alias: str) -> None:
-        """Drop what is noted of an upload. Blocks."""
+        """Drop the records of an upload. Blocks."""
         unfinished = self.unfinished.get(file_id)
         if unfinished is not None:
             unfinished.forget()
         for key in self.keys.get(alias, ()):
-            note = self.finished.find(*key)
-            if note is not None and note.origin == str(file_id):
+            record = self.finished.find(*key)
+            if record is not None and record.origin == str(file_id):
                 self.finished.forget(*key)
 
 
 @attrs.frozen
 class UploadRemover:
-    """Finds uploads of `box` and removes them, one after the other: archives answer some of several deletions at once
-    with 500."""
+    """Finds uploads of `box` and removes them one by one: archives answer some of several concurrent deletions with
+    500."""
 
     box: UploadBox
-    notes: LocalNotes
+    records: LocalRecords
     run: RunContext
 
     async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
-        """The uploads with these aliases, in their order: as the box lists them, or where the archive refuses to list
-        it, as this machine has noted them (then there may be several of an alias, of which one stands at most)."""
+        """The uploads with these aliases, in their order: as the box lists them, or if the archive refuses to list it,
+        by this machine's records (which may have several of an alias, of which at most one is in the box)."""
         wanted = set(aliases)
         found: dict[str, list[ListedFile]] = {}
         refused: ListingRefusedError | None = None
@@ -89,7 +89,7 @@ class UploadRemover:
                         found[upload.alias] = [ListedFile.of_upload(upload)]
         except ListingRefusedError as error:
             refused = error
-            found = {alias: self.notes.find(alias) for alias in wanted}
+            found = {alias: self.records.find(alias) for alias in wanted}
         outcomes: list[Outcome[ListedFile]] = []
         for alias in dict.fromkeys(aliases):
             outcomes += [Outcome(alias, upload) for upload in found.get(alias, ())]
@@ -103,7 +103,7 @@ class UploadRemover:
         return [await self._outcome(upload) for upload in uploads]
 
     async def discard_all(self, unfinished: Sequence[UnfinishedUpload]) -> list[Outcome[ListedFile]]:
-        """Remove unfinished uploads of this box; those of another one are left, as outcomes with an error."""
+        """Remove unfinished uploads of this box; the outcome of one of another box is an error."""
         left = [_of_another_box(upload) for upload in unfinished if upload.box != self.box.id]
         for outcome in left:
             self.run.observer.finished(outcome)
@@ -118,22 +118,22 @@ class UploadRemover:
         return outcome
 
     async def remove(self, upload: ListedFile) -> ListedFile:
-        """Delete one in the archive, then drop what is noted of it here.
+        """Delete one in the archive, then drop the records of it here.
 
         Raises:
             LocalError: While a process is sending it.
         """
         assert upload.file_id is not None, "every upload has an id"
         file_id, alias = upload.file_id, upload.name
-        unfinished = self.notes.unfinished.get(file_id)
-        claim = None if unfinished is None else await self._in_thread(unfinished.claim)
+        unfinished = self.records.unfinished.get(file_id)
+        lock_file = None if unfinished is None else await self._in_thread(unfinished.lock)
         try:
             if upload.state != "cancelled":
                 await self.box.delete(file_id)
-            await self._in_thread(lambda: self.notes.forget(file_id, alias))
+            await self._in_thread(lambda: self.records.forget(file_id, alias))
         finally:
-            if claim is not None:
-                claim.release()
+            if lock_file is not None:
+                lock_file.release()
         return attrs.evolve(upload, state="cancelled", state_updated=None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -144,7 +144,7 @@ def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:
     if refused is None:
         return RefusedError(f"There is no upload {alias} in the box.", hint="See what there is: connector ls")
     return TokenRefusedError(
-        f"{refused.message} This machine has noted no upload {alias}, so its id is not known.",
+        f"{refused.message} This machine has no record of an upload {alias}, so its id is not known.",
         hint="Remove it on the machine that uploaded it, or replace it: connector upload --overwrite PATH --alias NAME",
         status=refused.status,
     )
@@ -152,7 +152,7 @@ def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:
 
 def _of_another_box(upload: UnfinishedUpload) -> Outcome[ListedFile]:
     error = RefusedError(
-        f"{upload.alias} was being uploaded into another box, and is left.",
-        hint="Use the access token that the upload was begun with.",
+        f"{upload.alias} was being uploaded into another box, and was not changed.",
+        hint="Use the access token that the upload was started with.",
     )
     return Outcome(upload.alias, error=error)

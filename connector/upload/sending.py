@@ -1,4 +1,4 @@
-"""The parts of one upload being sent: of a file of several parts, and of one that is small enough for one."""
+"""Sending the parts of one upload: of a file of several parts, or of a single one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from connector.wire.payloads import UploadCompletion
 
 
 class Sending(ABC):
-    """Reads the source once, in order, seals each part with the hub's key, and puts it to a URL fetched just then.
+    """Reads the source once, in order, encrypts each part, and puts it to a URL that is fetched just earlier.
 
-    What an earlier run has sent is read too, for the sha256 of the whole, and compared with what that run has read.
+    Parts that an earlier run has sent are read too, for the sha256 of the whole, and compared with what that run read.
     """
 
-    lasts: ClassVar[bool]
+    is_resumable: ClassVar[bool]
     """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it."""
 
     def __init__(
@@ -40,16 +40,16 @@ class Sending(ABC):
         self._parts = parts
         self._started: StartedUpload = state.started
         self.file_id = state.started.file_id
-        self._order = context.box.upload_token(self.file_id)
-        self._closing = context.box.close_token(self.file_id)
+        self._upload_token = context.box.upload_token(self.file_id)
+        self._close_token = context.box.close_token(self.file_id)
         self._sealer = PartSealer(
-            SealedLayout(self._started.envelope, file.state.size),
+            SealedLayout(self._started.header, file.state.size),
             session_key=self._started.secrets.session_key,
             nonce_seed=self._started.secrets.nonce_seed,
             random_bytes=context.random_bytes,
         )
         self._sent = dict(state.parts)
-        self._before = dict(state.parts)
+        self._sent_before = dict(state.parts)
         self._digest = hashlib.sha256()
         self._sequencer = Sequencer()
         self._plain: dict[int, str] = {}
@@ -58,26 +58,26 @@ class Sending(ABC):
     @property
     def kept(self) -> int:
         """Bytes that need not be sent again."""
-        return sum(self._parts[number - 1].size for number in self._before)
+        return sum(self._parts[number - 1].size for number in self._sent_before)
 
     @abstractmethod
     async def begin(self) -> None:
-        """Take up the journal; of a resumed upload, learn whether the archive still waits for its parts."""
+        """Create or resume the journal; of a resumed upload, check whether the archive still accepts its parts."""
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
-        """Read, hash in turn, seal and put one part; one that an earlier run has sent is only hashed."""
+        """Read, hash in order, encrypt and put one part; one that an earlier run has sent is only hashed."""
         sent = await self._seal(part, buffer)
         if sent is None:
-            progress(0)  # it is not stalled: reading what is stored already takes a while
+            progress(0)  # reading parts that are stored already takes a while, but is no stall
             return
-        url = await self._context.box.part_url(self._order, self.file_id, part.number)
+        url = await self._context.box.part_url(self._upload_token, self.file_id, part.number)
         await self._locked.check_lock()
         await self._context.objects.put_from(url, buffer, progress, md5=sent.digests.md5)
-        await self._note(part.number, sent)
+        await self._record_sent(part.number, sent)
         self._sent[part.number] = sent
 
     async def close(self) -> str:
-        """Tell the archive that all parts are there. Returns the sha256 of the plaintext."""
+        """Complete the upload. Returns the sha256 of the plaintext."""
         await self._check_source()
         digests = [self._sent[number].digests for number in sorted(self._sent)]
         sha256 = self._digest.hexdigest()
@@ -88,7 +88,7 @@ class Sending(ABC):
             encrypted_parts_sha256=tuple(one.sha256 for one in digests),
         )
         await self._locked.check_lock()
-        await self._context.box.complete(self._closing, self.file_id, completion)
+        await self._context.box.complete(self._close_token, self.file_id, completion)
         return sha256
 
     def end(self) -> None:
@@ -98,32 +98,32 @@ class Sending(ABC):
 
     @abstractmethod
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        """Fill `buffer` with the part as it is to be sent; `None` if an earlier run has sent it."""
+        """Fill `buffer` with the encrypted part; `None` if an earlier run has sent it."""
 
     @abstractmethod
-    async def _note(self, number: int, sent: SentPart) -> None:
-        """Note that a part is stored."""
+    async def _record_sent(self, number: int, sent: SentPart) -> None:
+        """Record that a part is stored."""
 
     @abstractmethod
     async def _check_source(self) -> None:
         """Raise `SourceChangedError` if the source changed while it was read."""
 
     def _begin_journal(self, sealed: SentPart | None) -> None:
-        self.end()  # of a try before, in which the part was sealed to something else
+        self.end()  # that of a previous try, whose encrypted bytes were different
         context = self._context
         self._journal = context.journals.begin(
             context.box.id, self._locked.source, self._file.state, self._started, sealed
         )
 
-    async def _check_waited_for(self, number: int) -> None:
-        await self._context.box.part_url(self._order, self.file_id, number)
+    async def _check_accepted(self, number: int) -> None:
+        await self._context.box.part_url(self._upload_token, self.file_id, number)
 
     def _hash(self, part: Part, prepared: PreparedPart) -> None:
-        """Add a part to the sha256, in its turn, and compare what an earlier run had read up to here."""
+        """Add a part to the sha256, in order, and compare with what an earlier run had read up to here."""
         add_pieces(self._digest, prepared.plaintext)
         plain = self._plain[part.number] = self._digest.hexdigest()
-        before = self._before.get(part.number)
-        if before is not None and before.plain not in (None, plain):
+        earlier = self._sent_before.get(part.number)
+        if earlier is not None and earlier.plain not in (None, plain):
             raise changed_since(self._locked.source)
 
     def _sealed(self, part: Part, prepared: PreparedPart) -> SentPart:
@@ -132,18 +132,18 @@ class Sending(ABC):
 
 
 class ManyParts(Sending):
-    """A file of several parts: each one that is stored is noted, and the next run sends the others."""
+    """A file of several parts: each stored part is recorded, and the next run sends the others."""
 
-    lasts = True
+    is_resumable = True
 
     async def begin(self) -> None:
-        """Begin the journal, or resume it and ask for the first missing part."""
+        """Create the journal, or resume it and request the URL of the first missing part."""
         if self._state.stage is Stage.CREATED:
             await self._run.in_thread(lambda: self._begin_journal(None))
             return
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
-            await self._check_waited_for(missing)
+            await self._check_accepted(missing)
         self._journal = await self._run.in_thread(
             lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
         )
@@ -153,45 +153,45 @@ class ManyParts(Sending):
         if not self._sequencer.is_done(part.number):
             async with self._sequencer.in_order(part.number):
                 await self._run.in_thread(lambda: self._hash(part, prepared))
-        if part.number in self._before:
+        if part.number in self._sent_before:
             return None
         return await self._run.in_thread(lambda: self._sealed(part, prepared))
 
-    async def _note(self, number: int, sent: SentPart) -> None:
+    async def _record_sent(self, number: int, sent: SentPart) -> None:
         journal = self._journal
-        assert journal is not None, "it begins before the first part"
+        assert journal is not None, "it is created earlier the first part"
 
-        def note() -> None:
-            self._locked.check()  # after a takeover the journal is the other's
+        def record() -> None:
+            self._locked.check()  # after a takeover the journal belongs to the other process
             journal.add_parts({number: sent.facts()})
 
-        await self._run.in_thread(note)
+        await self._run.in_thread(record)
 
     async def _check_source(self) -> None:
         await self._run.in_thread(self._file.check_unchanged)
 
 
 class OnePart(Sending):
-    """A file of one part, read, hashed and sealed in one way to a thread and back: there is no turn to wait for.
+    """A file of one part, which is read, hashed and encrypted in one call in a thread.
 
-    An archive allows few open uploads, so both tokens are fetched meanwhile, and one that fails or is cancelled is
-    deleted. What the part was sealed to is noted before it is sent: a run that is killed later may have closed the
-    upload, which the next one learns by closing it with the same digests.
+    An archive allows few open uploads, so both tokens are fetched meanwhile, and an upload that fails or is cancelled
+    is deleted. The digests of the part are recorded earlier it is sent: a run that is killed later may have closed the
+    upload, which the next run finds out by closing it with the same digests.
     """
 
-    lasts = False
+    is_resumable = False
 
     async def begin(self) -> None:
-        """Ask for the part if an earlier run has; where the archive takes it no more, it may have it."""
+        """Request the part's URL if an earlier run did; if the archive rejects that, it may have the part already."""
         sealed = self._state.sealed
         if self._state.stage is Stage.CREATED:
             return
         try:
-            await self._check_waited_for(1)
+            await self._check_accepted(1)
         except RefusedError as error:
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
-            self._before = self._sent = {1: sealed}
+            self._sent_before = self._sent = {1: sealed}
         self._journal = await self._run.in_thread(
             lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
         )
@@ -204,7 +204,7 @@ class OnePart(Sending):
             if not self._sequencer.is_done(part.number):
                 self._hash(part, prepared)
             self._file.check_unchanged()
-            if part.number in self._before:
+            if part.number in self._sent_before:
                 return None
             sealed = self._sealed(part, prepared)
             self._begin_journal(sealed)
@@ -214,20 +214,20 @@ class OnePart(Sending):
             async with self._sequencer.in_order(part.number):
                 sent.append(await self._run.in_thread(work))
 
-        await run_concurrently(seal, self._order.get, self._closing.get)
+        await run_concurrently(seal, self._upload_token.get, self._close_token.get)
         return sent[0]
 
-    async def _note(self, number: int, sent: SentPart) -> None:
-        return  # it was noted before it was sent
+    async def _record_sent(self, number: int, sent: SentPart) -> None:
+        return  # it was recorded earlier it was sent
 
     async def _check_source(self) -> None:
-        return  # that was looked at when it had been read
+        return  # it was checked after it had been read
 
 
 def changed_since(source: UploadSource) -> SourceChangedError:
-    """The error for a source that is not what an earlier run has begun to upload: the upload starts again."""
+    """The error for a source that changed since an earlier run started its upload, which is restarted."""
     return SourceChangedError(
-        f"{source.path} has changed since its upload was begun.",
+        f"{source.path} has changed since its upload was started.",
         hint="Run the same command again.",
         advice=RetryPolicy(again=False, restart="source"),
     )

@@ -1,4 +1,4 @@
-"""What is to be uploaded: local files and the aliases that they get in the box."""
+"""The sources of uploads: local files and their aliases in the box."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ MAX_ALIAS = 255
 
 @attrs.frozen
 class UploadSource:
-    """A local file and the alias that it gets in the upload box."""
+    """A local file and its alias in the upload box."""
 
     path: Path
     alias: str
 
     @property
     def key(self) -> tuple[str, str]:
-        """How it is known among the finished files of a box."""
+        """Its key among the records of finished files."""
         return self.alias, str(self.path.absolute())
 
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
-    """Raise `UsageError` for aliases that cannot be, or that two files share."""
+    """Raise `UsageError` for aliases that are not valid, or that two files share."""
     seen: dict[str, Path] = {}
     for source in sources:
         alias = source.alias
         if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
             raise UsageError(
-                f"{alias!r} cannot be an alias for {source.path}.",
+                f"{alias!r} is not a valid alias for {source.path}.",
                 hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
             )
         if alias in seen:
@@ -59,14 +59,14 @@ def open_source(path: Path) -> SourceFile:
     file = SourceFile.open(path)
     try:
         if file.state.size == 0:
-            raise UsageError(f"{path} is empty.", hint="An archive takes no empty files; leave it out.")
+            raise UsageError(f"{path} is empty.", hint="An archive accepts no empty files; leave it out.")
         check_object_size(HEADER_SIZE + sealed_size(file.state.size))
         head = bytearray(min(8, file.state.size))
         file.read_into(0, [memoryview(head)])
         if is_crypt4gh(bytes(head)):
             raise UsageError(
                 f"{path} is encrypted with Crypt4GH already.",
-                hint="Files are sealed while they are uploaded: give the decrypted file (connector decrypt makes it).",
+                hint="Files are encrypted while they are uploaded: give the decrypted file (see connector decrypt).",
             )
     except BaseException:
         file.close()

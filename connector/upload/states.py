@@ -1,11 +1,11 @@
-"""An upload as states, folded from the records of its journal, and which answer of the archive leads where. Pure.
+"""The states of an upload, derived from the records of its journal, and what follows from a refusal. Pure.
 
 ========== ==========================================================================================================
-announced  the archive is asked to create an upload; whether it did is not known
-created    the archive has given the upload its id
+announced  the creation of an upload was requested; whether the archive created it is not known
+created    the archive has created the upload and returned its id
 sending    some of its parts are stored
-received   all of them are stored; the close is missing, or the answer to it
-done       the archive has it all: noted among the finished files, and the journal is gone
+received   all of them are stored; the request to close it, or its response, is missing
+done       the archive has closed it: it is recorded as finished, and its journal is removed
 ========== ==========================================================================================================
 """
 
@@ -29,12 +29,12 @@ from connector.wire.digests import PartDigests
 
 KIND = "upload"
 ANNOUNCED_KIND = "upload-announced"
-"""Kind of the journal that is written before the archive is asked to create an upload: should the answer be lost, it
-tells whose upload that is which holds the alias."""
+"""Kind of the journal that is written before the creation of an upload is requested: if the response is lost, it tells
+that the upload with this alias is our own."""
 
 
 class Stage(Enum):
-    """How far an upload is."""
+    """The stage of an upload."""
 
     ANNOUNCED = "announced"
     CREATED = "created"
@@ -45,7 +45,7 @@ class Stage(Enum):
 
 @attrs.frozen
 class UploadSecrets:
-    """What a file is sealed with: its session key, and the seed of the nonces at part borders (32 bytes each)."""
+    """The secrets of a file: its session key, and the seed of the nonces at part borders (32 bytes each)."""
 
     session_key: bytes = attrs.field(repr=False)
     nonce_seed: bytes = attrs.field(repr=False)
@@ -53,11 +53,11 @@ class UploadSecrets:
 
 @attrs.frozen
 class StartedUpload:
-    """An upload that the archive knows: all that is needed to resume it."""
+    """An upload that the archive has created: all that is needed to resume it."""
 
     file_id: UUID
     part_size: int
-    envelope: bytes
+    header: bytes
     secrets: UploadSecrets
 
 
@@ -71,18 +71,21 @@ class SentPart:
     plain: str | None
 
     def facts(self) -> dict[str, str]:
-        """What the journal says of it."""
+        """The fields of its record in the journal."""
         facts = {"md5": self.digests.md5, "sha256": self.digests.sha256}
         return facts if self.plain is None else {**facts, "plain": self.plain}
 
 
 @attrs.frozen
 class UploadState:
-    """What the journal of an upload tells.
+    """The state of an upload by its journal.
 
-    `started`: `None` if the upload is only announced, or cannot be resumed: its journal is damaged or for another
-    key, or, with `changed`, about another content of the source. `parts`: those that are stored. `sealed`: what
-    the one part of a small file was sealed to; it is written before that is sent, so whether it is stored is not known.
+    Attributes:
+        started: `None` if the upload is only announced or cannot be resumed: its journal is damaged, encrypted for a
+            different key or, with `changed`, about another content of the source.
+        parts: The parts that are stored.
+        sealed: The only part of a small file; recorded before it is sent, so whether it is stored is not known.
+        changed: Whether the source has changed.
     """
 
     stage: Stage
@@ -94,18 +97,18 @@ class UploadState:
 
     @property
     def is_verifiable(self) -> bool:
-        """Whether the digests of the source's content are known for all that was sent."""
+        """Whether the digests of the source's content are known for all parts that were sent."""
         sent = [*self.parts.values(), *([] if self.sealed is None else [self.sealed])]
         return all(part.plain is not None for part in sent)
 
 
 def created(started: StartedUpload) -> UploadState:
-    """The state of an upload that the archive has just created."""
+    """The state of an upload that the archive has created."""
     return UploadState(Stage.CREATED, started.file_id, started)
 
 
 def fold(journal: Journal, private_key: bytes) -> UploadState | None:
-    """The state of the upload that a journal is about, `None` if it names none. Never raises."""
+    """The state of the upload of a journal, `None` if it names none. Never raises."""
     head = journal.head
     if head.get("kind") == ANNOUNCED_KIND:
         return UploadState(Stage.ANNOUNCED)
@@ -121,7 +124,7 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
         sealed = None if head.get("sealed") is None else _read_part(head["sealed"])
         total = len(Parts(HEADER_SIZE + sealed_size(int(head["size"])), started.part_size))
     except (ConnectorError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return UploadState(Stage.CREATED, file_id)  # tampered with, or for another key of ours
+        return UploadState(Stage.CREATED, file_id)  # damaged, or encrypted for a different key of ours
     stored = {number: part for number, part in parts.items() if number <= total}
     if not stored and sealed is None:
         return UploadState(Stage.CREATED, file_id, started)
@@ -130,12 +133,12 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
 
 
 def head_facts(started: StartedUpload, public_key: bytes, sealed: SentPart | None) -> dict[str, Any]:
-    """What the head of a journal says of an upload that the archive has created: the reverse of `fold`."""
+    """The fields of a journal's head for an upload that the archive has created: the reverse of `fold`."""
     secrets = {"session_key": _encode(started.secrets.session_key), "nonce_seed": _encode(started.secrets.nonce_seed)}
     facts: dict[str, Any] = {
         "file_id": str(started.file_id),
         "part_size": started.part_size,
-        "envelope": _encode(started.envelope),
+        "envelope": _encode(started.header),
         "secrets": seal_text(json.dumps(secrets), public_key),
     }
     return facts if sealed is None else {**facts, "sealed": sealed.facts()}
@@ -166,8 +169,7 @@ def _encode(data: bytes) -> str:
 class Step:
     """What follows from a refusal.
 
-    `restart`: the upload is deleted in the archive, and the same run starts again; the word names the cause, and
-    each cause does so once in a run.
+    `restart`: the upload is deleted in the archive and restarted in the same run, once for each cause, which it names.
     """
 
     name: str
@@ -178,28 +180,28 @@ FAIL: Final = Step("fail")
 """The file fails. What is stored stays, and the next run resumes it."""
 FORGET: Final = Step("forget")
 """The file fails, and the archive holds nothing of it."""
-LOOK: Final = Step("look")
-"""What stands in the box under the alias decides: see `existing`."""
+INSPECT_BOX: Final = Step("inspect box")
+"""The upload in the box with this alias decides: see `connector.upload.existing`."""
 CLOSE: Final = Step("close")
-"""The archive may have received all of it: closing it tells."""
+"""The archive may have received all of it: the response to closing it decides."""
 RESTART_LOST: Final = Step("restart", "lost")
-"""The archive or its storage no longer has the upload, or has given it up."""
+"""The archive or its storage no longer has the upload, or has aborted it."""
 RESTART_INCOMPLETE: Final = Step("restart", "incomplete")
-"""The storage cannot make an object of the parts that it has."""
+"""The storage cannot assemble the object from the parts that it has."""
 RESTART_DAMAGED: Final = Step("restart", "damaged")
-"""The archive has received something else than was sent."""
+"""The archive has received other bytes than were sent."""
 
 _OTHERWISE: Final[Mapping[Stage, Step]] = {Stage.ANNOUNCED: FORGET, Stage.SENDING: FAIL, Stage.RECEIVED: FAIL}
 
 TABLE: Final[Mapping[tuple[Stage, str], Step]] = {
-    # Asked to create an upload. Everything else that it refuses it does not hold.
-    (Stage.ANNOUNCED, "fileUploadAlreadyExists"): LOOK,
-    # Asked for the URL of a part, or the storage for room for it ("NoSuchUpload" is S3's own word).
+    # Creating an upload. After any other refusal the archive holds nothing of it.
+    (Stage.ANNOUNCED, "fileUploadAlreadyExists"): INSPECT_BOX,
+    # Requesting the URL of a part, or putting it ("NoSuchUpload" is S3's own error code).
     (Stage.SENDING, "fileUploadNotFound"): RESTART_LOST,
     (Stage.SENDING, "s3UploadNotFound"): RESTART_LOST,
     (Stage.SENDING, "NoSuchUpload"): RESTART_LOST,
     (Stage.SENDING, "fileUploadStateError"): RESTART_LOST,
-    # Asked to close it.
+    # Closing it.
     (Stage.RECEIVED, "fileUploadNotFound"): RESTART_LOST,
     (Stage.RECEIVED, "s3UploadNotFound"): RESTART_LOST,
     (Stage.RECEIVED, "fileUploadStateError"): RESTART_LOST,
@@ -211,15 +213,17 @@ TABLE: Final[Mapping[tuple[Stage, str], Step]] = {
 
 
 def after(stage: Stage, exception_id: str, *, unacknowledged: bool = False, sealed: bool = False) -> Step:
-    """What follows when the archive refuses, with `exception_id`, what `stage` asks of it.
+    """What follows when the archive refuses the request of `stage` with `exception_id`.
 
-    `unacknowledged`: an earlier announcement may have been granted and its answer lost, so that our own upload may be
-    the reason for any refusal now. `sealed`: an earlier run may have sent the one part of a small file and closed the
-    upload, which then takes no more parts either.
+    Args:
+        stage: The present stage of the upload.
+        exception_id: The archive's id of the refusal.
+        unacknowledged: The response to an earlier announcement was lost, so that our own upload may be the reason.
+        sealed: An earlier run may have sent the only part and closed the upload, which then accepts no part.
     """
     step = TABLE.get((stage, exception_id), _OTHERWISE[stage])
     if step is FORGET and unacknowledged:
-        return LOOK
+        return INSPECT_BOX
     if step is RESTART_LOST and stage is Stage.SENDING and sealed:
         return CLOSE
     return step

@@ -1,4 +1,4 @@
-"""Uploads that an earlier run has left unfinished, as their journals tell. No key is needed to read that much."""
+"""Uploads that an earlier run left unfinished, by their journals. This takes no key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connector.wire.payloads import FileUpload
 
 @attrs.frozen
 class UnfinishedUpload:
-    """An upload that the archive still waits for. `size`: bytes of the file; `done`: those that are stored."""
+    """An upload that is open in the archive. `size`: bytes of the file; `done`: those that are stored."""
 
     alias: str
     path: Path
@@ -30,12 +30,12 @@ class UnfinishedUpload:
     done: int
     journal: Path
 
-    def claim(self) -> LockFile:
-        """Keep other processes off it; `LocalError` if one works on it. Blocks."""
+    def lock(self) -> LockFile:
+        """Lock it; `LocalError` if another process works on it. Blocks."""
         return LockFile.take(lock_path(self.journal), self.alias)
 
     def listed(self) -> ListedFile:
-        """It as an upload of its box, in a state that is not known here."""
+        """The upload as a `ListedFile` of unknown state."""
         return ListedFile.of_upload(FileUpload(self.file_id, self.alias, UNKNOWN, self.size))
 
     def forget(self) -> None:
@@ -46,7 +46,7 @@ class UnfinishedUpload:
 
 @attrs.frozen
 class AnnouncedUpload:
-    """An upload that the archive was asked to create, by a run that ended before it could note more of it."""
+    """An upload whose creation was requested by a run that ended before the response."""
 
     alias: str
     size: int
@@ -59,12 +59,12 @@ def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
         try:
             found.append(_read(journal.head, len(journal.parts), path))
         except (KeyError, TypeError, ValueError, AttributeError):
-            continue  # of another version, or tampered with: nothing that could be gone on with
+            continue  # of another version, or damaged: it cannot be resumed
     return sorted(found, key=lambda upload: upload.alias)
 
 
 def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
-    """The uploads in `folder` of which no more is known than that they were announced. Blocks."""
+    """The uploads in `folder` of which only the announcement was recorded. Blocks."""
     found = []
     for _, journal in _journals(folder, ANNOUNCED_KIND):
         head = journal.head

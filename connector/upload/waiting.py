@@ -1,4 +1,4 @@
-"""Waiting until the archive has checked (interrogated) uploads, or refused them."""
+"""Waits until the archive has checked (interrogated) uploads, or rejected them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from connector.upload.listing import ListedFile
 from connector.wire.payloads import FileUpload
 
 CHECKED = frozenset({"interrogated", "awaiting_archival", "archived"})
-"""States of an upload that the archive has found right."""
+"""States of an upload that the archive has accepted."""
 REFUSED = frozenset({"failed", "cancelled"})
 _NAMED = 3
 
 
-def judge(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[ListedFile] | None:
-    """What became of an upload whose alias is listed like this; `None` while that is open."""
+def outcome_of(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[ListedFile] | None:
+    """The outcome of an upload, by the listing of its alias; `None` while it is not checked."""
     if listed is None or listed.id != file_id:
         became = "removed from the box" if listed is None else "replaced in the box by another upload"
         error = IntegrityError(f"{alias} was {became}.", hint="Upload it again: the same command does.")
@@ -44,7 +44,7 @@ def judge(alias: str, file_id: UUID, listed: FileUpload | None) -> Outcome[Liste
 
 @attrs.frozen(kw_only=True)
 class UploadWaiter:
-    """Asks what became of uploads of one box, all of them with one listing at a time."""
+    """Polls the states of uploads of one box, with one listing for all of them."""
 
     box: UploadBox
     run: RunContext
@@ -63,9 +63,9 @@ class UploadWaiter:
         with trio.move_on_after(timeout):
             while len(ended) < len(uploads):
                 asked = trio.current_time()
-                listed = await self._look(uploads.keys() - ended.keys(), uploads)
+                listed = await self._find(uploads.keys() - ended.keys(), uploads)
                 for alias in [alias for alias in uploads if alias not in ended]:
-                    outcome = judge(alias, uploads[alias], listed.get(alias))
+                    outcome = outcome_of(alias, uploads[alias], listed.get(alias))
                     if outcome is not None:
                         ended[alias] = outcome
                         self.run.observer.finished(outcome)
@@ -78,20 +78,20 @@ class UploadWaiter:
                 await trio.sleep(pause)
         return [ended.get(alias) or self._timed_out(alias, states.get(alias), timeout) for alias in uploads]
 
-    async def _look(self, aliases: set[str], uploads: Mapping[str, UUID]) -> dict[str, FileUpload]:
-        """The uploads with these aliases, as they are listed now."""
+    async def _find(self, aliases: set[str], uploads: Mapping[str, UUID]) -> dict[str, FileUpload]:
+        """The uploads with these aliases, by a new listing."""
         found: dict[str, FileUpload] = {}
         try:
             async for page in self.box.pages():
                 for upload in page:
                     alias = upload.alias
-                    # An archive may list others of an alias beside the one that was sent.
+                    # An archive may list other uploads of an alias beside the one that was sent.
                     if alias in aliases and (upload.id == uploads[alias] or alias not in found):
                         found[alias] = upload
         except ListingRefusedError as error:
             raise RefusedError(
-                f"{error.message} So it cannot be asked what became of the uploads.",
-                hint="They are uploaded and stay. Leave out --wait.",
+                f"{error.message} So the states of the uploads cannot be requested.",
+                hint="The uploads are complete and stay. Leave out --wait.",
                 status=error.status,
             ) from error
         return found

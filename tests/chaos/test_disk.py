@@ -245,7 +245,7 @@ def test_odd_and_long_names_of_sources(user, tmp_path, name):
     assert "\x1b" not in said.err
     if "\n" in name or "\t" in name or not name.strip():
         assert said.code == 2
-        assert "cannot be an alias" in said.err
+        assert "is not a valid alias" in said.err
     else:
         assert said.code == 0, said.err
         assert user.archive.opened(name) == b"content"
@@ -256,7 +256,7 @@ def test_a_name_that_is_no_text(user, tmp_path):
     path.write_bytes(b"content")
     said = user.upload(path)
     assert said.code == 2, said.err
-    assert "cannot be an alias" in said.err
+    assert "is not a valid alias" in said.err
     said = user.upload(path, "--alias", "plain")
     assert said.code == 0, said.err
 

@@ -27,7 +27,7 @@ def announced(user, path: Path) -> None:
     """What is on the disk when the archive is asked to create the upload."""
     journals = UploadJournals(StateFolder().uploads, user.archive.user)
     source = UploadSource(path, path.name)
-    journals.claim(user.archive.research_box, source).release()
+    journals.lock(user.archive.research_box, source).release()
     journals.announce(user.archive.research_box, source, SourceState.of(path.stat()))
 
 

@@ -52,7 +52,7 @@ def test_a_full_box_is_looked_into_and_made_room_in(stand: Stand) -> None:
     assert stand.user.run("status").stdout == "", "of this machine nothing is unfinished"
     seen = stand.user.run("status", "--in-box", token=stand.token)
     assert seen.returncode == 0, seen.stderr
-    assert seen.stdout.splitlines() == [f"in box    {alias}: open, 1.00 kB, begun elsewhere" for alias in "abcde"]
+    assert seen.stdout.splitlines() == [f"in box    {alias}: open, 1.00 kB, started elsewhere" for alias in "abcde"]
     rows = [
         json.loads(line)
         for line in stand.user.run("status", "--in-box", "--json", token=stand.token).stdout.splitlines()
@@ -82,8 +82,8 @@ def test_what_a_run_of_this_machine_announced_and_never_heard_of_is_told_apart(s
         JournalFile.begin(folder / f"{alias}.upload", ANNOUNCED_KIND, facts, lasting=False).close()
     seen = stand.user.run("status", "--in-box", token=stand.token)
     assert seen.stdout.splitlines() == [
-        "in box    mine.bin: open, 1.00 kB, announced from here and not heard of since; upload it again",
-        "in box    theirs.bin: open, 1.00 kB, begun elsewhere",
+        "in box    mine.bin: open, 1.00 kB, announced from here, without a response; upload it again",
+        "in box    theirs.bin: open, 1.00 kB, started elsewhere",
     ]
 
 

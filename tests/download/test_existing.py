@@ -9,7 +9,7 @@ import attrs
 import httpx
 import pytest
 
-from connector.download.existing import ExistingFile, read_envelope
+from connector.download.existing import ExistingFile, read_header
 from connector.download.request import DownloadRequest
 from connector.errors import FileExistsAlready, IntegrityError, UsageError
 from connector.local.finished import FinishedFile
@@ -70,13 +70,13 @@ async def test_envelopes_of_any_length_are_found(tmp_path, recipients):
     envelope = sealed[:12] + recipients.to_bytes(4, "little") + packet * recipients
     path = tmp_path / "x.c4gh"
     path.write_bytes(envelope + sealed[ENVELOPE:])
-    assert read_envelope(path) == envelope
+    assert read_header(path) == envelope
 
 
 @pytest.mark.parametrize("content", [b"", b"crypt4gh", b"plain text", b"crypt4gh\1\0\0\0\1\0\0\0\x6c", b"c" * 10**6])
 async def test_what_has_no_envelope(tmp_path, content):
     (tmp_path / "x.c4gh").write_bytes(content)
-    assert read_envelope(tmp_path / "x.c4gh") is None
+    assert read_header(tmp_path / "x.c4gh") is None
 
 
 async def downloaded(desk, decrypt: bool, *, runs: int = 1, **options):

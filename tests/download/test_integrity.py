@@ -174,7 +174,7 @@ async def test_an_envelope_with_more_behind_it(desk, decrypt):
     desk.file(1)
     envelope = desk.archive.files["GHGAF01"].sealed.content[: ENVELOPE + 5]
     desk.archive.fail("envelope", 200, base64.b64encode(envelope).decode())
-    assert "has more to it" in (await failed(desk, decrypt=decrypt)).message
+    assert "edit list or extra bytes" in (await failed(desk, decrypt=decrypt)).message
     assert desk.names == []
 
 

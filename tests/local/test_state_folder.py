@@ -17,7 +17,7 @@ def folders(tmp_path: Path) -> OutputFolders:
 
 
 def paths(folders: OutputFolders) -> list[Path]:
-    return [noted.path for noted in folders.noted()]
+    return [noted.path for noted in folders.find_all()]
 
 
 def test_a_folder_is_noted_once_and_until_nothing_is_unfinished(folders: OutputFolders, tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_folder_is_noted_once_and_until_nothing_is_unfinished(folders: OutputF
     out.mkdir()
     other.mkdir()
     for folder in (out, other, out):
-        folders.note(folder)
+        folders.add(folder)
     assert paths(folders) == [other, out]
     (out / "a.part.journal").touch()
     for folder in (out, other):
@@ -40,7 +40,7 @@ def test_a_folder_is_noted_once_and_until_nothing_is_unfinished(folders: OutputF
 def test_folders_that_are_gone_are_forgotten(folders: OutputFolders, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    folders.note(out)
+    folders.add(out)
     out.rmdir()
     assert paths(folders) == []
     assert list(folders.folder.iterdir()) == []
@@ -49,12 +49,12 @@ def test_folders_that_are_gone_are_forgotten(folders: OutputFolders, tmp_path: P
 def test_folders_of_another_machine_are_kept_though_they_are_not_here(folders: OutputFolders, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    folders.note(out)
+    folders.add(out)
     for name, folder in (("scratch", "/scratch/of/node7"), ("shared", str(out))):
         record = encode_record({"folder": folder, "host": "node7"})
         (folders.folder / f"{name}.output").write_bytes(record)
-    noted = folders.noted()
-    assert [(one.path, one.host, one.is_there) for one in noted] == [
+    noted = folders.find_all()
+    assert [(one.path, one.host, one.is_visible) for one in noted] == [
         (Path("/scratch/of/node7"), "node7", False),
         (out, socket.gethostname(), True),
     ]
@@ -71,6 +71,6 @@ def test_damaged_notes_are_none(folders: OutputFolders, content: bytes) -> None:
 def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     folders = OutputFolders(tmp_path / "state" / "outputs")
-    folders.note(tmp_path)
+    folders.add(tmp_path)
     folders.forget_if_finished(tmp_path)
     assert paths(folders) == []

@@ -213,7 +213,7 @@ def test_other_content_of_the_same_size_and_time_is_noticed(scripted: Scripted) 
     data = replaced(scripted)
     done = scripted.upload("x.bin", CONNECTOR_MAX_CONCURRENCY="1")
     check(scripted, done, data, sent=[1, 2, 3])
-    assert len(re.findall("x.bin has changed since its upload was begun.*Starting again", done.err)) == 1
+    assert len(re.findall("x.bin has changed since its upload was started.*Starting again", done.err)) == 1
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -8,7 +8,7 @@ from connector.upload.states import (
     CLOSE,
     FAIL,
     FORGET,
-    LOOK,
+    INSPECT_BOX,
     RESTART_DAMAGED,
     RESTART_INCOMPLETE,
     RESTART_LOST,
@@ -41,7 +41,7 @@ IDS = [
     "somethingNew",
 ]
 ROWS = {
-    (ANNOUNCED, "fileUploadAlreadyExists"): LOOK,
+    (ANNOUNCED, "fileUploadAlreadyExists"): INSPECT_BOX,
     (SENDING, "fileUploadNotFound"): RESTART_LOST,
     (SENDING, "s3UploadNotFound"): RESTART_LOST,
     (SENDING, "NoSuchUpload"): RESTART_LOST,
@@ -69,7 +69,7 @@ def test_the_table_has_no_other_rows():
 
 @pytest.mark.parametrize("exception_id", IDS)
 def test_while_an_announcement_may_have_been_granted_the_box_is_looked_into(exception_id):
-    assert after(ANNOUNCED, exception_id, unacknowledged=True) is LOOK
+    assert after(ANNOUNCED, exception_id, unacknowledged=True) is INSPECT_BOX
 
 
 @pytest.mark.parametrize("exception_id", IDS)
@@ -81,5 +81,5 @@ def test_what_may_have_been_closed_is_closed_again_where_it_takes_no_more_parts(
 def test_each_restart_has_a_cause_and_nothing_else_has():
     for step in (RESTART_LOST, RESTART_INCOMPLETE, RESTART_DAMAGED):
         assert step.restart
-    for step in (FAIL, FORGET, LOOK, CLOSE):
+    for step in (FAIL, FORGET, INSPECT_BOX, CLOSE):
         assert not step.restart

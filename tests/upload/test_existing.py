@@ -8,7 +8,7 @@ import pytest
 
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceState
-from connector.upload.existing import compare, in_the_way
+from connector.upload.existing import alias_taken, compare
 from connector.wire.payloads import FileUpload
 
 SIZE, MTIME = 1000, 5
@@ -20,7 +20,7 @@ def listed(state: str = "inbox", *, id: UUID = OURS, size: int | None = SIZE) ->
     return FileUpload(id, "x", state, size)
 
 
-def note(*, size: int = SIZE, mtime: int = MTIME, id: UUID = OURS) -> FinishedFile:
+def record(*, size: int = SIZE, mtime: int = MTIME, id: UUID = OURS) -> FinishedFile:
     return FinishedFile(size, mtime, "a" * 64, str(id))
 
 
@@ -30,18 +30,18 @@ def note(*, size: int = SIZE, mtime: int = MTIME, id: UUID = OURS) -> FinishedFi
         (listed(), None, "size"),
         (listed("interrogated"), None, "size"),
         (listed("awaiting_archival"), None, "size"),
-        (listed("archived"), note(), "record"),
-        (listed(), note(mtime=6), "sha256"),
-        (listed(), note(id=OTHERS), "size"),
-        (listed(), note(size=999), None),
+        (listed("archived"), record(), "record"),
+        (listed(), record(mtime=6), "sha256"),
+        (listed(), record(id=OTHERS), "size"),
+        (listed(), record(size=999), None),
         (listed(size=999), None, None),
         (listed(size=None), None, None),
-        (listed("init"), note(), None),
-        (listed("failed"), note(), None),
+        (listed("init"), record(), None),
+        (listed("failed"), record(), None),
         (listed("cancelled"), None, None),
-        (None, note(), "record"),
-        (None, note(mtime=6), "sha256"),
-        (None, note(size=999), None),
+        (None, record(), "record"),
+        (None, record(mtime=6), "sha256"),
+        (None, record(size=999), None),
         (None, None, None),
     ],
 )
@@ -52,7 +52,7 @@ def test_what_shows_that_it_is_the_file(in_box, noted, compared):
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("in_box", [None, *map(listed, ("init", "inbox", "interrogated", "archived"))])
 def test_what_is_said_of_another_helps(in_box, overwrite):
-    error = in_the_way("x y", SIZE, in_box, overwrite=overwrite)
+    error = alias_taken("x y", SIZE, in_box, overwrite=overwrite)
     assert (error.exit_code, error.exception_id) == (4, "fileUploadAlreadyExists")
     can_be_replaced = in_box is None or in_box.state == "inbox"
     assert ("--overwrite" in error.hint) is (can_be_replaced and not overwrite)
@@ -65,9 +65,9 @@ def test_what_is_said_of_another_helps(in_box, overwrite):
 
 
 def test_the_difference_is_told():
-    assert "999 bytes, not 1000" in in_the_way("x", SIZE, listed(size=999), overwrite=False).message
-    assert "other content" in in_the_way("x", SIZE, listed(), overwrite=False).message
+    assert "999 bytes, not 1000" in alias_taken("x", SIZE, listed(size=999), overwrite=False).message
+    assert "other content" in alias_taken("x", SIZE, listed(), overwrite=False).message
 
 
 def test_the_command_of_the_hint_takes_an_alias_that_looks_like_an_option():
-    assert in_the_way("-x", SIZE, listed(size=999), overwrite=False).hint.endswith("connector rm -- -x")
+    assert alias_taken("-x", SIZE, listed(size=999), overwrite=False).hint.endswith("connector rm -- -x")

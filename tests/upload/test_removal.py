@@ -78,7 +78,7 @@ async def test_what_was_noted_here_goes_too(desk, virtual_time):
 async def test_one_that_a_process_is_sending_is_refused(desk, virtual_time):
     await interrupted(desk, "data.bin")
     (upload,) = unfinished_uploads(desk.state / "uploads")
-    lock = upload.claim()
+    lock = upload.lock()
     try:
         _, outcomes = await removed(desk, "data.bin")
     finally:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from connector.errors import BrokenError, IntegrityError, RefusedError
-from connector.upload.waiting import judge
+from connector.upload.waiting import outcome_of
 from connector.wire.payloads import FileUpload
 
 pytestmark = pytest.mark.trio
@@ -19,7 +19,7 @@ ID, OTHER = UUID(int=1), UUID(int=2)
 
 @pytest.mark.parametrize("state", ["interrogated", "awaiting_archival", "archived"])
 async def test_checked_uploads_are_done(state):
-    outcome = judge("a", ID, FileUpload(ID, "a", state))
+    outcome = outcome_of("a", ID, FileUpload(ID, "a", state))
     assert outcome is not None
     assert outcome.value is not None
     assert outcome.value.state == state
@@ -27,7 +27,7 @@ async def test_checked_uploads_are_done(state):
 
 @pytest.mark.parametrize("state", ["init", "inbox", "something new"])
 async def test_others_are_waited_for(state):
-    assert judge("a", ID, FileUpload(ID, "a", state)) is None
+    assert outcome_of("a", ID, FileUpload(ID, "a", state)) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ async def test_others_are_waited_for(state):
     ],
 )
 async def test_refused_uploads_fail_with_the_reason(listed, word):
-    outcome = judge("a", ID, listed)
+    outcome = outcome_of("a", ID, listed)
     assert outcome is not None
     assert isinstance(outcome.error, IntegrityError)
     assert word in outcome.error.message
@@ -108,7 +108,7 @@ async def test_an_archive_that_lists_nothing_is_not_waited_for(desk, virtual_tim
     uploads = await uploaded(desk, "a")
     desk.archive.fail("list", 401, {"detail": "Invalid"}, times=1000)
     async with desk.session() as session:
-        with pytest.raises(RefusedError, match="what became") as raised:
+        with pytest.raises(RefusedError, match="cannot be requested") as raised:
             await session.wait_for(uploads)
     assert "--wait" in raised.value.hint
     assert desk.archive.counts["list"] == 2

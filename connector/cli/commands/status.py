@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     is_flag=True,
     envvar=None,
     show_envvar=False,
-    help="Also what is open in the upload box of your access token and was begun elsewhere. Asks the archive.",
+    help="Also what is open in the upload box of your access token and was started elsewhere. Asks the archive.",
 )
 @archive_options
 @key_options
@@ -71,7 +71,7 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
         announced = announced_uploads(folder) if others else []
         for listed in others:
             here = announced_here(listed, announced)
-            begun = "announced from here and not heard of since; upload it again" if here else "begun elsewhere"
+            begun = "announced from here, without a response; upload it again" if here else "started elsewhere"
             size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
             show(f"in box    {listed.alias}: open{size}, {begun}")
             console.record(
