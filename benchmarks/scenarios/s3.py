@@ -19,8 +19,8 @@ from benchmarks.process import run as run_process
 from benchmarks.servers.juicefs import BUCKET, JuiceFs
 from benchmarks.stand import ROOT, Options, Stand
 
-LARGE = "bulk transport, 2 x 64 MiB"
-SMALL = "bulk transport, 4 x 16 MiB"
+LARGE = "object client, 2 x 64 MiB"
+SMALL = "object client, 4 x 16 MiB"
 
 
 def run(options: Options) -> Report:
@@ -64,7 +64,7 @@ def run(options: Options) -> Report:
     best = min(("s5cmd cp", "rclone copyto", "curl -o"), key=contest.median)
     ours = contest.median(LARGE)
     report.notes += [
-        f"The bulk transport moves {contest.median(best) / ours:.2f} times what {best} does; without the "
+        f"The object client moves {contest.median(best) / ours:.2f} times what {best} does; without the "
         f"{start_up:.2f} s that Python and its imports take, {contest.median(best) / (ours - start_up):.2f} times.",
         f"The gateway read, of an object of {contest.amount:.0f} MB: "
         + ", ".join(f"{count / 1e6:.0f} MB for {name}" for name, count in read.items())

@@ -1,8 +1,9 @@
-"""What the ETag of a stored part is worth: often the md5 of its bytes, but nothing promises that it is.
+"""ETags of stored parts: often the md5 of the bytes, which no specification guarantees.
 
-S3 documents it as the md5 for objects that are stored plainly or under SSE-S3, and as something else under SSE-KMS and
-SSE-C, which the answer's headers tell. Gateways have ETags of their own without saying so. So damage is only claimed
-where ETags have proved to be md5s; anything else shows when the archive checks the sha256 at the end.
+S3 documents the ETag as the md5 for objects that are stored unencrypted or under SSE-S3, and as another value under
+SSE-KMS and SSE-C, which header fields of the response tell. Gateways have ETags of their own without saying so.
+Therefore a part counts as damaged only where ETags have proved to be md5s; other damage is found when the archive
+checks the sha256 at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _ENCRYPTION = re.compile(r"x-amz-server-side-encryption|x-goog-encryption-kms", 
 
 
 def stored_md5(headers: Mapping[str, str]) -> str | None:
-    """The md5 (lower case hex) of the bytes that were stored, ``None`` if the answer's ETag cannot be one."""
+    """Return the md5 (lower case hex) of the stored bytes, ``None`` if the response's ETag cannot be one."""
     for name, value in headers.items():
         # SSE-C has the same value, AES256, under a longer name.
         plain_name = name.lower() == "x-amz-server-side-encryption"
@@ -26,16 +27,17 @@ def stored_md5(headers: Mapping[str, str]) -> str | None:
 
 
 class EtagRecord:
-    """What the ETags of a storage have shown so far."""
+    """Whether the ETags of one storage are md5s, as far as its responses have shown."""
 
     def __init__(self) -> None:
         self._proved = False
         self._differed = 0
 
     def is_damaged(self, md5: str, stored: str | None) -> bool:
-        """Whether a part whose md5 is ``md5`` is to be sent again, since the storage says that it has ``stored``.
+        """Whether a part with this ``md5`` has to be sent again, given the md5 that its ETag states.
 
-        Before any ETag was an md5, one part is sent again to find out; ETags that still differ are none.
+        Before any ETag was equal to the md5 of its part, one part is sent again to find out; ETags that still differ
+        are no md5s.
         """
         if stored is None:
             return False

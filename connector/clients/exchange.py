@@ -1,4 +1,4 @@
-"""Requests and answers of the archive's APIs, and the one place where they are sent."""
+"""Requests to the archive's APIs and their responses, and the one place where they are sent."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ MAX_BODY = 16 * 1024**2
 """Upper bound of bytes of a response that are read."""
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What sending a request may raise: the last from the resolver, for host names that cannot be encoded."""
+"""What sending a request may raise; ``UnicodeError`` by the resolver, for host names that cannot be encoded."""
 
 
 @attrs.frozen
 class ApiRequest:
-    """One request to an API. ``token`` goes into the Authorization header; ``data`` is sent as JSON."""
+    """One request to an API.
+
+    Attributes:
+        method: The HTTP method.
+        url: Without query.
+        token: For the ``Authorization`` header (Bearer).
+        data: Sent as JSON.
+        params: Of the query.
+    """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     url: str
@@ -42,9 +50,15 @@ class ApiRequest:
 
 @attrs.frozen
 class ApiReply:
-    """One answer; header names in lower case.
+    """One response.
 
-    ``received``: when it came, by its server's clock; ``asked``: when its request was sent, by our monotonic one.
+    Attributes:
+        status: Its status code.
+        headers: Header fields, names in lower case.
+        body: All of the body, decompressed.
+        server: Scheme and host, for messages.
+        received: When it was received, by the server's clock.
+        asked: When its request was sent, in seconds of trio's clock.
     """
 
     status: int
@@ -113,7 +127,7 @@ class ApiTransport:
 
 
 def server_of(url: str) -> str:
-    """Scheme and host of a URL, all of it that may be shown: the path may hold ids, the query secrets. Never raises."""
+    """Return scheme and host of a URL for messages: its path may hold ids, its query secrets. Never raises."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -122,7 +136,7 @@ def server_of(url: str) -> str:
 
 
 def broken(error: Exception, server: str) -> ConnectorError:
-    """The error for a connection that failed; trying again may help unless the address itself is at fault."""
+    """Return the error for a failed connection; a retry may help unless the address itself is invalid."""
     if isinstance(error, ForbiddenAddressError):
         return BrokenError(
             f"{server} must not be connected to: {_reason(error)}.",

@@ -92,12 +92,13 @@ class HttpClient:
             method: The method.
             url: Where to.
             headers: Further header fields: ``Host``, ``User-Agent`` and ``Content-Length`` are written here.
-            body: Sent from where it lies; must not change meanwhile.
+            body: Sent without a copy; must not change meanwhile.
             on_bytes: Told how many bytes of the body were sent; a negative count takes back those of a connection that
                 was replaced.
 
         Raises:
             httpx.TransportError: In all its kinds. Messages name host and port, never a path or query.
+            UsageError: The proxy cannot be used.
             httpx.InvalidURL: The URL cannot be parsed.
         """
         url = httpx.URL(url)
