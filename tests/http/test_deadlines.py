@@ -190,21 +190,3 @@ async def test_a_stuck_error_body_does_not_hide_the_status(serve):
     async with open_http(HttpOptions(read_timeout=0.1)) as client:
         reply = await client.api.get(server.url)
     assert (reply.status_code, reply.content) == (503, b"<Err")
-
-
-async def test_other_tasks_run_during_a_flood(serve, client, nursery):
-    """A socket that always has bytes ready must not keep other tasks from running."""
-    size = 64_000_000
-    server = await serve(answering(response("200 OK", bytes(size))))
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await trio.lowlevel.checkpoint()
-            ticks += 1
-
-    nursery.start_soon(tick)
-    await get_into(client, server.url, bytearray(size))
-    assert ticks > 60
-    nursery.cancel_scope.cancel()
