@@ -39,7 +39,7 @@ def drs(url: str | None = "https://s3.test/b/o?sig=1", **changes: Any) -> dict[s
 
 def test_requests_carry_the_accession_and_the_token():
     request = build_object_request("https://a.test/dcs", "a/b", "wot")
-    assert (request.url, request.headers["Authorization"]) == ("https://a.test/dcs/objects/a%2Fb", "Bearer wot")
+    assert (request.url, request.token) == ("https://a.test/dcs/objects/a%2Fb", "wot")
     assert build_envelope_request("https://a.test/dcs", "a", "wot").url == "https://a.test/dcs/objects/a/envelopes"
 
 

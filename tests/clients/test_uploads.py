@@ -51,7 +51,7 @@ def test_requests_are_spelled_as_the_contract_says():
     assert (part.method, part.url) == ("GET", f"{uploads}/{FILE}/parts/7")
     complete = build_complete_request(API, BOX, FILE, "t", UploadCompletion("aa", "bb-2", ("c", "d"), ("e", "f")))
     assert (complete.method, complete.url) == ("PATCH", f"{uploads}/{FILE}")
-    assert json.loads(complete.body or b"") == {
+    assert complete.data == {
         "decrypted_sha256": "aa",
         "encrypted_md5": "bb-2",
         "encrypted_parts_md5": ["c", "d"],

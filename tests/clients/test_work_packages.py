@@ -33,12 +33,12 @@ FILE = UUID(int=2)
 def test_a_package_is_asked_for_with_the_opened_access_token():
     request = build_package_request(API, "p1", "secret")
     assert (request.method, request.url) == ("GET", "https://a.test/wps/work-packages/p1")
-    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.token == "secret"
 
 
 def test_a_token_for_a_file_is_asked_for_without_a_body():
     request = build_download_token_request(API, "p1", "secret", "GHGAF01")
-    assert (request.method, request.body) == ("POST", None)
+    assert (request.method, request.data) == ("POST", None)
     assert request.url == "https://a.test/wps/work-packages/p1/files/GHGAF01/work-order-tokens"
 
 
