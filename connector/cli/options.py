@@ -176,6 +176,16 @@ def overwrite_option(function: F) -> F:
     return option("--overwrite", is_flag=True, help=help)(function)  # type: ignore[no-any-return]
 
 
+def result_options(function: F) -> F:
+    """Add the options about the results of local commands: where they go, and what they may replace."""
+    return option(  # type: ignore[no-any-return]
+        "--output-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where the results go. Default: beside each file.",
+    )(overwrite_option(function))
+
+
 def existing_options(function: F) -> F:
     """Add the options about what is there already. A command passes them to `check_existing_options`."""
     for decorate in (

@@ -8,6 +8,7 @@ The clock is handed in.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -28,23 +29,11 @@ HEARTBEAT_EVERY = 10.0
 _ASLEEP = 2.0
 """Seconds without a tick after which others may have written to the terminal, as when this process was stopped."""
 
-_MOVE_THE_CURSOR = (
-    *("xterm", "screen", "tmux", "vt1", "vt2", "vt3", "vt4", "vt5", "linux", "rxvt", "konsole", "gnome", "vte"),
-    *(
-        "alacritty",
-        "kitty",
-        "foot",
-        "wezterm",
-        "ghostty",
-        "iterm",
-        "nsterm",
-        "putty",
-        "mintty",
-        "cygwin",
-        "ansi",
-        "st-",
-    ),
+_MOVES_THE_CURSOR = re.compile(
+    "xterm|screen|tmux|vt[1-5]|linux|rxvt|konsole|gnome|vte|alacritty|kitty|foot|wezterm|ghostty|iterm|nsterm|putty"
+    "|mintty|cygwin|ansi|st-"
 )
+"""The beginning of the names of terminals that do."""
 
 
 def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
@@ -53,7 +42,7 @@ def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
         return "log"
     if sys.platform == "win32":
         return "screen" if "WT_SESSION" in environment else "line"
-    return "screen" if environment.get("TERM", "").startswith(_MOVE_THE_CURSOR) else "line"
+    return "screen" if _MOVES_THE_CURSOR.match(environment.get("TERM", "")) else "line"
 
 
 class Progress:

@@ -54,34 +54,25 @@ class Secrets:
         self._console.hide(token.partition(":")[2])
         return token
 
-    def passphrase(self) -> str:
-        """Return the passphrase of the private key.
+    def passphrase(self, *, new: bool = False) -> str:
+        """Return the passphrase of the private key, or of a `new` one: that is typed twice.
 
-        Looked for in `--passphrase-file`, `CONNECTOR_PASSPHRASE` and a hidden prompt. Raises
-        `UsageError` when there is none.
+        Looked for in `--passphrase-file`, `CONNECTOR_PASSPHRASE` and a hidden prompt.
+
+        Raises:
+            UsageError: When there is none, and when a new one was typed in two ways.
         """
         given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
         if given is None and self._context.stdin.kind() == "terminal":
-            given = self._asked("Passphrase of your private key: ")
-        if not given:
-            raise UsageError(
-                "Your private key is protected and no passphrase is given.",
-                hint=f"Set {PASSPHRASE_VARIABLE} or name a file with --passphrase-file.",
-            )
-        self._console.hide(given)
-        return given
-
-    def new_passphrase(self) -> str:
-        """Return the passphrase for a new key; asked for twice when a person types it."""
-        given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
-        if given is None and self._context.stdin.kind() == "terminal":
-            given = self._asked("Passphrase for the new private key: ")
-            if given and self._asked("The same again: ") != given:
+            given = self._asked(f"Passphrase {'for the new' if new else 'of your'} private key: ")
+            if new and given and self._asked("The same again: ") != given:
                 raise UsageError("The two passphrases differ.", hint="Nothing was written; try again.")
         if not given:
+            message = "Your private key is protected and no passphrase is given."
             raise UsageError(
-                "No passphrase for the new private key is given.",
-                hint=f"Set {PASSPHRASE_VARIABLE}, name a file with --passphrase-file, or choose --nocrypt.",
+                "No passphrase for the new private key is given." if new else message,
+                hint=f"Set {PASSPHRASE_VARIABLE} or name a file with --passphrase-file"
+                + (", or choose --nocrypt." if new else "."),
             )
         self._console.hide(given)
         return given

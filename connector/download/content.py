@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import attrs
 
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, opened_size
@@ -11,35 +9,6 @@ from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
 from connector.errors import IntegrityError
 from connector.local.partial_file import PartialFile
 from connector.parts import Part
-
-
-class PartProcessor(Protocol):
-    """Processes the parts of one file. Methods block, and are called from several threads."""
-
-    @property
-    def kind(self) -> str:
-        """The kind of the partial file's journal; partial files of another kind are not resumed."""
-
-    @property
-    def verified(self) -> bool:
-        """Whether the methods return the plaintext of a part, for the sha256 of the whole."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the local file."""
-
-    def begin(self, file: PartialFile) -> None:
-        """Write what precedes the parts."""
-
-    def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
-        """Process and write the encrypted bytes of a part, and return their plaintext.
-
-        Raises:
-            IntegrityError: For a segment that fails authentication.
-        """
-
-    def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
-        """The plaintext of a part that was written earlier, `None` if it is missing or damaged."""
 
 
 @attrs.frozen
@@ -108,27 +77,27 @@ class KeepEncrypted:
 
 
 @attrs.frozen
-class KeepUnverified:
+class KeepUnverified(KeepEncrypted):
     """Writes header and encrypted segments, and checks only their sizes."""
 
-    encrypted: KeepEncrypted
     kind: str = "download-unverified"
     verified: bool = False
 
-    @property
-    def size(self) -> int:
-        """Bytes of header and segments."""
-        return self.encrypted.size
-
-    def begin(self, file: PartialFile) -> None:
-        """Write the header."""
-        self.encrypted.begin(file)
-
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:
         """Write the segments."""
-        file.write(len(self.encrypted.header) + part.start, [buffer])
+        file.write(len(self.header) + part.start, [buffer])
         return []
 
     def read_back(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext | None:
         """Trust the journal."""
         return []
+
+
+PartProcessor = Decrypt | KeepEncrypted
+"""Processes the parts of one file. Its methods block, and are called from several threads.
+
+`kind` is the kind of the partial file's journal (partial files of another kind are not resumed), `size` that of the local
+file in bytes, and `verified` says whether the methods return the plaintext of a part, for the sha256 of the whole.
+`process` raises `IntegrityError` for a segment that fails authentication, `read_back` returns `None` for a part that is
+missing or damaged.
+"""

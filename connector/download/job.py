@@ -209,8 +209,8 @@ class Download:
     def _processor(self, drs: DrsObject, header: bytes, decryptor: SegmentDecryptor) -> PartProcessor:
         if self._request.decrypt:
             return Decrypt(decryptor, drs.size)
-        kept = KeepEncrypted(decryptor, drs.size, header)
-        return kept if self._request.verify else KeepUnverified(kept)
+        keep = KeepEncrypted if self._request.verify else KeepUnverified
+        return keep(decryptor, drs.size, header)
 
     async def _read_back(self, part: Part, buffer: memoryview) -> Plaintext | None:
         """The plaintext of a part that an earlier run wrote, `None` if it did not, or the part is damaged."""

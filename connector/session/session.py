@@ -189,7 +189,7 @@ class Session:
         part_size, memory = self.settings.part_size, self.settings.memory
         finished = await self._read_finished(str(box.id))
         left = partial(UploadJournals(self.state.uploads, self.keys).find, box.id)
-        planner = UploadPlanner.of(listed, finished, left, part_size=part_size, memory=memory, overwrite=overwrite)
+        planner = UploadPlanner(listed, finished, left, part_size, memory, overwrite)
         outcomes = await self.run.in_thread(planner.plan, sources)
         for outcome in outcomes:
             if outcome.value is not None:

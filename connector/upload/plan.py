@@ -33,6 +33,10 @@ class PlannedUpload:
     already_there: AlreadyThere | None = None
 
 
+def _by_alias(listed: Sequence[FileUpload]) -> Mapping[str, FileUpload]:
+    return {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
+
+
 @attrs.frozen
 class UploadPlanner:
     """Checks sources against the disk, the uploads that the box lists, and the records of earlier runs.
@@ -40,27 +44,12 @@ class UploadPlanner:
     `earlier` returns the state of a source's upload that an earlier run recorded, which would be resumed.
     """
 
-    listed: Mapping[str, FileUpload]
+    listed: Mapping[str, FileUpload] = attrs.field(converter=_by_alias)
     finished: FinishedFiles
     earlier: Callable[[UploadSource, SourceState], UploadState | None]
     part_size: int
     memory: int
     overwrite: bool
-
-    @classmethod
-    def of(
-        cls,
-        listed: Sequence[FileUpload],
-        finished: FinishedFiles,
-        earlier: Callable[[UploadSource, SourceState], UploadState | None],
-        *,
-        part_size: int,
-        memory: int,
-        overwrite: bool,
-    ) -> UploadPlanner:
-        """A planner for a box that lists these uploads."""
-        in_box = {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
-        return cls(in_box, finished, earlier, part_size, memory, overwrite)
 
     def plan(self, sources: Sequence[UploadSource]) -> list[Outcome[PlannedUpload]]:
         """Check each source. Blocks: call it in a thread."""

@@ -86,10 +86,10 @@ def test_the_passphrase_is_not_taken_from_the_pipe_of_the_token() -> None:
 def test_a_new_passphrase_is_typed_twice(answers: Sequence[str], good: bool) -> None:
     desk = Desk(stdin=ScriptedInput("terminal"), answers=answers)
     if good:
-        assert make(desk).new_passphrase() == answers[0]
+        assert make(desk).passphrase(new=True) == answers[0]
     else:
         with pytest.raises(UsageError):
-            make(desk).new_passphrase()
+            make(desk).passphrase(new=True)
 
 
 def test_files_that_hold_nothing_or_are_not_there(tmp_path: Path) -> None:

@@ -12,17 +12,13 @@ from connector.cli.options import (
     key_options,
     option,
     output_options,
-    overwrite_option,
+    result_options,
     time_limit_options,
     transfer_options,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from connector.cli.run import Invocation
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
 
 
 @command()
@@ -33,13 +29,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Decrypt all *.c4gh files of this folder.",
 )
-@option(
-    "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where the results go. Default: beside each file.",
-)
-@overwrite_option
+@result_options
 @key_options
 @transfer_options
 @time_limit_options
@@ -70,12 +60,11 @@ def decrypt(
         if output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()
-
-        async def job(observer: Observer) -> Sequence[Outcome[object]]:
-            return await engine.decrypt_files(
+        return invocation.transfer(
+            lambda observer: engine.decrypt_files(
                 invocation.settings, keys.private, requests, overwrite=overwrite, observer=observer
-            )
-
-        return invocation.transfer(job, verb="decrypted")
+            ),
+            verb="decrypted",
+        )
 
     run(ctx, work)

@@ -20,11 +20,7 @@ from connector.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from connector.cli.run import Invocation
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
 
 
 @command()
@@ -71,30 +67,25 @@ def download(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import own_keys
+        from connector.cli.access import Access
         from connector.cli.outputs import ready_folder
         from connector.errors import UsageError
-        from connector.wire.tokens import AccessToken
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
         check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
-        keys = own_keys(invocation)
-        token = AccessToken.parse(invocation.secrets.access_token())
+        access = Access.of(invocation)
         ready_folder(output_dir)
-        engine = invocation.context.engine()
-
-        async def job(observer: Observer) -> Sequence[Outcome[object]]:
-            async with engine.open_session(invocation.settings, keys, token, observer=observer) as session:
-                return await session.download(
-                    accessions,
-                    output_dir=output_dir,
-                    decrypt=decrypt,
-                    overwrite=overwrite,
-                    verify=not no_verify,
-                    verify_existing=verify_existing,
-                )
-
+        job = access.in_session(
+            lambda session: session.download(
+                accessions,
+                output_dir=output_dir,
+                decrypt=decrypt,
+                overwrite=overwrite,
+                verify=not no_verify,
+                verify_existing=verify_existing,
+            )
+        )
         return invocation.transfer(job, verb="downloaded")
 
     run(ctx, work)

@@ -12,18 +12,14 @@ from connector.cli.options import (
     command,
     option,
     output_options,
-    overwrite_option,
+    result_options,
     setting_options,
     time_limit_options,
     transfer_options,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from connector.cli.run import Invocation
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
 
 
 @command()
@@ -36,13 +32,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Crypt4GH public key of whoever shall be able to read the files; may be given several times.",
 )
-@option(
-    "--output-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where the results go. Default: beside each file.",
-)
-@overwrite_option
+@result_options
 @setting_options("my_private_key_path", "passphrase_file", group=WHERE)
 @transfer_options
 @time_limit_options
@@ -80,12 +70,11 @@ def encrypt(
         if output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()
-
-        async def job(observer: Observer) -> Sequence[Outcome[object]]:
-            return await engine.encrypt_files(
+        return invocation.transfer(
+            lambda observer: engine.encrypt_files(
                 invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
-            )
-
-        return invocation.transfer(job, verb="encrypted")
+            ),
+            verb="encrypted",
+        )
 
     run(ctx, work)
