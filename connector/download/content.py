@@ -96,8 +96,8 @@ class KeepUnverified(KeepEncrypted):
 PartProcessor = Decrypt | KeepEncrypted
 """Processes the parts of one file. Its methods block, and are called from several threads.
 
-`kind` is the kind of the partial file's journal (partial files of another kind are not resumed), `size` that of the local
-file in bytes, and `verified` says whether the methods return the plaintext of a part, for the sha256 of the whole.
+`kind` is the kind of the partial file's journal (partial files of another kind are not resumed), `size` that of the
+local file in bytes, and `verified` says whether the methods return the plaintext of a part, for the sha256 of the file.
 `process` raises `IntegrityError` for a segment that fails authentication, `read_back` returns `None` for a part that is
 missing or damaged.
 """

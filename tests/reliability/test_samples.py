@@ -170,6 +170,14 @@ def test_the_lock_of_another_machine_is_respected_until_it_is_stale(resumed: Res
     assert resumed.archive.ranges == []
 
 
+def test_the_lock_of_another_container_is_respected(resumed: Resumed) -> None:
+    """Of the same host name and boot: its process cannot be seen from here."""
+    lock = resumed.folder / "encrypted/GHGAF1.bin.c4gh.part.lock"
+    lock.write_text(lock.read_text().replace("pid:[", "pid:[9"))
+    resumed.download("GHGAF1", "--output-dir", "encrypted", "--until", "+4s", code=75)
+    assert resumed.archive.ranges == []
+
+
 def test_what_was_downloaded_is_known(resumed: Resumed) -> None:
     done = resumed.download("GHGAF9", "--output-dir", resumed.folder / "done", "--decrypt")
     assert json.loads(done.out)["already_there"] == "record"
