@@ -90,11 +90,15 @@ class OutputFolders:
         return self.folder / (hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32] + _SUFFIX)
 
 
+def _or_users(path: Path | None) -> Path:
+    return Path(platformdirs.user_state_dir(APPLICATION)) if path is None else path
+
+
 @attrs.frozen
 class StateFolder:
-    """The state folder of a user; nothing is created before it is needed."""
+    """The state folder of a user, by default the system's place for it; nothing is created before it is needed."""
 
-    path: Path = attrs.field(factory=lambda: Path(platformdirs.user_state_dir(APPLICATION)))
+    path: Path = attrs.field(default=None, converter=_or_users)
 
     @property
     def uploads(self) -> Path:
@@ -110,8 +114,3 @@ class StateFolder:
     def outputs(self) -> OutputFolders:
         """The records of the output folders of downloads."""
         return OutputFolders(self.path / "outputs")
-
-    @classmethod
-    def of(cls, path: Path | None) -> StateFolder:
-        """The folder at `path`, or by default the user's."""
-        return cls() if path is None else cls(path)

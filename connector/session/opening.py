@@ -115,5 +115,5 @@ async def open_session(
                 open_scheduler(settings, retrier, observer, network_limit(settings), first=first)
             ),
             run=RunContext(threads=threads, observer=observer, part_size=settings.part_size, uniform=parts.uniform),
-            state=StateFolder.of(state_folder),
+            state=StateFolder(state_folder),
         )

@@ -61,7 +61,7 @@ async def _recrypt(
     observer: Observer | None,
     state_folder: Path | None,
 ) -> list[Outcome[RecryptedFile]]:
-    finished = cache(partial(FinishedFiles.read, StateFolder.of(state_folder).finished))
+    finished = cache(partial(FinishedFiles.read, StateFolder(state_folder).finished))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
     run = RunContext(threads=make_threads(), observer=observer, part_size=settings.part_size)

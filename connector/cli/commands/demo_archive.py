@@ -26,10 +26,6 @@ class ArchiveProcess:
     wkvs_url: str
     process: trio.Process
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-
 
 @asynccontextmanager
 async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:

@@ -34,12 +34,10 @@ def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
         yield keep.resolve()
         return
     with local_failures("make a folder in", tempfile.gettempdir()):
-        folder = Path(tempfile.mkdtemp(prefix="connector-demo-"))
-    try:
-        _check_room(folder, needed)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        temporary = tempfile.TemporaryDirectory(prefix="connector-demo-", ignore_cleanup_errors=True)
+    with temporary as folder:
+        _check_room(Path(folder), needed)
+        yield Path(folder)
 
 
 def _check_room(folder: Path, needed: int) -> None:

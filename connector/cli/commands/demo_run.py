@@ -95,7 +95,7 @@ class Demonstration:
     def kill_archive(self) -> None:
         """End the archive at once, without waiting for it."""
         if self._archive is not None:
-            self._archive.kill()
+            self._archive.process.kill()
 
     def print_table(self) -> None:
         """Print the steps to standard output."""
