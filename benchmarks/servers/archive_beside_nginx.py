@@ -39,7 +39,7 @@ from connector.archive.settings import INBOX_BUCKET, ArchiveSettings
 from connector.archive.upload_controller import UploadController
 from connector.parts import Parts
 from connector.wire.payloads import UploadCompletion
-from persistence.objects.protocol import ObjectStat
+from persistence.objects.values import ObjectStat
 
 _PART_PATH = re.compile(r"/parts/([0-9a-z-]+)/([0-9]+)")
 App = Callable[[Any, Any, Any], Awaitable[None]]

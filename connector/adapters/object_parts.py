@@ -8,7 +8,8 @@ from contextlib import suppress
 from connector.adapters.failures import cut_short, storage_failures
 from connector.parts import Part
 from persistence.errors import PersistenceError
-from persistence.objects.protocol import ObjectStat, ObjectStorage
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.values import ObjectStat
 
 
 class ObjectSource:

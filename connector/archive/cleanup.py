@@ -23,7 +23,8 @@ from connector.archive.settings import BUCKETS, INBOX_BUCKET, PERMANENT_BUCKET, 
 from connector.archive.upload_repository import UploadRepository
 from persistence.errors import NotFound, PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
-from persistence.objects.protocol import ObjectStorage, UploadRef
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.values import UploadRef
 
 _log = logging.getLogger(__name__)
 

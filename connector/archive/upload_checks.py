@@ -10,7 +10,7 @@ from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.parts import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts
 from connector.wire.digests import multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
-from persistence.objects.protocol import ObjectStat
+from persistence.objects.values import ObjectStat
 
 _MAX_ALIAS = 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")

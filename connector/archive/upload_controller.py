@@ -38,7 +38,8 @@ from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.protocol import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
-from persistence.objects.protocol import ObjectStat, ObjectStorage
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.values import ObjectStat
 
 
 @attrs.define(eq=False)

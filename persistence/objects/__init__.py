@@ -4,16 +4,10 @@ The providers are imported from where they are: `persistence.objects.memory`, `p
 and `persistence.objects.s3` (extra `s3`).
 """
 
-from persistence.objects.protocol import (
-    Buffer,
-    ObjectStat,
-    ObjectStorage,
-    PartStat,
-    PresignedPost,
-    UploadRef,
-)
+from persistence.objects.protocol import ObjectStorage
 from persistence.objects.registry import StoragePlace, StorageRegistry
 from persistence.objects.signing import SignedRequest, UrlSigner
+from persistence.objects.values import Buffer, ObjectStat, PartStat, PresignedPost, UploadRef
 
 __all__ = [
     "Buffer",

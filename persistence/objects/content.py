@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final, TypeAlias
 
 from persistence.errors import InvalidValue
-from persistence.objects.protocol import Buffer
+from persistence.objects.values import Buffer
 
 Content: TypeAlias = memoryview | AsyncIterable[bytes]
 """Checked content: the bytes of a buffer, or a stream."""

@@ -7,20 +7,19 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Final, Self
 
 import anyio.lowlevel
 import attrs
 
 from persistence import errors
-from persistence.objects.checked import CheckedStorage, Names
 from persistence.objects.content import Content, gather
-from persistence.objects.multipart import PartsCheck, UploadKey, check_digest, multipart_etag
+from persistence.objects.multipart import ExpectedParts, UploadKey, check_digest, multipart_etag
 from persistence.objects.naming import MIN_PART_SIZE, check_span
 from persistence.objects.paging import PagedIterator
-from persistence.objects.protocol import ObjectStat, PartStat, UploadRef
+from persistence.objects.protocol import ObjectStorage
 from persistence.objects.signing import UrlSigner
+from persistence.objects.values import Names, ObjectStat, PartStat, Span, UploadRef, now
 
 _CHUNK: Final = 1024**2
 
@@ -37,7 +36,7 @@ class _Bucket:
     uploads: dict[str, _Upload] = attrs.field(factory=dict)
 
 
-class MemoryStorage(CheckedStorage):
+class MemoryStorage(ObjectStorage):
     """Object storage in dicts; its content lasts as long as the Python object, not only its `async with` block.
 
     Args:
@@ -55,7 +54,7 @@ class MemoryStorage(CheckedStorage):
         self._is_open = True
         return self
 
-    def _close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._is_open = False
 
     async def list_buckets(self) -> list[str]:
@@ -91,7 +90,7 @@ class MemoryStorage(CheckedStorage):
         await self._object(names)
         del self._buckets[names[0]].objects[names[1]]
 
-    async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
+    async def _copy_object(self, source: Names, target: Names, span: Span | None) -> ObjectStat:
         stat, content = await self._object(source)
         await self._bucket(target[0])
         if span is None:
@@ -128,7 +127,7 @@ class MemoryStorage(CheckedStorage):
     async def _start_upload(self, names: Names) -> str:
         uploads = (await self._bucket(names[0])).uploads
         upload_id = secrets.token_hex(16)
-        uploads[upload_id] = _Upload(UploadRef(*names, upload_id, _now()))
+        uploads[upload_id] = _Upload(UploadRef(*names, upload_id, now()))
         return upload_id
 
     async def _put_part(self, upload: UploadKey, number: int, content: Content, md5: str | None) -> PartStat:
@@ -147,10 +146,10 @@ class MemoryStorage(CheckedStorage):
         refs = [upload.ref for upload in (await self._bucket(bucket)).uploads.values()]
         return [ref for ref in refs if object_id in (None, ref.object_id)]
 
-    async def _complete_upload(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
+    async def _complete_upload(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:
         stored = (await self._upload(upload)).parts
         parts = [stored[number][0] for number in sorted(stored)]
-        check(parts)
+        expected.check(upload, parts)
         del self._buckets[upload.bucket].uploads[upload.upload_id]
         content = b"".join(stored[part.number][1] for part in parts)
         return self._store((upload.bucket, upload.object_id), content, multipart_etag(parts))
@@ -183,15 +182,10 @@ class MemoryStorage(CheckedStorage):
         return found
 
     def _store(self, names: Names, content: bytes, etag: str = "") -> ObjectStat:
-        stat = ObjectStat(*names, len(content), etag or _md5(content), _now())
+        stat = ObjectStat(*names, len(content), etag or _md5(content), now())
         self._buckets[names[0]].objects[names[1]] = (stat, content)
         return stat
 
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _now() -> datetime:
-    time_now = datetime.now(UTC)
-    return time_now.replace(microsecond=time_now.microsecond // 1000 * 1000)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import attrs
 
 from persistence.errors import DigestMismatch, PartsMismatch, UploadNotFound
 from persistence.objects.naming import check_bucket, check_object_id, check_upload_id
-from persistence.objects.protocol import PartStat
-
-PartsCheck: TypeAlias = Callable[[Sequence[PartStat]], None]
-"""Raises `PartsMismatch` unless the parts can become the object."""
+from persistence.objects.values import PartStat
 
 
 @attrs.frozen
@@ -37,42 +33,42 @@ def multipart_etag(parts: Sequence[PartStat]) -> str:
     return f"{digest.hexdigest()}-{len(parts)}"
 
 
-def check_parts(
-    parts: Sequence[PartStat], *, upload: UploadKey, count: int | None, size: int | None, smallest: int
-) -> None:
-    """Check that the parts, sorted by number, can become the object.
+@attrs.frozen
+class ExpectedParts:
+    """What the parts of an upload must be to become an object.
 
-    Args:
-        parts: what is stored.
-        upload: the upload, for the error.
-        count: number of parts expected, if known.
-        size: bytes expected of all parts but the last, which may be smaller, if known.
+    Attributes:
+        count: number of parts, if known.
+        size: bytes of all parts but the last, which may be smaller, if known.
         smallest: bytes that all parts but the last must have.
-
-    Raises:
-        PartsMismatch: they cannot.
     """
-    why = _mismatch(parts, count, size, smallest)
-    if why:
-        raise PartsMismatch(upload.bucket, upload.object_id, upload.upload_id, why)
 
+    count: int | None
+    size: int | None
+    smallest: int
 
-def _mismatch(parts: Sequence[PartStat], count: int | None, size: int | None, smallest: int) -> str:
-    if not parts:
-        return "it has no parts"
-    if count is not None and len(parts) != count:
-        return f"it has {len(parts)} parts, not {count}"
-    for position, part in enumerate(parts, 1):
-        if part.number != position:
-            return f"part {position} is missing"
-    for part in parts[:-1]:
-        if part.size < smallest:
-            return f"part {part.number} has {part.size} bytes, fewer than {smallest}"
-        if size is not None and part.size != size:
-            return f"part {part.number} has {part.size} bytes, not {size}"
-    if size is not None and parts[-1].size > size:
-        return f"the last part has {parts[-1].size} bytes, more than {size}"
-    return ""
+    def check(self, upload: UploadKey, parts: Sequence[PartStat]) -> None:
+        """Raise `PartsMismatch` unless the stored parts, sorted by number, can become the object."""
+        why = self._mismatch(parts)
+        if why:
+            raise PartsMismatch(upload.bucket, upload.object_id, upload.upload_id, why)
+
+    def _mismatch(self, parts: Sequence[PartStat]) -> str:
+        if not parts:
+            return "it has no parts"
+        if self.count is not None and len(parts) != self.count:
+            return f"it has {len(parts)} parts, not {self.count}"
+        for position, part in enumerate(parts, 1):
+            if part.number != position:
+                return f"part {position} is missing"
+        for part in parts[:-1]:
+            if part.size < self.smallest:
+                return f"part {part.number} has {part.size} bytes, fewer than {self.smallest}"
+            if self.size is not None and part.size != self.size:
+                return f"part {part.number} has {part.size} bytes, not {self.size}"
+        if self.size is not None and parts[-1].size > self.size:
+            return f"the last part has {parts[-1].size} bytes, more than {self.size}"
+        return ""
 
 
 def check_md5(md5: str | None) -> str | None:

@@ -11,7 +11,7 @@ import re
 import reprlib
 from typing import Final
 
-from persistence.errors import InvalidName, InvalidRange, InvalidValue
+from persistence.errors import InvalidName, InvalidRange, InvalidValue, PersistenceError
 
 MAX_PARTS = 10_000
 """Parts of one multipart upload (S3 limit)."""
@@ -61,28 +61,17 @@ def check_prefix(prefix: str) -> str:
 
 def check_part_number(number: int) -> int:
     """Return the part number (1 to 10,000, S3 limit), or raise `InvalidName`."""
-    if not _is_within(number, 1, MAX_PARTS):
-        raise InvalidName(f"{_shown(number)} is not a part number.", hint=f"Parts are numbered from 1 to {MAX_PARTS}.")
-    return number
-
-
-def check_size(size: int) -> int:
-    """Return a number of bytes, or raise `InvalidValue`."""
-    check_count(-1 if size is None else size, "a number of bytes")
-    return size
+    return _within(number, 1, MAX_PARTS, "a part number", InvalidName)
 
 
 def check_expiry(seconds: int) -> int:
     """Return the lifetime of a URL in seconds (1 to 604,800), or raise `InvalidName`."""
-    if not _is_within(seconds, 1, MAX_EXPIRY):
-        raise InvalidName(f"{_shown(seconds)} is not a lifetime of a URL.", hint=f"Use 1 to {MAX_EXPIRY} seconds.")
-    return seconds
+    return _within(seconds, 1, MAX_EXPIRY, "a lifetime of a URL in seconds", InvalidName)
 
 
-def check_count(count: int | None, what: str, *, lowest: int = 0) -> None:
-    """Raise `InvalidValue` unless this is a number of parts or bytes, or None."""
-    if count is not None and not _is_within(count, lowest, MAX_OFFSET):
-        raise InvalidValue(f"{_shown(count)} cannot be {what}.", hint=f"Use a whole number from {lowest} on.")
+def check_count(count: int, what: str, *, lowest: int = 0) -> int:
+    """Return a number of parts or bytes, or raise `InvalidValue`."""
+    return _within(count, lowest, MAX_OFFSET, what, InvalidValue)
 
 
 def check_offsets(names: tuple[str, str], start: int, stop: int | None = None) -> tuple[int, int | None]:
@@ -108,6 +97,12 @@ def _matching(pattern: re.Pattern[str], name: str, what: str, hint: str) -> str:
     if not isinstance(name, str) or not pattern.fullmatch(name):
         raise InvalidName(f"{_shown(name)} is not {what}.", hint=hint)
     return name
+
+
+def _within(number: int, lowest: int, highest: int, what: str, error: type[PersistenceError]) -> int:
+    if not _is_within(number, lowest, highest):
+        raise error(f"{_shown(number)} is not {what}.", hint=f"Use a whole number from {lowest} to {highest}.")
+    return number
 
 
 def _is_within(number: int, lowest: int, highest: int | None) -> bool:

@@ -21,7 +21,7 @@ import attrs
 
 from persistence.errors import InvalidValue, SignatureExpired, SignatureRefused
 from persistence.objects.naming import check_expiry, check_names
-from persistence.objects.protocol import PresignedPost
+from persistence.objects.values import PresignedPost
 
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _MD5_HEADER: Final = "content-md5;host"

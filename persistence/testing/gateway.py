@@ -13,8 +13,9 @@ import anyio.to_thread
 
 from persistence.errors import DigestMismatch, NotFound, SignatureExpired, SignatureRefused
 from persistence.objects.multipart import check_digest
-from persistence.objects.protocol import ObjectStorage, PresignedPost
+from persistence.objects.protocol import ObjectStorage
 from persistence.objects.signing import SignedRequest, UrlSigner, content_disposition
+from persistence.objects.values import PresignedPost
 from persistence.testing.harness import Answer
 
 _DEADLINE: Final = 30.0

@@ -12,7 +12,8 @@ import attrs
 from persistence.documents.protocol import DaoFactory
 from persistence.errors import BucketNotFound
 from persistence.objects.naming import MIN_PART_SIZE
-from persistence.objects.protocol import ObjectStorage, PresignedPost
+from persistence.objects.protocol import ObjectStorage
+from persistence.objects.values import PresignedPost
 
 
 @attrs.frozen

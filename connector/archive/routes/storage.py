@@ -22,8 +22,8 @@ from connector.archive.routes.answers import NO_ROOM
 from connector.parts import MAX_PART_SIZE
 from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
-from persistence.objects.protocol import ObjectStat, PartStat
 from persistence.objects.signing import content_disposition
+from persistence.objects.values import ObjectStat, PartStat
 
 _log = logging.getLogger(__name__)
 

@@ -9,20 +9,18 @@ from pathlib import Path
 
 
 class ContentWriter:
-    """Writes one content file; all methods block. The file is created in its folder; no record names it yet."""
+    """Writes one content file and counts its bytes as `size`; all methods block.
+
+    The file is created in its folder; no record names it yet.
+    """
 
     def __init__(self, path: Path, durable: bool) -> None:
         self.path = path
         self._durable = durable
         self._digest = hashlib.md5(usedforsecurity=False)
-        self._size = 0
-        try:
-            self._file = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by close or drop)
-        except FileNotFoundError:
-            if not path.parent.parent.is_dir():
-                raise
-            path.parent.mkdir(exist_ok=True)
-            self._file = open(path, "xb", buffering=0)  # noqa: SIM115
+        self.size = 0
+        path.parent.mkdir(exist_ok=True)
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by close or drop)
 
     @property
     def md5(self) -> str:
@@ -32,17 +30,16 @@ class ContentWriter:
     def write(self, view: memoryview) -> None:
         """Append bytes."""
         self._digest.update(view)
-        self._size += len(view)
+        self.size += len(view)
         while view:
             written = self._file.write(view)
             view = view[written:]
 
-    def close(self) -> int:
-        """Finish the file; returns its size in bytes."""
+    def close(self) -> None:
+        """Finish the file."""
         if self._durable:
             os.fsync(self._file.fileno())
         self._file.close()
-        return self._size
 
     def drop(self) -> None:
         """Close and delete the file."""

@@ -21,9 +21,9 @@ from threading import Lock
 from persistence import errors
 from persistence.objects.filesystem.content_files import ContentWriter
 from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
-from persistence.objects.filesystem.records import Extent, Record, now, read_record, write_file
+from persistence.objects.filesystem.records import Extent, Record, read_record, write_record
 from persistence.objects.naming import check_span
-from persistence.objects.protocol import ObjectStat
+from persistence.objects.values import Names, ObjectStat, Span, now
 
 
 class Disk:
@@ -94,7 +94,7 @@ class Disk:
 
     # Objects
 
-    def find(self, names: tuple[str, str]) -> Record:
+    def find(self, names: Names) -> Record:
         """The record of an object; `BucketNotFound`, `ObjectNotFound`."""
         record = read_record(self._record_path(*names))
         if record is None:
@@ -102,33 +102,30 @@ class Disk:
             raise errors.ObjectNotFound(*names)
         return record
 
-    def record_names(self, bucket: str) -> list[str]:
-        """The file names of all records."""
-        return [entry.name for entry in self._record_files(self.bucket(bucket))]
-
-    def stats(self, bucket: str, names: list[str], prefix: str) -> list[ObjectStat]:
-        """The objects of the named records that still exist and whose ids have the prefix."""
-        folder = self.path(bucket) / "objects"
-        records = (read_record(folder / name) for name in names)
-        return [stat_of(bucket, r) for r in records if r is not None and r.object_id.startswith(prefix)]
+    def records(self, bucket: str) -> Iterator[Record]:
+        """The records of all objects that exist from the first step to the last; `BucketNotFound`."""
+        for path in list(self._record_files(self.bucket(bucket))):
+            record = read_record(path)
+            if record is not None:
+                yield record
 
     def publish(self, bucket: str, record: Record, *, overwrite: bool = True) -> ObjectStat:
         """Make a record the valid one of its object and delete the content of the one before."""
-        path = self._record_path(bucket, record.object_id)
+        path = self._record_path(bucket, record.id)
         with self._exchange:
             before = read_record(path) if overwrite else None
             try:
-                write_file(path, record.to_json(), durable=self.durable, exclusive=not overwrite)
+                write_record(path, record, durable=self.durable, exclusive=not overwrite)
             except FileExistsError as error:
-                raise errors.ObjectExists(bucket, record.object_id) from error
+                raise errors.ObjectExists(bucket, record.id) from error
             except FileNotFoundError as error:
                 raise errors.BucketNotFound(bucket) from error
         if before is not None:
-            kept = {extent.file for extent in record.extents}
-            self.drop_content(bucket, [extent for extent in before.extents if extent.file not in kept])
-        return stat_of(bucket, record)
+            kept = {extent.file for extent in record.content}
+            self.drop_content(bucket, [extent for extent in before.content if extent.file not in kept])
+        return record.stat(bucket)
 
-    def delete(self, names: tuple[str, str]) -> None:
+    def delete(self, names: Names) -> None:
         """Delete an object; `BucketNotFound`, `ObjectNotFound`."""
         with self._exchange:
             record = self.find(names)
@@ -136,11 +133,11 @@ class Disk:
                 os.unlink(self._record_path(*names))
             except FileNotFoundError as error:
                 raise errors.ObjectNotFound(*names) from error
-        self.drop_content(names[0], record.extents)
+        self.drop_content(names[0], record.content)
 
     def forget(self, bucket: str, record: Record) -> None:
         """Delete a record whose content is deleted, unless another one has replaced it."""
-        path = self._record_path(bucket, record.object_id)
+        path = self._record_path(bucket, record.id)
         with self._exchange:
             if read_record(path) == record:
                 path.unlink(missing_ok=True)
@@ -148,9 +145,9 @@ class Disk:
     def content_of(self, bucket: str, object_id: str) -> frozenset[str]:
         """The content files that the record of an object names; none if there is no such object."""
         record = read_record(self._record_path(bucket, object_id))
-        return frozenset() if record is None else frozenset(extent.file for extent in record.extents)
+        return frozenset() if record is None else frozenset(extent.file for extent in record.content)
 
-    def copy(self, source: tuple[str, str], target: tuple[str, str], span: tuple[int, int | None] | None) -> ObjectStat:
+    def copy(self, source: Names, target: Names, span: Span | None) -> ObjectStat:
         """Copy an object by hard links where the file system has them; a span of it by its bytes."""
         record = self.find(source)
         self.bucket(target[0])
@@ -158,7 +155,7 @@ class Disk:
         etag = record.etag
         try:
             if span is None:
-                for extent in record.extents:
+                for extent in record.content:
                     copied = self.new_content(target[0])
                     self._link_or_copy(self.content(source[0], extent), copied)
                     extents.append(Extent(self.content_name(copied), extent.size))
@@ -172,9 +169,7 @@ class Disk:
             raise
         return self.publish(target[0], Record(target[1], etag, now(), tuple(extents)))
 
-    def _copy_span(
-        self, names: tuple[str, str], record: Record, span: tuple[int, int | None], to_bucket: str
-    ) -> tuple[Extent, str]:
+    def _copy_span(self, names: Names, record: Record, span: Span, to_bucket: str) -> tuple[Extent, str]:
         start, stop = check_span(names, record.size, *span)
         path = self.new_content(to_bucket)
         writer = ContentWriter(path, self.durable)
@@ -185,22 +180,23 @@ class Disk:
                     while first < last and (piece := source.read(min(last - first, 1024**2))):
                         writer.write(memoryview(piece))
                         first += len(piece)
+            writer.close()
         except BaseException:
             writer.drop()
             raise
-        return Extent(self.content_name(path), writer.close()), writer.md5
+        return Extent(self.content_name(path), writer.size), writer.md5
 
-    def single_file(self, names: tuple[str, str]) -> Path:
+    def single_file(self, names: Names) -> Path:
         """The one content file of an object, assembled from several first if necessary."""
         record = self.find(names)
-        if len(record.extents) != 1:
+        if len(record.content) != 1:
             try:
                 extent, _ = self._copy_span(names, record, (0, None), names[0])
             except FileNotFoundError as error:
                 raise errors.ObjectChanged(*names) from error
             record = Record(names[1], record.etag, record.modified, (extent,))
             self.publish(names[0], record)
-        return self.content(names[0], record.extents[0])
+        return self.content(names[0], record.content[0])
 
     # Content
 
@@ -241,11 +237,5 @@ class Disk:
     def _record_path(self, bucket: str, object_id: str) -> Path:
         return self.path(bucket) / "objects" / file_name(object_id)
 
-    def _record_files(self, folder: Path) -> Iterator[os.DirEntry[str]]:
-        with os.scandir(folder / "objects") as entries:
-            yield from (entry for entry in entries if not entry.name.startswith("."))
-
-
-def stat_of(bucket: str, record: Record) -> ObjectStat:
-    """The properties of the object of a record."""
-    return ObjectStat(bucket, record.object_id, record.size, record.etag, record.modified)
+    def _record_files(self, folder: Path) -> Iterator[Path]:
+        return (path for path in (folder / "objects").iterdir() if not path.name.startswith("."))

@@ -6,12 +6,13 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import read_json, read_record
+from persistence.objects.filesystem.records import read_json
 from persistence.objects.filesystem.uploads import HEAD, Uploads
 
 _OLD: Final = 3600.0
@@ -48,27 +49,21 @@ class Leftovers:
                     continue
             shutil.rmtree(entry.path, ignore_errors=True)
 
-    def named_by_uploads(self, bucket: str) -> set[str]:
-        """The content files that uploads name. To be read before the objects: completion moves content to those."""
-        return self._uploads.all_content(bucket)
+    def remove_content(self, bucket: str) -> Iterator[int]:
+        """Remove the content files of a bucket that nothing names and that are not of this process.
 
-    def named_by_objects(self, bucket: str, names: Iterable[str]) -> set[str]:
-        """The content files that these records of objects name."""
-        folder = self._disk.bucket(bucket) / "objects"
-        records = (read_record(folder / name) for name in names)
-        return {extent.file for record in records if record is not None for extent in record.extents}
-
-    def content_folders(self, bucket: str) -> list[Path]:
-        """The folders of a bucket that hold content files."""
-        return [Path(entry.path) for entry in os.scandir(self._disk.bucket(bucket) / "data")]
-
-    def remove_content(self, folder: Path, named: Collection[str]) -> int:
-        """Remove the content files in a folder that are not named and not of this process; give their bytes."""
-        freed = 0
-        for entry in list(os.scandir(folder)):
-            if not entry.name.endswith(self._disk.mark) and f"{folder.name}/{entry.name}" not in named:
-                freed += _remove(Path(entry.path))
-        return freed
+        Yields the bytes of each file removed, and 0 for everything else that was looked at.
+        """
+        # A bucket may be deleted meanwhile.
+        with contextlib.suppress(BucketNotFound, FileNotFoundError):
+            # Before the objects: completion moves content from uploads to those.
+            named = self._uploads.all_content(bucket)
+            for record in self._disk.records(bucket):
+                named.update(extent.file for extent in record.content)
+                yield 0
+            for path in (self._disk.bucket(bucket) / "data").glob("*/*"):
+                kept = path.name.endswith(self._disk.mark) or self._disk.content_name(path) in named
+                yield 0 if kept else _remove(path)
 
     def _is_published(self, bucket: str, folder: Path) -> bool:
         head = read_json(folder / HEAD)

@@ -12,17 +12,23 @@ import contextlib
 import json
 import os
 import secrets
-from datetime import UTC, datetime
-from functools import lru_cache
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import attrs
+from cattrs.preconf.json import make_converter
+
+from persistence.objects.values import ObjectStat
+
+_CONVERTER: Final = make_converter(detailed_validation=False)
 
 
-@attrs.frozen
-class Extent:
+class Extent(NamedTuple):
     """A content file, relative to the bucket's data folder, and its size in bytes."""
 
     file: str
@@ -31,62 +37,44 @@ class Extent:
 
 @attrs.frozen
 class Record:
-    """The properties of one object, and its content files."""
+    """The properties of one object, and its content files; the fields are those of the record's JSON."""
 
-    object_id: str
+    id: str
     etag: str
     modified: datetime
-    extents: tuple[Extent, ...]
-    ends: tuple[int, ...] = attrs.field(init=False, eq=False)
+    content: tuple[Extent, ...]
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "ends", tuple(accumulate(extent.size for extent in self.extents)))
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The offset in the object at which each content file ends."""
+        return tuple(accumulate(extent.size for extent in self.content))
 
     @property
     def size(self) -> int:
         """Bytes of the object."""
         return self.ends[-1] if self.ends else 0
 
-    def spans(self, start: int, stop: int) -> list[tuple[Extent, int, int]]:
-        """The extents that hold the bytes `[start, stop)`, each with the first and last offset inside it."""
-        found: list[tuple[Extent, int, int]] = []
-        index = bisect.bisect_right(self.ends, start)
-        while start < stop and index < len(self.extents):
-            extent = self.extents[index]
-            begin = self.ends[index] - extent.size
-            end = min(stop, self.ends[index])
-            found.append((extent, start - begin, end - begin))
-            start = end
-            index += 1
-        return found
+    def stat(self, bucket: str) -> ObjectStat:
+        """The properties of the object for callers."""
+        return ObjectStat(bucket, self.id, self.size, self.etag, self.modified)
 
-    def to_json(self) -> bytes:
-        """The content of the record's file."""
-        return json.dumps(
-            {
-                "id": self.object_id,
-                "etag": self.etag,
-                "modified": self.modified.isoformat(),
-                "content": [[extent.file, extent.size] for extent in self.extents],
-            }
-        ).encode()
+    def spans(self, start: int, stop: int, most: int = sys.maxsize) -> Iterator[tuple[Extent, int, int]]:
+        """The extents that hold the bytes `[start, stop)`, each with the first and last offset inside it.
 
-    @classmethod
-    def from_json(cls, text: bytes) -> Record:
-        """The record in a file's content."""
-        fields = json.loads(text)
-        return cls(
-            fields["id"],
-            fields["etag"],
-            datetime.fromisoformat(fields["modified"]),
-            tuple(Extent(file, size) for file, size in fields["content"]),
-        )
+        Args:
+            start, stop: offsets in the object.
+            most: bytes of one span; larger ones are split.
+        """
+        while start < stop and (index := bisect.bisect_right(self.ends, start)) < len(self.ends):
+            begin = self.ends[index] - self.content[index].size
+            last = min(start + most, stop, self.ends[index])
+            yield self.content[index], start - begin, last - begin
+            start = last
 
 
-def now() -> datetime:
-    """The time of a change, in UTC and whole milliseconds."""
-    time = datetime.now(UTC)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+# As a pair, since an object may have 10,000 of them.
+_CONVERTER.register_unstructure_hook(Extent, tuple)
+_CONVERTER.register_structure_hook(Extent, lambda pair, _: Extent(*pair))
 
 
 def read_record(path: Path) -> Record | None:
@@ -100,7 +88,12 @@ def read_record(path: Path) -> Record | None:
 
 @lru_cache(maxsize=512)
 def _read_cached(path: Path, _mtime: int, _inode: int, _size: int) -> Record:
-    return Record.from_json(path.read_bytes())
+    return _CONVERTER.loads(path.read_bytes(), Record)
+
+
+def write_record(path: Path, record: Record, *, durable: bool, exclusive: bool = False) -> None:
+    """Make a record the valid one of its object; `FileExistsError` if exclusive and there is one."""
+    write_file(path, _CONVERTER.dumps(record).encode(), durable=durable, exclusive=exclusive)
 
 
 def write_file(path: Path, content: bytes, *, durable: bool, exclusive: bool = False) -> None:

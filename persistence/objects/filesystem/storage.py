@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import errno
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
 
-from persistence.objects.checked import Names
-from persistence.objects.content import Content
-from persistence.objects.filesystem.disk import Disk, stat_of
-from persistence.objects.filesystem.records import Extent, Record, now
-from persistence.objects.filesystem.upkeep import Upkeep
+from persistence import errors
+from persistence.objects.content import Content, pieces
+from persistence.objects.filesystem.content_files import ContentWriter, read_at
+from persistence.objects.filesystem.disk import Disk
+from persistence.objects.filesystem.leftovers import Leftovers
+from persistence.objects.filesystem.records import Extent, Record
 from persistence.objects.filesystem.uploads import Uploads
-from persistence.objects.multipart import PartsCheck, UploadKey, check_digest
+from persistence.objects.multipart import ExpectedParts, UploadKey, check_digest
 from persistence.objects.naming import MIN_PART_SIZE, check_names, check_span
 from persistence.objects.paging import PagedIterator
-from persistence.objects.protocol import ObjectStat, PartStat, UploadRef
+from persistence.objects.protocol import ObjectStorage
 from persistence.objects.signing import UrlSigner
+from persistence.objects.values import Names, ObjectStat, PartStat, Span, UploadRef, now
+from persistence.threads import gil_yielder
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _PAGE: Final = 500
 _CHUNK: Final = 1024**2
+_FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-class FilesystemStorage(Upkeep):
+class FilesystemStorage(ObjectStorage):
     """Object storage in a folder, shared by any number of processes.
 
     Content is written once into files of its own; small records, replaced by rename, name the files that an object
@@ -50,7 +60,8 @@ class FilesystemStorage(Upkeep):
         durable: bool = False,
         max_threads: int = 16,
     ) -> None:
-        super().__init__(Disk(Path(root), durable=durable))
+        self._disk = Disk(Path(root), durable=durable)
+        self._limiter: anyio.CapacityLimiter | None = None
         self.signing = signing
         self.min_part_size = min_part_size
         self._uploads = Uploads(self._disk)
@@ -61,7 +72,7 @@ class FilesystemStorage(Upkeep):
         await self._run(self._disk.prepare)
         return self
 
-    def _close(self) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._limiter = None
 
     async def list_buckets(self) -> list[str]:
@@ -77,7 +88,7 @@ class FilesystemStorage(Upkeep):
         await self._run(self._disk.delete_bucket, bucket, with_content)
 
     async def _stat(self, names: Names) -> ObjectStat:
-        return stat_of(names[0], await self._run(self._disk.find, names))
+        return (await self._run(self._disk.find, names)).stat(names[0])
 
     def _list_objects(self, bucket: str, prefix: str) -> AsyncIterator[ObjectStat]:
         # Names of records do not sort as ids do, so the ids come from the records, all of them at once.
@@ -86,10 +97,8 @@ class FilesystemStorage(Upkeep):
         async def page(start: int) -> tuple[list[ObjectStat], int | None]:
             nonlocal stats
             if stats is None:
-                names = await self._run(self._disk.record_names, bucket)
-                stats = []
-                for first in range(0, len(names), _PAGE):
-                    stats += await self._run(self._disk.stats, bucket, names[first : first + _PAGE], prefix)
+                records = (record for record in self._disk.records(bucket) if record.id.startswith(prefix))
+                stats = await self._all(record.stat(bucket) for record in records)
                 stats.sort(key=lambda stat: stat.object_id)
             return stats[start : start + _PAGE], start + _PAGE if start + _PAGE < len(stats) else None
 
@@ -98,57 +107,52 @@ class FilesystemStorage(Upkeep):
     async def _delete_object(self, names: Names) -> None:
         await self._run(self._disk.delete, names)
 
-    async def _copy_object(self, source: Names, target: Names, span: tuple[int, int | None] | None) -> ObjectStat:
+    async def _copy_object(self, source: Names, target: Names, span: Span | None) -> ObjectStat:
         return await self._run(self._disk.copy, source, target, span)
 
     async def _read_into(self, names: Names, start: int, view: memoryview) -> int:
         record = await self._run(self._disk.find, names)
         done = 0
-        for extent, first, last in record.spans(*check_span(names, record.size, start, start + len(view))):
-            while first < last:
-                piece = view[done : done + min(last - first, 4 * _CHUNK)]
-                await self._read(names, extent, first, piece)
-                first += len(piece)
-                done += len(piece)
+        for extent, first, last in record.spans(*check_span(names, record.size, start, start + len(view)), 4 * _CHUNK):
+            await self._read(names, extent, first, view[done : done + last - first])
+            done += last - first
         return done
 
     @asynccontextmanager
     async def _open_range(self, names: Names, start: int, stop: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
         record = await self._run(self._disk.find, names)
-        spans = record.spans(*check_span(names, record.size, start, stop))
+        start, end = check_span(names, record.size, start, stop)
 
-        async def page(position: tuple[int, int]) -> tuple[list[bytes], tuple[int, int] | None]:
-            index, offset = position
-            if index == len(spans):
-                return [], None
-            extent, first, last = spans[index]
-            first += offset
-            piece = bytearray(min(last - first, _CHUNK))
-            await self._read(names, extent, first, memoryview(piece))
-            following = (index + 1, 0) if first + len(piece) == last else (index, offset + len(piece))
-            return [bytes(piece)], following
+        async def page(position: int) -> tuple[list[bytes], int | None]:
+            for extent, first, last in record.spans(position, end, _CHUNK):
+                piece = bytearray(last - first)
+                await self._read(names, extent, first, memoryview(piece))
+                return [bytes(piece)], position + len(piece)
+            return [], None
 
-        yield PagedIterator(page, (0, 0))
+        yield PagedIterator(page, start)
 
     async def _put_object(self, names: Names, content: Content, overwrite: bool) -> ObjectStat:
-        writer, size = await self._write(names[0], content)
-        record = Record(names[1], writer.md5, now(), (Extent(self._disk.content_name(writer.path), size),))
-        return await self._enter(writer, lambda: self._disk.publish(names[0], record, overwrite=overwrite))
+        def publish(writer: ContentWriter) -> ObjectStat:
+            extent = Extent(self._disk.content_name(writer.path), writer.size)
+            record = Record(names[1], writer.md5, now(), (extent,))
+            return self._disk.publish(names[0], record, overwrite=overwrite)
+
+        return await self._write(names[0], content, publish)
 
     async def _start_upload(self, names: Names) -> str:
         return await self._run(self._uploads.start, names)
 
     async def _put_part(self, upload: UploadKey, number: int, content: Content, md5: str | None) -> PartStat:
         await self._run(self._uploads.check, upload)
-        writer, size = await self._write(upload.bucket, content)
-        part = PartStat(number, size, writer.md5)
 
-        def enter() -> PartStat:
+        def add(writer: ContentWriter) -> PartStat:
+            part = PartStat(number, writer.size, writer.md5)
             check_digest(part.etag, md5, what=f"part {number} of object {upload.object_id!r}")
             self._uploads.add_part(upload, part, writer.path)
             return part
 
-        return await self._enter(writer, enter)
+        return await self._write(upload.bucket, content, add)
 
     async def _list_parts(self, upload: UploadKey, first: int, limit: int | None) -> list[PartStat]:
         return await self._run(self._uploads.parts, upload, first, limit)
@@ -156,11 +160,30 @@ class FilesystemStorage(Upkeep):
     async def _list_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
         return await self._run(self._uploads.open_uploads, bucket, object_id)
 
-    async def _complete_upload(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
-        return await self._run(self._uploads.complete, upload, check)
+    async def _complete_upload(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:
+        return await self._run(self._uploads.complete, upload, expected)
 
     async def _abort_upload(self, upload: UploadKey) -> None:
         await self._run(self._uploads.abort, upload)
+
+    async def settle(self) -> None:
+        """Finish completions and aborts that a killed process left half-done.
+
+        To be called by the one process that writes, before its first write. An upload that was being completed is open
+        again afterwards, with all its parts, unless its object exists.
+        """
+        await self._run(Leftovers(self._disk).settle)
+
+    async def remove_leftovers(self) -> int:
+        """Remove files of killed processes that no record names; returns the bytes of content removed.
+
+        May run while this process writes and while others read. Others must not write at the same time: content that
+        they have not named yet would be removed.
+        """
+        leftovers = Leftovers(self._disk)
+        await self._run(leftovers.empty_trash)
+        buckets = await self.list_buckets()
+        return sum([sum(await self._all(leftovers.remove_content(bucket))) for bucket in buckets])
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
         """A file with the whole content of an object, for a server that sends it itself.
@@ -177,4 +200,71 @@ class FilesystemStorage(Upkeep):
         be deleted when the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
         record = await self._run(self._disk.find, check_names(bucket, object_id))
-        return stat_of(bucket, record), [(self._disk.content(bucket, extent), extent.size) for extent in record.extents]
+        return record.stat(bucket), [(self._disk.content(bucket, extent), extent.size) for extent in record.content]
+
+    async def _read(self, names: Names, extent: Extent, offset: int, view: memoryview) -> None:
+        changed = errors.ObjectChanged(*names)
+        path = self._disk.content(names[0], extent)
+        if await self._run(read_at, path, offset, view, missing=changed) < len(view):
+            raise changed
+
+    async def _write(self, bucket: str, content: Content, name: Callable[[ContentWriter], T]) -> T:
+        """Write a content file and name it in a record; delete it if that fails or the call is cancelled before.
+
+        Args:
+            bucket: where the file belongs.
+            content: its content.
+            name: writes the record, in a thread; its result is returned.
+        """
+        path, durable = self._disk.new_content(bucket), self._disk.durable
+        writer = await self._run(ContentWriter, path, durable, missing=errors.BucketNotFound(bucket))
+        named = False
+
+        def finish() -> T:
+            nonlocal named
+            writer.close()
+            result = name(writer)
+            named = True
+            return result
+
+        try:
+            async for piece in pieces(content):
+                await self._run(writer.write, piece)
+            return await self._run(finish)
+        except BaseException:
+            if not named:
+                # Deleting one file is quick, and a cancelled task cannot use a thread any more.
+                writer.drop()
+            raise
+
+    async def _all(self, steps: Iterator[T]) -> list[T]:
+        """Everything that a generator yields, fetched in short calls, so that a cancelled call ends soon."""
+        found: list[T] = []
+        while page := await self._run(list[T], islice(steps, _PAGE)):
+            found += page
+        return found
+
+    async def _run(self, call: Callable[[*Ts], T], *args: *Ts, missing: errors.PersistenceError | None = None) -> T:
+        """Run a short blocking call in a thread and wait for its end, since it may use the caller's buffer.
+
+        Args:
+            call, args: what is run.
+            missing: raised instead if a file is missing.
+        """
+        if self._limiter is None:
+            raise errors.Closed("The storage")
+        try:
+            with gil_yielder():
+                return await anyio.to_thread.run_sync(call, *args, limiter=self._limiter)
+        except OSError as error:
+            if missing is not None and isinstance(error, FileNotFoundError):
+                raise missing from error
+            raise _translated(error, self._disk.root) from error
+
+
+def _translated(error: OSError, root: Path) -> errors.PersistenceError:
+    if error.errno in _FULL:
+        return errors.StorageFull(f"There is no space left below {root}.", hint="Free some, then repeat the call.")
+    if isinstance(error, PermissionError):
+        return errors.CredentialsRefused(f"{root} may not be used: {error.strerror}.", hint="Check its permissions.")
+    return errors.Unreachable(f"{root} cannot be used: {error}.")

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import Extent, Record, now, read_json, write_file
-from persistence.objects.multipart import PartsCheck, UploadKey, multipart_etag
-from persistence.objects.protocol import ObjectStat, PartStat, UploadRef
+from persistence.objects.filesystem.records import Extent, Record, read_json, write_file
+from persistence.objects.multipart import ExpectedParts, UploadKey, multipart_etag
+from persistence.objects.values import Names, ObjectStat, PartStat, UploadRef, now
 
 HEAD: Final = "upload.json"
 
@@ -32,7 +32,7 @@ class Uploads:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def start(self, names: tuple[str, str]) -> str:
+    def start(self, names: Names) -> str:
         """Open an upload; `BucketNotFound`."""
         folder = self._disk.bucket(names[0]) / "uploads"
         upload_id = secrets.token_hex(16)
@@ -82,12 +82,12 @@ class Uploads:
                 found.append(UploadRef(bucket, head["object_id"], entry.name, started))
         return found
 
-    def complete(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
+    def complete(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:
         """Publish the object; errors as in the protocol."""
         closing = self._folder(upload, ".closing")
         if not closing.is_dir():
             folder = self.check(upload)
-            check([part for part, _ in self.read_parts(folder)])
+            expected.check(upload, [part for part, _ in self.read_parts(folder)])
             self._rename(folder, closing, upload)
         if not _belongs(closing, upload):
             raise upload.not_found()
@@ -95,7 +95,7 @@ class Uploads:
             stored = self.read_parts(closing)
             parts = [part for part, _ in stored]
             # Again: a part may have been replaced between the check and the rename.
-            check(parts)
+            expected.check(upload, parts)
             extents = tuple(Extent(file, part.size) for part, file in stored)
             record = Record(upload.object_id, multipart_etag(parts), now(), extents)
             stat = self._disk.publish(upload.bucket, record)
@@ -107,7 +107,7 @@ class Uploads:
             self._disk.discard(closing)
         except FileNotFoundError as error:
             # Aborted meanwhile, its content included; or another completion was faster, with the same record.
-            if not all(self._disk.content(upload.bucket, extent).is_file() for extent in record.extents):
+            if not all(self._disk.content(upload.bucket, extent).is_file() for extent in record.content):
                 self._disk.forget(upload.bucket, record)
                 raise upload.not_found() from error
         return stat

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from persistence.threads import CallerCancelled
@@ -14,10 +16,10 @@ CHUNK: Final = 1024**2
 class GuardedReader(io.RawIOBase):
     """A buffer as a file for boto3; it is not read any more after its caller was cancelled."""
 
-    def __init__(self, view: memoryview, gone: threading.Event) -> None:
+    def __init__(self, view: memoryview, cancelled: threading.Event) -> None:
         super().__init__()
         self._view = view
-        self._gone = gone
+        self._cancelled = cancelled
         self._at = 0
 
     def seekable(self) -> bool:
@@ -26,7 +28,7 @@ class GuardedReader(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes."""
-        if self._gone.is_set():
+        if self._cancelled.is_set():
             raise CallerCancelled
         end = len(self._view) if size is None or size < 0 else min(self._at + size, len(self._view))
         piece = bytes(self._view[self._at : end])
@@ -40,68 +42,56 @@ class GuardedReader(io.RawIOBase):
         return self._at
 
 
-class GuardedWriter:
-    """A caller's buffer, filled until the call ends or is cancelled."""
+class StreamedBody:
+    """The body of a response, requested and read in threads; never closed while a thread uses it.
 
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._lock = threading.Lock()
+    Args:
+        wanted: arguments of `get_object`. Without a call of `open` the body is empty.
+    """
+
+    def __init__(self, wanted: Mapping[str, str]) -> None:
+        self.wanted = wanted
+        self._stream: Any = io.BytesIO()
+        self._in_use = threading.Lock()
+        self._writing = threading.Lock()
         self._closed = False
-        self.size = 0
 
-    def fill(self, stream: Any) -> int:
-        """Read the stream into the buffer; `CallerCancelled` if `close` was called."""
-        while self.size < len(self._view):
-            piece = stream.read(min(CHUNK, len(self._view) - self.size))
-            if not piece:
-                break
-            with self._lock:
+    def open(self, client: Any, view: memoryview) -> int:
+        """Request the body and fill a caller's buffer from it; `close` returns only when no more is written to it.
+
+        Returns:
+            The bytes read, fewer than the buffer has only at the end.
+        """
+        with self._used():
+            self._stream = client.get_object(**self.wanted)["Body"]
+        done = 0
+        while done < len(view) and (piece := self.read(min(CHUNK, len(view) - done))):
+            with self._writing:
                 if self._closed:
                     raise CallerCancelled
-                self._view[self.size : self.size + len(piece)] = piece
-                self.size += len(piece)
-        return self.size
+                view[done : done + len(piece)] = piece
+            done += len(piece)
+        return done
 
-    def close(self) -> None:
-        """Never write to the buffer again."""
-        with self._lock:
-            self._closed = True
-
-
-class StreamedBody:
-    """The body of a response, read piece by piece in threads, closed after the last read."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self._reading = False
-        self._closed = False
-
-    def read(self, _: threading.Event) -> bytes:
-        """The next piece, empty at the end."""
-        with self._lock:
-            if self._closed:
-                raise CallerCancelled
-            self._reading = True
-        try:
-            piece: bytes = self._stream.read(CHUNK)
+    def read(self, size: int = CHUNK) -> bytes:
+        """The next bytes, at most `size`; empty at the end."""
+        with self._used():
+            piece: bytes = self._stream.read(size)
             return piece
-        finally:
-            self._done()
-
-    def _done(self) -> None:
-        with self._lock:
-            self._reading = False
-            late = self._closed
-        if late:
-            self._stream.close()
 
     def close(self) -> None:
-        """Close the stream, at once or by the thread that is reading it."""
-        with self._lock:
-            if self._closed:
-                return
+        """Close the stream, at once or by the thread that is using it."""
+        with self._writing:
             self._closed = True
-            busy = self._reading
-        if not busy:
+        if self._in_use.acquire(blocking=False):
             self._stream.close()
+            self._in_use.release()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        try:
+            with self._in_use:
+                yield
+        finally:
+            if self._closed:
+                self.close()

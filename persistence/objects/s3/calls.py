@@ -77,7 +77,7 @@ class Calls:
         assert self._threads is not None
         try:
             return await self._threads.run(
-                lambda gone: call(client, gone), deadline=settings.deadline + size / _SLOWEST
+                lambda cancelled: call(client, cancelled), deadline=settings.deadline + size / _SLOWEST
             )
         except (PersistenceError, CallerCancelled):
             raise
@@ -92,8 +92,8 @@ class Calls:
     async def send(self, operation: str, view: memoryview, **arguments: Any) -> Any:
         """Run one operation with a body."""
 
-        def send(client: Any, gone: threading.Event) -> Any:
-            return getattr(client, operation)(Body=GuardedReader(view, gone), **arguments)
+        def send(client: Any, cancelled: threading.Event) -> Any:
+            return getattr(client, operation)(Body=GuardedReader(view, cancelled), **arguments)
 
         return await self.run(send, arguments, size=len(view))
 

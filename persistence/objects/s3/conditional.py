@@ -16,8 +16,11 @@ from persistence.objects.s3.calls import Calls
 Operation: TypeAlias = Literal["put_object", "complete_multipart_upload"]
 
 IF_NEW: Final = {"IfNoneMatch": "*"}
-_PUT: Final[frozenset[Operation]] = frozenset(("put_object",))
-_ALL: Final[frozenset[Operation]] = frozenset(("put_object", "complete_multipart_upload"))
+_DECLARED: Final[dict[str, set[Operation]]] = {
+    "all": {"put_object", "complete_multipart_upload"},
+    "put": {"put_object"},
+    "none": set(),
+}
 
 
 class ConditionalWrites:
@@ -29,7 +32,7 @@ class ConditionalWrites:
         settings = calls.settings
         # Amazon documents both.
         declared = "all" if settings.endpoint_url is None else settings.conditional_writes
-        self._honoured = {"all": _ALL, "put": _PUT, "none": _ALL - _ALL}.get(declared)
+        self._honoured = _DECLARED.get(declared)
 
     async def require(self, operation: Operation, bucket: str) -> None:
         """Raise `NotSupported` unless the server honours the header on an operation."""
@@ -42,7 +45,7 @@ class ConditionalWrites:
                 hint="Nothing was sent; put the object with overwrite=True.",
             )
 
-    async def _probe(self, bucket: str) -> frozenset[Operation]:
+    async def _probe(self, bucket: str) -> set[Operation]:
         names = {"Bucket": bucket, "Key": f"conditional-write-probe-{secrets.token_hex(8)}"}
         honoured: set[Operation] = set()
         try:
@@ -60,7 +63,7 @@ class ConditionalWrites:
                 await self._calls.clean_up("abort_multipart_upload", **upload)
         finally:
             await self._calls.clean_up("delete_object", **names)
-        return frozenset(honoured)
+        return honoured
 
     async def _is_refused(self, operation: Operation, **arguments: Any) -> bool:
         try:

@@ -21,11 +21,6 @@ class Target:
     object_id: str = ""
     upload_id: str = ""
 
-    @property
-    def upload(self) -> tuple[str, str, str]:
-        """The names of an upload."""
-        return self.bucket, self.object_id, self.upload_id
-
 
 def translated(error: Exception, target: Target) -> errors.PersistenceError:
     """The error of this package for an error of botocore, or for any other that its calls raise."""
@@ -73,7 +68,7 @@ def _of_code(code: str, status: int, text: str, target: Target) -> errors.Persis
 def _not_found(target: Target) -> errors.PersistenceError:
     if target.upload_id:
         # Ceph's answer for an upload that does not exist.
-        return errors.UploadNotFound(*target.upload)
+        return errors.UploadNotFound(target.bucket, target.object_id, target.upload_id)
     if target.object_id:
         return errors.ObjectNotFound(target.bucket, target.object_id)
     return errors.BucketNotFound(target.bucket)
@@ -96,13 +91,15 @@ _STATUS: Final = {
 """The status that tells best what a code means."""
 _KNOWN: Final[dict[str | int, Callable[[Target], errors.PersistenceError]]] = {
     "NoSuchBucket": lambda target: errors.BucketNotFound(target.bucket),
-    "NoSuchUpload": lambda target: errors.UploadNotFound(*target.upload),
+    "NoSuchUpload": lambda target: errors.UploadNotFound(target.bucket, target.object_id, target.upload_id),
     "NoSuchKey": _not_found,
     "BucketAlreadyExists": lambda target: errors.BucketExists(target.bucket),
     "BucketNotEmpty": lambda target: errors.BucketNotEmpty(target.bucket),
     "InvalidRange": lambda target: errors.InvalidRange(target.bucket, target.object_id, 0, None, None),
     "BadDigest": lambda target: errors.DigestMismatch(f"The content of {target.object_id!r} has another digest."),
-    "InvalidPart": lambda target: errors.PartsMismatch(*target.upload, "the server refused its parts"),
+    "InvalidPart": lambda target: errors.PartsMismatch(
+        target.bucket, target.object_id, target.upload_id, "the server refused its parts"
+    ),
     "EntityTooLarge": lambda target: errors.TooLarge(f"{target.where} stores no object of this size."),
     412: lambda target: errors.ObjectExists(target.bucket, target.object_id),
 }

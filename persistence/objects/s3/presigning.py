@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 import attrs
 
 from persistence.errors import InvalidSettings
+from persistence.objects.values import Fields, Names
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
@@ -93,40 +94,32 @@ class Presigner:
         self._clock = clock
         self._key: tuple[str, bytes] = ("", b"")
 
-    def sign(
-        self,
-        method: str,
-        bucket: str,
-        object_id: str,
-        *,
-        expires: int,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> str:
+    def sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str:
         """The URL for one call within `expires` seconds; the request must have the `headers` (lower-case names)."""
+        bucket, object_id = names
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         day = stamp[:8]
         server = self._endpoint
         virtual = self._virtual and ":" not in bucket and not (server.scheme == "https" and "." in bucket)
         host = f"{bucket}.{server.host}" if virtual else server.host
         path = f"{server.path}/{object_id}" if virtual else f"{server.path}/{bucket}/{object_id}"
-        signed = {"host": host, **(headers or {})}
-        names = ";".join(sorted(signed))
+        signed = {"host": host, **headers}
+        signed_names = ";".join(sorted(signed))
         scope = f"{day}/{self._region}/s3/aws4_request"
         fields = {
             "X-Amz-Algorithm": _ALGORITHM,
             "X-Amz-Credential": f"{self._access_key}/{scope}",
             "X-Amz-Date": stamp,
             "X-Amz-Expires": str(expires),
-            "X-Amz-SignedHeaders": names,
-            **(query or {}),
+            "X-Amz-SignedHeaders": signed_names,
+            **query,
         }
         if self._token is not None:
             fields["X-Amz-Security-Token"] = self._token
         encoded = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(fields.items()))
         path = quote(path, safe="/~-_.")
         lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-        request = f"{method}\n{path}\n{encoded}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        request = f"{method}\n{path}\n{encoded}\n{lines}\n{signed_names}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{digest}"
         signature = hmac.new(self._signing_key(day), to_sign.encode(), hashlib.sha256).hexdigest()

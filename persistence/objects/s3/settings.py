@@ -114,14 +114,11 @@ def make_client(settings: S3Settings) -> BaseClient:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    session = boto3.Session(
+    client = boto3.Session().client(
+        "s3",
         aws_access_key_id=settings.access_key,
         aws_secret_access_key=settings.secret_key,
         aws_session_token=settings.session_token,
-        region_name=settings.region,
-    )
-    client = session.client(
-        "s3",
         endpoint_url=settings.endpoint_url,
         config=config,
         verify=None if settings.ca_file is None else str(settings.ca_file),

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from persistence.errors import ObjectNotFound
-from persistence.objects.checked import CheckedStorage, Names
 from persistence.objects.content import Content, gather
-from persistence.objects.multipart import PartsCheck, UploadKey, content_md5
-from persistence.objects.protocol import ObjectStat, PartStat, PresignedPost, UploadRef
+from persistence.objects.multipart import ExpectedParts, UploadKey, content_md5
+from persistence.objects.protocol import ObjectStorage
 from persistence.objects.s3.calls import Calls
 from persistence.objects.s3.conditional import IF_NEW
 from persistence.objects.s3.presigning import Presigner
+from persistence.objects.values import Fields, Names, ObjectStat, PartStat, PresignedPost, UploadRef
 
 _PAGE = 1000
 
 
-class S3Uploads(CheckedStorage):
+class S3Uploads(ObjectStorage):
     """The half of the storage with uploads and URLs."""
 
     _calls: Calls
     _presigner: Presigner | None
 
     async def _start_upload(self, names: Names) -> str:
-        answer = await self._calls.api("create_multipart_upload", Bucket=names[0], Key=names[1])
+        answer = await self._calls.api("create_multipart_upload", **key(names))
         upload_id: str = answer["UploadId"]
         return upload_id
 
@@ -60,9 +62,9 @@ class S3Uploads(CheckedStorage):
                 return found
             more |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
-    async def _complete_upload(self, upload: UploadKey, check: PartsCheck) -> ObjectStat:
+    async def _complete_upload(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:
         parts = await self._list_parts(upload, 1, None)
-        check(parts)
+        expected.check(upload, parts)
         listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
         await self._complete(_arguments(upload), listed)
         return await self._stat((upload.bucket, upload.object_id))
@@ -78,18 +80,32 @@ class S3Uploads(CheckedStorage):
         answer = await self._calls.send("upload_part", view, **upload, PartNumber=number, **more)
         return {"PartNumber": number, "ETag": answer["ETag"]}
 
+    @asynccontextmanager
+    async def _multipart(
+        self, names: Names, metadata: Mapping[str, Any], overwrite: bool = True
+    ) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """An upload and the list of its parts, completed at the end of the block, aborted after a failure."""
+        answer = await self._calls.api("create_multipart_upload", **key(names), **metadata)
+        upload = {**key(names), "UploadId": answer["UploadId"]}
+        parts: list[dict[str, Any]] = []
+        try:
+            yield upload, parts
+            await self._complete(upload, parts, overwrite=overwrite)
+        except BaseException:
+            await self._calls.clean_up("abort_multipart_upload", **upload)
+            raise
+
     async def _complete(self, upload: dict[str, Any], parts: list[dict[str, Any]], *, overwrite: bool = True) -> None:
         condition = {} if overwrite else IF_NEW
         await self._calls.api("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}, **condition)
 
-    def _sign(self, method: str, names: Names, expires: int, query: dict[str, str], headers: dict[str, str]) -> str:
+    def _sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str:
         client = self._calls.client
         if self._presigner is not None:
-            return self._presigner.sign(method, *names, expires=expires, query=query, headers=headers)
+            return self._presigner.sign(method, names, expires, query, headers)
         # Keys that boto3 found elsewhere may be renewed by it, so it must sign.
         given: dict[str, Any] = {
-            "Bucket": names[0],
-            "Key": names[1],
+            **key(names),
             "ResponseContentDisposition": query.get("response-content-disposition"),
             "UploadId": query.get("uploadId"),
             "PartNumber": int(query["partNumber"]) if "partNumber" in query else None,
@@ -109,6 +125,11 @@ class S3Uploads(CheckedStorage):
             # Ceph compares the name without the tenant with the policy, but needs the tenant in the URL.
             form["fields"] = self._calls.client.generate_presigned_post(bucket, names[1], **limits)["fields"]
         return PresignedPost(form["url"], form["fields"])
+
+
+def key(names: Names) -> dict[str, Any]:
+    """The names of an object as arguments of boto3."""
+    return {"Bucket": names[0], "Key": names[1]}
 
 
 def _arguments(upload: UploadKey) -> dict[str, Any]:
