@@ -1,8 +1,8 @@
-"""Settings: what a person may choose, where it may be said, and what holds when nothing is said.
+"""Settings, from options, environment, configuration file and defaults.
 
-The loading is pure: option values, the environment and the bytes of the configuration file come in, one frozen
-`Settings` goes out. An option wins over the environment, the environment over the file, the file over the
-default; an error names the place where the value came from.
+Loading is pure: from option values, the environment and the bytes of the configuration file to one frozen `Settings`.
+An option takes precedence over the environment, the environment over the file, the file over the default; an error
+names the source of the value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 MIN_PART_SIZE = 64 * KIB
-"""One Crypt4GH segment: a part smaller than that would hold nothing that can be opened."""
+"""One Crypt4GH segment: no complete segment fits into a smaller part."""
 MAX_PART_SIZE = 5 * GIB
 """The largest part of an S3 multipart upload."""
 MAX_CONCURRENCY = 256
@@ -69,7 +69,7 @@ _SECONDS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a text such as `16MiB`, `1.5 GiB`, `10MB` or `65536` stands for.
+    """Parse a size such as `16MiB`, `1.5 GiB`, `10MB` or `65536` and return bytes.
 
     Raises:
         ValueError: For anything else, and for a size that is no whole number of bytes.
@@ -78,7 +78,7 @@ def parse_size(text: str) -> int:
     unit = _UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(f"{text!r} is not a size; write it like 16MiB, 1GiB or 65536")
-    from decimal import Decimal  # like the two below: loaded by those who need it, since every start counts
+    from decimal import Decimal  # imported when it is needed, like the two below, to keep the start short
 
     size = Decimal(match[1]) * unit
     if size != int(size):
@@ -87,10 +87,10 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a text stands for: `90m`, `3h30m`, `1.5 d`, `5400s`, `5400`, `1:30:00`.
+    """Parse a duration and return seconds: `90m`, `3h30m`, `1.5 d`, `5400s`, `5400`, `1:30:00`.
 
-    With colons it is read as Slurm prints what is left of a job (`squeue -o %L`): `D-HH:MM:SS`, `H:MM:SS`, and
-    `MM:SS` below an hour.
+    With colons the format is that of Slurm's time left (`squeue -o %L`): `D-HH:MM:SS`, `H:MM:SS`, and `MM:SS` below an
+    hour.
 
     Raises:
         ValueError: For anything else, and for no time at all.
@@ -113,10 +113,10 @@ def _without_password(url: str | None) -> str:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """All that can be set. Sizes are bytes, times are seconds."""
+    """All settings. Sizes are bytes, times are seconds."""
 
     wkvs_url: str | None = None
-    """Where the well-known values of the archive live: `GET {wkvs_url}/values`."""
+    """Base URL of the archive's well-known values: `GET {wkvs_url}/values`."""
     my_public_key_path: Path | None = None
     my_private_key_path: Path | None = None
     token_file: Path | None = None
@@ -128,9 +128,9 @@ class Settings:
     """Budget of all part buffers together; grows to what one part needs."""
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
-    """Longest silence of the other side in the middle of an answer."""
+    """Longest time without a byte while a response is received."""
     retries: int = 8
-    """How often one step is tried again before its file fails."""
+    """How often one step is retried before its file fails."""
     ca_file: Path | None = None
     """Certificates to trust instead of the built-in ones (PEM)."""
     proxy: str | None = attrs.field(default=None, repr=_without_password)
@@ -162,7 +162,7 @@ def _whole(value: object) -> int:
     return int(text)
 
 
-def _bounded(low: int, high: int, parse: Callable[[object], int]) -> Callable[[object], int]:
+def _in_range(low: int, high: int, parse: Callable[[object], int]) -> Callable[[object], int]:
     def bounded(value: object) -> int:
         number = parse(value)
         if not low <= number <= high:
@@ -207,12 +207,12 @@ _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "my_private_key_path": _path,
     "token_file": _path,
     "passphrase_file": _path,
-    "part_size": _bounded(MIN_PART_SIZE, MAX_PART_SIZE, _size),
-    "max_concurrency": _bounded(1, MAX_CONCURRENCY, _whole),
-    "memory": _bounded(MIN_MEMORY, 1024 * GIB, _size),
+    "part_size": _in_range(MIN_PART_SIZE, MAX_PART_SIZE, _size),
+    "max_concurrency": _in_range(1, MAX_CONCURRENCY, _whole),
+    "memory": _in_range(MIN_MEMORY, 1024 * GIB, _size),
     "connect_timeout": _seconds,
     "read_timeout": _seconds,
-    "retries": _bounded(0, 100, _whole),
+    "retries": _in_range(0, 100, _whole),
     "ca_file": _path,
     "proxy": _web_address,
 }
@@ -221,19 +221,19 @@ SETTING_NAMES: tuple[str, ...] = tuple(_PARSERS)
 
 
 def option_name(name: str) -> str:
-    """Return how the setting is called on the command line: `part_size` -> `--part-size`."""
+    """Return the option of a setting: `part_size` -> `--part-size`."""
     return "--" + name.replace("_", "-")
 
 
 def variable_name(name: str) -> str:
-    """Return how the setting is called in the environment: `part_size` -> `CONNECTOR_PART_SIZE`."""
+    """Return the environment variable of a setting: `part_size` -> `CONNECTOR_PART_SIZE`."""
     return ENVIRONMENT_PREFIX + name.upper()
 
 
 def config_place(option: str | None, environment: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return where the configuration file is looked for, and whether somebody asked for it by name.
+    """Return the path of the configuration file, and whether it was named explicitly.
 
-    A file asked for by name must exist; the one in the user's configuration folder need not.
+    A file that was named must exist; the one in the user's configuration folder need not.
     """
     named = option or environment.get(CONFIG_VARIABLE)
     if named:
@@ -250,9 +250,9 @@ def load_settings(
 ) -> Settings:
     """Put the settings together: option over environment over file over default.
 
-    `cli_values` holds what was given as options, by setting name; `None` means not given, and names that are
-    no settings are left alone. `config_file` is the content of the TOML file, `config_name` how errors call
-    it. An empty environment variable counts as not set.
+    `cli_values` holds the values of options by setting name; `None` means not given, and other names are ignored.
+    `config_file` is the content of the TOML file, `config_name` its name in errors. An empty environment variable
+    counts as not set.
 
     Raises:
         UsageError: Naming the source.

@@ -1,4 +1,4 @@
-"""API calls that need a token: retried as their errors advise, and repeated with a fresh token when one is refused."""
+"""API calls with retries, and with a new token when one is rejected."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TypeVar
 import trio
 
 from connector.clients.cached_value import CachedValue
-from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
 from connector.clients.refusals import TokenRefusedError
+from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
 from connector.errors import ConnectorError
 from connector.transfer import Notify, Observer, OverloadedError, Retrier
 from connector.wire.tokens import WorkOrderToken
 
 T = TypeVar("T")
 
-_FRESH_TOKENS = 2
-"""Fresh tokens that may be refused in one call until that is final."""
+_MAX_REJECTED_TOKENS = 2
+"""New tokens that may be rejected in one call until that is final."""
 
 
-class Pauses:
-    """Pauses that servers ask for (`Retry-After`), by method and address (RFC 9110, section 10.2.3).
+class RequestedPauses:
+    """RequestedPauses that servers request (`Retry-After`), by method and URL (RFC 9110, section 10.2.3).
 
-    The task that was refused waits in its own retry loop. These pauses are for all other requests in between: those of
-    other tasks, and of the same one after its last try. `retrier` bounds a pause, and spreads the requests that
+    The task that was refused waits in its own retry loop. These pauses apply to all other requests meanwhile: those of
+    other tasks, and of the same one after its last try. `retrier` bounds a pause, and adds jitter for the requests that
     wait for its end. `clock` is monotonic, in seconds.
     """
 
@@ -34,7 +34,7 @@ class Pauses:
         self._until: dict[tuple[str, str], float] = {}
 
     def note(self, request: ApiRequest, error: ConnectorError) -> None:
-        """Take note of the pause that the answer to `request` asks for, if it does."""
+        """Record the pause that the response to `request` asks for, if it does."""
         if error.advice.after:
             now = self._clock()
             self._until = {key: until for key, until in self._until.items() if until > now}
@@ -44,14 +44,14 @@ class Pauses:
         """Wait until `request` may be sent, and return whether that took any time.
 
         Raises:
-            OverloadedError: Instead if that takes longer than anything is waited for.
+            OverloadedError: If that takes longer than the longest wait of the retrier.
         """
         waited = False
         while (left := self._left(request)) > 0:
             delay = self._retrier.requested_delay(left)
             if delay is None:
                 raise OverloadedError(
-                    f"{request.server} is not to be asked again for {left:.0f} seconds, as it has said.",
+                    f"{request.server} is overloaded and accepts no such request for {left:.0f} seconds.",
                     hint="The archive is busy or down; try again later.",
                 )
             await trio.sleep(delay)
@@ -63,27 +63,27 @@ class Pauses:
 
 
 class ApiClient:
-    """Makes API calls: builds the request, sends it, reads the answer, and retries as the errors advise.
+    """Makes API calls: builds the request, sends it, reads the response, and retries as the errors advise.
 
     `refresh` is awaited before each request is built, retries included; it keeps the APIs' addresses up to date.
     """
 
     def __init__(
         self,
-        exchange: ApiTransport,
+        transport: ApiTransport,
         retrier: Retrier,
         observer: Observer,
         *,
         refresh: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
-        self._exchange = exchange
+        self._transport = transport
         self._retrier = retrier
         self._observer = observer
-        self._pauses = Pauses(retrier)
+        self._pauses = RequestedPauses(retrier)
         self._refresh = refresh
 
     async def call(self, build: Callable[[], ApiRequest], read: Callable[[ApiReply], T], *, retry: bool = True) -> T:
-        """One call without a work order token; with `retry` as often as the errors advise, otherwise once."""
+        """One call without a work token token; with `retry` as often as the errors advise, otherwise once."""
 
         async def once() -> T:
             await self._refresh()
@@ -97,46 +97,46 @@ class ApiClient:
 
     async def authorized(
         self,
-        order: CachedValue[WorkOrderToken],
+        token: CachedValue[WorkOrderToken],
         build: Callable[[str], ApiRequest],
         read: Callable[[ApiReply], T],
         *,
         notify: Notify | None = None,
     ) -> T:
-        """One call with a work order token; `build` makes the request for a token.
+        """One call with a work token token; `build` makes the request for a token.
 
-        A token that is refused (401) is replaced by a fresh one at once, which is no retry of something that failed
-        and counts as none: RFC 9110, section 15.5.2, allows the request to be repeated with other credentials, and
-        with them alone. A cached token may have expired on the way. The second *fresh* one that is refused (one that
-        came after this call had begun, whoever fetched it) says that the archive does not accept such tokens, and ends
-        the call.
-        `notify` is told of each try that failed and is repeated, beside the observer.
+        A token that is rejected (401) is replaced by a new one at once, which does not count as a retry: RFC 9110,
+        section 15.5.2, allows the request to be repeated with other credentials only. A cached token may have expired
+        in transit. The second *new* one that is rejected (one that any task fetched after this call had begun) shows
+        that the archive does not accept such tokens, and ends the call.
+
+        `notify` is called for each try that failed and is repeated, as is the observer.
         """
-        known, fresh_refused = order.fetched, 0
+        known, new_rejected = token.fetched, 0
         tell = self._notifier(notify)
 
         async def once() -> T:
-            nonlocal fresh_refused
+            nonlocal new_rejected
             while True:
                 await self._refresh()
-                current = await order.get()
-                is_fresh = order.fetched > known
+                current = await token.get()
+                is_new = token.fetched > known
                 request = build(current.token)
                 if await self._pauses.wait(request):
                     continue  # the token may have expired meanwhile
                 try:
                     return await self._send(request, read)
                 except TokenRefusedError as error:
-                    order.refuse(current)
-                    fresh_refused += is_fresh
-                    if fresh_refused >= _FRESH_TOKENS:
+                    token.refuse(current)
+                    new_rejected += is_new
+                    if new_rejected >= _MAX_REJECTED_TOKENS:
                         raise
                     tell(error, 0.0)
 
         return await self._retrier.run(once, notify=tell)
 
     async def _send(self, request: ApiRequest, read: Callable[[ApiReply], T]) -> T:
-        reply = await self._exchange.send(request)
+        reply = await self._transport.send(request)
         try:
             return read(reply)
         except ConnectorError as error:
@@ -145,7 +145,7 @@ class ApiClient:
 
     def _notifier(self, also: Notify | None = None) -> Notify:
         def notify(error: ConnectorError, delay: float) -> None:
-            if delay or not error.advice.expected:  # the second time in a row there is a delay
+            if delay or not error.advice.expected:  # the second failure in a row has a delay
                 self._observer.retried("", error, delay)
             if also is not None:
                 also(error, delay)

@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Expiring(Generic[T]):
-    """A value and the seconds for which it may be used from the moment it was asked for.
+    """A value and its lifetime in seconds, which begins when its request was sent.
 
-    That moment is `asked`, on the monotonic clock; where it is not known, that of the call of `fetch`.
+    That time is `asked`, on the monotonic clock; if it is not known, that of the call of `fetch`.
     """
 
     value: T
@@ -38,7 +38,7 @@ class _Fetch(Generic[T]):
 
 
 class CachedValue(Generic[T]):
-    """One such value. `fetch` gets a fresh one, and does all the retrying.
+    """One such value. `fetch` gets a new one, including all retries.
 
     Concurrent calls of `get` share one call of `fetch`, its value and its failure alike. If the task that
     runs it is cancelled, another one takes over. There is never more than one call at a time, whatever the
@@ -58,15 +58,15 @@ class CachedValue(Generic[T]):
         self._cached: Expiring[T] | None = None
         self._until = 0.0
         self.fetched = 0
-        """How many values have come so far, so that a cached one can be told from a fresh one."""
+        """How many values were fetched so far, which distinguishes a cached one from a new one."""
 
     @property
     def in_use(self) -> bool:
-        """Whether there is a value in its lifetime, or one is being fetched."""
+        """Whether there is a valid value, or one is being fetched."""
         return self._in_flight is not None or (self._cached is not None and self._clock() < self._until)
 
     async def get(self) -> T:
-        """The value, fetched if there is none or it is about to end. Raises what `fetch` raises."""
+        """The value, fetched if there is none or it is about to expire. Raises what `fetch` raises."""
         while True:
             cached = self._cached
             if cached is not None and self._clock() < self._until:
@@ -82,7 +82,7 @@ class CachedValue(Generic[T]):
                 raise fetch.error.with_advice(fetch.error.advice) from fetch.error.__cause__
 
     def refuse(self, value: T) -> None:
-        """`value` was refused where it was used: the next call fetches a fresh one. A newer value stays."""
+        """Drop `value`, which was rejected: the next call fetches a new one. A newer value stays."""
         if self._cached is not None and self._cached.value is value:
             self._cached = None
 
@@ -95,7 +95,7 @@ class CachedValue(Generic[T]):
             fetch.error = error
             raise
         finally:
-            # A server nearby answers before any other task has run: calls of the same moment share the value.
+            # A fast server responds before any other task has run: concurrent calls share the value nevertheless.
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._in_flight = None
             fetch.ended.set()

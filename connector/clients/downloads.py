@@ -20,27 +20,27 @@ from connector.wire.payloads import DrsObject, parse_payload
 from connector.wire.tokens import WorkOrderToken
 
 USUAL_URL_LIFETIME = 60.0
-"""Seconds; for an archive that does not say how long its URLs live."""
+"""Seconds; for an archive that does not state the lifetime of its URLs."""
 _SIZES = 2**63
 """Beyond what any file system can address."""
 USUAL_STAGING_WAIT = 10.0
-"""Seconds between questions to an archive that stages a file and does not say how long."""
+"""Seconds between requests to an archive that stages a file and does not state how long."""
 
 
 @attrs.frozen
 class Staging:
-    """The archive is staging the file; ask again after `seconds`."""
+    """The archive is staging the file; the next request is due after `seconds`."""
 
     seconds: float
 
 
 def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest:
-    """Ask for a DRS object."""
+    """Request a DRS object."""
     return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}", token=token)
 
 
 def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
-    """Read a DRS object with the time its URL may be used, or the wait until it is staged."""
+    """Read a DRS object with the lifetime of its URL, or the wait until it is staged."""
     if reply.status == 202:
         wait = retry_after(reply.headers, reply.received)
         return Staging(USUAL_STAGING_WAIT if wait is None else wait)
@@ -49,7 +49,7 @@ def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
     drs = parse_payload(reply.body, DrsObject, what="The download service")
     if not 0 < drs.size < _SIZES:
         raise BrokenError(
-            f"The download service states a size that no file has: {str(drs.size)[:40]} bytes.",
+            f"The download service states a size that is not valid: {str(drs.size)[:40]} bytes.",
             hint="Tell the archive's operators.",
         )
     if drs.url is None:
@@ -61,7 +61,7 @@ def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
 
 
 def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:
-    """Ask for the envelope of a file, made for the key in the token."""
+    """Request the envelope (Crypt4GH header) of a file, encrypted for the key in the token."""
     return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}/envelopes", token=token)
 
 
@@ -75,30 +75,30 @@ def read_envelope(reply: ApiReply) -> bytes:
             text = json.loads(text).encode()
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error, AttributeError) as error:
-        raise BrokenError("The download service sent no usable envelope.", hint="Tell the archive's operators.") from (
+        raise BrokenError("The download service sent no valid envelope.", hint="Tell the archive's operators.") from (
             error
         )
 
 
 class DownloadClient:
-    """Speaks to one download service. `api_url` gives its address as it is known at the moment."""
+    """The client of one download service. `api_url` returns its present address."""
 
-    def __init__(self, caller: ApiClient, api_url: Callable[[], str]) -> None:
-        self._caller = caller
+    def __init__(self, api: ApiClient, api_url: Callable[[], str]) -> None:
+        self._api = api
         self._current_url = api_url
 
     @property
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def object(self, order: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject] | Staging:
-        """The file's DRS object, or how long to wait before asking again."""
-        return await self._caller.authorized(
-            order, lambda token: build_object_request(self._api_url, accession, token), read_object
+    async def object(self, token: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject] | Staging:
+        """The file's DRS object, or how long to wait before the next request."""
+        return await self._api.authorized(
+            token, lambda token: build_object_request(self._api_url, accession, token), read_object
         )
 
-    async def envelope(self, order: CachedValue[WorkOrderToken], accession: str) -> bytes:
+    async def envelope(self, token: CachedValue[WorkOrderToken], accession: str) -> bytes:
         """The file's envelope."""
-        return await self._caller.authorized(
-            order, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope
+        return await self._api.authorized(
+            token, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope
         )

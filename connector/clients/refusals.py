@@ -1,4 +1,4 @@
-"""What a status other than the expected one means: an error of the right family, with advice for the retry loop."""
+"""Translates responses of unexpected status into errors of the right family, with advice for the retry loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HINTS = {
     "uploadSizeMismatch": _AGAIN,
     "boxNotFound": "Ask for a new access token.",
     "fileUploadNotFound": f"The upload was deleted or replaced in the archive. {_AGAIN}",
-    "s3UploadNotFound": f"The storage has given up the upload. {_AGAIN}",
-    "uploadCompletionError": f"The storage cannot put the parts together. {_AGAIN}",
+    "s3UploadNotFound": f"The storage has aborted the upload. {_AGAIN}",
+    "uploadCompletionError": f"The storage cannot assemble the parts. {_AGAIN}",
     "boxStateError": "The box is locked or archived: ask the archive's data stewards to open it, then run the same"
     " command again.",
-    "fileUploadAlreadyExists": "Choose another --alias, or see what stands there: connector ls",
+    "fileUploadAlreadyExists": "Choose another --alias, or see what is in the box: connector ls",
     "fileUploadStateError": f"The upload has failed in the archive or was cancelled there. {_AGAIN}",
     "orphanedMultipartUpload": f"{_AGAIN} If that does not help, tell the archive's operators.",
     "boxVersionOutdated": f"The box changed at the same moment. {_AGAIN}",
@@ -32,26 +32,25 @@ _HINTS = {
     "noSuchObject": "Check the accession; ask for a work package that includes this file.",
 }
 _FINAL = frozenset({"uploadCompletionError", "uploadAbortError"})
-"""What an archive says with 500 of an upload, not of itself."""
+"""Errors of an upload, not of the archive itself, that an archive reports with 500."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
 class TokenRefusedError(RefusedError):
-    """A token was refused (401): another one may be accepted, while repeating the request with the same is no use."""
+    """A token was rejected (401): a retry with the same token will not succeed, one with another may."""
 
 
 def error_from_response(
-    reply: ApiReply, doing: str, *, hints: Mapping[str, str] = _HINTS, see: str = ""
+    reply: ApiReply, action: str, *, hints: Mapping[str, str] = _HINTS, see: str = ""
 ) -> ConnectorError:
-    """The error for `reply`, whose status is not one that `doing` (an infinitive: "list the box") expects.
+    """The error for `reply`, whose status `action` (an infinitive: "list the box") does not expect.
 
-    `hints` says by `exception_id` or status what to do where that depends on what was being done; `see` is added
-    to what is said about any refusal.
+    `hints` are those of this action by `exception_id` or status; `see` is added to the hint of any refusal.
     """
     status, body = reply.status, _error_body(reply)
     hint = hints.get(body.exception_id) or hints.get(str(status)) or _HINTS.get(body.exception_id, "")
-    said = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
-    message = f"Could not {doing}: the archive answered {status}{said}".rstrip(".") + "."
+    description = f": {body.description}" if body.description else f" {body.exception_id}".rstrip()
+    message = f"Could not {action}: the archive answered {status}{description}".rstrip(".") + "."
     wait = retry_after(reply.headers, reply.received)
     if status == 401:
         return TokenRefusedError(
@@ -63,7 +62,7 @@ def error_from_response(
     if body.exception_id == "tooManyOpenUploads":
         return TooManyOpenTransfersError(
             message,
-            hint="Others are being uploaded into this box. See which, and delete what nobody sends any more:"
+            hint="Others are being uploaded into this box. See which, and delete abandoned ones:"
             " connector status --in-box; connector discard --in-box NAME.",
             status=status,
             exception_id=body.exception_id,
@@ -75,7 +74,7 @@ def error_from_response(
             advice=RetryPolicy(again=True, after=wait or None),
         )
     if status >= 500 and status != 507 and body.exception_id not in _FINAL:
-        # Calls about one box at the same time collide in some archives: the next one gets through.
+        # Concurrent calls about one box collide in some archives: the next one succeeds.
         collided = body.exception_id == "internalError" and wait is None
         advice = (
             RetryPolicy(again=True, after=0.0, expected=True)
@@ -105,10 +104,10 @@ def _general_hint(status: int) -> str:
 
 
 def _error_body(reply: ApiReply) -> ErrorBody:
-    """The error in the archive's words, made safe for a terminal; empty if it is not worded as agreed.
+    """The error body of a response, made safe for a terminal; empty if it does not follow the contract.
 
-    Some layers of an archive (its web framework, its gateway) say `detail` instead of a description: a text, or
-    a list of what is wrong with a request.
+    Some layers of an archive (its web framework, its gateway) send `detail` instead of a description: a text, or a list
+    of faults of the request.
     """
     try:
         data = parse_json(reply.body[:65_536])
@@ -118,5 +117,7 @@ def _error_body(reply: ApiReply) -> ErrorBody:
     detail = data.get("detail") if isinstance(data, dict) else None
     if isinstance(detail, list):
         detail = "; ".join(str(fault["msg"]) for fault in detail[:3] if isinstance(fault, dict) and "msg" in fault)
-    said = body.description or (detail if isinstance(detail, str) else "")
-    return ErrorBody(exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", said)[:300])
+    description = body.description or (detail if isinstance(detail, str) else "")
+    return ErrorBody(
+        exception_id=_CONTROL.sub(" ", body.exception_id)[:80], description=_CONTROL.sub(" ", description)[:300]
+    )

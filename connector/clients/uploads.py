@@ -25,7 +25,7 @@ from connector.wire.payloads import (
 from connector.wire.tokens import WorkOrderToken
 
 PAGE_SIZE = 1000
-"""The most that the contract lets one ask for at once."""
+"""The largest page that the contract allows."""
 MAX_LISTED = 1_000_000
 """File uploads in one box: more than any box holds, so that no listing is endless."""
 _WHO = "The upload service"
@@ -36,8 +36,8 @@ _UNFINISHED = "What this machine has not finished is shown by: connector status"
 
 
 class ListingRefusedError(TokenRefusedError):
-    """A token to list the box was refused (401). Where fresh ones are refused too, the archive checks them with the
-    key of another service than the one that issues them; uploading, resuming and deleting need no listing."""
+    """A token to list the box was rejected (401). If new ones are rejected too, the archive verifies them with the key
+    of a different service than the one that issues them; uploading, resuming and deleting need no listing."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class ListingRefusedError(TokenRefusedError):
 
 
 def build_list_request(api_url: str, box: UUID, token: str, *, skip: int = 0) -> ApiRequest:
-    """Ask for a page of the file uploads in a box."""
+    """Request a page of the file uploads in a box."""
     return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads", token=token, params={"skip": skip, "limit": PAGE_SIZE})
 
 
@@ -67,14 +67,14 @@ def build_create_request(api_url: str, box: UUID, token: str, creation: UploadCr
 
 
 def read_created(reply: ApiReply, alias: str) -> CreatedUpload:
-    """Read the id that an announced file got."""
+    """Read the id of an announced file."""
     if reply.status != 201:
         raise error_from_response(reply, f"create an upload for {alias}")
     return parse_payload(reply.body, CreatedUpload, what=_WHO)
 
 
 def build_part_url_request(api_url: str, box: UUID, file_id: UUID, number: int, token: str) -> ApiRequest:
-    """Ask for the URL to put one part to (1-based)."""
+    """Request the URL to put one part to (1-based)."""
     return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads/{file_id}/parts/{number}", token=token)
 
 
@@ -84,20 +84,20 @@ def read_part_url(reply: ApiReply) -> str:
         raise error_from_response(reply, "get a URL for a part")
     url = parse_json(reply.body, what=_WHO)
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise BrokenError("The upload service sent no usable part URL.", hint="Tell the archive's operators.")
+        raise BrokenError("The upload service sent no valid part URL.", hint="Tell the archive's operators.")
     return url
 
 
 def build_complete_request(
     api_url: str, box: UUID, file_id: UUID, token: str, completion: UploadCompletion
 ) -> ApiRequest:
-    """Say that all parts are there."""
+    """Complete an upload."""
     url = f"{api_url}/boxes/{box}/uploads/{file_id}"
     return ApiRequest("PATCH", url, token=token, data=write_payload(completion))
 
 
 def read_completed(reply: ApiReply) -> None:
-    """Read the answer to that."""
+    """Read the response to the completion."""
     if reply.status not in (200, 204):
         raise error_from_response(reply, "complete the upload")
 
@@ -110,31 +110,31 @@ _DELETION_HINTS = {
     "uploadAbortError": "The storage does not give it up; run the same command again later.",
     **_OPERATORS,
 }
-_GONE = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound", "s3UploadDetailsNotFound"})
+_NOT_FOUND = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound", "s3UploadDetailsNotFound"})
 
 
 def build_delete_request(api_url: str, box: UUID, file_id: UUID, token: str) -> ApiRequest:
-    """Give an upload up."""
+    """Delete an upload."""
     return ApiRequest("DELETE", f"{api_url}/boxes/{box}/uploads/{file_id}", token=token)
 
 
 def read_deleted(reply: ApiReply) -> None:
-    """Read the answer to that; one that is gone already is as good."""
+    """Read the response to a deletion; an upload that does not exist any more counts as deleted."""
     if reply.status in (200, 204):
         return
     error = error_from_response(reply, "delete the upload", hints=_DELETION_HINTS, see=_SHOWN)
-    if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _GONE):
+    if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _NOT_FOUND):
         raise error
 
 
 class UploadClient:
-    """Speaks to one upload service about one box (the file upload box's id, not the research data upload box's).
+    """The client of one upload service and one box (the file upload box's id, not the research data upload box's).
 
-    `api_url` gives the service's address as it is known at the moment.
+    `api_url` returns the service's present address.
     """
 
-    def __init__(self, caller: ApiClient, api_url: Callable[[], str], box: UUID) -> None:
-        self._caller = caller
+    def __init__(self, api: ApiClient, api_url: Callable[[], str], box: UUID) -> None:
+        self._api = api
         self._current_url = api_url
         self._box = box
 
@@ -142,15 +142,15 @@ class UploadClient:
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
-    async def pages(self, order: CachedValue[WorkOrderToken]) -> AsyncIterator[Sequence[FileUpload]]:
-        """All file uploads in the box, of every state, a page at a time in the archive's order: that of the alias.
+    async def pages(self, token: CachedValue[WorkOrderToken]) -> AsyncIterator[Sequence[FileUpload]]:
+        """All file uploads in the box, of every state, page by page, sorted by alias.
 
         Raises:
-            ListingRefusedError: Where fresh tokens are refused, too.
+            ListingRefusedError: If new tokens are rejected too.
         """
         listed = 0
         while True:
-            page = await self._caller.authorized(order, partial(self._list_request, skip=listed), read_page)
+            page = await self._api.authorized(token, partial(self._list_request, skip=listed), read_page)
             yield page.items
             listed += len(page.items)
             if not page.items or listed >= page.total_count:
@@ -162,34 +162,36 @@ class UploadClient:
         return build_list_request(self._api_url, self._box, token, skip=skip)
 
     async def create(
-        self, order: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
+        self, token: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
     ) -> CreatedUpload:
         """Announce a file; `TooManyOpenTransfersError` when the box is full."""
-        return await self._caller.authorized(
-            order,
+        return await self._api.authorized(
+            token,
             lambda token: build_create_request(self._api_url, self._box, token, creation),
             lambda reply: read_created(reply, creation.alias),
             notify=notify,
         )
 
-    async def part_url(self, order: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
-        """A URL to put part `number` to; lives briefly, so it is fetched when the part is ready to go."""
-        return await self._caller.authorized(
-            order,
+    async def part_url(self, token: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
+        """A URL to put part `number` to; short-lived, so it is fetched when the part is ready."""
+        return await self._api.authorized(
+            token,
             lambda token: build_part_url_request(self._api_url, self._box, file_id, number, token),
             read_part_url,
         )
 
-    async def complete(self, order: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
-        """Say that all parts are there; may be repeated."""
-        await self._caller.authorized(
-            order,
+    async def complete(
+        self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion
+    ) -> None:
+        """Complete an upload; may be repeated."""
+        await self._api.authorized(
+            token,
             lambda token: build_complete_request(self._api_url, self._box, file_id, token, completion),
             read_completed,
         )
 
-    async def delete(self, order: CachedValue[WorkOrderToken], file_id: UUID) -> None:
-        """Give an upload up."""
-        await self._caller.authorized(
-            order, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted
+    async def delete(self, token: CachedValue[WorkOrderToken], file_id: UUID) -> None:
+        """Delete an upload."""
+        await self._api.authorized(
+            token, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted
         )

@@ -1,4 +1,4 @@
-"""Well-known values: where the archive's APIs are, and the public keys of its data hubs; renewed in time."""
+"""Well-known values: the addresses of the archive's APIs and the public keys of its data hubs, renewed in time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from connector.wire.lifetimes import response_lifetime, usable_seconds
 from connector.wire.payloads import WellKnownValues, parse_payload
 
 USUAL_LIFETIME = 300.0
-"""Seconds; for a service that does not say how long its values hold."""
+"""Seconds; for a service that does not state the lifetime of its values."""
 SHORTEST_LIFETIME = 30.0
-"""Seconds, also for values that must not be stored: a session holds them as its settings, not as a cache (RFC 9111,
-section 6), and would ask for them at each call else."""
+"""Seconds, also for values that must not be stored: they are the settings of a session, not a cache (RFC 9111, section
+6), and would otherwise be requested at each call."""
 _RENEWAL_SECONDS = 10.0
-"""For which the calls of a session wait for a renewal at most."""
-_KEPT_SECONDS = 300.0
-"""For which the old values are used until the next try, when a renewal failed."""
+"""Longest wait of a call for a renewal."""
+_RETRY_SECONDS = 300.0
+"""Time between the tries of a renewal that failed; the old values are used meanwhile."""
 
 
 def build_values_request(wkvs_url: str) -> ApiRequest:
-    """Ask for all values; `wkvs_url` as users know it, without `/values`."""
+    """Request all values; `wkvs_url` as in the settings, without `/values`."""
     return ApiRequest("GET", f"{wkvs_url.rstrip('/')}/values")
 
 
@@ -41,46 +41,46 @@ def read_values(reply: ApiReply) -> Expiring[WellKnownValues]:
 
 
 class WellKnown:
-    """The values of one archive as a session uses them, which may take days: renewed by what they say of themselves.
+    """The values of one archive during a session, which may take days: renewed at the end of their lifetime.
 
-    Once known, they stay in use while the service cannot be reached, as a stored response does in a cache that is
-    disconnected (RFC 9111, section 4.2.4): a transfer does not end because its archive's address cannot be confirmed.
-    `caller` is one that does not ask for these values itself.
+    While the service is unreachable, the last values stay in use, as in a cache that is disconnected (RFC 9111, section
+    4.2.4): a transfer does not fail because its archive's address cannot be confirmed.
+    `api` is one that does not ask for these values itself.
     """
 
-    def __init__(self, caller: ApiClient, wkvs_url: str) -> None:
-        self._caller = caller
+    def __init__(self, api: ApiClient, wkvs_url: str) -> None:
+        self._api = api
         self._request = build_values_request(wkvs_url)
-        self._lease = CachedValue(self._fetch)
+        self._cached = CachedValue(self._fetch)
         self._values: WellKnownValues | None = None
 
     @property
     def values(self) -> WellKnownValues:
-        """The values as they were known last."""
+        """The last values."""
         assert self._values is not None, "refresh() comes first"
         return self._values
 
     async def refresh(self) -> None:
-        """Fetch the values if there are none yet or their time is over; raises only if there are none yet."""
-        self._values = await self._lease.get()
+        """Fetch the values if there are none yet or they have expired; raises only if there are none yet."""
+        self._values = await self._cached.get()
 
     async def hub_key(self, storage_alias: str) -> bytes:
-        """The key of a data hub; one that is not known may be newer than the values, which are then fetched again."""
+        """The key of a data hub; if it is not among the values, they are fetched again."""
         values = self.values
         if storage_alias not in values.crypt4gh_public_keys:
-            self._lease.refuse(values)
+            self._cached.refuse(values)
             await self.refresh()
         return hub_key(self.values, storage_alias)
 
     async def _fetch(self) -> Expiring[WellKnownValues]:
         known = self._values
         if known is None:
-            return await self._caller.call(lambda: self._request, read_values)
+            return await self._api.call(lambda: self._request, read_values)
         try:
             with trio.fail_after(_RENEWAL_SECONDS):
-                return await self._caller.call(lambda: self._request, read_values, retry=False)
+                return await self._api.call(lambda: self._request, read_values, retry=False)
         except (ConnectorError, trio.TooSlowError):
-            return Expiring(known, _KEPT_SECONDS)
+            return Expiring(known, _RETRY_SECONDS)
 
 
 def hub_key(values: WellKnownValues, storage_alias: str) -> bytes:
@@ -91,7 +91,7 @@ def hub_key(values: WellKnownValues, storage_alias: str) -> bytes:
         key = b""
     if len(key) != 32:
         raise BrokenError(
-            f"The archive names no usable public key for its storage {storage_alias!r}.",
+            f"The archive names no valid public key for its storage {storage_alias!r}.",
             hint="Tell the archive's operators.",
         )
     return key

@@ -1,4 +1,4 @@
-"""The work package service (WPS): what was granted, and tokens to use it."""
+"""The work package service (WPS): work packages and work order tokens."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from connector.wire.payloads import WorkOrderRequest, WorkPackage, WorkType, par
 from connector.wire.tokens import AccessToken, WorkOrderToken, check_recipient, read_claims
 
 DEFAULT_TOKEN_LIFETIME = 30.0
-"""Seconds; for a service that does not say how long its tokens live."""
+"""Seconds; for a service that does not state the lifetime of its tokens."""
 _MAX_TOKENS = 512
-"""Tokens that are kept at most: more than the transfers that are open at once need."""
+"""Tokens that are kept at most: more than all open transfers need."""
 _SWEEP_FROM = 256
-"""Tokens from which on the expired ones are looked for and dropped."""
+"""Number of tokens from which expired ones are dropped."""
 
 
 def build_package_request(api_url: str, package_id: str, bearer: str) -> ApiRequest:
-    """Ask for a work package."""
+    """Request a work package."""
     return ApiRequest("GET", f"{api_url}/work-packages/{quote(package_id, safe='')}", token=bearer)
 
 
@@ -43,7 +43,7 @@ def read_package(reply: ApiReply) -> WorkPackage:
 
 
 def build_download_token_request(api_url: str, package_id: str, bearer: str, accession: str) -> ApiRequest:
-    """Ask for a token to download one file."""
+    """Request a token to download one file."""
     package = quote(package_id, safe="")
     url = f"{api_url}/work-packages/{package}/files/{quote(accession, safe='')}/work-order-tokens"
     return ApiRequest("POST", url, token=bearer)
@@ -52,17 +52,19 @@ def build_download_token_request(api_url: str, package_id: str, bearer: str, acc
 def build_box_token_request(
     api_url: str, package_id: str, bearer: str, research_box: UUID, order: WorkOrderRequest
 ) -> ApiRequest:
-    """Ask for a token for one operation on an upload box (the research data upload box's id goes here)."""
+    """Request a token for one operation on an upload box (by the research data upload box's id)."""
     package = quote(package_id, safe="")
     url = f"{api_url}/work-packages/{package}/boxes/{research_box}/work-order-tokens"
     return ApiRequest("POST", url, token=bearer, data=write_payload(order))
 
 
 def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderToken]:
-    """Read the answer to a request for a work order token.
+    """Read the response to a request for a work order token.
 
-    The token lives as long as the shorter of its own claims and the response's freshness says. Raises
-    `RefusedError` if it is refused, or was issued for a different key than `keys`.
+    The lifetime is the shorter one of its own claims and the response's freshness.
+
+    Raises:
+        RefusedError: If the request is rejected, or the token was issued for a different key than `keys`.
     """
     if reply.status != 201:
         raise error_from_response(reply, "get a work order token")
@@ -78,30 +80,30 @@ def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderT
 
 
 class WorkPackageClient:
-    """Speaks to one work package service about one work package.
+    """The client of one work package service and one work package.
 
-    `access` is the user's token, `keys` the key pair it was sealed to, and `api_url` gives the service's address
-    as it is known at the moment. The token of an operation is shared by all its requests.
+    `access` is the user's token, `keys` the key pair that it is encrypted for; `api_url` returns the service's present
+    address. The token of an operation is shared by all its requests.
     """
 
-    def __init__(self, caller: ApiClient, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
-        self._caller = caller
+    def __init__(self, api: ApiClient, api_url: Callable[[], str], access: AccessToken, keys: KeyPair) -> None:
+        self._api = api
         self._current_url = api_url
         self._access = access
         self._keys = keys
-        self._opened: str | None = None
-        self._orders: dict[Hashable, CachedValue[WorkOrderToken]] = {}
-        self._most_orders = _SWEEP_FROM
+        self._secret: str | None = None
+        self._tokens: dict[Hashable, CachedValue[WorkOrderToken]] = {}
+        self._sweep_at = _SWEEP_FROM
 
     async def package(self) -> WorkPackage:
-        """What the package grants."""
-        return await self._caller.call(
+        """The work package."""
+        return await self._api.call(
             lambda: build_package_request(self._api_url, self._access.package_id, self._bearer()), read_package
         )
 
     def download_token(self, accession: str) -> CachedValue[WorkOrderToken]:
         """The token to download one file, cached for its lifetime; nothing is fetched yet."""
-        return self._order(
+        return self._cached_token(
             ("download", accession),
             lambda: build_download_token_request(self._api_url, self._access.package_id, self._bearer(), accession),
         )
@@ -111,39 +113,39 @@ class WorkPackageClient:
     ) -> CachedValue[WorkOrderToken]:
         """The token for one kind of operation on a box or a file in it; nothing is fetched yet."""
         order = WorkOrderRequest(work_type, alias, file_id)
-        return self._order(
+        return self._cached_token(
             (research_box, order),
             lambda: build_box_token_request(
                 self._api_url, self._access.package_id, self._bearer(), research_box, order
             ),
         )
 
-    def _order(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrderToken]:
+    def _cached_token(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrderToken]:
         async def fetch() -> Expiring[WorkOrderToken]:
-            return await self._caller.call(build, lambda reply: read_work_order_token(reply, self._keys))
+            return await self._api.call(build, lambda reply: read_work_order_token(reply, self._keys))
 
-        order = self._orders.get(key)
+        order = self._tokens.get(key)
         if order is None:
             self._forget_expired()
-            order = self._orders[key] = CachedValue(fetch)
+            order = self._tokens[key] = CachedValue(fetch)
         return order
 
     def _forget_expired(self) -> None:
-        """Keep no more than twice as many tokens as are in use at once, however many files there are.
+        """Drop expired tokens, and of the others all but the newest.
 
-        Of those only the newest: very many small files take thousands of tokens before the first one expires. A
-        transfer that still needs an older one holds it.
+        Very many small files take thousands of tokens before the first one expires. A transfer that still needs an
+        older one has a reference to it.
         """
-        if len(self._orders) >= self._most_orders:
-            in_use = [(key, order) for key, order in self._orders.items() if order.in_use]
-            self._orders = dict(in_use[-_MAX_TOKENS:])
-            self._most_orders = max(_SWEEP_FROM, 2 * len(self._orders))
+        if len(self._tokens) >= self._sweep_at:
+            in_use = [(key, order) for key, order in self._tokens.items() if order.in_use]
+            self._tokens = dict(in_use[-_MAX_TOKENS:])
+            self._sweep_at = max(_SWEEP_FROM, 2 * len(self._tokens))
 
     @property
     def _api_url(self) -> str:
         return self._current_url().rstrip("/")
 
     def _bearer(self) -> str:
-        if self._opened is None:
-            self._opened = self._access.bearer(self._keys.private)
-        return self._opened
+        if self._secret is None:
+            self._secret = self._access.bearer(self._keys.private)
+        return self._secret

@@ -1,4 +1,4 @@
-"""The composition root: the one place where the real parts are put together.
+"""The composition root: the one place where the components are put together.
 
 As a library::
 

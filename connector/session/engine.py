@@ -1,4 +1,4 @@
-"""The scheduler with its bounds, as a session and as work on this machine use it."""
+"""The scheduler and its limits, for sessions and for work on local files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from connector.config import Settings
 from connector.transfer import BufferPool, Observer, Retrier, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
 
-_MOST_AT_ONCE = 32
-"""Enough for 320 MB/s where each connection gets 10; parts of the usual size stop at what the memory holds."""
-_AT_FIRST = 4
-_AT_LEAST = 2
-"""However much is refused: one stalled connection must not hold up all the others."""
+_MAXIMUM = 32
+"""Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
+_INITIAL = 4
+_MINIMUM = 2
+"""However many requests are refused: one stalled connection must not block everything."""
 _CORES = os.cpu_count() or 2
 _THREADS = max(4, _CORES + 2)
 """Threads that read, seal, hash and write: some wait for the disk while others compute."""
@@ -33,9 +33,9 @@ def make_threads() -> trio.CapacityLimiter:
 def open_scheduler(
     settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
 ) -> Iterator[Scheduler]:
-    """A scheduler with the memory of the settings; a concurrency given there is fixed, otherwise `limit` finds it.
+    """A scheduler with the memory of the settings, and their concurrency if it is set, otherwise `limit`.
 
-    `first`: transfers that ask to be opened before it is known how many the other side allows.
+    `first`: transfers that request a slot before it is known how many the archive allows.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
@@ -49,20 +49,20 @@ def open_scheduler(
 
 
 def network_limit(settings: Settings) -> ConcurrencyLimit:
-    """A limit that adapts to line and archive; a quarter of the memory is left for the program itself."""
-    most = max(_AT_FIRST, min(_MOST_AT_ONCE, settings.memory * 3 // 4 // settings.part_size))
-    return ConcurrencyLimit(minimum=_AT_LEAST, maximum=most, limit=_AT_FIRST)
+    """A limit that adapts to line and archive; a quarter of the memory is left for the rest of the program."""
+    most = max(_INITIAL, min(_MAXIMUM, settings.memory * 3 // 4 // settings.part_size))
+    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=_INITIAL)
 
 
 def local_limit() -> ConcurrencyLimit:
-    """As many parts as cores work on, and one that waits for the disk."""
-    return ConcurrencyLimit.fixed(min(_CORES + 1, _MOST_AT_ONCE))
+    """One part per core, and one more that waits for the disk."""
+    return ConcurrencyLimit.fixed(min(_CORES + 1, _MAXIMUM))
 
 
 def planned_files(
     files: Iterable[tuple[str, Path]], moved: Callable[[int], int] = lambda size: size
 ) -> list[tuple[str, int | None]]:
-    """The label of each local file, and how many bytes will be moved of it if that can be told by its size. Blocks."""
+    """The label of each local file, and the bytes that will be moved if its size is known. Blocks."""
     return [(label, None if size is None else moved(size)) for label, size in ((label, _size(p)) for label, p in files)]
 
 
@@ -70,5 +70,5 @@ def _size(path: Path) -> int | None:
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return None  # the file's own outcome will tell why
+        return None  # the file's own outcome will report why
     return found.st_size if stat.S_ISREG(found.st_mode) and found.st_size else None

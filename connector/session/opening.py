@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from connector.clients.uploads import UploadClient
 
 _USUAL_OPEN_UPLOADS = 5
-"""What an archive allows in a box unless its operators chose otherwise; more is tried soon."""
+"""The default of archives; more is tried soon."""
 
 
 @attrs.frozen(kw_only=True)
 class Components:
-    """Replacements for the parts of a session; each that is `None` is made as the settings say.
+    """Replacements for the parts of a session; each that is `None` is created from the settings.
 
     `api` sends the calls of the archive's APIs; `objects` moves bytes from and to presigned URLs; `packages`,
     `downloads` and `uploads` are the clients of the three services; `retrier` is the retry loop;
@@ -71,9 +71,11 @@ async def open_session(
 ) -> AsyncIterator[Session]:
     """Connect to the archive at `settings.wkvs_url` and open the work package of `token`.
 
-    The journals of unfinished uploads and the notes of finished files are kept in `state_folder` (see
-    `StateFolder`); `components` replace parts of the session. Raises errors of
-    the five families: see `errors`.
+    The journals of unfinished uploads and the records of finished files are kept in `state_folder` (see `StateFolder`);
+    `components` replace parts of the session.
+
+    Raises:
+        ConnectorError: Of one of the five families, see `connector.errors`.
     """
     if settings.wkvs_url is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Encrypting and decrypting files of this machine: no archive, and nothing of the network is loaded."""
+"""Encrypts and decrypts local files, without importing anything of the network."""
 
 from __future__ import annotations
 

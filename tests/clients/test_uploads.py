@@ -78,7 +78,7 @@ def test_an_upload_that_is_gone_already_is_as_good_as_deleted(reply):
 
 @pytest.mark.parametrize("body", ["", "ftp://x", "file:///etc/passwd", 5, None, {"url": "https://s3.test"}])
 def test_a_part_url_that_is_none_is_not_used(reply, body):
-    with pytest.raises(BrokenError, match="no usable part URL"):
+    with pytest.raises(BrokenError, match="no valid part URL"):
         read_part_url(reply(200, body))
 
 

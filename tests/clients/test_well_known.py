@@ -69,7 +69,7 @@ def test_no_values_there(reply):
 )
 def test_a_key_that_is_none_is_not_used(reply, key):
     values = read_values(reply(200, VALUES | {"crypt4gh_public_keys": {"HD01": key}})).value
-    with pytest.raises(BrokenError, match="no usable public key for its storage 'HD01'"):
+    with pytest.raises(BrokenError, match="no valid public key for its storage 'HD01'"):
         hub_key(values, "HD01")
 
 
