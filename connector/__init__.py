@@ -27,7 +27,7 @@ _PUBLIC_NAMES = {
     "connector.clients.api_client": "ApiClient",
     "connector.clients.cached_value": "CachedValue Expiring",
     "connector.clients.downloads": "DownloadClient",
-    "connector.clients.exchange": "ApiTransport",
+    "connector.clients.api_transport": "ApiTransport",
     "connector.clients.objects": "ObjectClient",
     "connector.clients.uploads": "UploadClient",
     "connector.clients.work_packages": "WorkPackageClient",

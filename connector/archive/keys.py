@@ -83,7 +83,7 @@ def _new_signing_key() -> bytes:
 def _read_or_make(path: Path, content: bytes) -> bytes:
     """Read ``path``; if it does not exist, create it with ``content``, in one process only.
 
-    The server and an administration command may start at the same time, so the file gets its name only when complete,
+    The server and an administration command may start at the same time, so the file is linked to its name when complete,
     and by ``link``, which does not replace another one.
     """
     try:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line with the process' own arguments, and end the process with its exit code."""
-    # What is loaded at the start stays in use: fewer collections save a tenth of it. Collections must not become so
+    # Objects that are loaded at the start stay in use: fewer collections save a tenth of that time. They must not be so
     # rare that the reference cycles of a transfer take megabytes.
     gc.set_threshold(5_000, 20, 100)
     from connector.cli.interruption import Interrupted, handle_signals
@@ -34,9 +34,9 @@ def main() -> NoReturn:
 
 
 def flushed(code: int) -> int:
-    """Flush the standard streams and return the exit code: output that was asked for and is lost is no success.
+    """Flush the standard streams and return the exit code, which is not 0 if requested output is lost.
 
-    A stream that cannot be flushed is redirected, since the interpreter would flush it again and complain.
+    A stream that cannot be flushed is redirected, since the interpreter would flush it again and print an error.
     """
     for stream in (sys.stderr, sys.stdout):
         try:

@@ -1,4 +1,4 @@
-"""What opens a session with the archive, as commands find it through the settings; and what is open in its box."""
+"""Access to the archive with the keys and tokens that the settings name, and matching of uploads in the box."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def own_keys(invocation: Invocation) -> KeyPair:
-    """Read the private key that the settings name, asking for its passphrase if it has one.
+    """Read the private key that the settings name; prompts for its passphrase if it has one.
 
     Raises:
         UsageError: When no key is named, and when the public key that is named belongs to another one.
@@ -33,7 +33,7 @@ def own_keys(invocation: Invocation) -> KeyPair:
     settings = invocation.settings
     if settings.my_private_key_path is None:
         raise UsageError(
-            "Your private key is needed and none is named.",
+            "No private key is given.",
             hint="Give it with --my-private-key-path or CONNECTOR_MY_PRIVATE_KEY_PATH; connector keygen makes one.",
         )
     keys = KeyPair.of(read_private_key(settings.my_private_key_path, invocation.secrets.passphrase))
@@ -47,7 +47,7 @@ def own_keys(invocation: Invocation) -> KeyPair:
 
 @attrs.frozen
 class Access:
-    """What opens sessions with the archive: settings, the user's keys and the access token of a work package."""
+    """All that is needed to open a session: settings, the user's keys and the access token of a work package."""
 
     engine: Engine
     settings: Settings
@@ -56,13 +56,13 @@ class Access:
 
     @classmethod
     def of(cls, invocation: Invocation) -> Access:
-        """What the command was given; key and token are asked for if need be."""
+        """Read key and token as the command's options say; prompts if necessary."""
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
         return cls(invocation.context.engine(), invocation.settings, keys, token)
 
     def in_session(self, job: Callable[[Session], Awaitable[T]]) -> Callable[[Observer], Awaitable[T]]:
-        """Return what opens a session and does `job` in it."""
+        """Return a function that opens a session and runs `job` in it."""
 
         async def work(observer: Observer) -> T:
             async with self.engine.open_session(self.settings, self.keys, self.token, observer=observer) as session:
@@ -72,11 +72,11 @@ class Access:
 
 
 def announced_here(upload: FileUpload, announced: Sequence[AnnouncedUpload]) -> bool:
-    """Whether an open upload is, by name and size, one that a run on this machine asked for and never heard of."""
+    """Whether an open upload is, by name and size, one that a run on this machine requested without a response."""
     return any(upload.alias == each.alias and upload.decrypted_size in (None, each.size) for each in announced)
 
 
 def not_unfinished_here(listed: Sequence[FileUpload], here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    """Those of the open uploads of a box that no unfinished upload of this machine is, by alias."""
+    """The open uploads of a box that are not among this machine's unfinished ones, sorted by alias."""
     known = {upload.file_id for upload in here}
     return sorted((upload for upload in listed if upload.id not in known), key=lambda upload: upload.alias)

@@ -1,4 +1,4 @@
-"""Where a command's words go: sentences to standard error, results to standard output, secrets nowhere."""
+"""The output of a command: messages to standard error, results to standard output, secrets to neither."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _SECRETS = re.compile(
     r"|(?P<user>://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 _SHORTEST_SECRET = 20
-"""Characters, none of them white space, of a secret that is looked for in sentences. See `Console.hide`."""
+"""Shortest secret that is hidden in messages, in characters without white space. See `Console.hide`."""
 _FREE_TEXT = frozenset({"message", "hint", "failure_reason"})
-"""Keys of JSON objects whose values are sentences. Nothing else there is altered: names, paths, numbers and digests are
-what the reader asked for, and none of them is made of a secret."""
+"""Keys of JSON objects whose values are messages. No other value is altered: names, paths, numbers and digests are the
+requested output, and contain no secrets."""
 
 
 def redacted(text: str) -> str:
@@ -59,7 +59,7 @@ def _escape(letter: str) -> str:
 
 
 class OutputStream:
-    """Writes to a stream and never raises. `failure` says why something was not written, and is empty if all was.
+    """Writes to a stream and never raises. `failure` states why something was not written; empty if all was.
 
     Each text is written at once and past Python's buffers, which would keep what a full disk did not take and raise
     again at the next text. A pipe that another program has made non-blocking is waited for like any other.
@@ -72,7 +72,7 @@ class OutputStream:
         self.failure = "" if stream is not None else "it is closed"
 
     def size(self) -> os.terminal_size:
-        """Return the columns and lines of the terminal behind it, or what is usual where that cannot be told."""
+        """Return the columns and lines of the terminal, or the defaults if they are not known."""
         usual = shutil.get_terminal_size()
         if self._descriptor is None:
             return usual
@@ -83,7 +83,7 @@ class OutputStream:
         return os.terminal_size((found.columns or usual.columns, found.lines or usual.lines))
 
     def in_foreground(self) -> bool:
-        """Return whether this process has the terminal behind it to itself; a shell's background job has not."""
+        """Return whether this process is in the foreground of its terminal, unlike a shell's background job."""
         if self._descriptor is None:
             return True
         try:
@@ -92,12 +92,12 @@ class OutputStream:
             return True  # it is not the terminal that controls this process
 
     def encodable(self, text: str) -> str:
-        """Return the text with escapes for what the stream's encoding has no characters for."""
+        """Return the text with escapes for characters that the stream cannot encode."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def write(self, text: str) -> None:
-        """Write the text, all of it or as much as goes."""
+        """Write as much of the text as possible."""
         if self._stream is None:
             return
         text = self.encodable(text)
@@ -111,7 +111,7 @@ class OutputStream:
             self.failure = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it is gone"
 
     def _write_all(self, descriptor: int, content: bytes) -> None:
-        if self._torn:  # a line that was cut must not damage the next one
+        if self._torn:  # end a truncated line before the next one
             content = b"\n" + content
         left = memoryview(content)
         try:
@@ -135,7 +135,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def prepare_standard_streams() -> None:
-    """Give this process the standard streams that it lacks, and have all of them take any character.
+    """Open missing standard streams, and let all of them accept any character.
 
     The descriptors 0 to 2 are occupied where they are closed: the next file that is opened would get such a number, and
     what is meant for people would be written into it. What is printed to a closed standard output fails, since it is
@@ -156,10 +156,9 @@ def prepare_standard_streams() -> None:
 
 
 class Console:
-    """The two output streams of one command. Nothing here raises: no output is worth a file.
+    """The two output streams of one command. Never raises, since an output error must not end a transfer.
 
-    `clear` is called before each line on the error stream: the progress, where it is drawn, takes itself away and
-    comes back with the next tick.
+    `clear` is called before each line on the error stream: it removes the progress display until the next tick.
     """
 
     def __init__(self, out: TextIO | None, err: TextIO | None, *, quiet: bool = False, as_json: bool = False) -> None:
@@ -173,46 +172,45 @@ class Console:
         self._missed = False
 
     def hide(self, secret: str) -> None:
-        """Show this text in no sentence from now on, if it is one that no sentence has by chance.
+        """Hide this text in all messages from now on, unless it is short or has white space.
 
-        An access token is long and random, so that nothing is hidden in its place but itself. A passphrase may be
-        `true`, or a name: to hide the word wherever it stands would tell the passphrase by its gaps to everybody who
-        knows the sentence, and not to hide it tells nothing, since the word stands there whatever the passphrase is. No
-        sentence is made of a passphrase. So short texts, and those with white space, are left alone.
+        An access token is long and random, so nothing else is hidden. A passphrase may be `true`, or a name: hiding
+        that word in a message would disclose the passphrase, while showing it discloses nothing, since no message is
+        built from a passphrase.
         """
         if len(secret) >= _SHORTEST_SECRET and not any(letter.isspace() for letter in secret):
             self._known.add(secret)
 
     def clean(self, text: str) -> str:
-        """Return a sentence as it may be shown: without secrets, without characters that act on a terminal."""
+        """Return a message without secrets and without control characters."""
         return "\n".join(neutralised(line) for line in self._hidden(text).split("\n"))
 
     def info(self, text: str, *, label: str = "") -> None:
-        """Print a sentence for people, unless they asked for quiet; `label` names the file that it is about."""
+        """Print a message unless `--quiet` is given; `label` names the file that it is about."""
         if not self.quiet:
             self._error_line(text, label)
 
     def error(self, text: str, *, label: str = "") -> None:
-        """Print what went wrong, in any case."""
+        """Print an error, also with `--quiet`."""
         self._error_line(text, label)
 
     def trace(self, error: BaseException) -> None:
-        """Print the traceback of an error and of what caused it, if that was asked for."""
+        """Print the traceback of an error and its causes, with `--debug`."""
         if self.debug:
             self.error("".join(traceback.format_exception(error)).rstrip())
 
     def result(self, text: str) -> None:
-        """Print a line of what was asked for to standard output."""
+        """Print a line of the result to standard output."""
         self._out_line("\n".join(map(neutralised, text.split("\n"))))
 
     def record(self, fields: Mapping[str, Any]) -> None:
-        """Print one JSON object as a line to standard output, if that was asked for."""
+        """Print one JSON object as a line to standard output, with `--json`."""
         if self.as_json:
-            # ASCII only: control characters come out as escapes, and no locale can stumble over it.
+            # ASCII only: control characters are escaped, and the locale does not matter.
             self._out_line(json.dumps(self._hidden_within(fields), default=str, ensure_ascii=True))
 
     def exit_code(self, code: int) -> int:
-        """Return the exit code of a command that did its work with `code`: 0 only if its output arrived, too."""
+        """Return the exit code of a command that ended with `code`: 0 only if its output was written, too."""
         return code or (LocalError.exit_code if self._missed else 0)
 
     def _hidden(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop: once to stop in good order, twice to end at once.
+"""Signals that stop the process: the first one gracefully, the second one at once.
 
 They are handled from the start of the process to its end (`handle_signals`), also where trio does not run yet or
 no longer. This module is imported before anything else, so it imports hardly anything itself.
@@ -31,9 +31,9 @@ SIGNALS = tuple(
 _SAME_REQUEST = 0.2
 """Seconds within which further signals belong to the first: timeout(1) and terminals send one to a process and to its
 group, which reaches the process twice."""
-_UNHEEDED = 5.0
-"""Seconds until the process ends at once if the first signal is not heeded: a terminal or a reader of ours that has
-stopped reading holds up all of it."""
+_FORCE_QUIT_AFTER = 5.0
+"""Seconds until the process ends at once if the first signal has no effect: a terminal or pipe that is not read blocks
+the whole process."""
 _REPEATED = {getattr(signal, "SIGXCPU", 0)}
 """Sent again every second by the system itself, once the limit is reached."""
 
@@ -55,9 +55,9 @@ class Interrupted(BaseException):
 
 
 def _end_at_once(code: int) -> None:
-    # No clean-up, no flushing, no waiting for threads: whoever asks twice wants the prompt back. What was synced
-    # to the disk stays; journals are written for exactly this.
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or there is no standard error
+    # No clean-up, no flushing, no waiting for threads. What was synced to the disk stays: the journals make every
+    # transfer resumable.
+    with contextlib.suppress(OSError, ValueError):  # standard error has no reader, or is missing
         if sys.platform == "win32" or select.select([], [2], [], 0)[1]:
             os.write(2, b"\nEnded at once.\n")
     os._exit(code)
@@ -92,14 +92,14 @@ class SignalHandler:
         return self._request is not None
 
     def ask(self, request: Interrupted, *, grace: float = 0.0) -> None:
-        """Have the process stop in good order, within `grace` seconds (0: however long that takes)."""
+        """Stop the process gracefully, within `grace` seconds (0: without a limit)."""
         self._request, self._since, self._grace = request, time.monotonic(), grace
-        self._end_after(min(_UNHEEDED, grace or _UNHEEDED))
+        self._end_after(min(_FORCE_QUIT_AFTER, grace or _FORCE_QUIT_AFTER))
         self._stop(request)
 
     def end_in(self, seconds: float, request: Interrupted) -> None:
-        """End the process as `request` says, should it not be asked to stop within `seconds`, nor call this again:
-        what asks for that is held up itself where nobody reads our output."""
+        """End the process with the code of `request` unless this is called again, or a stop is requested, within
+        `seconds`: the task that requests the stop may be blocked by unread output."""
         self._limit = request
         self._end_after(seconds)
 
@@ -128,7 +128,7 @@ class SignalHandler:
                 on_request(self._request)
                 self._end_after(self._grace)
 
-        def wake(request: Interrupted) -> None:
+        def request_stop(request: Interrupted) -> None:
             with contextlib.suppress(trio.RunFinishedError):
                 for token in tokens:
                     token.run_sync_soon(stop)
@@ -139,7 +139,7 @@ class SignalHandler:
             with scope:
                 results.append(await job())
 
-        with self._diverted(wake, on_force_quit):
+        with self._diverted(request_stop, on_force_quit):
             trio.run(main, clock=clock)
         if not results:
             assert self._request is not None
@@ -173,7 +173,7 @@ class SignalHandler:
             _end_at_once(code)
 
     def _end_after(self, seconds: float) -> None:
-        # Not by a thread: whoever was interrupted may hold the lock that starting one takes.
+        # Not by a thread: the interrupted code may hold the lock that starting one takes.
         if self._has_alarm:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 

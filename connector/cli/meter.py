@@ -1,4 +1,4 @@
-"""What a command has moved so far, of how much. Counts only; the clock is handed in."""
+"""Counts what a command has moved so far, of how much. The clock is passed in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import islice
 import attrs
 
 RATE_WINDOW = 15.0
-"""Seconds over which the rate is averaged: shorter jumps with every part, longer lies after a stall."""
+"""Seconds over which the rate is averaged: less, and it varies with each part; more, and it is wrong after stalls."""
 STALL_AFTER = 20.0
-"""Seconds without a byte after which that is said instead of a rate."""
+"""Seconds without a byte after which a stall is reported instead of a rate."""
 
 
 @attrs.frozen
@@ -59,16 +59,16 @@ class _File:
 
     @property
     def through(self) -> int:
-        # What is told twice, such as a part that is moved although it was kept, is no more than all.
+        # Bytes that are reported twice, such as a part that is moved although it was kept, must not exceed the size.
         return min(self.moved + self.kept, self.size)
 
 
 class Meter:
     """Counts the files and bytes of a command.
 
-    A file counts from the moment it is planned, if it is; its size when it is known. One that failed still counts among
-    all, with what was done of it; one that was there already is done. Bytes that an earlier run moved are done, too,
-    but tell nothing about the rate.
+    A file counts when it is planned or opened; its size when it is known. A failed file still counts, with the bytes
+    that were moved; one that existed already is done. Bytes that an earlier run moved are done, but not part of the
+    rate.
     """
 
     def __init__(self, now: float) -> None:
@@ -86,10 +86,10 @@ class Meter:
         self._remaining = 0
 
     def plan(self, files: Iterable[tuple[str, int | None]]) -> None:
-        """Count files in that will be opened or will end later.
+        """Add files that will be opened or will end later.
 
-        When all have ended that were planned before, this is what the command does next with its files, as waiting for
-        what becomes of them: then only those that failed still count.
+        If all files of the previous plan have ended, this is the next step of the command with its files, such as
+        waiting for their checks: then only failed ones still count.
         """
         if not self._open and not self._planned:
             self._done = self._expected = self._unknown = self._ended_through = self._remaining = 0
@@ -139,7 +139,7 @@ class Meter:
             if size is not None:
                 self._end(size, 0, ok)
             elif ok:
-                self._unknown -= 1  # it was there already, so that nothing had to be known of it
+                self._unknown -= 1  # it existed already, so its size was not needed
         return None
 
     def state(self, now: float, *, newest: int = 0) -> State:

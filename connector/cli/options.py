@@ -1,4 +1,4 @@
-"""Options that several commands share, and the one rule how options are called in the environment.
+"""Options that several commands share, and the names of their environment variables.
 
 `--part-size` is `CONNECTOR_PART_SIZE`, whatever the command. Settings (see `config`) stay plain
 text here and are parsed in one place together with environment and configuration file; everything else is an
@@ -21,26 +21,26 @@ ENVIRONMENT_PREFIX = "CONNECTOR_"
 REQUEUE = 75
 """Exit code of a run that --until has stopped: EX_TEMPFAIL of sysexits.h."""
 TAKEN_CODES = frozenset({1, 2, 3, 4, 5, 6, 126, 127})
-"""Exit codes that say something else: those of failures, and the shell's of commands that it cannot run."""
+"""Exit codes with another meaning: those of failures, and the shell's for commands that it cannot run."""
 
 WHAT, WHERE, TUNING, OUTPUT = "What to do", "Archive and keys", "Tuning", "Output and configuration"
 """The groups of options in the order in which `--help` lists them."""
 
 # Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
 SETTINGS = {
-    "wkvs_url": ("URL", "Where the archive's well-known values live."),
+    "wkvs_url": ("URL", "Base URL of the archive's well-known values."),
     "my_public_key_path": ("FILE", "Your Crypt4GH public key."),
     "my_private_key_path": ("FILE", "Your Crypt4GH private key."),
     "token_file": ("FILE", "File with the access token; '-' is standard input."),
     "passphrase_file": ("FILE", "File with the passphrase of your private key; '-' is standard input."),
-    "part_size": ("SIZE", "Bytes per part; files above 78 GiB go up in larger ones. Default: 8MiB."),
-    "max_concurrency": ("N", "Parts in flight at most. Default: as many as help."),
-    "memory": ("SIZE", "Budget of all part buffers together; grows to one part. Default: 256MiB."),
+    "part_size": ("SIZE", "Bytes per part; uploads above 78 GiB use larger ones. Default: 8MiB."),
+    "max_concurrency": ("N", "Parts in flight at most. Default: adaptive."),
+    "memory": ("SIZE", "Budget of all part buffers; at least one part. Default: 256MiB."),
     "connect_timeout": ("SECONDS", "Longest wait for a connection. Default: 15."),
-    "read_timeout": ("SECONDS", "Longest silence of the other side. Default: 60."),
-    "retries": ("N", "Tries again per step. Default: 8."),
+    "read_timeout": ("SECONDS", "Longest time without a byte from the server. Default: 60."),
+    "retries": ("N", "Retries per step. Default: 8."),
     "ca_file": ("FILE", "Certificates (PEM) to trust instead of the built-in ones."),
-    "proxy": ("URL", "Proxy to go through instead of the one that the environment names."),
+    "proxy": ("URL", "Proxy to use instead of the one that the environment names."),
 }
 
 
@@ -61,7 +61,7 @@ class SettingOption(GroupedOption):
 
 
 class GroupedCommand(click.Command):
-    """A command whose `--help` lists its options by groups, so that the few that matter first stand first."""
+    """A command whose `--help` lists its options by groups, the most important ones first."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, one section for each group that has any."""
@@ -77,7 +77,7 @@ class GroupedCommand(click.Command):
 
 
 def command() -> Callable[[Callable[..., Any]], GroupedCommand]:
-    """Return the decorator that makes a command of a function."""
+    """Return the decorator that turns a function into a command."""
     return click.command(cls=GroupedCommand)
 
 
@@ -110,7 +110,7 @@ def key_options(function: F) -> F:
 
 
 def archive_options(function: F) -> F:
-    """Add the options that say which archive is spoken to, and how."""
+    """Add the options that name the archive and configure the connection to it."""
     network = setting_options("ca_file", "proxy", "connect_timeout", "read_timeout", "retries", group=TUNING)
     return setting_options("wkvs_url", "token_file", group=WHERE)(network(function))  # type: ignore[no-any-return]
 
@@ -172,7 +172,7 @@ def output_options(function: F) -> F:
 
 def overwrite_option(function: F) -> F:
     """Add `--overwrite`."""
-    help = "Replace what is there already, except what an earlier run finished and nothing has changed since."
+    help = "Replace existing files, except those that an earlier run finished and that are unchanged since."
     return option("--overwrite", is_flag=True, help=help)(function)  # type: ignore[no-any-return]
 
 
@@ -187,10 +187,10 @@ def result_options(function: F) -> F:
 
 
 def existing_options(function: F) -> F:
-    """Add the options about what is there already. A command passes them to `check_existing_options`."""
+    """Add the options about existing files. A command passes them to `check_existing_options`."""
     for decorate in (
-        option("--verify-existing", is_flag=True, help="Compare also the content of what is there already."),
-        option("--skip-existing", is_flag=True, help="Leave alone what is there already: the default."),
+        option("--verify-existing", is_flag=True, help="Compare also the content of existing files."),
+        option("--skip-existing", is_flag=True, help="Skip existing files: the default."),
         overwrite_option,
     ):
         function = decorate(function)
@@ -207,10 +207,10 @@ def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_exist
 
 
 def search_option(function: F) -> F:
-    """Add the `--output-dir` that narrows where unfinished downloads are looked for."""
+    """Add the `--output-dir` that restricts the search for unfinished downloads."""
     return option(  # type: ignore[no-any-return]
         "--output-dir",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Look for downloads there alone. Default: the current folder, and where unfinished ones went to.",
+        help="Look for downloads only there. Default: the current folder, and those with unfinished downloads.",
     )(function)

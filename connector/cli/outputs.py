@@ -1,4 +1,4 @@
-"""Where the results of commands go: folders and names."""
+"""The output files of commands: folders and names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ ENDING = ".c4gh"
 def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: Path | None) -> list[RecryptRequest]:
     """Return what is to be decrypted, and into which file: `NAME.c4gh` becomes `NAME`.
 
-    Without `files`, all `*.c4gh` files of `input_dir`, which is searched for no deeper ones. Relative files are
-    those of `input_dir` if it is given.
+    Without `files`, all `*.c4gh` files of `input_dir` itself. Relative paths are resolved in `input_dir` if given.
 
     Raises:
         UsageError: When there is nothing to decrypt, for other endings, and when two files would become one.
@@ -73,6 +72,6 @@ def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
 
 
 def ready_folder(folder: Path) -> None:
-    """Make the folder if it is not there; `LocalError` if that cannot be."""
+    """Create the folder if it does not exist; `LocalError` if that fails."""
     with local_failures("use the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
-"""Progress for people: lines that are redrawn on a terminal, a heartbeat line now and then anywhere else.
+"""The progress display: lines that are redrawn on a terminal, otherwise a periodic line.
 
-Events only count (`meter`, `pauses`); something is shown when
-`Progress.tick` is called, so a stall shows, too. What it looks like is decided in `screen`.
-The clock is handed in.
+Events are only counted (`meter`, `pauses`); `Progress.tick` updates the display, so that stalls are shown, too. Its
+layout is defined in `screen`. The clock is passed in.
 """
 
 from __future__ import annotations
@@ -22,31 +21,31 @@ from connector.errors import ConnectorError
 from connector.transfer.outcome import Outcome
 
 Display = Literal["log", "line", "screen"]
-"""What standard error can show: lines one after the other; one that is redrawn; or several, as the cursor moves."""
+"""The abilities of standard error: plain lines, one line that is redrawn, or several with cursor movement."""
 
 REDRAW_EVERY = 0.2
 HEARTBEAT_EVERY = 10.0
-_ASLEEP = 2.0
-"""Seconds without a tick after which others may have written to the terminal, as when this process was stopped."""
+_SUSPENDED_AFTER = 2.0
+"""Seconds without a tick after which other programs may have written to the terminal (this process was stopped)."""
 
-_MOVES_THE_CURSOR = re.compile(
+_CURSOR_TERMINALS = re.compile(
     "xterm|screen|tmux|vt[1-5]|linux|rxvt|konsole|gnome|vte|alacritty|kitty|foot|wezterm|ghostty|iterm|nsterm|putty"
     "|mintty|cygwin|ansi|st-"
 )
-"""The beginning of the names of terminals that do."""
+"""Beginnings of the names of terminals with cursor movement."""
 
 
 def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
-    """Return what standard error can show, if it is a terminal, by the name that the terminal gives itself."""
+    """Return the abilities of standard error by the terminal's name, if it is a terminal."""
     if not terminal:
         return "log"
     if sys.platform == "win32":
         return "screen" if "WT_SESSION" in environment else "line"
-    return "screen" if _MOVES_THE_CURSOR.match(environment.get("TERM", "")) else "line"
+    return "screen" if _CURSOR_TERMINALS.match(environment.get("TERM", "")) else "line"
 
 
 class Progress:
-    """Observes transfers: shows how far they are, and passes what has ended to the report.
+    """Observes transfers: displays their progress, and passes outcomes to the report.
 
     `size` gives the columns and lines of the terminal.
     """
@@ -69,7 +68,7 @@ class Progress:
         self._pauses = Pauses()
         self._rows = 0
         self._width = 0
-        self._last_tick = self._last_beat = clock()
+        self._last_tick = self._last_line = clock()
         console.clear = self.clear
 
     @property
@@ -78,7 +77,7 @@ class Progress:
         return 1.0 if self._display == "log" else REDRAW_EVERY
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
-        """Count all files of a batch in."""
+        """Add all files of a batch."""
         self._meter.plan(files)
         if self._report is not None:
             self._report.plan(label for label, _ in files)
@@ -96,16 +95,16 @@ class Progress:
         self._meter.move(label, size, self._clock())
 
     def retried(self, label: str, error: ConnectorError, delay: float) -> None:
-        """Remember why there is a pause; it is said once, and shown as long as it lasts."""
+        """Record the cause of a pause; it is printed once, and displayed as long as it lasts."""
         then = "Starting again." if error.advice.restart else f"Trying again in {delay:.1f} s."
         self._pauses.add(label, error.message, then, delay, self._clock())
 
     def waiting(self, label: str, delay: float, why: str) -> None:
-        """Remember what is waited for."""
+        """Record the cause of a wait."""
         self._pauses.add(label, why, "", delay, self._clock(), waits=True)
 
     def budget_raised(self, label: str, before: int, after: int) -> None:
-        """Say that the memory budget grew: a batch job has to be given that memory."""
+        """Report that the memory budget grew, since a batch job has to request that memory."""
         self._console.info(
             f"one part takes {_mebibytes(after)}, so the memory budget grows to that from"
             f" {_mebibytes(before)}. A larger --memory moves several parts at once.",
@@ -113,47 +112,47 @@ class Progress:
         )
 
     def finished(self, outcome: Outcome[Any]) -> None:
-        """Count a transfer out, and report it with the bytes that it moved and its seconds if it was opened."""
+        """Report the end of a transfer, with its bytes and seconds if it was opened."""
         if not outcome.ok:
-            self._say_pauses(at_once=True)  # the causes of its retries are printed before its final error
+            self._print_pauses(at_once=True)  # the causes of its retries are printed before its final error
         counted = self._meter.close(outcome.label, outcome.ok, self._clock())
         if self._report is not None:
             self._report.add(outcome, counted)
 
     def tick(self) -> None:
-        """Show what there is to show by now."""
+        """Update the display."""
         if self._console.quiet:
             return
         now = self._clock()
-        if now - self._last_tick >= _ASLEEP:
+        if now - self._last_tick >= _SUSPENDED_AFTER:
             self._rows = 0
         self._last_tick = now
-        self._say_pauses()
+        self._print_pauses()
         if self._display == "log":
-            self._beat(now)
+            self._log_progress(now)
         elif self._console.err.in_foreground():
             self._draw(now)
 
     def clear(self) -> None:
-        """Take away what is drawn, so that something else can be printed."""
+        """Remove the display, so that something else can be printed."""
         if self._rows:
             self._put([])
 
     def close(self) -> None:
-        """Say what was not said yet and take away what is drawn."""
-        self._say_pauses(at_once=True)
+        """Print the pending lines and remove the display."""
+        self._print_pauses(at_once=True)
         self.clear()
 
-    def _say_pauses(self, *, at_once: bool = False) -> None:
-        # On a terminal a pause can be seen as long as it lasts; in a log it has to be said again.
-        for who, sentence in self._pauses.to_say(self._clock(), again=self._display == "log", at_once=at_once):
-            self._console.info(sentence, label=who)
+    def _print_pauses(self, *, at_once: bool = False) -> None:
+        # On a terminal a pause is displayed as long as it lasts; in a log its line is repeated.
+        for files, sentence in self._pauses.due_lines(self._clock(), again=self._display == "log", at_once=at_once):
+            self._console.info(sentence, label=files)
 
-    def _beat(self, now: float) -> None:
+    def _log_progress(self, now: float) -> None:
         state = self._meter.state(now)
-        if now - self._last_beat >= HEARTBEAT_EVERY:
-            self._last_beat = now
-            if state.moves:  # otherwise the pauses say what is waited for
+        if now - self._last_line >= HEARTBEAT_EVERY:
+            self._last_line = now
+            if state.moves:  # otherwise the pauses are printed
                 self._console.info(screen.one_line(state))
 
     def _draw(self, now: float) -> None:
@@ -174,7 +173,7 @@ class Progress:
         return self._console.err.encodable(neutralised(text))
 
     def _put(self, lines: list[str]) -> None:
-        """Replace what is drawn by these lines. The cursor stays behind the last of them."""
+        """Replace the display by these lines. The cursor stays after the last one."""
         if self._display == "line":
             text = lines[0] if lines else ""
             blank = max(0, self._width - screen.columns(text))

@@ -1,4 +1,4 @@
-"""What is said about files as they end: a line for people, a JSON object for machines, one exit code for the lot."""
+"""The report of files as they end: a line of text, a JSON object, and one exit code for all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connector.errors import ConnectorError
 from connector.transfer.outcome import AlreadyThere, Outcome
 
 SHORTEST_RATE = 0.1
-"""Seconds below which a rate says more about the clock than about the transfer."""
+"""Seconds below which a rate is too inaccurate to be printed."""
 _COMPARED: Mapping[AlreadyThere, str] = {
     "size": "only the size was compared",
     "record": "unchanged since an earlier run finished it",
@@ -23,7 +23,7 @@ _COMPARED: Mapping[AlreadyThere, str] = {
 
 
 def error_fields(error: ConnectorError) -> dict[str, object]:
-    """Return what a JSON line says about an error."""
+    """Return the JSON fields of an error."""
     return {
         "family": error.family,
         "message": error.message,
@@ -33,7 +33,7 @@ def error_fields(error: ConnectorError) -> dict[str, object]:
 
 
 def value_fields(value: object) -> dict[str, object]:
-    """Return what a JSON line says about the result of a transfer: its public fields."""
+    """Return the JSON fields of the result of a transfer: its public fields."""
     kind = type(value)
     if not attrs.has(kind):
         return {}
@@ -42,32 +42,32 @@ def value_fields(value: object) -> dict[str, object]:
 
 
 def already_there(outcome: Outcome[Any]) -> AlreadyThere | None:
-    """Return what was compared of a file that was there before this run, `None` for any other."""
+    """Return what was compared of a file that existed before this run, `None` for any other."""
     return getattr(outcome.value, "already_there", None)
 
 
 class Report:
-    """Tells of each file once, and knows the exit code.
+    """Reports each file once, and computes the exit code.
 
-    `verb` says what a finished file is ("downloaded"). The JSON object of a finished file holds the fields of its
+    `verb` is the word for a finished file ("downloaded"). The JSON object of a finished file has the fields of its
     outcome's value.
     """
 
     def __init__(self, console: Console, *, verb: str) -> None:
         self._console = console
         self._verb = verb
-        self._told: list[Outcome[Any]] = []
+        self._reported: list[Outcome[Any]] = []
         self._planned: list[str] = []
 
     def plan(self, labels: Iterable[str]) -> None:
-        """Know of the files that are to be moved."""
+        """Add the files that are to be moved."""
         self._planned += labels
 
     def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
-        """Tell of a file that has ended; `counted` holds the bytes moved for it and the seconds they took."""
-        self._told.append(outcome)
+        """Report a file that has ended; `counted`: the bytes moved for it and the seconds they took."""
+        self._reported.append(outcome)
         if outcome.error is not None:
-            if type(outcome.error) is ConnectorError:  # no family: what should not have happened
+            if type(outcome.error) is ConnectorError:  # no family: a bug
                 self._console.trace(outcome.error)
             self._console.error(str(outcome.error), label=outcome.label)
             fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
@@ -79,13 +79,13 @@ class Report:
         self._console.record(fields)
 
     def conclude(self, outcomes: Sequence[Outcome[Any]]) -> int:
-        """Tell of what was not told yet, and of all together; return the exit code of the command.
+        """Report the files that were not reported yet, and a summary; return the exit code of the command.
 
         That is the highest code among the failed files, so that one failure among many is never 0.
         """
-        told = {id(outcome) for outcome in self._told}
+        reported = {id(outcome) for outcome in self._reported}
         for outcome in outcomes:
-            if id(outcome) not in told:
+            if id(outcome) not in reported:
                 self.add(outcome)
         codes = [outcome.error.exit_code for outcome in outcomes if outcome.error is not None]
         if len(outcomes) > 1:
@@ -96,9 +96,9 @@ class Report:
         return max(codes, default=0)
 
     def interrupt(self, why: str, *, hint: str, exit_code: int) -> None:
-        """Tell of the files that are unfinished because the run was asked to stop."""
+        """Report the files that are unfinished because the run was stopped."""
         left = Counter(self._planned)
-        left.subtract(outcome.label for outcome in self._told)  # two files of one name are two
+        left.subtract(outcome.label for outcome in self._reported)  # two files of one name are two
         unfinished = list((+left).elements())
         error = {"family": "interrupted", "message": why, "hint": hint, "exit_code": exit_code}
         for label in unfinished:

@@ -16,30 +16,30 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "keygen": ("connector.cli.commands.keygen:keygen", "Make a Crypt4GH key pair."),
     "upload": ("connector.cli.commands.upload:upload", "Encrypt files and send them to your upload box."),
     "download": ("connector.cli.commands.download:download", "Fetch the files of your work package."),
-    "ls": ("connector.cli.commands.ls:ls", "List the files of your work package, and what became of them."),
+    "ls": ("connector.cli.commands.ls:ls", "List the files of your work package and their states."),
     "rm": ("connector.cli.commands.rm:rm", "Remove uploads from your upload box, complete ones too."),
     "status": ("connector.cli.commands.status:status", "List uploads and downloads that were interrupted."),
     "discard": (
         "connector.cli.commands.discard:discard",
-        "Give unfinished transfers up: uploads by alias, downloads by accession.",
+        "Discard unfinished transfers: uploads by alias, downloads by accession.",
     ),
     "decrypt": ("connector.cli.commands.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
-    "encrypt": ("connector.cli.commands.encrypt:encrypt", "Encrypt files on this machine for somebody's key."),
+    "encrypt": ("connector.cli.commands.encrypt:encrypt", "Encrypt files on this machine for a public key."),
     "archive": ("connector.cli.commands.archive:archive", "Run and administer an archive of your own."),
-    "demo": ("connector.cli.commands.demo:demo", "Try it all: archive, upload, download, decrypt, compare."),
+    "demo": ("connector.cli.commands.demo:demo", "Try all steps: archive, upload, download, decrypt, compare."),
 }
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
 OUTPUT_LOST = 3
-"""That of a local error, which is not imported for it."""
+"""The exit code of `LocalError`, which is not imported here."""
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by a table and imports the module of the one that runs."""
+    """A group whose commands are listed in a table; only the module of the one that runs is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table, which is the order in which people need them."""
+        """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is meant; for one that is not there, name those that are spelt alike."""
+        """Find the command; for an unknown one, suggest those with similar names."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

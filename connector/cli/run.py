@@ -1,6 +1,6 @@
-"""One run of one command: settings, console and secrets for it, trio around it, an exit code out of it.
+"""Runs one command: settings, console, secrets, the trio loop and the exit code.
 
-This is the one place that turns errors into exit codes (docs/exit-codes.md) and sentences.
+Errors become messages and exit codes (docs/exit-codes.md) only here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 INTERRUPTED = 130
 
-GO_ON = "Run the same command again to resume."
+RESUME_HINT = "Run the same command again to resume."
 
 
 @attrs.frozen
@@ -56,7 +56,7 @@ class Invocation:
     ) -> int:
         """Run a job over files, report each as it ends, and return the exit code.
 
-        `verb` says what a finished file is ("downloaded"). The code is the highest among the failed files, so that
+        `verb` is the word for a finished file ("downloaded"). The code is the highest among the failed files, so that
         one failure among many is never 0.
         """
         report = Report(self.console, verb=verb)
@@ -64,7 +64,7 @@ class Invocation:
         try:
             outcomes = self.wait_for(job, report=report)
         except Interrupted as request:
-            report.interrupt(str(request), hint=GO_ON, exit_code=request.exit_code)
+            report.interrupt(str(request), hint=RESUME_HINT, exit_code=request.exit_code)
             raise
         return report.conclude(outcomes)
 
@@ -79,9 +79,9 @@ class Invocation:
 
         `on_force_quit` is called when a second signal ends the process at once.
         """
-        around = self.context
-        display = display_of(around.err_is_terminal, around.environment)
-        progress = Progress(self.console, display=display, clock=around.clock, report=report)
+        context = self.context
+        display = display_of(context.err_is_terminal, context.environment)
+        progress = Progress(self.console, display=display, clock=context.clock, report=report)
 
         def on_request(request: Interrupted) -> None:
             self.console.error("Stopping; what is done so far is kept. To quit at once, press Ctrl-C.")
@@ -98,16 +98,18 @@ class Invocation:
                                 progress.tick()
                             except Exception as error:
                                 self.console.trace(error)
-                                shown = False  # what is shown beside the work is no reason to end it
+                                shown = False  # an error of the display must not end the transfers
 
                 return handler.run(
-                    lambda: _beside(ticks, lambda: job(progress)), on_request=on_request, on_force_quit=on_force_quit
+                    lambda: _with_ticker(ticks, lambda: job(progress)),
+                    on_request=on_request,
+                    on_force_quit=on_force_quit,
                 )
         finally:
             progress.close()
 
     def _check_limit(self, handler: SignalHandler) -> float:
-        """Have the run stop if it is time for that; return the seconds until then."""
+        """Stop the run when its time limit is reached; return the seconds until then."""
         if self.limit is None or handler.asked:
             return math.inf
         now = self.context.time_of_day()
@@ -120,7 +122,7 @@ class Invocation:
         return max(0.0, self.limit.stop - now)
 
 
-async def _beside(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaitable[T]]) -> T:
+async def _with_ticker(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaitable[T]]) -> T:
     result: list[T] = []
     errors: list[Exception] = []
     async with trio.open_nursery() as nursery:
@@ -135,31 +137,35 @@ async def _beside(ticks: Callable[[], Awaitable[None]], job: Callable[[], Awaita
     return result[0]
 
 
-def run(ctx: click.Context, work: Callable[[Invocation], int], *, go_on: str = GO_ON) -> None:
+def run(ctx: click.Context, work: Callable[[Invocation], int], *, resume_hint: str = RESUME_HINT) -> None:
     """Do the work of a command and leave click with its exit code.
 
-    `ctx.obj` may hold `AppContext` to use instead of the real ones. `go_on` is what an interrupted
+    `ctx.obj` may hold `AppContext` to use instead of the real ones. `resume_hint` is what an interrupted
     user is told.
     """
-    around = ctx.obj if isinstance(ctx.obj, AppContext) else AppContext()
+    context = ctx.obj if isinstance(ctx.obj, AppContext) else AppContext()
     options: Mapping[str, Any] = ctx.params
-    console = Console(around.out, around.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
+    console = Console(context.out, context.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
     console.debug = bool(options.get("debug"))
     _set_up_logging(console)
-    ctx.exit(console.exit_code(_guarded(lambda: work(_invocation(options, around, console)), console, go_on)))
+    ctx.exit(
+        console.exit_code(
+            _run_reporting_errors(lambda: work(_invocation(options, context, console)), console, resume_hint)
+        )
+    )
 
 
-def _invocation(options: Mapping[str, Any], around: AppContext, console: Console) -> Invocation:
-    path, named = config_place(options.get("config"), around.environment)
-    settings = load_settings(options, around.environment, _read_config(path, named), config_name=str(path))
+def _invocation(options: Mapping[str, Any], context: AppContext, console: Console) -> Invocation:
+    path, named = config_place(options.get("config"), context.environment)
+    settings = load_settings(options, context.environment, _read_config(path, named), config_name=str(path))
     until = options.get("until")
     limit = None
     if until is not None:
         from connector.cli.time_limit import TimeLimit
 
-        limit = TimeLimit.read(until, around.time_of_day())
+        limit = TimeLimit.read(until, context.time_of_day())
     requeue_code = options.get("requeue_code", REQUEUE)
-    return Invocation(settings, console, Secrets(settings, around, console), around, limit, requeue_code)
+    return Invocation(settings, console, Secrets(settings, context, console), context, limit, requeue_code)
 
 
 def _read_config(path: Path, named: bool) -> bytes | None:
@@ -171,11 +177,11 @@ def _read_config(path: Path, named: bool) -> bytes | None:
         raise UsageError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
 
 
-def _guarded(work: Callable[[], int], console: Console, go_on: str) -> int:
+def _run_reporting_errors(work: Callable[[], int], console: Console, resume_hint: str) -> int:
     try:
         return work()
     except Interrupted as interrupted:
-        console.error(f"{interrupted} {go_on}".rstrip())
+        console.error(f"{interrupted} {resume_hint}".rstrip())
         return interrupted.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.error("Interrupted.")
@@ -205,7 +211,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 def _set_up_logging(console: Console) -> None:
-    # crypt4gh logs session keys and private keys at DEBUG level; nothing may ever hear it.
+    # crypt4gh logs session keys and private keys at DEBUG level, which must never be printed.
     silenced = logging.getLogger("crypt4gh")
     silenced.setLevel(logging.CRITICAL + 1)
     silenced.propagate = False
@@ -220,5 +226,5 @@ def _set_up_logging(console: Console) -> None:
     # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
     for name in ("httpcore", "h11", "hpack"):
         logging.getLogger(name).setLevel(logging.INFO)
-    # Its INFO lines are whole URLs, and a presigned one is a key to a file.
+    # Its INFO lines are whole URLs, and a presigned one grants access to a file.
     logging.getLogger("httpx").setLevel(logging.WARNING)

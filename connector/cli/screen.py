@@ -1,4 +1,4 @@
-"""What is shown to people: amounts and times, and the state of a command in lines that fit. Pure."""
+"""The layout of the progress display: sizes, times, and the state of a command in lines that fit. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def amount(size: float) -> str:
-    """Return a number of bytes for reading: `1.23 GB` (powers of ten, like the MB/s beside it)."""
+    """Format a number of bytes: `1.23 GB` (powers of ten, like the MB/s beside it)."""
     for unit, factor in _STEPS:
         if size >= factor:
             return f"{size / factor:.2f} {unit}" if size < 100 * factor else f"{size / factor:.0f} {unit}"
@@ -25,7 +25,7 @@ def amount(size: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a time for reading: `0:07`, `12:34`, `1:02:03`."""
+    """Format a duration: `0:07`, `12:34`, `1:02:03`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -127,7 +127,7 @@ def one_line(state: State) -> str:
 
 
 def pause_line(pause: Waiting) -> str:
-    """Return a pause in one line, what counts down first, so that it can be read however long the reason is."""
+    """Return a pause in one line, the countdown first, so that a long reason does not hide it."""
     files = f", {pause.files} files" if pause.files > 1 else ""
     left = f"{pause.seconds} s" if pause.seconds < 60 else span(pause.seconds)
     if pause.waits:
@@ -138,7 +138,7 @@ def pause_line(pause: Waiting) -> str:
 def lines(
     state: State, newest: Sequence[FileState], pauses: Sequence[Waiting], *, width: int, height: int
 ) -> list[str]:
-    """Return what is drawn on a terminal of this size: all files, why some pause, and the newest with their names.
+    """Return the display for a terminal of this size: all files, why some pause, and the newest with their names.
 
     One column stays free, since some terminals wrap as soon as the last one is written, and one line for the prompt.
     """
@@ -152,7 +152,7 @@ def lines(
 
 
 def single_line(state: State, pauses: Sequence[Waiting], *, width: int) -> str:
-    """Return the one line of a terminal that cannot do more: why there is a pause, otherwise the state of all files."""
+    """Return the display in a single line: why there is a pause, otherwise the state of all files."""
     return cut(pause_line(pauses[0]) if pauses else one_line(state), max(1, width - 1))
 
 

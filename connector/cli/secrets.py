@@ -1,4 +1,4 @@
-"""The two secrets that a person brings: the access token of a work package and the passphrase of a private key.
+"""The two secrets of a user: the access token of a work package and the passphrase of a private key.
 
 They come from a file, the environment, standard input or a hidden prompt, and never from the command line, which
 every other user of the machine can read.
@@ -16,14 +16,14 @@ from connector.errors import LocalError, UsageError
 TOKEN_VARIABLE = "CONNECTOR_ACCESS_TOKEN"
 PASSPHRASE_VARIABLE = "CONNECTOR_PASSPHRASE"
 
-PIPE_PATIENCE = 30.0
-"""Seconds that a program which pipes the secret in has for it; then we say so instead of hanging."""
+PIPE_TIMEOUT = 30.0
+"""Seconds in which a piped secret must arrive; then it is an error."""
 
 _LONGEST = 64 * 1024
 
 
 class Secrets:
-    """Finds the secrets of one command, each when it is first needed, and has the console hide them."""
+    """Reads the secrets of one command, each when it is first needed, and lets the console hide them."""
 
     def __init__(self, settings: Settings, context: AppContext, console: Console) -> None:
         self._settings = settings
@@ -85,10 +85,10 @@ class Secrets:
         return self._context.environment.get(variable) or None
 
     def _piped(self, what: str) -> str:
-        line = self._context.stdin.line(PIPE_PATIENCE)
+        line = self._context.stdin.line(PIPE_TIMEOUT)
         if line is None:
             raise UsageError(
-                f"Standard input ended, or gave no {what} within {PIPE_PATIENCE:.0f} seconds.",
+                f"Standard input ended, or gave no {what} within {PIPE_TIMEOUT:.0f} seconds.",
                 hint=f"Pipe the {what} in as one line, or give it another way; see --help.",
             )
         return line

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import trio
 
+from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
 from connector.clients.cached_value import CachedValue
 from connector.clients.refusals import TokenRefusedError
-from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
 from connector.errors import ConnectorError
 from connector.transfer import Notify, Observer, OverloadedError, Retrier
 from connector.wire.tokens import WorkOrderToken

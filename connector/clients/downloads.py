@@ -11,8 +11,8 @@ from urllib.parse import quote
 import attrs
 
 from connector.clients.api_client import ApiClient
+from connector.clients.api_transport import ApiReply, ApiRequest
 from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.exchange import ApiReply, ApiRequest
 from connector.clients.refusals import error_from_response
 from connector.errors import BrokenError
 from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import trio
 
+from connector.clients.api_transport import FAILURES, broken, server_of
 from connector.clients.etags import EtagRecord, stored_md5
-from connector.clients.exchange import FAILURES, broken, server_of
 from connector.errors import (
     RENEW,
     RETRY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from connector.clients.exchange import ApiReply
+from connector.clients.api_transport import ApiReply
 from connector.errors import NO_RETRY, RETRY, BrokenError, ConnectorError, RefusedError, RetryPolicy
 from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from connector.wire.lifetimes import retry_after

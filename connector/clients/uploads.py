@@ -7,8 +7,8 @@ from functools import partial
 from uuid import UUID
 
 from connector.clients.api_client import ApiClient
+from connector.clients.api_transport import ApiReply, ApiRequest
 from connector.clients.cached_value import CachedValue
-from connector.clients.exchange import ApiReply, ApiRequest
 from connector.clients.refusals import TokenRefusedError, error_from_response
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Notify
@@ -180,9 +180,7 @@ class UploadClient:
             read_part_url,
         )
 
-    async def complete(
-        self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion
-    ) -> None:
+    async def complete(self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
         """Complete an upload; may be repeated."""
         await self._api.authorized(
             token,

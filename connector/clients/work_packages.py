@@ -7,8 +7,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 from connector.clients.api_client import ApiClient
+from connector.clients.api_transport import ApiReply, ApiRequest
 from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.exchange import ApiReply, ApiRequest
 from connector.clients.refusals import error_from_response
 from connector.crypt4gh.keys import KeyPair, open_text
 from connector.errors import BrokenError, RefusedError

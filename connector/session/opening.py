@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from connector.clients.api_client import ApiClient
-from connector.clients.exchange import ApiTransport
+from connector.clients.api_transport import ApiTransport
 from connector.clients.objects import HttpObjectClient
 from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient

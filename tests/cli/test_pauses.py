@@ -32,7 +32,7 @@ def test_in_a_log_an_outage_of_ten_minutes_is_a_line_a_minute() -> None:
     pauses, said = Pauses(), []
     for second in range(600):
         outage(pauses, second)
-        said += [(second, *line) for line in pauses.to_say(float(second), again=True)]
+        said += [(second, *line) for line in pauses.due_lines(float(second), again=True)]
     assert [second for second, *_ in said] == list(range(1, 600, 60))
     assert said[0][1:] == ("f0.bin and 3 more", "Part 15 got 503. Trying again in 2.0 s.")
     assert said[1][2] == "Part 15 got 503. Trying again in 2.0 s. (960 times in the last minute.)"
@@ -42,7 +42,7 @@ def test_on_a_terminal_an_outage_is_said_once_and_the_next_one_again() -> None:
     pauses, said = Pauses(), []
     for second in [*range(300), *range(400, 500)]:
         outage(pauses, second)
-        said += [second for _ in pauses.to_say(float(second), again=False)]
+        said += [second for _ in pauses.due_lines(float(second), again=False)]
     assert said == [1, 401]
 
 
@@ -62,19 +62,19 @@ def test_what_is_said_is_not_lost_when_it_is_over_before_it_was() -> None:
     pauses = Pauses()
     pauses.add("a", "Cut.", "Trying again in 0.0 s.", 0.0, 0.0)
     pauses.add("b", "Other.", "", 0.0, 200.0)
-    assert pauses.to_say(201.0, again=False)[0] == ("a", "Cut. Trying again in 0.0 s.")
+    assert pauses.due_lines(201.0, again=False)[0] == ("a", "Cut. Trying again in 0.0 s.")
 
 
 def test_what_is_not_due_can_be_had_at_once() -> None:
     pauses = Pauses()
     pauses.add("a", "Cut.", "Trying again in 0.0 s.", 0.0, 0.0)
-    assert pauses.to_say(0.1, again=False) == []
-    assert pauses.to_say(0.1, again=False, at_once=True) == [("a", "Cut. Trying again in 0.0 s.")]
-    assert pauses.to_say(9.0, again=False, at_once=True) == []
+    assert pauses.due_lines(0.1, again=False) == []
+    assert pauses.due_lines(0.1, again=False, at_once=True) == [("a", "Cut. Trying again in 0.0 s.")]
+    assert pauses.due_lines(9.0, again=False, at_once=True) == []
 
 
 def test_a_wait_is_no_failure() -> None:
     pauses = Pauses()
     pauses.add("F1", "The archive is staging the file.", "", 5.0, 0.0, waits=True)
-    assert pauses.to_say(0.4, again=True) == []
-    assert pauses.to_say(0.5, again=True) == [("F1", "waiting. The archive is staging the file.")]
+    assert pauses.due_lines(0.4, again=True) == []
+    assert pauses.due_lines(0.5, again=True) == [("F1", "waiting. The archive is staging the file.")]

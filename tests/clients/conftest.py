@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.clients.exchange import ApiReply
+from connector.clients.api_transport import ApiReply
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 Reply = Callable[..., ApiReply]

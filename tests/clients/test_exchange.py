@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.exchange import MAX_BODY, ApiRequest, ApiTransport
+from connector.clients.api_transport import MAX_BODY, ApiRequest, ApiTransport
 from connector.errors import NO_RETRY, BrokenError
 from connector.http import HttpOptions, open_http
 from connector.transfer import OverloadedError

@@ -1,4 +1,4 @@
-"""Pauses that a server asks for are kept by all who ask for the same resource, and by nobody else."""
+"""RequestedPauses that a server asks for are kept by all who ask for the same resource, and by nobody else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.api_client import ApiClient, Pauses
-from connector.clients.exchange import ApiReply, ApiRequest, ApiTransport
+from connector.clients.api_client import ApiClient, RequestedPauses
+from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
 from connector.clients.refusals import error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
@@ -24,8 +24,8 @@ def asking(seconds: float | None) -> ConnectorError:
     return OverloadedError("Busy.", advice=RetryPolicy(again=True, after=seconds))
 
 
-def pauses(**options: float) -> Pauses:
-    return Pauses(Retrier(backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 0.5, **options))  # type: ignore[arg-type]
+def pauses(**options: float) -> RequestedPauses:
+    return RequestedPauses(Retrier(backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 0.5, **options))  # type: ignore[arg-type]
 
 
 async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autojump_clock):

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from connector.clients.api_client import ApiClient
+from connector.clients.api_transport import ApiTransport
 from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.exchange import ApiTransport
 from connector.clients.uploads import (
     UploadClient,
     build_complete_request,

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from connector.clients.api_client import ApiClient
+from connector.clients.api_transport import ApiTransport
 from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.downloads import DownloadClient
-from connector.clients.exchange import ApiTransport
 from connector.clients.well_known import (
     SHORTEST_LIFETIME,
     USUAL_LIFETIME,

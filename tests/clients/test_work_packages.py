@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from connector.clients.api_client import ApiClient
-from connector.clients.exchange import ApiTransport
+from connector.clients.api_transport import ApiTransport
 from connector.clients.work_packages import (
     WorkPackageClient,
     build_box_token_request,

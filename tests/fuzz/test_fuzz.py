@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from connector.cli.console import neutralised, redacted
 from connector.cli.sources import parse_tsv
+from connector.clients.api_transport import ApiReply, server_of
 from connector.clients.downloads import read_envelope, read_object
-from connector.clients.exchange import ApiReply, server_of
 from connector.clients.refusals import error_from_response
 from connector.clients.uploads import read_created, read_page, read_part_url
 from connector.clients.well_known import hub_key, read_values

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from connector.clients.api_transport import FAILURES, broken, server_of
 from connector.clients.etags import EtagRecord, stored_md5
-from connector.clients.exchange import FAILURES, broken, server_of
 from connector.clients.objects import check_range, error_from_response
 from connector.errors import RETRY, RETRY_NOW, BrokenError, IntegrityError
 from connector.transfer import Progress

@@ -64,7 +64,7 @@ def serve(ctx: click.Context, /, root: Path, host: str, port: int, public_url: s
     def work(invocation: Invocation) -> int:
         return _serve(invocation, root, host, port, public_url, others)
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 def _serve(

@@ -71,7 +71,7 @@ def grant_upload(
         invocation.console.result(with_archive(root, job, create=True))
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 @grant.command("download")
@@ -105,4 +105,4 @@ def grant_download(
         invocation.console.result(with_archive(root, job))
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")

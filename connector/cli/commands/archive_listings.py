@@ -38,7 +38,7 @@ def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_:
         _print_rows(invocation, rows, columns, as_array=as_array)
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 @click.command()
@@ -57,7 +57,7 @@ def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> Non
         _print_rows(invocation, rows, ("box", "state", "size", "max_size", "uploads", "title"), as_array=as_array)
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 @click.command()
@@ -103,7 +103,7 @@ def _set_box_state(ctx: click.Context, root: Path, box: str, state: BoxState) ->
         invocation.console.info(f"The box {changed.id} is {changed.state}.")
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 def _print_rows(

@@ -1,4 +1,4 @@
-"""`connector decrypt`: Crypt4GH files on this disk back to what they were."""
+"""`connector decrypt`: decrypts local Crypt4GH files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def decrypt(
 ) -> None:
     """Decrypt Crypt4GH files on this machine.
 
-    NAME.c4gh becomes NAME. The encrypted file stays. A result that is there already, with the right size, is not made
+    NAME.c4gh becomes NAME. The encrypted file stays. A result that exists already, with the right size, is not written
     again.
     """
     from connector.cli.run import run

@@ -1,4 +1,4 @@
-"""`connector demo`: the whole way of some files, on one machine, with every byte compared at the end."""
+"""`connector demo`: uploads and downloads files on one machine, and compares every byte at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_context
 def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: object) -> None:
-    """Try it all: archive, upload, download, decrypt, compare.
+    """Try all steps: archive, upload, download, decrypt, compare.
 
     Makes key pairs and random files, starts the embedded archive on a free port, uploads, waits until the archive has
     taken the files in, downloads them encrypted and decrypted, decrypts the former, and compares sha256. Exit code 0
@@ -52,4 +52,4 @@ def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: o
             demonstration.print_table()
         return 0
 
-    run(ctx, work, go_on="Nothing is left behind but what --keep asked for.")
+    run(ctx, work, resume_hint="Without --keep, all files are removed.")

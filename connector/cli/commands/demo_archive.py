@@ -1,4 +1,4 @@
-"""The archive of a demonstration: the real one, as a process of its own on a port that is free."""
+"""The archive of a demonstration, in a process of its own on a free port."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import trio
 
 from connector.errors import BrokenError
 
-START_PATIENCE = 30.0
-STOP_PATIENCE = 10.0
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 10.0
 _ADDRESS = re.compile(r"https?://[\w.\[\]:]+\S*/\.well-known\b")
 
 
@@ -32,12 +32,12 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
     """Serve an archive below `root` as long as the block runs; its output goes to `log`.
 
     Raises:
-        BrokenError: With the archive's last words when it does not start.
+        BrokenError: With the last line of its output if it does not start.
     """
     command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
     command += ["--retry-after", "1"]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C in the terminal is for the demonstration, which stops the archive in its turn.
+        # A session of its own: Ctrl-C in the terminal stops the demonstration, which then stops the archive.
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -49,22 +49,22 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
 
 
 async def _address(process: trio.Process, log: Path) -> str:
-    deadline = trio.current_time() + START_PATIENCE
+    deadline = trio.current_time() + START_TIMEOUT
     while trio.current_time() < deadline:
-        said = await trio.Path(log).read_text(errors="replace")
-        address = _ADDRESS.search(said)
-        if address is not None and said.endswith("\n"):
+        output_text = await trio.Path(log).read_text(errors="replace")
+        address = _ADDRESS.search(output_text)
+        if address is not None and output_text.endswith("\n"):
             return address[0]
         if process.poll() is not None:
-            last = said.strip().splitlines()
-            raise BrokenError(f"The archive did not start: {last[-1] if last else 'it said nothing'}.")
+            last = output_text.strip().splitlines()
+            raise BrokenError(f"The archive did not start: {last[-1] if last else 'it printed nothing'}.")
         await trio.sleep(0.02)
-    raise BrokenError(f"The archive did not start within {START_PATIENCE:.0f} seconds.")
+    raise BrokenError(f"The archive did not start within {START_TIMEOUT:.0f} seconds.")
 
 
 async def _stop(process: trio.Process) -> None:
     process.terminate()
-    with trio.move_on_after(STOP_PATIENCE):
+    with trio.move_on_after(STOP_TIMEOUT):
         await process.wait()
         return
     process.kill()

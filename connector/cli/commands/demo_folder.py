@@ -19,7 +19,7 @@ by the time of the downloads."""
 
 @contextmanager
 def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
-    """Give a folder with room for `needed` bytes of files in all their copies; it goes away again unless kept.
+    """Create a folder with space for `needed` bytes of files in all their copies; it is removed again unless kept.
 
     Raises:
         UsageError: For a folder to keep that holds something already.

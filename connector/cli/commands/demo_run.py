@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 PIECE = 4 * 1024 * 1024
 POLL_EVERY = 0.1
-PATIENCE = 120.0
+STEP_TIMEOUT = 120.0
 SLOWEST = 2_000_000
-"""Seconds, and bytes per second: a step slower than both together is taken for stuck."""
+"""Seconds, and bytes per second: a step that takes longer than both together counts as stuck."""
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class Step:
 
 
 class Demonstration:
-    """Takes `count` random files of `size` bytes all the way, below `folder`."""
+    """Runs all steps with `count` random files of `size` bytes, below `folder`."""
 
     def __init__(self, invocation: Invocation, folder: Path, size: int, count: int) -> None:
         self._invocation = invocation
@@ -112,16 +112,16 @@ class Demonstration:
         if ours and archive:
             console.result(f"Peak memory: connector {amount(ours)}, archive {amount(archive)}.")
         files = "1 file is" if self._count == 1 else f"{self._count} files are"
-        console.result(f"{files} identical after both ways: all bytes came back as they went.")
+        console.result(f"{files} identical after both ways: all bytes are the same.")
 
     async def _step(self, name: str, work: Callable[[], Awaitable[None]], *, times: int = 1) -> None:
         began = trio.current_time()
-        # Nothing here depends on a network or on people: whatever takes so long stands still.
-        patience = PATIENCE + self._size * self._count / SLOWEST
-        with trio.move_on_after(patience) as scope:
+        # No step depends on a network or on input: one that takes so long is stuck.
+        timeout = STEP_TIMEOUT + self._size * self._count / SLOWEST
+        with trio.move_on_after(timeout) as scope:
             await work()
         if scope.cancelled_caught:
-            raise BrokenError(f"{name} did not end within {patience:.0f} seconds.", hint="See archive.log with --keep.")
+            raise BrokenError(f"{name} did not end within {timeout:.0f} seconds.", hint="See archive.log with --keep.")
         step = Step(name, self._size * self._count * times, trio.current_time() - began)
         self._steps.append(step)
         self._invocation.console.info(f"{name}: {amount(step.size)} in {step.seconds:.2f} s")
@@ -134,7 +134,7 @@ class Demonstration:
     async def _upload(self, keys: KeyPair, token: str, observer: Observer) -> None:
         sources = [UploadSource(self._folder / "source" / name, name) for name in self._digests]
         async with self._session(keys, token, observer) as session:
-            _all_well(await session.upload(sources, overwrite=False))
+            _unwrap_all(await session.upload(sources, overwrite=False))
 
     async def _wait_for_interrogation(self, archive: Archive) -> None:
         while True:
@@ -149,7 +149,7 @@ class Demonstration:
     async def _download(self, keys: KeyPair, token: str, target: Path, observer: Observer) -> None:
         decrypt = target.name != "encrypted"
         async with self._session(keys, token, observer) as session:
-            _all_well(await session.download([], output_dir=target, decrypt=decrypt, overwrite=False))
+            _unwrap_all(await session.download([], output_dir=target, decrypt=decrypt, overwrite=False))
 
     async def _decrypt(self, keys: KeyPair, observer: Observer) -> None:
         folder = self._folder / "decrypted-afterwards"
@@ -158,7 +158,7 @@ class Demonstration:
             for path in sorted((self._folder / "encrypted").iterdir())
         ]
         engine = self._invocation.context.engine()
-        _all_well(
+        _unwrap_all(
             await engine.decrypt_files(
                 self._invocation.settings, keys.private, requests, overwrite=False, observer=observer
             )
@@ -173,17 +173,17 @@ class Demonstration:
                 wrong = sorted(
                     name for name in came.keys() | self._digests if came.get(name) != self._digests.get(name)
                 )
-                raise IntegrityError(f"{wrong[0]} came back other than it went ({folder}).")
+                raise IntegrityError(f"{wrong[0]} differs from its source ({folder}).")
 
     def _session(self, keys: KeyPair, token: str, observer: Observer) -> AbstractAsyncContextManager[Session]:
         assert self._archive is not None
         settings = attrs.evolve(self._invocation.settings, wkvs_url=self._archive.wkvs_url, proxy=None, ca_file=None)
         engine = self._invocation.context.engine()
-        state = self._folder / "state"  # No journal of ours goes among those of the user.
+        state = self._folder / "state"  # Not the user's own state folder.
         return engine.open_session(settings, keys, AccessToken.parse(token), observer=observer, state_folder=state)
 
 
-def _all_well(outcomes: Sequence[Outcome[Any]]) -> None:
+def _unwrap_all(outcomes: Sequence[Outcome[Any]]) -> None:
     for outcome in outcomes:
         outcome.unwrap()
 
@@ -209,7 +209,7 @@ def _pieces(path: Path) -> Iterable[memoryview]:
 
 
 async def _in_pieces(pieces: Iterable[memoryview]) -> str:
-    """Return the sha256 of all pieces; each is made and hashed in a thread, so that Ctrl-C is heard in between."""
+    """Return the sha256 of all pieces; each is created and hashed in a thread, so that Ctrl-C is handled in between."""
     digest = hashlib.sha256()
     iterator = iter(pieces)
 
@@ -226,7 +226,7 @@ async def _in_pieces(pieces: Iterable[memoryview]) -> str:
 
 def _peak_memory(process: int) -> int:
     """Return the largest resident size that a process has had, in bytes; 0 where that is not known."""
-    # Linux tells it per process image. What getrusage says would include whatever program started us.
+    # Linux has it per process image, while getrusage may include the program that started this one.
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""`connector discard`: gives up what was interrupted, here and in the archive."""
+"""`connector discard`: removes unfinished transfers, here and in the archive."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ _OPEN = frozenset({"init", "cancelled"})
     is_flag=True,
     envvar=None,
     show_envvar=False,
-    help="NAMEs may also be open in the upload box of your access token and begun elsewhere. Whoever still sends one"
-    " of them fails.",
+    help="NAMEs may also be uploads in your upload box that were started elsewhere. Clients that still send them fail.",
 )
 @archive_options
 @key_options
@@ -41,9 +40,9 @@ _OPEN = frozenset({"init", "cancelled"})
 def discard(
     ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path | None, in_box: bool, **_: object
 ) -> None:
-    """Give unfinished transfers up: uploads by alias, downloads by accession.
+    """Discard unfinished transfers: uploads by alias, downloads by accession.
 
-    An upload is deleted in the archive too, which takes the access token that it was begun with.
+    An upload is deleted in the archive too, with the access token that it was started with.
     """
     from connector.cli.run import run
 
@@ -70,7 +69,7 @@ def discard(
         if unknown and not in_box:
             raise UsageError(
                 f"Nothing unfinished is called {', '.join(unknown)}.",
-                hint=f"{looked} See: connector status. What was begun elsewhere takes --in-box.",
+                hint=f"{looked} See: connector status. For uploads that were started elsewhere, give --in-box.",
             )
         if not uploads and not downloads and not unknown:
             invocation.console.info(f"Nothing is unfinished. {looked}")
@@ -80,7 +79,7 @@ def discard(
             code = max(code, _discard_uploads(invocation, uploads, unknown))
         return code
 
-    run(ctx, work, go_on="Run the same command again to discard the rest.")
+    run(ctx, work, resume_hint="Run the same command again to discard the rest.")
 
 
 def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDownload]) -> int:

@@ -1,4 +1,4 @@
-"""`connector download`: the files of a work package onto this disk."""
+"""`connector download`: downloads the files of a work package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the files go; made if it is not there.",
+    help="Where the files go; created if necessary.",
 )
 @option("--decrypt", is_flag=True, help="Write the plaintext, checked against the archive's sha256.")
 @option(
@@ -60,7 +60,7 @@ def download(
     """Fetch the files of your work package.
 
     All of them, or those whose ACCESSION is named. A file is called ACCESSION and its extension, then .c4gh unless it
-    is decrypted. A file that is there already, with the right size, is not fetched again.
+    is decrypted. A file that exists already, with the right size, is not fetched again.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """

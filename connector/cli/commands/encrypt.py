@@ -1,4 +1,4 @@
-"""`connector encrypt`: files on this disk for the owner of a public key."""
+"""`connector encrypt`: encrypts local files for recipients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Crypt4GH public key of whoever shall be able to read the files; may be given several times.",
+    help="Crypt4GH public key of a recipient; may be given several times.",
 )
 @result_options
 @setting_options("my_private_key_path", "passphrase_file", group=WHERE)
@@ -47,11 +47,10 @@ def encrypt(
     overwrite: bool,
     **_: object,
 ) -> None:
-    """Encrypt files on this machine for somebody's key.
+    """Encrypt files on this machine for a public key.
 
-    NAME becomes NAME.c4gh. Without a private key of your own a fresh one is used
-    and forgotten. A result that is there already, with the right size, is not made
-    again.
+    NAME becomes NAME.c4gh. Without a private key of your own, a temporary one is used. A result that exists already,
+    with the right size, is not written again.
     """
     from connector.cli.run import run
 

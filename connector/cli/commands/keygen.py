@@ -36,4 +36,4 @@ def keygen(ctx: click.Context, /, sk: Path, pk: Path, nocrypt: bool, **_: object
         invocation.console.record({"sk": str(sk), "pk": str(pk), "public_key": pair.public_base64})
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")

@@ -1,4 +1,4 @@
-"""`connector ls`: what became of the files of a work package."""
+"""`connector ls`: the files of a work package and their states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNKNOWN = "unknown"
 @output_options
 @click.pass_context
 def ls(ctx: click.Context, /, **_: object) -> None:
-    """List the files of your work package, and what became of them.
+    """List the files of your work package and their states.
 
     Of uploads, all that the box holds: state, size, since when, name, and the reason of a failure. Of files to
     download, accession and file name: their sizes are not asked for, since the archive would stage each file to tell.
@@ -55,10 +55,10 @@ def ls(ctx: click.Context, /, **_: object) -> None:
         if not listed:
             console.info("There are no files.")
         elif listed == "download":
-            console.info("States and sizes are not asked for: the archive would stage each file to tell.")
+            console.info("States and sizes are not requested: the archive would have to stage each file.")
         return 0
 
-    run(ctx, work, go_on="")
+    run(ctx, work, resume_hint="")
 
 
 def _line(file: ListedFile, age: float | None) -> str:

@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 600.0
     "--tsv",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    envvar=None,  # one that was set for uploads must not have them removed
+    envvar=None,  # a variable that was set for uploads must not remove them
     show_envvar=False,
     help="List of files as for connector upload: path, tab, alias.",
 )
@@ -37,8 +37,8 @@ _ANSWER_SECONDS = 600.0
 def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> None:
     """Remove uploads from your upload box, complete ones too.
 
-    The archive deletes them, and what this machine has noted of them goes too. What the archive keeps for good, or a
-    locked box, is refused.
+    The archive deletes them, and this machine's records of them are removed. Uploads that are archived, or in a locked
+    box, cannot be removed.
     """
     from connector.cli.run import run
 
@@ -51,7 +51,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
         if not names:
             raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
         if not yes and invocation.context.stdin.kind() != "terminal":
-            raise UsageError("Without a terminal nobody can be asked.", hint="Give --yes to remove uploads unasked.")
+            raise UsageError("Without a terminal there is no prompt.", hint="Give --yes to remove uploads without it.")
 
         async def find(session: Session) -> Sequence[Outcome[ListedFile]]:
             return await session.find_uploads(names)
@@ -68,7 +68,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
             _confirm(invocation, [one.unwrap() for one in known if one.ok])
         return invocation.transfer(access.in_session(remove), verb="removed")
 
-    run(ctx, work, go_on="Run the same command again to remove the rest.")
+    run(ctx, work, resume_hint="Run the same command again to remove the rest.")
 
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:

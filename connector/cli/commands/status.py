@@ -1,4 +1,4 @@
-"""`connector status`: what is unfinished, and how far it got."""
+"""`connector status`: unfinished transfers and their progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     is_flag=True,
     envvar=None,
     show_envvar=False,
-    help="Also what is open in the upload box of your access token and was started elsewhere. Asks the archive.",
+    help="Also list open uploads in your upload box that were started elsewhere. Sends requests to the archive.",
 )
 @archive_options
 @key_options
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
 
-    Each goes on where it stopped when its command is run again, or is given up with: connector discard
+    Each is resumed when its command is run again, or removed with: connector discard
     """
     from connector.cli.run import run
 

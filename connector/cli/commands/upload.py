@@ -1,4 +1,4 @@
-"""`connector upload`: files from this disk into an upload box."""
+"""`connector upload`: encrypts and uploads local files into an upload box."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 @option(
     "--wait",
     is_flag=True,
-    help="Wait until the archive has checked each file, also those that are there already. Refused files: exit code 6.",
+    help="Wait until the archive has checked each file, existing ones too. Rejected files: exit code 6.",
 )
 @option(
     "--wait-timeout",
     metavar="DURATION",
-    help="Longest wait, such as 90s, 30m or 2h; then exit code 5, and the same command waits on. Default: none.",
+    help="Longest wait, such as 90s, 30m or 2h; then exit code 5. The same command waits again. Default: none.",
 )
 @option("--dry-run", is_flag=True, help="Check files, keys, token and box, and send nothing.")
 @existing_options
@@ -73,7 +73,7 @@ def upload(
     """Encrypt files and send them to your upload box.
 
     They are encrypted on this machine, for the data hub's key, while they are sent. After an interruption the same
-    command goes on in the middle of a file; what is in the box already, with the same size, is not sent again.
+    command resumes in the middle of a file; a file that is in the box already, with the same size, is not sent again.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
