@@ -1,4 +1,4 @@
-"""``python -m connector`` is the ``connector`` command."""
+"""`python -m connector` is the `connector` command."""
 
 from __future__ import annotations
 

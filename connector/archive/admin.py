@@ -24,7 +24,7 @@ async def grant_upload(
     storage_alias: str | None = None,
     box_id: str | None = None,
 ) -> Grant:
-    """Grant uploads to the owner of a public key (32 bytes), into a new box or into ``box_id``.
+    """Grant uploads to the owner of a public key (32 bytes), into a new box or into `box_id`.
 
     Raises:
         UsageError: There is no such box.
@@ -58,7 +58,7 @@ async def grant_download(archive: Archive, public_key: bytes, accessions: Iterab
 
 
 async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[str, Any]]:
-    """List all registered files; with ``uploads`` also uploads that are not registered, which have no accession."""
+    """List all registered files; with `uploads` also uploads that are not registered, which have no accession."""
     rows = [
         _file_row(file, file.file_id, state="archived", registered=file.registered.isoformat(), failure_reason=None)
         async for file in archive.registry.find_all()

@@ -31,7 +31,7 @@ WELL_KNOWN_PATH = "/.well-known"
 
 
 def make_app(archive: Archive, base_url: str) -> AsgiApp:
-    """The application that serves ``archive`` under ``base_url``."""
+    """The application that serves `archive` under `base_url`."""
     routes = [
         Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
         Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens)),

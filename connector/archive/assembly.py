@@ -100,7 +100,7 @@ async def assemble(
 async def open_archive(
     settings: ArchiveSettings, *, storage_url: str = "http://storage.invalid", clock: Clock = time.time
 ) -> AsyncIterator[Archive]:
-    """Open the archive below ``settings.root``; create it if there is none.
+    """Open the archive below `settings.root`; create it if there is none.
 
     Several processes may have it open; only one of them may serve it.
 

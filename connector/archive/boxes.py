@@ -23,7 +23,7 @@ class BoxService:
     _clock: Clock
 
     async def create(self, *, title: str, storage_alias: str, max_size: int | None = None) -> Box:
-        """Create an open box for files of one storage alias, with at most ``max_size`` bytes of plaintext in all."""
+        """Create an open box for files of one storage alias, with at most `max_size` bytes of plaintext in all."""
         box = Box(
             id=str(uuid4()),
             rdub_id=str(uuid4()),

@@ -35,7 +35,7 @@ _LOST = "The archive has lost what was sent of this file; upload it again."
 class Cleanup:
     """Removes what has no counterpart between the storage and the documents of an archive.
 
-    :meth:`settle` comes before the first request, :meth:`documents` before the first interrogation; :meth:`objects`
+    `settle` comes before the first request, `documents` before the first interrogation; `objects`
     reads every object, while the archive is serving.
     """
 

@@ -1,4 +1,4 @@
-"""The refusals of the archive's APIs, each with its status, ``exception_id`` and ``data``."""
+"""The refusals of the archive's APIs, each with its status, `exception_id` and `data`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from connector.errors import RefusedError
 
 
 class ApiError(RefusedError):
-    """A refusal that the routes answer as ``{"exception_id", "description", "data"}``."""
+    """A refusal that the routes answer as `{"exception_id", "description", "data"}`."""
 
     status_code: ClassVar[int] = 400
     id: ClassVar[str] = "badRequest"
@@ -156,7 +156,7 @@ class BoxVersionOutdated(ApiError):
 
 
 class TooManyOpenUploads(ApiError):
-    """The box holds as many uploads in ``init`` as it may."""
+    """The box holds as many uploads in `init` as it may."""
 
     status_code = 429
     id = "tooManyOpenUploads"

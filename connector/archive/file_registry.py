@@ -21,7 +21,7 @@ _MAX_EXTENSION = 10
 
 
 def file_extension(alias: str) -> str:
-    """The file name extension of a downloaded file, after its accession: ``.bam``, ``.vcf.gz``, or nothing."""
+    """The file name extension of a downloaded file, after its accession: `.bam`, `.vcf.gz`, or nothing."""
     name = PurePosixPath(alias.replace("\\", "/"))
     if name.suffix == ".c4gh":
         name = name.with_suffix("")

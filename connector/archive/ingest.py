@@ -65,10 +65,10 @@ class Ingest:
     _known_boxes: set[str] = attrs.field(factory=set, init=False)
 
     async def register(self, upload: FileUpload) -> RegisteredFile | None:
-        """Remove the inbox object of an upload in ``interrogated`` or ``awaiting_archival``, and register the file.
+        """Remove the inbox object of an upload in `interrogated` or `awaiting_archival`, and register the file.
 
         Returns:
-            The registered file; ``None`` if the upload stays ``interrogated`` until a steward archives its box.
+            The registered file; `None` if the upload stays `interrogated` until a steward archives its box.
 
         Raises:
             WithdrawnError: The upload was cancelled or replaced meanwhile; nothing of it is left.

@@ -44,10 +44,10 @@ _SECRET_SIZE = 32
 
 @attrs.define(eq=False)
 class Interrogation:
-    """The interrogation of one upload in ``inbox``: a transfer from the inbox to the permanent bucket.
+    """The interrogation of one upload in `inbox`: a transfer from the inbox to the permanent bucket.
 
-    Its outcome is the registered file, or ``None`` if a steward is to archive it. It fails with an
-    :class:`~connector.errors.IntegrityError` if the file is not valid.
+    Its outcome is the registered file, or `None` if a steward is to archive it. It fails with an
+    `IntegrityError` if the file is not valid.
     """
 
     _upload: FileUpload

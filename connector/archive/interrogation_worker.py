@@ -36,7 +36,7 @@ _BOX_POLL_INTERVAL = 1.0
 
 @attrs.define(eq=False)
 class InterrogationWorker:
-    """Interrogates uploads: :meth:`enqueue` adds one, :meth:`run` does the work.
+    """Interrogates uploads: `enqueue` adds one, `run` does the work.
 
     Args:
         memory: Bytes of buffers that all interrogations together may use.

@@ -39,7 +39,7 @@ class ArchiveKeys:
 
 
 def load_keys(directory: Path) -> ArchiveKeys:
-    """Read the archive's secrets from ``directory``, and create those that are missing. Blocks on the disk.
+    """Read the archive's secrets from `directory`, and create those that are missing. Blocks on the disk.
 
     Raises:
         LocalError: They cannot be read or written, or are not valid.
@@ -81,10 +81,10 @@ def _new_signing_key() -> bytes:
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:
-    """Read ``path``; if it does not exist, create it with ``content``, in one process only.
+    """Read `path`; if it does not exist, create it with `content`, in one process only.
 
-    The server and an administration command may start at the same time, so the file is linked to its name when complete,
-    and by ``link``, which does not replace another one.
+    The server and an administration command may start at the same time, so the complete file is linked to its name,
+    which never replaces another one.
     """
     try:
         return path.read_bytes()

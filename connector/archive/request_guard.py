@@ -108,7 +108,7 @@ class RequestGuard:
 
 
 def _shut_down_connections(peers: set[tuple[str, int] | None]) -> None:
-    """Shut down this process's connections with these peers (address and port). Does nothing without ``/dev/fd``."""
+    """Shut down this process's connections with these peers (address and port). Does nothing without `/dev/fd`."""
     for name in os.listdir(_OPEN_DESCRIPTORS) if os.path.isdir(_OPEN_DESCRIPTORS) else []:
         with suppress(OSError):  # closed meanwhile, or not connected
             if stat.S_ISSOCK(os.fstat(int(name)).st_mode):

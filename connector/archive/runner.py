@@ -63,7 +63,7 @@ async def run_archive(
     stop: trio.Event,
     server: ServerSettings = DEFAULT_SERVER_SETTINGS,
 ) -> None:
-    """Serve the archive below ``settings.root`` until ``stop`` is set.
+    """Serve the archive below `settings.root` until `stop` is set.
 
     Args:
         settings: The archive's settings.

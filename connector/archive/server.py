@@ -68,7 +68,7 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket, host: str) -> str:
-    """The base URL under which clients on this machine reach a listener that was bound to ``host``."""
+    """The base URL under which clients on this machine reach a listener that was bound to `host`."""
     port = listener.getsockname()[1]
     name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
@@ -82,7 +82,7 @@ async def serve(
     settings: ServerSettings = DEFAULT_SERVER_SETTINGS,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests with an ASGI application until ``stop`` is set, then finish those in progress, within limits.
+    """Answer requests with an ASGI application until `stop` is set, then finish those in progress, within limits.
 
     The listener is handed over to Hypercorn, which closes it.
     """

@@ -33,7 +33,7 @@ class ArchiveSettings:
         retry_after: What a client is told to wait while a file is staged; by the file's size if None.
         staging_delay: How long staging takes at least, to simulate an archive on tape.
         stage_lifetime: After how long without use a staged copy is removed.
-        open_uploads: How many uploads of a box may be in ``init`` at once.
+        open_uploads: How many uploads of a box may be in `init` at once.
         manual_archival: Whether interrogated files are registered only when a steward archives their box.
         interrogation_memory: Buffers of all interrogations together. Only files beyond 1 TB need as much: their 10,000
             parts are that large.

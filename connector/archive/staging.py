@@ -23,13 +23,13 @@ _SHORTEST_WAIT, _LONGEST_WAIT = 5, 300
 
 
 def staging_wait(size: int) -> int:
-    """Seconds that a client is told to wait for a file of ``size`` bytes to be staged."""
+    """Seconds that a client is told to wait for a file of `size` bytes to be staged."""
     return max(_SHORTEST_WAIT, min(_LONGEST_WAIT, size // _BYTES_A_SECOND))
 
 
 @attrs.define(eq=False, slots=False)
 class StagingArea:
-    """The download bucket. :meth:`run` does the copying, and removes copies that are no longer used."""
+    """The download bucket. `run` does the copying, and removes copies that are no longer used."""
 
     _storage: ObjectStorage
     _settings: ArchiveSettings

@@ -19,9 +19,9 @@ _ALGORITHM = "ES256"
 
 @attrs.frozen
 class WorkOrder:
-    """What a token permits: one ``work_type`` for the owner of one Crypt4GH key (base64).
+    """What a token permits: one `work_type` for the owner of one Crypt4GH key (base64).
 
-    A download has ``accession`` and ``file_id``; an upload ``box_id`` and either ``alias`` or ``file_id``.
+    A download has `accession` and `file_id`; an upload `box_id` and either `alias` or `file_id`.
     """
 
     work_type: WorkType
@@ -53,7 +53,7 @@ class TokenIssuer:
         self._clock = clock
 
     def issue(self, order: WorkOrder) -> str:
-        """Return a signed token with the claims of ``order``, ``iat`` and ``exp``."""
+        """Return a signed token with the claims of `order`, `iat` and `exp`."""
         now = int(self._clock())
         claims = {name: value for name, value in attrs.asdict(order).items() if value is not None}
         claims |= {"iat": now, "exp": now + self.lifetime}
@@ -63,7 +63,7 @@ class TokenIssuer:
         """Return the work order of a valid token.
 
         Raises:
-            Unauthenticated: The token is missing, not one of this archive, expired, or not of an ``allowed`` type.
+            Unauthenticated: The token is missing, not one of this archive, expired, or not of an `allowed` type.
         """
         if not token:
             raise Unauthenticated("A work order token is needed.")

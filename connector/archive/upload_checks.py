@@ -24,7 +24,7 @@ def part_count(upload: FileUpload) -> int:
 
 
 def check_announcement(wanted: UploadCreation) -> None:
-    """Raise ``InvalidRequest`` for values out of bounds, independently of the box."""
+    """Raise `InvalidRequest` for values out of bounds, independently of the box."""
     if not wanted.alias.strip() or len(wanted.alias) > _MAX_ALIAS:
         raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.", "body", "alias")
     if wanted.decrypted_size < 1:
@@ -43,13 +43,13 @@ def check_announcement(wanted: UploadCreation) -> None:
 
 
 def check_part_count(wanted: UploadCreation) -> None:
-    """Raise ``InvalidPartSize`` if there are more parts than S3 allows."""
+    """Raise `InvalidPartSize` if there are more parts than S3 allows."""
     if len(Parts(wanted.encrypted_size, wanted.part_size)) > MAX_PARTS:
         raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {MAX_PARTS}.")
 
 
 def check_digests(completion: UploadCompletion) -> None:
-    """Raise ``InvalidRequest`` unless the digests of a completion have the form of digests."""
+    """Raise `InvalidRequest` unless the digests of a completion have the form of digests."""
     fields = [
         ("decrypted_sha256", _SHA256, (completion.decrypted_sha256,)),
         ("encrypted_md5", _ETAG, (completion.encrypted_md5,)),

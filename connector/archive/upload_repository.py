@@ -19,13 +19,13 @@ _COUNTED = ("init", "inbox", "interrogated", "awaiting_archival", "archived")
 
 @attrs.define
 class BoxUsage:
-    """How many uploads of a box are in ``init``, and the bytes of plaintext that its valid uploads take up."""
+    """How many uploads of a box are in `init`, and the bytes of plaintext that its valid uploads take up."""
 
     open_uploads: int = 0
     used_size: int = 0
 
     def count(self, upload: FileUpload, sign: int) -> None:
-        """Add an upload (``sign`` 1) or subtract it (-1)."""
+        """Add an upload (`sign` 1) or subtract it (-1)."""
         if upload.state == "init":
             self.open_uploads += sign
         if upload.state not in REPLACEABLE:
@@ -48,7 +48,7 @@ class UploadRepository:
         """Return an upload.
 
         Raises:
-            FileUploadNotFound: There is none with this id, or it is in another box than ``box_id``.
+            FileUploadNotFound: There is none with this id, or it is in another box than `box_id`.
         """
         upload = await self.find(file_id)
         if upload is None or box_id not in (None, upload.box_id):
@@ -102,7 +102,7 @@ class UploadRepository:
         """Change the state of an upload, and further fields with it.
 
         Returns:
-            The changed upload; ``None`` if it is gone, or no longer in the state in which ``upload`` was read.
+            The changed upload; `None` if it is gone, or no longer in the state in which `upload` was read.
         """
         usage = await self.usage(upload.box_id)
         changes |= {"state": state, "state_updated": utc_now(self._clock)}

@@ -31,7 +31,7 @@ _TOKEN_ALPHABET = string.ascii_letters + string.digits
 
 @attrs.frozen
 class Grant:
-    """A new work package and its access token, as the user receives it: ``PACKAGE_ID:ENCRYPTED``."""
+    """A new work package and its access token, as the user receives it: `PACKAGE_ID:ENCRYPTED`."""
 
     package: WorkPackage
     access_token: str = attrs.field(repr=False)
@@ -57,11 +57,11 @@ class WorkPackageService:
     _package_lifetime: int
 
     async def grant_upload(self, box: Box, public_key: bytes) -> Grant:
-        """Let the owner of ``public_key`` upload into ``box``."""
+        """Let the owner of `public_key` upload into `box`."""
         return await self._grant(public_key, type="upload", rdub_id=box.rdub_id, box_id=box.id)
 
     async def grant_download(self, files: Mapping[str, str], public_key: bytes) -> Grant:
-        """Let the owner of ``public_key`` download ``files`` (accession to file name extension)."""
+        """Let the owner of `public_key` download `files` (accession to file name extension)."""
         return await self._grant(public_key, type="download", files=dict(files))
 
     async def _grant(self, public_key: bytes, **kind: object) -> Grant:

@@ -21,7 +21,7 @@ MAX_BODY = 16 * 1024**2
 """Upper bound of bytes of a response that are read."""
 
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What sending a request may raise; ``UnicodeError`` by the resolver, for host names that cannot be encoded."""
+"""What sending a request may raise; `UnicodeError` by the resolver, for host names that cannot be encoded."""
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class ApiRequest:
     Attributes:
         method: The HTTP method.
         url: Without query.
-        token: For the ``Authorization`` header (Bearer).
+        token: For the `Authorization` header (Bearer).
         data: Sent as JSON.
         params: Of the query.
     """
@@ -83,7 +83,7 @@ class ApiTransport:
         self._clocks = ServerClocks()
 
     async def send(self, request: ApiRequest) -> ApiReply:
-        """Send ``request`` and read the whole response, whatever its status.
+        """Send `request` and read the whole response, whatever its status.
 
         Raises:
             BrokenError: There is no response, or one longer than 16 MiB.

@@ -16,7 +16,7 @@ _ENCRYPTION = re.compile(r"x-amz-server-side-encryption|x-goog-encryption-kms", 
 
 
 def stored_md5(headers: Mapping[str, str]) -> str | None:
-    """Return the md5 (lower case hex) of the stored bytes, ``None`` if the response's ETag cannot be one."""
+    """Return the md5 (lower case hex) of the stored bytes, `None` if the response's ETag cannot be one."""
     for name, value in headers.items():
         # SSE-C has the same value, AES256, under a longer name.
         plain_name = name.lower() == "x-amz-server-side-encryption"
@@ -34,7 +34,7 @@ class EtagRecord:
         self._differed = 0
 
     def is_damaged(self, md5: str, stored: str | None) -> bool:
-        """Whether a part with this ``md5`` has to be sent again, given the md5 that its ETag states.
+        """Whether a part with this `md5` has to be sent again, given the md5 that its ETag states.
 
         Before any ETag was equal to the md5 of its part, one part is sent again to find out; ETags that still differ
         are no md5s.

@@ -28,7 +28,7 @@ from connector.transfer import OverloadedError, Progress
 from connector.wire.lifetimes import retry_after
 
 MAX_WHOLE_OBJECT = 256 * 1024**2
-"""Largest object (bytes) whose parts are picked out of the whole where a server ignores the ``Range`` header."""
+"""Largest object (bytes) whose parts are picked out of the whole where a server ignores the `Range` header."""
 
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)")  # RFC 9110, section 14.4
@@ -42,8 +42,8 @@ class UrlRefusedError(RefusedError):
 class ObjectClient(Protocol):
     """Moves bytes between buffers and objects at presigned URLs, one try per call.
 
-    Sessions use :class:`HttpObjectClient` unless they are given another. Errors are of the five families
-    (:mod:`connector.errors`); their ``advice`` tells the retry loop what to do, and their messages hold no URL: the
+    Sessions use `HttpObjectClient` unless they are given another. Errors are of the five families
+    (`errors`); their `advice` tells the retry loop what to do, and their messages hold no URL: the
     query of a presigned one is a key to a file.
     """
 
@@ -57,19 +57,19 @@ class ObjectClient(Protocol):
         *,
         size: int | None = None,
     ) -> int:
-        """Receive the bytes ``start`` to ``stop`` (exclusive) of an object.
+        """Receive the bytes `start` to `stop` (exclusive) of an object.
 
         Args:
             url: Presigned for GET.
             start: Offset of the first byte.
             stop: Offset behind the last byte.
-            buffer: Filled from its beginning; has room for ``stop - start`` bytes. After an error it holds as many
+            buffer: Filled from its beginning; has room for `stop - start` bytes. After an error it holds as many
                 bytes as were reported.
             on_bytes: Called with the count of bytes received since its last call.
             size: Of the whole object in bytes, if it is known.
 
         Returns:
-            The count of bytes received, always ``stop - start``.
+            The count of bytes received, always `stop - start`.
 
         Raises:
             UrlRefusedError: The URL has to be renewed.
@@ -97,7 +97,7 @@ class ObjectClient(Protocol):
 
 
 class HttpObjectClient:
-    """The :class:`ObjectClient` over HTTP.
+    """The `ObjectClient` over HTTP.
 
     Args:
         http: Sends the requests.
@@ -119,10 +119,10 @@ class HttpObjectClient:
         *,
         size: int | None = None,
     ) -> int:
-        """See :meth:`ObjectClient.fetch_into`.
+        """See `ObjectClient.fetch_into`.
 
-        From a server that ignores the ``Range`` header (RFC 9110, section 14.2) the bytes are picked out of the whole
-        object, if it has ``size`` bytes and no more than 256 MiB.
+        From a server that ignores the `Range` header (RFC 9110, section 14.2) the bytes are picked out of the whole
+        object, if it has `size` bytes and no more than 256 MiB.
         """
         headers = [(b"Range", b"bytes=%d-%d" % (start, stop - 1)), (b"Accept-Encoding", b"identity")]
         wanted = buffer[: stop - start]
@@ -148,7 +148,7 @@ class HttpObjectClient:
                 response.close()
 
     async def put_from(self, url: str, buffer: memoryview, on_bytes: Progress, *, md5: str) -> str:
-        """See :meth:`ObjectClient.put_from`."""
+        """See `ObjectClient.put_from`."""
         with self._failures(url), trio.fail_after(self._deadline):
             response = await self._http.request("PUT", url, (), buffer, on_bytes)
             try:
@@ -183,7 +183,7 @@ class HttpObjectClient:
 
 
 def check_range(server: str, status: int, headers: Mapping[str, str], start: int, stop: int, size: int | None) -> int:
-    """Check that a 200 or 206 holds the bytes that were asked for, or all of the object, of ``size`` bytes.
+    """Check that a 200 or 206 holds the bytes that were asked for, or all of the object, of `size` bytes.
 
     Returns:
         How many bytes of the body come before them.

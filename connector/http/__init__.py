@@ -1,7 +1,7 @@
 """HTTP/1.1 over sockets of our own: bodies move between socket and buffer without a copy.
 
-:class:`HttpClient` sends requests whose bodies go from and into the caller's memory; its ``api`` is an
-:class:`httpx.AsyncClient` on the same connections. Errors are httpx's.
+`HttpClient` sends requests whose bodies go from and into the caller's memory; its `api` is an
+`httpx.AsyncClient` on the same connections. Errors are httpx's.
 """
 
 from __future__ import annotations

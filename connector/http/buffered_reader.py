@@ -24,7 +24,7 @@ class BufferedReader:
 
     @property
     def peer(self) -> str:
-        """``host:port``, for messages."""
+        """`host:port`, for messages."""
         return self._stream.peer
 
     @property
@@ -37,7 +37,7 @@ class BufferedReader:
         self._kept = memoryview(data)
 
     async def read_some(self, max_bytes: int, idle_timeout: float | None = None) -> memoryview:
-        """Return the next bytes, at most ``max_bytes``, empty at the end of the stream. Valid until the next call."""
+        """Return the next bytes, at most `max_bytes`, empty at the end of the stream. Valid until the next call."""
         if not self._kept:
             count = await self._stream.recv_into(self._read_ahead, idle_timeout)
             self.received += count
@@ -46,7 +46,7 @@ class BufferedReader:
         return taken
 
     async def read_exactly(self, view: memoryview, on_bytes: OnBytes | None = None) -> None:
-        """Fill ``view``, and report each step to ``on_bytes``.
+        """Fill `view`, and report each step to `on_bytes`.
 
         Raises:
             httpx.RemoteProtocolError: The stream ended before.
@@ -71,7 +71,7 @@ class BufferedReader:
         """Read one line without its CRLF (a bare LF is accepted, as RFC 9112 section 2.2 allows).
 
         Raises:
-            httpx.RemoteProtocolError: The line is longer than ``max_bytes``, or the stream ended before its end.
+            httpx.RemoteProtocolError: The line is longer than `max_bytes`, or the stream ended before its end.
         """
         line = b""
         while True:

@@ -39,9 +39,9 @@ class HttpOptions:
         max_connections: Bound on connections over all hosts, in use and idle together.
         keepalive_expiry: Seconds after which an idle connection is not used again.
         ca_file: Certificates (PEM) that are trusted instead of the system's.
-        proxy: URL of a proxy for everything, an empty string for none at all, ``None`` to let ``proxies`` decide.
-        proxies: What :func:`urllib.request.getproxies` returns.
-        address_policy: Which addresses may be connected to; ``None`` for all. Where a proxy resolves the names, only
+        proxy: URL of a proxy for everything, an empty string for none at all, `None` to let `proxies` decide.
+        proxies: What `urllib.request.getproxies` returns.
+        address_policy: Which addresses may be connected to; `None` for all. Where a proxy resolves the names, only
             addresses that a URL spells out are known.
     """
 
@@ -59,7 +59,7 @@ class HttpClient:
     """Sends HTTP/1.1 requests over pooled connections. Redirects are responses like any other, never followed.
 
     Attributes:
-        api: The same connections as an :class:`httpx.AsyncClient`, for calls whose bodies are small. It keeps no
+        api: The same connections as an `httpx.AsyncClient`, for calls whose bodies are small. It keeps no
             cookies and takes nothing from the environment.
         pool: The connections.
     """
@@ -91,7 +91,7 @@ class HttpClient:
         Args:
             method: The method.
             url: Where to.
-            headers: Further header fields: ``Host``, ``User-Agent`` and ``Content-Length`` are written here.
+            headers: Further header fields: `Host`, `User-Agent` and `Content-Length` are written here.
             body: Sent without a copy; must not change meanwhile.
             on_bytes: Told how many bytes of the body were sent; a negative count takes back those of a connection that
                 was replaced.
@@ -137,7 +137,7 @@ class HttpClient:
     async def _send_on_kept(
         self, connection: Connection, request: Request, on_bytes: OnBytes | None
     ) -> ResponseHead | None:
-        """Send on a connection that was idle; ``None`` if the server had closed it (RFC 9112, section 9.6)."""
+        """Send on a connection that was idle; `None` if the server had closed it (RFC 9112, section 9.6)."""
         sent = 0
 
         def count(size: int) -> None:
@@ -212,7 +212,7 @@ def _request(
 
 
 class _ApiTransport(httpx.AsyncBaseTransport):
-    """Lets httpx send its requests through an :class:`HttpClient`."""
+    """Lets httpx send its requests through an `HttpClient`."""
 
     def __init__(self, client: HttpClient) -> None:
         self._client = client

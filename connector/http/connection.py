@@ -38,7 +38,7 @@ _MAX_INTERIM_RESPONSES = 32
 
 @attrs.frozen
 class Request:
-    """A request as it is sent: with all its header fields, ``Host`` and ``Content-Length`` included."""
+    """A request as it is sent: with all its header fields, `Host` and `Content-Length` included."""
 
     method: str
     target: bytes = attrs.field(repr=False)
@@ -50,7 +50,7 @@ class Request:
 class ResponseHead:
     """Status line and header fields of a final response.
 
-    ``keep_alive``: whether the connection may serve another request after the body (RFC 9112, section 9.3).
+    `keep_alive`: whether the connection may serve another request after the body (RFC 9112, section 9.3).
     """
 
     status: int
@@ -70,7 +70,7 @@ class _EarlyResponse:
 
 
 class Connection:
-    """A stream with its reader. ``idle_since`` is the pool's note, ``responded`` whether the last request was answered
+    """A stream with its reader. `idle_since` is the pool's note, `responded` whether the last request was answered
     by anything at all."""
 
     def __init__(self, route: Route, stream: SocketStream) -> None:
@@ -237,7 +237,7 @@ async def _connect(origin: Origin) -> socket.socket:
 
 
 async def _open_tunnel(connection: Connection, target: Origin) -> None:
-    """Have a proxy connect to ``target`` (RFC 9110, section 9.3.6)."""
+    """Have a proxy connect to `target` (RFC 9110, section 9.3.6)."""
     headers = [(b"Host", target.peer.encode())]
     if connection.route.proxy_authorization is not None:
         headers.append((b"Proxy-Authorization", connection.route.proxy_authorization))

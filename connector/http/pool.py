@@ -10,10 +10,10 @@ from connector.http.socket_stream import IdleState
 
 
 class ConnectionPool:
-    """At most ``max_connections`` connections over all routes, in use and idle together.
+    """At most `max_connections` connections over all routes, in use and idle together.
 
     Waiting requests get a slot in the order of their coming. An idle connection is used again within
-    ``keepalive_expiry`` seconds, the last used one first, and is closed when another route needs its slot.
+    `keepalive_expiry` seconds, the last used one first, and is closed when another route needs its slot.
     """
 
     def __init__(self, max_connections: int, keepalive_expiry: float) -> None:
@@ -34,14 +34,14 @@ class ConnectionPool:
         return len(self._idle)
 
     async def acquire(self) -> None:
-        """Wait for a slot: the right to one connection, to be ended with :meth:`release`."""
+        """Wait for a slot: the right to one connection, to be ended with `release`."""
         try:
             self._slots.acquire_nowait()  # fails while others wait, so none of them is overtaken
         except trio.WouldBlock:
             await self._slots.acquire()
 
     def take_idle(self, route: Route) -> Connection | None:
-        """Return the most recently used idle connection of ``route`` that is still good, closing those that are not."""
+        """Return the most recently used idle connection of `route` that is still good, closing those that are not."""
         self._close_expired()
         for connection in reversed([each for each in self._idle if each.route == route]):
             self._idle.remove(connection)

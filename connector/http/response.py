@@ -23,7 +23,7 @@ _PIECE = 1 << 16
 
 
 class Response(httpx.AsyncByteStream):
-    """A response whose body is on its way. It is to be closed; :meth:`close` may be called twice.
+    """A response whose body is on its way. It is to be closed; `close` may be called twice.
 
     Args:
         method: Of the request.
@@ -63,7 +63,7 @@ class Response(httpx.AsyncByteStream):
             raise httpx.RemoteProtocolError(f"{reader.peer} sent a Content-Length that is no number: {length[:40]!r}.")
 
     async def read_into(self, buffer: memoryview, on_bytes: OnBytes | None = None) -> int:
-        """Receive the next bytes of the body straight into ``buffer``.
+        """Receive the next bytes of the body straight into `buffer`.
 
         Returns:
             Their count: less than the buffer's only where the body ends.

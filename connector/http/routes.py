@@ -51,12 +51,12 @@ class AddressPolicy:
 
     @property
     def archive_is_local(self) -> bool:
-        """Whether the settings name this machine: ``localhost`` or a loopback address."""
+        """Whether the settings name this machine: `localhost` or a loopback address."""
         address = literal_address(self.host)
         return address is not None and (address.is_loopback or address.is_unspecified)
 
     def is_allowed(self, host: str, port: int, address: str) -> bool:
-        """Whether a connection to ``host`` and ``port`` may be made, which have this IP address."""
+        """Whether a connection to `host` and `port` may be made, which have this IP address."""
         parsed = ipaddress.ip_address(address.partition("%")[0])
         if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
             parsed = parsed.ipv4_mapped
@@ -93,7 +93,7 @@ class Origin:
 
     @property
     def peer(self) -> str:
-        """``host:port`` for messages: never the path or the query, which carry signatures."""
+        """`host:port` for messages: never the path or the query, which carry signatures."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -115,7 +115,7 @@ class Route:
 
     @classmethod
     def of(cls, origin: Origin, proxy: str | None) -> Self:
-        """The route to ``origin`` by the proxy at this URL, if one is given.
+        """The route to `origin` by the proxy at this URL, if one is given.
 
         Raises:
             UsageError: The proxy's URL is not valid, or its protocol is not supported.
@@ -145,12 +145,12 @@ class Route:
 
     @property
     def peer(self) -> str:
-        """The server at the other end as ``host:port``, for messages."""
+        """The server at the other end as `host:port`, for messages."""
         return (self.tunnel_to or self.endpoint).peer
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that a host name spells out; ``localhost`` counts as one (RFC 6761, section 6.3)."""
+    """The address that a host name spells out; `localhost` counts as one (RFC 6761, section 6.3)."""
     if host == "localhost" or host.endswith(".localhost"):
         return ipaddress.IPv4Address("127.0.0.1")
     try:
@@ -162,19 +162,19 @@ def literal_address(host: str) -> Address | None:
 def proxy_for(url: str, *, proxies: Mapping[str, str], option: str | None = None) -> str | None:
     """Choose the proxy of a request.
 
-    ``NO_PROXY`` is a list with commas: ``*`` for all, a domain with all below it, ``.domain`` for those below
-    only, an address, or a URL prefix such as ``http://host:port``. Networks in CIDR form match nothing but their
+    `NO_PROXY` is a list with commas: `*` for all, a domain with all below it, `.domain` for those below
+    only, an address, or a URL prefix such as `http://host:port`. Networks in CIDR form match nothing but their
     first address, as with httpx.
 
     Args:
         url: Where the request goes.
-        proxies: What :func:`urllib.request.getproxies` returns, which is where httpx looks: ``HTTP_PROXY``,
-            ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in either case, and the system's settings on Windows and
-            macOS. The keys are ``http``, ``https``, ``all`` and ``no``.
+        proxies: What `urllib.request.getproxies` returns, which is where httpx looks: `HTTP_PROXY`,
+            `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` in either case, and the system's settings on Windows and
+            macOS. The keys are `http`, `https`, `all` and `no`.
         option: An explicit choice, which wins: a proxy's URL for everything, or an empty string for no proxy at all.
 
     Returns:
-        The proxy's URL, ``None`` where the request goes straight.
+        The proxy's URL, `None` where the request goes straight.
     """
     if option is not None:
         return option or None

@@ -1,8 +1,8 @@
 """A connected byte stream, plain or TLS, that receives into and sends from the caller's memory.
 
 The socket is non-blocking. Every call tries the system call first, and the task waits only where the kernel has no data
-or no room. TLS is ``ssl`` on the socket itself, so that OpenSSL decrypts into the caller's buffer; memory BIOs, which
-:class:`trio.SSLStream` uses, cost half of the speed.
+or no room. TLS is `ssl` on the socket itself, so that OpenSSL decrypts into the caller's buffer; memory BIOs, which
+`trio.SSLStream` uses, cost half of the speed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SocketStream:
 
     Args:
         sock: Connected and non-blocking; the stream owns it.
-        peer: ``host:port``, used in messages only.
+        peer: `host:port`, used in messages only.
         idle_timeout: Seconds that may pass without a byte in either direction before a call fails.
     """
 
@@ -78,7 +78,7 @@ class SocketStream:
                 return
 
     async def recv_into(self, view: memoryview, idle_timeout: float | None = None) -> int:
-        """Receive at least one byte into ``view``.
+        """Receive at least one byte into `view`.
 
         Args:
             view: Where the bytes go.
@@ -107,7 +107,7 @@ class SocketStream:
                 return count
 
     async def send_all(self, view: memoryview, on_bytes: OnBytes | None = None) -> None:
-        """Send all of ``view``, and report what each system call has taken to ``on_bytes``.
+        """Send all of `view`, and report what each system call has taken to `on_bytes`.
 
         Raises:
             httpx.WriteError: The connection failed.

@@ -11,8 +11,8 @@ from connector.errors import LocalError, UsageError
 def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """Make a context that checks certificate and host name.
 
-    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured by OpenSSL itself. Where the system offers OpenSSL no
-    trust store at all (Python from python.org on macOS), the one of ``certifi`` takes its place.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured by OpenSSL itself. Where the system offers OpenSSL no
+    trust store at all (Python from python.org on macOS), the one of `certifi` takes its place.
 
     Args:
         ca_file: Certificates (PEM) that are trusted instead of the system's.

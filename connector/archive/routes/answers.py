@@ -53,7 +53,7 @@ async def read_body(request: Request, kind: type[T]) -> T:
 
 
 def read_number(text: str, *, name: str, least: int, most: int | None = None) -> int:
-    """Read a whole number of a path or query; raises ``ValueError`` if it is none or out of bounds."""
+    """Read a whole number of a path or query; raises `ValueError` if it is none or out of bounds."""
     digits = text.removeprefix("-")
     number = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
     if number is None or number < least or (most is not None and number > most):
@@ -63,7 +63,7 @@ def read_number(text: str, *, name: str, least: int, most: int | None = None) ->
 
 
 def read_id(request: Request, name: str) -> str:
-    """Read an id of the path; raises ``InvalidRequest`` unless it is a UUID."""
+    """Read an id of the path; raises `InvalidRequest` unless it is a UUID."""
     text = request.path_params[name]
     try:
         return str(UUID(text))
@@ -82,7 +82,7 @@ async def health(request: Request) -> Response:
 
 
 def error_answer(error: ApiError, *, plain: bool = False) -> Response:
-    """An error in the form of the contract; with ``plain`` in ``detail`` alone."""
+    """An error in the form of the contract; with `plain` in `detail` alone."""
     headers = {"Cache-Control": "no-store"}
     body: dict[str, Any] = {"exception_id": error.exception_id, "description": error.message, "data": error.data}
     if isinstance(error, InvalidRequest):

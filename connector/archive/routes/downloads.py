@@ -14,7 +14,7 @@ from connector.archive.routes.answers import bearer_token, health, json_answer
 from connector.archive.tokens import TokenIssuer, WorkOrder
 
 DRS_PATH = "/ga4gh/drs/v1"
-"""The path of the standard: a ``drs://HOST/ID`` URI stands for ``https://HOST/ga4gh/drs/v1/objects/ID``."""
+"""The path of the standard: a `drs://HOST/ID` URI stands for `https://HOST/ga4gh/drs/v1/objects/ID`."""
 _SERVICE_INFO = {
     "id": "connector.archive.drs",
     "name": "Embedded archive",
@@ -26,7 +26,7 @@ _SERVICE_INFO = {
 
 
 def download_routes(controller: DownloadController, tokens: TokenIssuer) -> list[BaseRoute]:
-    """The routes below ``/dcs``: the service's own, and those of the standard."""
+    """The routes below `/dcs`: the service's own, and those of the standard."""
     drs = drs_routes(controller, tokens)
     return [Route("/health", health), *drs, Mount(DRS_PATH, routes=drs)]
 

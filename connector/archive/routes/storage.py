@@ -167,7 +167,7 @@ def _read_cached(descriptor: int, buffer: memoryview, position: int) -> int:
 
 
 def read_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
-    """Return the bytes that a Range header asks for: start, stop, whether that is a part; ``None`` if unsatisfiable.
+    """Return the bytes that a Range header asks for: start, stop, whether that is a part; `None` if unsatisfiable.
 
     Several ranges, and units other than bytes, are ignored, as RFC 9110, section 14.2 allows.
     """

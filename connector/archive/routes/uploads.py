@@ -33,7 +33,7 @@ _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
 def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Route]:
-    """The routes below ``/ucs``."""
+    """The routes below `/ucs`."""
 
     def authorise(request: Request, work_type: WorkType) -> tuple[WorkOrder, str, str]:
         """The request's work order, if it is for the box and the file of the path, and the ids of both."""
@@ -100,7 +100,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Rou
 
 
 def read_sort(names: Sequence[str]) -> Sort:
-    """Read the sort order of a query: fields of the listing, descending after a hyphen. Raises ``ValueError``."""
+    """Read the sort order of a query: fields of the listing, descending after a hyphen. Raises `ValueError`."""
     sort = []
     for name in names:
         field = _SORT_FIELDS.get(name.removeprefix("-"))

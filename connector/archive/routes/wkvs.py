@@ -13,7 +13,7 @@ from connector.wire.payloads import WellKnownValues, write_payload
 
 
 def wkvs_routes(storage_alias: str, hub_public_key: bytes, base_url: str) -> list[Route]:
-    """The routes below ``/.well-known``: all values at once, or each under its name.
+    """The routes below `/.well-known`: all values at once, or each under its name.
 
     Args:
         storage_alias: The archive's only storage.

@@ -14,7 +14,7 @@ from connector.wire.payloads import WorkOrderRequest
 
 
 def work_package_routes(service: WorkPackageService) -> list[Route]:
-    """The routes below ``/wps``."""
+    """The routes below `/wps`."""
 
     async def find_package(request: Request) -> WorkPackage:
         """The package that the path names, if the request's access token opens it.

@@ -1,4 +1,4 @@
-"""``connector archive``: run an archive of your own, and administer it, also while it runs."""
+"""`connector archive`: run an archive of your own, and administer it, also while it runs."""
 
 from __future__ import annotations
 

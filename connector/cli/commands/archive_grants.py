@@ -1,4 +1,4 @@
-"""``connector archive grant``: access tokens for uploads and downloads."""
+"""`connector archive grant`: access tokens for uploads and downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``connector archive files``, ``boxes``, ``lock``, ``unlock``, ``archive-box``: an archive's files and boxes."""
+"""`connector archive files`, `boxes`, `lock`, `unlock`, `archive-box`: an archive's files and boxes."""
 
 from __future__ import annotations
 

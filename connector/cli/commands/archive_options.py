@@ -1,4 +1,4 @@
-"""What the commands of ``connector archive`` share: their options, and the open archive."""
+"""What the commands of `connector archive` share: their options, and the open archive."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Parse ``10GiB`` and the like, in the words of the settings."""
+        """Parse `10GiB` and the like, in the words of the settings."""
         from connector.config import parse_size
         from connector.errors import UsageError
 
@@ -33,7 +33,7 @@ class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 def root_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--root``."""
+    """Add `--root`."""
     decorate = option(
         "--root",
         required=True,
@@ -53,7 +53,7 @@ def archive_output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
-    """Run ``job`` with the archive below ``root``, which must exist unless ``create`` is given."""
+    """Run `job` with the archive below `root`, which must exist unless `create` is given."""
     from connector.archive.assembly import archive_exists, open_archive
     from connector.archive.settings import ArchiveSettings
     from connector.cli.interruption import handle_signals
