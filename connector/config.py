@@ -27,9 +27,9 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
-MIN_PART_SIZE = 64 * KIB
+PART_SIZE_MIN = 64 * KIB
 """One Crypt4GH segment: no complete segment fits into a smaller part."""
-MAX_PART_SIZE = 5 * GIB
+PART_SIZE_MAX = 5 * GIB
 """The largest part of an S3 multipart upload."""
 MAX_CONCURRENCY = 256
 MIN_MEMORY = MIB
@@ -207,7 +207,7 @@ _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "my_private_key_path": _path,
     "token_file": _path,
     "passphrase_file": _path,
-    "part_size": _in_range(MIN_PART_SIZE, MAX_PART_SIZE, _size),
+    "part_size": _in_range(PART_SIZE_MIN, PART_SIZE_MAX, _size),
     "max_concurrency": _in_range(1, MAX_CONCURRENCY, _whole),
     "memory": _in_range(MIN_MEMORY, 1024 * GIB, _size),
     "connect_timeout": _seconds,

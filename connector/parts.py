@@ -13,10 +13,10 @@ import attrs
 
 from connector.errors import UsageError
 
-MIN_PART_SIZE = 5 * 1024**2
-MAX_PART_SIZE = 5 * 1024**3
-MAX_PARTS = 10_000
-MAX_OBJECT_SIZE = 5 * 1024**4
+S3_MIN_PART_SIZE = 5 * 1024**2
+S3_MAX_PART_SIZE = 5 * 1024**3
+S3_MAX_PARTS = 10_000
+S3_MAX_OBJECT_SIZE = 5 * 1024**4
 """Bytes of the largest object, encrypted and with its header."""
 
 
@@ -64,11 +64,11 @@ class Parts(Sequence[Part]):
 
 
 def check_object_size(total: int) -> None:
-    """Raise `UsageError` for an object of more than `MAX_OBJECT_SIZE` bytes."""
-    if total > MAX_OBJECT_SIZE:
+    """Raise `UsageError` for an object of more than `S3_MAX_OBJECT_SIZE` bytes."""
+    if total > S3_MAX_OBJECT_SIZE:
         raise UsageError(
             f"Encrypted, the file has {total:,} bytes; the largest object that an archive can store has"
-            f" {MAX_OBJECT_SIZE:,} (5 TiB).",
+            f" {S3_MAX_OBJECT_SIZE:,} (5 TiB).",
             hint="Split it before uploading.",
         )
 

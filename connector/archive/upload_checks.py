@@ -7,7 +7,7 @@ import re
 from connector.archive.errors import ChecksumMismatch, InvalidPartSize, InvalidRequest, UploadSizeMismatch
 from connector.archive.models import FileUpload
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
-from connector.parts import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Parts
+from connector.parts import S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts
 from connector.wire.digests import multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.values import ObjectStat
@@ -36,16 +36,16 @@ def check_announcement(wanted: UploadCreation) -> None:
             "body",
             "encrypted_size",
         )
-    if not MIN_PART_SIZE <= wanted.part_size <= MAX_PART_SIZE:
+    if not S3_MIN_PART_SIZE <= wanted.part_size <= S3_MAX_PART_SIZE:
         raise InvalidRequest(
-            f"A part has {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes, not {wanted.part_size}.", "body", "part_size"
+            f"A part has {S3_MIN_PART_SIZE} to {S3_MAX_PART_SIZE} bytes, not {wanted.part_size}.", "body", "part_size"
         )
 
 
 def check_part_count(wanted: UploadCreation) -> None:
     """Raise `InvalidPartSize` if there are more parts than S3 allows."""
-    if len(Parts(wanted.encrypted_size, wanted.part_size)) > MAX_PARTS:
-        raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {MAX_PARTS}.")
+    if len(Parts(wanted.encrypted_size, wanted.part_size)) > S3_MAX_PARTS:
+        raise InvalidPartSize(f"Parts of {wanted.part_size} bytes would be more than {S3_MAX_PARTS}.")
 
 
 def check_digests(completion: UploadCompletion) -> None:

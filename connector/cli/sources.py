@@ -1,4 +1,4 @@
-"""From the arguments of `connector upload`, and lists of files, to files with aliases."""
+"""The sources of `connector upload`, from its arguments and lists of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.local.failures import local_failures
 from connector.upload.source import UploadSource
 
 LONGEST_LIST = 64 * 1024 * 1024
-"""Bytes; a list longer than this is something else, given by mistake."""
+"""Bytes; a larger file is rejected, since it is probably no list."""
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class Row:
 
 
 def parse_tsv(content: bytes, name: str) -> list[Row]:
-    """Return the rows of a list; blank lines and lines that begin with `#` are passed over.
+    """Return the rows of a list; blank lines and lines that begin with `#` are ignored.
 
     `name` is what errors call the list.
 
@@ -85,7 +85,7 @@ def upload_sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -
 
 
 def aliases_of(tsv: Path) -> list[str]:
-    """Return the aliases in a list of files; the files themselves need not be there."""
+    """Return the aliases in a list of files; the files themselves need not exist."""
     return [row.alias for row in parse_tsv(_read(tsv), str(tsv))]
 
 

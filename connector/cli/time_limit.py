@@ -1,4 +1,4 @@
-"""`--until`: the moment by which a run has to be over, as people and batch systems write it. Pure."""
+"""`--until`: the time by which a run has to end, in several notations. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from connector.config import parse_duration
 from connector.errors import UsageError
 
 MARGIN = 30.0
-"""Seconds before the limit at which a run begins to stop, so that it has ended by then."""
+"""Seconds before the limit at which a run begins to stop."""
 
 _SINCE_1970 = re.compile(r"@[0-9]{1,11}")
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
@@ -21,7 +21,7 @@ _HINT = "Write it as 06:30, 2026-11-27T06:30, @ and seconds since 1970, or + and
 
 @attrs.frozen
 class TimeLimit:
-    """When a run has to be over, and when it begins to `stop` for that: seconds since 1970. `text`: as given."""
+    """The time at which a run has to end, and at which it begins to `stop`: seconds since 1970. `text`: as given."""
 
     text: str
     end: float

@@ -7,7 +7,7 @@ and a 16 byte tag).
 from __future__ import annotations
 
 from connector.errors import IntegrityError
-from connector.parts import MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Part, check_object_size
+from connector.parts import S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Part, check_object_size
 
 NONCE_SIZE = 12
 TAG_SIZE = 16
@@ -54,11 +54,11 @@ def fit_upload_part_size(total: int, wanted: int) -> int:
     10,000 parts.
 
     Raises:
-        UsageError: For more than `MAX_OBJECT_SIZE` bytes.
+        UsageError: For more than `S3_MAX_OBJECT_SIZE` bytes.
     """
     check_object_size(total)
-    smallest = -(-max(MIN_PART_SIZE, -(-total // MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
-    return max(smallest, align_to_segments(min(wanted, MAX_PART_SIZE)))
+    smallest = -(-max(S3_MIN_PART_SIZE, -(-total // S3_MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
+    return max(smallest, align_to_segments(min(wanted, S3_MAX_PART_SIZE)))
 
 
 def fit_download_part_size(total: int, wanted: int) -> int:
@@ -67,7 +67,7 @@ def fit_download_part_size(total: int, wanted: int) -> int:
     The result is a multiple of an encrypted segment, so that parts hold whole segments, and at most 5 GiB.
     """
     smallest = -(-total // MAX_DOWNLOAD_PARTS // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
-    return align_to_segments(min(max(smallest, wanted), MAX_PART_SIZE))
+    return align_to_segments(min(max(smallest, wanted), S3_MAX_PART_SIZE))
 
 
 def segment_range(part: Part, *, offset: int) -> range:

@@ -26,10 +26,10 @@ async def decrypt_files(
 ) -> list[Outcome[RecryptedFile]]:
     """Decrypt local Crypt4GH files. The outcomes come in the order of the requests.
 
-    A result that is there already, of the right size, is not made again, as its outcome's value says. What was made of
-    another file or state of it is a `FileExistsAlready`, unless `overwrite` is given; then
-    all are replaced but those that an earlier run made of the same and that are unchanged since. That is noted in
-    `state_folder`, by default the user's.
+    A result that exists already, of the right size, is not written again: see `already_there` of its outcome's value.
+    For one that was made from another file or state of it, the outcome is a `FileExistsAlready`, unless `overwrite` is
+    given; then all are replaced but those that an earlier run made from the same file and that are unchanged since. The
+    records of earlier runs are in `state_folder`, by default the user's.
     """
     return await _recrypt(settings, requests, lambda: Decryption(private_key), overwrite, observer, state_folder)
 
@@ -82,6 +82,6 @@ async def _recrypt(
 
 
 def _labels(requests: Sequence[RecryptRequest]) -> list[str]:
-    """What each file is called: its name, or its path where another one has the same name."""
+    """The label of each file: its name, or its path if another one has the same name."""
     names = Counter(request.path.name for request in requests)
     return [request.path.name if names[request.path.name] == 1 else str(request.path) for request in requests]

@@ -18,11 +18,20 @@ from connector.crypt4gh.layout import (
     segment_range,
 )
 from connector.errors import IntegrityError, UsageError
-from connector.parts import MAX_OBJECT_SIZE, MAX_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Part, Parts, memory_budget, split
+from connector.parts import (
+    S3_MAX_OBJECT_SIZE,
+    S3_MAX_PART_SIZE,
+    S3_MAX_PARTS,
+    S3_MIN_PART_SIZE,
+    Part,
+    Parts,
+    memory_budget,
+    split,
+)
 
 PETABYTE = 10**15
 sizes = st.integers(0, PETABYTE) | st.integers(0, 5 * SEGMENT_SIZE)
-LARGEST_PLAIN = opened_size(MAX_OBJECT_SIZE - HEADER_SIZE)
+LARGEST_PLAIN = opened_size(S3_MAX_OBJECT_SIZE - HEADER_SIZE)
 near_the_largest = st.integers(LARGEST_PLAIN - 3 * SEGMENT_SIZE, LARGEST_PLAIN + 3 * SEGMENT_SIZE)
 
 
@@ -99,46 +108,46 @@ def test_parts_are_a_sequence() -> None:
     assert Part(3, 8, 12) not in parts
 
 
-plain_sizes = st.integers(1, 2 * MAX_OBJECT_SIZE) | st.integers(1, 10 * MIN_PART_SIZE) | near_the_largest
+plain_sizes = st.integers(1, 2 * S3_MAX_OBJECT_SIZE) | st.integers(1, 10 * S3_MIN_PART_SIZE) | near_the_largest
 
 
-@given(plain_sizes, st.integers(0, 2 * MAX_PART_SIZE), st.integers(1, MAX_OBJECT_SIZE))
+@given(plain_sizes, st.integers(0, 2 * S3_MAX_PART_SIZE), st.integers(1, S3_MAX_OBJECT_SIZE))
 @settings(max_examples=500)
 def test_every_file_keeps_every_limit_of_s3_and_has_memory_or_is_refused(size: int, wanted: int, memory: int) -> None:
     total = HEADER_SIZE + sealed_size(size)
-    if total > MAX_OBJECT_SIZE:
+    if total > S3_MAX_OBJECT_SIZE:
         with pytest.raises(UsageError, match="5 TiB"):
             fit_upload_part_size(total, wanted)
         return
     part_size = fit_upload_part_size(total, wanted)
     parts = Parts(total, part_size)
-    assert MIN_PART_SIZE <= part_size <= MAX_PART_SIZE
+    assert S3_MIN_PART_SIZE <= part_size <= S3_MAX_PART_SIZE
     assert part_size % CIPHER_SEGMENT_SIZE == 0
-    assert len(parts) <= MAX_PARTS
+    assert len(parts) <= S3_MAX_PARTS
     assert parts[-1].stop == total
     assert memory_budget(memory, parts[0].size) == max(memory, min(total, part_size))
 
 
-@given(st.integers(1, MAX_OBJECT_SIZE), st.integers(MIN_PART_SIZE + CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))
+@given(st.integers(1, S3_MAX_OBJECT_SIZE), st.integers(S3_MIN_PART_SIZE + CIPHER_SEGMENT_SIZE, S3_MAX_PART_SIZE))
 def test_an_upload_part_size_is_as_near_below_the_wish_as_segments_allow(total: int, wanted: int) -> None:
     part_size = fit_upload_part_size(total, wanted)
     if part_size > wanted:  # only because there would be too many parts
-        assert len(Parts(total, part_size - CIPHER_SEGMENT_SIZE)) > MAX_PARTS
+        assert len(Parts(total, part_size - CIPHER_SEGMENT_SIZE)) > S3_MAX_PARTS
     else:
         assert wanted - part_size < CIPHER_SEGMENT_SIZE
 
 
 def test_the_largest_upload_fits_and_one_byte_more_does_not() -> None:
-    assert fit_upload_part_size(MAX_OBJECT_SIZE, MIN_PART_SIZE) == 8386 * CIPHER_SEGMENT_SIZE
-    with pytest.raises(UsageError, match=f"{MAX_OBJECT_SIZE + 1:,}"):
-        fit_upload_part_size(MAX_OBJECT_SIZE + 1, MIN_PART_SIZE)
+    assert fit_upload_part_size(S3_MAX_OBJECT_SIZE, S3_MIN_PART_SIZE) == 8386 * CIPHER_SEGMENT_SIZE
+    with pytest.raises(UsageError, match=f"{S3_MAX_OBJECT_SIZE + 1:,}"):
+        fit_upload_part_size(S3_MAX_OBJECT_SIZE + 1, S3_MIN_PART_SIZE)
 
 
-@given(st.integers(1, 2 * MAX_OBJECT_SIZE), st.integers(CIPHER_SEGMENT_SIZE, MAX_PART_SIZE))
+@given(st.integers(1, 2 * S3_MAX_OBJECT_SIZE), st.integers(CIPHER_SEGMENT_SIZE, S3_MAX_PART_SIZE))
 def test_a_download_has_parts_of_the_size_asked_for_but_not_too_many(total: int, wanted: int) -> None:
     part_size = fit_download_part_size(total, wanted)
     assert part_size % CIPHER_SEGMENT_SIZE == 0
-    assert part_size <= MAX_PART_SIZE
+    assert part_size <= S3_MAX_PART_SIZE
     assert len(Parts(total, part_size)) <= MAX_DOWNLOAD_PARTS
     assert part_size == align_to_segments(wanted) or len(Parts(total, align_to_segments(wanted))) > MAX_DOWNLOAD_PARTS
 

@@ -4,16 +4,16 @@ import tracemalloc
 
 from connector.crypt4gh.layout import MAX_DOWNLOAD_PARTS
 from connector.local.journal import MAX_JOURNAL, encode_head, encode_part, encode_written, read_journal
-from connector.parts import MAX_PARTS
+from connector.parts import S3_MAX_PARTS
 
 BOOT = "0" * 36
 
 
 def test_the_journal_of_the_largest_file_is_read_to_its_end() -> None:
     download = len(encode_written(MAX_DOWNLOAD_PARTS, {}, BOOT)) + len(encode_part(MAX_DOWNLOAD_PARTS, {}))
-    upload = len(encode_part(MAX_PARTS, {"md5": "0" * 32, "sha256": "0" * 64}))
+    upload = len(encode_part(S3_MAX_PARTS, {"md5": "0" * 32, "sha256": "0" * 64}))
     head = len(encode_head("download", {"path": "x" * 4096}))
-    assert head + max(MAX_DOWNLOAD_PARTS * download, MAX_PARTS * upload) < MAX_JOURNAL
+    assert head + max(MAX_DOWNLOAD_PARTS * download, S3_MAX_PARTS * upload) < MAX_JOURNAL
 
 
 def test_what_it_takes_to_remember_the_parts_of_the_largest_download() -> None:

@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from connector.adapters.local_spans import LocalSpan, find_local_object
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM
-from connector.parts import MAX_PART_SIZE
+from connector.parts import S3_MAX_PART_SIZE
 from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
 from persistence.objects.signing import content_disposition
@@ -108,8 +108,8 @@ class StorageApp:
         return StreamingResponse(_read_spans(spans), 206 if partial else 200, headers)
 
     async def _put(self, request: Request, wanted: SignedRequest) -> Response:
-        if int(request.headers.get("content-length") or 0) > MAX_PART_SIZE:
-            return _refusal(request, 400, "EntityTooLarge", f"At most {MAX_PART_SIZE} bytes are accepted.")
+        if int(request.headers.get("content-length") or 0) > S3_MAX_PART_SIZE:
+            return _refusal(request, 400, "EntityTooLarge", f"At most {S3_MAX_PART_SIZE} bytes are accepted.")
         content = read_content(request.stream())
         stored: ObjectStat | PartStat
         if wanted.upload_id is None:

@@ -14,7 +14,7 @@ from connector.archive.routes.answers import bearer_token, health, json_answer, 
 from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.archive.upload_controller import UploadController
-from connector.parts import MAX_PARTS
+from connector.parts import S3_MAX_PARTS
 from connector.wire.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
 from persistence.documents.protocol import Sort
 
@@ -72,7 +72,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Rou
     async def part_url(request: Request) -> Response:
         _, box_id, file_id = authorise(request, "upload")
         try:
-            number = read_number(request.path_params["number"], name="part number", least=1, most=MAX_PARTS)
+            number = read_number(request.path_params["number"], name="part number", least=1, most=S3_MAX_PARTS)
         except ValueError as error:
             raise InvalidRequest(str(error), "path", "part_no") from error
         url = await controller.part_url(box_id, file_id, number)
