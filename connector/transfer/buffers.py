@@ -23,6 +23,7 @@ class Buffer:
 
     memory: mmap.mmap
     view: memoryview
+    in_use: bool = True
 
     @property
     def capacity(self) -> int:
@@ -101,6 +102,9 @@ class BufferPool:
         If the view is still referenced (by the frames of a traceback), the memory is freed with the last reference
         instead of being reused.
         """
+        if not buffer.in_use:
+            raise RuntimeError("a buffer was released twice")  # two parts would share its memory
+        buffer.in_use = False
         try:
             buffer.view.release()
         except BufferError:
@@ -122,7 +126,7 @@ class BufferPool:
             # A buffer that is much too large is kept for a part that needs it.
             if buffer.capacity >= size and buffer.capacity <= max(4 * size, _ALLOCATION_UNIT):
                 del self._free[position]
-                buffer.view = memoryview(buffer.memory)[:size]
+                buffer.view, buffer.in_use = memoryview(buffer.memory)[:size], True
                 return buffer
         capacity = -(-max(size, 1) // _ALLOCATION_UNIT) * _ALLOCATION_UNIT
         budget = memory_budget(self._budget, size)

@@ -213,3 +213,13 @@ async def test_systems_without_private_maps_have_buffers_too(monkeypatch):
     assert buffer.view.tobytes() == bytes(range(100))
     pool.release(buffer)
     pool.close()
+
+
+async def test_a_buffer_is_released_once() -> None:
+    pool = BufferPool(1024**2)
+    buffer = await pool.acquire(1000)
+    pool.release(buffer)
+    with pytest.raises(RuntimeError, match="twice"):
+        pool.release(buffer)
+    assert await pool.acquire(1000) is buffer
+    pool.release(buffer)
