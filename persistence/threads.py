@@ -199,20 +199,23 @@ class TrioGilYielder(GilYielder):
 
 def gil_yielder() -> GilYielder:
     """The `GilYielder` of the event loop that runs now."""
-    loop: Any
-    make: Callable[[], GilYielder]
+    loop = current_loop()
+    found = _YIELDERS.get(loop)
+    if found is None:
+        in_trio = sniffio.current_async_library() == "trio"
+        found = _YIELDERS[loop] = TrioGilYielder() if in_trio else AsyncioGilYielder()
+    return found
+
+
+def current_loop() -> object:
+    """The event loop that runs now: that of asyncio, or the token of trio's run."""
     if sniffio.current_async_library() == "trio":
         import trio
 
-        loop, make = trio.lowlevel.current_trio_token(), TrioGilYielder
-    else:
-        import asyncio
+        return trio.lowlevel.current_trio_token()
+    import asyncio
 
-        loop, make = asyncio.get_running_loop(), AsyncioGilYielder
-    found = _YIELDERS.get(loop)
-    if found is None:
-        found = _YIELDERS[loop] = make()
-    return found
+    return asyncio.get_running_loop()
 
 
 _YIELDERS: Final[WeakKeyDictionary[Any, GilYielder]] = WeakKeyDictionary()

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import attrs
 
-from persistence.documents.codec import Document, ModelCodec, same
+from persistence.documents.codec import ModelCodec
 from persistence.documents.matching import matches
 from persistence.documents.naming import check_field
 from persistence.documents.query import And, Compare, Term, value_at
+from persistence.documents.values import Document, same
 from persistence.errors import InvalidName, InvalidQuery, InvalidValue
 
 _INT_BOUNDS: Final = (-(2**63), 2**63 - 1)

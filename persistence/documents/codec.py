@@ -8,12 +8,10 @@ provider gives back the same. Pydantic is used only for models made with it.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
 from functools import lru_cache, partial
 from pathlib import PurePath
 from typing import Any, Final, Generic, TypeVar, get_origin
@@ -21,24 +19,18 @@ from uuid import UUID
 
 import attrs
 import cattrs
-import cattrs.gen
 from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
 from persistence.documents.protocol import Id
-from persistence.documents.shape import Shape, field_values, has_plain_init, is_model, is_pydantic, is_root_model
+from persistence.documents.shape import Shape, field_values, has_plain_init, is_model, is_pydantic
+from persistence.documents.values import Document, normalize, same, same_private
 from persistence.errors import InvalidQuery, InvalidValue
 
 M = TypeVar("M")
 
-Document = dict[str, Any]
-"""A model as plain values, by field name."""
-
-_MAX_INT: Final = 2**63 - 1
 _EXTRA_FIELD: Final = re.compile(r"(?!_id$)[^$.][^.]*", re.DOTALL)
 """Names of top-level fields that MongoDB stores as they are."""
-_MAX_DEPTH: Final = 90
-"""Levels of nesting: MongoDB stores 100 and needs some of them itself."""
 
 
 class ModelCodec(Generic[M]):
@@ -53,8 +45,8 @@ class ModelCodec(Generic[M]):
         self.shape = Shape.of(model)
         if id_field not in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has no field {id_field!r} to be its id.")
-        self.id_type = self.shape.hint(id_field)
-        if self.id_type not in (str, UUID, int):
+        self.id_types: tuple[type, ...] = (self.shape.hint(id_field),)
+        if self.id_types[0] not in (str, UUID, int):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
         if id_field != "_id" and "_id" in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
@@ -103,12 +95,14 @@ class ModelCodec(Generic[M]):
         try:
             return self._from_dict(document)
         except Exception as error:
-            raise self._mismatch_error(document.get(self.id_field), error) from error
+            id_ = document.get(self.id_field)
+            raise InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.") from error
 
     def check_id(self, id_: Id) -> Id:
         """Give back the id, or raise `InvalidValue` if it is not of the id field's type."""
-        if not isinstance(id_, self.id_type) or isinstance(id_, bool):
-            raise InvalidValue(f"{id_!r} cannot be an id: {self.id_field!r} is of type {self.id_type.__name__}.")
+        if not isinstance(id_, self.id_types) or isinstance(id_, bool):
+            kinds = " or ".join(kind.__name__ for kind in self.id_types)
+            raise InvalidValue(f"{id_!r} cannot be an id: {self.id_field!r} is of type {kinds}.")
         checked: Id = normalize(id_)
         return checked
 
@@ -134,13 +128,12 @@ class ModelCodec(Generic[M]):
         try:
             encoded = normalize(value)
             again = self._structure(path, encoded)
-            fits = same(encoded, normalize(again)) and (same(value, again) or same(value, encoded))
+            if not same(encoded, normalize(again)) or not (same(value, again) or same(value, encoded)):
+                raise InvalidValue(f"It would be loaded as {again!r}.")
         except Exception as error:
             raise InvalidValue(
                 f"{value!r} is not a value for field {path!r} of {self.model.__name__}.", hint=str(error)
             ) from error
-        if not fits:
-            raise InvalidValue(f"{value!r} is not a value for field {path!r} of {self.model.__name__}.")
         return encoded
 
     def encode_increment(self, path: str, by: Any) -> int | float:
@@ -168,134 +161,11 @@ class ModelCodec(Generic[M]):
         hint = self.shape.hint(path)
         return _validate(hint, encoded) if is_pydantic(self.model) else _CONVERTER.structure(encoded, hint)
 
-    def _mismatch_error(self, id_: Any, error: Exception) -> InvalidValue:
-        return InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.")
-
-
-def normalize(value: Any, depth: int = 0) -> Any:
-    """The value as one that every provider gives back the same; `InvalidValue` if there is none.
-
-    Times are cut to whole milliseconds in UTC, enum members become their values, tuples and sets lists.
-    """
-    kind = type(value)
-    if kind is str:
-        return _text(value)
-    if value is None or kind is bool or kind is UUID or kind is bytes:
-        return value
-    if kind is int:
-        if not -_MAX_INT - 1 <= value <= _MAX_INT:
-            raise InvalidValue(f"{value} does not fit into 64 bits.")
-        return value
-    if kind is float:
-        if not math.isfinite(value):
-            raise InvalidValue(f"{value} is not a number that every provider can store.")
-        return value
-    if kind is list or kind is tuple:
-        _check_depth(depth)
-        return [normalize(item, depth + 1) for item in value]
-    if kind is dict:
-        _check_depth(depth)
-        if "$ref" in value and "$id" in value:
-            raise InvalidValue("A dict with the keys '$ref' and '$id' is a reference to MongoDB, not a dict.")
-        return {_key(name): normalize(item, depth + 1) for name, item in value.items()}
-    return _normalize_other(value, depth)
-
-
-def _normalize_other(value: Any, depth: int) -> Any:
-    if isinstance(value, Enum):
-        return normalize(value.value, depth)
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise InvalidValue(f"The time {value.isoformat()} has no time zone.", hint="Use aware times, in UTC.")
-        try:
-            utc = value.astimezone(UTC)
-        except OverflowError as error:
-            raise InvalidValue(f"The time {value.isoformat()} lies outside of the years 1 to 9999 in UTC.") from error
-        return datetime.combine(utc.date(), utc.time().replace(microsecond=utc.microsecond // 1000 * 1000, fold=0), UTC)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal | PurePath):
-        return str(value)
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    if is_model(type(value)):
-        # By the fields themselves: pydantic's own dump leaves out what is excluded and applies serializers.
-        state = field_values(value)
-        return normalize(state["root"] if is_root_model(type(value)) else state, depth)
-    bases: tuple[Callable[[Any], Any], ...] = (str, int, float, bytes)
-    for base in bases:
-        # Subclasses of the plain types: what comes back is the plain type.
-        if isinstance(value, base):  # type: ignore[arg-type]
-            return normalize(base(value), depth)
-    if isinstance(value, UUID):
-        return UUID(int=value.int)
-    if isinstance(value, Mapping):
-        return normalize(dict(value), depth)
-    if isinstance(value, Set):
-        # In one order, so that equal sets are equal lists.
-        return sorted(normalize(list(value), depth), key=repr)
-    if isinstance(value, Sequence):
-        return normalize(list(value), depth)
-    raise InvalidValue(f"A {type(value).__name__} cannot be stored in a document.")
-
-
-def same(value: Any, again: Any) -> bool:
-    """Whether a loaded value equals the one that was stored, in type too, so that databases find it by it.
-
-    The loaded one may be of a base class where that is no model, or a float for an int. Times are compared as they
-    are stored.
-    """
-    if value is again:
-        return True
-    kind = type(value)
-    if not isinstance(value, type(again)) or kind is bool:
-        return kind is int and type(again) is float and value == again
-    if is_model(kind):
-        return kind is type(again) and same(field_values(value), field_values(again)) and same_private(value, again)
-    if isinstance(value, datetime):
-        return bool(normalize(value) == normalize(again))
-    if isinstance(value, Mapping):
-        return value.keys() == again.keys() and all(same(item, again[name]) for name, item in value.items())
-    if isinstance(value, Set):
-        value, again = (sorted(items, key=lambda item: repr(normalize(item))) for items in (value, again))
-    if isinstance(value, list | tuple):
-        return len(value) == len(again) and all(map(same, value, again))
-    return bool(value == again)
-
-
-def same_private(value: Any, again: Any) -> bool:
-    """Whether the private attributes of pydantic models are the same."""
-    return same(getattr(value, "__pydantic_private__", None), getattr(again, "__pydantic_private__", None))
-
 
 def _check_same(values: Document, again: Document) -> None:
     for name, value in values.items():
         if name not in again or not same(value, again[name]):
             raise InvalidValue(f"Field {name!r} would be loaded with another value or type.")
-
-
-def _text(value: str) -> str:
-    try:
-        if value.isascii():
-            return value
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValue(f"{value!r} is not valid Unicode text.") from error
-    return value
-
-
-def _key(name: Any) -> str:
-    name = name.value if isinstance(name, Enum) else name
-    if not isinstance(name, str) or "\0" in name:
-        raise InvalidValue(f"{name!r} cannot be a key: keys are text without NUL.")
-    return _text(str(name))
-
-
-def _check_depth(depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise InvalidValue(f"The value is nested deeper than {_MAX_DEPTH} levels.")
 
 
 def _has_assigned_fields(kind: Any) -> bool:
@@ -308,8 +178,6 @@ def _has_assigned_fields(kind: Any) -> bool:
 
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
-    for kind in (UUID, datetime, bytes):
-        converter.register_structure_hook(kind, _expect(kind))
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     converter.register_structure_hook(date, lambda value, _: date.fromisoformat(value))
     converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
@@ -318,8 +186,9 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, PurePath), lambda value, kind: kind(value)
     )
-    # datetime is a date for isinstance, so the hook of date must not catch it.
-    converter.register_structure_hook(datetime, _expect(datetime))
+    # A datetime is a date too, so its hook comes after that of date.
+    for kind in (UUID, datetime, bytes):
+        converter.register_structure_hook(kind, partial(_exactly, kind))
     configure_union_passthrough(str | int | float | bool | None | bytes | UUID | datetime, converter)
     converter.register_structure_hook_factory(
         _has_assigned_fields, lambda kind: make_dict_structure_fn(kind, converter, _cattrs_include_init_false=True)
@@ -328,11 +197,7 @@ def _make_converter() -> cattrs.Converter:
     return converter
 
 
-def _expect(kind: type) -> Callable[[Any, Any], Any]:
-    return lambda value, _: _exactly(kind, value)
-
-
-def _exactly(kind: type, value: Any) -> Any:
+def _exactly(kind: type, value: Any, _: Any = None) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import attrs
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document
 from persistence.documents.protocol import Id
 from persistence.documents.query import And, Or, Term, keyset
+from persistence.documents.values import Document
 from persistence.errors import PersistenceError
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-import types
-import typing
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
 from uuid import UUID
 
 import attrs
 
-from persistence.documents.naming import check_field
-from persistence.documents.query import And, Compare, Encode, Or, Term, parse_where
-from persistence.documents.shape import Shape, is_model
+from persistence.documents.query import And, Compare, Encode, Or, Term, parse_keys, parse_where
+from persistence.documents.shape import Shape, is_model, members
 from persistence.errors import InvalidName, InvalidQuery
 
 MAX_FIELDS: Final = 31
@@ -47,22 +43,11 @@ _SMALLEST: Final[Mapping[type, Any]] = {
 
 
 def _keys(fields: str | Sequence[str | tuple[str, int]] | Mapping[str, int]) -> Keys:
-    entries: Iterable[Any] = [fields] if isinstance(fields, str) else fields
-    if isinstance(fields, Mapping):
-        entries = fields.items()
-    keys: list[tuple[str, int]] = []
-    for entry in entries:
-        if isinstance(entry, str):
-            entry = (entry[1:], -1) if entry.startswith("-") else (entry, 1)
-        if not isinstance(entry, tuple) or len(entry) != 2 or entry[1] not in (1, -1) or isinstance(entry[1], bool):
-            raise InvalidQuery(f"{entry!r} is not a field to index, nor one with the direction 1 or -1.")
-        keys.append((check_field(entry[0]), entry[1]))
+    entries: Iterable[Any] = fields.items() if isinstance(fields, Mapping) else fields
+    keys = tuple(parse_keys([fields] if isinstance(fields, str) else entries))
     if not 0 < len(keys) <= MAX_FIELDS:
         raise InvalidQuery(f"An index has 1 to {MAX_FIELDS} fields, not {len(keys)}.")
-    for field, times in Counter(field for field, _ in keys).items():
-        if times > 1:
-            raise InvalidQuery(f"The index names the field {field!r} twice.")
-    return tuple(keys)
+    return keys
 
 
 @attrs.frozen
@@ -92,22 +77,21 @@ class Index:
     sparse: bool = attrs.field(default=False, kw_only=True)
     where: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
     expire_after: int | None = attrs.field(default=None, kw_only=True)
-    name: str = attrs.field(default="", kw_only=True)
+    name: str = attrs.field(kw_only=True)
+
+    @name.default
+    def _name_of_fields(self) -> str:
+        return _default_name(self.keys, unique=self.unique)
 
     def __attrs_post_init__(self) -> None:
-        if self.name and not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name):
             raise InvalidName(
                 f"{self.name!r} is not a name for an index.",
                 hint="Use a letter or digit, then up to 119 letters, digits, dots, hyphens and underscores.",
             )
-        if self.expire_after is not None and (
-            isinstance(self.expire_after, bool)
-            or not isinstance(self.expire_after, int)
-            or not 0 <= self.expire_after <= MAX_EXPIRY
-        ):
-            raise InvalidQuery(f"Documents cannot expire after {self.expire_after!r} seconds.")
-        if not self.name:
-            object.__setattr__(self, "name", _default_name(self.keys, unique=self.unique))
+        seconds = self.expire_after
+        if seconds is not None and (type(seconds) is not int or not 0 <= seconds <= MAX_EXPIRY):
+            raise InvalidQuery(f"Documents cannot expire after {seconds!r} seconds.")
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -248,26 +232,20 @@ def _checked(term: Term, index: Index, shape: Shape) -> Term:
 
 def _kinds(hint: Any, field: str) -> set[type]:
     """The kinds of values in a field, None excepted: keys of `_SMALLEST`, or object for what is none of them."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return _kinds(get_args(hint)[0], field)
-    if isinstance(hint, typing.NewType):
-        return _kinds(hint.__supertype__, field)
-    if origin in (Union, types.UnionType):
-        return set().union(*(_kinds(member, field) for member in get_args(hint)))
-    if origin is Literal:
-        return set().union(*(_kinds(type(value), field) for value in get_args(hint)))
-    if hint is None or hint is type(None):
-        return set()
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return set().union(*(_kinds(type(member.value), field) for member in hint))
-    several = not isinstance(hint, type) or origin is not None or hint in (Any, object) or is_model(hint)
-    if several or _holds_many(hint):
-        raise InvalidQuery(
-            f"Field {field!r} cannot be indexed or sorted by: it may hold a list, a dict or a model.",
-            hint="Give it a type of single values, or use the fields inside of it.",
-        )
-    return {_kind(hint)}
+    kinds = set[type]()
+    for member in members(hint):
+        if get_origin(member) is Literal:
+            kinds = kinds.union(*(_kinds(type(value), field) for value in get_args(member)))
+        elif isinstance(member, type) and issubclass(member, Enum):
+            kinds = kinds.union(*(_kinds(type(known.value), field) for known in member))
+        elif not isinstance(member, type) or member in (Any, object) or is_model(member) or _holds_many(member):
+            raise InvalidQuery(
+                f"Field {field!r} cannot be indexed or sorted by: it may hold a list, a dict or a model.",
+                hint="Give it a type of single values, or use the fields inside of it.",
+            )
+        else:
+            kinds.add(_kind(member))
+    return kinds
 
 
 def _holds_many(hint: type) -> bool:

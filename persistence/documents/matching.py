@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from persistence.documents.codec import Document
 from persistence.documents.query import And, Compare, Not, Term, value_at
+from persistence.documents.values import Document
 
 _RANGES: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
@@ -80,8 +79,5 @@ def _compares(term: Compare, found: Any) -> bool:
     return _kind(found) is _kind(wanted) and _RANGES[term.op](order_key(found), order_key(wanted))
 
 
-def _kind(value: Any) -> type | None:
-    for kind in (bool, str, bytes, UUID, datetime, dict, list):
-        if isinstance(value, kind):
-            return kind
-    return None if value is None else float
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)

@@ -22,10 +22,10 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from persistence.documents.codec import Document, normalize
 from persistence.documents.matching import matches
 from persistence.documents.protocol import Dao, DaoFactory, Id, Transaction
 from persistence.documents.query import Compare
+from persistence.documents.values import Document, normalize
 from persistence.errors import (
     DeadlineExceeded,
     DocumentExists,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from persistence.documents.codec import Document, ModelCodec, normalize, same
-from persistence.documents.protocol import Id
+from persistence.documents.codec import ModelCodec
 from persistence.documents.shape import Shape
+from persistence.documents.values import Document, normalize, same
 from persistence.errors import InvalidValue
 
 
@@ -31,7 +31,7 @@ class PlainCodec(ModelCodec[Document]):
         self.model = dict
         self.id_field = id_field
         self.shape = AnyShape(dict, {})
-        self.id_type = object
+        self.id_types = (str, UUID, int)
 
     def dump_and_load(self, model: Document) -> tuple[Document, Document]:
         """See `ModelCodec.dump_and_load`."""
@@ -49,13 +49,6 @@ class PlainCodec(ModelCodec[Document]):
     def load(self, document: Document) -> Document:
         """The document; a value that another program has stored and this package would not is left as it is."""
         return {name: _cleaned(value) for name, value in document.items()}
-
-    def check_id(self, id_: Id) -> Id:
-        """See `ModelCodec.check_id`."""
-        if isinstance(id_, bool) or not isinstance(id_, str | UUID | int):
-            raise InvalidValue(f"{id_!r} cannot be an id: it is neither a str, nor a UUID, nor an int.")
-        checked: Id = normalize(id_)
-        return checked
 
     def _structure(self, path: str, encoded: Any) -> Any:
         return encoded

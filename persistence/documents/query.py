@@ -25,7 +25,7 @@ Mappings are parsed into the few classes below, which every provider translates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -109,27 +109,33 @@ def check_amount(term: Term) -> None:
         raise InvalidQuery(f"The query has more than {MAX_VALUES} values or {MAX_BYTES // 1024**2} MiB of them.")
 
 
+def parse_keys(entries: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """(field, 1 or -1) of each entry: `"a"`, `"-a"` or such a pair; `InvalidQuery` where it is another, or repeated."""
+    known = set()
+    for entry in entries:
+        if isinstance(entry, str):
+            entry = (entry[1:], -1) if entry.startswith("-") else (entry, 1)
+        if not isinstance(entry, tuple | list) or len(entry) != 2 or isinstance(entry[1], bool):
+            raise InvalidQuery(f"{entry!r} is neither a field, nor one with a direction.")
+        field, direction = _field(entry[0]), entry[1]
+        if direction not in (1, -1):
+            raise InvalidQuery(f"The direction of field {field!r} is neither 1 nor -1.")
+        if field in known:
+            raise InvalidQuery(f"Field {field!r} is named twice.")
+        known.add(field)
+        yield field, direction
+
+
 def parse_sort(sort: Sequence[str | tuple[str, int]], id_field: str) -> tuple[tuple[str, int], ...]:
     """Give (field, 1 or -1) pairs that end with the id, which makes every order total."""
     if isinstance(sort, str):
         raise InvalidQuery(f"The sort {sort!r} is not a list of fields.")
     pairs: list[tuple[str, int]] = []
-    for entry in sort:
-        if isinstance(entry, str):
-            field, direction = (entry[1:], -1) if entry.startswith("-") else (entry, 1)
-        elif isinstance(entry, tuple | list) and len(entry) == 2:
-            field, direction = entry
-        else:
-            raise InvalidQuery(f"{entry!r} is not a field to sort by.")
-        if direction not in (1, -1) or isinstance(direction, bool):
-            raise InvalidQuery(f"The direction of sort field {field!r} is neither 1 nor -1.")
-        _field(field)
-        if any(field == known for known, _ in pairs):
-            raise InvalidQuery(f"The sort names {field!r} twice.")
+    for field, direction in parse_keys(sort):
         pairs.append((field, direction))
         if field == id_field:
             break
-    if not pairs or pairs[-1][0] != id_field:
+    else:
         pairs.append((id_field, 1))
     if len(pairs) > MAX_SORT:
         raise InvalidQuery(f"The sort has more than {MAX_SORT} fields, the id included.")

@@ -149,22 +149,23 @@ def _shape(model: Any) -> Shape:
     return Shape(model, {name: hints.get(name, Any) for name in field_names(model) or ()})
 
 
+def members(hint: Any) -> list[Any]:
+    """The types that a value may be of, None excepted, without annotations; of a root model that of its root."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return [member for inner in get_args(hint) for member in members(inner)]
+    if get_origin(hint) is Annotated:
+        return members(get_args(hint)[0])
+    if isinstance(hint, typing.NewType):
+        return members(hint.__supertype__)
+    if is_root_model(hint):
+        return members(hint.model_fields["root"].annotation)
+    return [] if hint in (None, _NONE) else [hint]
+
+
 def _bare(hint: Any) -> Any:
     """The type without Annotated, NewType and None; Any for a union of several."""
-    while True:
-        if get_origin(hint) is Annotated:
-            hint = get_args(hint)[0]
-        elif isinstance(hint, typing.NewType):
-            hint = hint.__supertype__
-        elif get_origin(hint) in (Union, types.UnionType):
-            members = [item for item in get_args(hint) if item is not _NONE]
-            if len(members) != 1:
-                return Any
-            hint = members[0]
-        elif is_root_model(hint):
-            hint = hint.model_fields["root"].annotation
-        else:
-            return Any if hint is object or isinstance(hint, typing.TypeVar) else hint
+    kind, *others = members(hint) or [Any]
+    return Any if others or kind is object or isinstance(kind, typing.TypeVar) else kind
 
 
 def _kinds_within(hint: Any, models: set[Any]) -> Iterator[Any]:

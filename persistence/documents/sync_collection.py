@@ -9,10 +9,10 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import attrs
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document
 from persistence.documents.collection import Query, Write
 from persistence.documents.protocol import Id
 from persistence.documents.query import Term, value_at
+from persistence.documents.values import Document
 from persistence.errors import DocumentNotFound, PersistenceError
 
 S = TypeVar("S")

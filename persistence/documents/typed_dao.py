@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from persistence.documents.changes import parse_changes
-from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.codec import ModelCodec
 from persistence.documents.collection import Collection, Query, Write
 from persistence.documents.index import check_sort
 from persistence.documents.naming import check_field
@@ -16,6 +16,7 @@ from persistence.documents.plain import PlainCodec
 from persistence.documents.protocol import Id, Sort, Where
 from persistence.documents.query import Compare, check_amount, check_page, parse_sort, parse_where, value_at
 from persistence.documents.shape import Shape
+from persistence.documents.values import Document
 from persistence.errors import DocumentNotFound, InvalidQuery, PersistenceError
 
 M = TypeVar("M")
@@ -39,13 +40,13 @@ class _Documents(Generic[M]):
 
     async def find_one(self, where: Where) -> M | None:
         term = parse_where(where, self.codec.encode)
-        wanted = (self.codec.id_field, "eq", self.codec.id_type)
-        if isinstance(term, Compare) and (term.field, term.op, type(term.value)) == wanted:
+        by_id = [(self.codec.id_field, "eq", kind) for kind in self.codec.id_types]
+        if isinstance(term, Compare) and (term.field, term.op, type(term.value)) in by_id:
             document = await self.collection.get(term.value)
-            return None if document is None else self.codec.load(document)
-        query = Query(term, ((self.codec.id_field, 1),), limit=1)
-        documents, _ = await self.collection.page(query)
-        return self.codec.load(documents[0]) if documents else None
+        else:
+            documents, _ = await self.collection.page(Query(term, ((self.codec.id_field, 1),), limit=1))
+            document = documents[0] if documents else None
+        return None if document is None else self.codec.load(document)
 
     def find_all(
         self,
@@ -175,9 +176,9 @@ def id_maker(codec: ModelCodec[Any], make_id: Callable[[], Id] | None) -> Callab
     """The source of surrogate ids; `InvalidQuery` if there is none for the id field's type."""
     if make_id is not None:
         return make_id
-    if codec.id_type is UUID:
+    if codec.id_types == (UUID,):
         return uuid4
-    if codec.id_type is str:
+    if codec.id_types == (str,):
         return lambda: str(uuid4())
     raise InvalidQuery(f"{codec.model.__name__} has whole numbers as ids.", hint="Give a make_id for them.")
 

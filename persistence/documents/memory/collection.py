@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from persistence.documents.codec import Document, normalize
 from persistence.documents.collection import Query, Write
 from persistence.documents.matching import matches, sort_documents
 from persistence.documents.memory.tables import Tables
 from persistence.documents.protocol import Id
 from persistence.documents.query import Term
 from persistence.documents.sync_collection import Runner, SyncCollection
+from persistence.documents.values import Document, normalize
 from persistence.errors import DocumentExists, DocumentNotFound
 
 

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import anyio.lowlevel
 
-from persistence.documents.codec import ModelCodec, normalize
+from persistence.documents.codec import ModelCodec
 from persistence.documents.database import Database
 from persistence.documents.index import IndexSpec, missing_indexes
 from persistence.documents.memory.collection import MemoryCollection
 from persistence.documents.memory.tables import Table, TableCopies, Tables
 from persistence.documents.protocol import Transaction
 from persistence.documents.transactions import ProviderTransaction
+from persistence.documents.values import normalize
 from persistence.documents.writer_lock import WriterLock
 
 T = TypeVar("T")
@@ -95,6 +96,4 @@ class _MemoryTransaction(ProviderTransaction):
         await anyio.lowlevel.checkpoint()
         return call(self.tables)
 
-    async def write(self, call: Callable[[Tables], T]) -> T:
-        """See `persistence.documents.sync_collection.Runner`."""
-        return await self.read(call)
+    write = read

@@ -11,7 +11,7 @@ from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from persistence.documents.changes import Changes
-from persistence.documents.codec import Document, ModelCodec
+from persistence.documents.codec import ModelCodec
 from persistence.documents.collection import Query, Write
 from persistence.documents.mongodb.batching import Batcher
 from persistence.documents.mongodb.connection import Connection, Session
@@ -21,6 +21,7 @@ from persistence.documents.mongodb.operation import Operation
 from persistence.documents.mongodb.transaction import MongoTransaction
 from persistence.documents.protocol import Id
 from persistence.documents.query import And, Term
+from persistence.documents.values import Document
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 
 _PAGE: Final = 1000
@@ -51,8 +52,7 @@ class MongoCollection:
         if self.runner.session is None:
             found = await self._connection.run(lambda: self._gets.call(id_), self._failures)
         else:
-            key = {"_id": id_}
-            found = await self.runner.read(lambda session: self._stored.find_one(key, session=session), self._failures)
+            found = await self.runner.read(lambda session: self._stored.find_one(id_, session=session), self._failures)
         return self._out(found)
 
     async def page(self, position: Any) -> tuple[list[Document], Any]:
@@ -126,15 +126,16 @@ class MongoCollection:
 
     async def _write_some(self, writes: Sequence[Write], session: Session) -> list[PersistenceError | None]:
         """Do writes of one kind at once; give what each failed with."""
-        results: list[PersistenceError | None] = [None] * len(writes)
-        to_send = list(enumerate(writes))
+        present = {write.id for write in writes}
         if writes[0].kind in ("replace", "delete"):
             # The answer to a bulk write does not tell which documents were missing. One that another caller stores
             # only now stays as it is; one that is deleted meanwhile counts as changed before.
-            where = {"_id": {"$in": [write.id for write in writes]}}
-            present = {entry["_id"] for entry in await self._stored.find(where, {"_id": 1}, session=session).to_list()}
-            results = [None if write.id in present else DocumentNotFound(self.name, write.id) for write in writes]
-            to_send = [(position, write) for position, write in to_send if write.id in present]
+            found = self._stored.find({"_id": {"$in": list(present)}}, {"_id": 1}, session=session)
+            present = {entry["_id"] for entry in await found.to_list()}
+        results: list[PersistenceError | None] = [
+            None if write.id in present else DocumentNotFound(self.name, write.id) for write in writes
+        ]
+        to_send = [(position, write) for position, write in enumerate(writes) if write.id in present]
         try:
             # Unlike `delete_many`, it has a number in its session, so that the write fence holds for it.
             if to_send:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import sniffio
@@ -17,13 +17,11 @@ from pymongo.errors import ConnectionFailure, PyMongoError, ServerSelectionTimeo
 from persistence.documents.database import Database
 from persistence.documents.mongodb.decoding import CODEC_OPTIONS
 from persistence.documents.mongodb.failures import Failures
+from persistence.documents.mongodb.loop_thread import LoopThread
 from persistence.documents.mongodb.operation import Operation
 from persistence.documents.mongodb.write_fence import WriteFence
 from persistence.documents.protocol import Id
 from persistence.errors import DeadlineExceeded
-
-if TYPE_CHECKING:
-    from persistence.documents.mongodb.loop_thread import LoopThread
 
 T = TypeVar("T")
 
@@ -43,6 +41,7 @@ class Connection(Database):
     """The client of one database, on the running asyncio loop, or under trio on one in a thread.
 
     Attributes:
+        session: none, since calls are in no transaction.
         stored: the database of PyMongo.
         fence: what writes wait for.
 
@@ -52,6 +51,8 @@ class Connection(Database):
         deadline: seconds that any one call may take.
         options: further options of `AsyncMongoClient`.
     """
+
+    session: Session = None
 
     def __init__(self, uri: str, database: str, deadline: float, options: Mapping[str, Any]) -> None:
         super().__init__()
@@ -70,8 +71,6 @@ class Connection(Database):
 
     async def open(self) -> None:
         if sniffio.current_async_library() == "trio":
-            from persistence.documents.mongodb.loop_thread import LoopThread
-
             self._thread = LoopThread()
         try:
             await self.run(self._connect)
@@ -90,11 +89,6 @@ class Connection(Database):
         finally:
             if self._thread is not None:
                 await self._thread.stop()
-
-    @property
-    def session(self) -> None:
-        """None: calls are in no transaction."""
-        return None
 
     async def read(self, call: Call[T], failures: Failures = NO_COLLECTION) -> T:
         """Make a call that changes nothing."""

@@ -58,7 +58,3 @@ class MongoDatabase(Connection):
         answer = await self.read(lambda _: self.stored.command("hello", codec_options=CODEC_OPTIONS))
         time: datetime = answer["localTime"]
         return time
-
-    async def drop(self) -> None:
-        """Delete the whole database."""
-        await self.read(lambda _: self.stored.client.drop_database(self.stored.name))

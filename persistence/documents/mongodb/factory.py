@@ -26,7 +26,3 @@ class MongoDaoFactory(ProviderFactory[MongoDatabase]):
         self, uri: str, database: str, *, deadline: float = 15.0, options: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(lambda: MongoDatabase(uri, database, deadline, options or {}))
-
-    async def drop_database(self) -> None:
-        """Delete the whole database: for tests."""
-        await self.database.drop()

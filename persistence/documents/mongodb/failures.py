@@ -33,13 +33,11 @@ _CODES: Final[Mapping[tuple[int, ...], _Meaning]] = {
     (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001): (ours.ServiceFailed, "cannot do this now", "Try again."),
 }
 _BY_CODE: Final = {code: meaning for codes, meaning in _CODES.items() for code in codes}
-_BY_TYPE: Final[Mapping[type[Exception], _Meaning]] = {
+_BY_TYPE: Final[Mapping[type[Exception] | tuple[type[Exception], ...], _Meaning]] = {
     errors.OperationFailure: (ours.ServiceRefused, "refused the call", ""),
     errors.ConnectionFailure: (ours.Unreachable, "cannot be reached", "Check its address and that it runs."),
     errors.DocumentTooLarge: _TOO_LARGE,
-    errors.InvalidName: (ours.InvalidValue, "cannot store this", ""),
-    BSONError: (ours.InvalidValue, "cannot store this", ""),
-    OverflowError: (ours.InvalidValue, "cannot store this", ""),
+    (errors.InvalidName, BSONError, OverflowError): (ours.InvalidValue, "cannot store this", ""),
     errors.ConfigurationError: (ours.ServiceRefused, "cannot be used with these settings", ""),
     Exception: (ours.ServiceFailed, "failed", ""),
 }

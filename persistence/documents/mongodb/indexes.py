@@ -58,15 +58,11 @@ def _described(entry: Mapping[str, Any]) -> IndexSpec:
     unique = bool(entry.get("unique"))
     if not unique and len(keys) > 1 and keys[-1] == ("_id", 1):
         keys = keys[:-1]
-    condition: Any = None
-    if entry.get("sparse"):
-        # It leaves out documents without the fields, but not those with None in them, so it is none of those made here.
-        condition = "sparse"
-    elif "partialFilterExpression" in entry:
-        condition = _raw(entry["partialFilterExpression"])
+    # `sparse` leaves out documents without the fields, but not those with None in them, so no index made here has it.
+    condition = "sparse" if entry.get("sparse") else _raw(entry.get("partialFilterExpression"))
     return IndexSpec(entry["name"], keys, unique, condition, entry.get("expireAfterSeconds"))
 
 
-def _raw(condition: Mapping[str, Any]) -> RawBSONDocument:
+def _raw(condition: Mapping[str, Any] | None) -> RawBSONDocument | None:
     """The condition as BSON, which compares: MongoDB returns it with other types of Python than it was given with."""
-    return RawBSONDocument(bson.encode(condition, codec_options=CODEC_OPTIONS))
+    return None if condition is None else RawBSONDocument(bson.encode(condition, codec_options=CODEC_OPTIONS))

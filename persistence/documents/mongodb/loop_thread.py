@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 import trio
@@ -38,24 +38,30 @@ class LoopThread:
         Raises:
             Closed: the loop was stopped meanwhile.
         """
+        # Without `run_coroutine_threadsafe`, whose chained futures take a fifth of a short call's time.
         ended = trio.Event()
+        result: Future[T] = Future()
+        tasks: list[asyncio.Task[None]] = []
 
-        def wake(_: object) -> None:
+        async def carry_out() -> None:
+            try:
+                result.set_result(await call())
+            except asyncio.CancelledError:
+                result.set_exception(Closed("The database"))
+            except BaseException as error:
+                result.set_exception(error)
             # The run of trio may have ended meanwhile.
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(ended.set)
 
-        future = asyncio.run_coroutine_threadsafe(call(), self._loop)
-        future.add_done_callback(wake)
+        self._loop.call_soon_threadsafe(lambda: tasks.append(self._loop.create_task(carry_out())))
         try:
             with self._yielder:
                 await ended.wait()
-        finally:
-            future.cancel()
-        try:
-            return future.result()
-        except CancelledError as error:
-            raise Closed("The database") from error
+        except trio.Cancelled:
+            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            raise
+        return result.result()
 
     async def stop(self) -> None:
         """Cancel what still runs, close the loop and end the thread."""

@@ -53,7 +53,8 @@ class Operation(Generic[T]):
         self._callers -= 1
         if self.task.done():
             return
-        self.task.add_done_callback(_retrieve)
+        # Retrieved, so that asyncio does not report an error that no caller waits for.
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         if self._on_give_up is not None:
             self._on_give_up(self.task)
         if self._callers == 0 and _awaits(self.task.get_coro(), asyncio.wait):
@@ -63,12 +64,6 @@ class Operation(Generic[T]):
 async def _run(call: Callable[[], Awaitable[T]], timeout: float | None) -> T:
     with pymongo.timeout(timeout):
         return await call()
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from reporting an error that no caller waits for."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _awaits(awaitable: Any, function: Any) -> bool:

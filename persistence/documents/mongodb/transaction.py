@@ -10,7 +10,7 @@ import anyio
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from persistence.documents.mongodb.connection import NO_COLLECTION, Call, Connection, Session
+from persistence.documents.mongodb.connection import NO_COLLECTION, Call, Connection
 from persistence.documents.mongodb.failures import Failures
 from persistence.documents.protocol import Id
 from persistence.documents.transactions import ProviderTransaction
@@ -27,15 +27,9 @@ class MongoTransaction(ProviderTransaction):
     def __init__(self, connection: Connection, session: AsyncClientSession) -> None:
         super().__init__(connection)
         self._connection = connection
-        self._session = session
+        self.session = session
         self._one_at_a_time = anyio.Lock()
         self._in_doubt = False
-
-    @property
-    def session(self) -> AsyncClientSession:
-        """The session of this transaction."""
-        self.check()
-        return self._session
 
     async def read(self, call: Call[T], failures: Failures) -> T:
         """Make a call that changes nothing."""
@@ -43,12 +37,12 @@ class MongoTransaction(ProviderTransaction):
 
     async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
         """Make a call that writes, after all that were given up before."""
-        session = self.session
+        self.check()
 
         async def step() -> T:
             await self._connection.fence.passed()
             try:
-                return await self._connection.start(lambda: call(session), limited=True, fenced=True).result()
+                return await self._connection.start(lambda: call(self.session), limited=True, fenced=True).result()
             except (ConnectionFailure, asyncio.CancelledError):
                 self._in_doubt = True
                 raise
@@ -59,11 +53,10 @@ class MongoTransaction(ProviderTransaction):
     async def commit(self) -> None:
         """Commit what was written."""
 
-        async def commit(session: Session) -> None:
-            assert session is not None
+        async def commit(_: object) -> None:
             while True:
                 try:
-                    return await session.commit_transaction()
+                    return await self.session.commit_transaction()
                 except PyMongoError as error:
                     # The answer was lost; committing again is safe and gives it once more.
                     if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
@@ -77,9 +70,9 @@ class MongoTransaction(ProviderTransaction):
 
         async def end() -> None:
             if self._in_doubt:
-                self._connection.fence.add_session(self._session)
+                self._connection.fence.add_session(self.session)
             else:
-                await self._connection.start(self._session.end_session, limited=True).result()
+                await self._connection.start(self.session.end_session, limited=True).result()
 
         with anyio.move_on_after(_ABORT_TIMEOUT, shield=True), contextlib.suppress(PersistenceError):
             await self._connection.run(end)

@@ -78,14 +78,9 @@ class WriteFence:
         while self._given_up or self._sessions:
             if self._given_up:
                 await asyncio.wait(self._given_up)
-            sessions = list(self._sessions)
-            results = await asyncio.gather(*map(self._fence_session, sessions), return_exceptions=True)
-            for session, result in zip(sessions, results, strict=True):
-                if result is None:
-                    self._sessions.remove(session)
-            for result in results:
-                if result is not None:
-                    raise result
+            for error in await asyncio.gather(*map(self._fence_session, self._sessions), return_exceptions=True):
+                if error is not None:
+                    raise error
 
     async def _fence_session(self, session: AsyncClientSession) -> None:
         # The write may wait for a lock: the server need not know yet that its connection is closed.
@@ -97,4 +92,5 @@ class WriteFence:
         except OperationFailure as error:
             if error.code != _UNAUTHORIZED:
                 raise
+        self._sessions.remove(session)
         await session.end_session()

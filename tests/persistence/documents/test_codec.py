@@ -10,10 +10,11 @@ import attrs
 import pydantic
 import pytest
 
-from persistence.documents.codec import ModelCodec, normalize
+from persistence.documents.codec import ModelCodec
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.protocol import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.documents.values import normalize
 from persistence.errors import InvalidQuery, InvalidValue
 from persistence.testing.models import Address, Colour
 
