@@ -1,6 +1,6 @@
 """Plain documents: what a provider implements, once, for both kinds of DAO.
 
-A provider implements a `Collection` of plain documents (see `persistence.documents.codec`);
+A provider implements a `Collection` of plain documents (see `persistence.documents.values`);
 `persistence.documents.typed_dao` makes the DAOs of the protocol from it.
 """
 
