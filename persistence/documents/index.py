@@ -77,13 +77,11 @@ class Index:
     sparse: bool = attrs.field(default=False, kw_only=True)
     where: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
     expire_after: int | None = attrs.field(default=None, kw_only=True)
-    name: str = attrs.field(kw_only=True)
-
-    @name.default
-    def _name_of_fields(self) -> str:
-        return _default_name(self.keys, unique=self.unique)
+    name: str = attrs.field(default="", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", _default_name(self.keys, unique=self.unique))
         if not _NAME.fullmatch(self.name):
             raise InvalidName(
                 f"{self.name!r} is not a name for an index.",
