@@ -14,8 +14,6 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from connector.errors import LocalError
-
 HIDDEN = "[hidden]"
 
 # What grants access to every reader of a ticket: bearer tokens, signatures of presigned URLs, JSON web
@@ -211,7 +209,11 @@ class Console:
 
     def exit_code(self, code: int) -> int:
         """Return the exit code of a command that ended with `code`: 0 only if its output was written, too."""
-        return code or (LocalError.exit_code if self._missed else 0)
+        if code or not self._missed:
+            return code
+        from connector.errors import LocalError  # with attrs, for which `connector --help` has no use
+
+        return LocalError.exit_code
 
     def _hidden(self, text: str) -> str:
         for secret in sorted(self._known, key=len, reverse=True):

@@ -19,7 +19,7 @@ def modules_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["download", "--help"], ["upload", "--help"], ["decrypt", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    code = f"from connector.cli.root import run_command_line; run_command_line({arguments!r})"
+    code = f"sys.argv[1:] = {arguments!r}; from connector.cli import main; main()"
     loaded = modules_after(code)
     assert "click" in loaded
     assert not HEAVY & loaded
