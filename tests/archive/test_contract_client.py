@@ -361,7 +361,7 @@ class TestUploads:
         [
             ("sha256", "sha256"),
             ("segment", "damaged"),
-            ("envelope", "envelope"),
+            ("envelope", "header"),
             ("recipient", "key"),
         ],
     )

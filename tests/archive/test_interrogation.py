@@ -95,7 +95,7 @@ async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "why"), [(2, "envelope"), (124 + 5, "damaged"), (124 + 8 * MIB + 70, "damaged"), (-1, "damaged")]
+    ("place", "why"), [(2, "header"), (124 + 5, "damaged"), (124 + 8 * MIB + 70, "damaged"), (-1, "damaged")]
 )
 async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
     async with memory_archive() as archive:

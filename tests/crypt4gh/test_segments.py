@@ -221,9 +221,9 @@ def test_nothing_opens_without_keys() -> None:
 @settings(max_examples=80)
 def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObject, keys: int) -> None:
     buffer = seal(DATA[:size])
-    position = data.random_bytes(st.integers(0, len(buffer) - 1))
-    buffer[position] ^= 1 << data.random_bytes(st.integers(0, 7))
-    first = data.random_bytes(st.integers(0, 10**7))
+    position = data.draw(st.integers(0, len(buffer) - 1))
+    buffer[position] ^= 1 << data.draw(st.integers(0, 7))
+    first = data.draw(st.integers(0, 10**7))
     with pytest.raises(IntegrityError) as caught:
         SegmentDecryptor([b"x" * 32, KEY][-keys:]).open_part(memoryview(buffer), first_segment=first)
     index = position // CIPHER_SEGMENT_SIZE
@@ -237,7 +237,7 @@ def test_a_flipped_bit_is_found_and_its_range_named(size: int, data: st.DataObje
 @settings(max_examples=80)
 def test_a_truncated_segment_is_found(size: int, data: st.DataObject) -> None:
     buffer = seal(DATA[:size])
-    cut = data.random_bytes(st.integers(1, len(buffer) - 1).filter(lambda n: n % CIPHER_SEGMENT_SIZE), label="cut")
+    cut = data.draw(st.integers(1, len(buffer) - 1).filter(lambda n: n % CIPHER_SEGMENT_SIZE), label="cut")
     with pytest.raises(IntegrityError, match=f"Segment {cut // CIPHER_SEGMENT_SIZE} "):
         SegmentDecryptor([KEY]).open_part(memoryview(buffer)[:cut])
 

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "persistence.md"
 @pytest.fixture(scope="module")
 def example() -> Any:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     module = ModuleType("worked_example")
     sys.modules[module.__name__] = module
     exec(compile("\n".join(blocks), str(PAGE), "exec"), module.__dict__)

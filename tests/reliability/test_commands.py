@@ -205,7 +205,7 @@ def test_files_to_download_are_listed_without_being_staged(scripted: Scripted) -
     scripted.archive.add_file("GHGAF01", b"x", extension=".bam")
     listed = scripted.program.run("ls")
     assert listed.code == 0, listed.err
-    assert "would stage" in listed.err
+    assert "stage each file" in listed.err
     assert [line.split()[-2:] for line in listed.out.splitlines()] == [
         ["GHGAF01", "GHGAF01.bam.c4gh"],
         ["GHGAF02", "GHGAF02.bin.c4gh"],
@@ -284,7 +284,7 @@ def test_where_nothing_is_listed_what_this_machine_uploaded_is_removed(box: Scri
     box.archive.fail("list", 401, {"detail": "Invalid"}, times=EVER)
     done = box.program.run("rm", "--yes", "done.bin", "mine.bin", "theirs.bin")
     assert done.code == 4
-    assert "noted no upload theirs.bin" in done.err
+    assert "no record of an upload theirs.bin" in done.err
     assert in_box(box, "mine.bin") == in_box(box, "done.bin") == "cancelled"
 
 

@@ -174,4 +174,5 @@ def test_models_come_back_or_are_refused(tmp_path: Path, mongodb: str) -> None:
 
         check()
     print(seen)
-    assert seen["stored"] > seen["refused"] / 2
+    assert seen["stored"] > 10
+    assert seen["refused"] > 10
