@@ -19,7 +19,7 @@ def main() -> NoReturn:
     gc.set_threshold(5_000, 20, 100)
     from connector.cli.interruption import Interrupted, handle_signals
 
-    with handle_signals():
+    with handle_signals() as handler:
         try:
             from connector.cli.console import prepare_standard_streams
             from connector.cli.root import run_command_line
@@ -30,6 +30,7 @@ def main() -> NoReturn:
             with suppress(OSError):
                 os.write(2, f"{interrupted}\n".encode())
             code = interrupted.exit_code
+        handler.leave()
     sys.exit(flushed(code))
 
 

@@ -73,6 +73,7 @@ class SignalHandler:
     def __init__(self, *, has_alarm: bool) -> None:
         self._has_alarm = has_alarm
         self._request: Interrupted | None = None
+        self.left = False
         self._limit: Interrupted | None = None
         self._stop: Callable[[Interrupted], None] = _raise
         self._on_force_quit: Callable[[], None] = lambda: None
@@ -154,6 +155,11 @@ class SignalHandler:
         if request is not None:
             self._end(request.exit_code)
 
+    def leave(self) -> None:
+        """From now on ignore a first signal, and stay installed: the work is done and the process about to end."""
+        self.left = True
+        self._stop = lambda request: None
+
     @contextlib.contextmanager
     def _diverted(self, stop: Callable[[Interrupted], None], on_force_quit: Callable[[], None]) -> Iterator[None]:
         """Call these for the length of the block."""
@@ -215,7 +221,8 @@ def handle_signals() -> Iterator[SignalHandler]:
         yield handler
     finally:
         handler._end_after(0.0)
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        if not handler.left:
+            for number, earlier in before.items():
+                signal.signal(number, earlier)
         sys.unraisablehook = unraisable
         _handler = None
