@@ -156,9 +156,13 @@ class SignalHandler:
             self._end(request.exit_code)
 
     def leave(self) -> None:
-        """From now on ignore a first signal, and stay installed: the work is done and the process about to end."""
+        """From now on ignore signals: the work is done and the process about to end.
+
+        The interpreter, as it ends, resets handlers to the default, which would end the process by the signal.
+        """
         self.left = True
-        self._stop = lambda request: None
+        for number in handled_signals():
+            signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def _diverted(self, stop: Callable[[Interrupted], None], on_force_quit: Callable[[], None]) -> Iterator[None]:
