@@ -19,7 +19,7 @@ from connector.archive.file_registry import FileRegistry
 from connector.archive.models import Box, WorkPackage
 from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
-from connector.crypt4gh.keys import seal_text
+from connector.crypt4gh.sealed_text import seal_text
 from connector.wire.payloads import WorkOrderRequest
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound

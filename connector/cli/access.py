@@ -13,13 +13,13 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import UsageError
 from connector.local.key_files import read_private_key, read_public_key
 from connector.transfer import Observer
-from connector.wire.tokens import AccessToken
 
 if TYPE_CHECKING:
     from connector.cli.context import Engine
     from connector.session import Session
     from connector.upload.unfinished import AnnouncedUpload, UnfinishedUpload
     from connector.wire.payloads import FileUpload
+    from connector.wire.tokens import AccessToken
 
 T = TypeVar("T")
 
@@ -57,6 +57,9 @@ class Access:
     @classmethod
     def of(cls, invocation: Invocation) -> Access:
         """Read key and token as the command's options say; prompts if necessary."""
+        # Here, as encrypt and decrypt need no tokens, and the payloads take long to import.
+        from connector.wire.tokens import AccessToken
+
         keys = own_keys(invocation)
         token = AccessToken.parse(invocation.secrets.access_token())
         return cls(invocation.context.engine(), invocation.settings, keys, token)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.trio
 
 
 def secret_of(access_token: str, private_key: bytes) -> str:
-    from connector.crypt4gh.keys import open_text
+    from connector.crypt4gh.sealed_text import open_text
 
     return open_text(access_token.partition(":")[2], private_key)
 

@@ -23,7 +23,8 @@ from connector.clients.well_known import hub_key, read_values
 from connector.clients.work_packages import read_package, read_work_order_token
 from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
-from connector.crypt4gh.keys import KeyPair, open_text, seal_text
+from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.sealed_text import open_text, seal_text
 from connector.download.request import checked_file_name
 from connector.errors import ConnectorError
 from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
@@ -159,7 +160,7 @@ def test_unfinished_transfers_of_any_journal(fuzz, tmp_path):
 def test_uploads_that_are_gone_on_with_from_any_journal(fuzz, tmp_path):
     from uuid import UUID
 
-    from connector.crypt4gh.keys import seal_text
+    from connector.crypt4gh.sealed_text import seal_text
     from connector.local.source_file import SourceState
     from connector.upload.journals import UploadJournals
 
