@@ -12,6 +12,7 @@ import sys
 import traceback
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 HIDDEN = "[hidden]"
@@ -82,12 +83,10 @@ class OutputStream:
 
     def in_foreground(self) -> bool:
         """Return whether this process is in the foreground of its terminal, unlike a shell's background job."""
-        if self._descriptor is None:
-            return True
-        try:
-            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
-        except OSError:
-            return True  # it is not the terminal that controls this process
+        if sys.platform != "win32" and self._descriptor is not None:
+            with suppress(OSError):  # it is not the terminal that controls this process
+                return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        return True
 
     def encodable(self, text: str) -> str:
         """Return the text with escapes for characters that the stream cannot encode."""
@@ -124,12 +123,10 @@ class OutputStream:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    if stream is None or sys.platform == "win32":  # A console there takes text, not bytes.
-        return None
-    try:
-        return stream.fileno()
-    except (OSError, ValueError, AttributeError):
-        return None
+    if stream is not None and sys.platform != "win32":  # A console there takes text, not bytes.
+        with suppress(OSError, ValueError, AttributeError):
+            return stream.fileno()
+    return None
 
 
 def prepare_standard_streams() -> None:

@@ -184,7 +184,7 @@ class SignalHandler:
 
     def _end_after(self, seconds: float) -> None:
         # Not by a thread: the interrupted code may hold the lock that starting one takes.
-        if self._has_alarm:
+        if sys.platform != "win32" and self._has_alarm:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
 

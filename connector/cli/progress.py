@@ -35,11 +35,11 @@ _CURSOR_TERMINALS = re.compile(
 """Beginnings of the names of terminals with cursor movement."""
 
 
-def display_of(terminal: bool, environment: Mapping[str, str]) -> Display:
+def display_of(terminal: bool, environment: Mapping[str, str], *, platform: str = sys.platform) -> Display:
     """Return the abilities of standard error by the terminal's name, if it is a terminal."""
     if not terminal:
         return "log"
-    if sys.platform == "win32":
+    if platform == "win32":
         return "screen" if "WT_SESSION" in environment else "line"
     return "screen" if _CURSOR_TERMINALS.match(environment.get("TERM", "")) else "line"
 

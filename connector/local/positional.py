@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -62,7 +63,7 @@ class PositionalFile:
         return done
 
     def _read_some(self, views: list[memoryview], offset: int) -> int:
-        if hasattr(os, "preadv"):
+        if sys.platform != "win32" and hasattr(os, "preadv"):
             return os.preadv(self._descriptor, views, offset)
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -71,7 +72,7 @@ class PositionalFile:
         return len(data)
 
     def _write_some(self, views: list[memoryview], offset: int) -> int:
-        if hasattr(os, "pwritev"):
+        if sys.platform != "win32" and hasattr(os, "pwritev"):
             return os.pwritev(self._descriptor, views, offset)
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -84,7 +85,7 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
     A hint: Linux writes back the dirty pages of a range that is not needed (`posix_fadvise(2)`), and keeps them in the
     cache meanwhile; other systems ignore it.
     """
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform == "linux":
         with suppress(OSError):
             os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 

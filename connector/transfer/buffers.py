@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from bisect import insort
 from collections import deque
 from contextlib import suppress
 from operator import attrgetter
+from typing import Any
 
 import attrs
 import trio
@@ -165,7 +167,9 @@ class BufferPool:
 
 def _new_map(size: int) -> mmap.mmap:
     """A private anonymous map. Python's default is a shared one, whose page faults and copies take longer."""
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}  # not on Windows
+    private: dict[str, Any] = {}
+    if sys.platform != "win32":
+        private["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     try:
         return mmap.mmap(-1, size, **private)
     except (OSError, MemoryError) as error:

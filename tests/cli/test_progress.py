@@ -56,7 +56,13 @@ class Scene:
     ],
 )
 def test_what_a_terminal_can_do_is_known_by_its_name(terminal: bool, term: str, display: Display) -> None:
-    assert display_of(terminal, {"TERM": term}) == display
+    assert display_of(terminal, {"TERM": term}, platform="linux") == display
+
+
+def test_windows_terminals_are_known_by_their_session() -> None:
+    assert display_of(True, {"WT_SESSION": "1"}, platform="win32") == "screen"
+    assert display_of(True, {"TERM": "xterm"}, platform="win32") == "line"
+    assert display_of(False, {"WT_SESSION": "1"}, platform="win32") == "log"
 
 
 def test_several_lines_are_redrawn_and_make_room_for_others() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
+from io import FileIO
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -102,9 +104,8 @@ class StorageApp:
         spans = []
         for span in found.spans(start, stop):
             # Opened before the response begins: an object that is deleted from now on can still be read to its end.
-            descriptor = await trio.to_thread.run_sync(os.open, span.path, os.O_RDONLY | os.O_CLOEXEC)
-            files.callback(os.close, descriptor)
-            spans.append((descriptor, span))
+            file = files.enter_context(await trio.to_thread.run_sync(FileIO, span.path))
+            spans.append((file, span))
         return StreamingResponse(_read_spans(spans), 206 if partial else 200, headers)
 
     async def _put(self, request: Request, wanted: SignedRequest) -> Response:
@@ -141,29 +142,32 @@ def _error_response(request: Request, error: errors.PersistenceError) -> Respons
     return _refusal(request, status, code, message, {"Retry-After": "5"} if status == 503 else None)
 
 
-async def _read_spans(spans: Sequence[tuple[int, LocalSpan]]) -> AsyncIterator[memoryview]:
+async def _read_spans(spans: Sequence[tuple[FileIO, LocalSpan]]) -> AsyncIterator[memoryview]:
     """The content of spans of open files, in one buffer: Hypercorn copies each message before it returns."""
     buffer = memoryview(bytearray(_SEND_PIECE))
-    for descriptor, span in spans:
+    for file, span in spans:
         position = span.start
         while position < span.stop:
             piece = buffer[: span.stop - position]
             # Without a thread, as long as the page cache has it.
-            count = _read_cached(descriptor, piece, position) or await trio.to_thread.run_sync(
-                os.preadv, descriptor, [piece], position
-            )
+            count = _read_cached(file, piece, position) or await trio.to_thread.run_sync(_read, file, piece, position)
             if not count:
                 raise EOFError(f"The file {span.path} is shorter than its record says.")
             yield piece[:count]
             position += count
 
 
-def _read_cached(descriptor: int, buffer: memoryview, position: int) -> int:
+def _read(file: FileIO, buffer: memoryview, position: int) -> int:
+    file.seek(position)
+    return file.readinto(buffer)
+
+
+def _read_cached(file: FileIO, buffer: memoryview, position: int) -> int:
     """Read what the page cache has at a position of a file; 0 where it has nothing or the system cannot tell."""
-    try:
-        return os.preadv(descriptor, [buffer], position, os.RWF_NOWAIT)
-    except (OSError, AttributeError):
-        return 0
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return os.preadv(file.fileno(), [buffer], position, os.RWF_NOWAIT)
+    return 0
 
 
 def read_range(header: str | None, size: int) -> tuple[int, int, bool] | None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
@@ -37,9 +38,14 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
     command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
     command += ["--retry-after", "1"]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C in the terminal stops the demonstration, which then stops the archive.
+        # Apart from the terminal: Ctrl-C in it stops the demonstration, which then stops the archive.
+        apart: dict[str, Any] = {}
+        if sys.platform == "win32":
+            apart["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+        else:
+            apart["start_new_session"] = True
         process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **apart
         )
     try:
         yield ArchiveProcess(await _address(process, log), process)
