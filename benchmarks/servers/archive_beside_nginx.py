@@ -31,11 +31,12 @@ from starlette.responses import Response
 from connector.archive.app import WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.errors import UploadCompletionError
+from connector.archive.hubs import Hub
 from connector.archive.ingest import Removal
 from connector.archive.models import FileUpload
 from connector.archive.runner import single_instance_lock
 from connector.archive.server import open_listener, serve
-from connector.archive.settings import INBOX_BUCKET, ArchiveSettings
+from connector.archive.settings import ArchiveSettings
 from connector.archive.upload_controller import UploadController
 from connector.parts import Parts
 from connector.wire.payloads import UploadCompletion
@@ -52,8 +53,8 @@ class UploadsBeside(UploadController):
         super().__init__(
             archive.boxes,
             archive.upload_repository,
-            Removal(archive.registry, archive.key_store, archive.staging, archive.storage),
-            archive.storage,
+            Removal(archive.registry, archive.key_store, archive.staging, archive.hubs),
+            archive.hubs,
             archive.settings,
             clock=time.time,
             received=lambda upload: None,
@@ -75,7 +76,7 @@ class UploadsBeside(UploadController):
         finally:
             self._claims.pop(file_id, None)
 
-    async def _complete(self, upload: FileUpload) -> ObjectStat:
+    async def _complete(self, hub: Hub, upload: FileUpload) -> ObjectStat:
         claim = self._claims[upload.id]
         folder = f"{self._parts}/{upload.id}"
         planned = Parts(upload.encrypted_size, upload.part_size)
@@ -86,7 +87,7 @@ class UploadsBeside(UploadController):
                 with open(f"{folder}/claim.json", "wb", buffering=0) as file:
                     file.write(json.dumps(stated).encode())
                 etag, now = claim.encrypted_md5.lower(), datetime.now(UTC)
-                return ObjectStat(INBOX_BUCKET, upload.id, upload.encrypted_size, etag, now)
+                return ObjectStat(hub.inbox, upload.id, upload.encrypted_size, etag, now)
         raise UploadCompletionError(f"Not all of {len(planned)} parts have arrived whole.", file_id=upload.id)
 
 

@@ -23,7 +23,7 @@ import trio
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, StoredSecret
-from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings, utc_now
+from connector.archive.settings import ArchiveSettings, utc_now
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
@@ -72,17 +72,18 @@ class SealedFile:
 
 async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path) -> dict[str, Any]:
     """Seal, store and register one file under its name."""
-    assert isinstance(archive.storage, FilesystemStorage)
+    hub = archive.hubs.default
+    assert isinstance(hub.storage, FilesystemStorage)
     object_id, secret = str(uuid4()), os.urandom(32)
     sealed = SealedFile(path, secret)
-    await archive.storage.put_object(DOWNLOAD_BUCKET, object_id, sealed.pieces())
-    os.link(await archive.storage.local_path(DOWNLOAD_BUCKET, object_id), served / object_id)
+    await hub.storage.put_object(hub.download, object_id, sealed.pieces())
+    os.link(await hub.storage.local_path(hub.download, object_id), served / object_id)
     upload = FileUpload(
         id=object_id,
         box_id="stocked",
         alias=path.name,
         state="interrogated",
-        storage_alias=archive.settings.storage_alias,
+        storage_alias=hub.alias,
         upload_id="stocked",
         decrypted_size=sealed.size,
         encrypted_size=sealed_size(sealed.size),

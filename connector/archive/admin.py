@@ -32,7 +32,7 @@ async def grant_upload(
     if box_id is not None:
         box = await _find_box(archive, box_id)
     else:
-        alias = storage_alias or archive.settings.storage_alias
+        alias = storage_alias or archive.hubs.default.alias
         box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)
     return await archive.work_packages.grant_upload(box, public_key)
 

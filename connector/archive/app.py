@@ -34,10 +34,10 @@ def make_app(archive: Archive, base_url: str) -> AsgiApp:
     """The application that serves `archive` under `base_url`."""
     routes = [
         Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
-        Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens)),
+        Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens, archive.hubs)),
         Mount("/dcs", routes=download_routes(archive.downloads, archive.tokens)),
         Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.tokens)),
-        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.settings.storage_alias, archive.keys.hub_public, base_url)),
+        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.hubs, base_url)),
     ]
     apis = Starlette(
         routes=routes,
@@ -49,11 +49,18 @@ def make_app(archive: Archive, base_url: str) -> AsgiApp:
         },
     )
     # Other storages serve their presigned URLs themselves.
-    storage = StorageApp(archive.storage) if isinstance(archive.storage, FilesystemStorage) else None
+    storages = [
+        StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url))
+        for hub in archive.hubs
+        if isinstance(hub.storage, FilesystemStorage)
+    ]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         # Without Starlette, whose layers handle every message of a body.
-        is_storage = scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/")
-        await (storage if storage is not None and is_storage else apis)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"].startswith(f"{STORAGE_PATH}/"):
+            for storage in storages:
+                if storage.serves(scope["path"]):
+                    return await storage(scope, receive, send)
+        await apis(scope, receive, send)
 
     return app

@@ -1,10 +1,10 @@
-"""The composition root of the archive: its services over one storage and one document database."""
+"""The composition root of the archive: its services over its hubs and one document database."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -14,12 +14,13 @@ from connector.archive.boxes import BoxService
 from connector.archive.cleanup import Cleanup
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
+from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Ingest, Removal
 from connector.archive.interrogation_worker import InterrogationWorker
 from connector.archive.key_store import KeyStore
 from connector.archive.keys import ArchiveKeys, load_keys
 from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
-from connector.archive.settings import BUCKETS, ArchiveSettings, Clock
+from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
@@ -28,9 +29,7 @@ from connector.archive.work_packages import WorkPackageService
 from connector.errors import LocalError
 from persistence.documents.protocol import DaoFactory, Index
 from persistence.documents.sqlite import SqliteDaoFactory
-from persistence.errors import AlreadyExists
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
-from persistence.objects.protocol import ObjectStorage
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +38,7 @@ class Archive:
 
     settings: ArchiveSettings
     keys: ArchiveKeys
-    storage: ObjectStorage
+    hubs: Hubs
     tokens: TokenIssuer
     boxes: BoxService
     upload_repository: UploadRepository
@@ -54,16 +53,12 @@ class Archive:
 
 
 async def assemble(
-    settings: ArchiveSettings, keys: ArchiveKeys, storage: ObjectStorage, documents: DaoFactory, *, clock: Clock
+    settings: ArchiveSettings, keys: ArchiveKeys, hubs: Hubs, documents: DaoFactory, *, clock: Clock
 ) -> Archive:
-    """Connect the services of an archive over an open storage and an open database.
+    """Connect the services of an archive over hubs with open storages and an open database.
 
-    Creates the buckets and collections that are missing. Tests pass other storages, databases and clocks.
+    Creates the collections that are missing. Tests pass other storages, databases and clocks.
     """
-    for bucket in BUCKETS:
-        if not await storage.bucket_exists(bucket):
-            with suppress(AlreadyExists):  # another process of this archive was faster
-                await storage.create_bucket(bucket)
     upload_indexes = [Index(("box_id", "alias")), Index(("box_id", "created")), Index("state")]
     uploads = UploadRepository(await documents.dao("uploads", FileUpload, id_field="id", indexes=upload_indexes), clock)
     files = await documents.dao("files", RegisteredFile, id_field="accession", indexes=[Index("file_id", unique=True)])
@@ -73,26 +68,25 @@ async def assemble(
     key_store = KeyStore(secrets, store_key=keys.store_key)
     tokens = TokenIssuer(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
     packages = await documents.dao("packages", WorkPackage, id_field="id")
-    staging = StagingArea(storage, settings, clock)
-    removal = Removal(registry, key_store, staging, storage)
-    ingest = Ingest(boxes, uploads, registry, removal, storage, settings.manual_archival)
-    hub_key = keys.hub_private
-    worker = InterrogationWorker(uploads, key_store, ingest, storage, hub_key, settings.interrogation_memory)
+    staging = StagingArea(hubs, settings, clock)
+    removal = Removal(registry, key_store, staging, hubs)
+    ingest = Ingest(boxes, uploads, registry, removal, hubs, settings.manual_archival)
+    worker = InterrogationWorker(uploads, key_store, ingest, hubs, settings.interrogation_memory)
     return Archive(
         settings=settings,
         keys=keys,
-        storage=storage,
+        hubs=hubs,
         tokens=tokens,
         boxes=boxes,
         upload_repository=uploads,
         registry=registry,
         key_store=key_store,
         work_packages=WorkPackageService(packages, registry, tokens, clock, settings.package_lifetime),
-        uploads=UploadController(boxes, uploads, removal, storage, settings, clock, received=worker.enqueue),
-        downloads=DownloadController(registry, key_store, staging, storage, settings, hub_key),
+        uploads=UploadController(boxes, uploads, removal, hubs, settings, clock, received=worker.enqueue),
+        downloads=DownloadController(registry, key_store, staging, hubs, settings),
         staging=staging,
         interrogation=worker,
-        cleanup=Cleanup(uploads, registry, key_store, removal, storage, settings),
+        cleanup=Cleanup(uploads, registry, key_store, removal, hubs, settings),
     )
 
 
@@ -115,8 +109,12 @@ async def open_archive(
     keys = await trio.to_thread.run_sync(_prepare, settings)
     signer = UrlSigner(storage_url, keys.url_secret, clock)
     storage = FilesystemStorage(settings.objects_path, signing=signer)
+    hub = Hub(
+        alias=settings.storage_alias, private_keys=(keys.hub_private,), public_key=keys.hub_public, storage=storage
+    )
     async with storage, SqliteDaoFactory(settings.database_path) as documents:
-        yield await assemble(settings, keys, storage, documents, clock=clock)
+        await hub.create_buckets()
+        yield await assemble(settings, keys, Hubs([hub]), documents, clock=clock)
 
 
 def archive_exists(root: Path) -> bool:

@@ -15,15 +15,15 @@ import attrs
 import trio
 
 from connector.archive.file_registry import FileRegistry
+from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Removal
 from connector.archive.key_store import KeyStore
 from connector.archive.keys import remove_drafts
 from connector.archive.models import UNFINISHED
-from connector.archive.settings import BUCKETS, INBOX_BUCKET, PERMANENT_BUCKET, ArchiveSettings
+from connector.archive.settings import ArchiveSettings
 from connector.archive.upload_repository import UploadRepository
 from persistence.errors import NotFound, PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
-from persistence.objects.protocol import ObjectStorage
 from persistence.objects.values import UploadRef
 
 _log = logging.getLogger(__name__)
@@ -43,15 +43,16 @@ class Cleanup:
     _registry: FileRegistry
     _key_store: KeyStore
     _removal: Removal
-    _storage: ObjectStorage
+    _hubs: Hubs
     _settings: ArchiveSettings
 
     async def settle(self) -> None:
         """Complete or undo interrupted steps, so that multipart uploads and documents of open uploads correspond."""
         await trio.to_thread.run_sync(remove_drafts, self._settings.keys_path)
-        if isinstance(self._storage, FilesystemStorage):
-            await self._storage.settle()
-        await self._try("open uploads", self._settle_uploads)
+        for hub in self._hubs:
+            if isinstance(hub.storage, FilesystemStorage):
+                await hub.storage.settle()
+            await self._try(f"open uploads of {hub.alias}", self._settle_uploads, hub)
 
     async def documents(self) -> None:
         """Complete interrupted deletions, and remove secrets without a file."""
@@ -60,24 +61,25 @@ class Cleanup:
 
     async def objects(self) -> None:
         """Remove objects without a document, and files of the storage without an object."""
-        for bucket in BUCKETS:
-            await self._try(f"objects in {bucket}", self._remove_objects, bucket)
-        if isinstance(self._storage, FilesystemStorage):
-            await self._try("files", self._storage.remove_leftovers)
+        for hub in self._hubs:
+            for bucket in hub.buckets:
+                await self._try(f"objects in {bucket} of {hub.alias}", self._remove_objects, hub, bucket)
+            if isinstance(hub.storage, FilesystemStorage):
+                await self._try(f"files of {hub.alias}", hub.storage.remove_leftovers)
 
-    async def _settle_uploads(self) -> None:
-        for left in await self._storage.list_uploads(PERMANENT_BUCKET):
+    async def _settle_uploads(self, hub: Hub) -> None:
+        for left in await hub.storage.list_uploads(hub.permanent):
             # Interrogations start again.
-            await self._abort(left)
-        for left in await self._storage.list_uploads(INBOX_BUCKET):
+            await _abort(hub, left)
+        for left in await hub.storage.list_uploads(hub.inbox):
             upload = await self._uploads.find(left.object_id)
             if upload is None or upload.state != "init" or upload.upload_id != left.upload_id:
-                await self._abort(left)
+                await _abort(hub, left)
         # All are read first: a lost one changes the state that is searched for.
-        for upload in [upload async for upload in self._uploads.find_all(state="init")]:
+        for upload in [upload async for upload in self._uploads.find_all(state="init", storage_alias=hub.alias)]:
             if not (
-                await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id)
-                or await self._storage.object_exists(INBOX_BUCKET, upload.id)
+                await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id)
+                or await hub.storage.object_exists(hub.inbox, upload.id)
             ):
                 _log.error("The upload %s (%r) is lost.", upload.id, upload.alias)
                 await self._uploads.move(upload, "failed", failure=_LOST)
@@ -93,26 +95,27 @@ class Cleanup:
         for secret_id in [one async for one in self._key_store.ids() if one not in used]:
             await self._key_store.forget(secret_id)
 
-    async def _remove_objects(self, bucket: str) -> None:
-        async for found in self._storage.list_objects(bucket):
-            if not await self._is_referenced(bucket, found.object_id):
+    async def _remove_objects(self, hub: Hub, bucket: str) -> None:
+        async for found in hub.storage.list_objects(bucket):
+            if not await self._is_referenced(found.object_id, in_inbox=bucket == hub.inbox):
                 with suppress(NotFound):
-                    await self._storage.delete_object(bucket, found.object_id)
+                    await hub.storage.delete_object(bucket, found.object_id)
 
-    async def _is_referenced(self, bucket: str, file_id: str) -> bool:
+    async def _is_referenced(self, file_id: str, *, in_inbox: bool) -> bool:
         upload = await self._uploads.find(file_id)
-        if upload is not None and (upload.state in UNFINISHED or (upload.state == "init" and bucket == INBOX_BUCKET)):
+        if upload is not None and (upload.state in UNFINISHED or (upload.state == "init" and in_inbox)):
             return True
         # In this order: an upload that is finished by now is registered.
-        return bucket != INBOX_BUCKET and await self._registry.find(file_id) is not None
+        return not in_inbox and await self._registry.find(file_id) is not None
 
-    async def _abort(self, left: UploadRef) -> None:
-        with suppress(NotFound):
-            await self._storage.abort_upload(left.bucket, left.object_id, left.upload_id)
-
-    async def _try(self, what: str, step: Callable[..., Awaitable[object]], *arguments: str) -> None:
+    async def _try(self, what: str, step: Callable[..., Awaitable[object]], *arguments: object) -> None:
         """Run a step that may fail: the next start repeats it."""
         try:
             await step(*arguments)
         except PersistenceError as error:
             _log.error("Leftovers could not be removed (%s): %s", what, error)
+
+
+async def _abort(hub: Hub, left: UploadRef) -> None:
+    with suppress(NotFound):
+        await hub.storage.abort_upload(left.bucket, left.object_id, left.upload_id)

@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 import attrs
 
 from connector.archive.file_registry import FileRegistry, no_such_object
+from connector.archive.hubs import Hubs
 from connector.archive.key_store import KeyStore
-from connector.archive.settings import DOWNLOAD_BUCKET, ArchiveSettings
+from connector.archive.settings import ArchiveSettings
 from connector.archive.staging import StagingArea, staging_wait
 from connector.crypt4gh.header import make_header
 from connector.wire.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
 from persistence.errors import NotFound
-from persistence.objects.protocol import ObjectStorage
 
 
 @attrs.frozen(eq=False)
@@ -23,9 +23,8 @@ class DownloadController:
     _registry: FileRegistry
     _key_store: KeyStore
     _staging: StagingArea
-    _storage: ObjectStorage
+    _hubs: Hubs
     settings: ArchiveSettings
-    _hub_private_key: bytes = attrs.field(repr=False)
 
     async def get_object(self, accession: str, *, host: str) -> DrsObject | int:
         """Return the DRS object of a file; while it is being staged, the seconds that a client should wait for it.
@@ -36,11 +35,13 @@ class DownloadController:
 
         Raises:
             NoSuchObject: The file is not registered.
+            NoSuchStorage: Its hub is none of this archive's.
         """
         file = await self._registry.get(accession)
         if not await self._staging.is_staged(file):
             return self.settings.retry_after or staging_wait(file.encrypted_size)
-        url = await self._storage.presign_get(DOWNLOAD_BUCKET, file.object_id, expires=self.settings.url_lifetime)
+        hub = self._hubs.get(file.storage_alias)
+        url = await hub.storage.presign_get(hub.download, file.object_id, expires=self.settings.url_lifetime)
         return DrsObject(
             id=accession,
             self_uri=f"drs://{host}/{accession}",
@@ -62,4 +63,5 @@ class DownloadController:
             secret = await self._key_store.fetch(file.secret_id)
         except NotFound as error:  # removed just now
             raise no_such_object(accession) from error
-        return make_header(secret, sender_private_key=self._hub_private_key, recipient_public_keys=[user_public_key])
+        hub_key = self._hubs.get(file.storage_alias).private_keys[0]
+        return make_header(secret, sender_private_key=hub_key, recipient_public_keys=[user_public_key])

@@ -10,13 +10,12 @@ import attrs
 from connector.adapters.failures import MissingObjectError, storage_failures
 from connector.archive.boxes import BoxService
 from connector.archive.file_registry import FileRegistry
+from connector.archive.hubs import Hubs
 from connector.archive.key_store import KeyStore
 from connector.archive.models import REPLACEABLE, FileUpload, RegisteredFile, UploadState
-from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.staging import StagingArea
 from connector.archive.upload_repository import UploadRepository
 from persistence.errors import NotFound
-from persistence.objects.protocol import ObjectStorage
 
 
 class WithdrawnError(MissingObjectError):
@@ -30,21 +29,22 @@ class Removal:
     _registry: FileRegistry
     _key_store: KeyStore
     _staging: StagingArea
-    _storage: ObjectStorage
+    _hubs: Hubs
 
     async def free(self, upload: FileUpload) -> None:
         """Remove all that an upload takes up besides its document, whatever its last state. Missing things are no
         error."""
+        hub = self._hubs.get(upload.storage_alias)
         with suppress(NotFound):
-            await self._storage.abort_upload(INBOX_BUCKET, upload.id, upload.upload_id)
+            await hub.storage.abort_upload(hub.inbox, upload.id, upload.upload_id)
         with suppress(NotFound):
-            await self._storage.delete_object(INBOX_BUCKET, upload.id)
+            await hub.storage.delete_object(hub.inbox, upload.id)
         if upload.secret_id is not None:
             # The registered file first: nothing may refer to what is gone.
             await self._registry.remove(upload.id)
-            await self._staging.remove(upload.id)
+            await self._staging.remove(hub, upload.id)
             with suppress(NotFound):
-                await self._storage.delete_object(PERMANENT_BUCKET, upload.id)
+                await hub.storage.delete_object(hub.permanent, upload.id)
             await self._key_store.forget(upload.secret_id)
 
 
@@ -60,7 +60,7 @@ class Ingest:
     _uploads: UploadRepository
     _registry: FileRegistry
     _removal: Removal
-    _storage: ObjectStorage
+    _hubs: Hubs
     manual: bool
     _known_boxes: set[str] = attrs.field(factory=set, init=False)
 
@@ -74,9 +74,10 @@ class Ingest:
             WithdrawnError: The upload was cancelled or replaced meanwhile; nothing of it is left.
         """
         assert upload.secret_id is not None  # set together with the state
+        hub = self._hubs.get(upload.storage_alias)
         with storage_failures():
             with suppress(NotFound):  # removed before a crash
-                await self._storage.delete_object(INBOX_BUCKET, upload.id)
+                await hub.storage.delete_object(hub.inbox, upload.id)
             if upload.state == "interrogated":
                 if self.manual and (await self._boxes.get(upload.box_id)).state != "archived":
                     return None

@@ -14,12 +14,12 @@ import trio
 
 from connector.adapters.failures import cut_short, storage_failures
 from connector.adapters.object_parts import ObjectSink, ObjectSource
+from connector.archive.hubs import Hub
 from connector.archive.ingest import Ingest, WithdrawnError
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, RegisteredFile
-from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_repository import UploadRepository
-from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
+from connector.crypt4gh.header import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
 from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
 from connector.errors import NO_RETRY, IntegrityError
@@ -28,7 +28,6 @@ from connector.transfer.steps import Sequencer
 from connector.transfer.transfer import Progress
 from connector.wire.digests import add_pieces
 from persistence.errors import NotFound
-from persistence.objects.protocol import ObjectStorage
 from persistence.threads import gil_yielder
 
 T = TypeVar("T")
@@ -51,11 +50,10 @@ class Interrogation:
     """
 
     _upload: FileUpload
-    _storage: ObjectStorage
+    _hub: Hub
     _uploads: UploadRepository
     _key_store: KeyStore
     _ingest: Ingest
-    _hub_private_key: bytes
     _threads: trio.CapacityLimiter
     _secret: bytes = attrs.field(factory=lambda: os.urandom(_SECRET_SIZE), init=False, repr=False)
     _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
@@ -73,7 +71,7 @@ class Interrogation:
             nonce_seed=os.urandom(_SECRET_SIZE),
             random_bytes=os.urandom,
         )
-        self._sink = ObjectSink(self._storage, PERMANENT_BUCKET, self._upload.id)
+        self._sink = ObjectSink(self._hub.storage, self._hub.permanent, self._upload.id)
 
     @property
     def label(self) -> str:
@@ -89,7 +87,7 @@ class Interrogation:
         head = await self._read_head(_HEADER_GUESS)
         if header_size(head) is None:
             head = await self._read_head(MAX_HEADER_SIZE)
-        header = open_header(head, self._hub_private_key)
+        header = _open_header(head, self._hub.private_keys)
         if header.edit_list is not None:
             raise IntegrityError("The envelope holds an edit list, which this archive does not take.")
         content_size = sealed_size(upload.decrypted_size)
@@ -99,7 +97,7 @@ class Interrogation:
                 f" not {upload.encrypted_size}."
             )
         self._decryptor = SegmentDecryptor(header.session_keys)
-        self._source = ObjectSource(self._storage, INBOX_BUCKET, upload.id, offset=header.size)
+        self._source = ObjectSource(self._hub.storage, self._hub.inbox, upload.id, offset=header.size)
         parts = Parts(content_size, fit_upload_part_size(content_size, PART_SIZE))
         await self._sink.open(parts)
         return parts
@@ -127,7 +125,7 @@ class Interrogation:
             if moved is None:
                 await self._key_store.forget(secret_id)
                 with suppress(NotFound):
-                    await self._storage.delete_object(PERMANENT_BUCKET, upload.id)
+                    await self._hub.storage.delete_object(self._hub.permanent, upload.id)
                 raise WithdrawnError("The upload was cancelled while it was being interrogated.")
         return await self._ingest.register(moved)
 
@@ -138,7 +136,7 @@ class Interrogation:
     async def _read_head(self, size: int) -> bytes:
         buffer = bytearray(min(size, self._upload.encrypted_size))
         with storage_failures():
-            count = await self._storage.read_into(INBOX_BUCKET, self._upload.id, 0, memoryview(buffer))
+            count = await self._hub.storage.read_into(self._hub.inbox, self._upload.id, 0, memoryview(buffer))
         if count < len(buffer):
             raise cut_short("The uploaded object", self._upload.encrypted_size, count)
         return bytes(buffer)
@@ -162,3 +160,15 @@ class Interrogation:
             views[0][:] = plaintext[0]
 
         self._sealer.read_plaintext(part, buffer, move).seal()
+
+
+def _open_header(head: bytes, private_keys: Sequence[bytes]) -> OpenedHeader:
+    """Open a header with whichever of the keys it was made for; raises the `IntegrityError` of the first one."""
+    first, *older = private_keys
+    try:
+        return open_header(head, first)
+    except IntegrityError:
+        for key in older:
+            with suppress(IntegrityError):
+                return open_header(head, key)
+        raise

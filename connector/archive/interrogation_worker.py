@@ -11,11 +11,11 @@ import attrs
 import trio
 
 from connector.adapters.failures import MissingObjectError, storage_failures
+from connector.archive.hubs import Hubs
 from connector.archive.ingest import Ingest, WithdrawnError
 from connector.archive.interrogation import Interrogation
 from connector.archive.key_store import KeyStore
 from connector.archive.models import UNFINISHED, FileUpload, RegisteredFile
-from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.upload_repository import UploadRepository
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
@@ -25,7 +25,6 @@ from connector.transfer.outcome import Outcome
 from connector.transfer.retry import Backoff, Retrier
 from connector.transfer.scheduler import Scheduler
 from persistence.errors import NotFound
-from persistence.objects.protocol import ObjectStorage
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +44,7 @@ class InterrogationWorker:
     _uploads: UploadRepository
     _key_store: KeyStore
     _ingest: Ingest
-    _storage: ObjectStorage
-    _hub_private_key: bytes = attrs.field(repr=False)
+    _hubs: Hubs
     _memory: int
     _queued: dict[str, FileUpload] = attrs.field(factory=dict, init=False)
     _in_progress: set[str] = attrs.field(factory=set, init=False)
@@ -107,9 +105,8 @@ class InterrogationWorker:
 
     async def _interrogate(self, upload: FileUpload) -> None:
         """Interrogate an upload; one that is not valid has failed. Raises errors of the storage and the database."""
-        interrogation = Interrogation(
-            upload, self._storage, self._uploads, self._key_store, self._ingest, self._hub_private_key, self._threads
-        )
+        hub = self._hubs.get(upload.storage_alias)
+        interrogation = Interrogation(upload, hub, self._uploads, self._key_store, self._ingest, self._threads)
         outcomes: list[Outcome[RegisteredFile | None]] = await self._scheduler.run([interrogation])
         error = outcomes[0].error
         if error is None:
@@ -120,9 +117,9 @@ class InterrogationWorker:
             if await self._uploads.move(upload, "failed", failure=error.message) is None:
                 return  # cancelled or replaced meanwhile, and its object with it
             _log.warning("The upload %s (%r) failed: %s", upload.id, upload.alias, error.message)
-            for bucket in (INBOX_BUCKET, PERMANENT_BUCKET):  # there: of an interrogation before a crash
+            for bucket in (hub.inbox, hub.permanent):  # there: of an interrogation before a crash
                 with suppress(NotFound):
-                    await self._storage.delete_object(bucket, upload.id)
+                    await hub.storage.delete_object(bucket, upload.id)
 
     async def _watch_boxes(self) -> None:
         """Register the files of boxes that a steward archives in another process."""

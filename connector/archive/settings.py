@@ -12,11 +12,6 @@ import attrs
 Clock = Callable[[], float]
 """Returns the time in seconds since the UNIX epoch."""
 
-INBOX_BUCKET = "inbox"
-PERMANENT_BUCKET = "permanent"
-DOWNLOAD_BUCKET = "download"
-BUCKETS = (INBOX_BUCKET, PERMANENT_BUCKET, DOWNLOAD_BUCKET)
-
 DEFAULT_STORAGE_ALIAS = "embedded"
 
 

@@ -1,4 +1,4 @@
-"""Staging: copies files from the permanent bucket into the download bucket on demand."""
+"""Staging: copies files from the permanent bucket of their hub into its download bucket on demand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import suppress
 import attrs
 import trio
 
+from connector.archive.hubs import Hub, Hubs
 from connector.archive.models import RegisteredFile
-from connector.archive.settings import DOWNLOAD_BUCKET, PERMANENT_BUCKET, ArchiveSettings, Clock
+from connector.archive.settings import ArchiveSettings, Clock
 from persistence.errors import NotFound, PersistenceError
-from persistence.objects.protocol import ObjectStorage
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def staging_wait(size: int) -> int:
 
 @attrs.define(eq=False, slots=False)
 class StagingArea:
-    """The download bucket. `run` does the copying, and removes copies that are no longer used."""
+    """The download buckets. `run` does the copying, and removes copies that are no longer used."""
 
-    _storage: ObjectStorage
+    _hubs: Hubs
     _settings: ArchiveSettings
     _clock: Clock
     _in_progress: set[str] = attrs.field(factory=set, init=False)
@@ -48,13 +48,15 @@ class StagingArea:
 
         Raises:
             PersistenceError: Staging has failed; raised once, so that the next call tries again.
+            NoSuchStorage: The hub of the file is none of this archive's.
         """
         failure = self._failures.pop(file.object_id, None)
         if failure is not None:
             raise failure
         if file.object_id in self._in_progress:
             return False
-        if await self._storage.object_exists(DOWNLOAD_BUCKET, file.object_id):
+        hub = self._hubs.get(file.storage_alias)
+        if await hub.storage.object_exists(hub.download, file.object_id):
             self._last_use[file.object_id] = self._clock()
             return True
         if file.object_id not in self._in_progress:
@@ -64,14 +66,14 @@ class StagingArea:
                 self._in_progress.add(file.object_id)
         return False
 
-    async def remove(self, object_id: str) -> None:
+    async def remove(self, hub: Hub, object_id: str) -> None:
         """Remove the staged copy of a file that is removed from the archive, also one in progress."""
         if object_id in self._in_progress:
             self._removed.add(object_id)
         self._last_use.pop(object_id, None)
         self._failures.pop(object_id, None)
         with suppress(NotFound):
-            await self._storage.delete_object(DOWNLOAD_BUCKET, object_id)
+            await hub.storage.delete_object(hub.download, object_id)
 
     async def run(self) -> None:
         """Stage files until cancelled. An interrupted copy is made again on the next request."""
@@ -82,13 +84,14 @@ class StagingArea:
 
     async def _work(self) -> None:
         async for file in self._queue.clone():
+            hub = self._hubs.get(file.storage_alias)
             try:
                 await trio.sleep(self._settings.staging_delay)
-                await self._storage.copy_object(
-                    PERMANENT_BUCKET, file.object_id, to_bucket=DOWNLOAD_BUCKET, to_object_id=file.object_id
+                await hub.storage.copy_object(
+                    hub.permanent, file.object_id, to_bucket=hub.download, to_object_id=file.object_id
                 )
                 if file.object_id in self._removed:
-                    await self._storage.delete_object(DOWNLOAD_BUCKET, file.object_id)
+                    await hub.storage.delete_object(hub.download, file.object_id)
             except PersistenceError as error:
                 if file.object_id not in self._removed:
                     _log.error("Staging of %s failed: %s", file.accession, error)
@@ -108,11 +111,12 @@ class StagingArea:
     async def sweep(self) -> None:
         """Remove the staged copies that were not used within their lifetime."""
         now = self._clock()
-        old = []
-        async for stat in self._storage.list_objects(DOWNLOAD_BUCKET):
-            # Not used since the start of the server: it counts as used when first seen.
-            if now - self._last_use.setdefault(stat.object_id, now) > self._settings.stage_lifetime:
-                old.append(stat.object_id)
-        for object_id in old:
-            del self._last_use[object_id]
-        await self._storage.delete_objects(DOWNLOAD_BUCKET, old)
+        for hub in self._hubs:
+            old = []
+            async for stat in hub.storage.list_objects(hub.download):
+                # Not used since the start of the server: it counts as used when first seen.
+                if now - self._last_use.setdefault(stat.object_id, now) > self._settings.stage_lifetime:
+                    old.append(stat.object_id)
+            for object_id in old:
+                del self._last_use[object_id]
+            await hub.storage.delete_objects(hub.download, old)

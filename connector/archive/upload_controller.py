@@ -17,16 +17,16 @@ from connector.archive.errors import (
     FileUploadAlreadyExists,
     FileUploadStateError,
     InvalidPartSize,
-    NoSuchStorage,
     OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
     UploadCompletionError,
     UploadSizeMismatch,
 )
+from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Removal
 from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload
-from connector.archive.settings import INBOX_BUCKET, ArchiveSettings, Clock, utc_now
+from connector.archive.settings import ArchiveSettings, Clock, utc_now
 from connector.archive.upload_checks import (
     check_announcement,
     check_completion,
@@ -38,7 +38,6 @@ from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.protocol import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
-from persistence.objects.protocol import ObjectStorage
 from persistence.objects.values import ObjectStat
 
 
@@ -55,7 +54,7 @@ class UploadController:
     _boxes: BoxService
     _uploads: UploadRepository
     _removal: Removal
-    _storage: ObjectStorage
+    _hubs: Hubs
     _settings: ArchiveSettings
     _clock: Clock
     _received: Callable[[FileUpload], None]
@@ -76,29 +75,29 @@ class UploadController:
         # One at a time in each box: opening another upload would invalidate the checks below.
         async with self._box_locks.setdefault(box_id, trio.Lock()):
             box = await self._boxes.get_open(box_id)
-            self._check_storage(box.storage_alias)
+            hub = self._hubs.get(box.storage_alias)
             earlier = await self._uploads.find_alias(box_id, wanted.alias)
             replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
             if not all(upload.state in replaceable for upload in earlier):
                 raise _alias_taken(wanted.alias)
             await self._check_room(box, wanted, earlier)
             check_part_count(wanted)
-            return await self._open(box, wanted, earlier)
+            return await self._open(hub, box, wanted, earlier)
 
     async def part_url(self, box_id: str, file_id: str, number: int) -> str:
         """A presigned URL to PUT one part (numbered from 1)."""
         upload = await self._uploads.get(file_id, box_id=box_id)
         if upload.state != "init":
             raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts.")
-        self._check_storage(upload.storage_alias)
+        hub = self._hubs.get(upload.storage_alias)
         await self._boxes.get_open(box_id)
         count = part_count(upload)
         if not 1 <= number <= count:
             raise InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
-        if not await self._storage.upload_exists(INBOX_BUCKET, upload.id, upload.upload_id):
+        if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
             raise _lost()
-        return await self._storage.presign_part(
-            INBOX_BUCKET, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
+        return await hub.storage.presign_part(
+            hub.inbox, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
         )
 
     async def close(self, box_id: str, file_id: str, completion: UploadCompletion) -> None:
@@ -116,9 +115,9 @@ class UploadController:
                 return
             if upload.state != "init":
                 raise _wrong_state(upload)
-            self._check_storage(upload.storage_alias)
+            hub = self._hubs.get(upload.storage_alias)
             await self._boxes.get_open(box_id)
-            stored = await self._complete(upload)
+            stored = await self._complete(hub, upload)
             try:
                 check_completion(upload, completion, stored)
             except (ChecksumMismatch, UploadSizeMismatch) as error:
@@ -148,10 +147,6 @@ class UploadController:
                 upload = moved if moved is not None else await self._uploads.get(file_id)
             await self._free(upload)
 
-    def _check_storage(self, alias: str) -> None:
-        if alias != self._settings.storage_alias:
-            raise NoSuchStorage(f"This archive does not serve the storage {alias!r}.", storage_alias=alias)
-
     async def _check_room(self, box: Box, wanted: UploadCreation, leaving: Sequence[FileUpload]) -> None:
         usage = await self._uploads.usage(box.id)
         open_uploads, used = usage.open_uploads, usage.used_size
@@ -173,10 +168,10 @@ class UploadController:
                 max_concurrent=self._settings.open_uploads,
             )
 
-    async def _open(self, box: Box, wanted: UploadCreation, earlier: Sequence[FileUpload]) -> FileUpload:
+    async def _open(self, hub: Hub, box: Box, wanted: UploadCreation, earlier: Sequence[FileUpload]) -> FileUpload:
         file_id = str(uuid4())
         try:
-            upload_id = await self._storage.start_upload(INBOX_BUCKET, file_id)
+            upload_id = await hub.storage.start_upload(hub.inbox, file_id)
         except AlreadyExists as error:
             raise _orphaned(wanted.alias) from error
         now = utc_now(self._clock)
@@ -185,7 +180,7 @@ class UploadController:
             box_id=box.id,
             alias=wanted.alias,
             state="init",
-            storage_alias=box.storage_alias,
+            storage_alias=hub.alias,
             upload_id=upload_id,
             decrypted_size=wanted.decrypted_size,
             encrypted_size=wanted.encrypted_size,
@@ -201,7 +196,7 @@ class UploadController:
         except BaseException:
             with trio.CancelScope(shield=True), suppress(PersistenceError):
                 await self._uploads.remove(upload)  # it was inserted if only the response was lost
-                await self._storage.abort_upload(INBOX_BUCKET, file_id, upload_id)
+                await hub.storage.abort_upload(hub.inbox, file_id, upload_id)
             raise
         return upload
 
@@ -230,10 +225,10 @@ class UploadController:
         except PersistenceError as error:
             raise _orphaned(upload.alias) from error
 
-    async def _complete(self, upload: FileUpload) -> ObjectStat:
+    async def _complete(self, hub: Hub, upload: FileUpload) -> ObjectStat:
         try:
-            return await self._storage.complete_upload(
-                INBOX_BUCKET,
+            return await hub.storage.complete_upload(
+                hub.inbox,
                 upload.id,
                 upload.upload_id,
                 expected_parts=part_count(upload),
@@ -246,7 +241,7 @@ class UploadController:
         except UploadNotFound as error:
             # It may have been completed before a crash, or a lost response.
             try:
-                return await self._storage.stat(INBOX_BUCKET, upload.id)
+                return await hub.storage.stat(hub.inbox, upload.id)
             except NotFound:
                 raise _lost() from error
 

@@ -31,7 +31,7 @@ from tests.support.memory_archive import memory_archive
 async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, close: bool = True) -> str:
     upload = await archive.uploads.create(box_id, UploadCreation(**file.announcement(alias)))
     for number, part in enumerate(file.parts, start=1):
-        await archive.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
+        await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
     if close:
         claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box_id, upload.id, UploadCompletion(**claim))
@@ -52,7 +52,7 @@ async def furnish(root: Path) -> None:
         box = await archive.boxes.create(title="", storage_alias="embedded")
 
         def sealed(size: int) -> SealedFile:
-            return seal(os.urandom(size), sender=new_private_key(), recipient=archive.keys.hub_public)
+            return seal(os.urandom(size), sender=new_private_key(), recipient=archive.hubs.default.public_key)
 
         archived = await send(archive, box.id, "archived", sealed(9 * MIB))
         await until(archive, archived, "archived")
@@ -353,15 +353,15 @@ def test_a_closing_that_was_cut_off_is_closed_by_the_next_call(planter: Planter)
 @pytest.mark.trio
 async def test_an_archive_over_another_storage_is_cleaned_up_too() -> None:
     async with memory_archive(storage=MemoryStorage()) as archive:
-        await archive.storage.start_upload("permanent", "left-behind")
-        await archive.storage.start_upload("inbox", "left-behind")
+        await archive.hubs.default.storage.start_upload("permanent", "left-behind")
+        await archive.hubs.default.storage.start_upload("inbox", "left-behind")
         for bucket in ("inbox", "permanent", "download"):
-            await archive.storage.put_object(bucket, "of-nothing", b"content")
+            await archive.hubs.default.storage.put_object(bucket, "of-nothing", b"content")
         await archive.key_store.deposit(bytes(32))
         await archive.cleanup.settle()
         await archive.cleanup.documents()
         await archive.cleanup.objects()
         for bucket in ("inbox", "permanent", "download"):
-            assert await archive.storage.list_uploads(bucket) == []
-            assert [found async for found in archive.storage.list_objects(bucket)] == []
+            assert await archive.hubs.default.storage.list_uploads(bucket) == []
+            assert [found async for found in archive.hubs.default.storage.list_objects(bucket)] == []
         assert [secret_id async for secret_id in archive.key_store.ids()] == []

@@ -420,8 +420,8 @@ class TestUploadRefusals:
         file_id = user.create("a", file).json()["file_id"]
 
         async def abort(opened: Archive) -> None:
-            for upload in await opened.storage.list_uploads("inbox", file_id):
-                await opened.storage.abort_upload("inbox", file_id, upload.upload_id)
+            for upload in await opened.hubs.default.storage.list_uploads("inbox", file_id):
+                await opened.hubs.default.storage.abort_upload("inbox", file_id, upload.upload_id)
 
         archive.administer(abort)
         check_error(user.part_url(file_id, 1), 404, "s3UploadNotFound")

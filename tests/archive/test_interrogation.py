@@ -23,7 +23,7 @@ pytestmark = pytest.mark.trio
 async def received(archive: Archive, plaintext: bytes, *, content: bytes | None = None, sha256: str = "") -> FileUpload:
     """An upload in the inbox, as closing leaves it."""
     key = new_private_key()
-    sealed = content or seal(plaintext, sender=key, recipient=archive.keys.hub_public).content
+    sealed = content or seal(plaintext, sender=key, recipient=archive.hubs.default.public_key).content
     now = utc_now(ManualClock())
     upload = FileUpload(
         id=os.urandom(8).hex(),
@@ -39,7 +39,7 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
         state_updated=now,
         decrypted_sha256=sha256 or hashlib.sha256(plaintext).hexdigest(),
     )
-    await archive.storage.put_object("inbox", upload.id, sealed)
+    await archive.hubs.default.storage.put_object("inbox", upload.id, sealed)
     await archive.upload_repository.add(upload)
     return upload
 
@@ -65,14 +65,14 @@ async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUploa
 async def gone(archive: Archive, bucket: str, upload: FileUpload) -> None:
     """Wait, while the interrogation is at work, until the object is deleted: that comes after the change of state."""
     with trio.fail_after(30):
-        while await archive.storage.object_exists(bucket, upload.id):
+        while await archive.hubs.default.storage.object_exists(bucket, upload.id):
             await trio.sleep(0.005)
 
 
 async def read(archive: Archive, bucket: str, object_id: str) -> bytes:
-    stat = await archive.storage.stat(bucket, object_id)
+    stat = await archive.hubs.default.storage.stat(bucket, object_id)
     buffer = bytearray(stat.size)
-    await archive.storage.read_into(bucket, object_id, 0, memoryview(buffer))
+    await archive.hubs.default.storage.read_into(bucket, object_id, 0, memoryview(buffer))
     return bytes(buffer)
 
 
@@ -88,7 +88,7 @@ async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
         file = await archive.registry.get(done.accession or "")
         content = await read(archive, "permanent", upload.id)
         assert len(content) == file.encrypted_size
-        assert not await archive.storage.object_exists("inbox", upload.id)
+        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
         reader = new_private_key()
         envelope = await archive.downloads.make_header(file.accession, public_of(reader))
         assert unseal(envelope, content, reader) == plaintext
@@ -100,7 +100,9 @@ async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
 async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
     async with memory_archive() as archive:
         plaintext = os.urandom(17 * MIB)
-        content = bytearray(seal(plaintext, sender=new_private_key(), recipient=archive.keys.hub_public).content)
+        content = bytearray(
+            seal(plaintext, sender=new_private_key(), recipient=archive.hubs.default.public_key).content
+        )
         content[place] ^= 1
         upload = await received(archive, plaintext, content=bytes(content))
         async with interrogating(archive):
@@ -108,15 +110,15 @@ async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
             await gone(archive, "inbox", upload)
         assert done.state == "failed"
         assert why in (done.failure or "")
-        assert not await archive.storage.object_exists("permanent", upload.id)
-        assert await archive.storage.list_uploads("permanent") == []
+        assert not await archive.hubs.default.storage.object_exists("permanent", upload.id)
+        assert await archive.hubs.default.storage.list_uploads("permanent") == []
 
 
 async def test_swapped_segments_are_noticed() -> None:
     """Each of them is authentic; only the digest of the whole tells."""
     async with memory_archive() as archive:
         plaintext = os.urandom(3 * 65_536)
-        content = seal(plaintext, sender=new_private_key(), recipient=archive.keys.hub_public).content
+        content = seal(plaintext, sender=new_private_key(), recipient=archive.hubs.default.public_key).content
         one, two = content[124 : 124 + CIPHER_SEGMENT_SIZE], content[124 + CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE]
         swapped = content[:124] + two + one + content[124 + 2 * CIPHER_SEGMENT_SIZE :]
         upload = await received(archive, plaintext, content=swapped)
@@ -127,7 +129,7 @@ async def test_swapped_segments_are_noticed() -> None:
 
 async def test_a_size_other_than_announced_fails() -> None:
     async with memory_archive() as archive:
-        content = seal(b"12345", sender=new_private_key(), recipient=archive.keys.hub_public).content
+        content = seal(b"12345", sender=new_private_key(), recipient=archive.hubs.default.public_key).content
         upload = await received(archive, b"1234", content=content)
         async with interrogating(archive):
             done = await until(archive, upload, "archived", "failed")
@@ -147,7 +149,7 @@ async def test_unfinished_work_goes_on_after_a_restart(state: str) -> None:
         async with interrogating(archive):  # nobody announces the upload
             done = await until(archive, upload, "archived", "failed")
         assert done.state == "archived"
-        assert not await archive.storage.object_exists("inbox", upload.id)
+        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
 
 
 async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
@@ -163,7 +165,7 @@ async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
             archive.interrogation.enqueue(other)
             await until(archive, other, "archived")
         assert done.state == "archived"
-        assert await archive.storage.object_exists("permanent", upload.id)
+        assert await archive.hubs.default.storage.object_exists("permanent", upload.id)
         assert len([secret_id async for secret_id in archive.key_store.ids()]) == 2
 
 

@@ -30,9 +30,9 @@ async def make_box(archive: Archive) -> Box:
 
 
 async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) -> str:
-    file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.keys.hub_public)
+    file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
     created = await archive.uploads.create(box.id, UploadCreation(**file.announcement(alias)))
-    await archive.storage.put_part("inbox", created.id, created.upload_id, 1, file.content)
+    await archive.hubs.default.storage.put_part("inbox", created.id, created.upload_id, 1, file.content)
     if close:
         claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box.id, created.id, UploadCompletion(**claim))
@@ -61,7 +61,7 @@ async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
         assert [file.file_id async for file in archive.registry.find_all()] == [in_box]
         assert (await archive.boxes.get(box.id)).state == "archived"
         assert (await archive.upload_repository.get(in_other)).state == "interrogated"
-        assert not await archive.storage.object_exists("inbox", in_other)
+        assert not await archive.hubs.default.storage.object_exists("inbox", in_other)
 
 
 async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> None:
@@ -71,7 +71,7 @@ async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> No
         for file_id in (deleted, kept):
             await until(archive, file_id, "interrogated")
         await archive.uploads.cancel(box.id, deleted)
-        assert not await archive.storage.object_exists("permanent", deleted)
+        assert not await archive.hubs.default.storage.object_exists("permanent", deleted)
         assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
         await archive_box(archive, box)
         await until(archive, kept, "archived")

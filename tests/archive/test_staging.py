@@ -38,14 +38,14 @@ async def test_clients_wait_by_size(size: int, seconds: int) -> None:
 async def test_a_file_is_staged_when_asked_for(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_archive(staging_delay=5.0) as archive, trio.open_nursery() as nursery:
         nursery.start_soon(archive.staging.run)
-        await archive.storage.put_object("permanent", "one", b"content")
+        await archive.hubs.default.storage.put_object("permanent", "one", b"content")
         for _ in range(3):
             assert not await archive.staging.is_staged(registered("one"))
         await trio.sleep(4.9)
         assert not await archive.staging.is_staged(registered("one"))
         await trio.sleep(0.2)
         assert await archive.staging.is_staged(registered("one"))
-        assert (await archive.storage.stat("download", "one")).size == 7
+        assert (await archive.hubs.default.storage.stat("download", "one")).size == 7
         nursery.cancel_scope.cancel()
 
 
@@ -56,7 +56,7 @@ async def test_a_copy_that_fails_is_told_once_and_tried_again(autojump_clock: tr
         await trio.sleep(1)
         with pytest.raises(NotFound):
             await archive.staging.is_staged(registered("lost"))
-        await archive.storage.put_object("permanent", "lost", b"found")
+        await archive.hubs.default.storage.put_object("permanent", "lost", b"found")
         assert not await archive.staging.is_staged(registered("lost"))
         await trio.sleep(1)
         assert await archive.staging.is_staged(registered("lost"))
@@ -67,11 +67,11 @@ async def test_unused_copies_are_removed() -> None:
     clock = ManualClock()
     async with memory_archive(clock, stage_lifetime=100.0) as archive:
         for name in ("used", "unused"):
-            await archive.storage.put_object("download", name, b"content")
+            await archive.hubs.default.storage.put_object("download", name, b"content")
         await archive.staging.sweep()
         clock.now += 90
         assert await archive.staging.is_staged(registered("used"))
         clock.now += 20
         await archive.staging.sweep()
-        assert await archive.storage.object_exists("download", "used")
-        assert not await archive.storage.object_exists("download", "unused")
+        assert await archive.hubs.default.storage.object_exists("download", "used")
+        assert not await archive.hubs.default.storage.object_exists("download", "unused")

@@ -52,7 +52,7 @@ async def new_box(archive: Archive, **options: Any) -> Box:
 
 async def put(archive: Archive, upload: FileUpload, *parts: bytes) -> None:
     for number, part in enumerate(parts, start=1):
-        await archive.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
+        await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
 
 
 class StubbornStorage(MemoryStorage):
@@ -88,7 +88,7 @@ async def test_a_close_goes_on_where_a_crash_cut_it_off() -> None:
         content = os.urandom(252)
         upload = await archive.uploads.create(box.id, announced())
         await put(archive, upload, content)
-        await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
+        await archive.hubs.default.storage.complete_upload("inbox", upload.id, upload.upload_id)
         await archive.uploads.close(box.id, upload.id, claimed(content))
         assert (await archive.upload_repository.get(upload.id)).state == "inbox"
 
@@ -98,19 +98,19 @@ async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() ->
         box = await new_box(archive)
         upload = await archive.uploads.create(box.id, announced())
         await put(archive, upload, os.urandom(252))
-        await archive.storage.complete_upload("inbox", upload.id, upload.upload_id)
+        await archive.hubs.default.storage.complete_upload("inbox", upload.id, upload.upload_id)
         with pytest.raises(ChecksumMismatch):
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
         failed = await archive.upload_repository.get(upload.id)
         assert (failed.state, "checksum" in (failed.failure or "")) == ("failed", True)
-        assert not await archive.storage.object_exists("inbox", upload.id)
+        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
 
 
 async def test_an_upload_that_the_storage_lost() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
         upload = await archive.uploads.create(box.id, announced())
-        await archive.storage.abort_upload("inbox", upload.id, upload.upload_id)
+        await archive.hubs.default.storage.abort_upload("inbox", upload.id, upload.upload_id)
         with pytest.raises(S3UploadNotFound):
             await archive.uploads.part_url(box.id, upload.id, 1)
         with pytest.raises(S3UploadNotFound):
@@ -142,7 +142,7 @@ async def test_a_full_disk_costs_no_file_that_was_to_be_replaced() -> None:
         with pytest.raises(StorageFull):
             await archive.uploads.create(box.id, announced(overwrite=True))
         assert (await archive.upload_repository.get(upload.id)).state == "inbox"
-        assert await archive.storage.object_exists("inbox", upload.id)
+        assert await archive.hubs.default.storage.object_exists("inbox", upload.id)
 
 
 async def test_two_clients_want_one_alias() -> None:
@@ -216,9 +216,9 @@ async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() 
         upload = await archive.uploads.create(box.id, announced())
         await put(archive, upload, content)
         await archive.uploads.close(box.id, upload.id, claimed(content))
-        assert await archive.storage.object_exists("inbox", upload.id)
+        assert await archive.hubs.default.storage.object_exists("inbox", upload.id)
         await archive.uploads.create(box.id, announced(overwrite=True))
-        assert not await archive.storage.object_exists("inbox", upload.id)
+        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
         with pytest.raises(FileUploadNotFound):
             await archive.upload_repository.get(upload.id)
         usage = await archive.upload_repository.usage(box.id)
@@ -234,7 +234,7 @@ async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state:
         await put(archive, upload, content)
         await archive.uploads.close(box.id, upload.id, claimed(content))
         secret_id = await archive.key_store.deposit(os.urandom(32))
-        await archive.storage.put_object("permanent", upload.id, content)
+        await archive.hubs.default.storage.put_object("permanent", upload.id, content)
         moved = await archive.upload_repository.move(
             await archive.upload_repository.get(upload.id), state, secret_id=secret_id
         )
@@ -247,7 +247,7 @@ async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state:
         await archive.uploads.cancel(box.id, upload.id)
         assert await archive.registry.find(upload.id) is None
         for bucket in ("inbox", "permanent"):
-            assert not await archive.storage.object_exists(bucket, upload.id)
+            assert not await archive.hubs.default.storage.object_exists(bucket, upload.id)
         with pytest.raises(NotFound):
             await archive.key_store.fetch(secret_id)
         assert (await archive.upload_repository.usage(box.id)).used_size == 0

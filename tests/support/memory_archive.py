@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from connector.archive.assembly import Archive, assemble
+from connector.archive.hubs import Hub, Hubs
 from connector.archive.keys import ArchiveKeys
 from connector.archive.settings import ArchiveSettings
 from persistence.documents.memory import MemoryDaoFactory
@@ -54,6 +55,7 @@ async def memory_archive(
     """An empty archive without a server, over other parts where they are given (open ones, in case of documents)."""
     chosen = storage if storage is not None else MemoryStorage()
     async with chosen, nullcontext(documents) if documents is not None else MemoryDaoFactory() as database:
-        yield await assemble(
-            ArchiveSettings(Path("/nowhere"), **settings), new_keys(), chosen, database, clock=clock or ManualClock()
-        )
+        chosen_settings, keys = ArchiveSettings(Path("/nowhere"), **settings), new_keys()
+        hub = Hub(alias="embedded", private_keys=(keys.hub_private,), public_key=keys.hub_public, storage=chosen)
+        await hub.create_buckets()
+        yield await assemble(chosen_settings, keys, Hubs([hub]), database, clock=clock or ManualClock())

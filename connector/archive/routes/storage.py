@@ -51,10 +51,20 @@ _FAILURES: Sequence[tuple[type[errors.PersistenceError], int, str]] = (
 
 
 class StorageApp:
-    """An ASGI application that serves presigned GETs and PUTs."""
+    """An ASGI application that serves presigned GETs and PUTs.
 
-    def __init__(self, storage: FilesystemStorage) -> None:
+    Args:
+        storage: The storage behind them.
+        path: The path of the server below which they are.
+    """
+
+    def __init__(self, storage: FilesystemStorage, path: str = "") -> None:
         self._storage = storage
+        self._path = path
+
+    def serves(self, path: str) -> bool:
+        """Whether a request's path is one of this storage's URLs."""
+        return path.startswith(f"{self._path}/")
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
         """Answer one request."""
@@ -73,7 +83,9 @@ class StorageApp:
             return _refusal(request, 405, "MethodNotAllowed", f"{request.method} is not allowed here.")
         query = dict(parse_qsl(request.url.query, keep_blank_values=True))
         content_md5 = request.headers.get("content-md5")
-        wanted = self._storage.signing.verify(request.method, request.scope["path"], query, content_md5=content_md5)
+        wanted = self._storage.signing.verify(
+            request.method, request.scope["path"].removeprefix(self._path), query, content_md5=content_md5
+        )
         if request.method == "GET":
             return await self._get(request, wanted, files)
         return await self._put(request, wanted)

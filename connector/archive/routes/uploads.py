@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from connector.archive.errors import Forbidden, InvalidRequest, PaginationError
+from connector.archive.hubs import Hubs
 from connector.archive.models import FileUpload
 from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id, read_number
-from connector.archive.settings import INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.archive.upload_controller import UploadController
 from connector.parts import S3_MAX_PARTS
@@ -32,7 +32,7 @@ _MD5_DIGITS, _SHA256_DIGITS = 32, 64
 _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
-def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Route]:
+def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs) -> list[Route]:
     """The routes below `/ucs`."""
 
     def authorise(request: Request, work_type: WorkType) -> tuple[WorkOrder, str, str]:
@@ -57,7 +57,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer) -> list[Rou
             raise PaginationError(str(error)) from error
         with_checksums = query.get("with_checksums", "false").lower() in ("true", "1", "yes", "on")
         uploads, total = await controller.list_uploads(box_id, skip=skip, limit=limit, sort=sort)
-        items = [present_upload(upload, with_checksums=with_checksums) for upload in uploads]
+        items = [present_upload(upload, hubs, with_checksums=with_checksums) for upload in uploads]
         return json_answer({"items": items, "total_count": total})
 
     async def create(request: Request) -> Response:
@@ -110,12 +110,14 @@ def read_sort(names: Sequence[str]) -> Sort:
     return sort
 
 
-def present_upload(upload: FileUpload, *, with_checksums: bool = False) -> dict[str, object]:
+def present_upload(upload: FileUpload, hubs: Hubs, *, with_checksums: bool = False) -> dict[str, object]:
     """An upload in the form of listings: the contract's fields and some more."""
+    hub = hubs.get(upload.storage_alias) if upload.storage_alias in hubs else None
+    permanent = upload.state in _PERMANENT_STATES
     return {
         **{name: getattr(upload, name) for name in _LISTED_FIELDS},
         "state_updated": upload.state_updated.isoformat(),
-        "bucket_id": PERMANENT_BUCKET if upload.state in _PERMANENT_STATES else INBOX_BUCKET,
+        "bucket_id": (hub.permanent if permanent else hub.inbox) if hub is not None else None,
         "object_id": upload.id,
         "s3_upload_id": upload.upload_id,
         "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,

@@ -8,21 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connector.archive.hubs import Hubs
 from connector.archive.routes.answers import health, json_answer
 from connector.wire.payloads import WellKnownValues, write_payload
 
 
-def wkvs_routes(storage_alias: str, hub_public_key: bytes, base_url: str) -> list[Route]:
+def wkvs_routes(hubs: Hubs, base_url: str) -> list[Route]:
     """The routes below `/.well-known`: all values at once, or each under its name.
 
     Args:
-        storage_alias: The archive's only storage.
-        hub_public_key: Its Crypt4GH public key.
+        hubs: The archive's hubs.
         base_url: The URL below which the archive serves all its APIs.
     """
     each = write_payload(
         WellKnownValues(
-            crypt4gh_public_keys={storage_alias: base64.b64encode(hub_public_key).decode("ascii")},
+            crypt4gh_public_keys={hub.alias: base64.b64encode(hub.public_key).decode("ascii") for hub in hubs},
             wps_api_url=f"{base_url}/wps",
             dcs_api_url=f"{base_url}/dcs",
             ucs_api_url=f"{base_url}/ucs",

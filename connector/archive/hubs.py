@@ -1,0 +1,82 @@
+"""The data hubs of an archive: object storages with their buckets and Crypt4GH keys, each under its storage alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import attrs
+
+from connector.archive.errors import NoSuchStorage
+from persistence.errors import AlreadyExists
+from persistence.objects.protocol import ObjectStorage
+
+INBOX_BUCKET = "inbox"
+PERMANENT_BUCKET = "permanent"
+DOWNLOAD_BUCKET = "download"
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Hub:
+    """One data hub.
+
+    Attributes:
+        alias: The storage alias by which boxes, uploads and registered files refer to the hub.
+        label: Its name for people.
+        private_keys: Its Crypt4GH private keys (32 bytes each), the current one first.
+        public_key: The public key of the current one.
+        storage: Holds all its objects.
+        inbox: The bucket that receives uploads.
+        permanent: The bucket of the archived files.
+        download: The bucket of the copies that are staged for downloads.
+    """
+
+    alias: str
+    label: str = ""
+    private_keys: tuple[bytes, ...] = attrs.field(repr=False)
+    public_key: bytes
+    storage: ObjectStorage
+    inbox: str = INBOX_BUCKET
+    permanent: str = PERMANENT_BUCKET
+    download: str = DOWNLOAD_BUCKET
+
+    @property
+    def buckets(self) -> tuple[str, str, str]:
+        """All its buckets."""
+        return self.inbox, self.permanent, self.download
+
+    async def create_buckets(self) -> None:
+        """Create those of its buckets that are missing."""
+        for bucket in self.buckets:
+            if not await self.storage.bucket_exists(bucket):
+                with suppress(AlreadyExists):  # another process of this archive was faster
+                    await self.storage.create_bucket(bucket)
+
+
+class Hubs:
+    """All hubs of an archive, of which it has at least one."""
+
+    def __init__(self, hubs: Iterable[Hub]) -> None:
+        self._hubs = {hub.alias: hub for hub in hubs}
+
+    def __iter__(self) -> Iterator[Hub]:
+        return iter(self._hubs.values())
+
+    def __contains__(self, alias: str) -> bool:
+        return alias in self._hubs
+
+    @property
+    def default(self) -> Hub:
+        """The first hub: that of boxes for which none is chosen."""
+        return next(iter(self))
+
+    def get(self, alias: str) -> Hub:
+        """Return the hub with this storage alias.
+
+        Raises:
+            NoSuchStorage: The archive has none.
+        """
+        try:
+            return self._hubs[alias]
+        except KeyError as error:
+            raise NoSuchStorage(f"This archive does not serve the storage {alias!r}.", storage_alias=alias) from error
