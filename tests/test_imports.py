@@ -35,7 +35,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "upload": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
     "recrypt": frozenset({"errors", "parts", "crypt4gh", "transfer", "local"}),
     "adapters": frozenset({"errors", "parts", "persistence"}),
-    "archive": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "adapters", "persistence"}),
+    "archive": frozenset({"errors", "config", "parts", "crypt4gh", "wire", "transfer", "adapters", "persistence"}),
     "session": frozenset(
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
         | {"download", "upload", "recrypt"}

@@ -30,13 +30,13 @@ from starlette.responses import Response
 
 from connector.archive.app import WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
+from connector.archive.config import embedded
 from connector.archive.errors import UploadCompletionError
 from connector.archive.hubs import Hub
 from connector.archive.ingest import Removal
 from connector.archive.models import FileUpload
 from connector.archive.runner import single_instance_lock
 from connector.archive.server import open_listener, serve
-from connector.archive.settings import ArchiveSettings
 from connector.archive.upload_controller import UploadController
 from connector.parts import Parts
 from connector.wire.payloads import UploadCompletion
@@ -111,11 +111,11 @@ def with_parts(app: App, parts: Path) -> App:
 
 
 async def main(root: Path, port: int, public_url: str, open_uploads: int) -> None:
-    settings = ArchiveSettings(root, open_uploads=open_uploads)
+    config = embedded(root, open_uploads=open_uploads)
     parts = root / "parts"
     listener = open_listener("127.0.0.1", port)
     with listener, single_instance_lock(root):
-        async with open_archive(settings, storage_url=f"{public_url}/storage") as archive:
+        async with open_archive(config, base_url=public_url) as archive:
             parts.mkdir(exist_ok=True)
             beside = attrs.evolve(archive, uploads=UploadsBeside(archive, parts, public_url))
             app = with_parts(make_app(beside, public_url), parts)

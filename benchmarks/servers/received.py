@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from connector.archive.config import embedded
 from connector.archive.keys import load_keys
-from connector.archive.settings import ArchiveSettings
 from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.crypt4gh.segments import SegmentDecryptor
@@ -87,7 +87,7 @@ class ReceivedFile:
 
 def main(root: Path) -> dict[str, str]:
     """Alias and sha256 of all files that came in."""
-    hub_private_key = load_keys(ArchiveSettings(root).keys_path).hub_private
+    hub_private_key = load_keys(embedded(root).keys_directory).hub_private
     files = [ReceivedFile(path.parent) for path in sorted((root / "parts").glob("*/claim.json"))]
     return {file.claim["alias"]: file.check(hub_private_key) for file in files}
 

@@ -21,9 +21,10 @@ from uuid import uuid4
 import trio
 
 from connector.archive.assembly import Archive, open_archive
+from connector.archive.config import embedded
 from connector.archive.key_store import KeyStore
 from connector.archive.models import FileUpload, StoredSecret
-from connector.archive.settings import ArchiveSettings, utc_now
+from connector.archive.settings import utc_now
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
@@ -97,8 +98,7 @@ async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path)
 
 
 async def main(root: Path, served: Path, paths: Sequence[Path]) -> None:
-    settings = ArchiveSettings(root)
-    async with open_archive(settings) as archive, SqliteDaoFactory(settings.database_path) as documents:
+    async with open_archive(embedded(root)) as archive, SqliteDaoFactory(root / "archive.sqlite") as documents:
         secrets = await documents.dao("secrets", StoredSecret, id_field="id")
         key_store = KeyStore(secrets, store_key=archive.keys.store_key)
         print(json.dumps([await stock(archive, key_store, served, path) for path in paths]))

@@ -27,12 +27,15 @@ async def grant_upload(
     """Grant uploads to the owner of a public key (32 bytes), into a new box or into `box_id`.
 
     Raises:
-        UsageError: There is no such box.
+        UsageError: There is no such box or hub.
     """
     if box_id is not None:
         box = await _find_box(archive, box_id)
     else:
         alias = storage_alias or archive.hubs.default.alias
+        if alias not in archive.hubs:
+            known = ", ".join(hub.alias for hub in archive.hubs)
+            raise UsageError(f"The archive has no data hub {alias!r}.", hint=f"It has {known}.")
         box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)
     return await archive.work_packages.grant_upload(box, public_key)
 

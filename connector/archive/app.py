@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
-from connector.archive.assembly import Archive
+from connector.archive.assembly import STORAGE_PATH, Archive
 from connector.archive.errors import ApiError
 from connector.archive.request_guard import AsgiApp
 from connector.archive.routes.answers import (
@@ -26,21 +27,30 @@ from connector.archive.routes.work_packages import work_package_routes
 from persistence.errors import PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
 
-STORAGE_PATH = "/storage"
 WELL_KNOWN_PATH = "/.well-known"
+SERVICES = ("wkvs", "wps", "ucs", "dcs")
+"""Well-known values, work packages, the upload controller, the download controller."""
 
 
-def make_app(archive: Archive, base_url: str) -> AsgiApp:
-    """The application that serves `archive` under `base_url`."""
-    routes = [
-        Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages)),
-        Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens, archive.hubs)),
-        Mount("/dcs", routes=download_routes(archive.downloads, archive.tokens)),
-        Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.tokens)),
-        Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.hubs, base_url)),
-    ]
+def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVICES) -> AsgiApp:
+    """The application that serves `archive` under `base_url`.
+
+    Args:
+        archive: The archive.
+        base_url: The URL under which clients reach all its services.
+        services: Those of `SERVICES` that this application has.
+    """
+    routes = {
+        "wkvs": [Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.hubs, base_url))],
+        "wps": [Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages))],
+        "ucs": [Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens, archive.hubs))],
+        "dcs": [
+            Mount("/dcs", routes=download_routes(archive.downloads, archive.tokens)),
+            Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.tokens)),
+        ],
+    }
     apis = Starlette(
-        routes=routes,
+        routes=[route for service in services for route in routes[service]],
         exception_handlers={
             ApiError: on_api_error,
             HTTPException: on_http_error,
@@ -52,7 +62,7 @@ def make_app(archive: Archive, base_url: str) -> AsgiApp:
     storages = [
         StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url))
         for hub in archive.hubs
-        if isinstance(hub.storage, FilesystemStorage)
+        if isinstance(hub.storage, FilesystemStorage) and not {"ucs", "dcs"}.isdisjoint(services)
     ]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 import trio
 
 from connector.archive.boxes import BoxService
 from connector.archive.cleanup import Cleanup
+from connector.archive.config import ArchiveConfig, HubConfig, SqliteDocuments
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Ingest, Removal
 from connector.archive.interrogation_worker import InterrogationWorker
 from connector.archive.key_store import KeyStore
-from connector.archive.keys import ArchiveKeys, load_keys
+from connector.archive.keys import ArchiveKeys, load_keys, remove_drafts
 from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
+from connector.archive.providers import check_buckets, make_documents, make_storage, opening
 from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.work_packages import WorkPackageService
-from connector.errors import LocalError
+from connector.crypt4gh.keys import KeyPair
 from persistence.documents.protocol import DaoFactory, Index
-from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.protocol import ObjectStorage
+
+STORAGE_PATH = "/storage"
+"""The path of the server below which it serves presigned URLs."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,45 +90,73 @@ async def assemble(
         downloads=DownloadController(registry, key_store, staging, hubs, settings),
         staging=staging,
         interrogation=worker,
-        cleanup=Cleanup(uploads, registry, key_store, removal, hubs, settings),
+        cleanup=Cleanup(uploads, registry, key_store, removal, hubs),
     )
 
 
 @asynccontextmanager
 async def open_archive(
-    settings: ArchiveSettings, *, storage_url: str = "http://storage.invalid", clock: Clock = time.time
+    config: ArchiveConfig, *, base_url: str = "http://archive.invalid", check: bool = False, clock: Clock = time.time
 ) -> AsyncIterator[Archive]:
-    """Open the archive below `settings.root`; create it if there is none.
-
-    Several processes may have it open; only one of them may serve it.
+    """Open an archive; an embedded one is created if there is none. Any number of processes may have it open.
 
     Args:
-        settings: The archive's settings.
-        storage_url: The base of presigned URLs.
+        config: Its configuration.
+        base_url: The URL under which the archive is served; presigned URLs of directories begin with it.
+        check: Whether to check that the buckets of S3 servers exist.
         clock: The time in seconds since the epoch.
 
     Raises:
-        LocalError: The directory or the keys in it cannot be used.
+        LocalError: A directory or the keys cannot be used.
+        UsageError: The configuration names something that does not exist, or that the archive may not use.
+        BrokenError: The database or a storage does not answer.
     """
-    keys = await trio.to_thread.run_sync(_prepare, settings)
-    signer = UrlSigner(storage_url, keys.url_secret, clock)
-    storage = FilesystemStorage(settings.objects_path, signing=signer)
-    hub = Hub(
-        alias=settings.storage_alias, private_keys=(keys.hub_private,), public_key=keys.hub_public, storage=storage
+    keys = await trio.to_thread.run_sync(_prepare, config)
+    async with AsyncExitStack() as stack:
+        with opening("The database"):
+            documents = await stack.enter_async_context(await make_documents(config.documents))
+        hubs = []
+        for one in config.hubs:
+            with opening(f"The storage of hub {one.alias}"):
+                signer = UrlSigner(storage_url(config, one.alias, base_url), keys.url_secret, clock)
+                storage = await stack.enter_async_context(make_storage(one.storage, signer))
+                hub = _make_hub(one, storage, keys)
+                if check or isinstance(storage, FilesystemStorage):
+                    await check_buckets(hub, one)
+            hubs.append(hub)
+        with opening("The database"):
+            archive = await assemble(config.settings, keys, Hubs(hubs), documents, clock=clock)
+        yield archive
+
+
+def _prepare(config: ArchiveConfig) -> ArchiveKeys:
+    directory = config.keys_directory.parent
+    with opening(f"The directory {directory}"):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = load_keys(config.keys_directory)
+    remove_drafts(config.keys_directory)
+    return keys
+
+
+def storage_url(config: ArchiveConfig, alias: str, base_url: str) -> str:
+    """The URL below which the archive serves the presigned URLs of a hub's directory."""
+    return base_url + STORAGE_PATH + (f"/{alias}" if len(config.hubs) > 1 else "")
+
+
+def _make_hub(config: HubConfig, storage: ObjectStorage, keys: ArchiveKeys) -> Hub:
+    private = config.private_key or keys.hub_private
+    return Hub(
+        alias=config.alias,
+        label=config.label,
+        private_keys=(private,),
+        public_key=KeyPair.of(private).public,
+        storage=storage,
+        inbox=config.storage.inbox,
+        permanent=config.storage.permanent,
+        download=config.storage.download,
     )
-    async with storage, SqliteDaoFactory(settings.database_path) as documents:
-        await hub.create_buckets()
-        yield await assemble(settings, keys, Hubs([hub]), documents, clock=clock)
 
 
-def archive_exists(root: Path) -> bool:
-    """Whether there is an archive below this directory."""
-    return ArchiveSettings(root).database_path.is_file()
-
-
-def _prepare(settings: ArchiveSettings) -> ArchiveKeys:
-    try:
-        settings.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise LocalError(f"The archive's directory {settings.root} cannot be created: {error.strerror}.") from error
-    return load_keys(settings.keys_path)
+def archive_exists(config: ArchiveConfig) -> bool:
+    """Whether there may be an archive of this configuration: in case of SQLite, whether its file is there."""
+    return not isinstance(config.documents, SqliteDocuments) or config.documents.path.is_file()

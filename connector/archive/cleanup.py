@@ -12,15 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import attrs
-import trio
 
 from connector.archive.file_registry import FileRegistry
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Removal
 from connector.archive.key_store import KeyStore
-from connector.archive.keys import remove_drafts
 from connector.archive.models import UNFINISHED
-from connector.archive.settings import ArchiveSettings
 from connector.archive.upload_repository import UploadRepository
 from persistence.errors import NotFound, PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
@@ -44,11 +41,9 @@ class Cleanup:
     _key_store: KeyStore
     _removal: Removal
     _hubs: Hubs
-    _settings: ArchiveSettings
 
     async def settle(self) -> None:
         """Complete or undo interrupted steps, so that multipart uploads and documents of open uploads correspond."""
-        await trio.to_thread.run_sync(remove_drafts, self._settings.keys_path)
         for hub in self._hubs:
             if isinstance(hub.storage, FilesystemStorage):
                 await hub.storage.settle()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from connector.archive.app import STORAGE_PATH, WELL_KNOWN_PATH, make_app
+from connector.archive.app import SERVICES, WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import Archive, open_archive
+from connector.archive.config import ArchiveConfig
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
-from connector.archive.settings import ArchiveSettings
 from connector.errors import LocalError
 
 try:
@@ -54,34 +54,36 @@ def single_instance_lock(root: Path) -> Iterator[None]:
 
 
 async def run_archive(
-    settings: ArchiveSettings,
+    config: ArchiveConfig,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    public_url: str | None = None,
+    services: Collection[str] = SERVICES,
     ready: Callable[[str], None] = lambda url: None,
     stop: trio.Event,
     server: ServerSettings = DEFAULT_SERVER_SETTINGS,
 ) -> None:
-    """Serve the archive below `settings.root` until `stop` is set.
+    """Serve an archive until `stop` is set.
 
     Args:
-        settings: The archive's settings.
+        config: The archive's configuration.
         host: The address to listen on.
         port: The port; 0 for any free one.
-        public_url: How clients reach the server, if not by host and port.
+        services: Which services to serve.
         ready: Called with the URL of the well-known values once connections are accepted.
         stop: Ends the server.
         server: How connections are treated.
 
     Raises:
-        LocalError: The port is taken, or the directory cannot be used or is being served already.
+        LocalError: The port is taken, or a directory cannot be used or is being served already.
+        UsageError: The configuration names something that does not exist, or that the archive may not use.
+        BrokenError: The database or a storage does not answer.
     """
     listener = open_listener(host, port)
-    with listener, single_instance_lock(settings.root):
-        base_url = (public_url or url_of(listener, host)).rstrip("/")
-        async with open_archive(settings, storage_url=base_url + STORAGE_PATH) as archive:
-            app = make_app(archive, base_url)
+    with listener, single_instance_lock(config.keys_directory.parent):
+        base_url = config.public_url or url_of(listener, host)
+        async with open_archive(config, base_url=base_url, check=True) as archive:
+            app = make_app(archive, base_url, services)
             await archive.cleanup.settle()
             async with trio.open_nursery() as background:
                 background.start_soon(archive.staging.run)

@@ -1,27 +1,25 @@
-"""The settings of an embedded archive, and its files below its root."""
+"""The settings of an archive: lifetimes, limits and policies."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import attrs
+from attrs import validators
 
 Clock = Callable[[], float]
 """Returns the time in seconds since the UNIX epoch."""
 
-DEFAULT_STORAGE_ALIAS = "embedded"
 
-
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ArchiveSettings:
     """Settings of one archive. Durations are in seconds, sizes in bytes.
 
+    Each field is a key of the configuration file and has an environment variable (`connector.archive.config_file`).
+
     Attributes:
-        root: The archive's directory.
-        storage_alias: The name of its data hub.
         work_order_lifetime: Of a work order token.
         url_lifetime: Of a presigned URL.
         package_lifetime: Of a work package from its grant.
@@ -34,32 +32,15 @@ class ArchiveSettings:
             parts are that large.
     """
 
-    root: Path
-    storage_alias: str = DEFAULT_STORAGE_ALIAS
-    work_order_lifetime: int = 30
-    url_lifetime: int = 60
-    package_lifetime: int = 30 * 24 * 3600
-    retry_after: int | None = None
-    staging_delay: float = 0.0
-    stage_lifetime: float = 7 * 24 * 3600
-    open_uploads: int = 5
+    work_order_lifetime: int = attrs.field(default=30, validator=validators.ge(1))
+    url_lifetime: int = attrs.field(default=60, validator=validators.ge(1))
+    package_lifetime: int = attrs.field(default=30 * 24 * 3600, validator=validators.ge(1))
+    retry_after: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
+    staging_delay: float = attrs.field(default=0.0, validator=validators.ge(0))
+    stage_lifetime: float = attrs.field(default=7 * 24 * 3600.0, validator=validators.ge(0))
+    open_uploads: int = attrs.field(default=5, validator=validators.ge(1))
     manual_archival: bool = False
-    interrogation_memory: int = 256 * 1024**2
-
-    @property
-    def database_path(self) -> Path:
-        """The SQLite file of all metadata."""
-        return self.root / "archive.sqlite"
-
-    @property
-    def objects_path(self) -> Path:
-        """The directory of all buckets."""
-        return self.root / "objects"
-
-    @property
-    def keys_path(self) -> Path:
-        """The directory of the archive's secrets."""
-        return self.root / "keys"
+    interrogation_memory: int = attrs.field(default=256 * 1024**2, validator=validators.ge(1024**2))
 
 
 def utc_now(clock: Clock = time.time) -> datetime:

@@ -17,7 +17,7 @@ from persistence.objects.content import Content, gather
 from persistence.objects.multipart import ExpectedParts, UploadKey, check_digest, multipart_etag
 from persistence.objects.naming import MIN_PART_SIZE, check_span
 from persistence.objects.paging import PagedIterator
-from persistence.objects.protocol import ObjectStorage
+from persistence.objects.protocol import SignedStorage
 from persistence.objects.signing import UrlSigner
 from persistence.objects.values import Names, ObjectStat, PartStat, Span, UploadRef, now
 
@@ -36,7 +36,7 @@ class _Bucket:
     uploads: dict[str, _Upload] = attrs.field(factory=dict)
 
 
-class MemoryStorage(ObjectStorage):
+class MemoryStorage(SignedStorage):
     """Object storage in dicts; its content lasts as long as the Python object, not only its `async with` block.
 
     Args:

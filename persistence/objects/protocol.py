@@ -32,11 +32,9 @@ class ObjectStorage(Protocol):
     object is the md5 over the concatenated binary md5s of its parts, a hyphen and their count.
 
     Attributes:
-        signing: signs the URLs of storages that are no servers themselves.
         min_part_size: bytes of every part but the last.
     """
 
-    signing: UrlSigner
     min_part_size: int
 
     async def __aenter__(self) -> Self:
@@ -273,6 +271,15 @@ class ObjectStorage(Protocol):
             except PersistenceError as error:
                 failed[object_id] = error
         return failed
+
+    def _sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str: ...
+    def _sign_post(self, names: Names, expires: int, max_size: int) -> PresignedPost: ...
+
+
+class SignedStorage(ObjectStorage, Protocol):
+    """A storage that is no server itself: whoever serves its presigned URLs verifies them with `signing`."""
+
+    signing: UrlSigner
 
     def _sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str:
         return self.signing.sign(method, *names, expires=expires, query=query, headers=headers)

@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.settings import ArchiveSettings
+from connector.archive.config import embedded
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.memory import MemoryStorage
 from tests.support.archive_checker import check
@@ -46,7 +46,7 @@ async def until(archive: Archive, file_id: str, state: str) -> None:
 
 async def furnish(root: Path) -> None:
     """An archive with a file that is archived and staged, one on its way, one deleted and one that failed."""
-    async with open_archive(ArchiveSettings(root)) as archive, trio.open_nursery() as nursery:
+    async with open_archive(embedded(root)) as archive, trio.open_nursery() as nursery:
         nursery.start_soon(archive.interrogation.run)
         nursery.start_soon(archive.staging.run)
         box = await archive.boxes.create(title="", storage_alias="embedded")
@@ -77,7 +77,7 @@ def damaged(file: SealedFile) -> SealedFile:
 
 async def start(root: Path) -> None:
     """What the server does at its start, before anything is interrogated."""
-    async with open_archive(ArchiveSettings(root)) as archive:
+    async with open_archive(embedded(root)) as archive:
         await archive.cleanup.settle()
         await archive.cleanup.documents()
         await archive.cleanup.objects()
@@ -343,7 +343,7 @@ def test_a_closing_that_was_cut_off_is_closed_by_the_next_call(planter: Planter)
     upload = planter.upload("open")
 
     async def serve() -> None:
-        async with open_archive(ArchiveSettings(planter.root)) as archive:
+        async with open_archive(embedded(planter.root)) as archive:
             await archive.cleanup.settle()
             assert await archive.uploads.part_url(upload["box_id"], upload["id"], 1)
 

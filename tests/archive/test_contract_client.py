@@ -63,7 +63,8 @@ def check_plain(answer: httpx.Response, status: int) -> None:
 class TestWellKnownValues:
     def test_values_name_the_apis_and_the_hub_key(self, archive: ArchiveProcess, uploader: MakeUser) -> None:
         user = uploader()
-        assert set(user.values) == {"crypt4gh_public_keys", "wps_api_url", "dcs_api_url", "ucs_api_url"}
+        assert set(user.values) >= {"crypt4gh_public_keys", "wps_api_url", "dcs_api_url", "ucs_api_url"}
+        assert user.values["storage_labels"].keys() == user.values["crypt4gh_public_keys"].keys()
         assert len(user.hub_key) == 32
 
     def test_every_api_says_that_it_is_healthy(self, uploader: MakeUser, http: httpx.Client) -> None:
@@ -396,7 +397,7 @@ class TestUploadRefusals:
         create = user.upload_token("create", alias="a")
 
         async def remove(opened: Archive) -> None:
-            async with SqliteDaoFactory(opened.settings.database_path) as documents:
+            async with SqliteDaoFactory(archive.root / "archive.sqlite") as documents:
                 await (await documents.dao("boxes", Box, id_field="id")).delete(box_id)
 
         archive.administer(remove)
@@ -437,8 +438,11 @@ class TestUploadRefusals:
         delete = user.upload_token("delete", file_id=str(uuid4()))
         check_invalid(http.delete(f"{user.uploads_url}/mine", headers=bearer(delete)), "path", "file_id")
 
-    def test_no_such_storage(self, uploader: MakeUser) -> None:
-        user = uploader(storage_alias="elsewhere")
+    def test_no_such_storage(self, archive: ArchiveProcess, uploader: MakeUser) -> None:
+        async def create(opened: Archive) -> Box:
+            return await opened.boxes.create(title="", storage_alias="elsewhere")
+
+        user = uploader(box_id=archive.administer(create).id)
         check_error(user.create("a", user.seal(b"data")), 400, "noSuchStorage")
 
     @pytest.mark.parametrize("part_size", [5 * MIB - 1, 5 * 1024**3 + 1, 0, -1])

@@ -10,9 +10,9 @@ import trio
 
 from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
+from connector.archive.config import embedded
 from connector.archive.errors import BoxStateError
 from connector.archive.models import Box, BoxState
-from connector.archive.settings import ArchiveSettings
 from connector.errors import UsageError
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.errors import Unreachable
@@ -135,8 +135,8 @@ async def test_what_the_storage_refuses_is_tried_again(autojump_clock: trio.test
 
 @pytest.mark.parametrize("step", ["interrogated", "awaiting_archival", "registered"])
 async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: Path, step: str) -> None:
-    settings = ArchiveSettings(tmp_path / "archive", manual_archival=True)
-    async with open_archive(settings) as archive:
+    config = embedded(tmp_path / "archive", manual_archival=True)
+    async with open_archive(config) as archive:
         box, other = await make_box(archive), await make_box(archive)
         async with interrogating(archive):
             file_id, waiting = await upload(archive, box, "a"), await upload(archive, other, "a")
@@ -150,7 +150,7 @@ async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: P
             assert moved is not None
             if step == "registered":
                 await archive.registry.register(moved, secret_id=moved.secret_id or "")
-    async with open_archive(settings) as archive:
+    async with open_archive(config) as archive:
         await archive.cleanup.settle()
         await archive.cleanup.documents()
         await archive.cleanup.objects()
@@ -158,4 +158,4 @@ async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: P
             await until(archive, file_id, "archived")
         assert (await archive.upload_repository.get(waiting)).state == "interrogated"
         assert len([file async for file in archive.registry.find_all()]) == 1
-    assert check(settings.root).faults == []
+    assert check(tmp_path / "archive").faults == []

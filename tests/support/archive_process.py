@@ -18,7 +18,7 @@ import trio
 
 from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.settings import ArchiveSettings
+from connector.archive.config import embedded
 from connector.cli.root import run_command_line
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class ArchiveProcess:
         """Do something with the archive's directory from outside the server."""
 
         async def main() -> T:
-            async with open_archive(ArchiveSettings(self.root)) as archive:
+            async with open_archive(embedded(self.root)) as archive:
                 return await job(archive)
 
         return trio.run(main)

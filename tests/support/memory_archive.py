@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -55,7 +54,7 @@ async def memory_archive(
     """An empty archive without a server, over other parts where they are given (open ones, in case of documents)."""
     chosen = storage if storage is not None else MemoryStorage()
     async with chosen, nullcontext(documents) if documents is not None else MemoryDaoFactory() as database:
-        chosen_settings, keys = ArchiveSettings(Path("/nowhere"), **settings), new_keys()
+        chosen_settings, keys = ArchiveSettings(**settings), new_keys()
         hub = Hub(alias="embedded", private_keys=(keys.hub_private,), public_key=keys.hub_public, storage=chosen)
         await hub.create_buckets()
         yield await assemble(chosen_settings, keys, Hubs([hub]), database, clock=clock or ManualClock())

@@ -20,7 +20,7 @@ def wkvs_routes(hubs: Hubs, base_url: str) -> list[Route]:
         hubs: The archive's hubs.
         base_url: The URL below which the archive serves all its APIs.
     """
-    each = write_payload(
+    each: dict[str, object] = write_payload(
         WellKnownValues(
             crypt4gh_public_keys={hub.alias: base64.b64encode(hub.public_key).decode("ascii") for hub in hubs},
             wps_api_url=f"{base_url}/wps",
@@ -28,6 +28,7 @@ def wkvs_routes(hubs: Hubs, base_url: str) -> list[Route]:
             ucs_api_url=f"{base_url}/ucs",
         )
     )
+    each["storage_labels"] = {hub.alias: hub.label or hub.alias for hub in hubs}
 
     async def get_all(request: Request) -> Response:
         return json_answer(each)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from connector.cli.commands.archive_grants import grant
 from connector.cli.commands.archive_listings import archive_box, boxes, files, lock, unlock
-from connector.cli.commands.archive_options import archive_output_options, root_option
+from connector.cli.commands.archive_options import archive_output_options, find_config, location_options
 from connector.cli.options import option
 
 if TYPE_CHECKING:
+    from connector.archive.config import ArchiveConfig
     from connector.cli.run import Invocation
 
 
@@ -26,66 +26,73 @@ for _command in (grant, files, boxes, lock, unlock, archive_box):
     archive.add_command(_command)
 
 
-def _seconds(name: str, default: float, text: str, *, whole: bool = True) -> Callable[..., Any]:
-    kind = click.IntRange(min=1) if whole else click.FloatRange(min=0)
-    return option(name, type=kind, default=default, show_default=True, metavar="SECONDS", help=text)
+def _setting(name: str, kind: Any, text: str, **more: Any) -> Callable[..., Any]:
+    """An option for a key of the configuration, with the environment variable of that."""
+    variable = "CONNECTOR_ARCHIVE_" + name.lstrip("-").replace("-", "_").upper()
+    return option(name, type=kind, envvar=variable, help=text, **more)
+
+
+def _read_services(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    named = _SERVICES if value is None else tuple(name.strip() for name in value.split(","))
+    for name in named:
+        if name not in _SERVICES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(_SERVICES)}.")
+    return named
+
+
+_SERVICES = ("wkvs", "wps", "ucs", "dcs")
+_AT_LEAST_ONE = click.IntRange(min=1)
 
 
 @archive.command()
-@root_option
+@location_options
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 for any free one.")
-@option("--public-url", metavar="URL", help="How clients reach the archive, if not by host and port.")
-@option("--storage-alias", default="embedded", show_default=True, help="The name of the archive's data hub.")
-@_seconds("--work-order-lifetime", 30, "How long a work order token lives.")
-@_seconds("--url-lifetime", 60, "How long a presigned URL lives.")
 @option(
-    "--retry-after",
-    type=click.IntRange(min=1),
-    metavar="SECONDS",
-    help="How long clients are told to wait for a file to be staged; by its size, 5 to 300 s, if not given.",
+    "--only",
+    metavar="SERVICES",
+    callback=_read_services,
+    help="Serve only these of wkvs, wps, ucs and dcs, separated by commas.",
 )
-@_seconds("--staging-delay", 0.0, "How long staging takes at least.", whole=False)
-@option("--open-uploads", type=click.IntRange(min=1), default=5, show_default=True, help="Unfinished uploads per box.")
-@option(
+@_setting("--public-url", click.STRING, "How clients reach the archive, if not by host and port.", metavar="URL")
+@option("--storage-alias", metavar="ALIAS", help="With --root: the name of the data hub. Default: embedded.")
+@_setting("--work-order-lifetime", _AT_LEAST_ONE, "How long a work order token lives. Default: 30.", metavar="SECONDS")
+@_setting("--url-lifetime", _AT_LEAST_ONE, "How long a presigned URL lives. Default: 60.", metavar="SECONDS")
+@_setting(
+    "--retry-after",
+    _AT_LEAST_ONE,
+    "How long clients are told to wait for a file to be staged; by its size, 5 to 300 s, if not given.",
+    metavar="SECONDS",
+)
+@_setting("--staging-delay", click.FloatRange(min=0), "How long staging takes at least. Default: 0.", metavar="SECONDS")
+@_setting("--open-uploads", _AT_LEAST_ONE, "Unfinished uploads per box. Default: 5.")
+@_setting(
     "--manual-archival",
+    click.BOOL,
+    "Register files only when a steward archives their box (connector archive archive-box), not by itself.",
     is_flag=True,
-    help="Register files only when a steward archives their box (connector archive archive-box), not by itself.",
+    default=None,
 )
 @archive_output_options
 @click.pass_context
-def serve(ctx: click.Context, /, root: Path, host: str, port: int, public_url: str | None, **others: Any) -> None:
-    """Serve the archive in DIR until interrupted; make it if there is none.
+def serve(ctx: click.Context, /, host: str, port: int, only: tuple[str, ...], **options: Any) -> None:
+    """Serve an archive until interrupted; an embedded one is made if there is none.
 
     Prints one line with the URL of the well-known values, which clients need, when it is ready.
     """
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        return _serve(invocation, root, host, port, public_url, others)
+        return _serve(invocation, find_config(ctx, options), host, port, only)
 
     run(ctx, work, resume_hint="")
 
 
-def _serve(
-    invocation: Invocation, root: Path, host: str, port: int, public_url: str | None, others: Mapping[str, Any]
-) -> int:
+def _serve(invocation: Invocation, config: ArchiveConfig, host: str, port: int, only: tuple[str, ...]) -> int:
     import trio
 
     from connector.archive.runner import run_archive
-    from connector.archive.settings import ArchiveSettings
     from connector.cli.interruption import handle_signals, handled_signals
-
-    names = (
-        "storage_alias",
-        "work_order_lifetime",
-        "url_lifetime",
-        "retry_after",
-        "staging_delay",
-        "open_uploads",
-        "manual_archival",
-    )
-    settings = ArchiveSettings(root, **{name: others[name] for name in names})
 
     async def until_signalled() -> None:
         stop = trio.Event()
@@ -100,7 +107,7 @@ def _serve(
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch)
-                await run_archive(settings, host=host, port=port, public_url=public_url, ready=ready, stop=stop)
+                await run_archive(config, host=host, port=port, services=only, ready=ready, stop=stop)
                 nursery.cancel_scope.cancel()
 
     with handle_signals() as handler:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.commands.archive_options import Size, archive_output_options, root_option, with_archive
+from connector.cli.commands.archive_options import Size, archive_output_options, location_options, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -33,22 +33,21 @@ def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @grant.command("upload")
-@root_option
+@location_options
 @_key_option
 @option("--title", default="", help="What the box is for.")
 @option("--max-size", type=Size(), metavar="SIZE", help="Bytes of plaintext that the box may hold.")
-@option("--storage-alias", default="embedded", show_default=True, help="The data hub whose archive the box is in.")
+@option("--storage-alias", metavar="ALIAS", help="The data hub of a new box. Default: the archive's first one.")
 @option("--box", metavar="ID", help="Give access to this box instead of a new one.")
 @archive_output_options
 @click.pass_context
 def grant_upload(
     ctx: click.Context,
     /,
-    root: Path,
     public_key: Path,
     title: str,
     max_size: int | None,
-    storage_alias: str,
+    storage_alias: str | None,
     box: str | None,
     **_: object,
 ) -> None:
@@ -68,21 +67,21 @@ def grant_upload(
             invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
             return granted.access_token
 
-        invocation.console.result(with_archive(root, job, create=True))
+        invocation.console.result(with_archive(ctx, job, create=True))
         return 0
 
     run(ctx, work, resume_hint="")
 
 
 @grant.command("download")
-@root_option
+@location_options
 @_key_option
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All registered files.")
 @archive_output_options
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
 @click.pass_context
 def grant_download(
-    ctx: click.Context, /, root: Path, public_key: Path, everything: bool, accessions: tuple[str, ...], **_: object
+    ctx: click.Context, /, public_key: Path, everything: bool, accessions: tuple[str, ...], **_: object
 ) -> None:
     """Let the owner of a key download files."""
     from connector.cli.run import run
@@ -102,7 +101,7 @@ def grant_download(
             invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
             return granted.access_token
 
-        invocation.console.result(with_archive(root, job))
+        invocation.console.result(with_archive(ctx, job))
         return 0
 
     run(ctx, work, resume_hint="")

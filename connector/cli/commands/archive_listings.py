@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.commands.archive_options import archive_output_options, root_option, with_archive
+from connector.cli.commands.archive_options import archive_output_options, location_options, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@root_option
+@location_options
 @option("--uploads", is_flag=True, envvar=None, show_envvar=False, help="Also files that are not registered yet.")
 @option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
 @archive_output_options
 @click.pass_context
-def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_: object) -> None:
+def files(ctx: click.Context, /, uploads: bool, as_array: bool, **_: object) -> None:
     """List the registered files."""
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
         from connector.archive import admin
 
-        rows = with_archive(root, functools.partial(admin.list_files, uploads=uploads))
+        rows = with_archive(ctx, functools.partial(admin.list_files, uploads=uploads))
         columns: tuple[str, ...] = ("accession", "state", "decrypted_size", "sha256", "box", "alias")
         if uploads:
             columns += ("failure_reason",)
@@ -42,18 +41,18 @@ def files(ctx: click.Context, /, root: Path, uploads: bool, as_array: bool, **_:
 
 
 @click.command()
-@root_option
+@location_options
 @option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
 @archive_output_options
 @click.pass_context
-def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> None:
+def boxes(ctx: click.Context, /, as_array: bool, **_: object) -> None:
     """List the upload boxes and the states of the uploads in them."""
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
         from connector.archive import admin
 
-        rows = with_archive(root, admin.list_boxes)
+        rows = with_archive(ctx, admin.list_boxes)
         _print_rows(invocation, rows, ("box", "state", "size", "max_size", "uploads", "title"), as_array=as_array)
         return 0
 
@@ -61,45 +60,45 @@ def boxes(ctx: click.Context, /, root: Path, as_array: bool, **_: object) -> Non
 
 
 @click.command()
-@root_option
+@location_options
 @archive_output_options
 @click.argument("box")
 @click.pass_context
-def lock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
+def lock(ctx: click.Context, /, box: str, **_: object) -> None:
     """Lock a box: nothing can be uploaded into it."""
-    _set_box_state(ctx, root, box, "locked")
+    _set_box_state(ctx, box, "locked")
 
 
 @click.command()
-@root_option
+@location_options
 @archive_output_options
 @click.argument("box")
 @click.pass_context
-def unlock(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
+def unlock(ctx: click.Context, /, box: str, **_: object) -> None:
     """Open a locked box again."""
-    _set_box_state(ctx, root, box, "open")
+    _set_box_state(ctx, box, "open")
 
 
 @click.command("archive-box")
-@root_option
+@location_options
 @archive_output_options
 @click.argument("box")
 @click.pass_context
-def archive_box(ctx: click.Context, /, root: Path, box: str, **_: object) -> None:
+def archive_box(ctx: click.Context, /, box: str, **_: object) -> None:
     """Archive a locked box for good: nothing can be added or removed.
 
     Its interrogated files are registered: at once by a running server, otherwise when the archive is served again.
     """
-    _set_box_state(ctx, root, box, "archived")
+    _set_box_state(ctx, box, "archived")
 
 
-def _set_box_state(ctx: click.Context, root: Path, box: str, state: BoxState) -> None:
+def _set_box_state(ctx: click.Context, box: str, state: BoxState) -> None:
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
         from connector.archive import admin
 
-        changed = with_archive(root, lambda archive: admin.set_box_state(archive, box, state))
+        changed = with_archive(ctx, lambda archive: admin.set_box_state(archive, box, state))
         invocation.console.info(f"The box {changed.id} is {changed.state}.")
         return 0
 

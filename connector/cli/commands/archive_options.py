@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,9 @@ from connector.cli.options import option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
+    from connector.archive.config import ArchiveConfig
 
+COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 T = TypeVar("T")
 
 
@@ -32,17 +34,24 @@ class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(str(error), param, ctx)
 
 
-def root_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--root`."""
-    decorate = option(
+def location_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--root` and `--config`, of which a command needs one; `find_config` reads them."""
+    root = option(
         "--root",
-        required=True,
         envvar="CONNECTOR_ARCHIVE_ROOT",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
-        help="The archive's directory.",
+        help="The directory of an embedded archive.",
     )
-    return decorate(function)  # type: ignore[no-any-return]
+    config = option(
+        "--config",
+        "config_file",
+        envvar="CONNECTOR_ARCHIVE_CONFIG",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The configuration of an archive (archive.toml).",
+    )
+    return root(config(function))  # type: ignore[no-any-return]
 
 
 def archive_output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,18 +61,49 @@ def archive_output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return debug(quiet(function))  # type: ignore[no-any-return]
 
 
-def with_archive(root: Path, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
-    """Run `job` with the archive below `root`, which must exist unless `create` is given."""
+def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) -> ArchiveConfig:
+    """Read the configuration that `--config` names, or that `--root` stands for.
+
+    Args:
+        ctx: Of a command with `location_options`.
+        options: Values of other options by the name of their key in the configuration; None means not given.
+
+    Raises:
+        UsageError: Neither is given, or both are; or the configuration is not valid.
+        LocalError: It cannot be read.
+    """
+    from connector.archive.config_file import embedded_config, read_config
+    from connector.errors import UsageError
+
+    root, file = ctx.params["root"], ctx.params["config_file"]
+    if root is not None and file is not None:
+        # What is typed takes precedence over what the environment holds.
+        typed = [name for name in ("root", "config_file") if ctx.get_parameter_source(name) is COMMANDLINE]
+        if len(typed) != 1:
+            raise UsageError("--root and --config name two archives.", hint="Leave one out.")
+        root, file = (root, None) if typed == ["root"] else (None, file)
+    if file is not None:
+        return read_config(file, options=options)
+    if root is None:
+        raise UsageError("Which archive?", hint="Give --root DIR for an embedded one, or --config FILE.")
+    return embedded_config(root, options=options)
+
+
+def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
+    """Run `job` with the archive that the options of a command name; it must exist unless `create` is given."""
     from connector.archive.assembly import archive_exists, open_archive
-    from connector.archive.settings import ArchiveSettings
     from connector.cli.interruption import handle_signals
     from connector.errors import UsageError
 
-    if not create and not archive_exists(root):
-        raise UsageError(f"There is no archive in {root}.", hint="`connector archive serve` makes one.")
+    config = find_config(ctx)
+    if not create and not archive_exists(config):
+        raise UsageError(
+            f"There is no archive in {config.documents.path.parent}.",  # type: ignore[union-attr]
+            hint="`connector archive serve` makes one.",
+        )
 
     async def main() -> T:
-        async with open_archive(ArchiveSettings(root)) as archive:
+        async with open_archive(config) as archive:
             return await job(archive)
 
     with handle_signals() as handler:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.settings import ArchiveSettings
+from connector.archive.config import embedded
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
 from connector.cli.outputs import ENDING
 from connector.cli.run import Invocation
@@ -79,7 +79,7 @@ class Demonstration:
         await self._step("generate", self._generate)
         root = folder / "archive"
         async with serving(root, folder / "archive.log") as self._archive:
-            async with open_archive(ArchiveSettings(root)) as archive:
+            async with open_archive(embedded(root)) as archive:
                 grant = await admin.grant_upload(archive, submitter.public, title="demonstration")
                 await self._step("upload", partial(self._upload, submitter, grant.access_token, observer))
                 await self._step("interrogation", partial(self._wait_for_interrogation, archive))

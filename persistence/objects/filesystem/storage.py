@@ -22,7 +22,7 @@ from persistence.objects.filesystem.uploads import Uploads
 from persistence.objects.multipart import ExpectedParts, UploadKey, check_digest
 from persistence.objects.naming import MIN_PART_SIZE, check_names, check_span
 from persistence.objects.paging import PagedIterator
-from persistence.objects.protocol import ObjectStorage
+from persistence.objects.protocol import SignedStorage
 from persistence.objects.signing import UrlSigner
 from persistence.objects.values import Names, ObjectStat, PartStat, Span, UploadRef, now
 from persistence.threads import gil_yielder
@@ -35,7 +35,7 @@ _CHUNK: Final = 1024**2
 _FULL: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-class FilesystemStorage(ObjectStorage):
+class FilesystemStorage(SignedStorage):
     """Object storage in a folder, shared by any number of processes.
 
     Content is written once into files of its own; small records, replaced by rename, name the files that an object

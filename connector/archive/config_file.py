@@ -1,0 +1,302 @@
+"""Reads the configuration of an archive: `archive.toml`, the environment, and options of the command line.
+
+An option takes precedence over the environment, the environment over the file, the file over the default. The
+environment variable of a key is `CONNECTOR_ARCHIVE_` and its path in capitals: `CONNECTOR_ARCHIVE_PUBLIC_URL`,
+`CONNECTOR_ARCHIVE_DOCUMENTS_URI`, and with the alias of a hub `CONNECTOR_ARCHIVE_HUBS_HD01_SECRET_KEY`. Secrets are in
+files that only their owner may read, or in the environment, but not in `archive.toml`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import ForbiddenExtraKeysError
+
+from connector.archive.config import (
+    EMBEDDED_ALIAS,
+    ArchiveConfig,
+    FilesystemBuckets,
+    MongodbDocuments,
+    S3Buckets,
+    SqliteDocuments,
+    embedded,
+)
+from connector.archive.settings import ArchiveSettings
+from connector.config import parse_size
+from connector.errors import LocalError, UsageError
+
+T = TypeVar("T")
+Table = dict[str, Any]
+
+PREFIX = "CONNECTOR_ARCHIVE_"
+DOCUMENTS: Mapping[str, type] = {"sqlite": SqliteDocuments, "mongodb": MongodbDocuments}
+STORAGES: Mapping[str, type] = {"filesystem": FilesystemBuckets, "s3": S3Buckets}
+SETTING_NAMES = tuple(field.name for field in attrs.fields(ArchiveSettings))
+_TOP = ("public_url", *SETTING_NAMES)
+_SECRETS = frozenset({"secret_key", "session_token"})
+_FROM_FILES = ("uri", "access_key", "secret_key", "session_token")
+"""Keys whose value may be in a file, named by the key with `_file`."""
+_KEY_SIZE = 32
+
+
+def read_config(
+    file: Path, *, environment: Mapping[str, str] = os.environ, options: Mapping[str, Any] | None = None
+) -> ArchiveConfig:
+    """Read the configuration of an archive from `archive.toml`. Blocks on the disk.
+
+    Args:
+        file: The TOML file. Relative paths in it begin at its directory.
+        environment: The environment.
+        options: Values of command line options by the name of their key; None means not given.
+
+    Raises:
+        LocalError: A file cannot be read, or a secret can be read by others.
+        UsageError: A key or value is not valid, or the file is no TOML.
+    """
+    name = str(file)
+    try:
+        table = tomllib.loads(_read(file).decode("utf-8"))
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise UsageError(f"{name}: not valid TOML: {error}.") from error
+    _refuse_secrets(table, name)
+    _apply_top(table, environment, options or {})
+    _apply_tables(table, environment)
+    _read_secrets(table, file.parent)
+    _resolve_paths(table, file.parent)
+    keys = table.pop("keys", {})
+    flat = {key: table.pop(key) for key in list(table) if key in SETTING_NAMES}
+    if not isinstance(keys, dict) or keys.keys() - {"directory"}:
+        raise UsageError(f"{name}: keys: a table is expected with nothing but directory, not {keys!r}.")
+    directory = keys.get("directory", str(file.parent / "keys"))
+    return _structure({**table, "keys_directory": directory, "settings": flat}, name)
+
+
+def embedded_config(
+    root: Path, *, environment: Mapping[str, str] = os.environ, options: Mapping[str, Any] | None = None
+) -> ArchiveConfig:
+    """The configuration of an archive in one directory, with settings from the environment and from options.
+
+    Raises:
+        UsageError: A value is not valid.
+    """
+    table: Table = {}
+    _apply_top(table, environment, options or {})
+    alias = (options or {}).get("storage_alias") or environment.get("CONNECTOR_STORAGE_ALIAS") or EMBEDDED_ALIAS
+    public_url = table.pop("public_url", None)
+    settings = _structure_as(table, ArchiveSettings, "environment and options")
+    try:
+        config = embedded(root, storage_alias=alias)
+    except ValueError as error:
+        raise UsageError(f"--storage-alias: {error}.") from error
+    return attrs.evolve(config, settings=settings, public_url=_web_address(public_url))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a file with a secret.
+
+    Raises:
+        LocalError: It cannot be read, or others than its owner may read it.
+    """
+    content = _read(path)
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
+    return content
+
+
+def _refuse_secrets(table: Table, name: str) -> None:
+    documents = table.get("documents")
+    uri = documents.get("uri") if isinstance(documents, dict) else None
+    if isinstance(uri, str) and re.match(r"[a-z+]+://[^/]*:[^/]*@", uri):
+        raise UsageError(
+            f"{name}: documents.uri holds a password.",
+            hint=f"Name a file with the whole URI in uri_file, or set {PREFIX}DOCUMENTS_URI.",
+        )
+    for hub in _tables(table.get("hubs")):
+        storage = hub.get("storage")
+        for key in sorted(_SECRETS & (storage.keys() if isinstance(storage, dict) else set())):
+            raise UsageError(
+                f"{name}: {key} of a hub does not belong into a configuration file.",
+                hint=f"Name a file with it in {key}_file, or set {_hub_variable(hub, key)}.",
+            )
+
+
+def _apply_top(table: Table, environment: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    """Put the values of options and of the environment where the file would have them: the keys of its top."""
+    for key in _TOP:
+        if options.get(key) is not None:
+            table[key] = options[key]
+        elif environment.get(PREFIX + key.upper()):
+            table[key] = environment[PREFIX + key.upper()]
+
+
+def _apply_tables(table: Table, environment: Mapping[str, str]) -> None:
+    """Put the values of the environment where the file would have them: the keys of its tables."""
+    for name, keys in (("documents", ["provider", *_field_names(DOCUMENTS)]), ("keys", ["directory"])):
+        for key in keys:
+            value = environment.get(f"{PREFIX}{name}_{key}".upper())
+            part: Any = table.setdefault(name, {}) if value else None
+            if isinstance(part, dict):
+                part[key] = value
+                part.pop(f"{key}_file", None)
+    for hub in _tables(table.get("hubs")):
+        if value := environment.get(_hub_variable(hub, "private_key")):
+            hub["private_key"] = _decode_key(value, _hub_variable(hub, "private_key"))
+        for storage in _tables([hub.get("storage")]):
+            for key in _field_names(STORAGES):
+                if value := environment.get(_hub_variable(hub, key)):
+                    storage[key] = value
+                    storage.pop(f"{key}_file", None)
+
+
+def _field_names(classes: Mapping[str, type]) -> list[str]:
+    return list(dict.fromkeys(field.name for one in classes.values() for field in attrs.fields(one)))
+
+
+def _hub_variable(hub: Table, key: str) -> str:
+    alias = re.sub(r"[^A-Za-z0-9]", "_", str(hub.get("alias")))
+    return f"{PREFIX}HUBS_{alias}_{key}".upper()
+
+
+def _tables(value: object) -> list[Table]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _read_secrets(table: Table, directory: Path) -> None:
+    """Replace the names of files with secrets by what they hold."""
+    for hub in _tables(table.get("hubs")):
+        if isinstance(hub.get("private_key"), str):
+            hub["private_key"] = read_secret(directory / hub["private_key"])
+    for part in _tables([table.get("documents"), *(hub.get("storage") for hub in _tables(table.get("hubs")))]):
+        for key in _FROM_FILES:
+            file = part.pop(f"{key}_file", None)
+            if isinstance(file, str):
+                part[key] = read_secret(directory / file).decode("utf-8", errors="replace").strip()
+
+
+def _resolve_paths(table: Table, directory: Path) -> None:
+    parts = [table.get("documents"), table.get("keys"), *(hub.get("storage") for hub in _tables(table.get("hubs")))]
+    for part in _tables(parts):
+        for key in ("path", "directory", "ca_file"):
+            if isinstance(part.get(key), str):
+                part[key] = str(directory / Path(part[key]).expanduser())
+
+
+def _decode_key(text: str, variable: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != _KEY_SIZE:
+        raise UsageError(f"{variable}: not the base64 of a key of {_KEY_SIZE} bytes.")
+    return key
+
+
+def _structure(table: Table, name: str) -> ArchiveConfig:
+    config = _structure_as(table, ArchiveConfig, name)
+    return attrs.evolve(config, public_url=_web_address(config.public_url))
+
+
+def _structure_as(table: Table, kind: type[T], name: str) -> T:
+    try:
+        return _CONVERTER.structure(table, kind)
+    except Exception as error:
+        told = [_shortened(one) for one in transform_error(error, format_exception=_reason)]
+        raise UsageError(f"{name}: {'; '.join(told)}.") from error
+
+
+def _web_address(url: str | None) -> str | None:
+    parts = urlsplit(url or "http://unset")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"public_url: {url!r} is not a web address; it begins with https:// or http://.")
+    return url.rstrip("/") if url else None
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"there is no key {', '.join(map(repr, sorted(error.extra_fields)))}"
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return str(error.args[0]) if error.args else str(error)
+
+
+def _shortened(line: str) -> str:
+    """A line of cattrs, `reason @ $.path`, as `path: reason`; settings are keys of the file's top."""
+    reason, _, path = line.rpartition(" @ ")
+    path = path.removeprefix("$").removeprefix(".").removeprefix("settings").removeprefix(".")
+    return f"{path}: {reason}" if path else reason
+
+
+def _by_provider(classes: Mapping[str, type]) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError("a table is expected")
+        provider = value.get("provider")
+        if not isinstance(provider, str) or provider not in classes:
+            raise ValueError(f"provider must be one of {', '.join(classes)}, not {provider!r}")
+        return _CONVERTER.structure({k: v for k, v in value.items() if k != "provider"}, classes[provider])
+
+    return structure
+
+
+def _whole(value: Any, _: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return parse_size(value)  # plain digits, or with a unit
+    raise TypeError(f"a whole number is expected, not {value!r}")
+
+
+def _number(value: Any, _: Any) -> float:
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"a number is expected, not {value!r}")
+
+
+def _flag(value: Any, _: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(str(value).lower())
+    if found is None:
+        raise TypeError(f"true or false is expected, not {value!r}")
+    return found
+
+
+def _text(value: Any, _: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"a text is expected, not {value!r}")
+    return value
+
+
+def _bytes(value: Any, _: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("the name of a file is expected")
+    return value
+
+
+def _make_converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True)
+    for kind, hook in ((int, _whole), (float, _number), (bool, _flag), (str, _text), (bytes, _bytes)):
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(Path, lambda value, _: Path(_text(value, None)))
+    converter.register_structure_hook(SqliteDocuments | MongodbDocuments, _by_provider(DOCUMENTS))
+    converter.register_structure_hook(FilesystemBuckets | S3Buckets, _by_provider(STORAGES))
+    return converter
+
+
+_CONVERTER = _make_converter()

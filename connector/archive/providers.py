@@ -1,0 +1,86 @@
+"""Makes the database and the storages that a configuration names, and tells in one sentence why they cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from connector.archive.config import FilesystemBuckets, HubConfig, MongodbDocuments, S3Buckets, SqliteDocuments
+from connector.archive.hubs import Hub
+from connector.errors import BrokenError, LocalError, UsageError
+from persistence.documents.protocol import DaoFactory
+from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.errors import PersistenceError, Rejected, Unavailable
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
+from persistence.objects.protocol import ObjectStorage
+
+
+@contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Translate errors of the block, which opens `what`.
+
+    Raises:
+        UsageError: The configuration is wrong, or an optional package is missing.
+        BrokenError: The service does not answer.
+        LocalError: A file or directory cannot be used.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f"{what} needs a package that is not installed: {error.name}.",
+            hint="Install crypt4gh-connector with its extras: pip install 'crypt4gh-connector[mongodb,s3]'.",
+        ) from error
+    except Unavailable as error:
+        raise BrokenError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
+    except Rejected as error:
+        raise UsageError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
+    except PersistenceError as error:
+        raise LocalError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
+    except OSError as error:
+        raise LocalError(f"{what} cannot be used: {error.strerror or error}.") from error
+
+
+async def make_documents(config: SqliteDocuments | MongodbDocuments) -> DaoFactory:
+    """The database of an archive, to be opened; the directory of an SQLite file is created if it is missing."""
+    if isinstance(config, SqliteDocuments):
+        await trio.to_thread.run_sync(lambda: config.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700))
+        return SqliteDaoFactory(config.path)
+    from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
+
+    # Its own checks, of the URI and the rest.
+    settings = MongoSettings(config.uri, config.database, config.deadline)
+    return MongoDaoFactory(settings.uri, settings.database, deadline=settings.deadline)
+
+
+def make_storage(config: FilesystemBuckets | S3Buckets, signer: UrlSigner) -> ObjectStorage:
+    """The storage of a hub, to be opened.
+
+    Args:
+        config: Its buckets.
+        signer: Signs the presigned URLs of a directory; S3 servers have their own.
+    """
+    if isinstance(config, FilesystemBuckets):
+        return FilesystemStorage(config.path, signing=signer)
+    from persistence.objects.s3 import S3Settings, S3Storage
+
+    return S3Storage(S3Settings(**config.server))
+
+
+async def check_buckets(hub: Hub, config: HubConfig) -> None:
+    """Create the buckets of a directory; check that those of an S3 server exist.
+
+    Raises:
+        UsageError: A bucket is missing.
+    """
+    if isinstance(config.storage, FilesystemBuckets):
+        await hub.create_buckets()
+        return
+    for bucket in hub.buckets:
+        if not await hub.storage.bucket_exists(bucket):
+            raise UsageError(
+                f"The storage of hub {hub.alias} ({config.storage.place}) has no bucket {bucket!r}.",
+                hint="Create it, or correct inbox, permanent and download in the configuration.",
+            )

@@ -1,0 +1,175 @@
+"""What an archive's configuration may hold, and how what it may not hold is told."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from connector.archive.config import (
+    ArchiveConfig,
+    FilesystemBuckets,
+    MongodbDocuments,
+    S3Buckets,
+    SqliteDocuments,
+)
+from connector.archive.config_file import SETTING_NAMES, embedded_config, read_config
+from connector.archive.settings import ArchiveSettings
+from connector.errors import LocalError, UsageError
+
+Read = Callable[..., ArchiveConfig]
+
+DOCUMENTS = """
+[documents]
+provider = "mongodb"
+uri = "mongodb://one,two,three/?replicaSet=rs0"
+"""
+HUB = """
+[[hubs]]
+alias = "HD01"
+label = "Heidelberg"
+[hubs.storage]
+provider = "s3"
+endpoint_url = "https://s3.example.org"
+access_key = "us"
+inbox = "hd01-inbox"
+"""
+FILES = """
+[[hubs]]
+alias = "TU02"
+storage = { provider = "filesystem", path = "objects" }
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def make(text: str, environment: Mapping[str, str] | None = None, **options: object) -> ArchiveConfig:
+        file = tmp_path / "archive.toml"
+        file.write_text(text)
+        return read_config(file, environment=environment or {}, options=options)
+
+    return make
+
+
+def secret(path: Path, content: str, mode: int = 0o600) -> Path:
+    path.write_text(content)
+    path.chmod(mode)
+    return path
+
+
+def test_a_whole_configuration(read: Read, tmp_path: Path) -> None:
+    secret(tmp_path / "s3.key", "secret\n")
+    secret(tmp_path / "hd01.sec", "the hub's key")
+    hub = HUB.replace("label", 'private_key = "hd01.sec"\nlabel') + 'secret_key_file = "s3.key"\n'
+    top = 'public_url = "https://archive.example.org/"\nopen_uploads = 7\ninterrogation_memory = "1GiB"\n'
+    config = read(top + DOCUMENTS + hub + FILES)
+    assert config.public_url == "https://archive.example.org"
+    assert config.documents == MongodbDocuments(uri="mongodb://one,two,three/?replicaSet=rs0")
+    assert config.settings == ArchiveSettings(open_uploads=7, interrogation_memory=1024**3)
+    first, second = config.hubs
+    assert (first.alias, first.label, first.private_key) == ("HD01", "Heidelberg", b"the hub's key")
+    assert isinstance(first.storage, S3Buckets)
+    assert (first.storage.secret_key, first.storage.inbox) == ("secret", "hd01-inbox")
+    assert "secret" not in repr(config)
+    assert second.storage == FilesystemBuckets(path=tmp_path / "objects")
+    assert config.keys_directory == tmp_path / "keys"
+
+
+def test_the_environment_comes_before_the_file_and_options_before_both(read: Read) -> None:
+    environment = {
+        "CONNECTOR_ARCHIVE_DOCUMENTS_URI": "mongodb://me:secret@four",
+        "CONNECTOR_ARCHIVE_HUBS_HD01_SECRET_KEY": "hidden",
+        "CONNECTOR_ARCHIVE_HUBS_HD01_PRIVATE_KEY": base64.b64encode(bytes(32)).decode(),
+        "CONNECTOR_ARCHIVE_KEYS_DIRECTORY": "/run/keys",
+        "CONNECTOR_ARCHIVE_URL_LIFETIME": "10",
+        "CONNECTOR_ARCHIVE_MANUAL_ARCHIVAL": "true",
+    }
+    config = read(f"url_lifetime = 20\n{DOCUMENTS}{HUB}", environment, url_lifetime=None, open_uploads=3)
+    assert config.documents == MongodbDocuments(uri="mongodb://me:secret@four")
+    assert isinstance(config.hubs[0].storage, S3Buckets)
+    assert config.hubs[0].storage.secret_key == "hidden"
+    assert config.hubs[0].private_key == bytes(32)
+    assert config.keys_directory == Path("/run/keys")
+    assert config.settings == ArchiveSettings(url_lifetime=10, manual_archival=True, open_uploads=3)
+
+
+def test_the_database_may_be_named_by_the_environment_alone(read: Read) -> None:
+    uri = {"CONNECTOR_ARCHIVE_DOCUMENTS_PROVIDER": "mongodb", "CONNECTOR_ARCHIVE_DOCUMENTS_URI": "mongodb://db"}
+    assert read(FILES, uri).documents == MongodbDocuments(uri="mongodb://db")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("public_url =", ["TOML"]),
+        (HUB, ["documents", "missing"]),
+        (DOCUMENTS, ["hubs"]),
+        (f"hubs = []\n{DOCUMENTS}", ["hubs"]),
+        (f"open_upload = 3\n{DOCUMENTS}{HUB}", ["open_upload", "no key"]),
+        (f"open_uploads = 0\n{DOCUMENTS}{HUB}", ["open_uploads", ">= 1"]),
+        (f"open_uploads = 'many'\n{DOCUMENTS}{HUB}", ["open_uploads", "many"]),
+        (f"open_uploads = true\n{DOCUMENTS}{HUB}", ["open_uploads", "whole number"]),
+        (f"manual_archival = 'maybe'\n{DOCUMENTS}{HUB}", ["manual_archival", "true or false"]),
+        (f"public_url = 'archive.example.org'\n{DOCUMENTS}{HUB}", ["public_url", "https://"]),
+        (f"keys = {{ directry = 'x' }}\n{DOCUMENTS}{HUB}", ["keys", "directry"]),
+        (DOCUMENTS.replace("mongodb", "postgres", 1) + HUB, ["documents", "postgres", "sqlite"]),
+        (DOCUMENTS.replace("uri", "url") + HUB, ["documents", "url", "uri is missing"]),
+        (DOCUMENTS.replace("one,", "me:secret@one,") + HUB, ["password", "uri_file"]),
+        (DOCUMENTS + HUB.replace("alias", "name"), ["hubs[0]", "name", "alias is missing"]),
+        (DOCUMENTS + HUB.replace("HD01", "HD/01"), ["hubs[0]", "HD/01"]),
+        (DOCUMENTS + HUB + HUB, ["two hubs", "HD01"]),
+        (DOCUMENTS + HUB + HUB.replace("HD01", "TU02"), ["two hubs", "hd01-inbox"]),
+        (DOCUMENTS + HUB + 'download = "permanent"\n', ["three different"]),
+        (DOCUMENTS + HUB + 'secret_key = "secret"\n', ["secret_key", "secret_key_file"]),
+        (DOCUMENTS + HUB + 'addressing = "both"\n', ["hubs[0].storage.addressing", "both"]),
+        (DOCUMENTS + HUB.replace("[hubs.storage]\nprovider", "# "), ["hubs[0]"]),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_sentence(read: Read, text: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    assert "archive.toml" in caught.value.message or "public_url" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.message.endswith(".")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_secrets_that_others_may_read_are_refused(read: Read, tmp_path: Path) -> None:
+    secret(tmp_path / "s3.key", "secret", mode=0o644)
+    with pytest.raises(LocalError, match="chmod 600"):
+        read(f'{DOCUMENTS}{HUB}secret_key_file = "s3.key"\n')
+
+
+def test_files_that_are_not_there(read: Read, tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match=r"none\.toml"):
+        read_config(tmp_path / "none.toml", environment={})
+    with pytest.raises(LocalError, match=r"s3\.key"):
+        read(f'{DOCUMENTS}{HUB}secret_key_file = "s3.key"\n')
+
+
+def test_a_key_of_the_environment_that_is_none(read: Read) -> None:
+    with pytest.raises(UsageError, match="CONNECTOR_ARCHIVE_HUBS_HD01_PRIVATE_KEY"):
+        read(DOCUMENTS + HUB, {"CONNECTOR_ARCHIVE_HUBS_HD01_PRIVATE_KEY": "x"})
+
+
+def test_the_short_form_of_an_embedded_archive(tmp_path: Path) -> None:
+    environment = {"CONNECTOR_ARCHIVE_OPEN_UPLOADS": "3", "CONNECTOR_STORAGE_ALIAS": "HD01"}
+    config = embedded_config(tmp_path, environment=environment, options={"public_url": "http://here/"})
+    assert config.documents == SqliteDocuments(path=tmp_path / "archive.sqlite")
+    assert [hub.alias for hub in config.hubs] == ["HD01"]
+    assert (config.public_url, config.settings.open_uploads) == ("http://here", 3)
+    with pytest.raises(UsageError, match="alias"):
+        embedded_config(tmp_path, environment={}, options={"storage_alias": "a b"})
+    with pytest.raises(UsageError, match="open_uploads"):
+        embedded_config(tmp_path, environment={"CONNECTOR_ARCHIVE_OPEN_UPLOADS": "x"})
+
+
+def test_every_setting_can_be_written(read: Read) -> None:
+    written = {field.name: field.default for field in attrs.fields(ArchiveSettings) if field.default is not None}
+    text = "\n".join(f"{name} = {str(value).lower()}" for name, value in written.items())
+    assert read(f"{text}\n{DOCUMENTS}{HUB}").settings == ArchiveSettings()
+    assert set(written) <= set(SETTING_NAMES)
