@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import peers, report
 from benchmarks.process import Failed
-from benchmarks.scenarios import NAMES
+from benchmarks.scenarios import BY_NAME_ONLY, NAMES
 from benchmarks.stand import Options
 from benchmarks.warm_memory import WarmMemory
 
@@ -33,7 +33,9 @@ def size(text: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all but {', '.join(BY_NAME_ONLY)} by default"
+    )
     parser.add_argument("--size", type=size, default=1 << 30, help="of the large files; 1G by default")
     parser.add_argument("--pairs", type=int, default=5, help="rounds of every contest; 5 by default")
     parser.add_argument("--files", type=int, default=200, help="of the small files")
@@ -68,7 +70,7 @@ def main() -> int:
             files=arguments.files,
             memory=memory,
         )
-        for name in arguments.names or NAMES:
+        for name in arguments.names or [name for name in NAMES if name not in BY_NAME_ONLY]:
             print(f"{name}:", flush=True)
             began = time.monotonic()
             try:

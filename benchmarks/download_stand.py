@@ -28,15 +28,18 @@ class DownloadStand(Stand):
         tls: bool = False,
         limits: str = "",
         faults: Sequence[str] = (),
+        front: int | None = None,
         make: Callable[[Path, int], str] | None = None,
     ) -> DownloadStand:
         """Stock the archive with files of these sizes. ``limits`` are nginx's, ``faults`` the options of a
-        proxy in front of everything, ``make`` makes the sources."""
+        proxy in front of everything, ``front`` is the port of a line that the caller puts there, ``make`` makes the
+        sources."""
         sources = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.plain = {path.name: digest for path, digest in sources}
         certificate = self.certificate() if tls else None
-        nginx_port, proxy_port = free_port(), free_port()
-        public = f"{'https' if tls else 'http'}://127.0.0.1:{proxy_port if faults else nginx_port}"
+        nginx_port, proxy_port = free_port(), front or free_port()
+        self.entrance = proxy_port if faults or front else nginx_port
+        public = f"{'https' if tls else 'http'}://127.0.0.1:{self.entrance}"
         self.archive = Archive(self.folder / "archive", public_url=public, options=("--url-lifetime", "3600"))
         self.nginx = Nginx(
             self.folder, port=nginx_port, archive_port=self.archive.port, certificate=certificate, limits=limits
@@ -110,7 +113,7 @@ class DownloadStand(Stand):
     def fetch_url(self, *words: str | Path) -> tuple[Usage, float]:
         """Let a program fetch the one object to ``out/object``; ``{url}`` and ``{out}`` in its words are filled in."""
         out, before = self.empty("out"), self.server_cpu()
-        url = self.nginx.url_of(self.object_id)
+        url = self.nginx.url_of(self.object_id).replace(f":{self.nginx.port}/", f":{self.entrance}/")
         filled = [str(word).format(url=url, out=out, file=out / "object") for word in words]
         usage = run(filled, cwd=ROOT)
         spent = self.server_cpu() - before
@@ -121,8 +124,18 @@ class DownloadStand(Stand):
         trust: Command = ["--cacert", self.ca_file] if self.ca_file is not None else []
         return self.fetch_url(program("curl"), "-sS", *trust, "-o", "{file}", "{url}")
 
-    def fetch_with_aria2c(self) -> tuple[Usage, float]:
-        options = ["-q", "-x4", "-s4", "-k16M", "--file-allocation=none", "-d", "{out}", "-o", "object"]
+    def fetch_with_aria2c(self, connections: int = 4) -> tuple[Usage, float]:
+        options = [
+            "-q",
+            f"-x{connections}",
+            f"-s{connections}",
+            "-k16M",
+            "--file-allocation=none",
+            "-d",
+            "{out}",
+            "-o",
+            "object",
+        ]
         return self.fetch_url(program("aria2c"), *options, "{url}")
 
     def fetch_with_rclone(self) -> tuple[Usage, float]:

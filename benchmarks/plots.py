@@ -13,6 +13,9 @@ import matplotlib  # type: ignore[import-not-found, unused-ignore]
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+BESIDE = "connections"
+"""What the names of curves begin with that have an axis of their own, on the right."""
+
 
 def draw_contests(found: dict[str, Any], path: Path) -> None:
     contests = found["contests"]
@@ -36,8 +39,15 @@ def draw_contests(found: dict[str, Any], path: Path) -> None:
 
 def draw_series(found: dict[str, Any], path: Path) -> None:
     figure, axis = pyplot.subplots(figsize=(8, 4))
-    for name, points in found["series"].items():
-        axis.plot([x for x, _ in points], [y for _, y in points], label=name, linewidth=1.2)
+    beside = axis.twinx() if any(name.startswith(BESIDE) for name in found["series"]) else axis
+    for number, (name, points) in enumerate(found["series"].items()):
+        where, style = (beside, "--") if name.startswith(BESIDE) else (axis, "-")
+        # A curve and what is drawn beside it follow each other, in one colour.
+        color = f"C{number // 2 if beside is not axis else number}"
+        where.plot([x for x, _ in points], [y for _, y in points], style, label=name, linewidth=1.2, color=color)
+    if beside is not axis:
+        beside.set_ylim(bottom=0)
+        beside.legend(fontsize=8, loc="lower right")
     axis.set_title(found["name"], loc="left", fontsize=10)
     axis.legend(fontsize=8)
     axis.set_ylim(bottom=0)

@@ -11,6 +11,7 @@ from benchmarks.data import check
 from benchmarks.peers import program
 from benchmarks.process import Command, Server, Usage, free_port, run
 from benchmarks.servers.archive import Archive, ArchiveBesideNginx
+from benchmarks.servers.line import Conditions, Line
 from benchmarks.stand import Stand, proxy
 
 Receiver = Literal["nginx", "archive"]
@@ -25,16 +26,20 @@ class UploadStand(Stand):
         sizes: Sequence[int],
         *,
         faults: Sequence[str] = (),
+        line: Conditions | None = None,
         tls: bool = False,
         open_uploads: int | None = None,
         make: Callable[[Path, int], str] | None = None,
     ) -> UploadStand:
-        """Make sources of these sizes. ``faults`` as for downloads; ``tls``: of nginx; ``open_uploads``: how many the
+        """Make sources of these sizes. ``faults`` as for downloads; ``line``: one in front of each archive, whose last
+        statistics :attr:`line` has; ``tls``: of nginx; ``open_uploads``: how many the
         archive allows in its box, if not as many as usual."""
         made = [self.source(f"file-{number:05}.bin", size, make) for number, size in enumerate(sizes)]
         self.sources = [path for path, _ in made]
         self.plain = {path.name: digest for path, digest in made}
         self.faults = faults
+        self.conditions = line
+        self.line: Line | None = None
         self._archive_options: tuple[str, ...] = () if open_uploads is None else ("--open-uploads", str(open_uploads))
         self._proxy: Server | None = None
         self.pem = self.certificate() if tls else None
@@ -81,7 +86,7 @@ class UploadStand(Stand):
     def _archive(self, receiver: Receiver) -> Iterator[Archive]:
         """A new archive; nothing of it is left when the block ends."""
         with contextlib.ExitStack() as stack:
-            front = free_port() if self.faults else None
+            front = free_port() if self.faults or self.conditions else None
             public = None if front is None else f"http://127.0.0.1:{front}"
             archive: Archive
             if receiver == "nginx":
@@ -92,7 +97,9 @@ class UploadStand(Stand):
                 archive = Archive(self.folder / "archive", public_url=public, options=self._archive_options)
             stack.callback(self.put_away, archive.root)
             stack.enter_context(archive)
-            if front is not None:
+            if front is not None and self.conditions is not None:
+                self.line = stack.enter_context(Line(self.conditions, {front: archive.entrance}, self.folder))
+            elif front is not None:
                 way = proxy(self.folder / "proxy.log", front, archive.entrance, *self.faults)
                 self._proxy = stack.enter_context(way)
             yield archive

@@ -13,6 +13,9 @@ NAMES = (
     "adaptive",
     "scheduler",
     "growth",
+    "wan",
     "s3",
     "persistence",
 )
+BY_NAME_ONLY = frozenset({"wan"})
+"""Too long to be a part of everything."""
