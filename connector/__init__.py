@@ -2,19 +2,19 @@
 
 The public names of the library. They are loaded when first used, so that the command line starts quickly::
 
-    import trio
-    from pathlib import Path
     import connector
 
-    async def main() -> None:
-        keys = connector.KeyPair.of(connector.read_private_key(Path("my.sec"), lambda: passphrase))
-        token = connector.AccessToken.parse(token_text)
-        settings = connector.Settings(wkvs_url="https://archive.example/.well-known")
-        async with connector.open_session(settings, keys, token) as session:
-            for outcome in await session.download(output_dir=Path("."), decrypt=True):
-                print(outcome.label, outcome.error or outcome.value.path)
+    for outcome in connector.download_files(
+        output_dir="data",
+        decrypt=True,
+        token=token,
+        private_key="my.sec",
+        wkvs_url="https://archive.example/.well-known",
+    ):
+        print(outcome.label, outcome.error or outcome.value.path)
 
-    trio.run(main)
+`download_files`, `upload_files`, `decrypt_files` and `encrypt_files` block; `await download_files_async(...)` and its
+like run under asyncio and trio. `open_session` gives code that is written for trio the whole session.
 """
 
 from __future__ import annotations
@@ -41,8 +41,12 @@ _PUBLIC_NAMES = {
     "connector.local.finished": "FinishedFiles",
     "connector.local.key_files": "read_private_key read_public_key write_key_pair",
     "connector.parts": "Part Parts",
+    "connector.pipeline": (
+        "FileProgress decrypt_files decrypt_files_async download_files download_files_async "
+        "encrypt_files encrypt_files_async upload_files upload_files_async"
+    ),
     "connector.recrypt": "RecryptRequest RecryptedFile",
-    "connector.session": "Components Session decrypt_files encrypt_files open_session",
+    "connector.session": "Components Session open_session",
     "connector.transfer": (
         "Backoff BufferPool ConcurrencyLimit NotReadyError Observer Outcome OverloadedError Progress "
         "Retrier RunContext Scheduler SilentObserver Transfer"

@@ -247,12 +247,13 @@ def load_settings(
     config_file: bytes | None,
     *,
     config_name: str = "config.toml",
+    name_of: Callable[[str], str] = option_name,
 ) -> Settings:
     """Put the settings together: option over environment over file over default.
 
     `cli_values` holds the values of options by setting name; `None` means not given, and other names are ignored.
-    `config_file` is the content of the TOML file, `config_name` its name in errors. An empty environment variable
-    counts as not set.
+    `config_file` is the content of the TOML file, `config_name` its name in errors; `name_of` names the value of an
+    option there. An empty environment variable counts as not set.
 
     Raises:
         UsageError: Naming the source.
@@ -261,7 +262,7 @@ def load_settings(
     chosen: dict[str, Any] = {}
     for name, parse in _PARSERS.items():
         if cli_values.get(name) is not None:
-            source, value = option_name(name), cli_values[name]
+            source, value = name_of(name), cli_values[name]
         elif environment.get(variable_name(name)):
             source, value = variable_name(name), environment[variable_name(name)]
         elif name in written:

@@ -40,6 +40,9 @@ ARROWS: Mapping[str, frozenset[str]] = {
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
         | {"download", "upload", "recrypt"}
     ),
+    "pipeline": frozenset(
+        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "download", "upload", "recrypt", "session"}
+    ),
     "cli": frozenset(
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "clients", "download", "upload", "recrypt"}
         | {"archive", "session"}
@@ -47,7 +50,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
     "connector": frozenset(
         {"errors", "config", "parts", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
-        | {"download", "upload", "recrypt", "session"}
+        | {"download", "upload", "recrypt", "session", "pipeline"}
     ),
     "persistence": frozenset(),
 }

@@ -1,8 +1,7 @@
-"""What the library documents is enough: a download put together by hand, and transfers of kinds of one's own."""
+"""What the library documents is enough: a download put together by hand, and a transfer of a kind of one's own."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import trio
 
 import connector
-from persistence.objects.memory import MemoryStorage
 from tests.support.fake_archive import BASE, FakeArchive
 
 pytestmark = pytest.mark.trio
@@ -53,37 +51,6 @@ class Copy:
     async def close(self) -> None: ...
 
 
-@attrs.frozen
-class Fetch:
-    """Copies an object of a storage into a file: another one."""
-
-    storage: MemoryStorage
-    object_id: str
-    target: Path
-
-    @property
-    def label(self) -> str:
-        return self.object_id
-
-    async def prepare(self) -> None: ...
-
-    async def open(self) -> Sequence[connector.Part]:
-        self.target.touch()
-        return connector.Parts((await self.storage.stat("bucket", self.object_id)).size, 1000)
-
-    async def move(self, part: connector.Part, buffer: memoryview, progress: Callable[[int], None]) -> None:
-        await self.storage.read_into("bucket", self.object_id, part.start, buffer)
-        with self.target.open("r+b") as file:
-            file.seek(part.start)
-            file.write(buffer)
-        progress(part.size)
-
-    async def finish(self) -> Path:
-        return self.target
-
-    async def close(self) -> None: ...
-
-
 def scheduler() -> connector.Scheduler:
     return connector.Scheduler(
         pool=connector.BufferPool(1024**2),
@@ -97,19 +64,9 @@ async def test_folder_to_folder(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.bin").write_bytes(random.Random(number).randbytes(2500 * number + 1))
     files = sorted(tmp_path.iterdir())
-    outcomes = await scheduler().run(Copy(path, tmp_path / "copies" / path.name) for path in files)
-    assert [outcome.unwrap().read_bytes() for outcome in outcomes] == [path.read_bytes() for path in files]
-
-
-async def test_storage_to_file(tmp_path):
-    content = os.urandom(5_500)
-    async with MemoryStorage() as storage:
-        await storage.create_bucket("bucket")
-        await storage.put_object("bucket", "one", content)
-        missing, found = await scheduler().run(
-            [Copy(tmp_path / "not-there", tmp_path / "out"), Fetch(storage, "one", tmp_path / "one")]
-        )
-    assert found.unwrap().read_bytes() == content
+    sources = [tmp_path / "not-there", *files]
+    missing, *copied = await scheduler().run(Copy(path, tmp_path / "copies" / path.name) for path in sources)
+    assert [outcome.unwrap().read_bytes() for outcome in copied] == [path.read_bytes() for path in files]
     assert isinstance(missing.error, connector.LocalError)
 
 

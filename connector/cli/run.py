@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -22,8 +21,9 @@ from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, display_of
 from connector.cli.report import Report, error_fields
 from connector.cli.secrets import Secrets
-from connector.config import Settings, config_place, load_settings
-from connector.errors import ConnectorError, UsageError
+from connector.config import Settings
+from connector.errors import ConnectorError
+from connector.local.config_file import read_settings
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome, as_connector_error, iter_leaf_errors
 
@@ -156,8 +156,7 @@ def run(ctx: click.Context, work: Callable[[Invocation], int], *, resume_hint: s
 
 
 def _invocation(options: Mapping[str, Any], context: AppContext, console: Console) -> Invocation:
-    path, named = config_place(options.get("config"), context.environment)
-    settings = load_settings(options, context.environment, _read_config(path, named), config_name=str(path))
+    settings = read_settings(options, context.environment, config=options.get("config"))
     until = options.get("until")
     limit = None
     if until is not None:
@@ -166,15 +165,6 @@ def _invocation(options: Mapping[str, Any], context: AppContext, console: Consol
         limit = TimeLimit.read(until, context.time_of_day())
     requeue_code = options.get("requeue_code", REQUEUE)
     return Invocation(settings, console, Secrets(settings, context, console), context, limit, requeue_code)
-
-
-def _read_config(path: Path, named: bool) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        if not named and isinstance(error, FileNotFoundError | NotADirectoryError):
-            return None
-        raise UsageError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
 
 
 def _run_reporting_errors(work: Callable[[], int], console: Console, resume_hint: str) -> int:

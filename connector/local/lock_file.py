@@ -44,6 +44,10 @@ class Heartbeat:
 
     def __init__(self, seconds: float = 20.0) -> None:
         self._seconds = seconds
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all lock files: in a forked process they are those of its parent, and there is no thread."""
         self._marks: dict[Path, bytes] = {}
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -79,6 +83,8 @@ class Heartbeat:
 
 HEARTBEAT = Heartbeat()
 """One for the process: a lock file names a process."""
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=HEARTBEAT.reset)
 
 
 class LockFile:

@@ -21,7 +21,7 @@ MAX_ALIAS = 255
 class UploadSource:
     """A local file and its alias in the upload box."""
 
-    path: Path
+    path: Path = attrs.field(converter=Path)
     alias: str
 
     @property

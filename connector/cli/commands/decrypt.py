@@ -53,7 +53,8 @@ def decrypt(
 
     def work(invocation: Invocation) -> int:
         from connector.cli.access import own_keys
-        from connector.cli.outputs import decrypt_targets, ready_folder
+        from connector.local.output_folder import ready_folder
+        from connector.recrypt.targets import decrypt_targets
 
         requests = decrypt_targets(files, input_dir, output_dir)
         keys = own_keys(invocation)

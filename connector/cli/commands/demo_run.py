@@ -20,7 +20,7 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
-from connector.cli.outputs import ENDING
+from connector.recrypt.targets import ENDING
 from connector.cli.run import Invocation
 from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair

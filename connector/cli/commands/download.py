@@ -68,8 +68,8 @@ def download(
 
     def work(invocation: Invocation) -> int:
         from connector.cli.access import Access
-        from connector.cli.outputs import ready_folder
         from connector.errors import UsageError
+        from connector.local.output_folder import ready_folder
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")

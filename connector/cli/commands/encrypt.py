@@ -58,9 +58,10 @@ def encrypt(
         import os
 
         from connector.cli.access import own_keys
-        from connector.cli.outputs import encrypt_targets, ready_folder
         from connector.crypt4gh.keys import KEY_SIZE
         from connector.local.key_files import read_public_key
+        from connector.local.output_folder import ready_folder
+        from connector.recrypt.targets import encrypt_targets
 
         requests = encrypt_targets(files, output_dir)
         recipients = [read_public_key(path) for path in recipient_public_key_path]

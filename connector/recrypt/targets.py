@@ -1,16 +1,13 @@
-"""The output files of commands: folders and names."""
+"""What is to be encrypted or decrypted, and into which files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from connector.errors import UsageError
 from connector.local.failures import local_failures
-
-if TYPE_CHECKING:
-    from connector.recrypt import RecryptRequest
+from connector.recrypt.request import RecryptRequest
 
 ENDING = ".c4gh"
 
@@ -58,8 +55,6 @@ def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
 
 
 def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
-    from connector.recrypt import RecryptRequest
-
     found: dict[Path, RecryptRequest] = {}
     for path, target in pairs:
         if target in found:
@@ -69,9 +64,3 @@ def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
             )
         found[target] = RecryptRequest(path, target)
     return list(found.values())
-
-
-def ready_folder(folder: Path) -> None:
-    """Create the folder if it does not exist; `LocalError` if that fails."""
-    with local_failures("use the folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,66 @@
+"""The arguments of the four jobs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import connector
+from connector.local.key_files import write_key_pair
+from tests.support.pipeline_site import Site
+
+
+def test_there_and_back(site: Site) -> None:
+    site.archive.package_type = "upload"
+    site.archive.interrogates_at = 2
+    site.archive.refuses = {"second": "no genome"}
+    for name in ("a.bam", "b.bam"):
+        (site.folder / name).write_bytes(os.urandom(70_000))
+    sources = [site.folder / "a.bam", connector.UploadSource(site.folder / "b.bam", "second")]
+    first, second = connector.upload_files(sources, wait=True, **site.arguments)
+    assert (first.unwrap().alias, site.archive.opened("a.bam")) == ("a.bam", (site.folder / "a.bam").read_bytes())
+    assert isinstance(second.error, connector.IntegrityError)
+    assert second.label == "second"
+
+
+def test_one_file_and_a_passphrase(site: Site) -> None:
+    site.archive.package_type = "upload"
+    (site.folder / "a.bam").write_bytes(b"a")
+    write_key_pair(site.folder / "p.sec", site.folder / "p.pub", passphrase="open")
+    path = str(site.folder / "a.bam")
+    with pytest.raises(connector.UsageError, match="passphrase"):
+        connector.upload_files(path, **{**site.arguments, "private_key": site.folder / "p.sec"})
+    (result,) = connector.upload_files(path, **{**site.arguments, "private_key": site.archive.user})
+    assert result.unwrap().alias == "a.bam"
+
+
+def test_encrypting_and_decrypting(tmp_path: Path) -> None:
+    keys = write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase="open")
+    content = os.urandom(200_000)
+    (tmp_path / "a.bam").write_bytes(content)
+    for number, recipients in enumerate([tmp_path / "my.pub", [str(tmp_path / "my.pub")], keys.public]):
+        folder = tmp_path / str(number)
+        (sealed,) = connector.encrypt_files(str(tmp_path / "a.bam"), recipients=recipients, output_dir=folder)
+        assert sealed.unwrap().target == folder / "a.bam.c4gh"
+        (opened,) = connector.decrypt_files(
+            [sealed.unwrap().target], private_key=tmp_path / "my.sec", passphrase="open", part_size="64KiB"
+        )
+        assert opened.unwrap().target.read_bytes() == content
+
+
+def test_settings_are_those_of_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, arguments = site.folder / "out", site.arguments
+    url = arguments.pop("wkvs_url")
+    monkeypatch.delenv("CONNECTOR_WKVS_URL", raising=False)
+    with pytest.raises(connector.UsageError, match="address"):
+        connector.download_files(output_dir=out, **arguments)
+    with pytest.raises(connector.UsageError, match=r"^part_size: "):
+        connector.download_files(output_dir=out, **{**arguments, "part_size": "7"})
+    with pytest.raises(TypeError, match="wkvs_uri"):
+        connector.download_files(output_dir=out, wkvs_uri=url, **arguments)
+    with pytest.raises(TypeError, match="wkvs_url"):
+        connector.decrypt_files("a.c4gh", private_key=site.folder / "my.sec", wkvs_url=url)
+    monkeypatch.setenv("CONNECTOR_WKVS_URL", url)
+    assert all(result.ok for result in connector.download_files(output_dir=out, **arguments))
