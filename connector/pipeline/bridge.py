@@ -50,8 +50,9 @@ def awaitable(job: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any,
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
         if trio.lowlevel.in_trio_task():
             return await _with_single_error(functools.partial(job, *args, **kwargs))
-        if callback := kwargs.get("on_progress"):
-            kwargs["on_progress"] = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, callback)
+        on_progress: Any = kwargs.get("on_progress")
+        if on_progress is not None:
+            kwargs["on_progress"] = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, on_progress)
         return await _InThread(functools.partial(job, *args, **kwargs)).result()
 
     return _published(call, f"{job.__name__}_async")

@@ -85,7 +85,7 @@ async def download_files(
     Raises:
         ConnectorError: What concerns all files; of one of the five families.
     """
-    found, keys = await _in_thread(_prepare, settings, ArchiveSettings, private_key, passphrase)
+    found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
     await _in_thread(ready_folder, Path(output_dir))
     observer = _observer(on_progress)
     async with session.open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
@@ -136,7 +136,7 @@ async def upload_files(
     """
     given = [files] if isinstance(files, str | os.PathLike | UploadSource) else list(files)
     sources = [each if isinstance(each, UploadSource) else UploadSource(Path(each), Path(each).name) for each in given]
-    found, keys = await _in_thread(_prepare, settings, ArchiveSettings, private_key, passphrase)
+    found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
     observer = _observer(on_progress)
     async with session.open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
         outcomes = await opened.upload(sources, overwrite=overwrite, verify_existing=verify_existing)
@@ -179,7 +179,7 @@ async def decrypt_files(
     """
     folder = None if output_dir is None else Path(output_dir)
     requests = decrypt_targets(_paths(files), None, folder)
-    found, keys = await _in_thread(_prepare, settings, LocalSettings, private_key, passphrase)
+    found, keys = await _in_thread(_prepare, settings, LocalSettings.__optional_keys__, private_key, passphrase)
     if folder is not None:
         await _in_thread(ready_folder, folder)
     observer = _observer(on_progress)
@@ -221,7 +221,7 @@ async def encrypt_files(
     requests = encrypt_targets(_paths(files), folder)
     given = [recipients] if isinstance(recipients, str | os.PathLike | bytes) else list(recipients)
     found, keys = await _in_thread(
-        _prepare, settings, LocalSettings, private_key or KeyPair.of(os.urandom(KEY_SIZE)), passphrase
+        _prepare, settings, LocalSettings.__optional_keys__, private_key or KeyPair.of(os.urandom(KEY_SIZE)), passphrase
     )
     public_keys = [key if isinstance(key, bytes) else await _in_thread(read_public_key, Path(key)) for key in given]
     if folder is not None:
@@ -237,18 +237,18 @@ _in_thread = trio.to_thread.run_sync
 
 def _prepare(
     settings: Mapping[str, Any],
-    allowed: type[LocalSettings],
+    allowed: frozenset[str],
     private_key: KeyPair | Path | str,
     passphrase: str | None,
 ) -> tuple[Settings, KeyPair]:
     """Read settings and key; blocks. Raises `TypeError` for an unknown setting, as Python does for an argument."""
-    unknown = sorted(settings.keys() - allowed.__optional_keys__)
+    unknown = sorted(settings.keys() - allowed)
     if unknown:
         raise TypeError(f"there is no argument or setting {unknown[0]!r} here")
 
     def given_passphrase() -> str:
         if passphrase is None:
-            raise UsageError(f"{private_key} is protected by a passphrase, and none is given.", hint="Give passphrase=.")
+            raise UsageError(f"{private_key} is protected, and no passphrase is given.", hint="Give passphrase=...")
         return passphrase
 
     found = read_settings(settings, os.environ, name_of=str)

@@ -168,18 +168,28 @@ def test_a_cancelled_asyncio_task_ends_with_its_engine(site: Site, moment: str) 
         assert_resumes(site)
 
 
-def test_an_abandoned_event_loop_leaves_nothing(site: Site) -> None:
-    """As after KeyboardInterrupt in `run_until_complete`: the coroutine is closed instead of cancelled."""
-    site.archive.latency["get"] = 0.1
-    loop = asyncio.new_event_loop()
-    call = connector.download_files_async(ONE, output_dir=site.folder / "out", **site.arguments)
-    task = loop.create_task(call)
-    loop.run_until_complete(asyncio.sleep(0.2))
-    with ending_soon():
-        call.close()
-    loop.run_until_complete(asyncio.wait([task]))
-    task.exception()
-    loop.close()
+ABANDONED = """
+import asyncio, os, threading
+import connector
+
+def interrupt(progress):
+    raise KeyboardInterrupt  # as by Ctrl-C, which `run_until_complete` does not turn into a cancellation
+
+loop = asyncio.new_event_loop()
+loop.create_task(connector.download_files_async(
+    output_dir="out", private_key="my.sec", token=os.environ["CONNECTOR_ACCESS_TOKEN"], on_progress=interrupt,
+))
+try:
+    loop.run_forever()
+except KeyboardInterrupt:
+    print([thread.name for thread in threading.enumerate() if thread.name == "connector"])
+"""
+
+
+def test_an_event_loop_that_is_left_does_not_keep_the_process(site: Site) -> None:
+    site.archive.latency["get"] = 1
+    done = site.script(ABANDONED, timeout=9)
+    assert (done.out.strip(), done.code) == ("['connector']", 0), done.err
 
 
 def test_six_threads(site: Site) -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import attrs
 
+from connector import LocalError
 from connector.pipeline.progress import FileProgress, ProgressReporter
 from connector.transfer import Outcome
-from connector import LocalError
 from tests.support.desk import HandClock
 
 

@@ -27,9 +27,7 @@ async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it
             request = connector.RecryptRequest(source, sealed)
             (outcome,) = await session.encrypt_files(settings, keys.private, [keys.public], [request])
             assert outcome.ok
-            (outcome,) = await session.decrypt_files(
-                settings, keys.private, [connector.RecryptRequest(sealed, opened)]
-            )
+            (outcome,) = await session.decrypt_files(settings, keys.private, [connector.RecryptRequest(sealed, opened)])
             assert outcome.ok
         nursery.cancel_scope.cancel()
     assert opened.read_bytes() == source.read_bytes()

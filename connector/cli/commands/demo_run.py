@@ -20,13 +20,13 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
-from connector.recrypt.targets import ENDING
 from connector.cli.run import Invocation
 from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
+from connector.recrypt.targets import ENDING
 from connector.session import Session
 from connector.transfer.observer import Observer
 from connector.transfer.outcome import Outcome
