@@ -85,7 +85,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Install the package as a user would and run its demonstration."""
-    session.install(".")
+    session.install(".[archive]")
     session.run("connector", "demo", *session.posargs)
 
 
