@@ -49,11 +49,13 @@ def test_every_family_has_its_row_of_exit_codes() -> None:
     assert {"0", "1", "129", "130", "143"} <= set(rows)
 
 
-def test_the_example_of_the_readme_uses_public_names_only() -> None:
+def test_the_examples_of_the_readme_use_public_names_only() -> None:
     import connector
 
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    compile(example, "README.md", "exec")
-    used = set(re.findall(r"connector\.(\w+)", example))
-    assert used
-    assert used <= set(connector.__all__)
+    examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        compile(example, "README.md", "exec")
+        used = set(re.findall(r"connector\.(\w+)", example))
+        assert used
+        assert used <= set(connector.__all__)
