@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from connector.archive.assembly import open_archive
 from connector.archive.config import embedded
-from connector.archive.keys import load_keys
 from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.crypt4gh.segments import SegmentDecryptor
@@ -85,9 +87,14 @@ class ReceivedFile:
             yield buffer[:filled]
 
 
+async def _hub_private_key(root: Path) -> bytes:
+    async with open_archive(embedded(root)) as archive:
+        return archive.hubs.default.private_keys[0]
+
+
 def main(root: Path) -> dict[str, str]:
     """Alias and sha256 of all files that came in."""
-    hub_private_key = load_keys(embedded(root).keys_directory).hub_private
+    hub_private_key = trio.run(_hub_private_key, root)
     files = [ReceivedFile(path.parent) for path in sorted((root / "parts").glob("*/claim.json"))]
     return {file.claim["alias"]: file.check(hub_private_key) for file in files}
 

@@ -22,13 +22,11 @@ import trio
 
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
-from connector.archive.key_store import KeyStore
-from connector.archive.models import FileUpload, StoredSecret
+from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
-from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
@@ -71,7 +69,7 @@ class SealedFile:
                 yield bytes(piece)
 
 
-async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path) -> dict[str, Any]:
+async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
     """Seal, store and register one file under its name."""
     hub = archive.hubs.default
     assert isinstance(hub.storage, FilesystemStorage)
@@ -93,15 +91,13 @@ async def stock(archive: Archive, key_store: KeyStore, served: Path, path: Path)
         state_updated=utc_now(),
         decrypted_sha256=sealed.plain_sha256,
     )
-    file = await archive.registry.register(upload, secret_id=await key_store.deposit(secret))
+    file = await archive.registry.register(upload, secret_id=await archive.key_store.deposit(secret))
     return {"object_id": object_id, "accession": file.accession, "sha256": sealed.sealed_sha256}
 
 
 async def main(root: Path, served: Path, paths: Sequence[Path]) -> None:
-    async with open_archive(embedded(root)) as archive, SqliteDaoFactory(root / "archive.sqlite") as documents:
-        secrets = await documents.dao("secrets", StoredSecret, id_field="id")
-        key_store = KeyStore(secrets, store_key=archive.keys.store_key)
-        print(json.dumps([await stock(archive, key_store, served, path) for path in paths]))
+    async with open_archive(embedded(root)) as archive:
+        print(json.dumps([await stock(archive, served, path) for path in paths]))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any
 from connector.archive.assembly import Archive
 from connector.archive.errors import ApiError
 from connector.archive.file_registry import file_extension
-from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile
-from connector.archive.work_packages import Grant
+from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile, WorkPackage
+from connector.archive.work_packages import Grant, WorkPackageService
 from connector.errors import UsageError
 
 _MAX_NAMED = 10
@@ -23,8 +23,11 @@ async def grant_upload(
     max_size: int | None = None,
     storage_alias: str | None = None,
     box_id: str | None = None,
+    lifetime: float | None = None,
 ) -> Grant:
     """Grant uploads to the owner of a public key (32 bytes), into a new box or into `box_id`.
+
+    The grant is valid for `lifetime` seconds, if that is given, otherwise as long as the archive's settings say.
 
     Raises:
         UsageError: There is no such box or hub.
@@ -37,11 +40,15 @@ async def grant_upload(
             known = ", ".join(hub.alias for hub in archive.hubs)
             raise UsageError(f"The archive has no data hub {alias!r}.", hint=f"It has {known}.")
         box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)
-    return await archive.work_packages.grant_upload(box, public_key)
+    return await archive.work_packages.grant_upload(box, public_key, lifetime=lifetime)
 
 
-async def grant_download(archive: Archive, public_key: bytes, accessions: Iterable[str] | None) -> Grant:
+async def grant_download(
+    archive: Archive, public_key: bytes, accessions: Iterable[str] | None, *, lifetime: float | None = None
+) -> Grant:
     """Grant downloads of these files, or of all that are registered, to the owner of a public key (32 bytes).
+
+    The grant is valid for `lifetime` seconds, if that is given, otherwise as long as the archive's settings say.
 
     Raises:
         UsageError: An accession is unknown, or the archive has no files.
@@ -57,7 +64,28 @@ async def grant_download(archive: Archive, public_key: bytes, accessions: Iterab
                 f"The archive holds no file {unknown[0]!r}.", hint="`connector archive files` lists what there is."
             )
         files = {accession: files[accession] for accession in wanted}
-    return await archive.work_packages.grant_download(files, public_key)
+    return await archive.work_packages.grant_download(files, public_key, lifetime=lifetime)
+
+
+async def list_grants(archive: Archive) -> list[dict[str, Any]]:
+    """List all grants, the oldest first, with what they permit, how long they are valid, and when they were used."""
+    return [_grant_row(package, archive.work_packages) async for package in archive.work_packages.find_all()]
+
+
+async def revoke_grants(archive: Archive, grants: Iterable[str]) -> None:
+    """Revoke grants, named by their ids or by access tokens: from now on every process refuses them.
+
+    Raises:
+        UsageError: One is unknown; the others are revoked.
+    """
+    unknown = []
+    for grant in grants:
+        if await archive.work_packages.revoke(grant.partition(":")[0]) is None:
+            unknown.append(grant.partition(":")[0])
+    if unknown:
+        raise UsageError(
+            f"The archive has no grant {unknown[0]!r}.", hint="`connector archive grants` lists what there is."
+        )
 
 
 async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[str, Any]]:
@@ -138,6 +166,22 @@ async def _find_box(archive: Archive, box_id: str) -> Box:
         if box_id in (box.id, box.rdub_id):
             return box
     raise UsageError(f"The archive has no box {box_id!r}.", hint="`connector archive boxes` lists what there is.")
+
+
+def _grant_row(package: WorkPackage, packages: WorkPackageService) -> dict[str, Any]:
+    state = "valid" if packages.is_valid(package) else "expired" if package.revoked is None else "revoked"
+    return {
+        "grant": package.id,
+        "type": package.type,
+        "state": state,
+        "box": package.box_id,
+        "files": sorted(package.files or {}),
+        "public_key": package.user_public_crypt4gh_key,
+        "created": package.created.isoformat(),
+        "expires": package.expires.isoformat(),
+        "last_used": package.last_used.isoformat() if package.last_used else None,
+        "revoked": package.revoked.isoformat() if package.revoked else None,
+    }
 
 
 def _file_row(file: RegisteredFile | FileUpload, file_id: str, **more: str | None) -> dict[str, Any]:

@@ -43,10 +43,10 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
     routes = {
         "wkvs": [Mount(WELL_KNOWN_PATH, routes=wkvs_routes(archive.hubs, base_url))],
         "wps": [Mount(WORK_PACKAGES_PATH, routes=work_package_routes(archive.work_packages))],
-        "ucs": [Mount("/ucs", routes=upload_routes(archive.uploads, archive.tokens, archive.hubs))],
+        "ucs": [Mount("/ucs", routes=upload_routes(archive.uploads, archive.work_packages, archive.hubs))],
         "dcs": [
-            Mount("/dcs", routes=download_routes(archive.downloads, archive.tokens)),
-            Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.tokens)),
+            Mount("/dcs", routes=download_routes(archive.downloads, archive.work_packages)),
+            Mount(DRS_PATH, routes=drs_routes(archive.downloads, archive.work_packages)),
         ],
     }
     apis = Starlette(
@@ -60,7 +60,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
     )
     # Other storages serve their presigned URLs themselves.
     storages = [
-        StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url))
+        StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url), archive.keys)
         for hub in archive.hubs
         if isinstance(hub.storage, FilesystemStorage) and not {"ucs", "dcs"}.isdisjoint(services)
     ]

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
-import trio
 
 from connector.archive.boxes import BoxService
 from connector.archive.cleanup import Cleanup
@@ -17,9 +16,12 @@ from connector.archive.file_registry import FileRegistry
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.ingest import Ingest, Removal
 from connector.archive.interrogation_worker import InterrogationWorker
+from connector.archive.key_formats import parse_private_key
+from connector.archive.key_ring import KeyRing
+from connector.archive.key_rotation import KeyRotation, complete_ring
 from connector.archive.key_store import KeyStore
-from connector.archive.keys import ArchiveKeys, load_keys, remove_drafts
-from connector.archive.models import Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
+from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory, MasterKeySource
+from connector.archive.models import ArchiveKey, Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
 from connector.archive.providers import check_buckets, make_documents, make_storage, opening
 from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
@@ -27,7 +29,6 @@ from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.work_packages import WorkPackageService
-from connector.crypt4gh.keys import KeyPair
 from persistence.documents.protocol import DaoFactory, Index
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
@@ -41,7 +42,8 @@ class Archive:
     """An open archive and its services."""
 
     settings: ArchiveSettings
-    keys: ArchiveKeys
+    keys: KeyRing
+    key_rotation: KeyRotation
     hubs: Hubs
     tokens: TokenIssuer
     boxes: BoxService
@@ -57,7 +59,7 @@ class Archive:
 
 
 async def assemble(
-    settings: ArchiveSettings, keys: ArchiveKeys, hubs: Hubs, documents: DaoFactory, *, clock: Clock
+    settings: ArchiveSettings, keys: KeyRing, hubs: Hubs, documents: DaoFactory, *, clock: Clock
 ) -> Archive:
     """Connect the services of an archive over hubs with open storages and an open database.
 
@@ -68,9 +70,8 @@ async def assemble(
     files = await documents.dao("files", RegisteredFile, id_field="accession", indexes=[Index("file_id", unique=True)])
     registry = FileRegistry(files, await documents.dao("counters", Counter, id_field="id"), clock)
     boxes = BoxService(await documents.dao("boxes", Box, id_field="id"), clock)
-    secrets = await documents.dao("secrets", StoredSecret, id_field="id")
-    key_store = KeyStore(secrets, store_key=keys.store_key)
-    tokens = TokenIssuer(keys.signing, lifetime=settings.work_order_lifetime, clock=clock)
+    key_store = KeyStore(await documents.dao("secrets", StoredSecret, id_field="id"), keys)
+    tokens = TokenIssuer(keys, lifetime=settings.work_order_lifetime, leeway=settings.token_leeway, clock=clock)
     packages = await documents.dao("packages", WorkPackage, id_field="id")
     staging = StagingArea(hubs, settings, clock)
     removal = Removal(registry, key_store, staging, hubs)
@@ -79,6 +80,7 @@ async def assemble(
     return Archive(
         settings=settings,
         keys=keys,
+        key_rotation=KeyRotation(keys, key_store, uploads, clock),
         hubs=hubs,
         tokens=tokens,
         boxes=boxes,
@@ -111,14 +113,16 @@ async def open_archive(
         UsageError: The configuration names something that does not exist, or that the archive may not use.
         BrokenError: The database or a storage does not answer.
     """
-    keys = await trio.to_thread.run_sync(_prepare, config)
     async with AsyncExitStack() as stack:
         with opening("The database"):
             documents = await stack.enter_async_context(await make_documents(config.documents))
+            keys = await open_key_ring(documents, master_keys(config))
+            hub_keys = {hub.alias: hub.private_key and parse_private_key(hub.private_key) for hub in config.hubs}
+            await complete_ring(keys, hub_keys)
         hubs = []
         for one in config.hubs:
             with opening(f"The storage of hub {one.alias}"):
-                signer = UrlSigner(storage_url(config, one.alias, base_url), keys.url_secret, clock)
+                signer = UrlSigner(storage_url(config, one.alias, base_url), keys.url_secrets, clock)
                 storage = await stack.enter_async_context(make_storage(one.storage, signer))
                 hub = _make_hub(one, storage, keys)
                 if check or isinstance(storage, FilesystemStorage):
@@ -129,13 +133,18 @@ async def open_archive(
         yield archive
 
 
-def _prepare(config: ArchiveConfig) -> ArchiveKeys:
-    directory = config.keys_directory.parent
-    with opening(f"The directory {directory}"):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = load_keys(config.keys_directory)
-    remove_drafts(config.keys_directory)
-    return keys
+async def open_key_ring(documents: DaoFactory, masters: MasterKeySource) -> KeyRing:
+    """The key ring of an open database, read once."""
+    ring = KeyRing(await documents.dao("keys", ArchiveKey, id_field="id"), masters, documents.now)
+    await ring.refresh()
+    return ring
+
+
+def master_keys(config: ArchiveConfig) -> MasterKeySource:
+    """Where the master keys of an archive are."""
+    if config.master_keys is not None:
+        return GivenMasterKeys.parse(config.master_keys)
+    return MasterKeyDirectory(config.keys_directory)
 
 
 def storage_url(config: ArchiveConfig, alias: str, base_url: str) -> str:
@@ -143,13 +152,11 @@ def storage_url(config: ArchiveConfig, alias: str, base_url: str) -> str:
     return base_url + STORAGE_PATH + (f"/{alias}" if len(config.hubs) > 1 else "")
 
 
-def _make_hub(config: HubConfig, storage: ObjectStorage, keys: ArchiveKeys) -> Hub:
-    private = config.private_key or keys.hub_private
+def _make_hub(config: HubConfig, storage: ObjectStorage, keys: KeyRing) -> Hub:
     return Hub(
         alias=config.alias,
         label=config.label,
-        private_keys=(private,),
-        public_key=KeyPair.of(private).public,
+        ring=keys,
         storage=storage,
         inbox=config.storage.inbox,
         permanent=config.storage.permanent,

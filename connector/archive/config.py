@@ -135,13 +135,15 @@ class ArchiveConfig:
         public_url: The URL under which clients reach the archive; by host and port of the server if None.
         documents: The database.
         hubs: The data hubs, at least one; the first is that of boxes for which none is chosen.
-        keys_directory: Where the archive's secrets are that are not in the database.
+        keys_directory: Where the master keys are.
+        master_keys: Those of the environment (base64, separated by blanks or commas), which replace the directory.
         settings: Lifetimes, limits and policies.
     """
 
     documents: SqliteDocuments | MongodbDocuments
     hubs: tuple[HubConfig, ...]
     keys_directory: Path
+    master_keys: str | None = attrs.field(default=None, repr=False)
     public_url: str | None = None
     settings: ArchiveSettings = attrs.field(factory=ArchiveSettings)
 

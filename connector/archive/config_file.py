@@ -8,8 +8,6 @@ files that only their owner may read, or in the environment, but not in `archive
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 import tomllib
@@ -31,6 +29,8 @@ from connector.archive.config import (
     SqliteDocuments,
     embedded,
 )
+from connector.archive.key_formats import parse_key, read_secret
+from connector.archive.master_keys import VARIABLE
 from connector.archive.settings import ArchiveSettings
 from connector.config import parse_size
 from connector.errors import LocalError, UsageError
@@ -46,7 +46,6 @@ _TOP = ("public_url", *SETTING_NAMES)
 _SECRETS = frozenset({"secret_key", "session_token"})
 _FROM_FILES = ("uri", "access_key", "secret_key", "session_token")
 """Keys whose value may be in a file, named by the key with `_file`."""
-_KEY_SIZE = 32
 
 
 def read_config(
@@ -78,7 +77,8 @@ def read_config(
     if not isinstance(keys, dict) or keys.keys() - {"directory"}:
         raise UsageError(f"{name}: keys: a table is expected with nothing but directory, not {keys!r}.")
     directory = keys.get("directory", str(file.parent / "keys"))
-    return _structure({**table, "keys_directory": directory, "settings": flat}, name)
+    master = {"master_keys": environment[VARIABLE]} if environment.get(VARIABLE) else {}
+    return _structure({**table, "keys_directory": directory, **master, "settings": flat}, name)
 
 
 def embedded_config(
@@ -98,7 +98,9 @@ def embedded_config(
         config = embedded(root, storage_alias=alias)
     except ValueError as error:
         raise UsageError(f"--storage-alias: {error}.") from error
-    return attrs.evolve(config, settings=settings, public_url=_web_address(public_url))
+    return attrs.evolve(
+        config, settings=settings, public_url=_web_address(public_url), master_keys=environment.get(VARIABLE) or None
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -106,18 +108,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def read_secret(path: Path) -> bytes:
-    """Read a file with a secret.
-
-    Raises:
-        LocalError: It cannot be read, or others than its owner may read it.
-    """
-    content = _read(path)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
-    return content
 
 
 def _refuse_secrets(table: Table, name: str) -> None:
@@ -200,12 +190,9 @@ def _resolve_paths(table: Table, directory: Path) -> None:
 
 def _decode_key(text: str, variable: str) -> bytes:
     try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != _KEY_SIZE:
-        raise UsageError(f"{variable}: not the base64 of a key of {_KEY_SIZE} bytes.")
-    return key
+        return parse_key(text.encode())
+    except ValueError as error:
+        raise UsageError(f"{variable}: not the base64 of a key of 32 bytes.") from error
 
 
 def _structure(table: Table, name: str) -> ArchiveConfig:

@@ -8,6 +8,8 @@ from contextlib import suppress
 import attrs
 
 from connector.archive.errors import NoSuchStorage
+from connector.archive.key_ring import KeyRing
+from connector.crypt4gh.keys import KeyPair
 from persistence.errors import AlreadyExists
 from persistence.objects.protocol import ObjectStorage
 
@@ -23,8 +25,7 @@ class Hub:
     Attributes:
         alias: The storage alias by which boxes, uploads and registered files refer to the hub.
         label: Its name for people.
-        private_keys: Its Crypt4GH private keys (32 bytes each), the current one first.
-        public_key: The public key of the current one.
+        ring: Holds its Crypt4GH keys, which may be rotated while the archive is served.
         storage: Holds all its objects.
         inbox: The bucket that receives uploads.
         permanent: The bucket of the archived files.
@@ -33,12 +34,21 @@ class Hub:
 
     alias: str
     label: str = ""
-    private_keys: tuple[bytes, ...] = attrs.field(repr=False)
-    public_key: bytes
+    ring: KeyRing
     storage: ObjectStorage
     inbox: str = INBOX_BUCKET
     permanent: str = PERMANENT_BUCKET
     download: str = DOWNLOAD_BUCKET
+
+    @property
+    def private_keys(self) -> list[bytes]:
+        """Its Crypt4GH private keys (32 bytes each), the current one first, as they were read last."""
+        return [key.secret for key in self.ring.keys("hub", self.alias)]
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key of the current one."""
+        return KeyPair.of(self.ring.current("hub", self.alias).secret).public
 
     @property
     def buckets(self) -> tuple[str, str, str]:

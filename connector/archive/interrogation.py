@@ -87,7 +87,7 @@ class Interrogation:
         head = await self._read_head(_HEADER_GUESS)
         if header_size(head) is None:
             head = await self._read_head(MAX_HEADER_SIZE)
-        header = _open_header(head, self._hub.private_keys)
+        header = await self._open_header(head)
         if header.edit_list is not None:
             raise IntegrityError("The envelope holds an edit list, which this archive does not take.")
         content_size = sealed_size(upload.decrypted_size)
@@ -140,6 +140,16 @@ class Interrogation:
         if count < len(buffer):
             raise cut_short("The uploaded object", self._upload.encrypted_size, count)
         return bytes(buffer)
+
+    async def _open_header(self, head: bytes) -> OpenedHeader:
+        await self._hub.ring.follow()
+        try:
+            return _open_header(head, self._hub.private_keys)
+        except IntegrityError:
+            # The hub's key may have been rotated just now.
+            with storage_failures():
+                await self._hub.ring.refresh()
+            return _open_header(head, self._hub.private_keys)
 
     async def _compute(self, part: Part, work: Callable[[], T]) -> T:
         if part.size <= _INLINE_SIZE:

@@ -1,48 +1,46 @@
-"""The key store: file secrets, each encrypted under the archive's own key, which is stored outside the database."""
+"""The key store: file secrets, each sealed under a master key, which is outside the database."""
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import uuid4
 
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+import attrs
 
+from connector.archive.key_ring import KeyRing
 from connector.archive.models import StoredSecret
 from persistence.documents.protocol import Dao
 from persistence.errors import NotFound
 
-_NONCE_SIZE = 12
 
-
+@attrs.frozen(eq=False)
 class KeyStore:
     """Stores the session keys under which the permanent objects are encrypted (32 bytes each)."""
 
-    def __init__(self, secrets: Dao[StoredSecret], *, store_key: bytes) -> None:
-        self._secrets = secrets
-        self._cipher = ChaCha20Poly1305(store_key)
+    _secrets: Dao[StoredSecret]
+    _ring: KeyRing
+
+    async def seal(self, secret: bytes) -> StoredSecret:
+        """Seal a secret under the current master key, to be stored by the caller, in a transaction of its own."""
+        await self._ring.refresh()
+        secret_id, master = str(uuid4()), self._ring.master
+        return StoredSecret(secret_id, master.id, master.seal(secret, secret_id))
 
     async def deposit(self, secret: bytes) -> str:
         """Store a secret; returns its id."""
-        secret_id = str(uuid4())
-        nonce = os.urandom(_NONCE_SIZE)
-        # The id is authenticated too, so that swapping the secrets of two files in the database is detected.
-        sealed = nonce + self._cipher.encrypt(nonce, secret, secret_id.encode())
-        await self._secrets.insert(StoredSecret(secret_id, base64.b64encode(sealed).decode("ascii")))
-        return secret_id
+        return (await self._secrets.insert(await self.seal(secret))).id
 
     async def fetch(self, secret_id: str) -> bytes:
         """Return a secret.
 
         Raises:
             NotFound: There is none with this id.
-            InvalidTag: It was tampered with.
+            IntegrityError: It was tampered with.
+            MissingMasterKeyError: This process does not have its master key.
         """
         stored = await self._secrets.get_by_id(secret_id)
-        sealed = base64.b64decode(stored.sealed)
-        return self._cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], secret_id.encode())
+        return (await self._ring.find_master(stored.key_id)).open(stored.sealed, secret_id)
 
     async def ids(self) -> AsyncIterator[str]:
         """The ids of all secrets."""
@@ -53,3 +51,21 @@ class KeyStore:
         """Remove a secret; it is no error if there is none."""
         with suppress(NotFound):
             await self._secrets.delete(secret_id)
+
+    async def reseal(self) -> int:
+        """Seal all secrets under the current master key; returns how many were not."""
+        await self._ring.refresh()
+        master, count = self._ring.master, 0
+        async for stored in self._secrets.find_all({"key_id": {"$ne": master.id}}, sort=["id"]):
+            secret = (await self._ring.find_master(stored.key_id)).open(stored.sealed, stored.id)
+            changes = {"key_id": master.id, "sealed": master.seal(secret, stored.id)}
+            with suppress(NotFound):  # removed meanwhile, with its file
+                changed = await self._secrets.compare_and_set(
+                    stored.id, expected={"key_id": stored.key_id}, changes=changes
+                )
+                count += changed is not None
+        return count
+
+    async def count_sealed_under(self, master_id: str) -> int:
+        """How many secrets are sealed under a master key."""
+        return await self._secrets.count({"key_id": master_id})

@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+KeyKind = Literal["master", "signing", "hub", "url"]
 BoxState = Literal["open", "locked", "archived"]
 UploadState = Literal["init", "inbox", "interrogated", "awaiting_archival", "archived", "failed", "cancelled"]
 
@@ -42,6 +43,8 @@ class WorkPackage:
         user_public_crypt4gh_key: Base64 of the 32 byte key.
         token_hash: The sha256 (hex) of the access token, which itself is never stored.
         files: File name extensions by accession.
+        last_used: When its access token was accepted last, to a minute or so.
+        revoked: When a steward has ended it.
     """
 
     id: str
@@ -53,6 +56,8 @@ class WorkPackage:
     files: dict[str, str] | None = None
     rdub_id: str | None = None
     box_id: str | None = None
+    last_used: datetime | None = None
+    revoked: datetime | None = None
 
 
 @attrs.frozen
@@ -115,10 +120,37 @@ class RegisteredFile:
 
 @attrs.frozen
 class StoredSecret:
-    """A file secret (Crypt4GH session key), encrypted under the store key; base64 of nonce and ciphertext."""
+    """A file secret (Crypt4GH session key), sealed under a master key.
+
+    Attributes:
+        key_id: The master key.
+        sealed: Base64 of nonce and ciphertext.
+    """
 
     id: str
+    key_id: str
     sealed: str
+
+
+@attrs.frozen
+class ArchiveKey:
+    """A key of the archive; the newest of its kind (and hub) is the current one.
+
+    Attributes:
+        id: Made of the key, or of its public part.
+        kind: What it is for: to sign work order tokens or presigned URLs, a hub's Crypt4GH key, or to seal the others.
+        created: When it became current, by the database's clock.
+        master_id: The master key that it is sealed under; of a master key itself.
+        sealed: Base64 of nonce and ciphertext of its private part; of a master key, which is not stored, of nothing.
+        hub: The storage alias of a hub's key, otherwise empty.
+    """
+
+    id: str
+    kind: KeyKind
+    created: datetime
+    master_id: str
+    sealed: str
+    hub: str = ""
 
 
 @attrs.frozen

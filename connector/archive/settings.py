@@ -21,6 +21,7 @@ class ArchiveSettings:
 
     Attributes:
         work_order_lifetime: Of a work order token.
+        token_leeway: For which a token is accepted after its end, since the clocks of hosts differ.
         url_lifetime: Of a presigned URL.
         package_lifetime: Of a work package from its grant.
         retry_after: What a client is told to wait while a file is staged; by the file's size if None.
@@ -33,6 +34,7 @@ class ArchiveSettings:
     """
 
     work_order_lifetime: int = attrs.field(default=30, validator=validators.ge(1))
+    token_leeway: int = attrs.field(default=10, validator=validators.ge(0))
     url_lifetime: int = attrs.field(default=60, validator=validators.ge(1))
     package_lifetime: int = attrs.field(default=30 * 24 * 3600, validator=validators.ge(1))
     retry_after: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))

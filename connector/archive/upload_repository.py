@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -80,6 +81,11 @@ class UploadRepository:
     def find_unfinished(self) -> AsyncIterator[FileUpload]:
         """All uploads that are to be interrogated or registered, the oldest first."""
         return self._uploads.find_all({"state": {"$in": list(UNFINISHED)}}, sort=[("created", 1)])
+
+    async def count_encrypted_before(self, end: datetime, storage_alias: str) -> int:
+        """How many uploads to a hub are not interrogated yet and were created before `end`."""
+        waiting = {"storage_alias": storage_alias, "state": {"$in": ["init", "inbox"]}, "created": {"$lt": end}}
+        return await self._uploads.count(waiting)
 
     async def usage(self, box_id: str) -> BoxUsage:
         """How much of the box is in use: counted once from the documents, then kept up to date."""

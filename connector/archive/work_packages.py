@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
@@ -20,12 +20,14 @@ from connector.archive.models import Box, WorkPackage
 from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.crypt4gh.sealed_text import seal_text
-from connector.wire.payloads import WorkOrderRequest
+from connector.wire.payloads import WorkOrderRequest, WorkType
 from persistence.documents.protocol import Dao
-from persistence.errors import NotFound
+from persistence.errors import NotFound, PersistenceError
 
 _TOKEN_LENGTH = 24
 """Letters and digits of an access token: 142 random bits."""
+_USE_INTERVAL = timedelta(minutes=1)
+"""How often the last use of a grant is written at most."""
 _TOKEN_ALPHABET = string.ascii_letters + string.digits
 
 
@@ -56,15 +58,17 @@ class WorkPackageService:
     _clock: Clock
     _package_lifetime: int
 
-    async def grant_upload(self, box: Box, public_key: bytes) -> Grant:
-        """Let the owner of `public_key` upload into `box`."""
-        return await self._grant(public_key, type="upload", rdub_id=box.rdub_id, box_id=box.id)
+    async def grant_upload(self, box: Box, public_key: bytes, *, lifetime: float | None = None) -> Grant:
+        """Let the owner of `public_key` upload into `box`, for `lifetime` seconds if that is given."""
+        return await self._grant(public_key, lifetime, type="upload", rdub_id=box.rdub_id, box_id=box.id)
 
-    async def grant_download(self, files: Mapping[str, str], public_key: bytes) -> Grant:
+    async def grant_download(
+        self, files: Mapping[str, str], public_key: bytes, *, lifetime: float | None = None
+    ) -> Grant:
         """Let the owner of `public_key` download `files` (accession to file name extension)."""
-        return await self._grant(public_key, type="download", files=dict(files))
+        return await self._grant(public_key, lifetime, type="download", files=dict(files))
 
-    async def _grant(self, public_key: bytes, **kind: object) -> Grant:
+    async def _grant(self, public_key: bytes, lifetime: float | None, **kind: object) -> Grant:
         token = "".join(secrets.choice(_TOKEN_ALPHABET) for _ in range(_TOKEN_LENGTH))
         created = utc_now(self._clock)
         package = WorkPackage(
@@ -72,7 +76,7 @@ class WorkPackageService:
             user_public_crypt4gh_key=base64.b64encode(public_key).decode("ascii"),
             token_hash=hash_token(token),
             created=created,
-            expires=created + timedelta(seconds=self._package_lifetime),
+            expires=created + timedelta(seconds=self._package_lifetime if lifetime is None else lifetime),
             **kind,  # type: ignore[arg-type]
         )
         await self._packages.insert(package)
@@ -83,21 +87,60 @@ class WorkPackageService:
 
         Raises:
             Unauthenticated: There is no token.
-            Forbidden: The package is unknown or expired, or the token is another one; all in the same words.
+            Forbidden: The package is unknown, expired or revoked, or the token is another one; all in the same words.
         """
         if not access_token:
             raise Unauthenticated("An access token is needed.")
-        package = None
-        with suppress(NotFound):
-            package = await self._packages.get_by_id(package_id)
+        package = await self._find(package_id)
         given = hash_token(access_token)
-        if (
-            package is None
-            or not hmac.compare_digest(given, package.token_hash)
-            or utc_now(self._clock) >= package.expires
-        ):
+        if package is None or not hmac.compare_digest(given, package.token_hash) or not self.is_valid(package):
             raise Forbidden("This access token does not open this work package, or it has expired.")
+        await self._note_use(package)
         return package
+
+    async def verify(self, token: str | None, *allowed: WorkType) -> WorkOrder:
+        """Return the work order of a valid token whose work package is valid, too.
+
+        Raises:
+            Unauthenticated: As `TokenIssuer.verify`, or the work package has expired or was revoked since.
+        """
+        order = await self.tokens.verify(token, *allowed)
+        package = await self._find(order.work_package_id)
+        if package is None or not self.is_valid(package):
+            raise Unauthenticated("The work package of this token has expired or was revoked.")
+        return order
+
+    def is_valid(self, package: WorkPackage) -> bool:
+        """Whether a work package is neither expired nor revoked."""
+        return package.revoked is None and utc_now(self._clock) < package.expires
+
+    def find_all(self) -> AsyncIterator[WorkPackage]:
+        """All work packages, the oldest first."""
+        return self._packages.find_all(sort=["created"])
+
+    async def revoke(self, package_id: str) -> WorkPackage | None:
+        """End a work package: every process refuses its tokens from now on. `None` if there is none."""
+        package = await self._find(package_id)
+        if package is None or package.revoked is not None:
+            return package
+        with suppress(NotFound):
+            changes = {"revoked": utc_now(self._clock)}
+            return await self._packages.compare_and_set(package_id, expected={}, changes=changes)
+        return None
+
+    async def _find(self, package_id: str) -> WorkPackage | None:
+        with suppress(NotFound):
+            return await self._packages.get_by_id(package_id)
+        return None
+
+    async def _note_use(self, package: WorkPackage) -> None:
+        now = utc_now(self._clock)
+        if package.last_used is None or now - package.last_used >= _USE_INTERVAL:
+            # Of several processes one writes. A failure to write it is no reason to refuse the request.
+            with suppress(PersistenceError):
+                await self._packages.compare_and_set(
+                    package.id, expected={"last_used": package.last_used}, changes={"last_used": now}
+                )
 
     async def issue_download_token(self, package: WorkPackage, accession: str) -> str:
         """Return an encrypted token for the download of one file of the package.
@@ -109,10 +152,9 @@ class WorkPackageService:
         if package.files is None or accession not in package.files:
             raise Forbidden("This work package does not give access to this file.")
         file = await self._registry.get(accession)
-        key = package.user_public_crypt4gh_key
-        return self._issue(WorkOrder("download", key, file_id=file.file_id, accession=accession))
+        return await self._issue(package, "download", file_id=file.file_id, accession=accession)
 
-    def issue_upload_token(self, package: WorkPackage, rdub_id: str, request: WorkOrderRequest) -> str:
+    async def issue_upload_token(self, package: WorkPackage, rdub_id: str, request: WorkOrderRequest) -> str:
         """Return an encrypted token for one operation on the package's box or on a file in it.
 
         Raises:
@@ -135,8 +177,8 @@ class WorkPackageService:
                 pass
             case _:
                 raise InvalidRequest(f"{request.work_type!r} is no operation on a box.", "body", "work_type")
-        key = package.user_public_crypt4gh_key
-        return self._issue(WorkOrder(request.work_type, key, box_id=package.box_id, alias=alias, file_id=file_id))
+        return await self._issue(package, request.work_type, box_id=package.box_id, alias=alias, file_id=file_id)
 
-    def _issue(self, order: WorkOrder) -> str:
-        return seal_text(self.tokens.issue(order), order.user_public_key)
+    async def _issue(self, package: WorkPackage, work_type: WorkType, **what: str | None) -> str:
+        order = WorkOrder(work_type, package.user_public_crypt4gh_key, package.id, **what)
+        return seal_text(await self.tokens.issue(order), order.user_public_key)

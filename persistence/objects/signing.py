@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -56,12 +56,15 @@ class UrlSigner:
 
     Args:
         base_url: URL of the server that verifies them.
-        secret: the HMAC key, at least 16 bytes, the same for all processes that share the storage.
+        secret: the HMAC key, at least 16 bytes, the same for all processes that share the storage. Where it changes
+            while URLs are in use: a function that returns the current key and then the older ones that still hold.
         clock: gives seconds since the epoch, such as `time.time`.
     """
 
-    def __init__(self, base_url: str, secret: bytes, clock: Callable[[], float]) -> None:
-        if len(secret) < 16:
+    def __init__(
+        self, base_url: str, secret: bytes | Callable[[], Sequence[bytes]], clock: Callable[[], float]
+    ) -> None:
+        if isinstance(secret, bytes) and len(secret) < 16:
             raise ValueError("the secret of a UrlSigner needs at least 16 bytes")
         self.base_url = base_url.rstrip("/")
         self._path = unquote(urlsplit(self.base_url).path)
@@ -135,7 +138,7 @@ class UrlSigner:
             raise SignatureRefused(f"The URL of object {object_id!r} carries no complete signature.") from error
         md5 = _hex(content_md5) if query.get("X-Amz-SignedHeaders") == _MD5_HEADER else None
         rest = {name: value for name, value in query.items() if name != "X-Amz-Signature"}
-        if not _equal(self._signature(method, bucket, object_id, rest, md5 or ""), given):
+        if not self._is_signed(given, method, bucket, object_id, rest, md5 or ""):
             raise SignatureRefused(f"The signature does not permit {method} of object {object_id!r}.")
         if self._clock() >= started + lifetime:
             raise SignatureExpired(f"The URL of object {object_id!r} has expired.", hint="Ask for a new one.")
@@ -155,7 +158,7 @@ class UrlSigner:
         bucket = self._relative(path)
         object_id = fields.get("key", "")
         rest = {name: fields[name] for name in ("key", "policy", "x-amz-date") if name in fields}
-        if not _equal(self._signature("POST", bucket, object_id, rest, ""), fields.get("x-amz-signature", "")):
+        if not self._is_signed(fields.get("x-amz-signature", ""), "POST", bucket, object_id, rest, ""):
             raise SignatureRefused(f"The form does not permit to post object {object_id!r}.")
         limits = json.loads(base64.b64decode(fields["policy"]))
         if self._clock() >= limits["until"]:
@@ -166,8 +169,15 @@ class UrlSigner:
         return datetime.fromtimestamp(int(self._clock()), UTC).strftime(_STAMP)
 
     def _signature(self, method: str, bucket: str, object_id: str, query: Mapping[str, str], md5: str) -> str:
-        signed = json.dumps([method, bucket, object_id, md5, sorted(query.items())])
-        return hmac.new(self._secret, signed.encode(), hashlib.sha256).hexdigest()
+        return _sign(self._secrets()[0], method, bucket, object_id, query, md5)
+
+    def _is_signed(
+        self, given: str, method: str, bucket: str, object_id: str, query: Mapping[str, str], md5: str
+    ) -> bool:
+        return any(_equal(_sign(key, method, bucket, object_id, query, md5), given) for key in self._secrets())
+
+    def _secrets(self) -> Sequence[bytes]:
+        return (self._secret,) if isinstance(self._secret, bytes) else self._secret()
 
     def _relative(self, path: str) -> str:
         if self._path and path.startswith(f"{self._path}/"):
@@ -188,6 +198,11 @@ def content_disposition(file_name: str) -> str:
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in file_name)
     header = f'attachment; filename="{plain}"'
     return header if plain == file_name else f"{header}; filename*=UTF-8''{encoded}"
+
+
+def _sign(secret: bytes, method: str, bucket: str, object_id: str, query: Mapping[str, str], md5: str) -> str:
+    signed = json.dumps([method, bucket, object_id, md5, sorted(query.items())])
+    return hmac.new(secret, signed.encode(), hashlib.sha256).hexdigest()
 
 
 def _equal(signature: str, given: str) -> bool:

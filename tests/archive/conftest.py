@@ -27,8 +27,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess
 @pytest.fixture(scope="session")
 def hasty_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
     """An archive whose tokens and URLs live for two seconds at most, and that takes its time to stage."""
-    options = ("--work-order-lifetime", "2", "--url-lifetime", "2", "--staging-delay", "0.3", "--retry-after", "2")
-    with served_archive(tmp_path_factory.mktemp("hasty"), *options) as served:
+    lifetimes = ("--work-order-lifetime", "2", "--token-leeway", "0", "--url-lifetime", "2")
+    staging = ("--staging-delay", "0.3", "--retry-after", "2")
+    with served_archive(tmp_path_factory.mktemp("hasty"), *lifetimes, *staging) as served:
         yield served
 
 

@@ -178,7 +178,7 @@ def rest_of_a_deletion(archive: Planter) -> None:
 
 
 def draft_of_a_key(archive: Planter) -> None:
-    draft = archive.root / "keys" / ".hub.key.0123456789abcdef"
+    draft = archive.root / "keys" / ".master-1.key.0123456789abcdef"
     draft.write_bytes(bytes(32))
     os.utime(draft, (time.time() - 7200,) * 2)
 
@@ -212,7 +212,7 @@ def half_interrogation(archive: Planter) -> None:
 
 
 def secret_of_nothing(archive: Planter) -> None:
-    archive.sql("""INSERT INTO secrets VALUES ('s', '{"id":"s","sealed":"x"}')""")
+    archive.sql("""INSERT INTO secrets VALUES ('s', '{"id":"s","key_id":"k","sealed":"x"}')""")
 
 
 def half_deletion(archive: Planter) -> None:

@@ -714,7 +714,8 @@ class TestDownloads:
         key = base64.b64encode(user.public_key).decode()
 
         async def issue(opened: Archive) -> str:
-            return opened.tokens.issue(WorkOrder("download", key, file_id=str(uuid4()), accession="GHGAF0"))
+            order = WorkOrder("download", key, user.package_id, file_id=str(uuid4()), accession="GHGAF0")
+            return await opened.tokens.issue(order)
 
         check_error(user.drs_object("GHGAF0", token=archive.administer(issue)), 404, "noSuchObject")
 

@@ -15,21 +15,22 @@ from benchmarks.servers.archive_beside_nginx import UploadsBeside, with_parts
 from benchmarks.servers.received import ReceivedFile
 from connector.archive.errors import UploadCompletionError
 from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import sealed_size
 from connector.crypt4gh.segments import PartSealer, SealedLayout
 from connector.parts import Parts
 from connector.wire.digests import multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
-from tests.support.memory_archive import memory_archive, new_keys
+from tests.support.memory_archive import memory_archive
 
-KEYS = new_keys()
+KEYS = KeyPair.of(os.urandom(32))
 PART = 1_000_000
 
 
 def receive(folder, plain: bytes):
     """Let a folder hold what a client would have sent of ``plain``."""
     secret = os.urandom(32)
-    envelope = make_header(secret, sender_private_key=new_keys().hub_private, recipient_public_keys=[KEYS.hub_public])
+    envelope = make_header(secret, sender_private_key=os.urandom(32), recipient_public_keys=[KEYS.public])
     sealer = PartSealer(
         SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), random_bytes=os.urandom
     )
@@ -65,7 +66,7 @@ class TestReceivedFiles:
     def test_what_is_whole(self, tmp_path, size):
         plain = os.urandom(size)
         folder = receive(tmp_path / "file", plain)
-        assert ReceivedFile(folder).check(KEYS.hub_private) == hashlib.sha256(plain).hexdigest()
+        assert ReceivedFile(folder).check(KEYS.private) == hashlib.sha256(plain).hexdigest()
 
     def test_swapped_parts(self, tmp_path):
         folder = receive(tmp_path / "file", os.urandom(3_000_000))
@@ -73,7 +74,7 @@ class TestReceivedFiles:
         (folder / "1").write_bytes(two)
         (folder / "2").write_bytes(one)
         with pytest.raises(Exception, match="magic number"):
-            ReceivedFile(folder).check(KEYS.hub_private)
+            ReceivedFile(folder).check(KEYS.private)
 
     @pytest.mark.parametrize("name", ["encrypted_parts_md5", "encrypted_parts_sha256"])
     def test_wrong_digests_of_a_part(self, tmp_path, name):
@@ -81,14 +82,14 @@ class TestReceivedFiles:
         claimed = json.loads((folder / "claim.json").read_text())[name]
         change_claim(folder, **{name: [claimed[0], claimed[0]]})
         with pytest.raises(ValueError, match="than claimed"):
-            ReceivedFile(folder).check(KEYS.hub_private)
+            ReceivedFile(folder).check(KEYS.private)
 
     @pytest.mark.parametrize("name", ["encrypted_md5", "decrypted_sha256"])
     def test_wrong_digest_of_the_whole(self, tmp_path, name):
         folder = receive(tmp_path / "file", os.urandom(1_500_000))
         change_claim(folder, **{name: "0" * 64})
         with pytest.raises(ValueError, match=r"than claimed|has the sha256"):
-            ReceivedFile(folder).check(KEYS.hub_private)
+            ReceivedFile(folder).check(KEYS.private)
 
     def test_too_many_parts_and_too_few(self, tmp_path):
         folder = receive(tmp_path / "file", os.urandom(1_500_000))

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from connector.archive.assembly import Archive, assemble
+from connector.archive.assembly import Archive, assemble, open_key_ring
 from connector.archive.hubs import Hub, Hubs
-from connector.archive.keys import ArchiveKeys
+from connector.archive.key_ring import KeyRing
+from connector.archive.key_rotation import complete_ring
+from connector.archive.master_keys import GivenMasterKeys
+from connector.archive.sealing import MasterKey
 from connector.archive.settings import ArchiveSettings
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.protocol import DaoFactory
@@ -31,16 +32,16 @@ class ManualClock:
         return self.now
 
 
-def new_keys() -> ArchiveKeys:
-    """Fresh secrets that are stored nowhere."""
-    private = X25519PrivateKey.generate()
-    return ArchiveKeys(
-        hub_private=private.private_bytes_raw(),
-        hub_public=private.public_key().public_bytes_raw(),
-        signing=ec.generate_private_key(ec.SECP256R1()),
-        url_secret=os.urandom(32),
-        store_key=os.urandom(32),
-    )
+def given_keys(count: int = 1) -> GivenMasterKeys:
+    """Fresh master keys that are stored nowhere."""
+    return GivenMasterKeys(tuple(MasterKey(os.urandom(32)) for _ in range(count)))
+
+
+async def memory_ring(documents: DaoFactory, alias: str = "embedded") -> KeyRing:
+    """A key ring with a key of each kind."""
+    ring = await open_key_ring(documents, given_keys())
+    await complete_ring(ring, {alias: None})
+    return ring
 
 
 @asynccontextmanager
@@ -54,7 +55,7 @@ async def memory_archive(
     """An empty archive without a server, over other parts where they are given (open ones, in case of documents)."""
     chosen = storage if storage is not None else MemoryStorage()
     async with chosen, nullcontext(documents) if documents is not None else MemoryDaoFactory() as database:
-        chosen_settings, keys = ArchiveSettings(**settings), new_keys()
-        hub = Hub(alias="embedded", private_keys=(keys.hub_private,), public_key=keys.hub_public, storage=chosen)
+        ring = await memory_ring(database)
+        hub = Hub(alias="embedded", ring=ring, storage=chosen)
         await hub.create_buckets()
-        yield await assemble(chosen_settings, keys, Hubs([hub]), database, clock=clock or ManualClock())
+        yield await assemble(ArchiveSettings(**settings), ring, Hubs([hub]), database, clock=clock or ManualClock())

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from connector.archive.download_controller import DownloadController
 from connector.archive.errors import WrongFileAuthorization
 from connector.archive.routes.answers import bearer_token, health, json_answer
-from connector.archive.tokens import TokenIssuer, WorkOrder
+from connector.archive.tokens import WorkOrder
+from connector.archive.work_packages import WorkPackageService
 
 DRS_PATH = "/ga4gh/drs/v1"
 """The path of the standard: a `drs://HOST/ID` URI stands for `https://HOST/ga4gh/drs/v1/objects/ID`."""
@@ -25,24 +26,24 @@ _SERVICE_INFO = {
 }
 
 
-def download_routes(controller: DownloadController, tokens: TokenIssuer) -> list[BaseRoute]:
+def download_routes(controller: DownloadController, packages: WorkPackageService) -> list[BaseRoute]:
     """The routes below `/dcs`: the service's own, and those of the standard."""
-    drs = drs_routes(controller, tokens)
+    drs = drs_routes(controller, packages)
     return [Route("/health", health), *drs, Mount(DRS_PATH, routes=drs)]
 
 
-def drs_routes(controller: DownloadController, tokens: TokenIssuer) -> list[BaseRoute]:
+def drs_routes(controller: DownloadController, packages: WorkPackageService) -> list[BaseRoute]:
     """The routes of the DRS standard, and that of envelopes."""
 
-    def authorise(request: Request) -> tuple[WorkOrder, str]:
-        order = tokens.verify(bearer_token(request), "download")
+    async def authorise(request: Request) -> tuple[WorkOrder, str]:
+        order = await packages.verify(bearer_token(request), "download")
         accession = str(request.path_params["accession"])
         if order.accession != accession:
             raise WrongFileAuthorization("The work order token is for another file.")
         return order, accession
 
     async def get_object(request: Request) -> Response:
-        _, accession = authorise(request)
+        _, accession = await authorise(request)
         drs_object = await controller.get_object(accession, host=request.url.netloc)
         if isinstance(drs_object, int):
             headers = {"Retry-After": str(drs_object), "Cache-Control": "no-store"}
@@ -52,7 +53,7 @@ def drs_routes(controller: DownloadController, tokens: TokenIssuer) -> list[Base
         )
 
     async def get_envelope(request: Request) -> Response:
-        order, accession = authorise(request)
+        order, accession = await authorise(request)
         envelope = await controller.make_header(accession, order.user_public_key)
         return JSONResponse(base64.b64encode(envelope).decode("ascii"), headers={"Cache-Control": "no-store"})
 

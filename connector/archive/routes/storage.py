@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from connector.adapters.local_spans import LocalSpan, find_local_object
+from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM
 from connector.parts import S3_MAX_PART_SIZE
@@ -56,11 +57,13 @@ class StorageApp:
     Args:
         storage: The storage behind them.
         path: The path of the server below which they are.
+        ring: Holds the keys of their signatures, if these may change.
     """
 
-    def __init__(self, storage: FilesystemStorage, path: str = "") -> None:
+    def __init__(self, storage: FilesystemStorage, path: str = "", ring: KeyRing | None = None) -> None:
         self._storage = storage
         self._path = path
+        self._ring = ring
 
     def serves(self, path: str) -> bool:
         """Whether a request's path is one of this storage's URLs."""
@@ -81,14 +84,23 @@ class StorageApp:
     async def _respond(self, request: Request, files: ExitStack) -> Response:
         if request.method not in ("GET", "PUT"):
             return _refusal(request, 405, "MethodNotAllowed", f"{request.method} is not allowed here.")
-        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
-        content_md5 = request.headers.get("content-md5")
-        wanted = self._storage.signing.verify(
-            request.method, request.scope["path"].removeprefix(self._path), query, content_md5=content_md5
-        )
+        wanted = await self._verify(request)
         if request.method == "GET":
             return await self._get(request, wanted, files)
         return await self._put(request, wanted)
+
+    async def _verify(self, request: Request) -> SignedRequest:
+        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        content_md5 = request.headers.get("content-md5")
+        path = request.scope["path"].removeprefix(self._path)
+        try:
+            return self._storage.signing.verify(request.method, path, query, content_md5=content_md5)
+        except errors.SignatureRefused:
+            if self._ring is None:
+                raise
+            # Another process may have signed it with a key that is new.
+            await self._ring.refresh()
+            return self._storage.signing.verify(request.method, path, query, content_md5=content_md5)
 
     async def _get(self, request: Request, wanted: SignedRequest, files: ExitStack) -> Response:
         async for _ in request.stream():

@@ -12,8 +12,9 @@ from connector.archive.errors import Forbidden, InvalidRequest, PaginationError
 from connector.archive.hubs import Hubs
 from connector.archive.models import FileUpload
 from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id, read_number
-from connector.archive.tokens import TokenIssuer, WorkOrder
+from connector.archive.tokens import WorkOrder
 from connector.archive.upload_controller import UploadController
+from connector.archive.work_packages import WorkPackageService
 from connector.parts import S3_MAX_PARTS
 from connector.wire.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
 from persistence.documents.protocol import Sort
@@ -32,12 +33,12 @@ _MD5_DIGITS, _SHA256_DIGITS = 32, 64
 _PERMANENT_STATES = ("interrogated", "awaiting_archival", "archived")
 
 
-def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs) -> list[Route]:
+def upload_routes(controller: UploadController, packages: WorkPackageService, hubs: Hubs) -> list[Route]:
     """The routes below `/ucs`."""
 
-    def authorise(request: Request, work_type: WorkType) -> tuple[WorkOrder, str, str]:
+    async def authorise(request: Request, work_type: WorkType) -> tuple[WorkOrder, str, str]:
         """The request's work order, if it is for the box and the file of the path, and the ids of both."""
-        order = tokens.verify(bearer_token(request), work_type)
+        order = await packages.verify(bearer_token(request), work_type)
         box_id = read_id(request, "box_id")
         if order.box_id != box_id:
             raise Forbidden("The work order token is for another box.")
@@ -47,7 +48,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs)
         return order, box_id, file_id
 
     async def list_uploads(request: Request) -> Response:
-        _, box_id, _ = authorise(request, "view")
+        _, box_id, _ = await authorise(request, "view")
         query = request.query_params
         try:
             skip = read_number(query.get("skip", "0"), name="skip", least=0)
@@ -61,7 +62,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs)
         return json_answer({"items": items, "total_count": total})
 
     async def create(request: Request) -> Response:
-        order, box_id, _ = authorise(request, "create")
+        order, box_id, _ = await authorise(request, "create")
         wanted = await read_body(request, UploadCreation)
         if order.alias != wanted.alias:
             raise Forbidden("The work order token is for another alias.")
@@ -70,7 +71,7 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs)
         return json_answer(created, status=201)
 
     async def part_url(request: Request) -> Response:
-        _, box_id, file_id = authorise(request, "upload")
+        _, box_id, file_id = await authorise(request, "upload")
         try:
             number = read_number(request.path_params["number"], name="part number", least=1, most=S3_MAX_PARTS)
         except ValueError as error:
@@ -79,12 +80,12 @@ def upload_routes(controller: UploadController, tokens: TokenIssuer, hubs: Hubs)
         return JSONResponse(url, headers={"Cache-Control": "no-store"})
 
     async def close(request: Request) -> Response:
-        _, box_id, file_id = authorise(request, "close")
+        _, box_id, file_id = await authorise(request, "close")
         await controller.close(box_id, file_id, await read_body(request, UploadCompletion))
         return Response(status_code=204)
 
     async def cancel(request: Request) -> Response:
-        _, box_id, file_id = authorise(request, "delete")
+        _, box_id, file_id = await authorise(request, "delete")
         await controller.cancel(box_id, file_id)
         return Response(status_code=204)
 

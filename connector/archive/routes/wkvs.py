@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,20 +21,25 @@ def wkvs_routes(hubs: Hubs, base_url: str) -> list[Route]:
         hubs: The archive's hubs.
         base_url: The URL below which the archive serves all its APIs.
     """
-    each: dict[str, object] = write_payload(
-        WellKnownValues(
-            crypt4gh_public_keys={hub.alias: base64.b64encode(hub.public_key).decode("ascii") for hub in hubs},
-            wps_api_url=f"{base_url}/wps",
-            dcs_api_url=f"{base_url}/dcs",
-            ucs_api_url=f"{base_url}/ucs",
+
+    async def values() -> Mapping[str, object]:
+        for hub in hubs:
+            await hub.ring.follow()
+        each: dict[str, object] = write_payload(
+            WellKnownValues(
+                crypt4gh_public_keys={hub.alias: base64.b64encode(hub.public_key).decode("ascii") for hub in hubs},
+                wps_api_url=f"{base_url}/wps",
+                dcs_api_url=f"{base_url}/dcs",
+                ucs_api_url=f"{base_url}/ucs",
+            )
         )
-    )
-    each["storage_labels"] = {hub.alias: hub.label or hub.alias for hub in hubs}
+        return {**each, "storage_labels": {hub.alias: hub.label or hub.alias for hub in hubs}}
 
     async def get_all(request: Request) -> Response:
-        return json_answer(each)
+        return json_answer(await values())
 
     async def get_one(request: Request) -> Response:
+        each = await values()
         name = request.path_params["name"]
         if name not in each:
             return json_answer(

@@ -36,7 +36,7 @@ def work_package_routes(service: WorkPackageService) -> list[Route]:
     async def issue_upload_token(request: Request) -> Response:
         package = await find_package(request)
         rdub_id = read_id(request, "rdub_id")
-        return answer(service.issue_upload_token(package, rdub_id, await read_body(request, WorkOrderRequest)))
+        return answer(await service.issue_upload_token(package, rdub_id, await read_body(request, WorkOrderRequest)))
 
     def answer(sealed: str) -> Response:
         headers = {"Cache-Control": f"max-age={service.tokens.lifetime}, private"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.commands.archive_grants import grant
+from connector.cli.commands.archive_grants import grant, grants, revoke
+from connector.cli.commands.archive_keys import keys, remove_key, rotate_key
 from connector.cli.commands.archive_listings import archive_box, boxes, files, lock, unlock
 from connector.cli.commands.archive_options import archive_output_options, find_config, location_options
 from connector.cli.options import option
@@ -22,7 +23,7 @@ def archive() -> None:
     """Run an archive of your own, and administer it, also while it runs."""
 
 
-for _command in (grant, files, boxes, lock, unlock, archive_box):
+for _command in (grant, grants, revoke, files, boxes, lock, unlock, archive_box, keys, rotate_key, remove_key):
     archive.add_command(_command)
 
 
@@ -57,6 +58,12 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 @_setting("--public-url", click.STRING, "How clients reach the archive, if not by host and port.", metavar="URL")
 @option("--storage-alias", metavar="ALIAS", help="With --root: the name of the data hub. Default: embedded.")
 @_setting("--work-order-lifetime", _AT_LEAST_ONE, "How long a work order token lives. Default: 30.", metavar="SECONDS")
+@_setting(
+    "--token-leeway",
+    click.IntRange(min=0),
+    "How long a token is accepted after its end, since clocks differ. Default: 10.",
+    metavar="SECONDS",
+)
 @_setting("--url-lifetime", _AT_LEAST_ONE, "How long a presigned URL lives. Default: 60.", metavar="SECONDS")
 @_setting(
     "--retry-after",

@@ -1,19 +1,50 @@
-"""`connector archive grant`: access tokens for uploads and downloads."""
+"""`connector archive grant`, `grants`, `revoke`: access tokens for uploads and downloads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from connector.cli.commands.archive_options import Size, archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
     from connector.cli.run import Invocation
+
+
+def read_lifetime(text: str | None, now: float) -> float | None:
+    """Read `--expires`: seconds from `now` (seconds since 1970) to the end of a grant. Pure.
+
+    Raises:
+        UsageError: It is neither a time span nor a date, or has passed.
+    """
+    from connector.config import parse_duration
+    from connector.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        end = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--expires: {text!r} is neither a time span nor a date.", hint="Write it like 12h, 90d or 2027-06-30."
+        ) from None
+    if len(text) == len("2027-06-30"):
+        end += timedelta(days=1)  # that day is included
+    lifetime = (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() - now
+    if lifetime <= 0:
+        raise UsageError(f"--expires: {text} has passed already.", hint="Give a time to come.")
+    return lifetime
 
 
 @click.group()
@@ -32,6 +63,15 @@ def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorate(function)  # type: ignore[no-any-return]
 
 
+def _expires_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    decorate = option(
+        "--expires",
+        metavar="WHEN",
+        help="When the grant ends: in a time span (12h, 90d), or after a day (2027-06-30, UTC). Default: 30d.",
+    )
+    return decorate(function)  # type: ignore[no-any-return]
+
+
 @grant.command("upload")
 @location_options
 @_key_option
@@ -39,6 +79,7 @@ def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @option("--max-size", type=Size(), metavar="SIZE", help="Bytes of plaintext that the box may hold.")
 @option("--storage-alias", metavar="ALIAS", help="The data hub of a new box. Default: the archive's first one.")
 @option("--box", metavar="ID", help="Give access to this box instead of a new one.")
+@_expires_option
 @archive_output_options
 @click.pass_context
 def grant_upload(
@@ -49,6 +90,7 @@ def grant_upload(
     max_size: int | None,
     storage_alias: str | None,
     box: str | None,
+    expires: str | None,
     **_: object,
 ) -> None:
     """Let the owner of a key upload into a box."""
@@ -59,10 +101,17 @@ def grant_upload(
         from connector.local.key_files import read_public_key
 
         key = read_public_key(public_key)
+        lifetime = read_lifetime(expires, invocation.context.time_of_day())
 
         async def job(archive: Archive) -> str:
             granted = await admin.grant_upload(
-                archive, key, title=title, max_size=max_size, storage_alias=storage_alias, box_id=box
+                archive,
+                key,
+                title=title,
+                max_size=max_size,
+                storage_alias=storage_alias,
+                box_id=box,
+                lifetime=lifetime,
             )
             invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
             return granted.access_token
@@ -77,11 +126,18 @@ def grant_upload(
 @location_options
 @_key_option
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All registered files.")
+@_expires_option
 @archive_output_options
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
 @click.pass_context
 def grant_download(
-    ctx: click.Context, /, public_key: Path, everything: bool, accessions: tuple[str, ...], **_: object
+    ctx: click.Context,
+    /,
+    public_key: Path,
+    everything: bool,
+    expires: str | None,
+    accessions: tuple[str, ...],
+    **_: object,
 ) -> None:
     """Let the owner of a key download files."""
     from connector.cli.run import run
@@ -94,14 +150,63 @@ def grant_download(
         if everything == bool(accessions):
             raise UsageError("Which files?", hint="Name their accessions, or give --all.")
         key = read_public_key(public_key)
+        lifetime = read_lifetime(expires, invocation.context.time_of_day())
 
         async def job(archive: Archive) -> str:
-            granted = await admin.grant_download(archive, key, None if everything else accessions)
+            granted = await admin.grant_download(archive, key, None if everything else accessions, lifetime=lifetime)
             count = len(granted.package.files or {})
             invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
             return granted.access_token
 
         invocation.console.result(with_archive(ctx, job))
+        return 0
+
+    run(ctx, work, resume_hint="")
+
+
+@click.command()
+@location_options
+@json_option
+@archive_output_options
+@click.pass_context
+def grants(ctx: click.Context, /, as_array: bool, **_: object) -> None:
+    """List the grants: what they permit, until when, and when they were used last."""
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.archive import admin
+
+        rows = with_archive(ctx, admin.list_grants)
+        shown = [
+            {**row, "permits": row["box"] or f"{len(row['files'])} file(s)"}
+            | {name: row[name] and row[name][:19] for name in ("expires", "last_used")}
+            for row in rows
+        ]
+        columns = ("grant", "type", "state", "expires", "last_used", "permits")
+        print_rows(invocation, rows if as_array else shown, columns, as_array=as_array)
+        return 0
+
+    run(ctx, work, resume_hint="")
+
+
+@click.command()
+@location_options
+@archive_output_options
+@click.argument("named", nargs=-1, required=True, metavar="GRANT...")
+@click.pass_context
+def revoke(ctx: click.Context, /, named: tuple[str, ...], **_: object) -> None:
+    """End grants at once, named by their ids or access tokens.
+
+    Every process refuses the next request with them. Presigned URLs that were given out before live to their end, a
+    minute by default.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.archive import admin
+
+        with_archive(ctx, lambda archive: admin.revoke_grants(archive, named))
+        invocation.console.info(f"{len(named)} grant(s) revoked.")
         return 0
 
     run(ctx, work, resume_hint="")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from connector.cli.commands.archive_options import archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @location_options
 @option("--uploads", is_flag=True, envvar=None, show_envvar=False, help="Also files that are not registered yet.")
-@option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
+@json_option
 @archive_output_options
 @click.pass_context
 def files(ctx: click.Context, /, uploads: bool, as_array: bool, **_: object) -> None:
@@ -34,7 +33,7 @@ def files(ctx: click.Context, /, uploads: bool, as_array: bool, **_: object) -> 
         columns: tuple[str, ...] = ("accession", "state", "decrypted_size", "sha256", "box", "alias")
         if uploads:
             columns += ("failure_reason",)
-        _print_rows(invocation, rows, columns, as_array=as_array)
+        print_rows(invocation, rows, columns, as_array=as_array)
         return 0
 
     run(ctx, work, resume_hint="")
@@ -42,7 +41,7 @@ def files(ctx: click.Context, /, uploads: bool, as_array: bool, **_: object) -> 
 
 @click.command()
 @location_options
-@option("--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output.")
+@json_option
 @archive_output_options
 @click.pass_context
 def boxes(ctx: click.Context, /, as_array: bool, **_: object) -> None:
@@ -53,7 +52,7 @@ def boxes(ctx: click.Context, /, as_array: bool, **_: object) -> None:
         from connector.archive import admin
 
         rows = with_archive(ctx, admin.list_boxes)
-        _print_rows(invocation, rows, ("box", "state", "size", "max_size", "uploads", "title"), as_array=as_array)
+        print_rows(invocation, rows, ("box", "state", "size", "max_size", "uploads", "title"), as_array=as_array)
         return 0
 
     run(ctx, work, resume_hint="")
@@ -103,23 +102,3 @@ def _set_box_state(ctx: click.Context, box: str, state: BoxState) -> None:
         return 0
 
     run(ctx, work, resume_hint="")
-
-
-def _print_rows(
-    invocation: Invocation, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_array: bool
-) -> None:
-    if as_array:
-        invocation.console.result(json.dumps(rows))
-        return
-    table = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-    for line in table:
-        invocation.console.result(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{count} {name}" for name, count in value.items()) or "-"
-    return "-" if value in (None, "") else str(value)

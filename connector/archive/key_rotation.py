@@ -1,0 +1,197 @@
+"""Making, rotating and removing the keys of an archive, also while it is served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+import attrs
+import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from connector.archive.key_ring import SIGNATURE_VALID, KeyRing, RingKey
+from connector.archive.key_store import KeyStore
+from connector.archive.models import KeyKind
+from connector.archive.sealing import KEY_SIZE, MasterKey
+from connector.archive.settings import Clock, utc_now
+from connector.archive.upload_repository import UploadRepository
+from connector.errors import UsageError
+
+HUB_KEY_CACHED = timedelta(hours=1)
+"""How long clients may encrypt for a hub key that they have fetched before it was superseded."""
+
+
+@attrs.frozen
+class KeyUse:
+    """A key of the archive, and what needs it.
+
+    Attributes:
+        key: The key.
+        needed_by: In words; empty if nothing does, so that it may be removed.
+    """
+
+    key: RingKey
+    needed_by: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is the newest of its kind."""
+        return self.key.superseded is None
+
+
+async def complete_ring(ring: KeyRing, hub_keys: Mapping[str, bytes | None]) -> None:
+    """Make the keys that an archive lacks: all, when it is opened for the first time.
+
+    Args:
+        ring: The key ring.
+        hub_keys: The storage aliases of the hubs, each with the private key that is configured for it, if there is
+            one. A key that the ring does not know becomes the current one.
+
+    Raises:
+        LocalError: The master keys cannot be used, or none of those that the archive knows is here.
+    """
+    await ring.refresh()
+    await trio.to_thread.run_sync(ring.masters.remove_drafts)
+    if not await ring.count("master"):
+        await ring.add_master(await _new_master(ring))
+    _ = ring.master
+    if not await ring.count("signing"):
+        await ring.add("signing", new_signing_key())
+    if not await ring.count("url"):
+        await ring.add("url", os.urandom(KEY_SIZE))
+    for alias, private_key in hub_keys.items():
+        if private_key is not None:
+            await ring.add_hub_key(alias, private_key)
+        elif not await ring.count("hub", alias):
+            await ring.add_hub_key(alias, os.urandom(KEY_SIZE))
+
+
+def new_signing_key() -> bytes:
+    """A new ES256 key, in DER."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@attrs.frozen(eq=False)
+class KeyRotation:
+    """Rotates and removes the keys of one archive."""
+
+    _ring: KeyRing
+    _key_store: KeyStore
+    _uploads: UploadRepository
+    _clock: Clock
+
+    async def rotate(self, kind: KeyKind, hub: str = "") -> str:
+        """Make a new key the current one of its kind; returns its id.
+
+        A new master key is one that was added to the source of master keys and is not in the ring yet, otherwise a
+        file is made. Everything that is sealed under an older one is sealed again.
+
+        Raises:
+            UsageError: Master keys are given in the environment, which holds no new one.
+            LocalError: The new master key cannot be written.
+        """
+        match kind:
+            case "master":
+                return await self._rotate_master()
+            case "signing":
+                return await self._ring.add("signing", new_signing_key())
+            case "url":
+                return await self._ring.add("url", os.urandom(KEY_SIZE))
+            case "hub":
+                return await self._ring.add_hub_key(hub, os.urandom(KEY_SIZE))
+
+    async def reseal(self) -> int:
+        """Seal everything under the current master key; returns how much was sealed under another one."""
+        count = await self._ring.reseal()
+        while resealed := await self._key_store.reseal():
+            count += resealed
+        return count
+
+    async def list(self) -> list[KeyUse]:
+        """All keys, those of a kind one after the other, the current one first."""
+        await self._ring.refresh()
+        keys = sorted(self._ring.all(), key=lambda key: (key.kind, key.hub, -key.created.timestamp()))
+        return [KeyUse(key, await self._needed_by(key)) for key in keys]
+
+    async def remove(self, key_id: str, *, force: bool = False) -> None:
+        """Remove a key, so that nothing that it has signed or sealed is taken any more.
+
+        Args:
+            key_id: The key.
+            force: Also if something needs it, because it has leaked. Never the current one, nor a master key under
+                which something is sealed: that would be lost.
+
+        Raises:
+            UsageError: There is no such key, or it is still needed.
+        """
+        use = next((use for use in await self.list() if use.key.id == key_id), None)
+        if use is None:
+            raise UsageError(f"The archive has no key {key_id!r}.", hint="`connector archive keys` lists them.")
+        if use.is_current:
+            raise UsageError(
+                f"The key {key_id} is the current one.", hint="Rotate it first: connector archive rotate-key"
+            )
+        if use.needed_by and (use.key.kind == "master" or not force):
+            raise UsageError(
+                f"The key {key_id} is still needed: {use.needed_by}.",
+                hint="`connector archive check --repair` seals it again."
+                if use.key.kind == "master"
+                else "Wait, or give --force if the key has leaked.",
+            )
+        if use.key.kind == "master":
+            await trio.to_thread.run_sync(self._ring.masters.remove, key_id)
+        await self._ring.remove(key_id)
+
+    async def _rotate_master(self) -> str:
+        master_id = await self._ring.add_master(await _new_master(self._ring))
+        await self.reseal()
+        return master_id
+
+    async def _needed_by(self, key: RingKey) -> str:
+        if key.superseded is None:
+            return "current"
+        match key.kind:
+            case "master":
+                secrets = await self._key_store.count_sealed_under(key.id)
+                keys = await self._ring.count_sealed_under(key.id)
+                return f"{secrets} file secrets and {keys} keys are sealed under it" if secrets or keys else ""
+            case "hub":
+                end = key.superseded + HUB_KEY_CACHED
+                uploads = await self._uploads.count_encrypted_before(end, key.hub)
+                if uploads:
+                    return f"{uploads} uploads may be encrypted for it"
+                return self._until(end, "clients may still encrypt for it")
+            case _:
+                return self._until(key.superseded + SIGNATURE_VALID, "what it has signed may still be in use")
+
+    def _until(self, end: datetime, why: str) -> str:
+        return f"{why} until {end:%F %T} UTC" if utc_now(self._clock) < end else ""
+
+
+async def _new_master(ring: KeyRing) -> MasterKey:
+    """A master key that is here and not in the ring yet, or a new one."""
+    await ring.refresh()
+    known = {key.id for key in ring.keys("master")}
+    here = await trio.to_thread.run_sync(ring.masters.read)
+    added = [key for key in here.values() if key.id not in known]
+    return added[-1] if added else await trio.to_thread.run_sync(ring.masters.create)
+
+
+def describe(uses: Iterable[KeyUse]) -> list[dict[str, object]]:
+    """The keys as rows of a listing, without anything secret."""
+    return [
+        {
+            "key": use.key.id,
+            "kind": use.key.kind,
+            "storage_alias": use.key.hub or None,
+            "state": "current" if use.is_current else "old",
+            "created": use.key.created.isoformat(),
+            "superseded": use.key.superseded.isoformat() if use.key.superseded else None,
+            "needed_by": use.needed_by if not use.is_current else None,
+        }
+        for use in uses
+    ]

@@ -1,0 +1,90 @@
+"""`connector archive keys`, `rotate-key`, `remove-key`: an archive's keys, also while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.commands.archive_options import archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_tables import json_option, print_rows
+from connector.cli.options import option
+
+if TYPE_CHECKING:
+    from connector.archive.assembly import Archive
+    from connector.archive.models import KeyKind
+    from connector.cli.run import Invocation
+
+
+@click.command()
+@location_options
+@json_option
+@archive_output_options
+@click.pass_context
+def keys(ctx: click.Context, /, as_array: bool, **_: object) -> None:
+    """List the keys, current and old ones, and what still needs an old one. Nothing secret is shown."""
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.archive.key_rotation import describe
+
+        async def job(archive: Archive) -> list[dict[str, object]]:
+            return describe(await archive.key_rotation.list())
+
+        columns = ("kind", "storage_alias", "key", "state", "created", "needed_by")
+        print_rows(invocation, with_archive(ctx, job), columns, as_array=as_array)
+        return 0
+
+    run(ctx, work, resume_hint="")
+
+
+@click.command("rotate-key")
+@location_options
+@archive_output_options
+@click.argument("kind", type=click.Choice(["master", "signing", "hub", "url"]))
+@click.argument("storage_alias", required=False, metavar="[STORAGE_ALIAS]")
+@click.pass_context
+def rotate_key(ctx: click.Context, /, kind: KeyKind, storage_alias: str | None, **_: object) -> None:
+    """Replace a key by a new one; what the old one has signed or sealed stays valid.
+
+    master: the key under which all secrets are sealed; they are sealed again. signing: of work order tokens. hub: the
+    Crypt4GH key of a data hub, for which clients encrypt. url: of presigned URLs of directories.
+
+    Running processes follow by themselves. If they have master keys of their own (other hosts, the environment), add
+    the new one to all of them first.
+    """
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        from connector.errors import UsageError
+
+        if storage_alias is not None and kind != "hub":
+            raise UsageError("Only the key of a hub belongs to a storage alias.", hint="Leave it out.")
+
+        async def job(archive: Archive) -> str:
+            hub = archive.hubs.get(storage_alias or archive.hubs.default.alias).alias if kind == "hub" else ""
+            return await archive.key_rotation.rotate(kind, hub)
+
+        key_id = with_archive(ctx, job)
+        invocation.console.info(f"The current {kind} key is {key_id}.")
+        return 0
+
+    run(ctx, work, resume_hint="")
+
+
+@click.command("remove-key")
+@location_options
+@option("--force", is_flag=True, envvar=None, show_envvar=False, help="Also if it is needed, because it has leaked.")
+@archive_output_options
+@click.argument("key")
+@click.pass_context
+def remove_key(ctx: click.Context, /, key: str, force: bool, **_: object) -> None:
+    """Remove an old key that nothing needs any more."""
+    from connector.cli.run import run
+
+    def work(invocation: Invocation) -> int:
+        with_archive(ctx, lambda archive: archive.key_rotation.remove(key, force=force))
+        invocation.console.info(f"The key {key} is removed.")
+        return 0
+
+    run(ctx, work, resume_hint="")

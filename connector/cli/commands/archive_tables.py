@@ -1,0 +1,41 @@
+"""Listings of `connector archive`: a table, or one JSON array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from connector.cli.options import option
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json`."""
+    decorate = option(
+        "--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output."
+    )
+    return decorate(function)  # type: ignore[no-any-return]
+
+
+def print_rows(
+    invocation: Invocation, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_array: bool
+) -> None:
+    """Print rows: in JSON with all their fields, or these columns of them as a table."""
+    if as_array:
+        invocation.console.result(json.dumps(rows))
+        return
+    table = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+    for line in table:
+        invocation.console.result(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items()) or "-"
+    return "-" if value in (None, "") else str(value)
