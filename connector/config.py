@@ -25,7 +25,6 @@ CONFIG_VARIABLE = "CONNECTOR_CONFIG"
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
-TIB = 1024 * GIB
 
 PART_SIZE_MIN = 64 * KIB
 """One Crypt4GH segment: no complete segment fits into a smaller part."""
@@ -37,22 +36,9 @@ MIN_MEMORY = MIB
 SECRET_NAMES = frozenset({"access_token", "token", "passphrase", "password"})
 
 # The suffixes of GNU coreutils: K and KiB are 1,024 bytes, KB is 1,000.
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "k": KIB,
-    "kib": KIB,
-    "kb": 1000,
-    "m": MIB,
-    "mib": MIB,
-    "mb": 1000**2,
-    "g": GIB,
-    "gib": GIB,
-    "gb": 1000**3,
-    "t": TIB,
-    "tib": TIB,
-    "tb": 1000**4,
-}
+_UNITS = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgt", 1):
+    _UNITS |= {_letter: KIB**_power, f"{_letter}ib": KIB**_power, f"{_letter}b": 1000**_power}
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([A-Za-z]{0,3})")
 
 _NUMBER = r"[0-9]{1,8}(?:\.[0-9]{1,6})?"

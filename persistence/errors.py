@@ -134,9 +134,7 @@ class UniqueViolation(AlreadyExists):
     """Another document holds the same values in the fields of a unique index."""
 
     def __init__(self, collection: str, id_: object, fields: Sequence[str]) -> None:
-        super().__init__(
-            f"Document {id_!r} in collection {collection!r} has the same {', '.join(fields)} as another one."
-        )
+        super().__init__(f"Document {id_!r} in collection {collection!r} has the same {', '.join(fields)} as another.")
         self.collection = collection
         self.id = id_
         self.fields = tuple(fields)
@@ -169,9 +167,7 @@ class PartsMismatch(Rejected):
     """The parts stored for an upload are not those that the call to complete it expects."""
 
     def __init__(self, bucket: str, object_id: str, upload_id: str, why: str) -> None:
-        super().__init__(
-            f"Upload {upload_id!r} of object {object_id!r} in bucket {bucket!r} cannot be completed: {why}."
-        )
+        super().__init__(f"Upload {upload_id!r} of {object_id!r} in bucket {bucket!r} cannot be completed: {why}.")
         self.bucket = bucket
         self.object_id = object_id
         self.upload_id = upload_id
@@ -210,13 +206,7 @@ class InvalidSettings(Rejected):
 
     @classmethod
     def of(cls, what: str, error: Exception, *, hint: str) -> Self:
-        """The error with everything that typed-settings found in one sentence.
-
-        Args:
-            what: the settings, as `MongoDB` or `S3`.
-            error: of typed-settings, often a group of errors.
-            hint: where the settings are looked for.
-        """
+        """What typed-settings found wrong with the settings for `what`, often a group of errors, in one sentence."""
         reasons = getattr(error, "exceptions", None) or (error,)
         prefix = re.compile(r"^Could not convert loaded settings: \s*- \w+: ")
         text = "; ".join(prefix.sub("", str(reason)).rstrip(".") for reason in reasons)
@@ -224,12 +214,7 @@ class InvalidSettings(Rejected):
 
 
 class SchemaTooNew(Rejected):
-    """The database was migrated by a newer version of the program.
-
-    Args:
-        stored: the schema version of the database.
-        supported: the newest schema version that this program has a migration for.
-    """
+    """The database has a schema version (`stored`) beyond the last one that the program knows (`supported`)."""
 
     def __init__(self, stored: int, supported: int) -> None:
         super().__init__(
@@ -241,13 +226,7 @@ class SchemaTooNew(Rejected):
 
 
 class MigrationFailed(Rejected):
-    """A migration raised an exception for a document, or returned something that is not its new version.
-
-    Args:
-        collection: where the document is.
-        id_: of the document.
-        why: what is wrong; the exception raised by the migration is the `__cause__`.
-    """
+    """A migration raised an exception for a document (the `__cause__`), or returned what is not its new version."""
 
     def __init__(self, collection: str, id_: object, why: str) -> None:
         super().__init__(
@@ -271,27 +250,13 @@ class Closed(Rejected):
 class AlreadyOpen(Rejected):
     """The provider's `async with` block was entered a second time before it was left."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is open already.", hint="Share it, or make another one.")
-
 
 class WrongLoop(Rejected):
     """The provider was used in another event loop or thread than the one that opened it."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} was opened in another event loop.", hint="Open one in each event loop, and make its DAOs there."
-        )
-
 
 class NotBound(Rejected):
     """A DAO that is not bound to the open transaction was used to write inside it, and would deadlock."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A DAO that is not bound to the transaction was used to write inside of it.",
-            hint="Use the DAO that `bind` of the transaction gives.",
-        )
 
 
 class Unreachable(Unavailable):
@@ -314,9 +279,7 @@ class BucketNotEmpty(Conflict):
     """The bucket still has objects, and the call was made without `with_content=True`."""
 
     def __init__(self, bucket: str) -> None:
-        super().__init__(
-            f"Bucket {bucket!r} is not empty.", hint="Delete its objects first, or ask for deletion with content."
-        )
+        super().__init__(f"Bucket {bucket!r} is not empty.", hint="Delete its objects, or delete it with content.")
         self.bucket = bucket
 
 

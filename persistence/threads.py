@@ -74,15 +74,16 @@ class Threads:
             cancelled.set()
 
     async def _in_thread(self, call: Callable[[threading.Event], T], cancelled: threading.Event) -> T:
-        start = _Start()
+        begun = abandoned = False
         with self._lock:
             self._busy += 1
 
         def run() -> T:
+            nonlocal begun
             with self._lock:
-                if start.cancelled:
+                if abandoned:
                     raise CallerCancelled
-                start.begun = True
+                begun = True
             try:
                 return call(cancelled)
             finally:
@@ -94,16 +95,9 @@ class Threads:
                 return await anyio.to_thread.run_sync(run, limiter=self._unlimited, abandon_on_cancel=True)
         finally:
             with self._lock:
-                if not start.begun:
-                    start.cancelled = True
+                if not begun:
+                    abandoned = True
                     self._busy -= 1
-
-
-class _Start:
-    """Whether a thread has begun its call, or the caller was cancelled before."""
-
-    begun = False
-    cancelled = False
 
 
 class GilYielder:
@@ -116,6 +110,9 @@ class GilYielder:
     Use it around each call in a thread: `with gil_yielder(): await trio.to_thread.run_sync(...)`. While calls are
     outstanding, the loop is checked every 2.5 ms. If it was busy and no call has ended since the last check, it sleeps
     for 0.5 ms.
+
+    It uses a timer of asyncio, which ends when no calls are outstanding, or an instrument of trio, which stays
+    installed until the end of the run.
 
     Args:
         clock: the time in seconds.
@@ -164,32 +161,22 @@ class GilYielder:
 
     def _watch(self) -> None:
         """Have `check` called every `TICK` seconds, as long as calls are outstanding."""
-        raise NotImplementedError
+        if sniffio.current_async_library() == "trio":
+            import trio
 
+            trio.lowlevel.add_instrument(self)  # type: ignore[arg-type]
+        else:
+            import asyncio
 
-class AsyncioGilYielder(GilYielder):
-    """Uses a timer of the asyncio loop, which ends when no calls are outstanding."""
+            self._begin_interval()
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.TICK, self._on_timer, loop)
 
-    def _watch(self) -> None:
-        import asyncio
-
-        self._begin_interval()
-        asyncio.get_running_loop().call_later(self.TICK, self._on_timer)
-
-    def _on_timer(self) -> None:
+    def _on_timer(self, loop: Any) -> None:
         self._watching = self._outstanding > 0
         if self._watching:
             self.check()
-            self._watch()
-
-
-class TrioGilYielder(GilYielder):
-    """Uses an instrument of trio, which stays installed until the end of the run."""
-
-    def _watch(self) -> None:
-        import trio
-
-        trio.lowlevel.add_instrument(self)  # type: ignore[arg-type]
+            loop.call_later(self.TICK, self._on_timer, loop)
 
     def after_io_wait(self, timeout: float) -> None:
         """Called by trio in each cycle of its loop."""
@@ -202,8 +189,7 @@ def gil_yielder() -> GilYielder:
     loop = current_loop()
     found = _YIELDERS.get(loop)
     if found is None:
-        in_trio = sniffio.current_async_library() == "trio"
-        found = _YIELDERS[loop] = TrioGilYielder() if in_trio else AsyncioGilYielder()
+        found = _YIELDERS[loop] = GilYielder()
     return found
 
 

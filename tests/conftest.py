@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before the plugin is imported, which imports the suites.
+pytest.register_assert_rewrite("persistence.testing")
 pytest_plugins = ["persistence.testing.plugin"]
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

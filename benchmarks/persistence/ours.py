@@ -44,8 +44,8 @@ async def run_concurrently(callers: int, work: Any, things: list[Any]) -> None:
 
 
 async def dao_work(uri: str, database: str, operation: str, callers: int, count: int) -> None:
+    from persistence.documents import Index
     from persistence.documents.mongodb import MongoDaoFactory
-    from persistence.documents.protocol import Index
 
     async with MongoDaoFactory(uri, database) as factory:
         dao = await factory.dao("items", Item, id_field="id", indexes=[Index("name")])
@@ -65,7 +65,7 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
             return await by_request(lambda: run_concurrently(callers, find, [i.name for i in stored[:count]]))
 
         async def find_all(_: Any) -> None:
-            assert sum([1 async for _ in dao.find_all({"state": TEXT})]) == 10_000
+            assert sum([1 async for _ in dao.find_all({"state": TEXT}, limit=count)]) == count
 
         await by_request(lambda: run_concurrently(callers, find_all, list(range(callers))))
 

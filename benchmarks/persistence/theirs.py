@@ -59,7 +59,7 @@ async def dao_work(uri: str, database: str, operation: str, callers: int, count:
             return await by_request(lambda: run_concurrently(callers, find, [i.name for i in stored[:count]]))
 
         async def find_all(_: Any) -> None:
-            assert sum([1 async for _ in dao.find_all(mapping={"state": TEXT})]) == 10_000
+            assert sum([1 async for _ in dao.find_all(mapping={"state": TEXT}, limit=count)]) == count
 
         await by_request(lambda: run_concurrently(callers, find_all, list(range(callers))))
 

@@ -11,7 +11,7 @@ import attrs
 from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
 from connector.archive.models import Box, BoxState
 from connector.archive.settings import Clock, utc_now
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import NotFound
 
 

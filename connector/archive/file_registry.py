@@ -12,7 +12,7 @@ from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
 from connector.archive.settings import Clock, utc_now
 from connector.crypt4gh.layout import sealed_size
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import AlreadyExists, NotFound, UniqueViolation
 
 _ACCESSIONS = "accessions"

@@ -10,7 +10,7 @@ import attrs
 
 from connector.archive.key_ring import KeyRing
 from connector.archive.models import StoredSecret
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import NotFound
 
 

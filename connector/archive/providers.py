@@ -10,7 +10,7 @@ import trio
 from connector.archive.config import FilesystemBuckets, HubConfig, MongodbDocuments, S3Buckets, SqliteDocuments
 from connector.archive.hubs import Hub
 from connector.errors import BrokenError, LocalError, UsageError
-from persistence.documents.protocol import DaoFactory
+from persistence.documents import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import PersistenceError, Rejected, Unavailable
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner

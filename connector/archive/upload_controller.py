@@ -36,7 +36,7 @@ from connector.archive.upload_checks import (
 )
 from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
-from persistence.documents.protocol import Sort
+from persistence.documents import Sort
 from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
 from persistence.objects.values import ObjectStat
 

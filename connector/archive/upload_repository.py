@@ -12,7 +12,7 @@ import attrs
 from connector.archive.errors import FileUploadNotFound
 from connector.archive.models import REPLACEABLE, UNFINISHED, FileUpload, UploadState
 from connector.archive.settings import Clock, utc_now
-from persistence.documents.protocol import Dao, Sort
+from persistence.documents import Dao, Sort
 from persistence.errors import NotFound
 
 _COUNTED = ("init", "inbox", "interrogated", "awaiting_archival", "archived")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import stat
 import threading
 import time
@@ -15,6 +13,7 @@ from typing import Any
 
 from connector.errors import ConnectorError, FileExistsAlready, LocalError
 from connector.local.failures import local_failures
+from connector.local.free_space import NO_SPACE_CODES, check_space, no_space_error
 from connector.local.journal import Journal, JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
@@ -128,7 +127,7 @@ class PartialFile:
                 if earlier is None:
                     undo.callback(path.unlink, missing_ok=True)
                 undo.callback(file.close)
-                _check_space(target, size - _allocated_size(file))
+                check_space(target, size - _allocated_size(file))
             journal: JournalFile | None = None
             if earlier is not None:
                 journal = JournalFile.resume(journal_path, earlier)
@@ -244,15 +243,9 @@ class PartialFile:
             try:
                 yield
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in NO_SPACE_CODES:
                     raise
-                wanted, free = self._size - _allocated_size(self._file), shutil.disk_usage(self.target.parent).free
-                why = "Your quota is used up" if error.errno == errno.EDQUOT else "The disk is full"
-                raise LocalError(
-                    f"{why}: {self.target} needs {wanted:,} more bytes, and {free:,} are free there"
-                    + (f": {wanted - free:,} are missing." if wanted > free else "."),
-                    hint=_FREE_SPACE_HINT,
-                ) from error
+                raise no_space_error(error, self.target, self._size - _allocated_size(self._file)) from error
 
 
 def working_paths(target: Path) -> tuple[Path, Path]:
@@ -292,15 +285,3 @@ def _allocated_size(file: PositionalFile) -> int:
     """Bytes that the file occupies on the disk: its size without the holes that parts out of order leave."""
     state = os.fstat(file.descriptor)
     return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)
-
-
-_FREE_SPACE_HINT = "Free some space, then run the same command again: what is done is kept."
-
-
-def _check_space(target: Path, wanted: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if wanted > free:
-        raise LocalError(
-            f"{target} needs {wanted:,} more bytes, but only {free:,} are free there: {wanted - free:,} are missing.",
-            hint=_FREE_SPACE_HINT,
-        )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import attrs
 import trio
 
 from connector.errors import ConnectorError, UsageError
 from connector.parts import Part, memory_budget
+from connector.transfer.active_transfer import ActiveTransfer
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer
@@ -107,41 +107,6 @@ class Scheduler:
             self.observer.budget_raised(label, before, self._budget)
 
 
-@attrs.define(eq=False)
-class _ActiveTransfer(Generic[T]):
-    """A transfer that is open."""
-
-    transfer: Transfer[T]
-    parts: Sequence[Part]
-    dispatched: int = 0
-    moving: int = 0
-    error: ConnectorError | None = None
-    scopes: set[trio.CancelScope] = attrs.field(factory=set)
-    all_moved: trio.Event = attrs.field(factory=trio.Event)
-
-    def next_part(self) -> Part | None:
-        if self.error is not None or self.dispatched >= len(self.parts):
-            return None
-        part = self.parts[self.dispatched]
-        self.dispatched += 1
-        return part
-
-    def fail(self, error: ConnectorError) -> None:
-        if self.error is None:
-            self.error = error
-            for scope in self.scopes:
-                scope.cancel()
-
-    def check_done(self) -> None:
-        if not self.moving and (self.error is not None or self.dispatched >= len(self.parts)):
-            self.all_moved.set()
-
-    async def stop(self) -> None:
-        self.dispatched = len(self.parts)
-        self.check_done()
-        await self.all_moved.wait()
-
-
 class _PartMove:
     """The tries of moving one part."""
 
@@ -184,7 +149,7 @@ class _Batch(Generic[T]):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._active: dict[int, _ActiveTransfer[T]] = {}
+        self._active: dict[int, ActiveTransfer[T]] = {}
         self._outcomes: dict[int, Outcome[T]] = {}
         self._nursery: trio.Nursery
 
@@ -247,7 +212,7 @@ class _Batch(Generic[T]):
             (self, number), lambda: scheduler.retrier.run(transfer.open, notify=retry_notice), full=waits_for_others
         )
         scheduler.report_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
-        active = self._active[number] = _ActiveTransfer(transfer, parts)
+        active = self._active[number] = ActiveTransfer(transfer, parts)
         active.check_done()
         scheduler.spawn_workers()
         await active.all_moved.wait()
@@ -282,7 +247,7 @@ class _Batch(Generic[T]):
             scheduler.workers -= 1
         scheduler.spawn_workers()  # another batch may wait for this worker
 
-    async def _move(self, active: _ActiveTransfer[T], part: Part) -> None:
+    async def _move(self, active: ActiveTransfer[T], part: Part) -> None:
         scheduler, pool = self._scheduler, self._scheduler.pool
         active.moving += 1
         try:

@@ -10,10 +10,9 @@ import attrs
 
 from persistence.documents.codec import ModelCodec
 from persistence.documents.matching import matches
-from persistence.documents.naming import check_field
-from persistence.documents.query import And, Compare, Term, value_at
+from persistence.documents.query import And, Compare, Term, parse_field, value_at
 from persistence.documents.values import Document, same
-from persistence.errors import InvalidName, InvalidQuery, InvalidValue
+from persistence.errors import InvalidQuery, InvalidValue
 
 _INT_BOUNDS: Final = (-(2**63), 2**63 - 1)
 _FLOAT_BOUNDS: Final = (-sys.float_info.max, sys.float_info.max)
@@ -53,9 +52,7 @@ class Changes:
         if not matches(expected, document):
             return None
         if not matches(self.guard, document):
-            raise InvalidValue(
-                f"{', '.join(self.increments)} cannot be incremented: not a number in the document, or out of range."
-            )
+            raise InvalidValue(f"{', '.join(self.increments)} cannot be incremented: not a number, or out of range.")
         changed = self._applied(document)
         if self.reload is not None and not same(self._applied(self.reload(document)), self.reload(changed)):
             raise InvalidValue("The changed document would be loaded with other values.")
@@ -81,11 +78,7 @@ def parse_changes(codec: ModelCodec[Any], changes: Mapping[str, Any], increments
         raise InvalidQuery("The changes and increments are not mappings with at least one field.")
     paths = [*changes, *increments]
     for path in paths:
-        try:
-            check_field(path)
-        except InvalidName as error:
-            raise InvalidQuery(f"{path!r} is not a field.") from error
-        if path == codec.id_field:
+        if parse_field(path) == codec.id_field:
             raise InvalidQuery(f"The id field {path!r} cannot be changed.")
         if paths.count(path) > 1 or any(path.startswith(f"{other}.") for other in paths):
             raise InvalidQuery(f"The changes name {path!r} twice, or a field around it too.")

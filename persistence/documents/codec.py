@@ -22,9 +22,8 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
-from persistence.documents.protocol import Id
 from persistence.documents.shape import Shape, field_values, has_plain_init, is_model, is_pydantic
-from persistence.documents.values import Document, normalize, same, same_private
+from persistence.documents.values import Document, Id, normalize, same, same_private
 from persistence.errors import InvalidQuery, InvalidValue
 
 M = TypeVar("M")
@@ -43,15 +42,13 @@ class ModelCodec(Generic[M]):
         self.model = model
         self.id_field = id_field
         self.shape = Shape.of(model)
-        if id_field not in self.shape.fields:
-            raise InvalidQuery(f"{model.__name__} has no field {id_field!r} to be its id.")
         self.id_types: tuple[type, ...] = (self.shape.hint(id_field),)
         if self.id_types[0] not in (str, UUID, int):
             raise InvalidQuery(f"The id field {id_field!r} of {model.__name__} is not of type str, UUID or int.")
         if id_field != "_id" and "_id" in self.shape.fields:
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
         try:
-            self._from_dict: Callable[[Document], M] = _structurer(model)
+            self._from_document: Callable[[Document, type[M]], M] = _CONVERTER.get_structure_hook(model)
         except Exception as error:
             raise InvalidQuery(f"{model.__name__} cannot be loaded from documents: {error}") from error
 
@@ -73,7 +70,7 @@ class ModelCodec(Generic[M]):
             odd = [name for name in document if name not in self.shape.fields and not _EXTRA_FIELD.fullmatch(name)]
             if odd:
                 raise InvalidValue(f"{odd[0]!r} cannot be the name of a field.")
-            again = self._from_dict(document)
+            again = self._from_document(document, self.model)
             _check_same(field_values(model), field_values(again))
             if not same_private(model, again):
                 raise InvalidValue("A private attribute is not stored.")
@@ -84,7 +81,7 @@ class ModelCodec(Generic[M]):
     def complete(self, created: Any, id_: Id) -> tuple[Document, M]:
         """The document and the model of a creation model and an id; `InvalidValue` as from `dump`."""
         try:
-            model = self._from_dict({self.id_field: id_, **normalize(created)})
+            model = self._from_document({self.id_field: id_, **normalize(created)}, self.model)
             _check_same(field_values(created), field_values(model))
         except Exception as error:
             raise InvalidValue(f"This {type(created).__name__} cannot be stored: {error}") from error
@@ -93,7 +90,7 @@ class ModelCodec(Generic[M]):
     def load(self, document: Document) -> M:
         """The model of a document; `InvalidValue` if what is stored does not fit the model any more."""
         try:
-            return self._from_dict(document)
+            return self._from_document(document, self.model)
         except Exception as error:
             id_ = document.get(self.id_field)
             raise InvalidValue(f"The stored document {id_!r} is not a {self.model.__name__}: {error}.") from error
@@ -159,7 +156,7 @@ class ModelCodec(Generic[M]):
 
     def _structure(self, path: str, encoded: Any) -> Any:
         hint = self.shape.hint(path)
-        return _validate(hint, encoded) if is_pydantic(self.model) else _CONVERTER.structure(encoded, hint)
+        return _validate(encoded, hint) if is_pydantic(self.model) else _CONVERTER.structure(encoded, hint)
 
 
 def _check_same(values: Document, again: Document) -> None:
@@ -193,7 +190,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(
         _has_assigned_fields, lambda kind: make_dict_structure_fn(kind, converter, _cattrs_include_init_false=True)
     )
-    converter.register_structure_hook_func(is_pydantic, lambda value, kind: _validate(kind, value))
+    converter.register_structure_hook_func(is_pydantic, _validate)
     return converter
 
 
@@ -203,17 +200,7 @@ def _exactly(kind: type, value: Any, _: Any = None) -> Any:
     return value
 
 
-_CONVERTER: Final = _make_converter()
-
-
-def _structurer(model: Any) -> Callable[[Document], Any]:
-    if is_pydantic(model):
-        return partial(_validate, model)
-    from_dict = _CONVERTER.get_structure_hook(model)
-    return lambda document: from_dict(document, model)
-
-
-def _validate(hint: Any, value: Any) -> Any:
+def _validate(value: Any, hint: Any) -> Any:
     """The value of a type as pydantic reads it: by the names of fields at every depth, and lists as tuples or sets."""
     return _adapter(hint).validate_python(value, strict=False, by_alias=False, by_name=True)
 
@@ -223,3 +210,6 @@ def _adapter(hint: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(hint)
+
+
+_CONVERTER: Final = _make_converter()

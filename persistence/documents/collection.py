@@ -1,7 +1,7 @@
 """Plain documents: what a provider implements, once, for both kinds of DAO.
 
 A provider implements a `Collection` of plain documents (see `persistence.documents.values`);
-`persistence.documents.typed_dao` makes the DAOs of the protocol from it.
+the DAOs of `persistence.documents.dao` are made from it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import attrs
 
 from persistence.documents.changes import Changes
-from persistence.documents.protocol import Id
 from persistence.documents.query import And, Or, Term, keyset
-from persistence.documents.values import Document
+from persistence.documents.values import Document, Id
 from persistence.errors import PersistenceError
 
 
@@ -62,27 +61,21 @@ class Collection(Protocol):
 
     async def get(self, id_: Id) -> Document | None:
         """The document with this id."""
-        ...
 
     async def page(self, position: Any) -> tuple[list[Any], Any]:
         """Some documents of a query, and the position of the next, or None at the end.
 
         The first position is the `Query`.
         """
-        ...
 
     async def count(self, term: Term) -> int:
         """How many documents match."""
-        ...
 
     async def write(self, write: Write) -> None:
         """Insert (`DocumentExists`), replace or delete (`DocumentNotFound`), or upsert; `UniqueViolation`."""
-        ...
 
     async def change(self, id_: Id, expected: Term, changes: Changes) -> Document | None:
         """Change a document in one atomic step, as `Changes.apply` does; `DocumentNotFound`, `UniqueViolation`."""
-        ...
 
     async def write_many(self, writes: Sequence[Write]) -> dict[Id, PersistenceError]:
         """Do each write, all of one kind; return the errors of those that failed."""
-        ...

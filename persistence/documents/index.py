@@ -141,9 +141,7 @@ def check_sort(shape: Shape, field: str) -> None:
     """Raise `InvalidQuery` unless the field holds values of one kind, which sort alike everywhere, or None."""
     kinds = _kinds(shape.hint(field), field)
     if len(kinds) != 1 or object in kinds:
-        raise InvalidQuery(
-            f"Field {field!r} cannot be sorted by: its values may be of kinds that have no common order."
-        )
+        raise InvalidQuery(f"Field {field!r} cannot be sorted by: its values may have no common order.")
 
 
 def missing_indexes(existing: Iterable[IndexSpec], wanted: Iterable[IndexSpec]) -> list[IndexSpec]:
@@ -203,9 +201,7 @@ def _any_value(kinds: Mapping[str, set[type]]) -> Term:
     """At least one of the fields is not None, said in terms that partial indexes of every database know."""
     terms: list[Term] = []
     for field, possible in kinds.items():
-        for kind, smallest in _SMALLEST.items():
-            if kind in possible:
-                terms.append(Compare(field, "gte", smallest))
+        terms += [Compare(field, "gte", smallest) for kind, smallest in _SMALLEST.items() if kind in possible]
         if possible - _SMALLEST.keys():
             raise InvalidQuery(f"The type of field {field!r} is not one that a sparse index can be over.")
     return terms[0] if len(terms) == 1 else Or(tuple(terms))

@@ -22,18 +22,14 @@ from typing import Any, Final
 import anyio
 import attrs
 
+from persistence import errors
+from persistence.documents.dao import Dao
+from persistence.documents.database import Transaction
+from persistence.documents.factory import DaoFactory
 from persistence.documents.matching import matches
-from persistence.documents.protocol import Dao, DaoFactory, Id, Transaction
 from persistence.documents.query import Compare
-from persistence.documents.values import Document, normalize
-from persistence.errors import (
-    DeadlineExceeded,
-    DocumentExists,
-    InvalidValue,
-    MigrationFailed,
-    PersistenceError,
-    SchemaTooNew,
-)
+from persistence.documents.values import Document, Id, normalize
+from persistence.errors import DocumentExists, InvalidValue, MigrationFailed, PersistenceError, SchemaTooNew
 
 COLLECTION: Final = "schema_versions"
 _POLL_INTERVAL: Final = 0.2
@@ -130,7 +126,7 @@ async def migrate(
                 work = partial(_migrate_batch, documents, states, leased, migration, batch)
                 changed += await factory.with_transaction(work)
             elif anyio.current_time() > end:
-                raise DeadlineExceeded(f"Another process did not finish migrating the database within {deadline:g} s.")
+                raise errors.DeadlineExceeded(f"Another process did not finish migrating within {deadline:g} s.")
             else:
                 await anyio.sleep(_POLL_INTERVAL)
     finally:

@@ -1,4 +1,4 @@
-"""Documents found by a query, fetched in pages."""
+"""Results of a query, fetched in pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M = TypeVar("M")
 
 
 class PagedResults(Generic[M]):
-    """See `persistence.documents.protocol.Results`.
+    """Documents found by a query; fetched in pages, and nothing needs closing after an early break.
 
     Args:
         collection: fetches a page when the one before is used up; between two steps nothing is open.
@@ -40,5 +40,5 @@ class PagedResults(Generic[M]):
         return self._load(self._documents.popleft())
 
     async def total_count(self) -> int:
-        """See `persistence.documents.protocol.Results`."""
+        """How many documents match, whatever `skip`, `limit` and `after` leave out; counted when it is called."""
         return await self._collection.count(self._query.term)

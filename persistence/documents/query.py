@@ -45,6 +45,10 @@ MAX_SORT: Final = 32
 MAX_DEPTH: Final = 8
 """Levels of `$and`, `$or`, `$nor` and `$not` in one query: SQLite's parser has little room."""
 
+Where: TypeAlias = Mapping[str, Any]
+"""A query as explained above."""
+Sort: TypeAlias = Sequence[str | tuple[str, int]]
+"""Fields to sort by: `"name"` or `("name", 1)` ascending, `"-name"` or `("name", -1)` descending."""
 Encode: TypeAlias = Callable[[str, Any], Any]
 """Turns a field path and a value for it into a plain document value, or raises `InvalidQuery`."""
 
@@ -91,7 +95,7 @@ Term: TypeAlias = Compare | Not | And | Or
 _RANGES: Final = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 
 
-def parse_where(where: Mapping[str, Any], encode: Encode) -> Term:
+def parse_where(where: Where, encode: Encode) -> Term:
     """Parse a `where` mapping; `InvalidQuery` names what cannot be understood or is too much."""
     term = _parse(where, encode)
     check_amount(term)
@@ -117,7 +121,7 @@ def parse_keys(entries: Iterable[Any]) -> Iterator[tuple[str, int]]:
             entry = (entry[1:], -1) if entry.startswith("-") else (entry, 1)
         if not isinstance(entry, tuple | list) or len(entry) != 2 or isinstance(entry[1], bool):
             raise InvalidQuery(f"{entry!r} is neither a field, nor one with a direction.")
-        field, direction = _field(entry[0]), entry[1]
+        field, direction = parse_field(entry[0]), entry[1]
         if direction not in (1, -1):
             raise InvalidQuery(f"The direction of field {field!r} is neither 1 nor -1.")
         if field in known:
@@ -126,7 +130,7 @@ def parse_keys(entries: Iterable[Any]) -> Iterator[tuple[str, int]]:
         yield field, direction
 
 
-def parse_sort(sort: Sequence[str | tuple[str, int]], id_field: str) -> tuple[tuple[str, int], ...]:
+def parse_sort(sort: Sort, id_field: str) -> tuple[tuple[str, int], ...]:
     """Give (field, 1 or -1) pairs that end with the id, which makes every order total."""
     if isinstance(sort, str):
         raise InvalidQuery(f"The sort {sort!r} is not a list of fields.")
@@ -207,7 +211,7 @@ def _parse(where: Any, encode: Encode, depth: int = 0) -> Term:
         elif key == "$not":
             terms.append(Not(_parse(value, encode, depth + 1)))
         else:
-            terms.append(_conditions(_field(key), value, encode, depth))
+            terms.append(_conditions(parse_field(key), value, encode, depth))
     return terms[0] if len(terms) == 1 else And(tuple(terms))
 
 
@@ -266,7 +270,8 @@ def _check_depth(depth: int) -> None:
         raise InvalidQuery(f"The query is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _field(path: Any) -> str:
+def parse_field(path: Any) -> str:
+    """Give back the path of a field, or raise `InvalidQuery`."""
     try:
         return check_field(path)
     except InvalidName as error:

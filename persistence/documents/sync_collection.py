@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
 from persistence.documents.changes import Changes
 from persistence.documents.collection import Query, Write
-from persistence.documents.protocol import Id
 from persistence.documents.query import Term, value_at
-from persistence.documents.values import Document
+from persistence.documents.values import Document, Id
 from persistence.errors import DocumentNotFound, PersistenceError
 
 S = TypeVar("S")
@@ -27,20 +25,21 @@ class Runner(Protocol[S_co]):
 
     async def read(self, call: Callable[[S_co], T]) -> T:
         """Run a call that reads."""
-        ...
 
     async def write(self, call: Callable[[S_co], T]) -> T:
         """Run a call that writes, all or nothing."""
-        ...
 
 
-class SyncCollection(ABC, Generic[S]):
+class SyncCollection(Protocol[S]):
     """See `persistence.documents.collection.Collection`. The methods to implement are given the store.
 
     Args:
         runner: runs the calls.
         name: of the collection.
     """
+
+    name: str
+    runner: Runner[S]
 
     def __init__(self, runner: Runner[S], name: str) -> None:
         self.runner = runner
@@ -89,18 +88,14 @@ class SyncCollection(ABC, Generic[S]):
 
         return await self.runner.write(write_each)
 
-    @abstractmethod
     def _get(self, store: S, id_: Id) -> Document | None:
         """The document with this id, which the caller may change."""
 
-    @abstractmethod
     def _page(self, store: S, query: Query, size: int) -> list[Document]:
         """The first documents of a query, `size` of them at most."""
 
-    @abstractmethod
     def _count(self, store: S, term: Term) -> int:
         """How many documents match."""
 
-    @abstractmethod
     def _write(self, store: S, write: Write) -> None:
         """Do one write; `DocumentExists`, `DocumentNotFound`, `UniqueViolation`."""

@@ -8,14 +8,16 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from persistence.documents.shape import field_values, is_model, is_root_model
 from persistence.errors import InvalidValue
 
-Document = dict[str, Any]
+Document: TypeAlias = dict[str, Any]
 """A model as plain values, by field name."""
+Id: TypeAlias = str | UUID | int
+"""What may identify a document; one collection uses one of these types."""
 
 _MAX_INT: Final = 2**63 - 1
 _MAX_DEPTH: Final = 90

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from persistence.documents.protocol import Dao, SurrogateDao
-from persistence.documents.typed_dao import TypedDao, TypedSurrogateDao
+from persistence.documents import Dao, SurrogateDao
 from persistence.errors import BucketNotFound
 from persistence.objects.protocol import ObjectStorage
 
@@ -63,7 +62,6 @@ async def populate_collection(dao: Dao[M], models: Iterable[M]) -> None:
 
 async def empty_collection(dao: Dao[Any] | SurrogateDao[Any, Any]) -> None:
     """Delete all documents of a collection; the indexes stay."""
-    assert isinstance(dao, TypedDao | TypedSurrogateDao)
     codec = dao.codec
     for error in (
         await dao.delete_many([codec.dump(model)[codec.id_field] async for model in dao.find_all()])

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from persistence.documents.protocol import DaoFactory
+from persistence.documents import DaoFactory
 from persistence.errors import BucketNotFound
 from persistence.objects.naming import MIN_PART_SIZE
 from persistence.objects.protocol import ObjectStorage

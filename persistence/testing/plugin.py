@@ -1,4 +1,7 @@
-"""Pytest fixtures with real servers, opt in: `pytest_plugins = ["persistence.testing.plugin"]` in the root conftest.py.
+"""Pytest fixtures with real servers, opt in, in the root conftest.py:
+
+    pytest.register_assert_rewrite("persistence.testing")
+    pytest_plugins = ["persistence.testing.plugin"]
 
 `mongodb` is the URI of a replica set, `mongodb_databases` makes settings of fresh databases in it. `s3` is the endpoint
 of an S3 server, `s3_endpoints` gives one endpoint for each alias, each of a server of its own. A server is taken from
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from persistence.testing.servers import S3Endpoint
 
 _FOLDERS: Final[list[Path]] = []
-
-pytest.register_assert_rewrite("persistence.testing.storage_cases", "persistence.testing.dao_cases")
 
 
 @pytest.fixture(scope="session")

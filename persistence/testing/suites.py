@@ -6,14 +6,19 @@ from persistence.testing.cases import Case
 from persistence.testing.dao_cases import (
     batches,
     changes,
+    comparisons,
+    expiry,
     factories,
     increments,
     index_options,
     indexes,
+    large_values,
     migrations,
     operators,
     pages,
     queries,
+    query_limits,
+    sorting,
     surrogate,
     transactions,
     values,
@@ -23,7 +28,9 @@ from persistence.testing.harness import DaoHarness, StorageHarness
 from persistence.testing.storage_cases import (
     arguments,
     buckets,
+    completion,
     conditional,
+    copies,
     names,
     objects,
     presigned,
@@ -34,7 +41,7 @@ from persistence.testing.storage_cases import (
 
 def object_storage_suite() -> list[Case[StorageHarness]]:
     """Every case that an object storage must pass."""
-    modules = (buckets, objects, conditional, reading, uploads, presigned, names, arguments)
+    modules = (buckets, objects, copies, conditional, reading, uploads, completion, presigned, names, arguments)
     return [case for module in modules for case in module.cases]
 
 
@@ -43,11 +50,16 @@ def dao_suite() -> list[Case[DaoHarness]]:
     modules = (
         writes,
         values,
+        large_values,
+        comparisons,
         queries,
+        query_limits,
         operators,
+        sorting,
         pages,
         indexes,
         index_options,
+        expiry,
         batches,
         changes,
         increments,

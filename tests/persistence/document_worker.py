@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anyio
 
-from persistence.documents.protocol import Dao, DaoFactory, Index, Transaction
+from persistence.documents import Dao, DaoFactory, Index, Transaction
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.testing.models import Job
 

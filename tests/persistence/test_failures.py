@@ -17,10 +17,11 @@ import attrs
 import pytest
 from pymongo.errors import OperationFailure, WriteError
 
+from persistence.documents import Dao
 from persistence.documents.mongodb import MongoDaoFactory
 from persistence.documents.mongodb.failures import Failures
-from persistence.documents.protocol import Dao
 from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.documents.sqlite.database import SqliteDatabase
 from persistence.errors import (
     CredentialsRefused,
     DeadlineExceeded,
@@ -310,6 +311,7 @@ async def test_a_full_sqlite_file(tmp_path: Path) -> None:
         def limit(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA max_page_count=20")
 
+        assert isinstance(factory.database, SqliteDatabase)
         await factory.database.write(limit)
         with pytest.raises(StorageFull):
             await fill(jobs)

@@ -15,9 +15,9 @@ import anyio
 import pytest
 from pymongo import MongoClient
 
+from persistence.documents import DaoFactory
 from persistence.documents.migrations import Migration, dry_run, migrate
 from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
-from persistence.documents.protocol import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import MigrationFailed
 

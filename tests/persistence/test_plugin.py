@@ -47,6 +47,11 @@ def run_pytest(folder: Path, tests: str, **environment: str) -> subprocess.Compl
     )
 
 
+def test_failed_assertions_of_the_suites_are_explained() -> None:
+    loader = sys.modules["persistence.testing.dao_cases.writes"].__loader__
+    assert type(loader).__name__ == "AssertionRewritingHook"
+
+
 @pytest.fixture
 def no_servers(tmp_path: Path) -> str:
     """A folder to import from in which no server can be found."""

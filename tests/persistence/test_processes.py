@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from persistence.documents.protocol import Transaction
+from persistence.documents import Transaction
 from persistence.testing.models import Job
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

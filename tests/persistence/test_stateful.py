@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from persistence.documents import Dao, DaoFactory, Index
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import Dao, DaoFactory, Index
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import ObjectExists, PersistenceError
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner

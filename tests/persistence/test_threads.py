@@ -15,7 +15,7 @@ from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage
 from persistence.objects.signing import UrlSigner
 from persistence.testing.models import Job
-from persistence.threads import AsyncioGilYielder, GilYielder, Threads, TrioGilYielder, gil_yielder
+from persistence.threads import GilYielder, Threads, gil_yielder
 from tests.support.restless import never_rest
 
 pytestmark = pytest.mark.anyio
@@ -63,11 +63,10 @@ def test_a_busy_loop_sleeps_while_calls_are_outstanding_and_none_ends(
     assert 0.05 < sum(clocks.sleeps) / (clocks.now - 1000) < 0.25 or not sleeps
 
 
-async def test_a_loop_is_checked_every_tick_and_only_while_calls_are_outstanding(anyio_backend: str) -> None:
-    make = TrioGilYielder if anyio_backend == "trio" else AsyncioGilYielder
+async def test_a_loop_is_checked_every_tick_and_only_while_calls_are_outstanding() -> None:
     checks: list[float] = []
 
-    class Counted(make):  # type: ignore[misc, valid-type]
+    class Counted(GilYielder):
         def check(self) -> None:
             checks.append(time.monotonic())
             super().check()

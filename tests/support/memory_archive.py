@@ -16,8 +16,8 @@ from connector.archive.key_rotation import complete_ring
 from connector.archive.master_keys import GivenMasterKeys
 from connector.archive.sealing import MasterKey
 from connector.archive.settings import ArchiveSettings
+from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.documents.protocol import DaoFactory
 from persistence.objects.memory import MemoryStorage
 from persistence.objects.protocol import ObjectStorage
 

@@ -17,7 +17,7 @@ from connector.archive.upload_controller import UploadController
 from connector.archive.work_packages import WorkPackageService
 from connector.parts import S3_MAX_PARTS
 from connector.wire.payloads import CreatedUpload, UploadCompletion, UploadCreation, WorkType
-from persistence.documents.protocol import Sort
+from persistence.documents import Sort
 
 _PAGE = 10
 _LARGEST_PAGE = 1000

@@ -1,5 +1,5 @@
 """Documents in memory: for tests, and for what need not outlive the process."""
 
-from persistence.documents.memory.factory import MemoryDaoFactory
+from persistence.documents.memory.database import MemoryDaoFactory
 
 __all__ = ["MemoryDaoFactory"]

@@ -8,10 +8,9 @@ from datetime import datetime
 from persistence.documents.collection import Query, Write
 from persistence.documents.matching import matches, sort_documents
 from persistence.documents.memory.tables import Tables
-from persistence.documents.protocol import Id
 from persistence.documents.query import Term
 from persistence.documents.sync_collection import Runner, SyncCollection
-from persistence.documents.values import Document, normalize
+from persistence.documents.values import Document, Id, normalize
 from persistence.errors import DocumentExists, DocumentNotFound
 
 

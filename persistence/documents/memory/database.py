@@ -1,28 +1,27 @@
-"""The tables of the memory provider, with one writer at a time."""
+"""Documents in memory, with the same queries, indexes and transactions as a database."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import anyio.lowlevel
 
 from persistence.documents.codec import ModelCodec
-from persistence.documents.database import Database
+from persistence.documents.database import Transaction
+from persistence.documents.factory import DaoFactory
 from persistence.documents.index import IndexSpec, missing_indexes
 from persistence.documents.memory.collection import MemoryCollection
 from persistence.documents.memory.tables import Table, TableCopies, Tables
-from persistence.documents.protocol import Transaction
-from persistence.documents.transactions import ProviderTransaction
+from persistence.documents.single_writer import SingleWriterDatabase
 from persistence.documents.values import normalize
-from persistence.documents.writer_lock import WriterLock
 
 T = TypeVar("T")
 
 
-class MemoryDatabase(Database):
+class MemoryDatabase(SingleWriterDatabase):
     """One opening of the tables, which outlast it.
 
     Args:
@@ -32,10 +31,9 @@ class MemoryDatabase(Database):
     """
 
     def __init__(self, tables: Tables, *, deadline: float, clock: Callable[[], datetime]) -> None:
-        super().__init__()
+        super().__init__(deadline=deadline, what="the database")
         self.tables = tables
         self._clock = clock
-        self.writer_lock = WriterLock(deadline=deadline, what="the database")
 
     async def open(self) -> None:
         """Nothing is to be opened."""
@@ -46,14 +44,14 @@ class MemoryDatabase(Database):
     async def collection(self, name: str, codec: ModelCodec[Any], indexes: Sequence[IndexSpec]) -> MemoryCollection:
         table = self.tables.get(name)
         if table is None or missing_indexes(table.indexes.values(), indexes):
-            async with self.writer_lock.held():
+            async with self.only_writer():
                 self.check()
                 self.tables.setdefault(name, Table()).add_indexes(name, indexes)
         return MemoryCollection(self, name, self.time)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self.writer_lock.held():
+        async with self.only_writer():
             transaction = _MemoryTransaction(self)
             try:
                 yield transaction
@@ -79,11 +77,11 @@ class MemoryDatabase(Database):
     async def write(self, call: Callable[[Tables], T]) -> T:
         """See `persistence.documents.sync_collection.Runner`."""
         self.check()
-        async with self.writer_lock.held():
+        async with self.only_writer():
             return await self.read(call)
 
 
-class _MemoryTransaction(ProviderTransaction):
+class _MemoryTransaction(Transaction):
     """Runs calls on copies of the tables, which replace the tables when it commits."""
 
     def __init__(self, database: MemoryDatabase) -> None:
@@ -97,3 +95,16 @@ class _MemoryTransaction(ProviderTransaction):
         return call(self.tables)
 
     write = read
+
+
+class MemoryDaoFactory(DaoFactory):
+    """DAOs over dicts; the documents last as long as the factory object, not just its `async with` block.
+
+    Args:
+        deadline: seconds that a write may wait for a transaction to end.
+        clock: gives the time for `now` and for documents that expire, aware; that of the system by default.
+    """
+
+    def __init__(self, *, deadline: float = 15.0, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        tables: Tables = {}
+        super().__init__(lambda: MemoryDatabase(tables, deadline=deadline, clock=clock))

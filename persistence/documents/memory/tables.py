@@ -10,9 +10,8 @@ import attrs
 
 from persistence.documents.index import IndexSpec, missing_indexes
 from persistence.documents.matching import matches, order_key
-from persistence.documents.protocol import Id
 from persistence.documents.query import value_at
-from persistence.documents.values import Document, normalize
+from persistence.documents.values import Document, Id, normalize
 from persistence.errors import UniqueViolation
 
 _SWEEP_EVERY: Final = timedelta(seconds=1)

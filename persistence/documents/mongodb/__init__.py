@@ -1,6 +1,6 @@
 """Documents in MongoDB (needs the extra `mongodb`)."""
 
-from persistence.documents.mongodb.factory import MongoDaoFactory
+from persistence.documents.mongodb.database import MongoDaoFactory
 from persistence.documents.mongodb.settings import MongoSettings
 
 __all__ = ["MongoDaoFactory", "MongoSettings"]

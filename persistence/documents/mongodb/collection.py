@@ -15,13 +15,13 @@ from persistence.documents.codec import ModelCodec
 from persistence.documents.collection import Query, Write
 from persistence.documents.mongodb.batching import Batcher
 from persistence.documents.mongodb.connection import Connection, Session
+from persistence.documents.mongodb.decoding import plain
 from persistence.documents.mongodb.failures import Failures
 from persistence.documents.mongodb.filters import Filters
 from persistence.documents.mongodb.operation import Operation
 from persistence.documents.mongodb.transaction import MongoTransaction
-from persistence.documents.protocol import Id
 from persistence.documents.query import And, Term
-from persistence.documents.values import Document
+from persistence.documents.values import Document, Id
 from persistence.errors import DocumentNotFound, PersistenceError, ServiceFailed
 
 _PAGE: Final = 1000
@@ -200,5 +200,6 @@ class MongoCollection:
 
     def _out(self, stored: dict[str, Any] | None) -> Document | None:
         if stored is not None:
+            plain(stored)
             stored[self._id_field] = stored.pop("_id")
         return stored

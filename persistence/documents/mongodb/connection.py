@@ -20,7 +20,7 @@ from persistence.documents.mongodb.failures import Failures
 from persistence.documents.mongodb.loop_thread import LoopThread
 from persistence.documents.mongodb.operation import Operation
 from persistence.documents.mongodb.write_fence import WriteFence
-from persistence.documents.protocol import Id
+from persistence.documents.values import Id
 from persistence.errors import DeadlineExceeded
 
 T = TypeVar("T")
@@ -72,11 +72,7 @@ class Connection(Database):
     async def open(self) -> None:
         if sniffio.current_async_library() == "trio":
             self._thread = LoopThread()
-        try:
-            await self.run(self._connect)
-        except BaseException:
-            await self.close()
-            raise
+        await self.run(self._connect)
 
     async def close(self) -> None:
         """See `persistence.documents.database.Database`. Calls that still run fail."""

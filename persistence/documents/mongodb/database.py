@@ -1,8 +1,8 @@
-"""One opening of a MongoDB database: its collections, its transactions and its time."""
+"""The MongoDB provider: the collections of one database, its transactions and its time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +11,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure
 
 from persistence.documents.codec import ModelCodec
+from persistence.documents.database import Transaction
+from persistence.documents.factory import DaoFactory
 from persistence.documents.index import IndexSpec
 from persistence.documents.mongodb.collection import MongoCollection
 from persistence.documents.mongodb.connection import Connection
@@ -18,7 +20,6 @@ from persistence.documents.mongodb.decoding import CODEC_OPTIONS
 from persistence.documents.mongodb.failures import Failures
 from persistence.documents.mongodb.indexes import create_indexes
 from persistence.documents.mongodb.transaction import MongoTransaction
-from persistence.documents.protocol import Transaction
 
 _EXISTS: Final = 48
 
@@ -58,3 +59,22 @@ class MongoDatabase(Connection):
         answer = await self.read(lambda _: self.stored.command("hello", codec_options=CODEC_OPTIONS))
         time: datetime = answer["localTime"]
         return time
+
+
+class MongoDaoFactory(DaoFactory):
+    """DAOs over one MongoDB database, through PyMongo's asyncio client.
+
+    Transactions need a replica set (one member is enough). The URI sets the hosts, credentials, `replicaSet`, `tls`,
+    `tlsCAFile`, `w`, `readConcernLevel` and `readPreference`.
+
+    Args:
+        uri: `mongodb://` or `mongodb+srv://`.
+        database: its name.
+        deadline: seconds that any one call may take.
+        options: further options of `AsyncMongoClient`.
+    """
+
+    def __init__(
+        self, uri: str, database: str, *, deadline: float = 15.0, options: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(lambda: MongoDatabase(uri, database, deadline, options or {}))

@@ -10,7 +10,7 @@ from bson.errors import BSONError
 from pymongo import errors
 
 from persistence import errors as ours
-from persistence.documents.protocol import Id
+from persistence.documents.values import Id
 
 _Meaning: TypeAlias = tuple[type[ours.PersistenceError], str, str]
 """An error of this package, what the database did, and what to do next."""

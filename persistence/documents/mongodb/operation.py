@@ -37,16 +37,22 @@ class Operation(Generic[T]):
     ) -> None:
         self._callers = callers
         self._on_give_up = on_give_up
+        self._waiting: list[asyncio.Future[None]] = []
         # In an empty context, the timeout of another operation does not apply.
-        self.task = asyncio.get_running_loop().create_task(_run(call, timeout), context=Context())
+        self.task = asyncio.get_running_loop().create_task(self._run(call, timeout), context=Context())
 
     async def result(self) -> T:
         """Wait for the result; a caller that is cancelled gives the operation up."""
-        try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError:
-            self.give_up()
-            raise
+        if not self.task.done():
+            # Sooner awake than by `asyncio.shield`, which takes another cycle of the loop.
+            ended = asyncio.get_running_loop().create_future()
+            self._waiting.append(ended)
+            try:
+                await ended
+            except asyncio.CancelledError:
+                self.give_up()
+                raise
+        return self.task.result()
 
     def give_up(self) -> None:
         """Note that a caller does not wait any more."""
@@ -60,10 +66,14 @@ class Operation(Generic[T]):
         if self._callers == 0 and _awaits(self.task.get_coro(), asyncio.wait):
             self.task.cancel()
 
-
-async def _run(call: Callable[[], Awaitable[T]], timeout: float | None) -> T:
-    with pymongo.timeout(timeout):
-        return await call()
+    async def _run(self, call: Callable[[], Awaitable[T]], timeout: float | None) -> T:
+        try:
+            with pymongo.timeout(timeout):
+                return await call()
+        finally:
+            for ended in self._waiting:
+                if not ended.done():
+                    ended.set_result(None)
 
 
 def _awaits(awaitable: Any, function: Any) -> bool:

@@ -10,10 +10,10 @@ import anyio
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from persistence.documents.database import Transaction
 from persistence.documents.mongodb.connection import NO_COLLECTION, Call, Connection
 from persistence.documents.mongodb.failures import Failures
-from persistence.documents.protocol import Id
-from persistence.documents.transactions import ProviderTransaction
+from persistence.documents.values import Id
 from persistence.errors import PersistenceError
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 _ABORT_TIMEOUT: Final = 5.0
 
 
-class MongoTransaction(ProviderTransaction):
+class MongoTransaction(Transaction):
     """DAOs bound to a session with an open transaction."""
 
     def __init__(self, connection: Connection, session: AsyncClientSession) -> None:

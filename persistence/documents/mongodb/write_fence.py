@@ -36,9 +36,7 @@ class WriteFence:
     """
 
     def __init__(
-        self,
-        database: AsyncDatabase[dict[str, Any]],
-        start: Callable[[Callable[[], Awaitable[None]]], Operation[None]],
+        self, database: AsyncDatabase[dict[str, Any]], start: Callable[[Callable[[], Awaitable[None]]], Operation[None]]
     ) -> None:
         self._database = database
         self._start = start

@@ -1,5 +1,5 @@
 """Documents in one SQLite file, shared by any number of processes."""
 
-from persistence.documents.sqlite.factory import SqliteDaoFactory
+from persistence.documents.sqlite.database import SqliteDaoFactory
 
 __all__ = ["SqliteDaoFactory"]

@@ -6,13 +6,12 @@ import sqlite3
 from typing import Any, Final
 
 from persistence.documents.collection import Query, Write
-from persistence.documents.protocol import Id
 from persistence.documents.query import And, Term, fixed_fields, keyset
 from persistence.documents.sqlite.encoding import from_text, to_stored, to_text
 from persistence.documents.sqlite.indexes import violated_fields
 from persistence.documents.sqlite.sql import Where, quoted
 from persistence.documents.sync_collection import Runner, SyncCollection
-from persistence.documents.values import Document
+from persistence.documents.values import Document, Id
 from persistence.errors import DocumentExists, DocumentNotFound, UniqueViolation
 
 _STATEMENTS: Final = {

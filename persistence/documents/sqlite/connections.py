@@ -20,19 +20,9 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from persistence.documents.database import Database
+from persistence import errors
+from persistence.documents.single_writer import SingleWriterDatabase
 from persistence.documents.sqlite.sql import register_functions
-from persistence.documents.writer_lock import WriterLock
-from persistence.errors import (
-    Closed,
-    CredentialsRefused,
-    DeadlineExceeded,
-    PersistenceError,
-    ServiceFailed,
-    StorageFull,
-    TransactionConflict,
-    Unreachable,
-)
 from persistence.threads import CallerCancelled, Threads
 
 T = TypeVar("T")
@@ -42,7 +32,7 @@ _HELD: Final = "Another writer holds it; inside a transaction use DAOs bound to 
 _REFUSED: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
-class Connections(Database):
+class Connections(SingleWriterDatabase):
     """The connections of one opening of the file.
 
     Args:
@@ -52,29 +42,22 @@ class Connections(Database):
     """
 
     def __init__(self, path: Path, *, deadline: float, readers: int) -> None:
-        super().__init__()
+        super().__init__(deadline=deadline, what=str(path))
         self._path = path
-        self._deadline = deadline
         self._reader_count = readers
         self._opened = 0
         self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
         self._writer: sqlite3.Connection | None = None
         # Held by the thread that uses the writing connection, which an abandoned thread may still do.
         self._writing = threading.Lock()
-        self.writer_lock = WriterLock(deadline=deadline, what=str(path))
         self._read_threads = Threads(readers, deadline=deadline, what=str(path), hint=_HELD)
         self._write_threads = Threads(2, deadline=deadline, what=str(path), hint=_HELD)
 
     async def open(self) -> None:
-        """Open all connections, or none."""
-        try:
-            self._writer = await self._in_thread(self._connect, self._write_threads)
-            for _ in range(self._reader_count):
-                self._readers.put(await self._in_thread(self._connect, self._read_threads))
-                self._opened += 1
-        except BaseException:
-            await self.close()
-            raise
+        self._writer = await self._in_thread(self._connect, self._write_threads)
+        for _ in range(self._reader_count):
+            self._readers.put(await self._in_thread(self._connect, self._read_threads))
+            self._opened += 1
 
     async def close(self) -> None:
         """Close all connections once the threads that use them have ended."""
@@ -102,7 +85,7 @@ class Connections(Database):
             connection = self._readers.get()
             try:
                 if connection is None:
-                    raise Closed("The database")
+                    raise errors.Closed("The database")
                 return self._retry_while_locked(lambda: call(connection), cancelled)
             finally:
                 self._readers.put(connection)
@@ -112,11 +95,11 @@ class Connections(Database):
     async def write(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """Run a call in a transaction of its own on the writing connection."""
         self.check()
-        async with self.writer_lock.held():
+        async with self.only_writer():
             return await self._in_thread(lambda cancelled: self._whole(call, cancelled), self._write_threads)
 
     async def begin(self) -> None:
-        """Begin a transaction on the writing connection; the caller holds `writer_lock` until its end."""
+        """Begin a transaction on the writing connection; the caller is `only_writer` until its end."""
 
         def run(cancelled: threading.Event) -> None:
             with self._writing:
@@ -156,7 +139,7 @@ class Connections(Database):
     @property
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None:
-            raise Closed("The database")
+            raise errors.Closed("The database")
         return self._writer
 
     def _connect(self, cancelled: threading.Event) -> sqlite3.Connection:
@@ -210,16 +193,16 @@ class Connections(Database):
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
-    def _translated(self, error: sqlite3.Error) -> PersistenceError:
+    def _translated(self, error: sqlite3.Error) -> errors.PersistenceError:
         code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
-            return TransactionConflict(f"Another writer changed {self._path} meanwhile.")
+            return errors.TransactionConflict(f"Another writer changed {self._path} meanwhile.")
         if code & 0xFF in _BUSY:
-            return DeadlineExceeded(f"{self._path} was locked for more than {self._deadline:g} s.", hint=_HELD)
+            return errors.DeadlineExceeded(f"{self._path} was locked for more than {self._deadline:g} s.", hint=_HELD)
         if code & 0xFF == sqlite3.SQLITE_FULL:
-            return StorageFull(f"There is no room left for {self._path}.", hint="Free space, then repeat.")
+            return errors.StorageFull(f"There is no room left for {self._path}.", hint="Free space, then repeat.")
         if code & 0xFF in _REFUSED:
-            return CredentialsRefused(f"{self._path} may not be written: {error}.", hint="Check its permissions.")
+            return errors.CredentialsRefused(f"{self._path} may not be written: {error}.", hint="See its permissions.")
         if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            return Unreachable(f"{self._path} cannot be opened: {error}.", hint="Check that its folder exists.")
-        return ServiceFailed(f"SQLite failed on {self._path}: {error}.")
+            return errors.Unreachable(f"{self._path} cannot be opened: {error}.", hint="Check that its folder exists.")
+        return errors.ServiceFailed(f"SQLite failed on {self._path}: {error}.")

@@ -1,4 +1,4 @@
-"""One opening of a SQLite file: its collections and its transactions."""
+"""The SQLite provider: the collections of one file, and its transactions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 
 from persistence.documents.codec import ModelCodec
+from persistence.documents.database import Transaction
+from persistence.documents.factory import DaoFactory
 from persistence.documents.index import IndexSpec
-from persistence.documents.protocol import Transaction
 from persistence.documents.sqlite.collection import SqliteCollection
 from persistence.documents.sqlite.connections import Connections
 from persistence.documents.sqlite.indexes import TableIndexes
-from persistence.documents.transactions import ProviderTransaction
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class SqliteDatabase(Connections):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self.writer_lock.held():
+        async with self.only_writer():
             await self.begin()
             transaction = _SqliteTransaction(self)
             try:
@@ -50,7 +51,7 @@ class SqliteDatabase(Connections):
         return datetime.fromisoformat(await self.read(lambda connection: connection.execute(query).fetchone()[0]))
 
 
-class _SqliteTransaction(ProviderTransaction):
+class _SqliteTransaction(Transaction):
     """Runs calls as steps of the transaction that the writing connection is in."""
 
     def __init__(self, connections: Connections) -> None:
@@ -78,3 +79,20 @@ class _SqliteTransaction(ProviderTransaction):
                 connection.execute("RELEASE step")
 
         return await self.read(run)
+
+
+class SqliteDaoFactory(DaoFactory):
+    """DAOs over one SQLite file (WAL), which other processes may use at the same time.
+
+    A transaction takes the file's one write lock at its beginning, so it never conflicts; keep
+    it short. Commits survive the end of the process; after a power cut the last ones may be
+    missing, but never halves of one (`synchronous=NORMAL`).
+
+    Args:
+        path: the file; created if missing, its folder is not. It must be on a local disk.
+        deadline: seconds that any one call may take, waiting for other writers included.
+        readers: reads that run at once, each in a thread with a connection of its own.
+    """
+
+    def __init__(self, path: Path, *, deadline: float = 15.0, readers: int = 4) -> None:
+        super().__init__(lambda: SqliteDatabase(Path(path), deadline=deadline, readers=readers))

@@ -5,22 +5,47 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self, TypeVar
+
+from persistence.objects.filesystem.records import Extent
+
+T = TypeVar("T")
 
 
 class ContentWriter:
-    """Writes one content file and counts its bytes as `size`; all methods block.
+    """Writes one content file, which is deleted at the end of a `with` block unless `finish` was called.
 
-    The file is created in its folder; no record names it yet.
+    All methods block. The deletion is quick enough for an event loop.
+
+    Args:
+        path: of the file, which is created with its folder.
+        durable: whether it is flushed to the device.
     """
 
     def __init__(self, path: Path, durable: bool) -> None:
-        self.path = path
+        self._path = path
         self._durable = durable
         self._digest = hashlib.md5(usedforsecurity=False)
-        self.size = 0
+        self._size = 0
+        self._named = False
         path.parent.mkdir(exist_ok=True)
-        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by close or drop)
+        self._file = open(path, "xb")  # noqa: SIM115 (closed by finish or __exit__)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._named:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._path.unlink(missing_ok=True)
+
+    @property
+    def extent(self) -> Extent:
+        """The file as records name it, with the bytes written so far."""
+        return Extent.of(self._path, self._size)
 
     @property
     def md5(self) -> str:
@@ -30,33 +55,22 @@ class ContentWriter:
     def write(self, view: memoryview) -> None:
         """Append bytes."""
         self._digest.update(view)
-        self.size += len(view)
-        while view:
-            written = self._file.write(view)
-            view = view[written:]
+        self._size += len(view)
+        self._file.write(view)
 
-    def close(self) -> None:
-        """Finish the file."""
+    def finish(self, name: Callable[[Self], T]) -> T:
+        """Close the file, and write the record that names it; returns the result of `name`, which does that."""
         if self._durable:
+            self._file.flush()
             os.fsync(self._file.fileno())
         self._file.close()
-
-    def drop(self) -> None:
-        """Close and delete the file."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        result = name(self)
+        self._named = True
+        return result
 
 
 def read_at(path: Path, offset: int, view: memoryview) -> int:
     """Fill the view from a file's offset on; returns the bytes read, fewer only at the end of the file."""
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb") as file:
         file.seek(offset)
-        done = 0
-        while done < len(view):
-            count = file.readinto(view[done:])
-            if not count:
-                break
-            done += count
-        return done
+        return file.readinto(view)

@@ -14,7 +14,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -70,8 +70,6 @@ class Disk:
         for name in ("objects", "data", "uploads"):
             (aside / name).mkdir(parents=True)
         try:
-            if self.has_bucket(bucket):
-                raise errors.BucketExists(bucket)
             # The target is never an empty folder, so a bucket made meanwhile is not replaced.
             os.rename(aside, self.path(bucket))
         except OSError as error:
@@ -158,7 +156,7 @@ class Disk:
                 for extent in record.content:
                     copied = self.new_content(target[0])
                     self._link_or_copy(self.content(source[0], extent), copied)
-                    extents.append(Extent(self.content_name(copied), extent.size))
+                    extents.append(Extent.of(copied, extent.size))
             else:
                 extent, etag = self._copy_span(source, record, span, target[0])
                 extents.append(extent)
@@ -171,20 +169,14 @@ class Disk:
 
     def _copy_span(self, names: Names, record: Record, span: Span, to_bucket: str) -> tuple[Extent, str]:
         start, stop = check_span(names, record.size, *span)
-        path = self.new_content(to_bucket)
-        writer = ContentWriter(path, self.durable)
-        try:
+        with ContentWriter(self.new_content(to_bucket), self.durable) as writer:
             for extent, first, last in record.spans(start, stop):
                 with open(self.content(names[0], extent), "rb") as source:
                     source.seek(first)
                     while first < last and (piece := source.read(min(last - first, 1024**2))):
                         writer.write(memoryview(piece))
                         first += len(piece)
-            writer.close()
-        except BaseException:
-            writer.drop()
-            raise
-        return Extent(self.content_name(path), writer.size), writer.md5
+            return writer.finish(lambda written: (written.extent, written.md5))
 
     def single_file(self, names: Names) -> Path:
         """The one content file of an object, assembled from several first if necessary."""
@@ -205,15 +197,11 @@ class Disk:
         name = secrets.token_hex(12) + self.mark
         return self.path(bucket) / "data" / name[:2] / name
 
-    def content_name(self, path: Path) -> str:
-        """How a record names a content file."""
-        return f"{path.parent.name}/{path.name}"
-
     def content(self, bucket: str, extent: Extent) -> Path:
         """The path of a content file."""
         return self.path(bucket) / "data" / extent.file
 
-    def drop_content(self, bucket: str, extents: list[Extent] | tuple[Extent, ...]) -> None:
+    def drop_content(self, bucket: str, extents: Iterable[Extent]) -> None:
         """Delete content files; those that cannot be deleted now (open, on Windows) are left over."""
         for extent in extents:
             with contextlib.suppress(FileNotFoundError, PermissionError):
@@ -229,9 +217,8 @@ class Disk:
         target.parent.mkdir(exist_ok=True)
         try:
             os.link(source, target)
-        except FileNotFoundError:
-            raise
         except OSError:
+            # No hard links here, or no source, which this says again.
             shutil.copyfile(source, target)
 
     def _record_path(self, bucket: str, object_id: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Final
 
 from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import read_json
+from persistence.objects.filesystem.records import Extent, read_json
 from persistence.objects.filesystem.uploads import HEAD, Uploads
 
 _OLD: Final = 3600.0
@@ -62,7 +62,7 @@ class Leftovers:
                 named.update(extent.file for extent in record.content)
                 yield 0
             for path in (self._disk.bucket(bucket) / "data").glob("*/*"):
-                kept = path.name.endswith(self._disk.mark) or self._disk.content_name(path) in named
+                kept = path.name.endswith(self._disk.mark) or Extent.of(path, 0).file in named
                 yield 0 if kept else _remove(path)
 
     def _is_published(self, bucket: str, folder: Path) -> bool:

@@ -8,7 +8,6 @@ one content file, a multipart object one per part.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import attrs
 from cattrs.preconf.json import make_converter
@@ -33,6 +32,11 @@ class Extent(NamedTuple):
 
     file: str
     size: int
+
+    @classmethod
+    def of(cls, path: Path, size: int) -> Self:
+        """The extent of a file at this path."""
+        return cls(f"{path.parent.name}/{path.name}", size)
 
 
 @attrs.frozen
@@ -110,8 +114,7 @@ def write_file(path: Path, content: bytes, *, durable: bool, exclusive: bool = F
         else:
             os.replace(aside, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
+        aside.unlink(missing_ok=True)
         raise
     if durable:
         sync_folder(path.parent)
@@ -120,10 +123,8 @@ def write_file(path: Path, content: bytes, *, durable: bool, exclusive: bool = F
 def _link_new(aside: Path, path: Path) -> None:
     try:
         os.link(aside, path)
-    except FileExistsError:
-        raise
     except OSError:
-        # No hard links here: create the file first, then replace it. A crash in between leaves an empty file.
+        # It exists, or there are no hard links here: create the file, then replace it. A crash leaves an empty file.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         os.replace(aside, path)
     else:

@@ -92,15 +92,10 @@ class FilesystemStorage(SignedStorage):
 
     def _list_objects(self, bucket: str, prefix: str) -> AsyncIterator[ObjectStat]:
         # Names of records do not sort as ids do, so the ids come from the records, all of them at once.
-        stats: list[ObjectStat] | None = None
-
-        async def page(start: int) -> tuple[list[ObjectStat], int | None]:
-            nonlocal stats
-            if stats is None:
-                records = (record for record in self._disk.records(bucket) if record.id.startswith(prefix))
-                stats = await self._all(record.stat(bucket) for record in records)
-                stats.sort(key=lambda stat: stat.object_id)
-            return stats[start : start + _PAGE], start + _PAGE if start + _PAGE < len(stats) else None
+        async def page(_: int) -> tuple[list[ObjectStat], int | None]:
+            records = (record for record in self._disk.records(bucket) if record.id.startswith(prefix))
+            stats = await self._all(record.stat(bucket) for record in records)
+            return sorted(stats, key=lambda stat: stat.object_id), None
 
         return PagedIterator(page, 0)
 
@@ -134,8 +129,7 @@ class FilesystemStorage(SignedStorage):
 
     async def _put_object(self, names: Names, content: Content, overwrite: bool) -> ObjectStat:
         def publish(writer: ContentWriter) -> ObjectStat:
-            extent = Extent(self._disk.content_name(writer.path), writer.size)
-            record = Record(names[1], writer.md5, now(), (extent,))
+            record = Record(names[1], writer.md5, now(), (writer.extent,))
             return self._disk.publish(names[0], record, overwrite=overwrite)
 
         return await self._write(names[0], content, publish)
@@ -147,9 +141,9 @@ class FilesystemStorage(SignedStorage):
         await self._run(self._uploads.check, upload)
 
         def add(writer: ContentWriter) -> PartStat:
-            part = PartStat(number, writer.size, writer.md5)
+            part = PartStat(number, writer.extent.size, writer.md5)
             check_digest(part.etag, md5, what=f"part {number} of object {upload.object_id!r}")
-            self._uploads.add_part(upload, part, writer.path)
+            self._uploads.add_part(upload, part, writer.extent.file)
             return part
 
         return await self._write(upload.bucket, content, add)
@@ -217,25 +211,10 @@ class FilesystemStorage(SignedStorage):
             name: writes the record, in a thread; its result is returned.
         """
         path, durable = self._disk.new_content(bucket), self._disk.durable
-        writer = await self._run(ContentWriter, path, durable, missing=errors.BucketNotFound(bucket))
-        named = False
-
-        def finish() -> T:
-            nonlocal named
-            writer.close()
-            result = name(writer)
-            named = True
-            return result
-
-        try:
+        with await self._run(ContentWriter, path, durable, missing=errors.BucketNotFound(bucket)) as writer:
             async for piece in pieces(content):
                 await self._run(writer.write, piece)
-            return await self._run(finish)
-        except BaseException:
-            if not named:
-                # Deleting one file is quick, and a cancelled task cannot use a thread any more.
-                writer.drop()
-            raise
+            return await self._run(lambda: writer.finish(name))
 
     async def _all(self, steps: Iterator[T]) -> list[T]:
         """Everything that a generator yields, fetched in short calls, so that a cancelled call ends soon."""

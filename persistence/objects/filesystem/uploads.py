@@ -55,12 +55,11 @@ class Uploads:
             raise upload.not_found()
         return folder
 
-    def add_part(self, upload: UploadKey, part: PartStat, content: Path) -> None:
+    def add_part(self, upload: UploadKey, part: PartStat, file: str) -> None:
         """Enter a written content file as a part; the content of an earlier one of its number is deleted."""
         path = self._folder(upload) / f"{part.number:05}.json"
         before = read_json(path)
-        name = self._disk.content_name(content)
-        entry = {"number": part.number, "size": part.size, "md5": part.etag, "file": name}
+        entry = {"number": part.number, "size": part.size, "md5": part.etag, "file": file}
         try:
             write_file(path, json.dumps(entry).encode(), durable=self._disk.durable)
         except FileNotFoundError as error:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
 
 from persistence.errors import Closed, ObjectNotFound, PersistenceError
 from persistence.objects.s3.bodies import GuardedReader
 from persistence.objects.s3.failures import Target, translated
-from persistence.objects.s3.settings import S3Settings, make_client
+from persistence.objects.s3.presigning import Presigner
+from persistence.objects.s3.settings import S3Settings, connect
 from persistence.threads import CallerCancelled, Threads
 
 T = TypeVar("T")
@@ -25,44 +26,46 @@ _SLOWEST: Final = 1024**2
 """Bytes per second below which a transfer counts as hanging."""
 
 
+class Connection(NamedTuple):
+    """The client of an open storage, the threads that use it, and what signs its URLs."""
+
+    client: Any
+    threads: Threads
+    presigner: Presigner
+
+
 class Calls:
-    """The client of one storage and the threads that use it."""
+    """The calls of one storage."""
 
     def __init__(self, settings: S3Settings) -> None:
         self.settings = settings
-        self._client: Any = None
-        self._threads: Threads | None = None
+        self._connection: Connection | None = None
 
     async def open(self) -> None:
         """Create the client (which reads boto3's service description from disk)."""
         settings = self.settings
-        self._threads = Threads(settings.max_threads, deadline=settings.deadline, what=settings.where)
+        threads = Threads(settings.max_threads, deadline=settings.deadline, what=settings.where)
         try:
             # No server is involved, so the deadline of calls does not apply: a cold disk may take longer.
-            self._client = await self._threads.run(lambda _: make_client(settings), deadline=_OPENING)
+            client, presigner = await threads.run(lambda _: connect(settings), deadline=_OPENING)
         except Exception as error:
             raise translated(error, Target(settings.where)) from error
+        self._connection = Connection(client, threads, presigner)
 
     def close(self) -> None:
         """Close the idle connections."""
-        client, self._client, self._threads = self._client, None, None
-        if client is not None:
-            client.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.client.close()
 
     @property
-    def client(self) -> Any:
-        """The client; `Closed` outside of the storage's `async with` block."""
-        if self._client is None:
+    def connection(self) -> Connection:
+        """The open connection; `Closed` outside of the storage's `async with` block."""
+        if self._connection is None:
             raise Closed("The storage")
-        return self._client
+        return self._connection
 
-    async def run(
-        self,
-        call: Callable[[Any, threading.Event], T],
-        arguments: Mapping[str, Any],
-        *,
-        size: int = 0,
-    ) -> T:
+    async def run(self, call: Callable[[Any, threading.Event], T], arguments: Mapping[str, Any], *, size: int = 0) -> T:
         """Run a call with the client in a thread.
 
         Args:
@@ -73,10 +76,10 @@ class Calls:
         Raises:
             PersistenceError: whatever the call raises.
         """
-        client, settings = self.client, self.settings
-        assert self._threads is not None
+        client, threads, _ = self.connection
+        settings = self.settings
         try:
-            return await self._threads.run(
+            return await threads.run(
                 lambda cancelled: call(client, cancelled), deadline=settings.deadline + size / _SLOWEST
             )
         except (PersistenceError, CallerCancelled):

@@ -12,12 +12,12 @@ import re
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
-from persistence.errors import InvalidSettings
+from persistence.errors import CredentialsRefused, InvalidSettings
 from persistence.objects.values import Fields, Names
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -46,9 +46,7 @@ class Endpoint:
             parts = urlsplit(url)
             port, host = parts.port, parts.hostname or ""
         except ValueError as error:
-            raise InvalidSettings(
-                f"The endpoint_url of the S3 server is not valid: {error.__class__.__name__}."
-            ) from error
+            raise InvalidSettings(f"The endpoint_url of the S3 server is not valid: {type(error).__name__}.") from error
         if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or "@" in parts.netloc or parts.query:
             raise InvalidSettings(
                 "The endpoint_url of the S3 server cannot be used.",
@@ -63,39 +61,35 @@ class Endpoint:
         return cls(parts.scheme, shown, unquote(parts.path).rstrip("/"), is_address)
 
 
+@attrs.define
 class Presigner:
-    """Signs URLs of one server with one pair of static keys.
+    """Signs URLs of one server.
 
     Args:
-        endpoint_url: the server.
-        keys: access key, secret key, and session token if there is one.
+        endpoint: the server.
+        credentials: of botocore, which may renew them; None if it has found none.
         region: the region that the server expects.
         virtual: whether buckets are virtual hosts where that is possible: not those of a tenant and, over TLS, not
             those with dots.
         clock: returns seconds since the epoch.
-
-    Raises:
-        InvalidSettings: clients could not use the endpoint, or not with the signed host.
     """
 
-    def __init__(
-        self,
-        endpoint_url: str,
-        keys: tuple[str, str, str | None],
-        region: str,
-        *,
-        virtual: bool,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._endpoint = Endpoint.parse(endpoint_url)
-        self._access_key, self._secret_key, self._token = keys
-        self._region = region
-        self._virtual = virtual
-        self._clock = clock
-        self._key: tuple[str, bytes] = ("", b"")
+    _endpoint: Endpoint
+    _credentials: Any
+    _region: str
+    _virtual: bool = attrs.field(kw_only=True)
+    _clock: Callable[[], float] = time.time
+    _key: tuple[str, str, bytes] = attrs.field(init=False, default=("", "", b""))
 
     def sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str:
-        """The URL for one call within `expires` seconds; the request must have the `headers` (lower-case names)."""
+        """The URL for one call within `expires` seconds; the request must have the `headers` (lower-case names).
+
+        Raises:
+            CredentialsRefused: there are no credentials.
+        """
+        if self._credentials is None:
+            raise CredentialsRefused(f"There are no credentials for {self._endpoint.host}.")
+        keys = self._credentials.get_frozen_credentials()
         bucket, object_id = names
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         day = stamp[:8]
@@ -108,30 +102,30 @@ class Presigner:
         scope = f"{day}/{self._region}/s3/aws4_request"
         fields = {
             "X-Amz-Algorithm": _ALGORITHM,
-            "X-Amz-Credential": f"{self._access_key}/{scope}",
+            "X-Amz-Credential": f"{keys.access_key}/{scope}",
             "X-Amz-Date": stamp,
             "X-Amz-Expires": str(expires),
             "X-Amz-SignedHeaders": signed_names,
             **query,
         }
-        if self._token is not None:
-            fields["X-Amz-Security-Token"] = self._token
+        if keys.token is not None:
+            fields["X-Amz-Security-Token"] = keys.token
         encoded = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(fields.items()))
         path = quote(path, safe="/~-_.")
         lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
         request = f"{method}\n{path}\n{encoded}\n{lines}\n{signed_names}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.new(self._signing_key(day), to_sign.encode(), hashlib.sha256).hexdigest()
+        signature = hmac.new(self._signing_key(day, keys.secret_key), to_sign.encode(), hashlib.sha256).hexdigest()
         return f"{server.scheme}://{host}{path}?{encoded}&X-Amz-Signature={signature}"
 
-    def _signing_key(self, day: str) -> bytes:
-        if self._key[0] != day:
-            key = f"AWS4{self._secret_key}".encode()
+    def _signing_key(self, day: str, secret: str) -> bytes:
+        if self._key[:2] != (day, secret):
+            key = f"AWS4{secret}".encode()
             for word in (day, self._region, "s3", "aws4_request"):
                 key = hmac.new(key, word.encode(), hashlib.sha256).digest()
-            self._key = (day, key)
-        return self._key[1]
+            self._key = (day, secret, key)
+        return self._key[2]
 
 
 def _encoded(text: str) -> str:

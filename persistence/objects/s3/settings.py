@@ -26,7 +26,7 @@ class S3Settings:
         access_key, secret_key, session_token: credentials; without them boto3 searches for some. `repr` leaves out
             the secret ones.
         region: the region that requests are signed for.
-        addressing: whether the bucket is in the path of a URL or in its host name; `auto` leaves that to boto3.
+        addressing: whether the bucket is in the path of a URL or in its host name; `auto`: in the host name at Amazon.
         ca_file: certificates to trust instead of the system's.
         deadline: seconds that one call may take; for reading and writing bytes, seconds per piece.
         attempts: how often a failed request is sent, the first time included.
@@ -94,18 +94,21 @@ class S3Settings:
         return self.endpoint_url or "Amazon S3"
 
 
-def make_client(settings: S3Settings) -> BaseClient:
-    """A boto3 client; its retries and timeouts are set only here."""
+def connect(settings: S3Settings) -> tuple[BaseClient, Presigner]:
+    """A boto3 client, whose retries and timeouts are set only here, and a signer of URLs of the same server."""
     import boto3
     from botocore.config import Config
     from botocore.handlers import validate_bucket_name
 
     # All attempts together must end with the deadline, so that the thread of a cancelled call ends soon as well.
     timeout = max(settings.deadline / settings.attempts, 0.1)
+    # An IP address has no virtual hosts.
+    is_address = settings.endpoint_url is not None and Endpoint.parse(settings.endpoint_url).is_address
+    addressing = "path" if is_address else settings.addressing
     config = Config(
         signature_version="s3v4",
         region_name=settings.region,
-        s3={"addressing_style": _addressing(settings)},
+        s3={"addressing_style": addressing},
         retries={"total_max_attempts": settings.attempts, "mode": "standard"},
         connect_timeout=timeout,
         read_timeout=timeout,
@@ -114,34 +117,15 @@ def make_client(settings: S3Settings) -> BaseClient:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    client = boto3.Session().client(
-        "s3",
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key,
-        aws_session_token=settings.session_token,
-        endpoint_url=settings.endpoint_url,
-        config=config,
-        verify=None if settings.ca_file is None else str(settings.ca_file),
-    )
+    session = boto3.Session(settings.access_key, settings.secret_key, settings.session_token)
+    trusted = None if settings.ca_file is None else str(settings.ca_file)
+    client = session.client("s3", endpoint_url=settings.endpoint_url, config=config, verify=trusted)
     client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
     # It refuses Ceph's `tenant:bucket`; names are checked before they get here.
     client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
-    return client
-
-
-def make_presigner(settings: S3Settings) -> Presigner | None:
-    """A signer of URLs; None if boto3 has to find the server or the keys, or to choose the addressing."""
-    addressing = _addressing(settings)
-    if not (settings.endpoint_url and settings.access_key and settings.secret_key) or addressing == "auto":
-        return None
-    keys = settings.access_key, settings.secret_key, settings.session_token
-    return Presigner(settings.endpoint_url, keys, settings.region, virtual=addressing == "virtual")
-
-
-def _addressing(settings: S3Settings) -> str:
-    """The addressing of the settings; an IP address has no virtual hosts."""
-    is_address = settings.endpoint_url is not None and Endpoint.parse(settings.endpoint_url).is_address
-    return "path" if is_address else settings.addressing
+    endpoint = Endpoint.parse(client.meta.endpoint_url)
+    virtual = addressing == "virtual" or (addressing == "auto" and ".amazonaws." in endpoint.host)
+    return client, Presigner(endpoint, session.get_credentials(), settings.region, virtual=virtual)
 
 
 def _add_md5(request: Any, **_: Any) -> None:

@@ -16,7 +16,7 @@ from persistence.objects.s3.bodies import StreamedBody
 from persistence.objects.s3.calls import Calls
 from persistence.objects.s3.conditional import IF_NEW, ConditionalWrites
 from persistence.objects.s3.failures import Target, from_code
-from persistence.objects.s3.settings import S3Settings, make_presigner
+from persistence.objects.s3.settings import S3Settings
 from persistence.objects.s3.uploads import S3Uploads, key
 from persistence.objects.values import Names, ObjectStat
 
@@ -36,7 +36,6 @@ class S3Storage(S3Uploads):
 
     def __init__(self, settings: S3Settings) -> None:
         self._calls = Calls(settings)
-        self._presigner = make_presigner(settings)
         self.min_part_size = settings.min_part_size
 
     async def __aenter__(self) -> Self:

@@ -12,7 +12,6 @@ from persistence.objects.multipart import ExpectedParts, UploadKey, content_md5
 from persistence.objects.protocol import ObjectStorage
 from persistence.objects.s3.calls import Calls
 from persistence.objects.s3.conditional import IF_NEW
-from persistence.objects.s3.presigning import Presigner
 from persistence.objects.values import Fields, Names, ObjectStat, PartStat, PresignedPost, UploadRef
 
 _PAGE = 1000
@@ -22,7 +21,6 @@ class S3Uploads(ObjectStorage):
     """The half of the storage with uploads and URLs."""
 
     _calls: Calls
-    _presigner: Presigner | None
 
     async def _start_upload(self, names: Names) -> str:
         answer = await self._calls.api("create_multipart_upload", **key(names))
@@ -100,30 +98,16 @@ class S3Uploads(ObjectStorage):
         await self._calls.api("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}, **condition)
 
     def _sign(self, method: str, names: Names, expires: int, query: Fields, headers: Fields) -> str:
-        client = self._calls.client
-        if self._presigner is not None:
-            return self._presigner.sign(method, names, expires, query, headers)
-        # Keys that boto3 found elsewhere may be renewed by it, so it must sign.
-        given: dict[str, Any] = {
-            **key(names),
-            "ResponseContentDisposition": query.get("response-content-disposition"),
-            "UploadId": query.get("uploadId"),
-            "PartNumber": int(query["partNumber"]) if "partNumber" in query else None,
-            "ContentMD5": headers.get("content-md5"),
-        }
-        parameters = {name: value for name, value in given.items() if value is not None}
-        put = "upload_part" if "uploadId" in query else "put_object"
-        operation = "get_object" if method == "GET" else put
-        url: str = client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires)
-        return url
+        return self._calls.connection.presigner.sign(method, names, expires, query, headers)
 
     def _sign_post(self, names: Names, expires: int, max_size: int) -> PresignedPost:
         limits = {"Conditions": [["content-length-range", 0, max_size]], "ExpiresIn": expires}
-        form = self._calls.client.generate_presigned_post(*names, **limits)
+        client = self._calls.connection.client
+        form = client.generate_presigned_post(*names, **limits)
         tenant, _, bucket = names[0].rpartition(":")
         if tenant:
             # Ceph compares the name without the tenant with the policy, but needs the tenant in the URL.
-            form["fields"] = self._calls.client.generate_presigned_post(bucket, names[1], **limits)["fields"]
+            form["fields"] = client.generate_presigned_post(bucket, names[1], **limits)["fields"]
         return PresignedPost(form["url"], form["fields"])
 
 

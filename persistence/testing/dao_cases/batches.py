@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persistence.documents.protocol import Index
+from persistence.documents import Index
 from persistence.errors import DocumentExists, DocumentNotFound, InvalidValue, UniqueViolation
 from persistence.testing.cases import Cases
 from persistence.testing.dao_cases.writes import people

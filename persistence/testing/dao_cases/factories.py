@@ -10,7 +10,7 @@ import anyio.from_thread
 import anyio.to_thread
 import sniffio
 
-from persistence.documents.protocol import Dao, DaoFactory
+from persistence.documents import Dao, DaoFactory
 from persistence.errors import AlreadyOpen, Closed, InvalidQuery, PersistenceError, Rejected, WrongLoop
 from persistence.testing.cases import Cases
 from persistence.testing.dao_cases.writes import people

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import attrs
 
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import DocumentNotFound, InvalidQuery, InvalidValue
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness

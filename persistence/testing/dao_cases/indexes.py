@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from persistence.documents.protocol import Dao, Index
+from persistence.documents import Dao, Index
 from persistence.errors import AlreadyExists, DocumentExists, InvalidQuery, UniqueViolation
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness

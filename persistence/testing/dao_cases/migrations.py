@@ -10,8 +10,8 @@ from uuid import UUID
 
 import anyio
 
+from persistence.documents import Dao, Id, Index
 from persistence.documents.migrations import COLLECTION, DryRun, Migration, SchemaState, dry_run, migrate
-from persistence.documents.protocol import Dao, Id, Index
 from persistence.errors import DeadlineExceeded, InvalidValue, MigrationFailed, SchemaTooNew, UniqueViolation
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness

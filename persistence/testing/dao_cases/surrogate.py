@@ -7,7 +7,7 @@ from uuid import UUID
 
 import attrs
 
-from persistence.documents.protocol import Index
+from persistence.documents import Index
 from persistence.errors import DocumentNotFound, InvalidQuery, UniqueViolation
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from persistence.documents.protocol import Transaction
+from persistence.documents import Transaction
 from persistence.errors import Closed, DocumentExists, DocumentNotFound, InvalidQuery, TransactionConflict
 from persistence.testing.cases import Cases
 from persistence.testing.dao_cases.writes import people

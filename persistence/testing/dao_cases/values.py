@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
 import attrs
 
-from persistence.documents.index import Index
-from persistence.documents.protocol import Dao
-from persistence.errors import InvalidQuery, InvalidValue, TooLarge
+from persistence.documents import Dao
+from persistence.errors import InvalidValue
 from persistence.testing.cases import Cases
 from persistence.testing.harness import DaoHarness
 from persistence.testing.models import (
@@ -21,14 +19,9 @@ from persistence.testing.models import (
     Colour,
     Everything,
     Interval,
-    Job,
-    Journey,
-    Kind,
     Level,
     Run,
-    ShortJourney,
     Uncompared,
-    Visit,
 )
 from persistence.testing.raising import raises
 
@@ -192,80 +185,6 @@ async def models_without_equality_come_back(h: DaoHarness) -> None:
     assert (await dao.get_by_id("1")).tags == ["a"]
 
 
-@cases
-async def time_spans_and_days_compare_as_in_python(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Run, id_field="id")
-    spans = [timedelta(days=-1), timedelta(0), timedelta(microseconds=1), timedelta(seconds=9), timedelta(days=40_000)]
-    runs = [Run(str(n), span, date(1 + 999 * n, 1, 1)) for n, span in enumerate(spans)]
-    await dao.upsert_many(reversed(runs))
-    for run in runs:
-        for field, value in (("lasts", run.lasts), ("day", run.day)):
-            expected = [other.id for other in runs if getattr(other, field) > value]
-            assert [found.id async for found in dao.find_all({field: {"$gt": value}}, sort=["id"])] == expected
-            assert [found.id async for found in dao.find_all({field: value})] == [run.id]
-
-
-@cases
-async def equal_sets_are_found(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Run, id_field="id")
-    words = [f"word {number}" for number in range(9)]
-    await dao.insert(Run("1", labels=set(words)))
-    assert await dao.count({"labels": {*words[::-1]}}) == 1
-
-
-@cases.each(
-    decimal={"cost": Decimal("1.1")},
-    range_of_decimals={"cost": {"$gt": Decimal(1)}},
-    decimal_in_a_list={"shares": {"$contains": Decimal(1)}},
-    path={"folder": {"$lt": PurePosixPath("/x")}},
-    day_as_time={"day": {"$lt": datetime(2024, 1, 1)}},
-    time_span_as_number={"attempts": {"$lt": timedelta(1)}},
-    text_as_decimal={"id": {"$gt": Decimal(1)}},
-)
-async def a_comparison_that_would_be_of_texts_is_refused(h: DaoHarness, where: object) -> None:
-    assert isinstance(where, dict)
-    dao = await h.factory.dao(h.name(), Run, id_field="id")
-    run = Run("1", shares=[Decimal("1.10")])
-    await dao.insert(run)
-    assert await dao.get_by_id("1") == run
-    with raises(InvalidQuery):
-        await dao.count(where)
-
-
-@cases
-async def an_order_that_would_be_of_texts_is_refused(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Run, id_field="id")
-    for field in ("cost", "shares", "folder"):
-        with raises(InvalidQuery):
-            await h.factory.dao(h.name(), Run, id_field="id", indexes=[Index(field)])
-    for field in ("cost", "shares"):
-        with raises(InvalidQuery):
-            [run async for run in dao.find_all(sort=[field])]
-
-
-@cases
-async def a_time_is_not_compared_with_a_day(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Everything, id_field="id")
-    with raises(InvalidQuery):
-        await dao.count({"when": {"$gt": date(2024, 1, 1)}})
-
-
-@cases
-async def a_dict_is_not_compared_as_a_whole(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Everything, id_field="id")
-    with raises(InvalidQuery):
-        await dao.count({"by_name": {"b": 1, "a": 2}})
-    assert await dao.count({"by_name": None}) == 0
-
-
-@cases.each(true=True, real=1.5, text="1", items=[1])
-async def an_id_of_another_type_finds_nothing(h: DaoHarness, id_: object) -> None:
-    dao = await h.factory.dao(h.name(), Job, id_field="id")
-    await dao.insert(Job(1))
-    assert await dao.find_one({"id": id_}) is None
-    assert await dao.count({"id": id_}) == 0
-
-
 @cases.each(
     together={"low": 10},
     a_field={"step": 0},
@@ -293,27 +212,6 @@ async def an_increment_that_the_model_refuses_is_refused(h: DaoHarness) -> None:
     assert await dao.compare_and_set("1", expected={}, increments={"low": 9}) == Interval("1", 9)
 
 
-@cases
-async def a_document_that_is_too_large_is_refused_or_stored(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Everything, id_field="id")
-    item = await dao.insert(Everything())
-    raw = bytes(17 * 1024**2)
-    large = attrs.evolve(item, raw=raw)
-    for write in (
-        lambda: dao.insert(Everything(raw=raw)),
-        lambda: dao.update(large),
-        lambda: dao.upsert(large),
-        lambda: dao.compare_and_set(item.id, expected={}, changes={"raw": raw}),
-        lambda: dao.insert_many([Everything(raw=raw)]),
-        lambda: dao.upsert_many([Everything(raw=raw)]),
-    ):
-        before = await dao.count()
-        try:
-            await write()
-        except TooLarge:
-            assert await dao.count() == before
-
-
 @cases.each(
     naive=("when", datetime(2024, 1, 1)),
     too_large=("whole", 2**63),
@@ -332,58 +230,3 @@ async def a_value_that_cannot_be_stored_is_refused(h: DaoHarness, entry: object)
     with raises(InvalidValue):
         await dao.insert(Everything(**{field: value}))
     assert await dao.count() == 0
-
-
-@cases
-async def a_changed_answer_does_not_change_the_store(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Everything, id_field="id")
-    item = Everything(anything={"list": [1]}, texts=["a"])
-    await dao.insert(item)
-    found = await dao.get_by_id(item.id)
-    found.anything["list"].append(2)
-    found.texts.append("b")
-    assert await dao.get_by_id(item.id) == item
-
-
-@cases
-async def a_large_document(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Everything, id_field="id")
-    item = Everything(raw=bytes(500_000), texts=["x" * 1000] * 500)
-    await dao.insert(item)
-    assert await dao.get_by_id(item.id) == item
-
-
-@cases
-async def ids_and_times_at_every_depth_come_back_from_every_read(h: DaoHarness) -> None:
-    dao = await h.factory.dao(h.name(), Journey, id_field="id")
-    start, place = datetime(1931, 5, 6, 7, 8, 9, 10_000, UTC), UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
-    visit = Visit(place, start, datetime(9999, 12, 30, tzinfo=UTC))
-    full = Journey(
-        "full", place, Kind.TWO, visit, refs=(place, UUID(int=0)), times={"a": start, "_id": start}, raw=place.bytes,
-        raws=[b"", place.bytes], numbers=[2**40, -1], maybe=["a"], visits=[visit, Visit(UUID(int=2**128 - 1), start)],
-    )  # fmt: skip
-    journeys = [Journey("bare", place), full]
-    await dao.insert_many(journeys)
-    assert [journey async for journey in dao.find_all(sort=["id"])] == journeys
-    assert await dao.find_one({"raw": place.bytes}) == full
-    assert await dao.get_by_id("full") == full
-    found = [journey async for journey in dao.find_all({"first.place": place})]
-    assert found == [full]
-    assert found[0].first is not None
-    assert found[0].first.at.tzinfo is UTC
-    assert type(found[0].raw) is bytes
-    assert repr(found[0].first.place) == repr(place)
-    assert hash(found[0].first.place) == hash(place)
-
-
-@cases
-async def documents_from_before_a_field_was_added_are_read(h: DaoHarness) -> None:
-    name = h.name()
-    before = await h.factory.dao(name, ShortJourney, id_field="id")
-    after = await h.factory.dao(name, Journey, id_field="id")
-    await before.insert(ShortJourney("text", str(UUID(int=4))))
-    with raises(InvalidValue):
-        [journey async for journey in after.find_all()]
-    await after.upsert(Journey("text", UUID(int=4)))
-    assert [short async for short in before.find_all()] == [ShortJourney("text", str(UUID(int=4)))]
-    assert [journey async for journey in after.find_all()] == [Journey("text", UUID(int=4))]

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import attrs
 
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import (
     AlreadyExists,
     DocumentExists,

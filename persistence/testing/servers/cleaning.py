@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from persistence.objects.s3.settings import S3Settings, make_client
+from persistence.objects.s3.settings import S3Settings, connect
 from persistence.testing.servers.endpoints import S3Endpoint
 
 _CLIENTS: dict[str, Any] = {}
@@ -36,5 +36,5 @@ def delete_buckets(endpoint: S3Endpoint, names: Iterable[str]) -> None:
 
 def _client(endpoint: S3Endpoint) -> Any:
     if endpoint.url not in _CLIENTS:
-        _CLIENTS[endpoint.url] = make_client(settings_of(endpoint))
+        _CLIENTS[endpoint.url] = connect(settings_of(endpoint))[0]
     return _CLIENTS[endpoint.url]

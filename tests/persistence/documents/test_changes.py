@@ -5,9 +5,9 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from persistence.documents import DaoFactory
 from persistence.documents.changes import Changes
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.documents.protocol import DaoFactory
 from persistence.documents.query import And, Compare
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import InvalidValue

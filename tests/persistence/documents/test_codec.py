@@ -10,9 +10,9 @@ import attrs
 import pydantic
 import pytest
 
+from persistence.documents import DaoFactory
 from persistence.documents.codec import ModelCodec
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.documents.protocol import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.documents.values import normalize
 from persistence.errors import InvalidQuery, InvalidValue

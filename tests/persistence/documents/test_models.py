@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from persistence.documents import Dao, DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import Dao, DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import InvalidQuery, InvalidValue
 from tests.persistence.documents.generated_models import Model, models

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from pymongo import MongoClient
 
+from persistence.documents import Transaction
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import Transaction
 from persistence.errors import Conflict, Unavailable
 from persistence.testing.models import Job
 from persistence.testing.servers import run_replica_set

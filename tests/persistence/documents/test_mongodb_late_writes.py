@@ -16,8 +16,8 @@ import pymongo.uri_parser
 import pytest
 from pymongo import MongoClient
 
+from persistence.documents import Dao
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import Dao
 from persistence.errors import PersistenceError, Unavailable
 from persistence.testing.models import Job
 from persistence.testing.servers import run_mongod

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from persistence.documents import Dao, DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import Dao, DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from persistence.documents import Index
 from persistence.documents.collection import Query
-from persistence.documents.protocol import Index
 from persistence.documents.query import And, keyset, parse_sort
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.documents.sqlite.collection import SqliteCollection
-from persistence.documents.typed_dao import TypedDao
 from persistence.testing.models import Person
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +23,6 @@ async def test_a_continued_page_is_found_by_an_index(sort: list[str], tmp_path: 
     async with SqliteDaoFactory(path) as factory:
         dao = await factory.dao("people", Person, id_field="id", indexes=[Index("age"), Index(("name", "age"))])
         await dao.insert_many([Person(str(number), age=number) for number in range(50)])
-        assert isinstance(dao, TypedDao)
         collection = dao.collection
         assert isinstance(collection, SqliteCollection)
         order = parse_sort(sort, "id")

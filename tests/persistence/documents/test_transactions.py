@@ -10,9 +10,9 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
+from persistence.documents import DaoFactory, Transaction
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.mongodb import MongoDaoFactory
-from persistence.documents.protocol import DaoFactory, Transaction
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import DeadlineExceeded, NotBound
 from persistence.testing.models import Job

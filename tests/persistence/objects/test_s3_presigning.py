@@ -12,7 +12,7 @@ import pytest
 
 from persistence.errors import InvalidSettings
 from persistence.objects.s3 import S3Settings, S3Storage
-from persistence.objects.s3.settings import make_client
+from persistence.objects.s3.settings import connect
 from persistence.testing.gateway import NetworkSender
 from persistence.testing.servers import S3Endpoint
 
@@ -53,7 +53,7 @@ async def test_urls_are_those_of_boto3(settings: S3Settings, bucket: str) -> Non
     upload = {"UploadId": "2~Ab.c-d_e", "PartNumber": 17}
     named = {"ResponseContentDisposition": 'attachment; filename="a b.c4gh"'}
     with_md5 = {**upload, "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg=="}
-    client: Any = make_client(settings)
+    client: Any = connect(settings)[0]
     async with S3Storage(settings) as s:
         pairs: list[tuple[str, dict[str, Any], Callable[[], Awaitable[str]]]] = [
             ("get_object", {}, lambda: s.presign_get(bucket, "An.object_-1", expires=60)),

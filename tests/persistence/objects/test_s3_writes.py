@@ -14,7 +14,7 @@ import pytest
 
 from persistence.errors import NotSupported
 from persistence.objects.s3 import S3Settings, S3Storage
-from persistence.objects.s3.settings import make_client
+from persistence.objects.s3.settings import connect
 from persistence.testing.servers import S3Endpoint
 from persistence.testing.servers.cleaning import settings_of
 
@@ -29,7 +29,7 @@ PUT_BY_OTHERS: dict[str, Any] = {
 
 async def test_copies_keep_what_other_programs_have_set(s3: S3Endpoint) -> None:
     settings = attrs.evolve(settings_of(s3), max_copy_size=5 * MIB, copy_part_size=5 * MIB, part_size=5 * MIB)
-    client: Any = make_client(settings)
+    client: Any = connect(settings)[0]
     bucket = f"kept-{uuid4().hex[:8]}"
     async with S3Storage(settings) as storage:
         await storage.create_bucket(bucket)
@@ -50,7 +50,7 @@ async def test_parts_beyond_one_page_are_listed(s3: S3Endpoint) -> None:
     async with S3Storage(settings) as storage:
         await storage.create_bucket(bucket)
         upload = await storage.start_upload(bucket, "object")
-        client: Any = make_client(settings)
+        client: Any = connect(settings)[0]
         for number in range(1, 1051):
             client.upload_part(Bucket=bucket, Key="object", UploadId=upload, PartNumber=number, Body=b"x")
         for first, limit in [(1, None), (1, 1000), (1, 1001), (999, 3), (40, 1005), (1050, 1), (1000, None)]:
