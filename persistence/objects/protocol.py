@@ -277,7 +277,7 @@ class ObjectStorage(Protocol):
 
 
 class SignedStorage(ObjectStorage, Protocol):
-    """A storage that is no server itself: whoever serves its presigned URLs verifies them with `signing`."""
+    """A storage that is no server itself: the server of its presigned URLs verifies them with `signing`."""
 
     signing: UrlSigner
 

@@ -44,7 +44,7 @@ class Operation(Generic[T]):
     async def result(self) -> T:
         """Wait for the result; a caller that is cancelled gives the operation up."""
         if not self.task.done():
-            # Sooner awake than by `asyncio.shield`, which takes another cycle of the loop.
+            # Not with `asyncio.shield`, which takes another cycle of the loop.
             ended = asyncio.get_running_loop().create_future()
             self._waiting.append(ended)
             try:
