@@ -29,7 +29,7 @@ from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.work_packages import WorkPackageService
-from persistence.documents.protocol import DaoFactory, Index
+from persistence.documents import DaoFactory, Index
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 

@@ -22,7 +22,7 @@ from connector.archive.master_keys import MasterKeySource
 from connector.archive.models import ArchiveKey, KeyKind
 from connector.archive.sealing import MasterKey, fingerprint
 from connector.errors import IntegrityError, LocalError
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import AlreadyExists, PersistenceError
 
 _log = logging.getLogger(__name__)

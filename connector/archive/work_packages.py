@@ -21,7 +21,7 @@ from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.crypt4gh.sealed_text import seal_text
 from connector.wire.payloads import WorkOrderRequest, WorkType
-from persistence.documents.protocol import Dao
+from persistence.documents import Dao
 from persistence.errors import NotFound, PersistenceError
 
 _TOKEN_LENGTH = 24

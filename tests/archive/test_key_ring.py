@@ -21,8 +21,8 @@ from connector.archive.sealing import MasterKey
 from connector.archive.upload_repository import UploadRepository
 from connector.errors import LocalError, UsageError
 from connector.wire.payloads import UploadCreation
+from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.documents.protocol import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import ManualClock, given_keys, memory_archive, memory_ring

@@ -10,8 +10,8 @@ from connector.archive.work_packages import hash_token
 from connector.crypt4gh.sealed_text import open_text
 from connector.errors import UsageError
 from connector.wire.payloads import WorkOrderRequest
+from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.documents.protocol import DaoFactory
 from tests.support.contract_client import new_private_key, public_of
 from tests.support.memory_archive import ManualClock, memory_archive
 
