@@ -26,12 +26,12 @@ class ServerSettings:
 
     Attributes:
         keep_alive: How long a connection may be idle before and between requests, their heads included. Longer than
-            clients of this kind keep connections for reuse (15 s), so that none is closed as it is reused.
+            clients of this kind keep connections for reuse (120 s), so that none is closed as it is reused.
         idle_timeout: How long a request or response body may make no progress.
         grace: How long responses in progress may take to finish when the server stops.
     """
 
-    keep_alive: float = 20.0
+    keep_alive: float = 150.0
     idle_timeout: float = 60.0
     grace: float = 3.0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import attrs
 import httpx
 import trio
 
-from connector.http.connection import Connection, Request, ResponseHead, open_connection
+from connector.errors import ConnectorError, UsageError
+from connector.http.connection import MAX_BODY_WITH_HEAD, Connection, Request, ResponseHead, open_connection
 from connector.http.pool import ConnectionPool
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route, literal_address, proxy_for
@@ -23,6 +26,10 @@ from connector.http.tls import make_ssl_context
 USER_AGENT = b"crypt4gh-connector"
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.2
+_CONNECT_AHEAD_TIMEOUT = 2.0
+"""Seconds that a connection may take which is not needed yet."""
+_DRIFT = 1.02
+"""Factor by which the known latency of a server may grow with each response that took longer."""
 _STALE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 _WRITTEN_HERE = frozenset({b"host", b"user-agent", b"connection", b"content-length", b"transfer-encoding"})
 _NO_BODY = memoryview(b"")
@@ -37,7 +44,8 @@ class HttpOptions:
         connect_timeout: Seconds for name resolution, TCP, a proxy's tunnel and the TLS handshake together.
         read_timeout: Seconds that may pass without a byte, in either direction.
         max_connections: Bound on connections over all hosts, in use and idle together.
-        keepalive_expiry: Seconds after which an idle connection is not used again.
+        keepalive_expiry: Seconds after which an idle connection is not used again: longer than the pauses of a session,
+            shorter than the 4 minutes after which routers and load balancers forget one without a word.
         ca_file: Certificates (PEM) that are trusted instead of the system's.
         proxy: URL of a proxy for everything, an empty string for none at all, `None` to let `proxies` decide.
         proxies: What `urllib.request.getproxies` returns.
@@ -48,7 +56,7 @@ class HttpOptions:
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
     max_connections: int = 64
-    keepalive_expiry: float = 15.0
+    keepalive_expiry: float = 120.0
     ca_file: Path | None = None
     proxy: str | None = attrs.field(default=None, repr=False)
     proxies: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -75,6 +83,37 @@ class HttpClient:
         self._options = options
         self._ssl_context: ssl.SSLContext | None = None
         self._routes: dict[tuple[str, bytes], Route] = {}
+        self._latencies: dict[Route, float] = {}
+        self._tls_sessions: dict[Route, ssl.SSLSession] = {}
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a request to its response, without a large body, from the fastest server; 0 before the first."""
+        return min(self._latencies.values(), default=0.0)
+
+    async def connect_ahead(self, url: str, count: int) -> None:
+        """Open connections that will soon be needed, unless `count` of them are idle or there are too many.
+
+        Returns after two seconds at most. What goes wrong is left to the requests that need them.
+        """
+        try:
+            route = self._route(httpx.URL(url))
+        except (httpx.InvalidURL, httpx.TransportError, UsageError):
+            return
+        with trio.move_on_after(_CONNECT_AHEAD_TIMEOUT):
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(count - self.pool.count_idle(route), self.pool.free)):
+                    nursery.start_soon(self._connect_idle, route)
+
+    async def _connect_idle(self, route: Route) -> None:
+        await self.pool.acquire()
+        connection: Connection | None = None
+        try:
+            connection = await self._connect(route)
+        except (httpx.TransportError, ConnectorError):
+            pass
+        finally:
+            self.pool.release(connection, reusable=True)
 
     async def request(
         self,
@@ -114,10 +153,10 @@ class HttpClient:
             if connection is None or head is None:
                 connection = await self._connect(route)
                 head = await connection.send_request(request, on_bytes)
-            used = connection
-            response = Response(
-                method, head, connection.reader, lambda reusable: self.pool.release(used, reusable=reusable)
-            )
+            if len(body) <= MAX_BODY_WITH_HEAD:
+                known = self._latencies.get(route, math.inf)
+                self._latencies[route] = min(trio.current_time() - connection.requested, known * _DRIFT)
+            response = Response(method, head, connection.reader, partial(self._release, connection))
         except BaseException as error:
             self.pool.release(connection, reusable=False)
             if isinstance(error, httpx.TransportError):
@@ -133,6 +172,12 @@ class HttpClient:
         """Close the idle connections; those in use close when their requests end."""
         await self.api.aclose()
         self.pool.close()
+
+    def _release(self, connection: Connection, reusable: bool) -> None:
+        session = connection.stream.tls_session
+        if session is not None:  # by now the server has sent what resumes it
+            self._tls_sessions[connection.route] = session
+        self.pool.release(connection, reusable=reusable)
 
     async def _send_on_kept(
         self, connection: Connection, request: Request, on_bytes: OnBytes | None
@@ -165,6 +210,7 @@ class HttpClient:
                 ssl_context=self._trusted,
                 policy=options.address_policy,
                 idle_timeout=options.read_timeout,
+                session=self._tls_sessions.get(route),
             )
         raise httpx.ConnectTimeout(f"no connection to {route.peer} within {options.connect_timeout:g} seconds.")
 

@@ -10,6 +10,7 @@ import math
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 
 import attrs
@@ -22,7 +23,7 @@ from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, 
 from connector.http.socket_stream import IdleState, OnBytes, SocketStream
 from persistence.threads import gil_yielder
 
-_MAX_BODY_WITH_HEAD = 1 << 14
+MAX_BODY_WITH_HEAD = 1 << 14
 """Bytes of a body that are sent together with the head."""
 
 _EARLY_RESPONSE_GRACE = 2.0
@@ -31,6 +32,9 @@ _EARLY_RESPONSE_GRACE = 2.0
 _MAX_UNSENT = 1 << 20
 """Bytes that may lie unsent in the kernel before a socket counts as full. Trio's 16 KiB suits interactive
 protocols; a sender of large bodies would be woken for every 16 KiB."""
+
+_MAX_SEND_BUFFER = 1 << 21
+"""Bytes of a body that count as sent before they have arrived, on systems that do not tell."""
 
 _MAX_HEAD = 1 << 16
 _MAX_INTERIM_RESPONSES = 32
@@ -70,14 +74,15 @@ class _EarlyResponse:
 
 
 class Connection:
-    """A stream with its reader. `idle_since` is the pool's note, `responded` whether the last request was answered
-    by anything at all."""
+    """A stream with its reader. `idle_since` is the pool's note, `requested` when the last request was begun, and
+    `responded` whether it was answered by anything at all."""
 
     def __init__(self, route: Route, stream: SocketStream) -> None:
         self.route = route
         self.stream = stream
         self.reader = BufferedReader(stream)
         self.idle_since = math.inf
+        self.requested = -math.inf
         self._received_before = 0
 
     @property
@@ -96,20 +101,20 @@ class Connection:
 
         Args:
             request: What is sent.
-            on_bytes: Told how many bytes of the body were taken.
+            on_bytes: Told how many bytes of the body have arrived: all of them when the response is a success.
 
         Raises:
             httpx.TransportError: The connection failed or timed out, or the server does not speak HTTP.
             httpx.LocalProtocolError: The request cannot be written down.
         """
-        self._received_before = self.reader.received
+        self._received_before, self.requested = self.reader.received, trio.current_time()
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         try:
             head = parser.send(h11.Request(method=request.method, target=request.target, headers=request.headers))
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(f"the request is malformed: {error}.") from error
         assert head is not None, "only a closed connection has no bytes to send"
-        if len(request.body) <= _MAX_BODY_WITH_HEAD:
+        if len(request.body) <= MAX_BODY_WITH_HEAD:
             # The kernel takes it all at once, so there is no need to listen meanwhile.
             await self.stream.send_all(memoryview(head + request.body))
             if request.body and on_bytes is not None:
@@ -120,12 +125,21 @@ class Connection:
         early = _EarlyResponse()
         failure: Exception | None = None
         is_complete = False
+        left = len(request.body)
+
+        def count(size: int) -> None:
+            nonlocal left
+            left -= size
+            if on_bytes is not None:
+                on_bytes(size)
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, parser, early)
             with early.sending:
                 try:
-                    await self.stream.send_all(request.body, on_bytes)
+                    await self.stream.send_all(request.body, count)
                     is_complete = True
+                    await self.stream.wait_acknowledged(left, count)
                 except Exception as error:  # the nursery would wrap it in a group
                     failure = error
             if isinstance(failure, httpx.WriteError):
@@ -136,6 +150,8 @@ class Connection:
         if failure is not None and not isinstance(failure, httpx.WriteError | httpx.WriteTimeout):
             raise failure  # raised by on_bytes, so the server's response does not explain it
         if early.head is not None:
+            if early.head.status < 300 and is_complete and left:
+                count(left)  # the response says that they have arrived
             if early.head.status < 300 and not is_complete:
                 raise httpx.RemoteProtocolError(
                     f"{self.stream.peer} answered {early.head.status} before it had the whole body."
@@ -181,7 +197,12 @@ class Connection:
 
 
 async def open_connection(
-    route: Route, *, ssl_context: Callable[[], ssl.SSLContext], policy: AddressPolicy | None, idle_timeout: float
+    route: Route,
+    *,
+    ssl_context: Callable[[], ssl.SSLContext],
+    policy: AddressPolicy | None,
+    idle_timeout: float,
+    session: ssl.SSLSession | None = None,
 ) -> Connection:
     """Open a connection. The caller sets the deadline.
 
@@ -191,6 +212,7 @@ async def open_connection(
         policy: Asked about the IP address of a server that is connected to, before a byte is sent: a name that
             resolves to different addresses at different times cannot evade that. A proxy's address is not asked about.
         idle_timeout: Seconds without a byte after which the connection counts as dead.
+        session: TLS session of an earlier connection of this route, which is resumed.
 
     Raises:
         ForbiddenAddressError: The address is not allowed.
@@ -207,10 +229,10 @@ async def open_connection(
                 raise ForbiddenAddressError(f"its address {address} is not allowed.")
         connection = Connection(route, stream)
         if endpoint.scheme == "https":
-            await _start_tls(stream, endpoint, ssl_context)
+            await _start_tls(stream, endpoint, ssl_context, session)
         if route.tunnel_to is not None:
             await _open_tunnel(connection, route.tunnel_to)
-            await _start_tls(stream, route.tunnel_to, ssl_context)
+            await _start_tls(stream, route.tunnel_to, ssl_context, session)
     except BaseException:
         stream.close()
         raise
@@ -230,8 +252,10 @@ async def _connect(origin: Origin) -> socket.socket:
     # The plain socket without trio's wrapper, whose calls yield to the scheduler every time.
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
+    with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
+        if sys.platform != "linux":  # where it is not known what has arrived: see `socket_stream.unacknowledged`
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_SEND_BUFFER)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT)
     return sock
 
@@ -249,9 +273,11 @@ async def _open_tunnel(connection: Connection, target: Origin) -> None:
         raise httpx.ProxyError(f"the proxy {connection.route.endpoint.peer} sent data before its tunnel was used.")
 
 
-async def _start_tls(stream: SocketStream, origin: Origin, ssl_context: Callable[[], ssl.SSLContext]) -> None:
+async def _start_tls(
+    stream: SocketStream, origin: Origin, ssl_context: Callable[[], ssl.SSLContext], session: ssl.SSLSession | None
+) -> None:
     try:
-        await stream.start_tls(ssl_context(), origin.host)
+        await stream.start_tls(ssl_context(), origin.host, session)
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message or error.reason
         raise httpx.ConnectError(f"the certificate of {origin.peer} is not trusted: {why}.") from error

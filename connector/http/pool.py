@@ -29,9 +29,18 @@ class ConnectionPool:
         return self._max_connections - self._slots.value
 
     @property
+    def free(self) -> int:
+        """Connections that may be opened without closing idle ones."""
+        return self._slots.value - len(self._idle)
+
+    @property
     def idle(self) -> int:
         """Connections kept for later."""
         return len(self._idle)
+
+    def count_idle(self, route: Route) -> int:
+        """Those of one route."""
+        return sum(each.route == route for each in self._idle)
 
     async def acquire(self) -> None:
         """Wait for a slot: the right to one connection, to be ended with `release`."""

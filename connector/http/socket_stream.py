@@ -7,9 +7,11 @@ or no room. TLS is `ssl` on the socket itself, so that OpenSSL decrypts into the
 
 from __future__ import annotations
 
+import array
 import enum
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -21,8 +23,27 @@ _CHECKPOINT_EVERY = 1 << 20
 _SEND_SIZE = 1 << 18
 """Bytes offered to the socket in one call; a TLS socket encrypts all of them before it returns."""
 
+_POLL_INTERVAL = 0.05
+"""Seconds between two looks at what the peer has acknowledged of a body that was handed to the kernel."""
+
 OnBytes = Callable[[int], None]
 """Called with the count of body bytes that moved since the last call."""
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+    def unacknowledged(sock: socket.socket) -> int:
+        """Bytes in the send buffer that the peer has not acknowledged (`SIOCOUTQ`, tcp(7), which `TIOCOUTQ` equals)."""
+        count = array.array("i", [0])
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+        return count[0]
+
+else:
+
+    def unacknowledged(sock: socket.socket) -> int:
+        """Always 0: what the kernel took counts as sent, and connections have small send buffers instead."""
+        return 0
 
 
 class IdleState(enum.Enum):
@@ -56,15 +77,26 @@ class SocketStream:
         """IP address of the other end."""
         return str(self._sock.getpeername()[0])
 
-    async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
-        """Do the TLS handshake. The caller sets the deadline.
+    @property
+    def tls_session(self) -> ssl.SSLSession | None:
+        """What a later connection to the same server can resume (RFC 8446, section 2.2)."""
+        return self._sock.session if isinstance(self._sock, ssl.SSLSocket) else None
+
+    async def start_tls(
+        self, context: ssl.SSLContext, server_hostname: str, session: ssl.SSLSession | None = None
+    ) -> None:
+        """Do the TLS handshake, resuming `session` if the server agrees. The caller sets the deadline.
 
         Raises:
             ssl.SSLError: The certificate or the protocol is not acceptable.
             OSError: The connection failed.
         """
         sock = context.wrap_socket(
-            self._sock, server_hostname=server_hostname, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            self._sock,
+            server_hostname=server_hostname,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+            session=session,
         )
         self._sock, self._is_tls = sock, True
         while True:
@@ -107,13 +139,16 @@ class SocketStream:
                 return count
 
     async def send_all(self, view: memoryview, on_bytes: OnBytes | None = None) -> None:
-        """Send all of `view`, and report what each system call has taken to `on_bytes`.
+        """Hand all of `view` to the kernel.
+
+        `on_bytes` is told what the peer has acknowledged of it, on systems that do not tell what the kernel has taken.
+        What is left at the end is what `wait_acknowledged` waits for.
 
         Raises:
             httpx.WriteError: The connection failed.
             httpx.WriteTimeout: No byte was taken in time.
         """
-        position = 0
+        position = reported = 0
         while position < len(view):
             if self._since_checkpoint >= _CHECKPOINT_EVERY:
                 await self._checkpoint()
@@ -131,8 +166,27 @@ class SocketStream:
             else:
                 position += count
                 self._since_checkpoint += count
-                if on_bytes is not None:
-                    on_bytes(count)
+                if on_bytes is not None and (arrived := position - self._unacknowledged() - reported) > 0:
+                    reported += arrived
+                    on_bytes(arrived)
+
+    async def wait_acknowledged(self, left: int, on_bytes: OnBytes) -> None:
+        """Wait until the peer has acknowledged the last `left` bytes that were sent, and report them as they go.
+
+        Raises:
+            httpx.WriteTimeout: None was acknowledged in time.
+        """
+        deadline = trio.current_time() + self._idle_timeout
+        while left:
+            arrived = left - min(self._unacknowledged(), left)
+            if arrived:
+                left -= arrived
+                on_bytes(arrived)
+                deadline = trio.current_time() + self._idle_timeout
+            elif trio.current_time() >= deadline:
+                raise httpx.WriteTimeout(f"no byte was acknowledged for {self._idle_timeout:g} seconds.")
+            else:
+                await trio.sleep(_POLL_INTERVAL)
 
     def idle_state(self) -> IdleState:
         """Look without waiting whether the peer sent anything; a byte that it did send is lost.
@@ -153,6 +207,12 @@ class SocketStream:
             self._closed = True
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    def _unacknowledged(self) -> int:
+        try:
+            return unacknowledged(self._sock)
+        except OSError:
+            return 0  # the next system call will say what is wrong
 
     def _recv_available(self, view: memoryview) -> int:
         """Receive what is there. OpenSSL returns one record of at most 16 KiB: take as many as there are."""

@@ -200,3 +200,41 @@ class TestPool:
         await trio.sleep(0.05)
         assert server.open == 0
         assert client.pool.idle == 0
+
+
+class TestConnectingAhead:
+    async def test_the_request_finds_a_connection(self, serve, client):
+        server = await serve(answering(OK, times=5))
+        await client.connect_ahead(server.url, 2)
+        await client.connect_ahead(server.url, 2)
+        assert (server.connections, client.pool.idle, client.pool.in_use) == (2, 2, 0)
+        assert (await get(client, server.url)).body == b"hello"
+        assert server.connections == 2
+
+    async def test_not_more_than_the_pool_has_room_for(self, serve, client):
+        server = await serve(answering(OK))
+        await client.connect_ahead(server.url, 100)
+        assert client.pool.idle == 4
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "ftp://127.0.0.1/x", "http://", "https://127.0.0.1:1/"])
+    async def test_failures_are_left_to_the_request(self, client, url):
+        await client.connect_ahead(url, 2)
+        assert (client.pool.idle, client.pool.in_use) == (0, 0)
+
+
+async def test_the_round_trip_is_that_of_the_fastest_response(serve, client):
+    delays = iter([0.2, 0.1, 0.3])
+
+    async def scene(peer):
+        while await peer.head():
+            await trio.sleep(next(delays))
+            await peer.send(OK)
+
+    server = await serve(scene)
+    assert client.round_trip == 0.0
+    seen = []
+    for _ in range(3):
+        await get(client, server.url)
+        seen.append(client.round_trip)
+    assert 0.2 <= seen[0] < 0.3
+    assert 0.1 <= seen[1] <= seen[2] <= seen[1] * 1.03 < 0.2

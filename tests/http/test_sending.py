@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import httpx
 import pytest
@@ -126,3 +127,27 @@ class TestEarlyResponses:
 
         server = await serve(scene)
         assert (await put(client, server.url, BODY)).status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what has arrived")
+async def test_only_what_has_arrived_counts(serve, client):
+    """A server that reads a part of a body has its own buffers full, and ours is full, too."""
+    size, read = len(HUGE), 1_000_000
+    seen: list[int] = []
+    go_on = trio.Event()
+
+    async def scene(peer) -> None:
+        await peer.head()
+        left = size - len(await peer.body(read))
+        await go_on.wait()
+        await peer.body(left)
+        await peer.send(CREATED)
+
+    server = await serve(scene)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put, client, server.url, HUGE, seen.append)
+        await trio.sleep(0.3)
+        # The server's system has acknowledged what it has room for: 6 MiB at most by default (tcp_rmem).
+        assert 0 < sum(seen) < read + (7 << 20)
+        go_on.set()
+    assert sum(seen) == size

@@ -154,3 +154,18 @@ async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
         with pytest.raises(ConnectorError, match=r"ca\.pem") as caught:
             await get(client, f"https://localhost:{server.port}/")
     assert type(caught.value) is expected
+
+
+async def test_sessions_are_resumed(serve, client, server_tls):
+    resumed = []
+
+    async def scene(peer: Peer) -> None:
+        await peer.head()
+        resumed.append(peer.stream.session_reused)
+        await peer.send(response("200 OK", b"hello", ("Connection", "close")))
+        await peer.gone()
+
+    server = await serve(scene, ssl_context=server_tls)
+    for _ in range(3):
+        assert (await get(client, server.url)).body == b"hello"
+    assert resumed == [False, True, True]
