@@ -17,6 +17,8 @@ from connector.transfer.limit import ConcurrencyLimit
 _MAXIMUM = 32
 """Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
 _INITIAL = 4
+_ROUND_TRIP = 0.05
+"""Seconds for which that many suffice: at a longer distance each connection is slower, and the search takes longer."""
 _MINIMUM = 2
 """However many requests are refused: one stalled connection must not block everything."""
 _CORES = os.cpu_count() or 2
@@ -31,16 +33,25 @@ def make_threads() -> trio.CapacityLimiter:
 
 @contextmanager
 def open_scheduler(
-    settings: Settings, retrier: Retrier, observer: Observer, limit: ConcurrencyLimit, *, first: int | None = None
+    settings: Settings,
+    retrier: Retrier,
+    observer: Observer,
+    limit: ConcurrencyLimit,
+    *,
+    first: int | None = None,
+    round_trip: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Scheduler]:
     """A scheduler with the memory of the settings, and their concurrency if it is set, otherwise `limit`.
 
-    `first`: transfers that request a slot before it is known how many the archive allows.
+    `first`: transfers that request a slot before it is known how many the archive allows. `round_trip` returns that of
+    the line in seconds.
     """
     if settings.max_concurrency is not None:
         limit = ConcurrencyLimit.fixed(settings.max_concurrency)
     pool = BufferPool(settings.memory)
-    scheduler = Scheduler(pool=pool, limit=limit, retrier=retrier, observer=observer, first=first)
+    scheduler = Scheduler(
+        pool=pool, limit=limit, retrier=retrier, observer=observer, first=first, round_trip=round_trip
+    )
     try:
         yield scheduler
     finally:
@@ -48,10 +59,14 @@ def open_scheduler(
         pool.close()
 
 
-def network_limit(settings: Settings) -> ConcurrencyLimit:
-    """A limit that adapts to line and archive; a quarter of the memory is left for the rest of the program."""
-    most = max(_INITIAL, min(_MAXIMUM, settings.memory * 3 // 4 // settings.part_size))
-    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=_INITIAL)
+def network_limit(settings: Settings, round_trip: float) -> ConcurrencyLimit:
+    """A limit that adapts to line and archive, within the memory for buffers.
+
+    `round_trip` of the line in seconds: at 0.1 s and more it begins higher, up to four times.
+    """
+    most = max(_INITIAL, min(_MAXIMUM, settings.memory // settings.part_size))
+    initial = _INITIAL * max(1, min(4, int(round_trip / _ROUND_TRIP)))
+    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=min(initial, most))
 
 
 def local_limit() -> ConcurrencyLimit:

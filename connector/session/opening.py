@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import urllib.request
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,13 @@ from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.errors import UsageError
+from connector.errors import ConnectorError, UsageError
 from connector.http import AddressPolicy, HttpOptions, open_http
 from connector.local.state_folder import StateFolder
 from connector.session.engine import make_threads, network_limit, open_scheduler
 from connector.session.session import Session
-from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver
+from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver, run_concurrently
+from connector.wire.payloads import WorkPackage
 from connector.wire.tokens import AccessToken
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from connector.clients.objects import ObjectClient
     from connector.clients.uploads import UploadClient
 
+_TOKENS_AHEAD = 8
+"""Tokens that are requested together with the work package: further ones while the first files move."""
 _USUAL_OPEN_UPLOADS = 5
 """The default of archives; more is tried soon."""
 
@@ -68,11 +72,13 @@ async def open_session(
     observer: Observer | None = None,
     state_folder: Path | None = None,
     components: Components | None = None,
+    accessions: Sequence[str] | None = None,
 ) -> AsyncIterator[Session]:
     """Connect to the archive at `settings.wkvs_url` and open the work package of `token`.
 
     The journals of unfinished uploads and the records of finished files are kept in `state_folder` (see `StateFolder`);
-    `components` replace parts of the session.
+    `components` replace parts of the session. `accessions`: the files to download if they are known already, empty for
+    all; their tokens are requested together with the work package, and connections opened that they will need.
 
     Raises:
         ConnectorError: Of one of the five families, see `connector.errors`.
@@ -101,7 +107,21 @@ async def open_session(
         well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)
         api = ApiClient(transport, retrier, observer, refresh=well_known.refresh)
         packages = parts.packages or WorkPackageClient(api, lambda: well_known.values.wps_api_url, token, keys)
-        package = await packages.package()
+        found: list[WorkPackage] = []
+
+        async def open_package() -> None:
+            found.append(await packages.package())
+
+        async def connect_ahead() -> None:
+            await well_known.refresh()
+            values, down = well_known.values, accessions is not None
+            # Address and header of a file are requested at once; an upload begins with one request.
+            await http.connect_ahead(values.dcs_api_url if down else values.ucs_api_url, 2 if down else 1)
+
+        tokens = [partial(_fetch_token, packages, accession) for accession in (accessions or ())[:_TOKENS_AHEAD]]
+        is_ours = parts.api is None and parts.packages is None
+        await run_concurrently(open_package, *tokens, *([connect_ahead] if is_ours else []))
+        (package,) = found
         first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
         yield Session(
             settings=settings,
@@ -114,8 +134,21 @@ async def open_session(
             downloads=parts.downloads,
             uploads=parts.uploads,
             scheduler=stack.enter_context(
-                open_scheduler(settings, retrier, observer, network_limit(settings), first=first)
+                open_scheduler(
+                    settings,
+                    retrier,
+                    observer,
+                    network_limit(settings, http.round_trip),
+                    first=first,
+                    round_trip=lambda: http.round_trip,
+                )
             ),
             run=RunContext(threads=threads, observer=observer, part_size=settings.part_size, uniform=parts.uniform),
             state=StateFolder(state_folder),
         )
+
+
+async def _fetch_token(packages: WorkPackageClient, accession: str) -> None:
+    """Fetch the token of a file into the cache; what goes wrong is reported by its download."""
+    with suppress(ConnectorError):
+        await packages.download_token(accession).get()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -35,6 +35,7 @@ class Scheduler:
         window: transfers that are open at once.
         first: how many request a slot before it is known whether the archive allows more; all by default.
         patience: seconds for which opening is retried while other clients hold all slots of the archive.
+        round_trip: returns that of the line in seconds, 0 if it is not known, for the limit.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Scheduler:
         window: int = 32,
         first: int | None = None,
         patience: float = 3600.0,
+        round_trip: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.pool = pool
         self.limit = limit
@@ -55,6 +57,7 @@ class Scheduler:
         self.open_transfers = OpenTransferLimiter(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
+        self.round_trip = round_trip
         self._budget = pool.budget
         self._batches: list[_Batch[Any]] = []
         self._closed = False
@@ -139,8 +142,9 @@ class _PartMove:
         scheduler = self._scheduler
         self._moved += size
         scheduler.observer.progressed(self._transfer.label, size)
-        before = scheduler.limit.limit
-        if scheduler.limit.advanced(size, trio.current_time(), in_flight=scheduler.moving) > before:
+        limit, now = scheduler.limit, trio.current_time()
+        before, line = limit.limit, scheduler.round_trip()
+        if limit.advanced(size, now, in_flight=scheduler.moving, round_trip=line) > before:
             scheduler.spawn_workers()
 
 
