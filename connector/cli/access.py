@@ -64,11 +64,15 @@ class Access:
         token = AccessToken.parse(invocation.secrets.access_token())
         return cls(invocation.context.engine(), invocation.settings, keys, token)
 
-    def in_session(self, job: Callable[[Session], Awaitable[T]]) -> Callable[[Observer], Awaitable[T]]:
-        """Return a function that opens a session and runs `job` in it."""
+    def in_session(
+        self, job: Callable[[Session], Awaitable[T]], accessions: Sequence[str] | None = None
+    ) -> Callable[[Observer], Awaitable[T]]:
+        """Return a function that opens a session, see `open_session`, and runs `job` in it."""
 
         async def work(observer: Observer) -> T:
-            async with self.engine.open_session(self.settings, self.keys, self.token, observer=observer) as session:
+            async with self.engine.open_session(
+                self.settings, self.keys, self.token, observer=observer, accessions=accessions
+            ) as session:
                 return await job(session)
 
         return work

@@ -89,6 +89,7 @@ class Engine(Protocol):
         *,
         observer: Observer,
         state_folder: Path | None = None,
+        accessions: Sequence[str] | None = None,
     ) -> AbstractAsyncContextManager[Session]:
         """Open a session with an archive."""
 

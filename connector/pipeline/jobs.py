@@ -17,7 +17,7 @@ from connector.download import DownloadedFile
 from connector.errors import UsageError
 from connector.local.config_file import read_settings
 from connector.local.key_files import read_private_key, read_public_key
-from connector.local.output_folder import ready_folder
+from connector.local.output_folder import missing_in, ready_folder
 from connector.pipeline.progress import OnProgress, ProgressReporter
 from connector.recrypt import RecryptedFile
 from connector.recrypt.targets import decrypt_targets, encrypt_targets
@@ -87,10 +87,12 @@ async def download_files(
     """
     found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
     await _in_thread(ready_folder, Path(output_dir))
-    observer = _observer(on_progress)
-    async with session.open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
+    wanted = [accessions] if isinstance(accessions, str) else list(accessions)
+    missing = await _in_thread(missing_in, Path(output_dir), wanted)
+    observer, access = _observer(on_progress), AccessToken.parse(token)
+    async with session.open_session(found, keys, access, observer=observer, accessions=missing) as opened:
         return await opened.download(
-            [accessions] if isinstance(accessions, str) else list(accessions),
+            wanted,
             output_dir=Path(output_dir),
             decrypt=decrypt,
             overwrite=overwrite,

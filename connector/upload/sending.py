@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import ClassVar
 
+import trio
+
 from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
-from connector.errors import RefusedError, RetryPolicy
+from connector.errors import ConnectorError, RefusedError, RetryPolicy
 from connector.local.journal import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, Parts
@@ -15,12 +18,13 @@ from connector.transfer import Progress, Sequencer, run_concurrently
 from connector.upload.context import LockedSource, UploadContext
 from connector.upload.source import UploadSource
 from connector.upload.states import CLOSE, SentPart, Stage, StartedUpload, UploadState, after
+from connector.upload.urls_ahead import UrlsAhead
 from connector.wire.digests import PartDigests, add_pieces, digest_part, multipart_etag
 from connector.wire.payloads import UploadCompletion
 
 
 class Sending(ABC):
-    """Reads the source once, in order, encrypts each part, and puts it to a URL that is fetched just earlier.
+    """Reads the source once, in order, encrypts each part, and puts it to a URL that is fetched meanwhile.
 
     Parts that an earlier run has sent are read too, for the sha256 of the whole, and compared with what that run read.
     """
@@ -54,6 +58,8 @@ class Sending(ABC):
         self._sequencer = Sequencer()
         self._plain: dict[int, str] = {}
         self._journal: JournalFile | None = None
+        missing = (part.number for part in parts if part.number not in self._sent_before)
+        self._urls = UrlsAhead(missing, self._fetch_url)
 
     @property
     def kept(self) -> int:
@@ -66,13 +72,40 @@ class Sending(ABC):
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read, hash in order, encrypt and put one part; one that an earlier run has sent is only hashed."""
-        sent = await self._seal(part, buffer)
-        if sent is None:
+        if part.number in self._sent_before:
+            await self._seal(part, buffer)
             progress(0)  # reading parts that are stored already takes a while, but is no stall
             return
-        url = await self._context.box.part_url(self._upload_token, self.file_id, part.number)
+        sealed: list[SentPart | None] = []
+        urls: list[str] = []
+
+        async def seal() -> None:
+            sealed.append(await self._seal(part, buffer))
+
+        async def get_url() -> None:
+            urls.append(self._urls.take(part.number) or await self._fetch_url(part.number))
+
+        await run_concurrently(seal, get_url)
+        (sent,), (url,) = sealed, urls
+        assert sent is not None, "it is a part that no earlier run has sent"
         await self._locked.check_lock()
-        await self._context.objects.put_from(url, buffer, progress, md5=sent.digests.md5)
+        put = trio.CancelScope()
+
+        async def send() -> None:
+            try:
+                await self._context.objects.put_from(url, buffer, progress, md5=sent.digests.md5)
+            finally:
+                put.cancel()
+
+        async def fetch_ahead() -> None:
+            with put, suppress(ConnectorError):  # that part will report it
+                await self._urls.fetch_next()
+
+        async def prepare_to_close() -> None:
+            with suppress(ConnectorError):  # the closing will report it
+                await self._close_token.get()
+
+        await run_concurrently(send, fetch_ahead, *([prepare_to_close] if part.number == len(self._parts) else []))
         await self._record_sent(part.number, sent)
         self._sent[part.number] = sent
 
@@ -115,8 +148,8 @@ class Sending(ABC):
             context.box.id, self._locked.source, self._file.state, self._started, sealed
         )
 
-    async def _check_accepted(self, number: int) -> None:
-        await self._context.box.part_url(self._upload_token, self.file_id, number)
+    async def _fetch_url(self, number: int) -> str:
+        return await self._context.box.part_url(self._upload_token, self.file_id, number)
 
     def _hash(self, part: Part, prepared: PreparedPart) -> None:
         """Add a part to the sha256, in order, and compare with what an earlier run had read up to here."""
@@ -143,7 +176,7 @@ class ManyParts(Sending):
             return
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
-            await self._check_accepted(missing)
+            await self._fetch_url(missing)
         self._journal = await self._run.in_thread(
             lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
         )
@@ -174,9 +207,9 @@ class ManyParts(Sending):
 class OnePart(Sending):
     """A file of one part, which is read, hashed and encrypted in one call in a thread.
 
-    An archive allows few open uploads, so both tokens are fetched meanwhile, and an upload that fails or is cancelled
-    is deleted. The digests of the part are recorded earlier it is sent: a run that is killed later may have closed the
-    upload, which the next run finds out by closing it with the same digests.
+    An archive allows few open uploads, so one that fails or is cancelled is deleted. The digests of the part are
+    recorded before it is sent: a run that is killed later may have closed the upload, which the next run finds out by
+    closing it with the same digests.
     """
 
     is_resumable = False
@@ -187,7 +220,7 @@ class OnePart(Sending):
         if self._state.stage is Stage.CREATED:
             return
         try:
-            await self._check_accepted(1)
+            await self._fetch_url(1)
         except RefusedError as error:
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
@@ -197,8 +230,6 @@ class OnePart(Sending):
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        sent: list[SentPart | None] = []
-
         def work() -> SentPart | None:
             prepared = self._sealer.read_plaintext(part, buffer, self._file.read_into)
             if not self._sequencer.is_done(part.number):
@@ -210,12 +241,8 @@ class OnePart(Sending):
             self._begin_journal(sealed)
             return sealed
 
-        async def seal() -> None:
-            async with self._sequencer.in_order(part.number):
-                sent.append(await self._run.in_thread(work))
-
-        await run_concurrently(seal, self._upload_token.get, self._close_token.get)
-        return sent[0]
+        async with self._sequencer.in_order(part.number):
+            return await self._run.in_thread(work)
 
     async def _record_sent(self, number: int, sent: SentPart) -> None:
         return  # it was recorded earlier it was sent

@@ -42,7 +42,7 @@ class FakeEngine:
 
     @asynccontextmanager
     async def open_session(
-        self, settings: Settings, keys: KeyPair, token: Any, *, observer: Observer, state_folder: Path | None = None
+        self, settings: Settings, keys: KeyPair, token: Any, *, observer: Observer, **options: Any
     ) -> AsyncIterator[FakeEngine]:
         if "session" in self.failing:
             raise self.failing["session"]

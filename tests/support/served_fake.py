@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import httpx
@@ -45,6 +47,9 @@ class ServedFake:
     def __init__(self, archive: FakeArchive) -> None:
         self.archive = archive
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
+        self.storage_url: str | None = None
+        """Where its storage is reached, if not at ``url``."""
         self.connections = 0
         self.discards = False
         self.received: dict[int, int] = {}
@@ -67,8 +72,9 @@ class ServedFake:
         task_status.started()
         await trio.serve_listeners(self._serve, listeners)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, connected: trio.SocketStream) -> None:
         self.connections += 1
+        stream: Any = connected if self.tls is None else trio.SSLStream(connected, self.tls, server_side=True)
         messages = Messages(stream)
         try:
             while (head := await messages.head()) is not None:
@@ -79,7 +85,7 @@ class ServedFake:
         except (trio.BrokenResourceError, trio.ClosedResourceError, _Ended):
             pass
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(connected)
 
     async def _request(self, head: Head, messages: Messages) -> httpx.Request:
         body = Body(messages, length=head.length or 0, chunked=head.is_chunked)
@@ -115,9 +121,8 @@ class ServedFake:
             reset(stream)
             raise _Ended from None
         if kind not in ("get", "put"):
-            body = body.replace(STORAGE.encode(), f"{self.url}/storage".encode()).replace(
-                BASE.encode(), self.url.encode()
-            )
+            storage = self.storage_url or f"{self.url}/storage"
+            body = body.replace(STORAGE.encode(), storage.encode()).replace(BASE.encode(), self.url.encode())
         fields = [field for field in reply.headers.multi_items() if field[0].lower() != "content-length"]
         await stream.send_all(response(reply.status_code, body, *fields))
 

@@ -198,7 +198,7 @@ async def test_a_box_that_is_locked_at_the_last_moment_loses_nothing(desk, virtu
 
 async def test_an_access_token_that_ends_at_the_last_moment_loses_nothing(desk, virtual_time):
     source = desk.file(BIG)
-    desk.archive.fail("order", 403, {"detail": "expired"}, when=lambda r: b'"close"' in r.content)
+    desk.archive.fail("order", 403, {"detail": "expired"}, times=2, when=lambda r: b'"close"' in r.content)
     assert isinstance(await failed(desk, source), RefusedError)
     await resumed_without_sending_a_byte(desk, source)
 

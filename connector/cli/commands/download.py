@@ -69,7 +69,7 @@ def download(
     def work(invocation: Invocation) -> int:
         from connector.cli.access import Access
         from connector.errors import UsageError
-        from connector.local.output_folder import ready_folder
+        from connector.local.output_folder import missing_in, ready_folder
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
@@ -84,7 +84,8 @@ def download(
                 overwrite=overwrite,
                 verify=not no_verify,
                 verify_existing=verify_existing,
-            )
+            ),
+            accessions=missing_in(output_dir, accessions),
         )
         return invocation.transfer(job, verb="downloaded")
 
