@@ -128,13 +128,21 @@ def _text(value: object) -> str:
     return value.strip()
 
 
-def _path(value: object) -> Path:
+def parse_path(value: object) -> Path:
+    """Parse a path; `~` is the user's home.
+
+    Raises:
+        ValueError: For what is no text or cannot be a path, and for `~` where there is no home.
+    """
     if isinstance(value, Path):
         return value
     text = _text(value)
     if "\0" in text:
         raise ValueError("a path cannot hold a NUL character")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text!r}: the home folder is not known, set HOME") from None
 
 
 def _whole(value: object) -> int:
@@ -189,17 +197,17 @@ def _wkvs_address(value: object) -> str:
 
 _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "wkvs_url": _wkvs_address,
-    "my_public_key_path": _path,
-    "my_private_key_path": _path,
-    "token_file": _path,
-    "passphrase_file": _path,
+    "my_public_key_path": parse_path,
+    "my_private_key_path": parse_path,
+    "token_file": parse_path,
+    "passphrase_file": parse_path,
     "part_size": _in_range(PART_SIZE_MIN, PART_SIZE_MAX, _size),
     "max_concurrency": _in_range(1, MAX_CONCURRENCY, _whole),
     "memory": _in_range(MIN_MEMORY, 1024 * GIB, _size),
     "connect_timeout": _seconds,
     "read_timeout": _seconds,
     "retries": _in_range(0, 100, _whole),
-    "ca_file": _path,
+    "ca_file": parse_path,
     "proxy": _web_address,
 }
 
@@ -223,8 +231,15 @@ def config_place(option: str | None, environment: Mapping[str, str]) -> tuple[Pa
     """
     named = option or environment.get(CONFIG_VARIABLE)
     if named:
-        return Path(named).expanduser(), True
-    return Path(platformdirs.user_config_dir(APPLICATION)) / "config.toml", False
+        try:
+            return parse_path(named), True
+        except ValueError as error:
+            raise UsageError(f"{'--config' if option else CONFIG_VARIABLE}: {error}.") from None
+    try:
+        folder = Path(platformdirs.user_config_dir(APPLICATION))
+    except RuntimeError:  # without a home
+        folder = Path("/dev/null", APPLICATION)
+    return folder / "config.toml", False
 
 
 def load_settings(
@@ -269,7 +284,7 @@ def _read_toml(content: bytes, name: str) -> dict[str, object]:
     import tomllib
 
     try:
-        table = tomllib.loads(content.decode("utf-8"))
+        table = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"{name}: not UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:

@@ -88,7 +88,7 @@ class Interrogation:
         if header_size(head) is None:
             head = await self._read_head(MAX_HEADER_SIZE)
         header = await self._open_header(head)
-        if header.edit_list is not None:
+        if header.edit_list:
             raise IntegrityError("The envelope holds an edit list, which this archive does not take.")
         content_size = sealed_size(upload.decrypted_size)
         if header.size + content_size != upload.encrypted_size:
@@ -144,12 +144,12 @@ class Interrogation:
     async def _open_header(self, head: bytes) -> OpenedHeader:
         await self._hub.ring.follow()
         try:
-            return _open_header(head, self._hub.private_keys)
+            return open_header(head, *self._hub.private_keys)
         except IntegrityError:
             # The hub's key may have been rotated just now.
             with storage_failures():
                 await self._hub.ring.refresh()
-            return _open_header(head, self._hub.private_keys)
+            return open_header(head, *self._hub.private_keys)
 
     async def _compute(self, part: Part, work: Callable[[], T]) -> T:
         if part.size <= _INLINE_SIZE:
@@ -170,15 +170,3 @@ class Interrogation:
             views[0][:] = plaintext[0]
 
         self._sealer.read_plaintext(part, buffer, move).seal()
-
-
-def _open_header(head: bytes, private_keys: Sequence[bytes]) -> OpenedHeader:
-    """Open a header with whichever of the keys it was made for; raises the `IntegrityError` of the first one."""
-    first, *older = private_keys
-    try:
-        return open_header(head, first)
-    except IntegrityError:
-        for key in older:
-            with suppress(IntegrityError):
-                return open_header(head, key)
-        raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from connector.cli.run import Invocation
-from connector.config import Settings
+from connector.config import Settings, parse_path
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import UsageError
 from connector.local.key_files import read_private_key, read_public_key
@@ -43,6 +44,28 @@ def own_keys(invocation: Invocation) -> KeyPair:
             hint="Name the two files of one pair; the public key may also be left out.",
         )
     return keys
+
+
+def own_private_keys(invocation: Invocation, names: Sequence[str]) -> list[bytes]:
+    """Read the private keys of these names, or the one that the settings name; prompts for their passphrases.
+
+    Raises:
+        UsageError: As `own_keys`.
+    """
+    if not names:
+        return [own_keys(invocation).private]
+    try:
+        paths = [parse_path(name) for name in names]
+    except ValueError as error:
+        raise UsageError(f"--my-private-key-path: {error}.") from None
+    pairs = [KeyPair.of(read_private_key(path, partial(invocation.secrets.passphrase, of=path))) for path in paths]
+    public = invocation.settings.my_public_key_path
+    if public is not None and read_public_key(public) not in [pair.public for pair in pairs]:
+        raise UsageError(
+            f"{public} is not the public key of {' or '.join(map(str, paths))}.",
+            hint="Name the two files of one pair; the public key may also be left out.",
+        )
+    return [pair.private for pair in pairs]
 
 
 @attrs.frozen

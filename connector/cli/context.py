@@ -21,6 +21,7 @@ import attrs
 if TYPE_CHECKING:
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
+    from connector.local.pipes import PipeReader, PipeWriter
     from connector.local.state_folder import StateFolder
     from connector.recrypt import RecryptRequest
     from connector.session import Session
@@ -99,6 +100,7 @@ class Engine(Protocol):
         private_key: bytes,
         requests: Sequence[RecryptRequest],
         *,
+        more_private_keys: Sequence[bytes] = (),
         overwrite: bool,
         observer: Observer,
     ) -> Sequence[Outcome[Any]]:
@@ -115,6 +117,29 @@ class Engine(Protocol):
         observer: Observer,
     ) -> Sequence[Outcome[Any]]:
         """Encrypt files on this machine."""
+
+    async def decrypt_pipe(
+        self,
+        private_keys: Sequence[bytes],
+        source: PipeReader,
+        target: PipeWriter,
+        *,
+        size: int | None,
+        observer: Observer,
+    ) -> Outcome[Any]:
+        """Decrypt from one pipe into another."""
+
+    async def encrypt_pipe(
+        self,
+        private_key: bytes,
+        recipients: Sequence[bytes],
+        source: PipeReader,
+        target: PipeWriter,
+        *,
+        size: int | None,
+        observer: Observer,
+    ) -> Outcome[Any]:
+        """Encrypt from one pipe into another."""
 
 
 def _real_engine() -> Engine:
@@ -139,6 +164,9 @@ class AppContext:
     out: TextIO | None = attrs.field(factory=lambda: sys.stdout)
     err: TextIO | None = attrs.field(factory=lambda: sys.stderr)
     err_is_terminal: bool = attrs.field(factory=lambda: _is_terminal(sys.stderr))
+    input_descriptor: int = 0
+    output_descriptor: int = 1
+    has_terminal: Callable[[], bool] = lambda: _has_terminal()
     ask: Callable[[str], str] = getpass.getpass
     clock: Callable[[], float] = time.monotonic
     time_of_day: Callable[[], float] = time.time
@@ -151,3 +179,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a terminal of which `getpass` can ask, whatever its standard streams are."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True

@@ -16,11 +16,11 @@ STALL_AFTER = 20.0
 
 @attrs.frozen
 class FileState:
-    """A file that is being moved: `through` of `size` bytes are done."""
+    """A file that is being moved: `through` of `size` bytes are done, of which `None` is not known (a pipe)."""
 
     label: str
     through: int
-    size: int
+    size: int | None
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class State:
 
 @attrs.define
 class _File:
-    size: int
+    size: int | None
     began: float
     moved: int = 0
     kept: int = 0
@@ -60,7 +60,8 @@ class _File:
     @property
     def through(self) -> int:
         # Bytes that are reported twice, such as a part that is moved although it was kept, must not exceed the size.
-        return min(self.moved + self.kept, self.size)
+        through = self.moved + self.kept
+        return through if self.size is None else min(through, self.size)
 
 
 class Meter:
@@ -98,13 +99,12 @@ class Meter:
                 self._planned[label] = size
                 self._expect(size)
 
-    def open(self, label: str, size: int, now: float) -> None:
+    def open(self, label: str, size: int | None, now: float) -> None:
         """A file of `size` bytes begins, or begins again: then nothing of it is done."""
         if label in self._planned:
             self._forget(self._planned.pop(label))
         elif (again := self._open.pop(label, None)) is not None:
-            self._open_through -= again.through
-            self._remaining += again.through
+            self._advance(again, -again.through)
             self._forget(again.size)
         self._expect(size)
         self._open[label] = _File(size, now)
@@ -114,17 +114,17 @@ class Meter:
         self._moved += size
         if size >= 0:
             self._last_byte = now
-        if label in self._open:
-            before = self._open[label].through
-            self._open[label].moved += size
-            self._advance(self._open[label].through - before)
+        if file := self._open.get(label):
+            before = file.through
+            file.moved += size
+            self._advance(file, file.through - before)
 
     def keep(self, label: str, size: int) -> None:
         """Count bytes of an open file that need not be moved, or that have to be moved after all if negative."""
-        if label in self._open:
-            before = self._open[label].through
-            self._open[label].kept += size
-            self._advance(self._open[label].through - before)
+        if file := self._open.get(label):
+            before = file.through
+            file.kept += size
+            self._advance(file, file.through - before)
 
     def close(self, label: str, ok: bool, now: float) -> tuple[int, float] | None:
         """Count a file out; return the bytes moved for it and its seconds, or None if it never was opened."""
@@ -132,12 +132,20 @@ class Meter:
         self._failed += not ok
         file = self._open.pop(label, None)
         if file is not None:
-            self._end(file.size, file.through, ok)
+            self._open_through -= file.through
+            if file.size is None:
+                self._forget(None)
+                self._expected += file.through
+                self._ended_through += file.through
+            else:
+                self._remaining -= file.size - file.through
+                self._ended_through += file.size if ok else file.through
             return file.moved, now - file.began
         if label in self._planned:
             size = self._planned.pop(label)
             if size is not None:
-                self._end(size, 0, ok)
+                self._remaining -= size
+                self._ended_through += size if ok else 0
             elif ok:
                 self._unknown -= 1  # it existed already, so its size was not needed
         return None
@@ -175,14 +183,10 @@ class Meter:
             self._expected -= size
             self._remaining -= size
 
-    def _advance(self, size: int) -> None:
+    def _advance(self, file: _File, size: int) -> None:
         self._open_through += size
-        self._remaining -= size
-
-    def _end(self, size: int, through: int, ok: bool) -> None:
-        self._open_through -= through
-        self._remaining -= size - through
-        self._ended_through += size if ok else through
+        if file.size is not None:
+            self._remaining -= size
 
     def _rate(self, now: float) -> float:
         if now > self._samples[-1][0]:

@@ -29,8 +29,8 @@ WHAT, WHERE, TUNING, OUTPUT = "What to do", "Archive and keys", "Tuning", "Outpu
 # Name: (metavar, help). Names and defaults are those of connector.config.Settings; a test compares the two.
 SETTINGS = {
     "wkvs_url": ("URL", "Base URL of the archive's well-known values."),
-    "my_public_key_path": ("FILE", "Your Crypt4GH public key."),
-    "my_private_key_path": ("FILE", "Your Crypt4GH private key."),
+    "my_public_key_path": ("FILE", "Your Crypt4GH or OpenSSH (ed25519) public key."),
+    "my_private_key_path": ("FILE", "Your Crypt4GH or OpenSSH (ed25519) private key."),
     "token_file": ("FILE", "File with the access token; '-' is standard input."),
     "passphrase_file": ("FILE", "File with the passphrase of your private key; '-' is standard input."),
     "part_size": ("SIZE", "Bytes per part; uploads above 78 GiB use larger ones. Default: 8MiB."),
@@ -180,7 +180,7 @@ def result_options(function: F) -> F:
     """Add the options about the results of local commands: where they go, and what they may replace."""
     return option(  # type: ignore[no-any-return]
         "--output-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
         metavar="DIR",
         help="Where the results go. Default: beside each file.",
     )(overwrite_option(function))
@@ -210,7 +210,7 @@ def search_option(function: F) -> F:
     """Add the `--output-dir` that restricts the search for unfinished downloads."""
     return option(  # type: ignore[no-any-return]
         "--output-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
         metavar="DIR",
         help="Look for downloads only there. Default: the current folder, and those with unfinished downloads.",
     )(function)

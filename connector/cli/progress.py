@@ -82,7 +82,7 @@ class Progress:
         if self._report is not None:
             self._report.plan(label for label, _ in files)
 
-    def opened(self, label: str, size: int) -> None:
+    def opened(self, label: str, size: int | None) -> None:
         """A transfer has begun."""
         self._meter.open(label, size, self._clock())
 

@@ -94,6 +94,17 @@ def cli() -> None:
     """Move large Crypt4GH-encrypted files between your disk and an archive."""
 
 
+def _show(error: click.ClickException) -> None:
+    """Print an error of the command line, which quotes the user's own words, without control characters."""
+    from io import StringIO
+
+    from connector.cli.console import neutralised
+
+    text = StringIO()
+    error.show(text)
+    click.echo("\n".join(map(neutralised, text.getvalue().split("\n"))), err=True, nl=False)
+
+
 def run_command_line(arguments: Sequence[str] | None = None, obj: object = None) -> int:
     """Run one command line (default: the process' own) and return its exit code.
 
@@ -105,7 +116,7 @@ def run_command_line(arguments: Sequence[str] | None = None, obj: object = None)
         )
     except click.ClickException as error:
         with suppress(OSError, ValueError):  # standard error may be full, closed or gone
-            error.show()
+            _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         with suppress(OSError, ValueError):

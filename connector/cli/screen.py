@@ -167,7 +167,12 @@ def _joined(pieces: Iterable[str], width: int) -> list[str]:
 
 
 def _names(files: Sequence[FileState], width: int) -> list[str]:
-    right = [f"{100 * file.through // max(1, file.size):>3} %  of {amount(file.size)}" for file in files]
+    right = [
+        amount(file.through)
+        if file.size is None
+        else f"{100 * file.through // max(1, file.size):>3} %  of {amount(file.size)}"
+        for file in files
+    ]
     widest = max(map(columns, right), default=0)
     room = width - widest - 4
     if room < 8:

@@ -11,7 +11,8 @@ from pathlib import Path
 from connector.cli.console import Console
 from connector.cli.context import AppContext
 from connector.config import Settings
-from connector.errors import LocalError, UsageError
+from connector.errors import UsageError
+from connector.local.small_file import read_small_file
 
 TOKEN_VARIABLE = "CONNECTOR_ACCESS_TOKEN"
 PASSPHRASE_VARIABLE = "CONNECTOR_PASSPHRASE"
@@ -19,16 +20,18 @@ PASSPHRASE_VARIABLE = "CONNECTOR_PASSPHRASE"
 PIPE_TIMEOUT = 30.0
 """Seconds in which a piped secret must arrive; then it is an error."""
 
-_LONGEST = 64 * 1024
-
 
 class Secrets:
-    """Reads the secrets of one command, each when it is first needed, and lets the console hide them."""
+    """Reads the secrets of one command, each when it is first needed, and lets the console hide them.
+
+    `input_is_data`: standard input is what the command works on, so that no secret is read from it.
+    """
 
     def __init__(self, settings: Settings, context: AppContext, console: Console) -> None:
         self._settings = settings
         self._context = context
         self._console = console
+        self.input_is_data = False
 
     def access_token(self) -> str:
         """Return the access token as the archive gave it, `PACKAGE_ID:ENCRYPTED`.
@@ -54,17 +57,19 @@ class Secrets:
         self._console.hide(token.partition(":")[2])
         return token
 
-    def passphrase(self, *, new: bool = False) -> str:
+    def passphrase(self, *, new: bool = False, of: Path | None = None) -> str:
         """Return the passphrase of the private key, or of a `new` one: that is typed twice.
 
-        Looked for in `--passphrase-file`, `CONNECTOR_PASSPHRASE` and a hidden prompt.
+        The prompt names the key `of` which it is. Looked for in `--passphrase-file`, `CONNECTOR_PASSPHRASE` and a
+        hidden prompt.
 
         Raises:
             UsageError: When there is none, and when a new one was typed in two ways.
         """
         given = self._given(self._settings.passphrase_file, PASSPHRASE_VARIABLE, "passphrase")
-        if given is None and self._context.stdin.kind() == "terminal":
-            given = self._asked(f"Passphrase {'for the new' if new else 'of your'} private key: ")
+        if given is None and self._can_ask():
+            key = "your private key" if of is None else of
+            given = self._asked(f"Passphrase {'for the new private key' if new else f'of {key}'}: ")
             if new and given and self._asked("The same again: ") != given:
                 raise UsageError("The two passphrases differ.", hint="Nothing was written; try again.")
         if not given:
@@ -84,14 +89,21 @@ class Secrets:
             return _first_line(file, what)
         return self._context.environment.get(variable) or None
 
+    def _can_ask(self) -> bool:
+        return self._context.has_terminal() if self.input_is_data else self._context.stdin.kind() == "terminal"
+
     def _piped(self, what: str) -> str:
+        if self.input_is_data:
+            raise UsageError(
+                f"Standard input (-) cannot be both the data and the {what}.", hint="Give the secret by a file."
+            )
         line = self._context.stdin.line(PIPE_TIMEOUT)
         if line is None:
             raise UsageError(
                 f"Standard input ended, or gave no {what} within {PIPE_TIMEOUT:.0f} seconds.",
                 hint=f"Pipe the {what} in as one line, or give it another way; see --help.",
             )
-        return line
+        return line.removeprefix("\ufeff")
 
     def _asked(self, prompt: str) -> str:
         try:
@@ -101,15 +113,11 @@ class Secrets:
 
 
 def _first_line(file: Path, what: str) -> str:
+    content = read_small_file(file, f"{what} file")
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_LONGEST + 1)
-    except OSError as error:
-        raise LocalError(f"The {what} file {file} cannot be read: {error.strerror}.") from None
-    try:
-        line = content.decode("utf-8").lstrip("\ufeff").strip("\r\n").partition("\n")[0].rstrip("\r")
+        line = content.decode("utf-8").strip("\r\n").partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:
         line = ""
-    if not line or len(content) > _LONGEST:
+    if not line:
         raise UsageError(f"The {what} file {file} holds no line of text that could be a {what}.")
     return line

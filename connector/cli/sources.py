@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from connector.errors import UsageError
-from connector.local.failures import local_failures
+from connector.local.small_file import read_small_file
 from connector.upload.source import UploadSource
 
 LONGEST_LIST = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ def parse_tsv(content: bytes, name: str) -> list[Row]:
     rows: list[Row] = []
     paths: dict[str, int] = {}
     aliases: dict[str, int] = {}
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, raw in enumerate(content.split(b"\n"), start=1):
         where = f"{name}, line {number}"
         try:
             text = raw.decode("utf-8").rstrip("\r")
@@ -90,9 +90,4 @@ def aliases_of(tsv: Path) -> list[str]:
 
 
 def _read(tsv: Path) -> bytes:
-    with local_failures("read", tsv):
-        with tsv.open("rb") as file:
-            content = file.read(LONGEST_LIST + 1)
-    if len(content) > LONGEST_LIST:
-        raise UsageError(f"{tsv} is too long for a list of files.", hint="Is it the data itself?")
-    return content
+    return read_small_file(tsv, "list of files", limit=LONGEST_LIST)

@@ -1,8 +1,9 @@
 """The Crypt4GH header: encoding, measuring and decrypting it.
 
-Source: Crypt4GH specification, section 2.2 ("Header"); a packet is encrypted with X25519 (the key exchange of
-libsodium, its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. A header is untrusted input,
-so its sizes are checked before they are used. The `crypt4gh` package could decrypt one too, but writes private keys to
+Source: Crypt4GH specification, sections 3.2 ("Header") and 3.3 ("Header packet encryption"): X25519 (the key exchange
+of libsodium, its writer as the server, its reader as the client) and ChaCha20-IETF-Poly1305. Packets for other readers
+are ignored, and what follows the data of a packet is padding. A header is untrusted input, so its sizes are checked
+before they are used. The `crypt4gh` package could decrypt one too, but writes private keys to
 its debug log and every packet that is for another reader to standard error.
 """
 
@@ -24,7 +25,9 @@ from connector.errors import IntegrityError, UsageError
 MAGIC = b"crypt4gh"
 VERSION = 1
 MAX_HEADER_SIZE = 1024**2
-"""Upper bound in bytes: over 9,000 recipients."""
+"""Upper bound in bytes for a header from elsewhere: over 9,000 recipients. The specification has none."""
+MAX_LOCAL_HEADER_SIZE = 64 * 1024**2
+"""Upper bound in bytes for the header of a file on this machine: an edit list of 4 million ranges."""
 _PREFIX = struct.Struct("<8sII")
 _LENGTH = struct.Struct("<I")
 _KEY_SIZE = 32
@@ -42,13 +45,12 @@ class OpenedHeader:
     Attributes:
         size: Bytes of the header.
         session_keys: The data keys, 32 bytes each.
-        edit_list: Lengths that are alternately discarded and kept (specification, section 4.2.1.2), `None` if all of
-            the plaintext is kept.
+        edit_list: Lengths that are alternately discarded and kept, none if all of the plaintext is kept.
     """
 
     size: int
     session_keys: tuple[bytes, ...] = attrs.field(repr=False)
-    edit_list: tuple[int, ...] | None = None
+    edit_list: tuple[int, ...] = ()
 
 
 def is_crypt4gh(prefix: bytes) -> bool:
@@ -56,14 +58,14 @@ def is_crypt4gh(prefix: bytes) -> bool:
     return prefix[:8] == MAGIC
 
 
-def header_size(data: bytes) -> int | None:
+def header_size(data: bytes | bytearray, *, limit: int = MAX_HEADER_SIZE) -> int | None:
     """Bytes of the header at the start of `data`, or `None` if `data` is too short to tell.
 
     Raises:
-        IntegrityError: If this is no valid header or larger than 1 MiB.
+        IntegrityError: If this is no valid header or larger than `limit` bytes.
     """
     if len(data) < _PREFIX.size:
-        if not MAGIC.startswith(data[:8]):
+        if not MAGIC.startswith(bytes(data[:8])):
             raise _invalid_header("it does not begin with the Crypt4GH magic number")
         return None
     magic, version, packets = _PREFIX.unpack_from(data)
@@ -72,13 +74,13 @@ def header_size(data: bytes) -> int | None:
     if version != VERSION:
         raise _invalid_header(f"its version is {version}, and only version 1 is supported")
     position = _PREFIX.size
-    if packets == 0 or position + packets * _LENGTH.size > MAX_HEADER_SIZE:
+    if packets == 0 or position + packets * _LENGTH.size > limit:
         raise _invalid_header(f"it claims {packets} packets")
     for _ in range(packets):
         if len(data) < position + _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(data, position)
-        if length < _LENGTH.size or position + length > MAX_HEADER_SIZE:
+        if length < _LENGTH.size or position + length > limit:
             raise _invalid_header(f"a packet of it claims {length} bytes")
         position += length
     return position if len(data) >= position else None
@@ -109,21 +111,22 @@ def make_header(
     return _PREFIX.pack(MAGIC, VERSION, len(encrypted)) + body
 
 
-def open_header(data: bytes, private_key: bytes) -> OpenedHeader:
-    """Decrypt the header at the start of `data` with a reader's private key (32 bytes).
+def open_header(data: bytes, *private_keys: bytes, limit: int = MAX_HEADER_SIZE) -> OpenedHeader:
+    """Decrypt the header at the start of `data` with a reader's private keys (32 bytes each), of which one may do.
 
     Raises:
-        IntegrityError: If it is malformed, truncated, or encrypted for a different key.
+        IntegrityError: If it is malformed, truncated, larger than `limit` bytes, or encrypted for different keys.
     """
-    size = header_size(data)
+    size = header_size(data, limit=limit)
     if size is None:
         raise _invalid_header("it ends too early")
-    public_key = crypto_scalarmult_base(private_key)
+    readers = [_Reader(key) for key in private_keys]
     keys: list[bytes] = []
     edit_list: tuple[int, ...] | None = None
     readable = False
     for encrypted in _packets(bytes(data[:size])):
-        packet = _decrypt_packet(encrypted, private_key, public_key)
+        opened = (reader.decrypt(encrypted) for reader in readers)
+        packet = next((packet for packet in opened if packet is not None), None)
         if packet is None:
             continue
         readable = True
@@ -135,13 +138,37 @@ def open_header(data: bytes, private_key: bytes) -> OpenedHeader:
         else:
             raise _invalid_header("it holds two edit lists" if kind == _EDIT_LIST else "a packet is of unknown kind")
     if not readable:
+        yours = "yours" if len(private_keys) == 1 else "any of yours"
         raise IntegrityError(
-            "The Crypt4GH header is encrypted for a different key than yours.",
+            f"The Crypt4GH header is encrypted for a different key than {yours}.",
             hint="Use the private key that belongs to the public key the file was encrypted for.",
         )
     if not keys:
         raise _invalid_header("it holds no data key")
-    return OpenedHeader(size=size, session_keys=tuple(keys), edit_list=edit_list)
+    return OpenedHeader(size=size, session_keys=tuple(keys), edit_list=edit_list or ())
+
+
+class _Reader:
+    """A private key, and the keys that it shares with the writers of packets."""
+
+    def __init__(self, private_key: bytes) -> None:
+        self._private_key = private_key
+        self._public_key = crypto_scalarmult_base(private_key)
+        self._shared: dict[bytes, bytes] = {}
+
+    def decrypt(self, encrypted: bytes) -> bytes | None:
+        """The content of a header packet; `None` if it is for another reader, of an unknown method, or empty."""
+        content = encrypted[_CONTENT_START:]
+        if encrypted[:4] != _X25519 or len(content) <= TAG_SIZE:
+            return None
+        writer, nonce = encrypted[4 : 4 + _KEY_SIZE], encrypted[4 + _KEY_SIZE : _CONTENT_START]
+        try:
+            if writer not in self._shared:
+                key, _ = crypto_kx_client_session_keys(self._public_key, self._private_key, writer)
+                self._shared[writer] = key
+            return ChaCha20Poly1305(self._shared[writer]).decrypt(nonce, content, None)
+        except (CryptoError, InvalidTag):
+            return None
 
 
 def _packets(header: bytes) -> Iterator[bytes]:
@@ -164,32 +191,22 @@ def _encrypt_packet(packet: bytes, private_key: bytes, recipient: bytes, nonce: 
     return _X25519 + sender + nonce + ChaCha20Poly1305(key).encrypt(nonce, packet, None)
 
 
-def _decrypt_packet(encrypted: bytes, private_key: bytes, public_key: bytes) -> bytes | None:
-    """The content of a header packet, `None` if it is for another reader or of an unknown encryption method."""
-    content = encrypted[_CONTENT_START:]
-    if encrypted[:4] != _X25519 or len(content) < TAG_SIZE:
-        return None
-    writer, nonce = encrypted[4 : 4 + _KEY_SIZE], encrypted[4 + _KEY_SIZE : _CONTENT_START]
-    try:
-        key, _ = crypto_kx_client_session_keys(public_key, private_key, writer)
-        return ChaCha20Poly1305(key).decrypt(nonce, content, None)
-    except (CryptoError, InvalidTag):
-        return None
-
-
 def _data_key(content: bytes) -> bytes:
+    """The key of a data encryption packet (section 3.2.3); padding may follow it (section 3.2.1)."""
     if content[:4] != _CHACHA20_POLY1305:
         raise _invalid_header("its data is encrypted by an unknown method")
-    if len(content) != 4 + _KEY_SIZE:
-        raise _invalid_header(f"its data key has {len(content) - 4} bytes")
-    return content[4:]
+    key = content[4 : 4 + _KEY_SIZE]
+    if len(key) != _KEY_SIZE:
+        raise _invalid_header(f"its data key has {len(key)} bytes")
+    return key
 
 
 def _lengths(content: bytes) -> tuple[int, ...]:
+    """The lengths of an edit list packet (section 3.2.4); padding may follow them (section 3.2.1)."""
     count = int.from_bytes(content[:4], "little")
-    if count == 0 or len(content) < 4 + 8 * count:
+    if content and len(content) < 4 + 8 * count:
         raise _invalid_header("its edit list is malformed")
-    return struct.unpack_from(f"<{count}Q", content, 4)
+    return struct.unpack_from(f"<{count}Q", content, 4) if count else ()
 
 
 def _invalid_header(why: str) -> IntegrityError:

@@ -27,19 +27,19 @@ def sealed_size(plain_size: int) -> int:
     return plain_size + segments * SEGMENT_OVERHEAD
 
 
-def opened_size(content_size: int) -> int:
+def opened_size(content_size: int, *, checked: bool = True) -> int:
     """Bytes of plaintext in `content_size` bytes of encrypted segments, without the header.
 
     Raises:
-        IntegrityError: For a size that no sequence of segments can have.
+        IntegrityError: For a size that no sequence of segments can have, unless it is not `checked`.
     """
     full, rest = divmod(content_size, CIPHER_SEGMENT_SIZE)
-    if content_size < 0 or 0 < rest <= SEGMENT_OVERHEAD:
+    if checked and (content_size < 0 or 0 < rest <= SEGMENT_OVERHEAD):
         raise IntegrityError(
             f"{content_size} bytes cannot be a whole number of Crypt4GH segments.",
             hint="The file is truncated or not Crypt4GH; fetch it again.",
         )
-    return full * SEGMENT_SIZE + (rest - SEGMENT_OVERHEAD if rest else 0)
+    return full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
 
 
 def align_to_segments(part_size: int) -> int:

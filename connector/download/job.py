@@ -199,7 +199,7 @@ class Download:
     def _checked_header(self, drs: DrsObject, data: bytes) -> OpenedHeader:
         header = open_header(data, self._context.private_key)
         opened_size(drs.size)
-        if header.size != len(data) or header.edit_list is not None:
+        if header.size != len(data) or header.edit_list:
             raise IntegrityError(
                 f"The header of {self.label} has an edit list or extra bytes, which a download must not have.",
                 hint="Tell the archive's operators.",

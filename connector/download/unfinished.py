@@ -12,7 +12,7 @@ from connector.local.failures import local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.partial_file import lock_path, working_paths
+from connector.local.working_names import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
 

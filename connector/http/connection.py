@@ -6,6 +6,7 @@ Heads are written and parsed by h11; bodies never pass through it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import socket
@@ -18,6 +19,7 @@ import h11
 import httpx
 import trio
 
+from connector.errors import LocalError
 from connector.http.buffered_reader import BufferedReader
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route
 from connector.http.socket_stream import IdleState, OnBytes, SocketStream
@@ -35,6 +37,9 @@ protocols; a sender of large bodies would be woken for every 16 KiB."""
 
 _MAX_SEND_BUFFER = 1 << 21
 """Bytes of a body that count as sent before they have arrived, on systems that do not tell."""
+
+_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say nothing about the line or the server: trying again does not help."""
 
 _MAX_HEAD = 1 << 16
 _MAX_INTERIM_RESPONSES = 32
@@ -248,7 +253,13 @@ async def _connect(origin: Origin) -> socket.socket:
     except UnicodeError as error:  # an empty or too long label
         raise httpx.UnsupportedProtocol(f"{origin.host} is no host name: {error}.") from error
     except (OSError, ValueError) as error:
-        raise httpx.ConnectError(f"no connection to {origin.peer}: {_first_reason(error)}.") from error
+        first = _first_cause(error)
+        if isinstance(first, OSError) and first.errno in _LIMITS:
+            hint = "Raise the limit (ulimit -n), or run less on this machine at the same time."
+            raise LocalError(f"No connection can be opened here: {os.strerror(first.errno)}.", hint=hint) from error
+        # trio puts the address before what the operating system says, and it is named already.
+        reason = os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first)
+        raise httpx.ConnectError(f"no connection to {origin.peer}: {reason}.") from error
     # The plain socket without trio's wrapper, whose calls yield to the scheduler every time.
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
@@ -286,10 +297,8 @@ async def _start_tls(
         raise httpx.ConnectError(f"the TLS handshake with {origin.peer} failed: {why}.") from error
 
 
-def _first_reason(error: Exception) -> str:
+def _first_cause(error: Exception) -> Exception:
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    first = cause if isinstance(cause, OSError) else error
-    # trio puts the address before what the operating system says, and it is named already.
-    return os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first)
+    return cause if isinstance(cause, OSError) else error

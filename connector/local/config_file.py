@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from connector.config import Settings, config_place, load_settings, option_name
-from connector.errors import UsageError
+from connector.errors import LocalError, UsageError
+from connector.local.small_file import read_small_file
+
+_LONGEST = 1024**2
 
 
 def read_settings(
@@ -27,8 +30,8 @@ def read_settings(
 
 def _read(path: Path, named: bool) -> bytes | None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        if not named and isinstance(error, FileNotFoundError | NotADirectoryError):
+        return read_small_file(path, "configuration file", limit=_LONGEST)
+    except LocalError as error:
+        if not named and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return None
-        raise UsageError(f"The configuration file {path} cannot be read: {error.strerror}.") from None
+        raise UsageError(error.message, hint=error.hint) from error

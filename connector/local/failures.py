@@ -25,11 +25,12 @@ _HINTS = {
     errno.EIO: "The disk reports a failure: check it.",
     errno.ESTALE: "The network file system lost the file: run the same command again.",
 }
+_ENCODING_HINT = "Choose a locale whose encoding has all characters (LC_ALL=C.UTF-8)."
 
 
 @contextmanager
 def local_failures(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Translate an `OSError` in the block into a `LocalError` about `path`.
+    """Translate an `OSError`, and a name that cannot be encoded, into a `LocalError` about `path`.
 
     `action` completes "could not": `read`, `write`.
     """
@@ -39,3 +40,6 @@ def local_failures(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         hint = _HINTS.get(error.errno or 0, "")
         raise LocalError(f"Could not {action} {os.fspath(path)}: {reason}.", hint=hint) from error
+    except UnicodeEncodeError as error:
+        reason = f"the encoding of file names here ({error.encoding}) lacks a character of the name"
+        raise LocalError(f"Could not {action} {os.fspath(path)}: {reason}.", hint=_ENCODING_HINT) from error

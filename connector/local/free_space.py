@@ -15,8 +15,8 @@ _HINT: Final = "Free some space, then run the same command again: what is done i
 
 def check_space(target: Path, wanted: int) -> None:
     """Raise `LocalError` if the disk of `target` has fewer bytes free than `wanted`."""
-    free = shutil.disk_usage(target.parent).free
-    if wanted > free:
+    free = free_space(target)
+    if free is not None and wanted > free:
         raise LocalError(
             f"{target} needs {wanted:,} more bytes, but only {free:,} are free there: {wanted - free:,} are missing.",
             hint=_HINT,
@@ -25,10 +25,17 @@ def check_space(target: Path, wanted: int) -> None:
 
 def no_space_error(error: OSError, target: Path, wanted: int) -> LocalError:
     """The error for one of `NO_SPACE_CODES`, for a target that needs `wanted` more bytes."""
-    free = shutil.disk_usage(target.parent).free
+    free = free_space(target)
     why = "Your quota is used up" if error.errno == errno.EDQUOT else "The disk is full"
-    return LocalError(
-        f"{why}: {target} needs {wanted:,} more bytes, and {free:,} are free there"
-        + (f": {wanted - free:,} are missing." if wanted > free else "."),
-        hint=_HINT,
-    )
+    known = "" if free is None else f", and {free:,} are free there"
+    missing = "" if free is None or free >= wanted else f": {wanted - free:,} are missing"
+    return LocalError(f"{why}: {target} needs {wanted:,} more bytes{known}{missing}.", hint=_HINT)
+
+
+def free_space(target: Path) -> int | None:
+    """Free bytes of the file system; `None` if it cannot tell, as some of FUSE, which fail or report a size of 0."""
+    try:
+        usage = shutil.disk_usage(target.parent)
+    except OSError:
+        return None
+    return usage.free if usage.total else None

@@ -1,4 +1,4 @@
-"""Crypt4GH key files: reading them, and writing new ones.
+"""Key files: reading Crypt4GH's and OpenSSH's (ed25519), and writing new ones.
 
 Source: Crypt4GH key format as the `crypt4gh` package defines it. Its parsing functions are used, but not its
 `get_private_key`, which prints and ends the process on a wrong passphrase.
@@ -7,19 +7,19 @@ Source: Crypt4GH key format as the `crypt4gh` package defines it. Its parsing fu
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from crypt4gh.keys import c4gh, get_public_key, kdf, load_from_pem
+from crypt4gh.keys import c4gh, kdf
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.errors import FileExistsAlready, UsageError
 from connector.local.failures import local_failures
+from connector.local.small_file import read_small_file
 
 
 def read_public_key(path: Path) -> bytes:
@@ -29,55 +29,77 @@ def read_public_key(path: Path) -> bytes:
         LocalError: If the file cannot be read.
         UsageError: If it is no public key.
     """
-    with local_failures("read the public key", path):
-        head = path.read_bytes()[:64]
-        if b"PRIVATE KEY" in head:
-            raise UsageError(f"{path} is a private key.", hint="Give the public key here, and keep the other secret.")
-        try:
-            key = bytes(get_public_key(str(path)))
-        except (ValueError, NotImplementedError, IndexError, AssertionError, TypeError) as error:
-            raise _no_key(path, "public") from error
+    lines = _lines(read_small_file(path, "public key"))
+    if b"PRIVATE KEY" in lines[0]:
+        raise UsageError(f"{path} is a private key.", hint="Give the public key here, and keep the other secret.")
+    try:
+        if lines[0].startswith(b"ssh-"):
+            from connector.local.openssh_keys import parse_openssh_public_key  # which loads much more than others need
+
+            return parse_openssh_public_key(lines[0])
+        key = base64.b64decode(b"".join(lines[1:-1])) if b"CRYPT4GH" in lines[0] else b""
+    except ValueError as error:
+        raise _no_key(path, "public") from error
     if len(key) != KEY_SIZE:
         raise _no_key(path, "public")
     return key
 
 
 def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
-    """Read a Crypt4GH private key: 32 bytes. `passphrase` is only called if the key is protected by one.
+    """Read a private key (Crypt4GH, or OpenSSH ed25519): 32 bytes.
+
+    `passphrase` is only called if the key is protected by one.
 
     Raises:
         LocalError: If the file cannot be read.
-        UsageError: If it is no Crypt4GH private key or the passphrase is wrong.
+        UsageError: If it is no private key or the passphrase is wrong.
     """
-    with local_failures("read the private key", path):
-        try:
-            stream = io.BytesIO(load_from_pem(str(path)))
-            if stream.read(len(c4gh.MAGIC_WORD)) != c4gh.MAGIC_WORD:
-                raise _no_key(path, "private")
-            kdf_name = c4gh.decode_string(stream)
-            options = c4gh.decode_string(stream) if kdf_name != b"none" else b""
-            cipher = c4gh.decode_string(stream)
-            data = c4gh.decode_string(stream)
-        except (ValueError, binascii.Error) as error:
-            raise _no_key(path, "private") from error
-    if cipher == b"none":
-        key = data
-    elif cipher == b"chacha20_poly1305" and kdf_name in kdf.KDFS:
-        rounds, salt = int.from_bytes(options[:4], "big"), options[4:]
-        words = passphrase().encode("utf-8", "surrogateescape")
-        try:
-            secret = kdf.derive_key(kdf_name, words, salt, rounds)
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise _no_key(path, "private") from error
-        try:
-            key = ChaCha20Poly1305(secret).decrypt(data[:12], data[12:], None)
-        except (InvalidTag, ValueError) as error:
-            raise UsageError(f"The passphrase for {path} is wrong.", hint="Try again with the right one.") from error
-    else:
-        raise _no_key(path, "private")
+    content = read_small_file(path, "private key")
+    try:
+        if b"BEGIN OPENSSH PRIVATE KEY" in content:
+            from connector.local.openssh_keys import open_openssh_private_key
+
+            return open_openssh_private_key(content, lambda: _encoded(passphrase()))
+        key = _open_crypt4gh_key(content, lambda: _encoded(passphrase()))
+    except InvalidTag as error:
+        raise UsageError(f"The passphrase for {path} is wrong.", hint="Try again with the right one.") from error
+    except ValueError as error:
+        raise _no_key(path, "private", str(error)) from error
     if len(key) != KEY_SIZE:
         raise _no_key(path, "private")
-    return bytes(key)
+    return key
+
+
+def _open_crypt4gh_key(content: bytes, passphrase: Callable[[], bytes]) -> bytes:
+    """Open a Crypt4GH private key; raises `ValueError`, and `InvalidTag` for a wrong passphrase."""
+    lines = _lines(content)
+    if not (lines[0].startswith(b"-----BEGIN ") and lines[-1].startswith(b"-----END ")):
+        raise ValueError
+    stream = io.BytesIO(base64.b64decode(b"".join(lines[1:-1])))
+    if stream.read(len(c4gh.MAGIC_WORD)) != c4gh.MAGIC_WORD:
+        raise ValueError
+    kdf_name = c4gh.decode_string(stream)
+    options = c4gh.decode_string(stream) if kdf_name != b"none" else b""
+    cipher = c4gh.decode_string(stream)
+    data = bytes(c4gh.decode_string(stream))
+    if cipher == b"none":
+        return data
+    if cipher != b"chacha20_poly1305" or kdf_name not in kdf.KDFS:
+        raise ValueError
+    words = passphrase()
+    try:
+        secret = kdf.derive_key(kdf_name, words, options[4:], int.from_bytes(options[:4], "big"))
+    except (OverflowError, MemoryError) as error:
+        raise ValueError from error
+    return ChaCha20Poly1305(secret).decrypt(data[:12], data[12:], None)
+
+
+def _lines(content: bytes) -> list[bytes]:
+    return [line for line in map(bytes.strip, content.splitlines()) if line] or [b""]
+
+
+def _encoded(passphrase: str) -> bytes:
+    return passphrase.encode("utf-8", "surrogateescape")
 
 
 def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | None) -> KeyPair:
@@ -120,7 +142,8 @@ def _write(path: Path, data: bytes, mode: int) -> None:
             raise
 
 
-def _no_key(path: Path, kind: str) -> UsageError:
+def _no_key(path: Path, kind: str, why: str = "") -> UsageError:
     return UsageError(
-        f"{path} is no Crypt4GH {kind} key.", hint="Make a pair with: connector keygen --sk my.sec --pk my.pub"
+        f"{path} is no Crypt4GH {kind} key, nor one of OpenSSH for ed25519{why and ': '}{why}.",
+        hint="Make a pair with: connector keygen --sk my.sec --pk my.pub",
     )

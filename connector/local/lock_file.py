@@ -254,7 +254,7 @@ class _FoundLock:
         """Remove it, unless another process did so and has locked the target itself."""
         # Renamed first: only one of two processes that find the same stale file can do that, and a new one that a third
         # process has created in the meantime is put back.
-        aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
@@ -266,7 +266,7 @@ class _FoundLock:
 
     def _untouched_seconds(self) -> float:
         """Seconds since it was touched, by the clock of its file system: the time of a file created just now."""
-        probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
         probe.touch(0o600, exist_ok=False)
         try:
             return probe.stat().st_mtime - self.touched

@@ -18,6 +18,7 @@ from connector.local.journal import Journal, JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
 from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
+from connector.local.working_names import lock_path, working_paths
 
 EXISTS_HINT = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
 FLUSH_BYTES = 64 * 1024**2
@@ -113,6 +114,8 @@ class PartialFile:
             NotReadyError: If whether that process still runs is not visible from here.
         """
         path, journal_path = working_paths(target)
+        with local_failures("write", target), suppress(FileNotFoundError):
+            os.lstat(target)  # fails now instead of at the end, if the name is too long for this file system
         with ExitStack() as undo:
             lock_file = LockFile.take_or_wait(lock_path(target), target)
             undo.callback(lock_file.release)
@@ -246,16 +249,6 @@ class PartialFile:
                 if error.errno not in NO_SPACE_CODES:
                     raise
                 raise no_space_error(error, self.target, self._size - _allocated_size(self._file)) from error
-
-
-def working_paths(target: Path) -> tuple[Path, Path]:
-    """The partial file of `target` and its journal."""
-    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.journal")
-
-
-def lock_path(target: Path) -> Path:
-    """The lock file of `target`."""
-    return target.with_name(target.name + ".part.lock")
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -90,20 +91,35 @@ def start_writeback(descriptor: int, offset: int, size: int) -> None:
             os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
 
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors of file systems that cannot sync (some of FUSE, SMB and 9p), which is no reason to fail."""
+
+
 def sync(descriptor: int) -> None:
-    """Sync written data of a file to the disk (`fdatasync` if the system has it)."""
-    getattr(os, "fdatasync", os.fsync)(descriptor)
+    """Sync written data of a file to the disk (`fdatasync` if the system has it), if its file system can do that."""
+    try:
+        getattr(os, "fdatasync", os.fsync)(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:
-    """Sync a directory's entries to the disk, so that a rename in it survives a power failure.
+    """Sync a directory's entries to the disk, so that a rename in it survives a power failure, if that can be done.
 
-    Windows cannot open a directory for that; NTFS journals renames itself.
+    Windows cannot open a directory for that; NTFS journals renames itself. Elsewhere, one that may be written to but
+    not be listed cannot be opened.
     """
     if os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
     finally:
         os.close(descriptor)

@@ -51,7 +51,11 @@ class SourceFile:
         """
         with local_failures("read", path):
             # Checked before it is opened, since opening a pipe would block until it has a writer.
-            if not stat.S_ISREG(os.stat(path).st_mode):
+            mode = os.stat(path).st_mode
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+                hint = "Write its content to a file first; connector encrypt and decrypt also read pipes: - < PIPE."
+                raise UsageError(f"{path} is not a regular file: it can be read only once.", hint=hint)
+            if not stat.S_ISREG(mode):
                 raise UsageError(f"{path} is not a regular file.", hint="Give files; a folder is not sent as a whole.")
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))

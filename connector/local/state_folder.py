@@ -9,15 +9,20 @@ import hashlib
 import os
 import socket
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
 import platformdirs
 
 from connector.config import APPLICATION
+from connector.errors import LocalError
 from connector.local.journal import decode_record, encode_record
 
+STATE_VARIABLE = "LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME"
+_NOWHERE = Path(os.devnull, APPLICATION)
+"""The state folder of a user without a home: nothing can be created in it."""
 _SUFFIX = ".output"
 _LONGEST = 64 * 1024
 
@@ -91,7 +96,26 @@ class OutputFolders:
 
 
 def _or_users(path: Path | None) -> Path:
-    return Path(platformdirs.user_state_dir(APPLICATION)) if path is None else path
+    if path is not None:
+        return path
+    try:
+        found = Path(platformdirs.user_state_dir(APPLICATION))
+    except RuntimeError:
+        return _NOWHERE
+    # Older versions of platformdirs leave "~" in it: no folder of that name must be created where the command runs.
+    return found if found.is_absolute() else _NOWHERE
+
+
+@contextmanager
+def state_failures() -> Iterator[None]:
+    """Add to a `LocalError` about the state folder how it is moved, unless another process is its cause."""
+    try:
+        yield
+    except LocalError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        hint = f"The state of uploads is kept there; {STATE_VARIABLE} names another folder for it."
+        raise LocalError(error.message, hint=hint) from error.__cause__
 
 
 @attrs.frozen

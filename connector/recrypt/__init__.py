@@ -1,8 +1,18 @@
-"""Encrypting and decrypting local files, on the same scheduler as transfers."""
+"""Encrypting and decrypting local files, on the same scheduler as transfers, and pipes."""
 
 from connector.recrypt.decryption import Decryption
 from connector.recrypt.encryption import Encryption
 from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
+from connector.recrypt.streams import decrypt_pipe, encrypt_pipe
 
-__all__ = ["Decryption", "Encryption", "RecryptRequest", "RecryptedFile", "Recryption", "Transformation"]
+__all__ = [
+    "Decryption",
+    "Encryption",
+    "RecryptRequest",
+    "RecryptedFile",
+    "Recryption",
+    "Transformation",
+    "decrypt_pipe",
+    "encrypt_pipe",
+]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
-from connector.crypt4gh.edit_list import KeptRange, kept_ranges, map_to_result
-from connector.crypt4gh.header import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, opened_size
+from connector.crypt4gh.edit_list import KeptRange, kept_ranges, kept_size, map_to_result, needed_segments
+from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.crypt4gh.segments import SegmentDecryptor
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.partial_file import PartialFile
@@ -26,7 +28,7 @@ class _Plan:
 
 
 class Decryption:
-    """The transformation that decrypts segments; an edit list in the header is applied.
+    """The transformation that decrypts segments with the first of `private_keys` that does, and applies an edit list.
 
     Crypt4GH does not authenticate the order of segments, and a local file has no checksum of its plaintext: that a file
     was truncated at a segment border is not detected.
@@ -34,8 +36,8 @@ class Decryption:
 
     kind = "decryption"
 
-    def __init__(self, private_key: bytes) -> None:
-        self._private_key = private_key
+    def __init__(self, private_keys: Sequence[bytes]) -> None:
+        self._private_keys = private_keys
         self._plan: _Plan | None = None
 
     @property
@@ -45,11 +47,11 @@ class Decryption:
 
     def begin(self, source: SourceFile) -> Extent:
         """Decrypt the header and compute which ranges of the content are kept."""
-        header = _read_header(source, self._private_key)
+        header = _read_header(source, self._private_keys)
         content = source.state.size - header.size
-        ranges = kept_ranges(header.edit_list, opened_size(content))
+        ranges = kept_ranges(header.edit_list)
         self._plan = _Plan(SegmentDecryptor(header.session_keys), header.size, ranges)
-        return Extent(moved=content, made=sum(kept.stop - kept.start for kept in ranges))
+        return Extent(moved=content, made=kept_size(ranges, content))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
         """Read, decrypt and write a part or a piece of one."""
@@ -57,22 +59,25 @@ class Decryption:
         assert plan is not None, "begin() comes first"
         first = part.start // CIPHER_SEGMENT_SIZE
         source.read_into(plan.header_size + part.start, [buffer])
-        try:
-            plaintext = plan.decryptor.open_part(buffer, first_segment=first)
-        except IntegrityError as error:
-            # Reading the same disk again will not help, and no other copy is known.
-            raise IntegrityError(
-                f"{source.path}: {error.message}", hint="Fetch the file again.", advice=NO_RETRY
-            ) from error
-        for offset, kept in map_to_result(plan.ranges, plaintext, first):
-            target.write(offset, kept)
+        for run in needed_segments(plan.ranges, first, -(-len(buffer) // CIPHER_SEGMENT_SIZE)):
+            segments = buffer[(run.start - first) * CIPHER_SEGMENT_SIZE : (run.stop - first) * CIPHER_SEGMENT_SIZE]
+            try:
+                plaintext = plan.decryptor.open_part(segments, first_segment=run.start)
+            except IntegrityError as error:
+                # Reading the same disk again will not help, and no other copy is known.
+                raise IntegrityError(
+                    f"{source.path}: {error.message}", hint="Fetch the file again.", advice=NO_RETRY
+                ) from error
+            for offset, kept in map_to_result(plan.ranges, plaintext, run.start):
+                target.write(offset, kept)
 
 
-def _read_header(source: SourceFile, private_key: bytes) -> OpenedHeader:
-    length = min(_PROBE, source.state.size)
+def _read_header(source: SourceFile, private_keys: Sequence[bytes]) -> OpenedHeader:
+    limit = min(source.state.size, MAX_LOCAL_HEADER_SIZE)
+    length = min(_PROBE, limit)
     while True:
         data = bytearray(length)
         source.read_into(0, [memoryview(data)])
-        if header_size(bytes(data)) is not None or length >= min(source.state.size, MAX_HEADER_SIZE):
-            return open_header(bytes(data), private_key)
-        length = min(length * 16, source.state.size, MAX_HEADER_SIZE)
+        if header_size(data, limit=MAX_LOCAL_HEADER_SIZE) is not None or length >= limit:
+            return open_header(bytes(data), *private_keys, limit=MAX_LOCAL_HEADER_SIZE)
+        length = min(length * 16, limit)

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connector.session.opening import Components, open_session
-    from connector.session.recryption import decrypt_files, encrypt_files
+    from connector.session.recryption import decrypt_files, decrypt_pipe, encrypt_files, encrypt_pipe
     from connector.session.session import Session
 
 _LAZY_IMPORTS = {
     "Components": "opening",
     "Session": "session",
     "decrypt_files": "recryption",
+    "decrypt_pipe": "recryption",
     "encrypt_files": "recryption",
+    "encrypt_pipe": "recryption",
     "open_session": "opening",
 }
 
-__all__ = ["Components", "Session", "decrypt_files", "encrypt_files", "open_session"]
+__all__ = ["Components", "Session", "decrypt_files", "decrypt_pipe", "encrypt_files", "encrypt_pipe", "open_session"]
 
 
 def __getattr__(name: str) -> Any:

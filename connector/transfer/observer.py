@@ -86,8 +86,8 @@ class GuardedObserver:
         """See `SilentObserver.planned`."""
         self._notify("planned", "", files)
 
-    def opened(self, label: str, size: int) -> None:
-        """See `Observer.opened`."""
+    def opened(self, label: str, size: int | None) -> None:
+        """See `Observer.opened`; the size of a pipe is `None`."""
         self._notify("opened", label, label, size)
 
     def kept(self, label: str, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -38,6 +39,17 @@ class Outcome(Generic[T_co]):
         return cast(T_co, self.value)
 
 
+_MEMORY_HINT = "Allow more (ulimit -v, or the batch system's limit), or choose a smaller --memory; then run it again."
+_THREADS_HINT = "Allow more threads (ulimit -u) or more memory (ulimit -v), then run the same command again."
+_LOADER_OUT_OF_MEMORY = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory")
+_HINTS = {
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n).",
+    errno.ENFILE: "Too many files are open on this machine: run the same command again later.",
+    errno.ENOMEM: _MEMORY_HINT,
+    errno.ENOSPC: "Free some space, then run the same command again.",
+}
+
+
 def as_connector_error(error: Exception) -> ConnectorError:
     """Return `error` if it is a `ConnectorError`, otherwise one whose cause it is.
 
@@ -67,11 +79,18 @@ def _translated(error: Exception) -> ConnectorError:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         network = isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError)
-        return (BrokenError if network else LocalError)(f"{place}{error.strerror or error}.")
+        hint = _HINTS.get(error.errno or 0, "")
+        return (BrokenError if network else LocalError)(f"{place}{error.strerror or error}.", hint=hint)
     if isinstance(error, MemoryError):
+        return LocalError("This machine has no memory left.", hint=_MEMORY_HINT)
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return LocalError("This machine allows no more threads.", hint=_THREADS_HINT)
+    if isinstance(error, ImportError) and any(cause in str(error) for cause in _LOADER_OUT_OF_MEMORY):
+        return LocalError(f"This machine has no memory left to load a library: {error}.", hint=_MEMORY_HINT)
+    if isinstance(error, UnicodeEncodeError):
         return LocalError(
-            "This machine has no memory left.",
-            hint="Choose a smaller --memory, or ask the batch system for more; then run the same command again.",
+            f"The encoding of this machine's file names ({error.encoding}) lacks a character of a name.",
+            hint="Choose a locale whose encoding has all characters (LC_ALL=C.UTF-8).",
         )
     return ConnectorError(
         f"This is a bug in connector: {type(error).__name__}: {error}.",

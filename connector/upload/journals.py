@@ -18,6 +18,7 @@ from connector.local.failures import local_failures
 from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.source_file import SourceState
+from connector.local.state_folder import state_failures
 from connector.upload.source import UploadSource
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts
 
@@ -59,14 +60,16 @@ class UploadJournals:
 
     def lock(self, box: UUID, source: UploadSource) -> LockFile:
         """Lock this upload; see `LockFile.take_or_wait`."""
-        with local_failures("write", self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)
+        with state_failures():
+            with local_failures("write", self.folder):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)
 
     def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
         """Record that an upload for this source, which is locked, is about to be announced."""
         facts = {"box": str(box), "alias": source.alias, "size": state.size}
-        JournalFile.begin(self.path(box, source), ANNOUNCED_KIND, facts, lasting=False).close()
+        with state_failures():
+            JournalFile.begin(self.path(box, source), ANNOUNCED_KIND, facts, lasting=False).close()
 
     def begin(
         self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, sealed: SentPart | None
@@ -83,7 +86,8 @@ class UploadJournals:
             "mtime_ns": state.mtime_ns,
             **head_facts(started, self.keys.public, sealed),
         }
-        return JournalFile.begin(self.path(box, source), KIND, facts, lasting=sealed is None)
+        with state_failures():
+            return JournalFile.begin(self.path(box, source), KIND, facts, lasting=sealed is None)
 
     def resume(self, box: UUID, source: UploadSource) -> JournalFile:
         """Add to the journal of an earlier run."""

@@ -137,8 +137,8 @@ def test_without_debug_log_lines_stay_away() -> None:
     [
         (["--part-size", "lots"], {}, "--part-size: 'lots' is not a size"),
         ([], {"CONNECTOR_PART_SIZE": "lots"}, "CONNECTOR_PART_SIZE: 'lots' is not a size"),
-        (["--config", "/no/such/file"], {}, "/no/such/file cannot be read"),
-        ([], {"CONNECTOR_CONFIG": "/no/such/file"}, "/no/such/file cannot be read"),
+        (["--config", "/no/such/file"], {}, "Could not read the configuration file /no/such/file"),
+        ([], {"CONNECTOR_CONFIG": "/no/such/file"}, "Could not read the configuration file /no/such/file"),
     ],
 )
 def test_wrong_settings_are_usage_errors_that_name_their_source(
@@ -149,9 +149,10 @@ def test_wrong_settings_are_usage_errors_that_name_their_source(
     assert says in desk.said
 
 
-def test_the_configuration_file_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_configuration_file_is_read(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "config.toml"
-    file.write_text("part_size = '6MiB'\nmemory = '64MiB'")
+    file.write_text("part_size = '6MiB'\nmemory = '64MiB'", encoding=encoding)
     sizes = []
 
     def work(invocation: Invocation) -> int:

@@ -33,6 +33,13 @@ def test_the_token_file_comes_first(tmp_path: Path) -> None:
     assert make(desk, token_file=file).access_token() == TOKEN
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "passphrase"
+    file.write_text("words\r\n", encoding="utf-16")
+    assert make(Desk(), passphrase_file=file).passphrase() == "words"
+    assert make(Desk(stdin=piped("\ufeffwords")), passphrase_file=Path("-")).passphrase() == "words"
+
+
 def test_then_the_environment() -> None:
     stdin = piped("third:x")
     desk = Desk(environment={"CONNECTOR_ACCESS_TOKEN": f" {TOKEN}\n"}, stdin=stdin)

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.sources import Row, parse_tsv
+from connector.cli.sources import Row, aliases_of, parse_tsv
 from connector.errors import UsageError
 
 
 def test_paths_and_aliases_around_comments_and_blank_lines() -> None:
-    content = b"\xef\xbb\xbf# files of June\n\na b.bam\tSAMPLE_1\r\n  # more\n  \n/data/\xc3\xbc.bam \t SAMPLE_2"
+    content = b"# files of June\n\na b.bam\tSAMPLE_1\r\n  # more\n  \n/data/\xc3\xbc.bam \t SAMPLE_2"
     assert parse_tsv(content, "list.tsv") == [Row("a b.bam", "SAMPLE_1", 3), Row("/data/ü.bam", "SAMPLE_2", 6)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_before_a_list(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "list").write_bytes("a\tÄ\r\n".encode(encoding))
+    assert aliases_of(tmp_path / "list") == ["Ä"]
 
 
 @pytest.mark.parametrize(

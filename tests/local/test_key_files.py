@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import subprocess
 import sysconfig
+import threading
 from pathlib import Path
 
 import pytest
+from crypt4gh.keys import get_private_key, get_public_key
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
@@ -18,6 +21,8 @@ from connector.errors import FileExistsAlready, LocalError, UsageError
 from connector.local.key_files import read_private_key, read_public_key, write_key_pair
 
 KEYGEN = Path(sysconfig.get_path("scripts"), "crypt4gh-keygen")
+SSH_KEYGEN = shutil.which("ssh-keygen") or ""
+needs_ssh = pytest.mark.skipif(not SSH_KEYGEN, reason="no ssh-keygen")
 
 
 def never() -> str:
@@ -110,35 +115,107 @@ def test_a_private_key_is_not_shown():
     assert "ppp" not in repr(pair)
 
 
-@pytest.fixture
-def ssh(tmp_path: Path) -> tuple[Path, Path, bytes]:
-    key = Ed25519PrivateKey.generate()
-    private, public = tmp_path / "id_ed25519", tmp_path / "id_ed25519.pub"
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-    )
-    raw = key.public_key().public_bytes_raw()
-    line = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    public.write_bytes(line + b" me@here\n")
-    return private, public, crypto_sign_ed25519_pk_to_curve25519(raw)
+def ssh_pair(folder: Path, *options: str, words: str = "", kind: str = "ed25519") -> tuple[Path, Path]:
+    """A pair of keys that OpenSSH made."""
+    path = folder / f"id_{kind}"
+    subprocess.run([SSH_KEYGEN, "-q", "-t", kind, "-N", words, "-f", path, *options], check=True, capture_output=True)
+    return path, path.with_suffix(".pub")
 
 
-def test_an_openssh_public_key_serves_as_well(ssh):
-    assert read_public_key(ssh[1]) == ssh[2]
+@needs_ssh
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("", []),
+        ("pässwörd \N{CAT FACE}", []),
+        ("x y", ["-Z", "aes256-cbc"]),
+        ("x y", ["-Z", "aes128-ctr", "-a", "1"]),
+        ("x y", ["-Z", "aes192-ctr", "-a", "1"]),
+        ("x y", ["-Z", "aes128-cbc", "-a", "1"]),
+        ("x y", ["-Z", "aes192-cbc", "-a", "1"]),
+    ],
+)
+def test_an_openssh_key_is_read_as_crypt4gh_reads_it(tmp_path, words, options, capfd):
+    private, public = ssh_pair(tmp_path, *options, words=words)
+    key = read_private_key(private, (lambda: words) if words else never)
+    assert key == get_private_key(private, lambda: words)
+    assert KeyPair.of(key).public == read_public_key(public) == get_public_key(public)
+    if words:
+        for wrong in ("wrong", ""):
+            with pytest.raises(UsageError, match=r"passphrase for .* is wrong"):
+                read_private_key(private, lambda words=wrong: words)
+    assert capfd.readouterr() == ("", "")
 
 
-def test_an_openssh_private_key_is_refused_in_words(ssh):
-    with pytest.raises(UsageError, match="is no Crypt4GH private key"):
-        read_private_key(ssh[0], never)
-    with pytest.raises(UsageError, match="is a private key"):
-        read_public_key(ssh[0])
+@needs_ssh
+def test_an_openssh_key_of_a_cipher_that_crypt4gh_does_not_know(tmp_path):
+    private, public = ssh_pair(tmp_path, "-Z", "aes256-gcm@openssh.com", words="x")
+    assert KeyPair.of(read_private_key(private, lambda: "x")).public == read_public_key(public)
+    private.unlink()
+    ssh_pair(tmp_path, "-Z", "chacha20-poly1305@openssh.com", words="x")
+    with pytest.raises(UsageError, match="ssh-keygen -p"):
+        read_private_key(private, never)
 
 
-def test_an_openssh_key_of_another_kind_is_refused(tmp_path):
-    path = tmp_path / "id_rsa.pub"
-    path.write_text("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 me@here\n")
+@needs_ssh
+@pytest.mark.parametrize("words", ["", "x"])
+def test_an_openssh_key_of_another_kind_is_refused(tmp_path, words):
+    private, public = ssh_pair(tmp_path, kind="ecdsa", words=words)
+    with pytest.raises(UsageError, match="no Crypt4GH private key"):
+        read_private_key(private, lambda: words)
     with pytest.raises(UsageError, match="no Crypt4GH public key"):
-        read_public_key(path)
+        read_public_key(public)
+
+
+@needs_ssh
+def test_an_openssh_key_given_for_the_other_or_damaged(tmp_path):
+    private, public = ssh_pair(tmp_path)
+    with pytest.raises(UsageError, match="is a private key"):
+        read_public_key(private)
+    with pytest.raises(UsageError, match="no Crypt4GH private key"):
+        read_private_key(public, never)
+    whole = private.read_bytes()
+    for size in range(0, len(whole) - 40, 29):
+        private.write_bytes(whole[:size] + whole[-37:])
+        with pytest.raises(UsageError):
+            read_private_key(private, lambda: "x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_byte_order_mark_before_a_key(paths, encoding):
+    pair = write_key_pair(*paths, passphrase=None)
+    ssh = paths[0].with_name("ssh.pub")
+    key = Ed25519PrivateKey.generate().public_key()
+    ssh.write_bytes(key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
+    for path in (*paths, ssh):
+        text = path.read_text().replace("\n", "\r\n")
+        path.write_bytes((("\ufeff" if encoding == "utf-16-be" else "") + text).encode(encoding))
+    assert read_public_key(paths[1]) == pair.public
+    assert read_private_key(paths[0], never) == pair.private
+    assert read_public_key(ssh) == crypto_sign_ed25519_pk_to_curve25519(key.public_bytes_raw())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_key_in_a_pipe_is_read_once(paths):
+    pair = write_key_pair(*paths, passphrase=None)
+    for path, read, expected in ((paths[0], lambda p: read_private_key(p, never), pair.private),
+                                 (paths[1], read_public_key, pair.public)):  # fmt: skip
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        writer = threading.Thread(target=path.write_bytes, args=(content,))
+        writer.start()
+        assert read(path) == expected
+        writer.join(10)
+
+
+def test_a_huge_file_is_no_key(tmp_path):
+    path = tmp_path / "data"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    for read in (read_public_key, lambda path: read_private_key(path, never)):
+        with pytest.raises(UsageError, match="64 KiB"):
+            read(path)
 
 
 def pem(kind: str, body: bytes) -> bytes:

@@ -311,7 +311,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
 
 def test_a_name_that_is_too_long(tmp_path):
     with pytest.raises(LocalError) as caught:
-        opened(tmp_path / ("x" * 250))
+        opened(tmp_path / ("x" * 256))
     assert "shorter" in caught.value.hint
     assert os.listdir(tmp_path) == []
 

@@ -73,7 +73,7 @@ def test_a_full_disk_says_how_much_is_missing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "pwritev", full)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12, total=100))
     with pytest.raises(LocalError, match=r"needs 30 more bytes, and 12 are free there: 18 are missing\."):
         partial.write(0, [memoryview(bytes(10))])
     partial.close()

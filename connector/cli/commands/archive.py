@@ -11,7 +11,7 @@ from connector.cli.commands.archive_grants import grant, grants, revoke
 from connector.cli.commands.archive_keys import keys, remove_key, rotate_key
 from connector.cli.commands.archive_listings import archive_box, boxes, files, lock, unlock
 from connector.cli.commands.archive_options import archive_output_options, find_config, location_options
-from connector.cli.options import option
+from connector.cli.options import GroupedOption, option
 
 if TYPE_CHECKING:
     from connector.archive.config import ArchiveConfig
@@ -45,10 +45,24 @@ _SERVICES = ("wkvs", "wps", "ucs", "dcs")
 _AT_LEAST_ONE = click.IntRange(min=1)
 
 
+class _PortOption(GroupedOption):
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Ignore the URL that Kubernetes puts into this variable where a service is called `connector`."""
+        value = super().resolve_envvar_value(ctx)
+        return None if value and "://" in value else value
+
+
 @archive.command()
 @location_options
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 for any free one.")
+@option(
+    "--port",
+    cls=_PortOption,
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="The port; 0 for any free one.",
+)
 @option(
     "--only",
     metavar="SERVICES",

@@ -56,7 +56,7 @@ def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
     decorate = option(
         "--public-key",
         required=True,
-        type=click.Path(path_type=Path),
+        type=click.Path(readable=False, path_type=Path),
         metavar="FILE",
         help="The user's Crypt4GH public key.",
     )

@@ -39,7 +39,7 @@ def location_options(function: Callable[..., Any]) -> Callable[..., Any]:
     root = option(
         "--root",
         envvar="CONNECTOR_ARCHIVE_ROOT",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
         metavar="DIR",
         help="The directory of an embedded archive.",
     )
@@ -47,7 +47,7 @@ def location_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--config",
         "config_file",
         envvar="CONNECTOR_ARCHIVE_CONFIG",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(dir_okay=False, readable=False, path_type=Path),
         metavar="FILE",
         help="The configuration of an archive (archive.toml).",
     )

@@ -8,29 +8,45 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.options import (
+    WHERE,
+    SettingOption,
     command,
-    key_options,
     option,
     output_options,
     result_options,
+    setting_options,
     time_limit_options,
     transfer_options,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connector.cli.run import Invocation
+    from connector.recrypt import RecryptedFile
+    from connector.transfer.observer import Observer
+    from connector.transfer.outcome import Outcome
 
 
 @command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.argument("files", nargs=-1, type=click.Path(readable=False, path_type=Path), metavar="[FILE]...")
 @option(
     "--input-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     metavar="DIR",
     help="Decrypt all *.c4gh files of this folder.",
 )
 @result_options
-@key_options
+@option(
+    "--my-private-key-path",
+    "private_key_names",
+    cls=SettingOption,
+    group=WHERE,
+    multiple=True,
+    metavar="FILE",
+    help="Your Crypt4GH or OpenSSH (ed25519) private key; given several times, each is tried.",
+)
+@setting_options("my_public_key_path", "passphrase_file", group=WHERE)
 @transfer_options
 @time_limit_options
 @output_options
@@ -40,32 +56,49 @@ def decrypt(
     /,
     files: tuple[Path, ...],
     input_dir: Path | None,
+    private_key_names: tuple[str, ...],
     output_dir: Path | None,
     overwrite: bool,
     **_: object,
 ) -> None:
     """Decrypt Crypt4GH files on this machine.
 
-    NAME.c4gh becomes NAME. The encrypted file stays. A result that exists already, with the right size, is not written
-    again.
+    NAME.c4gh becomes NAME; - is standard input, which is decrypted to standard output. The encrypted file stays. A
+    result that exists already, with the right size, is not written again.
     """
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import own_keys
+        from connector.cli.access import own_private_keys
+        from connector.cli.pipes import standard_pipes, without_pipe
         from connector.local.output_folder import ready_folder
         from connector.recrypt.targets import decrypt_targets
 
-        requests = decrypt_targets(files, input_dir, output_dir)
-        keys = own_keys(invocation)
-        if output_dir is not None:
+        named = without_pipe(files)
+        pipes = standard_pipes(invocation, files, output_dir)
+        requests = decrypt_targets(named, input_dir, output_dir) if named or pipes is None else []
+        keys = own_private_keys(invocation, private_key_names)
+        if requests and output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()
-        return invocation.transfer(
-            lambda observer: engine.decrypt_files(
-                invocation.settings, keys.private, requests, overwrite=overwrite, observer=observer
-            ),
-            verb="decrypted",
-        )
+
+        async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
+            outcomes: list[Outcome[RecryptedFile]] = []
+            if pipes is not None:
+                outcomes.append(
+                    await engine.decrypt_pipe(keys, pipes.source, pipes.target, size=pipes.size, observer=observer)
+                )
+            if requests:
+                outcomes += await engine.decrypt_files(
+                    invocation.settings,
+                    keys[0],
+                    requests,
+                    more_private_keys=keys[1:],
+                    overwrite=overwrite,
+                    observer=observer,
+                )
+            return outcomes
+
+        return invocation.transfer(job, verb="decrypted")
 
     run(ctx, work)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @option("--files", default=1, show_default=True, type=click.IntRange(1, 10_000), metavar="N", help="How many files.")
 @option(
     "--keep",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     metavar="DIR",
     help="Work in this folder, which must be new or empty, and keep everything.",
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @option(
     "--output-dir",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     metavar="DIR",
     help="Where the files go; created if necessary.",
 )

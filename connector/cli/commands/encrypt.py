@@ -19,18 +19,23 @@ from connector.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connector.cli.run import Invocation
+    from connector.recrypt import RecryptedFile
+    from connector.transfer.observer import Observer
+    from connector.transfer.outcome import Outcome
 
 
 @command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path), metavar="FILE...")
 @option(
     "--recipient-public-key-path",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
-    help="Crypt4GH public key of a recipient; may be given several times.",
+    help="Crypt4GH or OpenSSH (ed25519) public key of a recipient; may be given several times.",
 )
 @result_options
 @setting_options("my_private_key_path", "passphrase_file", group=WHERE)
@@ -49,8 +54,8 @@ def encrypt(
 ) -> None:
     """Encrypt files on this machine for a public key.
 
-    NAME becomes NAME.c4gh. Without a private key of your own, a temporary one is used. A result that exists already,
-    with the right size, is not written again.
+    NAME becomes NAME.c4gh; - is standard input, which is encrypted to standard output. Without a private key of your
+    own, a temporary one is used. A result that exists already, with the right size, is not written again.
     """
     from connector.cli.run import run
 
@@ -58,23 +63,34 @@ def encrypt(
         import os
 
         from connector.cli.access import own_keys
+        from connector.cli.pipes import standard_pipes, without_pipe
         from connector.crypt4gh.keys import KEY_SIZE
         from connector.local.key_files import read_public_key
         from connector.local.output_folder import ready_folder
         from connector.recrypt.targets import encrypt_targets
 
-        requests = encrypt_targets(files, output_dir)
+        requests = encrypt_targets(without_pipe(files), output_dir)
+        pipes = standard_pipes(invocation, files, output_dir)
         recipients = [read_public_key(path) for path in recipient_public_key_path]
         named = invocation.settings.my_private_key_path is not None
         private_key = own_keys(invocation).private if named else os.urandom(KEY_SIZE)
-        if output_dir is not None:
+        if requests and output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()
-        return invocation.transfer(
-            lambda observer: engine.encrypt_files(
-                invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
-            ),
-            verb="encrypted",
-        )
+
+        async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
+            outcomes: list[Outcome[RecryptedFile]] = []
+            if pipes is not None:
+                source, target, size = pipes.source, pipes.target, pipes.size
+                outcomes.append(
+                    await engine.encrypt_pipe(private_key, recipients, source, target, size=size, observer=observer)
+                )
+            if requests:
+                outcomes += await engine.encrypt_files(
+                    invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
+                )
+            return outcomes
+
+        return invocation.transfer(job, verb="encrypted")
 
     run(ctx, work)

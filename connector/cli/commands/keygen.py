@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 
 
 @command()
-@option("--sk", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the private key goes.")
-@option("--pk", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the public key goes.")
+@option(
+    "--sk",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    metavar="FILE",
+    help="Where the private key goes.",
+)
+@option(
+    "--pk",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    metavar="FILE",
+    help="Where the public key goes.",
+)
 @option("--nocrypt", is_flag=True, help="Do not protect the private key with a passphrase.")
 @setting_options("passphrase_file", group=WHERE)
 @output_options

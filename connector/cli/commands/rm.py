@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 600.0
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @option(
     "--tsv",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
     envvar=None,  # a variable that was set for uploads must not remove them
     show_envvar=False,

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 @command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=click.Path(readable=False, path_type=Path), metavar="[PATH]...")
 @option("--alias", metavar="NAME", help="What the file is called in the box, if only one is given. Default: its name.")
 @option(
     "--tsv",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
     help="List of files: path, tab, alias. Blank lines and # comments may stand between.",
 )

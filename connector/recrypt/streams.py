@@ -1,0 +1,105 @@
+"""Encrypting and decrypting between pipes, whose size is not known and which have no positions.
+
+The result leaves piece by piece, before the end of the source is known: each segment is authentic, but whether all are
+there can only be told by the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from connector.crypt4gh.edit_list import kept_ranges, map_to_result, needed_segments
+from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.segments import PartSealer, SealedLayout, SegmentDecryptor
+from connector.errors import NO_RETRY, IntegrityError
+from connector.local.pipes import PipeReader, PipeWriter
+from connector.parts import Part
+
+_SEGMENTS = 64
+"""Segments of a piece (4 MiB)."""
+_PROBE = 4096
+_LONGEST_PROBE = 1024**2
+"""Bytes that are read at a time to find the end of the header; fewer than a piece has."""
+
+
+def decrypt_pipe(source: PipeReader, target: PipeWriter, private_keys: Sequence[bytes]) -> Iterator[int]:
+    """Decrypt `source` into `target`; yields the bytes read of each piece. Blocks.
+
+    Raises:
+        IntegrityError: If the header cannot be opened or a segment is damaged or cut off. All before it is written.
+        LocalError: If one of the pipes fails.
+    """
+    data = _read_header(source)
+    header = open_header(bytes(data), *private_keys, limit=MAX_LOCAL_HEADER_SIZE)
+    ranges = kept_ranges(header.edit_list)
+    decryptor = SegmentDecryptor(header.session_keys)
+    buffer = memoryview(bytearray(_SEGMENTS * CIPHER_SEGMENT_SIZE))
+    filled = len(data) - header.size
+    buffer[:filled] = memoryview(data)[header.size :]
+    first_segment, read = 0, header.size
+    while True:
+        filled += source.fill(buffer[filled:])
+        for run in needed_segments(ranges, first_segment, -(-filled // CIPHER_SEGMENT_SIZE)):
+            start, stop = ((index - first_segment) * CIPHER_SEGMENT_SIZE for index in (run.start, run.stop))
+            try:
+                plaintext = decryptor.open_part(buffer[start : min(stop, filled)], first_segment=run.start)
+            except IntegrityError as error:
+                hint = "Fetch the file again. What was written before is authentic, but not all."
+                raise IntegrityError(error.message, hint=hint, advice=NO_RETRY) from error
+            for _, kept in map_to_result(ranges, plaintext, run.start):
+                target.write(kept)
+        yield read + filled
+        if filled < len(buffer):
+            break
+        first_segment += _SEGMENTS
+        filled = read = 0
+
+
+def encrypt_pipe(
+    source: PipeReader,
+    target: PipeWriter,
+    private_key: bytes,
+    recipients: Sequence[bytes],
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Iterator[int]:
+    """Encrypt `source` into `target` with a new session key; yields the bytes read of each piece. Blocks.
+
+    Raises:
+        UsageError: If a key is not valid.
+        LocalError: If one of the pipes fails.
+    """
+    session_key, nonce_seed = random_bytes(32), random_bytes(32)
+    target.write([make_header(session_key, sender_private_key=private_key, recipient_public_keys=recipients)])
+    plain = memoryview(bytearray(_SEGMENTS * SEGMENT_SIZE))
+    buffer = memoryview(bytearray(_SEGMENTS * CIPHER_SEGMENT_SIZE))
+
+    def take(offset: int, views: Sequence[memoryview]) -> None:
+        for view in views:
+            view[:] = plain[offset : offset + len(view)]
+            offset += len(view)
+
+    while filled := source.fill(plain):
+        part = Part(1, 0, sealed_size(filled))
+        # Whole segments only, so that no nonce is derived from the seed.
+        layout = SealedLayout(b"", filled)
+        sealer = PartSealer(layout, session_key=session_key, nonce_seed=nonce_seed, random_bytes=random_bytes)
+        target.write([sealer.read_plaintext(part, buffer[: part.size], take).seal()])
+        yield filled
+        if filled < len(plain):
+            break
+
+
+def _read_header(source: PipeReader) -> bytearray:
+    """Read until the header is complete or the source ends; more than the header may have been read."""
+    data = bytearray()
+    probe = _PROBE
+    while header_size(data, limit=MAX_LOCAL_HEADER_SIZE) is None:
+        piece = bytearray(probe)
+        count = source.fill(memoryview(piece))
+        data += memoryview(piece)[:count]
+        if count < probe:
+            break
+        probe = min(2 * probe, _LONGEST_PROBE)
+    return data
