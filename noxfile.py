@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests"]
@@ -18,6 +19,10 @@ CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {
 BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
 GHGA_CONNECTOR = "ghga-connector==4.0.1"
 HEXKIT = "hexkit[mongodb,s3]==9.0.3"
+ROOMS = ("crypt4gh", "wire", "transfer", "local", "clients", "download", "upload", "adapters", "recrypt")
+UNIT = [f"tests/{room}" for room in ROOMS]
+"""The tests of the rooms that need no server."""
+ONE_UPLOAD_AND_DOWNLOAD = "tests/test_main_job.py"
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
@@ -46,6 +51,34 @@ def install_apart(session: nox.Session, package: str, program: str) -> str:
         session.run(str(home / "bin" / "python"), "-m", "pip", "install", "-q", package, external=True)
         installed.touch()
     return str(home / "bin" / program)
+
+
+def lowest_versions() -> list[str]:
+    """Return the requirements of the project and its extras, each with the lowest version that it promises."""
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    lowest = []
+    for text in [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]:
+        requirement = Requirement(text)
+        versions = [bound.version for bound in requirement.specifier if bound.operator in (">=", "==")]
+        lowest.append(f"{requirement.name}=={versions[0]}" if versions else requirement.name)
+    return lowest
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Run the tests of the rooms that need no server: under a minute of processor time."""
+    session.install("-e", f".[{EXTRAS}]", *group("unit"))
+    session.run("pytest", *UNIT, *session.posargs)
+
+
+@nox.session(name="tests-on")
+@nox.parametrize(
+    ("python", "versions"), [("3.11", "lowest"), *((f"3.{minor}", "newest") for minor in (11, 12, 13, 14))]
+)
+def tests_on(session: nox.Session, versions: str) -> None:
+    """Run the unit tests, one upload and one download on a Python, with the lowest or the newest libraries."""
+    session.install("-e", f".[{EXTRAS}]", *(lowest_versions() if versions == "lowest" else []), *group("unit"))
+    session.run("pytest", *UNIT, ONE_UPLOAD_AND_DOWNLOAD, *session.posargs)
 
 
 @nox.session
@@ -77,9 +110,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check types with mypy --strict."""
+    """Check types with mypy --strict, as on Linux, macOS and Windows."""
     session.install("-e", f".[{EXTRAS}]", *group("typing", "tests"))
-    session.run("mypy", "--strict", *session.posargs)
+    for platform in ("linux", "darwin", "win32"):
+        session.run("mypy", "--strict", "--platform", platform, *session.posargs)
 
 
 @nox.session
