@@ -116,6 +116,12 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", "--strict", "--platform", platform, *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def newcomer(session: nox.Session) -> None:
+    """Do what README tells a newcomer, literally, in a fresh clone of the last commit."""
+    session.run("python3", "tests/newcomer/run_readme.py", *session.posargs)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Install the package as a user would and run its demonstration."""
