@@ -116,6 +116,19 @@ def typing(session: nox.Session) -> None:
         session.run("mypy", "--strict", "--platform", platform, *session.posargs)
 
 
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist, the wheel from it, install that and run the demonstration."""
+    session.install("build")
+    built = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--outdir", str(built))
+    (wheel,) = built.glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", f"{wheel}")
+    session.install(f"{wheel}[archive]")
+    session.chdir(built)  # not the source beside this file
+    session.run("connector", "demo", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def newcomer(session: nox.Session) -> None:
     """Do what README tells a newcomer, literally, in a fresh clone of the last commit."""
