@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import pickle
 import signal
 import threading
@@ -26,11 +27,16 @@ PARTS = 20
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
+def a_second() -> float:
+    """A second, or longer if more processes than processors want to run: each gets its share of them only."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @contextmanager
 def ending_soon() -> Iterator[None]:
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < a_second()
 
 
 def assert_resumes(site: Site) -> None:
@@ -88,7 +94,7 @@ def test_an_interrupt_ends_it_in_good_order(site: Site, raised: type[BaseExcepti
             connector.download_files(
                 ONE, output_dir=site.folder / "out", decrypt=True, on_progress=interrupt, **site.arguments
             )
-        assert time.monotonic() - began[0] < 1
+        assert time.monotonic() - began[0] < a_second()
     finally:
         signal.signal(signal.SIGINT, handler)
     assert_resumes(site)
