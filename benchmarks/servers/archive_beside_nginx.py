@@ -33,9 +33,7 @@ from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.archive.errors import UploadCompletionError
 from connector.archive.hubs import Hub
-from connector.archive.ingest import Removal
 from connector.archive.models import FileUpload
-from connector.archive.runner import single_instance_lock
 from connector.archive.server import open_listener, serve
 from connector.archive.upload_controller import UploadController
 from connector.parts import Parts
@@ -51,13 +49,7 @@ class UploadsBeside(UploadController):
 
     def __init__(self, archive: Archive, parts: Path, base_url: str) -> None:
         super().__init__(
-            archive.boxes,
-            archive.upload_repository,
-            Removal(archive.registry, archive.key_store, archive.staging, archive.hubs),
-            archive.hubs,
-            archive.settings,
-            clock=time.time,
-            received=lambda upload: None,
+            archive.database, archive.boxes, archive.upload_repository, archive.hubs, archive.settings, clock=time.time
         )
         self._parts = parts
         self._base_url = base_url
@@ -114,7 +106,7 @@ async def main(root: Path, port: int, public_url: str, open_uploads: int) -> Non
     config = embedded(root, open_uploads=open_uploads)
     parts = root / "parts"
     listener = open_listener("127.0.0.1", port)
-    with listener, single_instance_lock(root):
+    with listener:
         async with open_archive(config, base_url=public_url) as archive:
             parts.mkdir(exist_ok=True)
             beside = attrs.evolve(archive, uploads=UploadsBeside(archive, parts, public_url))

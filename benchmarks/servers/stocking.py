@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import attrs
 import trio
 
 from connector.archive.assembly import Archive, open_archive
@@ -81,7 +82,7 @@ async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
         id=object_id,
         box_id="stocked",
         alias=path.name,
-        state="interrogated",
+        state="archived",
         storage_alias=hub.alias,
         upload_id="stocked",
         decrypted_size=sealed.size,
@@ -90,8 +91,12 @@ async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
         created=utc_now(),
         state_updated=utc_now(),
         decrypted_sha256=sealed.plain_sha256,
+        secret_id=await archive.key_store.deposit(secret),
+        object_id=object_id,
     )
-    file = await archive.registry.register(upload, secret_id=await archive.key_store.deposit(secret))
+    file = archive.registry.new_file(upload, await archive.registry.next_accession())
+    # Staged for good: no job unstages it.
+    await archive.database.files.insert(attrs.evolve(file, staged_id=object_id, last_used=utc_now()))
     return {"object_id": object_id, "accession": file.accession, "sha256": sealed.sealed_sha256}
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from connector.adapters.failures import cut_short, storage_failures
 from connector.parts import Part
-from persistence.errors import PersistenceError
+from persistence.errors import NotFound, PersistenceError
 from persistence.objects.protocol import ObjectStorage
 from persistence.objects.values import ObjectStat
 
@@ -43,6 +43,7 @@ class ObjectSink:
         self._parts: Sequence[Part] = ()
         self._upload_id: str | None = None
         self._stored: ObjectStat | None = None
+        self._may_exist = False
 
     async def open(self, parts: Sequence[Part]) -> None:
         """Prepare to write these parts."""
@@ -55,6 +56,7 @@ class ObjectSink:
         """Store one part; a second call replaces it."""
         with storage_failures():
             if self._upload_id is None:
+                self._may_exist = True
                 self._stored = await self._storage.put_object(self._bucket, self._object_id, data)
             else:
                 await self._storage.put_part(self._bucket, self._object_id, self._upload_id, part.number, data)
@@ -62,11 +64,12 @@ class ObjectSink:
     async def finish(self) -> ObjectStat:
         """Assemble the object from its parts."""
         if self._upload_id is not None:
+            self._may_exist = True
             with storage_failures():
                 self._stored = await self._storage.complete_upload(
                     self._bucket, self._object_id, self._upload_id, expected_parts=len(self._parts)
                 )
-        finished, self._upload_id, self._stored = self._stored, None, None
+        finished, self._upload_id, self._stored, self._may_exist = self._stored, None, None, False
         assert finished is not None  # write was called for the one part
         return finished
 
@@ -74,7 +77,9 @@ class ObjectSink:
         """Delete what an unfinished transfer has stored so far. Never raises: it is called after failures."""
         with suppress(PersistenceError):
             if self._upload_id is not None:
-                await self._storage.abort_upload(self._bucket, self._object_id, self._upload_id)
-            elif self._stored is not None:
+                with suppress(NotFound):
+                    await self._storage.abort_upload(self._bucket, self._object_id, self._upload_id)
+            # Without a response, too, a call may have made the object.
+            if self._may_exist:
                 await self._storage.delete_object(self._bucket, self._object_id)
-        self._upload_id = self._stored = None
+        self._upload_id, self._stored, self._may_exist = None, None, False

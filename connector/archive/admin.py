@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from connector.archive.assembly import Archive
-from connector.archive.errors import ApiError
+from connector.archive.errors import ApiError, IncompleteUploads
 from connector.archive.file_registry import file_extension
 from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile, WorkPackage
 from connector.archive.work_packages import Grant, WorkPackageService
 from connector.errors import UsageError
-
-_MAX_NAMED = 10
 
 
 async def grant_upload(
@@ -106,10 +104,8 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
     rows = []
     async for box in archive.boxes.find_all():
         states: dict[str, int] = {}
-        size = 0
         async for upload in archive.upload_repository.find_all(box_id=box.id):
             states[upload.state] = states.get(upload.state, 0) + 1
-            size += upload.decrypted_size if upload.state not in ("failed", "cancelled") else 0
         rows.append(
             {
                 "box": box.id,
@@ -117,7 +113,7 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
                 "title": box.title,
                 "state": box.state,
                 "storage_alias": box.storage_alias,
-                "size": size,
+                "size": box.used_size,
                 "max_size": box.max_size,
                 "uploads": states,
                 "created": box.created.isoformat(),
@@ -126,39 +122,61 @@ async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
     return rows
 
 
+async def list_jobs(archive: Archive, *, scheduled: bool = False) -> list[dict[str, Any]]:
+    """List the jobs that are due, in progress or have failed; with `scheduled` also those whose time will come."""
+    return [
+        {
+            "job": job.id,
+            "kind": job.kind,
+            "state": "set aside" if job.is_set_aside else "running" if job.worker is not None else "waiting",
+            "storage_alias": job.hub,
+            "due": job.due.isoformat() if job.due is not None else None,
+            "attempts": job.attempts,
+            "worker": job.worker,
+            "reason": job.reason,
+        }
+        for job in await archive.jobs.find_all(scheduled=scheduled)
+    ]
+
+
+async def retry_jobs(archive: Archive, jobs: Sequence[str]) -> int:
+    """Try jobs again that were set aside, these or all; returns how many those are.
+
+    Raises:
+        UsageError: One of them was not set aside.
+    """
+    retried = await archive.jobs.retry(jobs or None)
+    for job in jobs:
+        if job not in retried:
+            raise UsageError(f"No job {job!r} is set aside.", hint="`connector archive jobs` lists what there is.")
+    return len(retried)
+
+
 async def set_box_state(archive: Archive, box_id: str, state: BoxState) -> Box:
     """Lock, unlock or archive a box, identified by either of its ids.
 
-    Archiving is final; the server registers the interrogated uploads then.
+    Archiving is final; the interrogated uploads are registered then.
 
     Raises:
         UsageError: There is no such box, or it is archived; or it is to be archived, but is open or has uploads that
             are not interrogated yet.
     """
     box = await _find_box(archive, box_id)
-    if state == "archived":
-        await _check_complete(archive, box)
-    try:
-        return await archive.boxes.set_state(box.id, state, version=box.version)
-    except ApiError as error:
-        raise UsageError(error.message) from error
-
-
-async def _check_complete(archive: Archive, box: Box) -> None:
-    if box.state == "open":
+    if state == "archived" and box.state == "open":
         raise UsageError(
             f"The box {box.id} is open: files may still be added.",
             hint=f"Lock it first: connector archive lock {box.id}",
         )
-    left = [one async for one in archive.upload_repository.find_all(box_id=box.id) if one.state in ("init", "inbox")]
-    if left:
-        names = ", ".join(f"{upload.alias} ({upload.state})" for upload in left[:_MAX_NAMED])
-        more = f" and {len(left) - _MAX_NAMED} more" if len(left) > _MAX_NAMED else ""
+    try:
+        return await archive.boxes.set_state(box.id, state, version=box.version)
+    except IncompleteUploads as error:
         raise UsageError(
-            f"The box {box.id} holds incomplete uploads: {names}{more}.",
-            hint="Those in inbox are interrogated by the running server. For those in init, unlock the box until their"
+            error.message,
+            hint="Those in inbox are interrogated soon, if a worker runs. For those in init, unlock the box until their"
             " owner has completed or removed them.",
-        )
+        ) from error
+    except ApiError as error:
+        raise UsageError(error.message) from error
 
 
 async def _find_box(archive: Archive, box_id: str) -> Box:

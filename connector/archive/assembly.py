@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
 
 from connector.archive.boxes import BoxService
-from connector.archive.cleanup import Cleanup
+from connector.archive.cleaning import Cleaner
 from connector.archive.config import ArchiveConfig, HubConfig, SqliteDocuments
+from connector.archive.database import Database, open_database
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
 from connector.archive.hubs import Hub, Hubs
-from connector.archive.ingest import Ingest, Removal
-from connector.archive.interrogation_worker import InterrogationWorker
+from connector.archive.interrogator import Interrogator
+from connector.archive.jobs import JobQueue
 from connector.archive.key_formats import parse_private_key
 from connector.archive.key_ring import KeyRing
 from connector.archive.key_rotation import KeyRotation, complete_ring
 from connector.archive.key_store import KeyStore
 from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory, MasterKeySource
-from connector.archive.models import ArchiveKey, Box, Counter, FileUpload, RegisteredFile, StoredSecret, WorkPackage
+from connector.archive.models import ArchiveKey, JobKind
 from connector.archive.providers import check_buckets, make_documents, make_storage, opening
+from connector.archive.registration import Registrar
 from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.work_packages import WorkPackageService
-from persistence.documents import DaoFactory, Index
+from connector.archive.worker import Work, Worker
+from persistence.documents import DaoFactory
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 
@@ -53,9 +56,13 @@ class Archive:
     work_packages: WorkPackageService
     uploads: UploadController
     downloads: DownloadController
-    staging: StagingArea
-    interrogation: InterrogationWorker
-    cleanup: Cleanup
+    database: Database
+    jobs: JobQueue
+    works: Mapping[JobKind, Work]
+
+    def make_worker(self, kinds: Collection[JobKind] | None = None) -> Worker:
+        """A worker that does the jobs of these kinds, or of all."""
+        return Worker(self.jobs, {kind: work for kind, work in self.works.items() if kinds is None or kind in kinds})
 
 
 async def assemble(
@@ -65,18 +72,25 @@ async def assemble(
 
     Creates the collections that are missing. Tests pass other storages, databases and clocks.
     """
-    upload_indexes = [Index(("box_id", "alias")), Index(("box_id", "created")), Index("state")]
-    uploads = UploadRepository(await documents.dao("uploads", FileUpload, id_field="id", indexes=upload_indexes), clock)
-    files = await documents.dao("files", RegisteredFile, id_field="accession", indexes=[Index("file_id", unique=True)])
-    registry = FileRegistry(files, await documents.dao("counters", Counter, id_field="id"), clock)
-    boxes = BoxService(await documents.dao("boxes", Box, id_field="id"), clock)
-    key_store = KeyStore(await documents.dao("secrets", StoredSecret, id_field="id"), keys)
+    database = await open_database(documents)
+    uploads = UploadRepository(database, clock)
+    registry = FileRegistry(database, clock)
+    boxes = BoxService(database, clock)
+    key_store = KeyStore(database.secrets, keys)
     tokens = TokenIssuer(keys, lifetime=settings.work_order_lifetime, leeway=settings.token_leeway, clock=clock)
-    packages = await documents.dao("packages", WorkPackage, id_field="id")
-    staging = StagingArea(hubs, settings, clock)
-    removal = Removal(registry, key_store, staging, hubs)
-    ingest = Ingest(boxes, uploads, registry, removal, hubs, settings.manual_archival)
-    worker = InterrogationWorker(uploads, key_store, ingest, hubs, settings.interrogation_memory)
+    staging = StagingArea(database, hubs, settings, clock)
+    interrogator = Interrogator(database, key_store, hubs, settings.interrogation_memory, clock)
+    registrar = Registrar(database, boxes, registry, hubs, settings.manual_archival, clock)
+    cleaner = Cleaner(database, hubs, settings.upload_lifetime, clock)
+    works: dict[JobKind, Work] = {
+        "expire": cleaner.expire,
+        "interrogate": interrogator.interrogate,
+        "register": registrar.register,
+        "stage": staging.stage,
+        "unstage": staging.unstage,
+        "clean": cleaner.clean,
+        "archive_box": registrar.archive_box,
+    }
     return Archive(
         settings=settings,
         keys=keys,
@@ -87,12 +101,12 @@ async def assemble(
         upload_repository=uploads,
         registry=registry,
         key_store=key_store,
-        work_packages=WorkPackageService(packages, registry, tokens, clock, settings.package_lifetime),
-        uploads=UploadController(boxes, uploads, removal, hubs, settings, clock, received=worker.enqueue),
+        work_packages=WorkPackageService(database.packages, registry, tokens, clock, settings.package_lifetime),
+        uploads=UploadController(database, boxes, uploads, hubs, settings, clock),
         downloads=DownloadController(registry, key_store, staging, hubs, settings),
-        staging=staging,
-        interrogation=worker,
-        cleanup=Cleanup(uploads, registry, key_store, removal, hubs),
+        database=database,
+        jobs=JobQueue(database, settings.job_lease),
+        works=works,
     )
 
 

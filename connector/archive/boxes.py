@@ -8,18 +8,26 @@ from uuid import uuid4
 
 import attrs
 
-from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated
+from connector.archive.database import Database
+from connector.archive.errors import BoxNotFound, BoxStateError, BoxVersionOutdated, IncompleteUploads
+from connector.archive.jobs import schedule
 from connector.archive.models import Box, BoxState
 from connector.archive.settings import Clock, utc_now
-from persistence.documents import Dao
 from persistence.errors import NotFound
+
+_MAX_NAMED = 10
+
+
+def box_state_error(box: Box) -> BoxStateError:
+    """The refusal of what is possible in an open box only."""
+    return BoxStateError(f"The box {box.id!r} is {box.state}.", box_id=box.id, box_state=box.state)
 
 
 @attrs.frozen(eq=False)
 class BoxService:
     """Creates, finds, locks, unlocks and archives boxes."""
 
-    _boxes: Dao[Box]
+    _database: Database
     _clock: Clock
 
     async def create(self, *, title: str, storage_alias: str, max_size: int | None = None) -> Box:
@@ -32,7 +40,7 @@ class BoxService:
             created=utc_now(self._clock),
             max_size=max_size,
         )
-        return await self._boxes.insert(box)
+        return await self._database.boxes.insert(box)
 
     async def get(self, box_id: str) -> Box:
         """Return the box with this id.
@@ -41,7 +49,7 @@ class BoxService:
             BoxNotFound: There is none.
         """
         try:
-            return await self._boxes.get_by_id(box_id)
+            return await self._database.boxes.get_by_id(box_id)
         except NotFound as error:
             raise BoxNotFound(f"There is no box {box_id!r}.", box_id=box_id) from error
 
@@ -54,15 +62,15 @@ class BoxService:
         """
         box = await self.get(box_id)
         if box.state != "open":
-            raise BoxStateError(f"The box {box_id!r} is {box.state}.", box_id=box_id, box_state=box.state)
+            raise box_state_error(box)
         return box
 
     def find_all(self, **where: Any) -> AsyncIterator[Box]:
         """All boxes with these field values, the oldest first."""
-        return self._boxes.find_all(where, sort=[("created", 1)])
+        return self._database.boxes.find_all(where, sort=[("created", 1)])
 
     async def set_state(self, box_id: str, state: BoxState, *, version: int | None = None) -> Box:
-        """Open, lock or archive a box.
+        """Open, lock or archive a box. When it is archived, its interrogated uploads become due to be registered.
 
         Args:
             box_id: The box.
@@ -72,15 +80,33 @@ class BoxService:
         Raises:
             BoxVersionOutdated: The box has changed since.
             BoxStateError: It is archived.
+            IncompleteUploads: It is to be archived and has uploads that are not interrogated yet.
         """
-        box = await self.get(box_id)
-        if box.state == "archived" and state != "archived":
-            raise BoxStateError(f"The box {box_id!r} is archived.", box_id=box_id, box_state=box.state)
-        changed = None
-        if version is None or version == box.version:
-            changed = await self._boxes.compare_and_set(
-                box_id, expected={"version": box.version}, changes={"state": state, "version": box.version + 1}
+        now = await self._database.factory.now()
+
+        async def change(database: Database) -> Box:
+            box = await BoxService(database, self._clock).get(box_id)
+            if box.state == "archived" and state != "archived":
+                raise box_state_error(box)
+            if version not in (None, box.version):
+                raise BoxVersionOutdated(f"The box {box_id!r} has changed in the meantime.", box_id=box_id)
+            if state == "archived":
+                await _check_complete(database, box)
+                await schedule(database, box.id, "archive_box", hub=box.storage_alias, now=now)
+            changed = await database.boxes.compare_and_set(
+                box_id, expected={"version": box.version}, changes={"state": state}, increments={"version": 1}
             )
-        if changed is None:
-            raise BoxVersionOutdated(f"The box {box_id!r} has changed in the meantime.", box_id=box_id)
-        return changed
+            assert changed is not None  # read in the same transaction
+            return changed
+
+        return await self._database.transact(change)
+
+
+async def _check_complete(database: Database, box: Box) -> None:
+    where = {"box_id": box.id, "state": {"$in": ["init", "inbox"]}}
+    found = database.uploads.find_all(where, sort=["alias"], limit=_MAX_NAMED)
+    names = ", ".join([f"{upload.alias} ({upload.state})" async for upload in found])
+    if names:
+        left = await database.uploads.count(where) - _MAX_NAMED
+        more = f" and {left} more" if left > 0 else ""
+        raise IncompleteUploads(f"The box {box.id} holds incomplete uploads: {names}{more}.", box_id=box.id)

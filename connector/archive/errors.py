@@ -141,11 +141,11 @@ class FileUploadStateError(ApiError):
     id = "fileUploadStateError"
 
 
-class OrphanedMultipartUpload(ApiError):
-    """A conflicting multipart upload in the object storage cannot be aborted."""
+class IncompleteUploads(ApiError):
+    """The box has uploads that are not complete, or not interrogated yet."""
 
     status_code = 409
-    id = "orphanedMultipartUpload"
+    id = "incompleteUploads"
 
 
 class BoxVersionOutdated(ApiError):

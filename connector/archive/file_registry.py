@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 import attrs
 
+from connector.archive.database import Database
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
 from connector.archive.settings import Clock, utc_now
 from connector.crypt4gh.layout import sealed_size
-from persistence.documents import Dao
-from persistence.errors import AlreadyExists, NotFound, UniqueViolation
+from persistence.errors import AlreadyExists, NotFound
 
 _ACCESSIONS = "accessions"
 _COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".bgz", ".zip"})
@@ -36,43 +36,43 @@ def file_extension(alias: str) -> str:
 class FileRegistry:
     """Registers files and finds them."""
 
-    _files: Dao[RegisteredFile]
-    _counters: Dao[Counter]
+    _database: Database
     _clock: Clock
 
-    async def register(self, upload: FileUpload, *, secret_id: str) -> RegisteredFile:
-        """Register an interrogated upload under a new accession; one that is registered keeps its accession."""
-        assert upload.decrypted_sha256 is not None  # set by the close that every interrogation follows
-        file = RegisteredFile(
-            accession=await self._next_accession(),
+    def new_file(self, upload: FileUpload, accession: str) -> RegisteredFile:
+        """The file that comes of an interrogated upload."""
+        # Set by the close that every interrogation follows, and by the interrogation.
+        assert upload.decrypted_sha256 is not None
+        assert upload.object_id is not None
+        assert upload.secret_id is not None
+        return RegisteredFile(
+            accession=accession,
             file_id=upload.id,
             box_id=upload.box_id,
             alias=upload.alias,
             storage_alias=upload.storage_alias,
-            object_id=upload.id,
-            secret_id=secret_id,
+            object_id=upload.object_id,
+            secret_id=upload.secret_id,
             decrypted_size=upload.decrypted_size,
             encrypted_size=sealed_size(upload.decrypted_size),
             decrypted_sha256=upload.decrypted_sha256,
             registered=utc_now(self._clock),
         )
-        try:
-            return await self._files.insert(file)
-        except UniqueViolation:
-            known = await self.find(upload.id)
-            # It may have been removed since.
-            return known if known is not None else await self.register(upload, secret_id=secret_id)
+
+    async def next_accession(self) -> str:
+        """An accession that no file has had yet."""
+        counters = self._database.counters
+        while True:
+            with suppress(NotFound):
+                counter = await counters.compare_and_set(_ACCESSIONS, expected={}, increments={"value": 1})
+                if counter is not None:
+                    return f"GHGAF{counter.value:014d}"
+            with suppress(AlreadyExists):
+                await counters.insert(Counter(_ACCESSIONS, 0))
 
     async def find(self, file_id: str) -> RegisteredFile | None:
         """The file that came of this upload, if it is registered."""
-        return await self._files.find_one({"file_id": file_id})
-
-    async def remove(self, file_id: str) -> None:
-        """Remove the file that came of this upload; it is no error if there is none."""
-        file = await self.find(file_id)
-        if file is not None:
-            with suppress(NotFound):
-                await self._files.delete(file.accession)
+        return await self._database.files.find_one({"file_id": file_id})
 
     async def get(self, accession: str) -> RegisteredFile:
         """Return the file with this accession.
@@ -81,22 +81,13 @@ class FileRegistry:
             NoSuchObject: There is none.
         """
         try:
-            return await self._files.get_by_id(accession)
+            return await self._database.files.get_by_id(accession)
         except NotFound as error:
             raise no_such_object(accession) from error
 
     def find_all(self) -> AsyncIterator[RegisteredFile]:
         """All registered files in the order of their accessions."""
-        return self._files.find_all(sort=[("accession", 1)])
-
-    async def _next_accession(self) -> str:
-        while True:
-            with suppress(NotFound):
-                counter = await self._counters.compare_and_set(_ACCESSIONS, expected={}, increments={"value": 1})
-                if counter is not None:
-                    return f"GHGAF{counter.value:014d}"
-            with suppress(AlreadyExists):
-                await self._counters.insert(Counter(_ACCESSIONS, 0))
+        return self._database.files.find_all(sort=[("accession", 1)])
 
 
 def no_such_object(accession: str) -> NoSuchObject:

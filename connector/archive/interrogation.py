@@ -15,10 +15,7 @@ import trio
 from connector.adapters.failures import cut_short, storage_failures
 from connector.adapters.object_parts import ObjectSink, ObjectSource
 from connector.archive.hubs import Hub
-from connector.archive.ingest import Ingest, WithdrawnError
-from connector.archive.key_store import KeyStore
-from connector.archive.models import FileUpload, RegisteredFile
-from connector.archive.upload_repository import UploadRepository
+from connector.archive.models import FileUpload
 from connector.crypt4gh.header import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
 from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
@@ -27,7 +24,6 @@ from connector.parts import Part, Parts
 from connector.transfer.steps import Sequencer
 from connector.transfer.transfer import Progress
 from connector.wire.digests import add_pieces
-from persistence.errors import NotFound
 from persistence.threads import gil_yielder
 
 T = TypeVar("T")
@@ -45,15 +41,19 @@ _SECRET_SIZE = 32
 class Interrogation:
     """The interrogation of one upload in `inbox`: a transfer from the inbox to the permanent bucket.
 
-    Its outcome is the registered file, or `None` if a steward is to archive it. It fails with an
-    `IntegrityError` if the file is not valid.
+    Its outcome is the secret under which the file is encrypted now. It fails with an `IntegrityError` if the file is
+    not valid. It writes one object and no document.
+
+    Args:
+        upload: The upload.
+        hub: Where it is.
+        object_id: The name of the object to write.
+        threads: Bounds the threads that compute.
     """
 
     _upload: FileUpload
     _hub: Hub
-    _uploads: UploadRepository
-    _key_store: KeyStore
-    _ingest: Ingest
+    _object_id: str
     _threads: trio.CapacityLimiter
     _secret: bytes = attrs.field(factory=lambda: os.urandom(_SECRET_SIZE), init=False, repr=False)
     _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
@@ -71,7 +71,7 @@ class Interrogation:
             nonce_seed=os.urandom(_SECRET_SIZE),
             random_bytes=os.urandom,
         )
-        self._sink = ObjectSink(self._hub.storage, self._hub.permanent, self._upload.id)
+        self._sink = ObjectSink(self._hub.storage, self._hub.permanent, self._object_id)
 
     @property
     def label(self) -> str:
@@ -113,21 +113,12 @@ class Interrogation:
         await self._sink.write(part, buffer)
         progress(part.size)
 
-    async def finish(self) -> RegisteredFile | None:
-        """Compare the digests, store the secret, and register the file."""
-        upload = self._upload
-        if self._digest.hexdigest() != upload.decrypted_sha256:
+    async def finish(self) -> bytes:
+        """Compare the digests, and finish the object."""
+        if self._digest.hexdigest() != self._upload.decrypted_sha256:
             raise IntegrityError("The decrypted content has another sha256 than stated when the upload was closed.")
-        with storage_failures():
-            await self._sink.finish()
-            secret_id = await self._key_store.deposit(self._secret)
-            moved = await self._uploads.move(upload, "interrogated", secret_id=secret_id)
-            if moved is None:
-                await self._key_store.forget(secret_id)
-                with suppress(NotFound):
-                    await self._hub.storage.delete_object(self._hub.permanent, upload.id)
-                raise WithdrawnError("The upload was cancelled while it was being interrogated.")
-        return await self._ingest.register(moved)
+        await self._sink.finish()
+        return self._secret
 
     async def close(self) -> None:
         """Remove what an unfinished interrogation has stored."""

@@ -47,11 +47,6 @@ class KeyStore:
         async for stored in self._secrets.find_all():
             yield stored.id
 
-    async def forget(self, secret_id: str) -> None:
-        """Remove a secret; it is no error if there is none."""
-        with suppress(NotFound):
-            await self._secrets.delete(secret_id)
-
     async def reseal(self) -> int:
         """Seal all secrets under the current master key; returns how many were not."""
         await self._ring.refresh()

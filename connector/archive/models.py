@@ -17,13 +17,22 @@ OVERWRITABLE: tuple[UploadState, ...] = ("init", "inbox")
 """States of an upload that a new one of the same alias may overwrite."""
 RECEIVED: tuple[UploadState, ...] = ("inbox", "interrogated", "awaiting_archival", "archived")
 """States after a successful close."""
-UNFINISHED: tuple[UploadState, ...] = ("inbox", "interrogated", "awaiting_archival")
-"""States of an upload that is to be interrogated or registered."""
+UNREGISTERED: tuple[UploadState, ...] = ("interrogated", "awaiting_archival")
+"""States of an upload whose content is in the permanent bucket and that is not registered yet."""
+
+JobKind = Literal["expire", "interrogate", "register", "stage", "unstage", "clean", "archive_box"]
 
 
 @attrs.frozen
 class Box:
-    """A file upload box, and the research data upload box through which the user knows it."""
+    """A file upload box, and the research data upload box through which the user knows it.
+
+    Attributes:
+        max_size: Bytes of plaintext that it may hold; `None` for any number.
+        version: Counts the changes of its state.
+        used_size: Bytes of plaintext of its uploads that are neither failed nor cancelled.
+        open_uploads: Its uploads in `init`. Both are changed in the transaction that changes an upload.
+    """
 
     id: str
     rdub_id: str
@@ -33,6 +42,8 @@ class Box:
     state: BoxState = "open"
     max_size: int | None = None
     version: int = 1
+    used_size: int = 0
+    open_uploads: int = 0
 
 
 @attrs.frozen
@@ -67,10 +78,11 @@ class FileUpload:
     The digests are the client's; they are compared with the content when the upload is closed and interrogated.
 
     Attributes:
-        id: Also the name of the object in the inbox and permanent buckets.
+        id: Also the name of the object in the inbox.
         upload_id: The multipart upload.
         parts_md5: The digests of all parts, in concatenated hexadecimal digits (there may be 10,000).
         parts_sha256: The same.
+        object_id: The name of the object in the permanent bucket, once the file was interrogated.
         failure: Why the upload failed.
     """
 
@@ -91,6 +103,7 @@ class FileUpload:
     parts_md5: str | None = None
     parts_sha256: str | None = None
     secret_id: str | None = None
+    object_id: str | None = None
     accession: str | None = None
     failure: str | None = None
 
@@ -100,9 +113,11 @@ class RegisteredFile:
     """An archived file (an entry of the internal file registry).
 
     Attributes:
-        object_id: The name of its object in every bucket.
+        object_id: The name of its object in the permanent bucket.
         encrypted_size: Bytes of the object in the permanent bucket, which has no Crypt4GH header.
         decrypted_sha256: Of the plaintext, lower case hex.
+        staged_id: The name of its copy in the download bucket, while there is one.
+        last_used: When that copy was last asked for, within a minute.
     """
 
     accession: str
@@ -116,6 +131,8 @@ class RegisteredFile:
     encrypted_size: int
     decrypted_sha256: str
     registered: datetime
+    staged_id: str | None = None
+    last_used: datetime | None = None
 
 
 @attrs.frozen
@@ -159,3 +176,50 @@ class Counter:
 
     id: str
     value: int
+
+
+@attrs.frozen
+class Job:
+    """What is to be done next about one file, or about one box (`archive_box`), and from when on.
+
+    There is at most one for each, so nothing is ever done about a file twice at the same time. Times are those of the
+    database.
+
+    Attributes:
+        id: Of the upload (also of the file that came of it), or of the box.
+        hub: The alias of the storage that has its objects.
+        due: From when on a worker may take it. While one has it, this is the end of its lease. `None` if the job was
+            set aside after too many failures.
+        token: Fencing token: increased whenever a worker takes the job, and when the job is taken from one. The first
+            one is the time of the job's creation (milliseconds since the epoch), so that a file's tokens never recur.
+        attempts: How often the job has failed, or its worker has died.
+        worker: Who has it.
+        reason: Why it failed last.
+    """
+
+    id: str
+    kind: JobKind
+    hub: str
+    created: datetime
+    due: datetime | None
+    token: int
+    attempts: int = 0
+    worker: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether no worker takes it until it is scheduled again."""
+        return self.due is None
+
+    @property
+    def attempt_id(self) -> str:
+        """The name of the object that this attempt writes. Each attempt has its own, so that a late write of an
+        earlier one harms nothing."""
+        return f"{self.id}.{self.token}"
+
+    @property
+    def earlier_attempt_ids(self) -> list[str]:
+        """The names of the objects that earlier attempts may have left."""
+        first = int(self.created.timestamp() * 1000)
+        return [f"{self.id}.{token}" for token in range(first + 1, self.token)]

@@ -28,9 +28,11 @@ class ArchiveSettings:
         staging_delay: How long staging takes at least, to simulate an archive on tape.
         stage_lifetime: After how long without use a staged copy is removed.
         open_uploads: How many uploads of a box may be in `init` at once.
+        upload_lifetime: After how long an upload that was not completed is given up.
         manual_archival: Whether interrogated files are registered only when a steward archives their box.
         interrogation_memory: Buffers of all interrogations together. Only files beyond 1 TB need as much: their 10,000
             parts are that large.
+        job_lease: For how long a worker has a job without extending that: so long a job waits after a worker has died.
     """
 
     work_order_lifetime: int = attrs.field(default=30, validator=validators.ge(1))
@@ -41,8 +43,10 @@ class ArchiveSettings:
     staging_delay: float = attrs.field(default=0.0, validator=validators.ge(0))
     stage_lifetime: float = attrs.field(default=7 * 24 * 3600.0, validator=validators.ge(0))
     open_uploads: int = attrs.field(default=5, validator=validators.ge(1))
+    upload_lifetime: int = attrs.field(default=72 * 3600, validator=validators.ge(1))
     manual_archival: bool = False
     interrogation_memory: int = attrs.field(default=256 * 1024**2, validator=validators.ge(1024**2))
+    job_lease: float = attrs.field(default=30.0, validator=validators.ge(1))
 
 
 def utc_now(clock: Clock = time.time) -> datetime:

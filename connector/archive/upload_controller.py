@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 import attrs
 import trio
 
-from connector.archive.boxes import BoxService
+from connector.archive.boxes import BoxService, box_state_error
+from connector.archive.database import Database
 from connector.archive.errors import (
     BoxMaxSizeExceeded,
     ChecksumMismatch,
     FileUploadAlreadyExists,
     FileUploadStateError,
     InvalidPartSize,
-    OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
     UploadCompletionError,
     UploadSizeMismatch,
 )
 from connector.archive.hubs import Hub, Hubs
-from connector.archive.ingest import Removal
-from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload
+from connector.archive.jobs import new_job, schedule
+from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload, JobKind, UploadState
+from connector.archive.recent_checks import RecentChecks
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
 from connector.archive.upload_checks import (
     check_announcement,
@@ -34,33 +35,32 @@ from connector.archive.upload_checks import (
     check_part_count,
     part_count,
 )
-from connector.archive.upload_repository import UploadRepository
+from connector.archive.upload_repository import UploadChanged, UploadRepository, usage_of
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import Sort
-from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, UploadNotFound
+from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, Unavailable, UploadNotFound
 from persistence.objects.values import ObjectStat
+
+_COLLISION_PAUSES = (0.1, 0.4)
+"""Seconds after which a completion is tried again that another call for the same upload may have disturbed."""
 
 
 @attrs.define(eq=False)
 class UploadController:
     """Opens, closes, cancels and lists uploads.
 
-    Calls that change one upload run one after the other, so that colliding calls are answered as repeated ones are.
-
-    Args:
-        received: Called with each closed upload, to interrogate it.
+    All that it knows is in the documents, so any number of processes may do this. Each change is one transaction, which
+    also says what is to be done next about the file (`connector.archive.jobs`). Of calls that collide one has its way,
+    and the others are answered by what the upload has become.
     """
 
+    _database: Database
     _boxes: BoxService
     _uploads: UploadRepository
-    _removal: Removal
     _hubs: Hubs
     _settings: ArchiveSettings
     _clock: Clock
-    _received: Callable[[FileUpload], None]
-    # Locks by id, each kept only as long as a task holds it or waits for it.
-    _box_locks: WeakValueDictionary[str, trio.Lock] = attrs.field(factory=WeakValueDictionary, init=False)
-    _locks: WeakValueDictionary[str, trio.Lock] = attrs.field(factory=WeakValueDictionary, init=False)
+    _known: RecentChecks = attrs.field(factory=RecentChecks, init=False)
 
     async def list_uploads(
         self, box_id: str, *, skip: int, limit: int, sort: Sort = ("alias",)
@@ -72,17 +72,22 @@ class UploadController:
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
         """Open an upload; one of the same alias is replaced where the contract allows it."""
         check_announcement(wanted)
-        # One at a time in each box: opening another upload would invalidate the checks below.
-        async with self._box_locks.setdefault(box_id, trio.Lock()):
-            box = await self._boxes.get_open(box_id)
-            hub = self._hubs.get(box.storage_alias)
-            earlier = await self._uploads.find_alias(box_id, wanted.alias)
-            replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
-            if not all(upload.state in replaceable for upload in earlier):
-                raise _alias_taken(wanted.alias)
-            await self._check_room(box, wanted, earlier)
-            check_part_count(wanted)
-            return await self._open(hub, box, wanted, earlier)
+        box = await self._boxes.get_open(box_id)
+        hub = self._hubs.get(box.storage_alias)
+        # Checked again when it is entered; here so that a refusal leaves nothing behind.
+        self._check_room(box, wanted, await self._find_replaced(self._uploads, box_id, wanted))
+        check_part_count(wanted)
+        file_id = str(uuid4())
+        now = await self._database.factory.now()
+        # Before the multipart upload: if this process dies, the job gives that up some day.
+        due = now + timedelta(seconds=self._settings.upload_lifetime)
+        await self._database.jobs.insert(new_job(file_id, "expire", hub=hub.alias, now=now, due=due))
+        try:
+            return await self._open(box, hub, file_id, wanted, now)
+        except BaseException:
+            with trio.move_on_after(10, shield=True), suppress(PersistenceError):
+                await self._abandon(hub, file_id)
+            raise
 
     async def part_url(self, box_id: str, file_id: str, number: int) -> str:
         """A presigned URL to PUT one part (numbered from 1)."""
@@ -94,8 +99,11 @@ class UploadController:
         count = part_count(upload)
         if not 1 <= number <= count:
             raise InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
-        if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
-            raise _lost()
+        if file_id not in self._known:
+            # By far the most expensive step, so it is not repeated for every part.
+            if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
+                raise _lost()
+            self._known.add(file_id)
         return await hub.storage.presign_part(
             hub.inbox, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
         )
@@ -106,53 +114,115 @@ class UploadController:
         A close that was interrupted by a failure or a crash is resumed by the next call.
         """
         check_digests(completion)
-        async with self._locks.setdefault(file_id, trio.Lock()):
-            upload = await self._uploads.get(file_id, box_id=box_id)
-            if upload.state in RECEIVED:
-                if upload.state == "inbox":
-                    # The response to the change of state may have been lost, and the upload not been queued.
-                    self._received(upload)
-                return
-            if upload.state != "init":
-                raise _wrong_state(upload)
-            hub = self._hubs.get(upload.storage_alias)
-            await self._boxes.get_open(box_id)
-            stored = await self._complete(hub, upload)
-            try:
-                check_completion(upload, completion, stored)
-            except (ChecksumMismatch, UploadSizeMismatch) as error:
-                await self._fail(upload, error.message)
+        upload, stored = await self._assemble(box_id, file_id)
+        if stored is None:
+            return
+        try:
+            check_completion(upload, completion, stored)
+        except (ChecksumMismatch, UploadSizeMismatch) as error:
+            if await self._settle(upload, "clean", state="failed", failure=error.message):
                 raise
-            moved = await self._uploads.move(
-                upload,
-                "inbox",
-                completed=utc_now(self._clock),
-                decrypted_sha256=completion.decrypted_sha256.lower(),
-                encrypted_md5=completion.encrypted_md5.lower(),
-                parts_md5="".join(completion.encrypted_parts_md5).lower(),
-                parts_sha256="".join(completion.encrypted_parts_sha256).lower(),
-            )
-            if moved is None:
-                raise _wrong_state(await self._uploads.get(file_id))
-            self._received(moved)
+            return
+        await self._settle(
+            upload,
+            "interrogate",
+            state="inbox",
+            needs_open_box=True,
+            completed=utc_now(self._clock),
+            decrypted_sha256=completion.decrypted_sha256.lower(),
+            encrypted_md5=completion.encrypted_md5.lower(),
+            parts_md5="".join(completion.encrypted_parts_md5).lower(),
+            parts_sha256="".join(completion.encrypted_parts_sha256).lower(),
+        )
 
     async def cancel(self, box_id: str, file_id: str) -> None:
-        """Remove an upload from the box, whatever its state, and free its storage."""
-        async with self._locks.setdefault(file_id, trio.Lock()):
-            upload = await self._uploads.get(file_id, box_id=box_id)
-            while upload.state != "cancelled":
-                await self._boxes.get_open(box_id)
-                # The interrogation may have changed its state meanwhile: try again from there.
-                moved = await self._uploads.move(upload, "cancelled")
-                upload = moved if moved is not None else await self._uploads.get(file_id)
-            await self._free(upload)
+        """Remove an upload from the box, whatever its state, also if it is registered; its storage is freed soon."""
+        now = await self._database.factory.now()
 
-    async def _check_room(self, box: Box, wanted: UploadCreation, leaving: Sequence[FileUpload]) -> None:
-        usage = await self._uploads.usage(box.id)
-        open_uploads, used = usage.open_uploads, usage.used_size
-        for upload in leaving:
-            used -= upload.decrypted_size if upload.state not in REPLACEABLE else 0
-            open_uploads -= upload.state == "init"
+        async def withdraw(database: Database) -> None:
+            uploads = UploadRepository(database, self._clock)
+            upload = await uploads.get(file_id, box_id=box_id)
+            if upload.state == "cancelled":
+                return
+            await uploads.move(upload, "cancelled", needs_open_box=True)
+            if upload.secret_id is not None:
+                file = await database.files.find_one({"file_id": file_id})
+                if file is not None:
+                    await database.files.delete(file.accession)
+                with suppress(NotFound):
+                    await database.secrets.delete(upload.secret_id)
+            await schedule(database, file_id, "clean", hub=upload.storage_alias, now=now)
+
+        await self._database.transact(withdraw)
+
+    async def _open(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation, now: datetime) -> FileUpload:
+        created = utc_now(self._clock)
+        upload = FileUpload(
+            id=file_id,
+            box_id=box.id,
+            alias=wanted.alias,
+            state="init",
+            storage_alias=hub.alias,
+            upload_id=await hub.storage.start_upload(hub.inbox, file_id),
+            decrypted_size=wanted.decrypted_size,
+            encrypted_size=wanted.encrypted_size,
+            part_size=wanted.part_size,
+            created=created,
+            state_updated=created,
+        )
+
+        async def enter(database: Database) -> None:
+            replaced = await self._find_replaced(UploadRepository(database, self._clock), box.id, wanted)
+            await self._take_room(database, box.id, wanted, replaced)
+            if replaced is not None:
+                await database.uploads.delete(replaced.id)
+                if replaced.state in OVERWRITABLE:
+                    await schedule(database, replaced.id, "clean", hub=replaced.storage_alias, now=now)
+            await database.uploads.insert(upload)
+
+        try:
+            await self._database.transact(enter)
+        except AlreadyExists as error:  # by another call at the same time
+            raise _alias_taken(wanted.alias) from error
+        return upload
+
+    async def _abandon(self, hub: Hub, file_id: str) -> None:
+        """Give up a multipart upload of which there is no document: one may have been stored without a response."""
+        now = await self._database.factory.now()
+
+        async def give_up(database: Database) -> None:
+            if await UploadRepository(database, self._clock).find(file_id) is None:
+                await schedule(database, file_id, "clean", hub=hub.alias, now=now)
+
+        await self._database.transact(give_up)
+
+    async def _find_replaced(self, uploads: UploadRepository, box_id: str, wanted: UploadCreation) -> FileUpload | None:
+        """The upload that the wanted one replaces, if there is one; `FileUploadAlreadyExists` if it may not."""
+        upload = await uploads.find_alias(box_id, wanted.alias)
+        replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
+        if upload is not None and upload.state not in replaceable:
+            raise _alias_taken(wanted.alias)
+        return upload
+
+    async def _take_room(
+        self, database: Database, box_id: str, wanted: UploadCreation, replaced: FileUpload | None
+    ) -> None:
+        """Count the wanted upload in its box, if that is open and has room for it."""
+        box = await BoxService(database, self._clock).get_open(box_id)
+        self._check_room(box, wanted, replaced)
+        freed = usage_of(replaced) if replaced is not None else {"open_uploads": 0, "used_size": 0}
+        increments = {
+            "open_uploads": 1 - freed["open_uploads"],
+            "used_size": wanted.decrypted_size - freed["used_size"],
+        }
+        # In a transaction: what was checked is still so, or this conflicts with the one that changed it.
+        counted = await database.boxes.compare_and_set(box_id, expected={"state": "open"}, increments=increments)
+        if counted is None:
+            raise box_state_error(box)
+
+    def _check_room(self, box: Box, wanted: UploadCreation, replaced: FileUpload | None) -> None:
+        freed = usage_of(replaced) if replaced is not None else {"open_uploads": 0, "used_size": 0}
+        open_uploads, used = box.open_uploads - freed["open_uploads"], box.used_size - freed["used_size"]
         if box.max_size is not None and used + wanted.decrypted_size > box.max_size:
             raise BoxMaxSizeExceeded(
                 f"The file {wanted.alias!r} does not fit into the box: {used} of {box.max_size} bytes are taken.",
@@ -168,62 +238,59 @@ class UploadController:
                 max_concurrent=self._settings.open_uploads,
             )
 
-    async def _open(self, hub: Hub, box: Box, wanted: UploadCreation, earlier: Sequence[FileUpload]) -> FileUpload:
-        file_id = str(uuid4())
+    async def _assemble(self, box_id: str, file_id: str) -> tuple[FileUpload, ObjectStat | None]:
+        """Make the object of an open upload; none if the upload was received before.
+
+        Another call may be completing the same upload, or a job removing what was cancelled. What the storage says of
+        the parts meanwhile is not to be relied on, so it is asked again.
+        """
+        pauses = iter(_COLLISION_PAUSES)
+        while True:
+            upload = await self._uploads.get(file_id, box_id=box_id)
+            if upload.state in RECEIVED:
+                return upload, None
+            if upload.state != "init":
+                raise _wrong_state(upload)
+            hub = self._hubs.get(upload.storage_alias)
+            await self._boxes.get_open(box_id)
+            try:
+                return upload, await self._complete(hub, upload)
+            except (UploadCompletionError, S3UploadNotFound, Unavailable):
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+            await trio.sleep(pause)
+
+    async def _settle(self, upload: FileUpload, job: JobKind, *, state: UploadState, **changes: Any) -> bool:
+        """Change the state of an open upload, with what is to be done next.
+
+        Returns:
+            Whether this call has done so; if not, another one has received the upload.
+
+        Raises:
+            FileUploadStateError: It was cancelled or has failed meanwhile.
+            FileUploadNotFound: It was replaced meanwhile.
+        """
+        now = await self._database.factory.now()
+
+        async def change(database: Database) -> None:
+            await UploadRepository(database, self._clock).move(upload, state, **changes)
+            await schedule(database, upload.id, job, hub=upload.storage_alias, now=now)
+
         try:
-            upload_id = await hub.storage.start_upload(hub.inbox, file_id)
-        except AlreadyExists as error:
-            raise _orphaned(wanted.alias) from error
-        now = utc_now(self._clock)
-        upload = FileUpload(
-            id=file_id,
-            box_id=box.id,
-            alias=wanted.alias,
-            state="init",
-            storage_alias=hub.alias,
-            upload_id=upload_id,
-            decrypted_size=wanted.decrypted_size,
-            encrypted_size=wanted.encrypted_size,
-            part_size=wanted.part_size,
-            created=now,
-            state_updated=now,
+            await self._database.transact(change)
+        except UploadChanged:
+            pass
+        else:
+            return True
+        current = await self._uploads.find(upload.id)
+        if current is not None and current.state in RECEIVED:
+            return False
+        # The object may have been made after the storage was freed.
+        await self._database.transact(
+            lambda database: schedule(database, upload.id, "clean", hub=upload.storage_alias, now=now)
         )
-        try:
-            # Only after the new one is open in the storage: a full disk must cost no file.
-            for one in earlier:
-                await self._replace(one)
-            await self._uploads.add(upload)
-        except BaseException:
-            with trio.CancelScope(shield=True), suppress(PersistenceError):
-                await self._uploads.remove(upload)  # it was inserted if only the response was lost
-                await hub.storage.abort_upload(hub.inbox, file_id, upload_id)
-            raise
-        return upload
-
-    async def _replace(self, upload: FileUpload) -> None:
-        """Remove an upload whose alias a new one gets: an alias has one record."""
-        async with self._locks.setdefault(upload.id, trio.Lock()):
-            upload = await self._uploads.get(upload.id)
-            while upload.state not in REPLACEABLE:
-                if upload.state not in OVERWRITABLE:
-                    raise _alias_taken(upload.alias)
-                moved = await self._uploads.move(upload, "cancelled")
-                upload = moved if moved is not None else await self._uploads.get(upload.id)
-            await self._free(upload)
-            await self._uploads.remove(upload)
-
-    async def _fail(self, upload: FileUpload, why: str) -> None:
-        """Mark an upload as failed, and free its storage."""
-        failed = await self._uploads.move(upload, "failed", failure=why)
-        if failed is not None:
-            with suppress(PersistenceError):  # freed with the upload, or at the next start of the server
-                await self._removal.free(failed)
-
-    async def _free(self, upload: FileUpload) -> None:
-        try:
-            await self._removal.free(upload)
-        except PersistenceError as error:
-            raise _orphaned(upload.alias) from error
+        raise _wrong_state(await self._uploads.get(upload.id))
 
     async def _complete(self, hub: Hub, upload: FileUpload) -> ObjectStat:
         try:
@@ -239,7 +306,7 @@ class UploadController:
                 f"The stored parts do not make the announced file: {error.message}", file_id=upload.id
             ) from error
         except UploadNotFound as error:
-            # It may have been completed before a crash, or a lost response.
+            # It may have been completed by another call, or before a crash or a lost response.
             try:
                 return await hub.storage.stat(hub.inbox, upload.id)
             except NotFound:
@@ -257,10 +324,4 @@ def _alias_taken(alias: str) -> FileUploadAlreadyExists:
 def _wrong_state(upload: FileUpload) -> FileUploadStateError:
     return FileUploadStateError(
         f"The upload is {upload.state}, which does not allow this.", file_id=upload.id, state=upload.state
-    )
-
-
-def _orphaned(alias: str) -> OrphanedMultipartUpload:
-    return OrphanedMultipartUpload(
-        f"An earlier multipart upload of {alias!r} cannot be aborted; delete the file and try again.", file_alias=alias
     )

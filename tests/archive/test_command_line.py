@@ -6,11 +6,16 @@ import base64
 import os
 import signal
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
+from connector.archive.assembly import open_archive
+from connector.archive.config import embedded
+from connector.archive.jobs import new_job
 from connector.cli.interruption import SIGNALS
 from tests.support.archive_process import run_cli, run_cli_json, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
@@ -138,11 +143,45 @@ def test_a_port_that_is_taken(root: Path, tmp_path: Path) -> None:
     assert str(port) in done.stderr
 
 
-def test_a_second_server_is_kept_off(root: Path) -> None:
-    with served_archive(root):
-        done = run_cli("archive", "serve", "--root", str(root), "--port", "0")
-    assert done.returncode == 3
-    assert "being served already" in done.stderr
+def test_two_servers_of_one_archive(root: Path, private_key: bytes, http: httpx.Client) -> None:
+    with served_archive(root) as one, served_archive(root) as two:
+        token = one.grant_upload(public_of(private_key))
+        user, same = (ContractClient(served.wkvs_url, token, private_key, http) for served in (one, two))
+        file = user.seal(b"data")
+        file_id = user.create("a", file).json()["file_id"]
+        assert same.create("a", file).json()["exception_id"] == "fileUploadAlreadyExists"
+        same.put_parts(file_id, file.parts)
+        assert user.close(file_id, file.claim()).status_code == 204
+        two.wait_for_file(file_id)
+        assert same.delete(file_id).status_code == 204
+        assert [item["state"] for item in user.list_uploads().json()["items"]] == ["cancelled"]
+
+
+def test_jobs_are_listed_and_tried_again(root: Path, key_file: str) -> None:
+    made = run_cli("archive", "grant", "upload", "--root", str(root), "--public-key", key_file)
+    assert made.returncode == 0
+
+    async def plant() -> None:
+        async with open_archive(embedded(root)) as archive:
+            now = await archive.database.factory.now()
+            later = now + timedelta(hours=1)
+            for name, due in (("failed", now), ("later", later)):
+                await archive.database.jobs.insert(new_job(name, "clean", hub="embedded", now=now, due=due))
+            await archive.database.jobs.compare_and_set("failed", expected={}, changes={"due": None, "reason": "why"})
+
+    trio.run(plant)
+    assert [row["job"] for row in run_cli_json("archive", "jobs", "--root", str(root), "--json")] == ["failed"]
+    everything = run_cli_json("archive", "jobs", "--root", str(root), "--all", "--json")
+    assert [(row["job"], row["state"], row["reason"]) for row in everything] == [
+        ("failed", "set aside", "why"),
+        ("later", "waiting", None),
+    ]
+    refused = run_cli("archive", "jobs", "retry", "later", "--root", str(root))
+    assert (refused.returncode, "later" in refused.stderr) == (2, True)
+    retried = run_cli("archive", "jobs", "retry", "--root", str(root))
+    assert (retried.returncode, "1 job" in retried.stderr) == (0, True)
+    (row,) = run_cli_json("archive", "jobs", "--root", str(root), "--json")
+    assert (row["job"], row["state"], row["attempts"]) == ("failed", "waiting", 0)
 
 
 def test_files_outlive_a_server_that_is_killed(

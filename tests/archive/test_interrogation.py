@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from connector.archive import admin
 from connector.archive.assembly import Archive
+from connector.archive.database import Database
+from connector.archive.jobs import MAX_ATTEMPTS, LostLease, schedule
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
+from connector.archive.worker import Lease
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.wire.payloads import UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
-from tests.support.memory_archive import ManualClock, memory_archive
+from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
 
 pytestmark = pytest.mark.trio
 
@@ -25,9 +28,10 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
     key = new_private_key()
     sealed = content or seal(plaintext, sender=key, recipient=archive.hubs.default.public_key).content
     now = utc_now(ManualClock())
+    box = await archive.boxes.create(title="", storage_alias="embedded")
     upload = FileUpload(
         id=os.urandom(8).hex(),
-        box_id="box",
+        box_id=box.id,
         alias="a.bam",
         state="inbox",
         storage_alias="embedded",
@@ -40,19 +44,13 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
         decrypted_sha256=sha256 or hashlib.sha256(plaintext).hexdigest(),
     )
     await archive.hubs.default.storage.put_object("inbox", upload.id, sealed)
-    await archive.upload_repository.add(upload)
+
+    async def enter(database: Database) -> None:
+        await database.uploads.insert(upload)
+        await schedule(database, upload.id, "interrogate", hub="embedded", now=await database.factory.now())
+
+    await archive.database.transact(enter)
     return upload
-
-
-@asynccontextmanager
-async def interrogating(archive: Archive) -> AsyncIterator[None]:
-    """The interrogation at work."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(archive.interrogation.run)
-        try:
-            yield
-        finally:
-            nursery.cancel_scope.cancel()
 
 
 async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUpload:
@@ -62,11 +60,8 @@ async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUploa
     return found
 
 
-async def gone(archive: Archive, bucket: str, upload: FileUpload) -> None:
-    """Wait, while the interrogation is at work, until the object is deleted: that comes after the change of state."""
-    with trio.fail_after(30):
-        while await archive.hubs.default.storage.object_exists(bucket, upload.id):
-            await trio.sleep(0.005)
+async def names(archive: Archive, bucket: str) -> list[str]:
+    return [found.object_id async for found in archive.hubs.default.storage.list_objects(bucket)]
 
 
 async def read(archive: Archive, bucket: str, object_id: str) -> bytes:
@@ -81,12 +76,11 @@ async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
     async with memory_archive() as archive:
         plaintext = os.urandom(size)
         upload = await received(archive, plaintext)
-        archive.interrogation.enqueue(upload)
-        async with interrogating(archive):
+        async with working(archive):
             done = await until(archive, upload, "archived", "failed")
         assert (done.state, done.failure) == ("archived", None)
         file = await archive.registry.get(done.accession or "")
-        content = await read(archive, "permanent", upload.id)
+        content = await read(archive, "permanent", file.object_id)
         assert len(content) == file.encrypted_size
         assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
         reader = new_private_key()
@@ -105,13 +99,15 @@ async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
         )
         content[place] ^= 1
         upload = await received(archive, plaintext, content=bytes(content))
-        async with interrogating(archive):
+        async with working(archive):
             done = await until(archive, upload, "archived", "failed")
-            await gone(archive, "inbox", upload)
+            await at_rest(archive)
+        assert await names(archive, "inbox") == []
         assert done.state == "failed"
         assert why in (done.failure or "")
-        assert not await archive.hubs.default.storage.object_exists("permanent", upload.id)
+        assert await names(archive, "permanent") == []
         assert await archive.hubs.default.storage.list_uploads("permanent") == []
+        assert await archive.jobs.find_all() == []
 
 
 async def test_swapped_segments_are_noticed() -> None:
@@ -122,7 +118,7 @@ async def test_swapped_segments_are_noticed() -> None:
         one, two = content[124 : 124 + CIPHER_SEGMENT_SIZE], content[124 + CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE]
         swapped = content[:124] + two + one + content[124 + 2 * CIPHER_SEGMENT_SIZE :]
         upload = await received(archive, plaintext, content=swapped)
-        async with interrogating(archive):
+        async with working(archive):
             done = await until(archive, upload, "archived", "failed")
         assert "sha256" in (done.failure or "")
 
@@ -131,48 +127,24 @@ async def test_a_size_other_than_announced_fails() -> None:
     async with memory_archive() as archive:
         content = seal(b"12345", sender=new_private_key(), recipient=archive.hubs.default.public_key).content
         upload = await received(archive, b"1234", content=content)
-        async with interrogating(archive):
+        async with working(archive):
             done = await until(archive, upload, "archived", "failed")
         assert "4 bytes" in (done.failure or "")
 
 
-@pytest.mark.parametrize("state", ["inbox", "interrogated", "awaiting_archival"])
-async def test_unfinished_work_goes_on_after_a_restart(state: str) -> None:
+async def test_a_file_that_was_made_for_another_key_fails() -> None:
     async with memory_archive() as archive:
-        upload = await received(archive, b"data")
-        if state != "inbox":
-            secret_id = await archive.key_store.deposit(os.urandom(32))
-            moved = await archive.upload_repository.move(upload, "interrogated", secret_id=secret_id)
-            if state == "awaiting_archival":
-                assert moved is not None
-                await archive.upload_repository.move(moved, "awaiting_archival")
-        async with interrogating(archive):  # nobody announces the upload
+        content = seal(b"data", sender=new_private_key(), recipient=public_of(new_private_key())).content
+        upload = await received(archive, b"data", content=content)
+        async with working(archive):
             done = await until(archive, upload, "archived", "failed")
-        assert done.state == "archived"
-        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
-
-
-async def test_an_upload_that_is_announced_again_is_interrogated_once() -> None:
-    storage = SlowStorage()
-    async with memory_archive(storage=storage) as archive:
-        upload = await received(archive, b"data")
-        async with interrogating(archive):
-            await storage.reached.wait()
-            archive.interrogation.enqueue(upload)  # the close was repeated
-            storage.go_on.set()
-            done = await until(archive, upload, "archived", "failed")
-            other = await received(archive, b"other")
-            archive.interrogation.enqueue(other)
-            await until(archive, other, "archived")
-        assert done.state == "archived"
-        assert await archive.hubs.default.storage.object_exists("permanent", upload.id)
-        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 2
+        assert "key" in (done.failure or "")
 
 
 async def test_many_small_files() -> None:
     async with memory_archive() as archive:
         uploads = [await received(archive, os.urandom(1 + number)) for number in range(60)]
-        async with interrogating(archive):
+        async with working(archive):
             done = [await until(archive, upload, "archived", "failed") for upload in uploads]
         assert {upload.state for upload in done} == {"archived"}
         assert len({upload.accession for upload in done}) == 60
@@ -194,22 +166,78 @@ class SlowStorage(MemoryStorage):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-async def test_an_upload_withdrawn_meanwhile_leaves_nothing(replaced: bool) -> None:
+async def test_an_upload_withdrawn_meanwhile_leaves_nothing(
+    replaced: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     storage = SlowStorage()
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
-        async with interrogating(archive):
+        async with working(archive):
             await storage.reached.wait()
-            moved = await archive.upload_repository.move(await archive.upload_repository.get(upload.id), "cancelled")
             if replaced:
-                assert moved is not None
-                await archive.upload_repository.remove(moved)
+                creation = UploadCreation(
+                    alias=upload.alias, decrypted_size=1, encrypted_size=153, part_size=5 * MIB, overwrite=True
+                )
+                await archive.uploads.create(upload.box_id, creation)
+            else:
+                await archive.uploads.cancel(upload.box_id, upload.id)
             storage.go_on.set()
             other = await received(archive, b"other")
-            archive.interrogation.enqueue(other)
-            await until(archive, other, "archived")
-            await gone(archive, "permanent", upload)
+            done = await until(archive, other, "archived")
+            with trio.fail_after(60):
+                while await archive.jobs.find_all():
+                    await trio.sleep(0.1)
+        assert await names(archive, "permanent") == [done.object_id]
+        assert await names(archive, "inbox") == []
         assert [file.file_id async for file in archive.registry.find_all()] == [other.id]
+        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+
+
+async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
+    """Another worker has interrogated the file meanwhile; the first one comes to its end all the same."""
+    storage = SlowStorage()
+    async with memory_archive(storage=storage) as archive:
+        upload = await received(archive, b"data")
+        jobs = archive.jobs
+        async with trio.open_nursery() as nursery:
+            (job,) = await jobs.claim({"interrogate": 1}, worker="first")
+            lease = Lease(jobs, job)
+            late: list[BaseException] = []
+
+            async def interrogate() -> None:
+                try:
+                    await archive.works["interrogate"](lease)
+                except LostLease as error:
+                    late.append(error)
+
+            nursery.start_soon(interrogate)
+            await storage.reached.wait()
+            await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})
+            storage.go_on.set()
+            (again,) = await jobs.claim({"interrogate": 1}, worker="second")
+            second = Lease(jobs, again)
+            await archive.works["interrogate"](second)
+            await archive.works["register"](second)
+        assert len(late) == 1
+        done = await archive.upload_repository.get(upload.id)
+        assert (done.state, done.object_id) == ("archived", again.attempt_id)
+        assert await names(archive, "permanent") == [again.attempt_id]
+        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+
+
+async def test_what_a_dead_worker_has_stored_is_removed_by_the_next() -> None:
+    async with memory_archive() as archive:
+        upload = await received(archive, b"data")
+        storage = archive.hubs.default.storage
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="dead")
+        await storage.put_object("permanent", job.attempt_id, b"half of it")
+        await storage.start_upload("permanent", job.attempt_id)
+        await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+            await at_rest(archive)
+        assert await names(archive, "permanent") == [done.object_id]
+        assert await storage.list_uploads("permanent") == []
 
 
 class FlakyStorage(MemoryStorage):
@@ -229,7 +257,7 @@ async def test_a_passing_failure_of_the_storage_is_tried_again(autojump_clock: t
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
         storage.failures = 2
-        async with interrogating(archive):
+        async with working(archive):
             assert (await until(archive, upload, "archived", "failed")).state == "archived"
 
 
@@ -239,9 +267,32 @@ async def test_a_longer_failure_postpones_the_file_instead_of_failing_it(
     storage = FlakyStorage()
     async with memory_archive(storage=storage) as archive:
         upload = await received(archive, b"data")
-        storage.failures = 6
-        async with interrogating(archive):
+        storage.failures = 20
+        async with working(archive):
             await trio.sleep(30)
+            (job,) = await archive.jobs.find_all(scheduled=False)
+            assert (job.kind, job.attempts > 1, "disk" in (job.reason or "")) == ("interrogate", True, True)
             assert (await archive.upload_repository.get(upload.id)).state == "inbox"
-            await trio.sleep(60)
+            await trio.sleep(120)
             assert (await archive.upload_repository.get(upload.id)).state == "archived"
+
+
+async def test_after_the_last_failure_the_job_is_set_aside_until_it_is_retried(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    storage, clock = FlakyStorage(), ManualClock()
+    async with memory_archive(clock, storage=storage) as archive:
+        upload = await received(archive, b"data")
+        storage.failures = 10**6
+        async with working(archive):
+            for _ in range(MAX_ATTEMPTS):
+                await trio.sleep(10)
+                clock.now += 600
+            (row,) = await admin.list_jobs(archive)
+            assert (row["state"], row["due"], "disk" in row["reason"]) == ("set aside", None, True)
+            storage.failures = 0
+            clock.now += 7200
+            await trio.sleep(1)
+            assert (await archive.upload_repository.get(upload.id)).state == "inbox"
+            assert await admin.retry_jobs(archive, []) == 1
+            await until(archive, upload, "archived")

@@ -27,8 +27,7 @@ async def test_secrets_come_back_and_lie_sealed() -> None:
         stored = await dao.get_by_id(secret_id)
         assert secret not in base64.b64decode(stored.sealed)
         assert stored.key_id == ring.master.id
-        await store.forget(secret_id)
-        await store.forget(secret_id)
+        await dao.delete(secret_id)
         with pytest.raises(NotFound):
             await store.fetch(secret_id)
 

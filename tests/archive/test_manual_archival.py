@@ -12,15 +12,16 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.archive.errors import BoxStateError
+from connector.archive.jobs import LostLease
 from connector.archive.models import Box, BoxState
+from connector.archive.worker import Lease
 from connector.errors import UsageError
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
-from tests.archive.test_interrogation import interrogating
 from tests.support.archive_checker import check
 from tests.support.contract_client import new_private_key, seal
-from tests.support.memory_archive import memory_archive
+from tests.support.memory_archive import at_rest, memory_archive, working
 
 pytestmark = pytest.mark.trio
 
@@ -40,7 +41,7 @@ async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) 
 
 
 async def until(archive: Archive, file_id: str, state: str) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (await archive.upload_repository.get(file_id)).state != state:
             await trio.sleep(0.01)
 
@@ -51,7 +52,7 @@ async def archive_box(archive: Archive, box: Box) -> None:
 
 
 async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
-    async with memory_archive(manual_archival=True) as archive, interrogating(archive):
+    async with memory_archive(manual_archival=True) as archive, working(archive):
         box, other = await make_box(archive), await make_box(archive)
         in_box, in_other = await upload(archive, box, "a"), await upload(archive, other, "a")
         for file_id in (in_box, in_other):
@@ -65,13 +66,15 @@ async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
 
 
 async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> None:
-    async with memory_archive(manual_archival=True) as archive, interrogating(archive):
+    async with memory_archive(manual_archival=True) as archive, working(archive):
         box = await make_box(archive)
         deleted, kept = await upload(archive, box, "a"), await upload(archive, box, "b")
         for file_id in (deleted, kept):
             await until(archive, file_id, "interrogated")
         await archive.uploads.cancel(box.id, deleted)
-        assert not await archive.hubs.default.storage.object_exists("permanent", deleted)
+        await at_rest(archive)
+        left = [found.object_id async for found in archive.hubs.default.storage.list_objects("permanent")]
+        assert left == [(await archive.upload_repository.get(kept)).object_id]
         assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
         await archive_box(archive, box)
         await until(archive, kept, "archived")
@@ -120,42 +123,54 @@ class FlakyStorage(MemoryStorage):
 
 async def test_what_the_storage_refuses_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
     storage = FlakyStorage()
-    async with memory_archive(manual_archival=True, storage=storage) as archive, interrogating(archive):
+    async with memory_archive(manual_archival=True, storage=storage) as archive, working(archive):
         box = await make_box(archive)
         file_id = await upload(archive, box, "a")
         await until(archive, file_id, "interrogated")
         storage.broken = True
         await archive_box(archive, box)
         await trio.sleep(10)
-        assert (await archive.upload_repository.get(file_id)).state == "interrogated"
+        assert (await archive.upload_repository.get(file_id)).state == "awaiting_archival"
         storage.broken = False
         await trio.sleep(120)
         await until(archive, file_id, "archived")
 
 
-@pytest.mark.parametrize("step", ["interrogated", "awaiting_archival", "registered"])
-async def test_a_kill_between_the_steps_is_settled_by_the_next_start(tmp_path: Path, step: str) -> None:
+async def test_a_box_is_archived_while_no_worker_runs(tmp_path: Path) -> None:
     config = embedded(tmp_path / "archive", manual_archival=True)
     async with open_archive(config) as archive:
         box, other = await make_box(archive), await make_box(archive)
-        async with interrogating(archive):
+        async with working(archive):
             file_id, waiting = await upload(archive, box, "a"), await upload(archive, other, "a")
             for one in (file_id, waiting):
                 await until(archive, one, "interrogated")
+            await at_rest(archive)
         await archive_box(archive, box)
-        if step != "interrogated":
-            moved = await archive.upload_repository.move(
-                await archive.upload_repository.get(file_id), "awaiting_archival"
-            )
-            assert moved is not None
-            if step == "registered":
-                await archive.registry.register(moved, secret_id=moved.secret_id or "")
     async with open_archive(config) as archive:
-        await archive.cleanup.settle()
-        await archive.cleanup.documents()
-        await archive.cleanup.objects()
-        async with interrogating(archive):
+        async with working(archive):
             await until(archive, file_id, "archived")
+            await at_rest(archive)
         assert (await archive.upload_repository.get(waiting)).state == "interrogated"
         assert len([file async for file in archive.registry.find_all()]) == 1
     assert check(tmp_path / "archive").faults == []
+
+
+async def test_a_box_that_is_archived_while_its_last_file_is_interrogated(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The file's own job ends before or after the box's: it is registered once in either case."""
+    async with memory_archive(manual_archival=True) as archive:
+        box = await make_box(archive)
+        file_id = await upload(archive, box, "a")
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="w")
+        lease = Lease(archive.jobs, job)
+        await archive.works["interrogate"](lease)
+        await archive_box(archive, box)
+        (boxes,) = await archive.jobs.claim({"archive_box": 1}, worker="w")
+        await archive.works["archive_box"](Lease(archive.jobs, boxes))
+        assert (await archive.upload_repository.get(file_id)).state == "awaiting_archival"
+        with pytest.raises(LostLease):
+            await archive.works["register"](lease)
+        async with working(archive):
+            await until(archive, file_id, "archived")
+        assert len([file async for file in archive.registry.find_all()]) == 1

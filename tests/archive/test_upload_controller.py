@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,17 +14,17 @@ from connector.archive.errors import (
     ChecksumMismatch,
     FileUploadAlreadyExists,
     FileUploadNotFound,
-    OrphanedMultipartUpload,
     S3UploadNotFound,
     TooManyOpenUploads,
 )
-from connector.archive.models import Box, FileUpload, UploadState
-from connector.archive.upload_repository import UploadRepository
+from connector.archive.jobs import new_job
+from connector.archive.models import Box, FileUpload
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.memory import MemoryDaoFactory
-from persistence.errors import NotFound, StorageFull, Unreachable
+from persistence.errors import NotFound, StorageFull
 from persistence.objects.memory import MemoryStorage
-from tests.support.memory_archive import memory_archive
+from tests.support.contract_client import new_private_key, seal
+from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
 
 pytestmark = pytest.mark.trio
 
@@ -35,11 +36,11 @@ def announced(alias: str = "a", size: int = 100, **changes: Any) -> UploadCreati
     return UploadCreation(alias=alias, decrypted_size=size, **body)
 
 
-def claimed(*parts: bytes) -> UploadCompletion:
+def claimed(*parts: bytes, plaintext: bytes | None = None) -> UploadCompletion:
     md5s = [hashlib.md5(part) for part in parts]
     whole = hashlib.md5(b"".join(md5.digest() for md5 in md5s)).hexdigest()
     return UploadCompletion(
-        decrypted_sha256="0" * 64,
+        decrypted_sha256="0" * 64 if plaintext is None else hashlib.sha256(plaintext).hexdigest(),
         encrypted_md5=f"{whole}-{len(parts)}",
         encrypted_parts_md5=tuple(md5.hexdigest() for md5 in md5s),
         encrypted_parts_sha256=("0" * 64,) * len(parts),
@@ -50,35 +51,19 @@ async def new_box(archive: Archive, **options: Any) -> Box:
     return await archive.boxes.create(title="", storage_alias="embedded", **options)
 
 
+async def usage(archive: Archive, box: Box) -> tuple[int, int]:
+    """Open uploads and used size of a box."""
+    now = await archive.boxes.get(box.id)
+    return now.open_uploads, now.used_size
+
+
+async def names(archive: Archive, bucket: str) -> list[str]:
+    return [found.object_id async for found in archive.hubs.default.storage.list_objects(bucket)]
+
+
 async def put(archive: Archive, upload: FileUpload, *parts: bytes) -> None:
     for number, part in enumerate(parts, start=1):
         await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
-
-
-class StubbornStorage(MemoryStorage):
-    """A storage that will not abort uploads."""
-
-    stubborn = False
-
-    async def abort_upload(self, bucket: str, object_id: str, upload_id: str) -> None:
-        if self.stubborn:
-            raise Unreachable("The storage is gone.")
-        await super().abort_upload(bucket, object_id, upload_id)
-
-
-async def test_orphaned_multipart_upload() -> None:
-    storage = StubbornStorage()
-    async with memory_archive(storage=storage) as archive:
-        box = await new_box(archive)
-        upload = await archive.uploads.create(box.id, announced())
-        storage.stubborn = True
-        with pytest.raises(OrphanedMultipartUpload) as caught:
-            await archive.uploads.create(box.id, announced(overwrite=True))
-        assert (caught.value.status, caught.value.exception_id) == (409, "orphanedMultipartUpload")
-        with pytest.raises(OrphanedMultipartUpload):
-            await archive.uploads.cancel(box.id, upload.id)
-        storage.stubborn = False
-        assert (await archive.uploads.create(box.id, announced(overwrite=True))).id != upload.id
 
 
 async def test_a_close_goes_on_where_a_crash_cut_it_off() -> None:
@@ -103,7 +88,9 @@ async def test_an_object_of_other_content_is_not_taken_for_a_finished_close() ->
             await archive.uploads.close(box.id, upload.id, claimed(os.urandom(252)))
         failed = await archive.upload_repository.get(upload.id)
         assert (failed.state, "checksum" in (failed.failure or "")) == ("failed", True)
-        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
+        async with working(archive):
+            await at_rest(archive)
+        assert await names(archive, "inbox") == []
 
 
 async def test_an_upload_that_the_storage_lost() -> None:
@@ -180,23 +167,6 @@ async def test_the_cap_on_open_uploads_holds_under_a_rush() -> None:
         assert refused == 7
 
 
-async def test_a_close_that_is_repeated_enqueues_what_was_received() -> None:
-    """The change of state was stored, its response was lost: the interrogation does not know of the upload."""
-    async with memory_archive() as archive, trio.open_nursery() as nursery:
-        box = await new_box(archive)
-        upload = await archive.uploads.create(box.id, announced())
-        nursery.start_soon(archive.interrogation.run)
-        await trio.sleep(0.05)
-        await archive.upload_repository.move(upload, "inbox", decrypted_sha256="0" * 64)
-        await trio.sleep(0.05)
-        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
-        await archive.uploads.close(box.id, upload.id, claimed(b""))
-        with trio.fail_after(5):
-            while (await archive.upload_repository.get(upload.id)).state != "failed":  # it has no content
-                await trio.sleep(0.01)
-        nursery.cancel_scope.cancel()
-
-
 async def test_two_closes_at_once_are_one() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
@@ -216,41 +186,96 @@ async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() 
         upload = await archive.uploads.create(box.id, announced())
         await put(archive, upload, content)
         await archive.uploads.close(box.id, upload.id, claimed(content))
-        assert await archive.hubs.default.storage.object_exists("inbox", upload.id)
+        assert await names(archive, "inbox") == [upload.id]
         await archive.uploads.create(box.id, announced(overwrite=True))
-        assert not await archive.hubs.default.storage.object_exists("inbox", upload.id)
         with pytest.raises(FileUploadNotFound):
             await archive.upload_repository.get(upload.id)
-        usage = await archive.upload_repository.usage(box.id)
-        assert (usage.open_uploads, usage.used_size) == (1, 100)
+        assert await usage(archive, box) == (1, 100)
+        async with working(archive):
+            await at_rest(archive)
+        assert await names(archive, "inbox") == []
 
 
-@pytest.mark.parametrize("state", ["interrogated", "awaiting_archival", "archived"])
-async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted(state: UploadState) -> None:
-    async with memory_archive() as archive:
-        box = await new_box(archive, max_size=100)
-        content = os.urandom(252)
-        upload = await archive.uploads.create(box.id, announced())
-        await put(archive, upload, content)
-        await archive.uploads.close(box.id, upload.id, claimed(content))
-        secret_id = await archive.key_store.deposit(os.urandom(32))
-        await archive.hubs.default.storage.put_object("permanent", upload.id, content)
-        moved = await archive.upload_repository.move(
-            await archive.upload_repository.get(upload.id), state, secret_id=secret_id
-        )
-        assert moved is not None
-        await archive.registry.register(moved, secret_id=secret_id)
+async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted() -> None:
+    async with memory_archive() as archive, working(archive):
+        box = await new_box(archive, max_size=10**6)
+        file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
+        upload = await archive.uploads.create(box.id, UploadCreation(**file.announcement("a")))
+        await put(archive, upload, file.content)
+        await archive.uploads.close(box.id, upload.id, claimed(file.content, plaintext=file.plaintext))
+        await at_rest(archive)
+        done = await archive.upload_repository.get(upload.id)
+        assert done.state == "archived"
+        await archive.downloads.get_object(done.accession or "", host="h")
+        await at_rest(archive)
+        assert len(await names(archive, "download")) == 1
         with pytest.raises(FileUploadAlreadyExists):
             await archive.uploads.create(box.id, announced(overwrite=True))
         # Closing again is still no error.
-        await archive.uploads.close(box.id, upload.id, claimed(content))
+        await archive.uploads.close(box.id, upload.id, claimed(file.content))
         await archive.uploads.cancel(box.id, upload.id)
         assert await archive.registry.find(upload.id) is None
-        for bucket in ("inbox", "permanent"):
-            assert not await archive.hubs.default.storage.object_exists(bucket, upload.id)
         with pytest.raises(NotFound):
-            await archive.key_store.fetch(secret_id)
-        assert (await archive.upload_repository.usage(box.id)).used_size == 0
+            await archive.key_store.fetch(done.secret_id or "")
+        assert await usage(archive, box) == (0, 0)
+        await at_rest(archive)
+        for bucket in ("inbox", "permanent", "download"):
+            assert await names(archive, bucket) == []
+        assert await archive.jobs.find_all() == []
+
+
+async def test_an_upload_that_is_not_completed_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    clock = ManualClock()
+    async with memory_archive(clock, open_uploads=1) as archive, working(archive):
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, b"part")
+        clock.now += 71 * 3600
+        await trio.sleep(1)
+        assert (await archive.upload_repository.get(upload.id)).state == "init"
+        clock.now += 3600
+        await trio.sleep(1)
+        stale = await archive.upload_repository.get(upload.id)
+        assert (stale.state, "72 hours" in (stale.failure or "")) == ("failed", True)
+        assert await usage(archive, box) == (0, 0)
+        assert await archive.hubs.default.storage.list_uploads("inbox") == []
+        assert (await archive.uploads.create(box.id, announced())).state == "init"
+
+
+async def test_a_creation_that_was_killed_leaves_nothing_for_good(autojump_clock: trio.testing.MockClock) -> None:
+    clock = ManualClock()
+    async with memory_archive(clock) as archive:
+        now = await archive.database.factory.now()
+        due = now + timedelta(hours=72)
+        await archive.database.jobs.insert(new_job("file", "expire", hub="embedded", now=now, due=due))
+        await archive.hubs.default.storage.start_upload("inbox", "file")
+        async with working(archive):
+            clock.now += 73 * 3600
+            await trio.sleep(1)
+        assert await archive.hubs.default.storage.list_uploads("inbox") == []
+        assert await archive.jobs.find_all() == []
+
+
+class SlowStorage(MemoryStorage):
+    """A storage whose responses take their time."""
+
+    async def start_upload(self, bucket: str, object_id: str) -> str:
+        upload_id = await super().start_upload(bucket, object_id)
+        await trio.sleep(5)
+        return upload_id
+
+
+async def test_a_creation_whose_client_goes_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_archive(storage=SlowStorage()) as archive:
+        box = await new_box(archive)
+        with trio.move_on_after(1):
+            await archive.uploads.create(box.id, announced())
+        assert len(await archive.hubs.default.storage.list_uploads("inbox")) == 1
+        async with working(archive):
+            await at_rest(archive)
+        assert await archive.hubs.default.storage.list_uploads("inbox") == []
+        assert await archive.jobs.find_all() == []
+        assert await usage(archive, box) == (0, 0)
 
 
 async def test_a_failed_upload_gives_way_and_can_be_deleted() -> None:
@@ -290,16 +315,6 @@ async def test_a_larger_envelope_is_allowed() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
         assert (await archive.uploads.create(box.id, announced(encrypted_size=100 + 28 + 232))).state == "init"
-
-
-async def test_the_usage_of_a_box_is_counted_from_the_documents() -> None:
-    async with MemoryDaoFactory() as documents, memory_archive(documents=documents) as archive:
-        box = await new_box(archive)
-        for number in range(3):
-            await archive.uploads.create(box.id, announced(f"f{number}"))
-        fresh = UploadRepository(await documents.dao("uploads", FileUpload, id_field="id"), lambda: 0.0)
-        usage = await fresh.usage(box.id)
-        assert (usage.open_uploads, usage.used_size) == (3, 300)
 
 
 async def test_what_another_process_changes_is_seen_by_the_next_part_url() -> None:

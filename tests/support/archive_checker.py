@@ -20,7 +20,9 @@ import attrs
 Documents = dict[str, dict[str, Any]]
 
 COMING = ("inbox", "interrogated", "awaiting_archival")
-"""States of uploads with which the interrogation has work to do."""
+"""States of uploads whose content is not registered yet."""
+JOBS = {"init": "expire", "inbox": "interrogate", "awaiting_archival": "register"}
+"""What has to be done next about an upload in these states."""
 
 
 @attrs.define
@@ -59,8 +61,9 @@ def check(root: Path) -> Report:
             faults.append(f"keys: {path.name} never became a key")
             stray.append(path)
     with sqlite3.connect(f"file:{root / 'archive.sqlite'}?mode=ro", uri=True) as database:
-        tables = {name: read_table(database, name) for name in ("uploads", "files", "secrets")}
+        tables = {name: read_table(database, name) for name in ("boxes", "uploads", "files", "secrets", "jobs")}
     database.close()
+    faults += box_faults(tables)
     faults += upload_faults(tables, buckets)
     faults += file_faults(tables, buckets)
     return Report(faults, len(stray), sum(path.stat().st_size for path in stray))
@@ -107,6 +110,24 @@ def storage_faults(bucket: Bucket, stray: list[Path]) -> Iterator[str]:
                 yield f"{name}: the object {object_id} has content of another size"
 
 
+def box_faults(tables: Mapping[str, Documents]) -> Iterator[str]:
+    """The counters of boxes against the uploads in them, and jobs against what they are about."""
+    uploads = tables["uploads"]
+    for box_id, box in tables["boxes"].items():
+        inside = [upload for upload in uploads.values() if upload["box_id"] == box_id]
+        valid = [upload for upload in inside if upload["state"] not in ("failed", "cancelled")]
+        counted = (sum(u["state"] == "init" for u in inside), sum(u["decrypted_size"] for u in valid))
+        if counted != (box["open_uploads"], box["used_size"]):
+            yield f"box {box_id} counts {box['open_uploads']}, {box['used_size']} instead of {counted}"
+    for file_id, upload in uploads.items():
+        wanted = JOBS.get(upload["state"])
+        if wanted is not None and tables["jobs"].get(file_id, {}).get("kind") != wanted:
+            yield f"upload {file_id} is {upload['state']} and has no job"
+    for job in tables["jobs"].values():
+        if job["kind"] in ("interrogate", "register", "clean") or job["due"] is None:
+            yield f"job {job['id']} ({job['kind']}) is not done: {job['reason']}"
+
+
 def upload_faults(tables: Mapping[str, Documents], buckets: Mapping[str, Bucket]) -> Iterator[str]:
     """Uploads against the inbox, and the other way round."""
     uploads, inbox = tables["uploads"], buckets["inbox"]
@@ -142,7 +163,7 @@ def file_faults(tables: Mapping[str, Documents], buckets: Mapping[str, Bucket]) 
     registered = {file["file_id"]: file for file in tables["files"].values()}
     coming = {file_id: upload for file_id, upload in uploads.items() if upload["state"] in COMING[1:]}
     for file_id, file in registered.items():
-        found = buckets["permanent"].objects.get(file_id)
+        found = buckets["permanent"].objects.get(file["object_id"])
         if found is None or sum(size for _, size in found["content"]) != file["encrypted_size"]:
             yield f"file {file['id']} has no object, or one of another size"
         if uploads.get(file_id, {}).get("state") not in ("archived", "awaiting_archival"):
@@ -153,9 +174,9 @@ def file_faults(tables: Mapping[str, Documents], buckets: Mapping[str, Bucket]) 
             yield f"file {file_id} has no secret"
     for secret_id in secrets.keys() - {document["secret_id"] for document in due.values()}:
         yield f"secret {secret_id} belongs to no file"
-    for object_id in buckets["permanent"].objects.keys() - due.keys():
+    for object_id in buckets["permanent"].objects.keys() - {document["object_id"] for document in due.values()}:
         yield f"permanent: the object {object_id} belongs to no document"
-    for object_id in buckets["download"].objects.keys() - registered.keys():
+    for object_id in buckets["download"].objects.keys() - {file["staged_id"] for file in registered.values()}:
         yield f"download: the object {object_id} belongs to no document"
 
 

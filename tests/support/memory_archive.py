@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import trio
 
 from connector.archive.assembly import Archive, assemble, open_key_ring
 from connector.archive.hubs import Hub, Hubs
@@ -15,7 +17,7 @@ from connector.archive.key_ring import KeyRing
 from connector.archive.key_rotation import complete_ring
 from connector.archive.master_keys import GivenMasterKeys
 from connector.archive.sealing import MasterKey
-from connector.archive.settings import ArchiveSettings
+from connector.archive.settings import ArchiveSettings, utc_now
 from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.objects.memory import MemoryStorage
@@ -52,10 +54,37 @@ async def memory_archive(
     documents: DaoFactory | None = None,
     **settings: Any,
 ) -> AsyncIterator[Archive]:
-    """An empty archive without a server, over other parts where they are given (open ones, in case of documents)."""
+    """An empty archive without a server, over other parts where they are given (open ones, in case of documents).
+
+    The time of its database is that of the clock, and goes on with trio's.
+    """
     chosen = storage if storage is not None else MemoryStorage()
-    async with chosen, nullcontext(documents) if documents is not None else MemoryDaoFactory() as database:
+    clock, start = clock or ManualClock(), trio.current_time()
+
+    def database_time() -> datetime:
+        return utc_now(clock) + timedelta(seconds=trio.current_time() - start)
+
+    made = MemoryDaoFactory(clock=database_time)
+    async with chosen, nullcontext(documents) if documents is not None else made as database:
         ring = await memory_ring(database)
         hub = Hub(alias="embedded", ring=ring, storage=chosen)
         await hub.create_buckets()
-        yield await assemble(ArchiveSettings(**settings), ring, Hubs([hub]), database, clock=clock or ManualClock())
+        yield await assemble(ArchiveSettings(**settings), ring, Hubs([hub]), database, clock=clock)
+
+
+@asynccontextmanager
+async def working(archive: Archive) -> AsyncIterator[None]:
+    """A worker that does the jobs of the archive."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(archive.make_worker().run)
+        try:
+            yield
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+async def at_rest(archive: Archive) -> None:
+    """Wait until nothing is due or in progress."""
+    with trio.fail_after(60):
+        while await archive.jobs.find_all(scheduled=False):
+            await trio.sleep(0.01)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from connector.archive.errors import ApiError, InvalidRequest
 from connector.errors import BrokenError
 from connector.wire.payloads import read_payload, write_payload
-from persistence.errors import PersistenceError, StorageFull, Unavailable
+from persistence.errors import Conflict, PersistenceError, StorageFull, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_persistence_error(request: Request, error: Exception) -> Response:
     """Answer a failure of storage or database: 503 if it is temporary, otherwise 500. Paths are only logged."""
     assert isinstance(error, PersistenceError)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Conflict):
         _log.error("%s %s failed: %s", request.method, request.url.path, error)
         description = NO_ROOM if isinstance(error, StorageFull) else "The storage or the database does not answer."
         body = {"exception_id": "unavailable", "description": description, "data": {}}

@@ -119,7 +119,7 @@ def present_upload(upload: FileUpload, hubs: Hubs, *, with_checksums: bool = Fal
         **{name: getattr(upload, name) for name in _LISTED_FIELDS},
         "state_updated": upload.state_updated.isoformat(),
         "bucket_id": (hub.permanent if permanent else hub.inbox) if hub is not None else None,
-        "object_id": upload.id,
+        "object_id": (upload.object_id if permanent else None) or upload.id,
         "s3_upload_id": upload.upload_id,
         "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,
         "encrypted_parts_sha256": _split(upload.parts_sha256, _SHA256_DIGITS) if with_checksums else None,

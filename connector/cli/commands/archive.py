@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.commands.archive_grants import grant, grants, revoke
+from connector.cli.commands.archive_jobs import jobs
 from connector.cli.commands.archive_keys import keys, remove_key, rotate_key
 from connector.cli.commands.archive_listings import archive_box, boxes, files, lock, unlock
 from connector.cli.commands.archive_options import archive_output_options, find_config, location_options
@@ -23,7 +24,7 @@ def archive() -> None:
     """Run an archive of your own, and administer it, also while it runs."""
 
 
-for _command in (grant, grants, revoke, files, boxes, lock, unlock, archive_box, keys, rotate_key, remove_key):
+for _command in (grant, grants, revoke, files, boxes, lock, unlock, archive_box, jobs, keys, rotate_key, remove_key):
     archive.add_command(_command)
 
 

@@ -86,7 +86,7 @@ def unlock(ctx: click.Context, /, box: str, **_: object) -> None:
 def archive_box(ctx: click.Context, /, box: str, **_: object) -> None:
     """Archive a locked box for good: nothing can be added or removed.
 
-    Its interrogated files are registered: at once by a running server, otherwise when the archive is served again.
+    Its interrogated files are registered: at once by a running worker, otherwise when there is one.
     """
     _set_box_state(ctx, box, "archived")
 

@@ -4,6 +4,7 @@
     ROOT/buckets/BUCKET/data/...             content files
     ROOT/buckets/BUCKET/uploads/UPLOAD_ID/   open multipart uploads
     ROOT/trash/                              what is being deleted
+    ROOT/writers.lock                        locked by every process that writes
 
 Several processes may work on one root: every change becomes visible by a rename.
 """
@@ -25,6 +26,11 @@ from persistence.objects.filesystem.records import Extent, Record, read_record, 
 from persistence.objects.naming import check_span
 from persistence.objects.values import Names, ObjectStat, Span, now
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 class Disk:
     """Objects below one root folder; all methods block."""
@@ -36,6 +42,7 @@ class Disk:
         self.trash = root / "trash"
         # Distinguishes the content files of this process from those of others.
         self.mark = secrets.token_hex(4)
+        self._writers: int | None = None
         # Held while the folder of an upload is renamed, so that a listing of all of them misses none.
         self.renaming = Lock()
         # Held while a record is replaced, so that the content of the one before is deleted once.
@@ -45,6 +52,35 @@ class Disk:
         """Create the folders of the root."""
         self._buckets.mkdir(parents=True, exist_ok=True)
         self.trash.mkdir(exist_ok=True)
+
+    def begin_writing(self) -> bool:
+        """Join the processes that write, until `close`; tells whether there is no other one.
+
+        That is so until `allow_others`. File systems without locks tell that it is.
+        """
+        if self._writers is None:
+            self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        return self._lock_writers(exclusively=True)
+
+    def allow_others(self) -> None:
+        """Let other processes write, too."""
+        self._lock_writers(exclusively=False)
+
+    def close(self) -> None:
+        """Leave the processes that write."""
+        if self._writers is not None:
+            os.close(self._writers)
+            self._writers = None
+
+    def _lock_writers(self, *, exclusively: bool) -> bool:
+        if fcntl is not None and self._writers is not None:
+            try:
+                fcntl.flock(self._writers, fcntl.LOCK_NB | (fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH))
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass
+        return True
 
     # Buckets
 

@@ -25,9 +25,26 @@ class Leftovers:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._uploads = Uploads(disk)
+        self._earlier: dict[str, list[Path]] = {}
 
-    def settle(self) -> None:
-        """Open or delete every upload that is in between; remove temporary files."""
+    def settle(self) -> bool:
+        """Open or delete every upload that is in between, remove temporary files, and note the content that is there.
+
+        Only if no other process writes; tells whether that is so.
+        """
+        try:
+            alone = self._disk.begin_writing()
+            if alone:
+                self._settle_uploads()
+                self._earlier = {
+                    bucket: list((self._disk.bucket(bucket) / "data").glob("*/*"))
+                    for bucket in self._disk.bucket_names()
+                }
+            return alone
+        finally:
+            self._disk.allow_others()
+
+    def _settle_uploads(self) -> None:
         for bucket in self._disk.bucket_names():
             folder = self._disk.bucket(bucket)
             for entry in list(os.scandir(folder / "uploads")):
@@ -50,20 +67,25 @@ class Leftovers:
             shutil.rmtree(entry.path, ignore_errors=True)
 
     def remove_content(self, bucket: str) -> Iterator[int]:
-        """Remove the content files of a bucket that nothing names and that are not of this process.
+        """Remove the content files of a bucket that were there when it was settled and that nothing names.
 
         Yields the bytes of each file removed, and 0 for everything else that was looked at.
         """
+        unnamed = self._earlier.pop(bucket, [])
         # A bucket may be deleted meanwhile.
         with contextlib.suppress(BucketNotFound, FileNotFoundError):
-            # Before the objects: completion moves content from uploads to those.
-            named = self._uploads.all_content(bucket)
-            for record in self._disk.records(bucket):
-                named.update(extent.file for extent in record.content)
-                yield 0
-            for path in (self._disk.bucket(bucket) / "data").glob("*/*"):
-                kept = path.name.endswith(self._disk.mark) or Extent.of(path, 0).file in named
-                yield 0 if kept else _remove(path)
+            # Twice: a folder that another process renames while it is listed may be missed, but not both times.
+            for _ in range(2):
+                if not unnamed:
+                    return
+                # Before the objects: completion moves content from uploads to those.
+                named = self._uploads.all_content(bucket)
+                for record in self._disk.records(bucket):
+                    named.update(extent.file for extent in record.content)
+                    yield 0
+                unnamed = [path for path in unnamed if Extent.of(path, 0).file not in named]
+            for path in unnamed:
+                yield _remove(path)
 
     def _is_published(self, bucket: str, folder: Path) -> bool:
         head = read_json(folder / HEAD)

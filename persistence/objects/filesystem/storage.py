@@ -65,6 +65,7 @@ class FilesystemStorage(SignedStorage):
         self.signing = signing
         self.min_part_size = min_part_size
         self._uploads = Uploads(self._disk)
+        self._leftovers = Leftovers(self._disk)
         self._max_threads = max_threads
 
     async def __aenter__(self) -> Self:
@@ -74,6 +75,7 @@ class FilesystemStorage(SignedStorage):
 
     async def __aexit__(self, *error: object) -> None:
         self._limiter = None
+        self._disk.close()
 
     async def list_buckets(self) -> list[str]:
         return await self._run(self._disk.bucket_names)
@@ -160,24 +162,27 @@ class FilesystemStorage(SignedStorage):
     async def _abort_upload(self, upload: UploadKey) -> None:
         await self._run(self._uploads.abort, upload)
 
-    async def settle(self) -> None:
-        """Finish completions and aborts that a killed process left half-done.
+    async def settle(self) -> bool:
+        """Finish completions and aborts that killed processes left half-done, if no other process writes at the moment.
 
-        To be called by the one process that writes, before its first write. An upload that was being completed is open
-        again afterwards, with all its parts, unless its object exists.
+        To be called before its first write by every process that writes for long; it counts as writing until the
+        storage is closed. An upload that was being completed is open again afterwards, with all its parts, unless its
+        object exists.
+
+        Returns:
+            Whether there is no other process that has called this.
         """
-        await self._run(Leftovers(self._disk).settle)
+        return await self._run(self._leftovers.settle)
 
     async def remove_leftovers(self) -> int:
         """Remove files of killed processes that no record names; returns the bytes of content removed.
 
-        May run while this process writes and while others read. Others must not write at the same time: content that
-        they have not named yet would be removed.
+        Removes nothing unless `settle` found no other process, and then what was there at that moment, so others may
+        write meanwhile.
         """
-        leftovers = Leftovers(self._disk)
-        await self._run(leftovers.empty_trash)
+        await self._run(self._leftovers.empty_trash)
         buckets = await self.list_buckets()
-        return sum([sum(await self._all(leftovers.remove_content(bucket))) for bucket in buckets])
+        return sum([sum(await self._all(self._leftovers.remove_content(bucket))) for bucket in buckets])
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
         """A file with the whole content of an object, for a server that sends it itself.

@@ -72,13 +72,14 @@ class Uploads:
         return [part for part, _ in self.read_parts(self.check(upload), first, limit)]
 
     def open_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
-        """Open uploads; `BucketNotFound`."""
+        """Open uploads, those included whose completion a crash has cut off; `BucketNotFound`."""
         found: list[UploadRef] = []
         for entry in os.scandir(self._disk.bucket(bucket) / "uploads"):
-            head = None if "." in entry.name else read_json(Path(entry.path) / HEAD)
+            upload_id, _, step = entry.name.partition(".")
+            head = read_json(Path(entry.path) / HEAD) if step in ("", "closing") else None
             if head is not None and object_id in (None, head["object_id"]):
                 started = datetime.fromisoformat(head["started"])
-                found.append(UploadRef(bucket, head["object_id"], entry.name, started))
+                found.append(UploadRef(bucket, head["object_id"], upload_id, started))
         return found
 
     def complete(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:

@@ -1,0 +1,36 @@
+"""The objects that attempts of jobs write: each attempt under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from connector.archive.hubs import Hub
+from connector.archive.models import Job
+from persistence.errors import NotFound
+
+_MOST_TRACED = 20
+"""Attempts, the last ones, whose multipart uploads are searched for: one call each, as S3 does not list them by prefix
+everywhere."""
+
+
+async def remove_earlier_attempts(job: Job, hub: Hub, bucket: str) -> None:
+    """Remove what earlier attempts of a job have left whose workers could not do so themselves."""
+    if job.attempts:
+        await abort_uploads(hub, bucket, job.earlier_attempt_ids)
+        await hub.storage.delete_objects(bucket, job.earlier_attempt_ids)
+
+
+async def remove_all_attempts(job: Job, hub: Hub, bucket: str) -> None:
+    """Remove all that was ever written about the file of a job in a bucket where every attempt has its own name."""
+    await abort_uploads(hub, bucket, [*job.earlier_attempt_ids, job.attempt_id][-_MOST_TRACED:])
+    found = [stat.object_id async for stat in hub.storage.list_objects(bucket, prefix=f"{job.id}.")]
+    await hub.storage.delete_objects(bucket, found)
+
+
+async def abort_uploads(hub: Hub, bucket: str, object_ids: Iterable[str]) -> None:
+    """Abort all multipart uploads of these objects."""
+    for object_id in object_ids:
+        for upload in await hub.storage.list_uploads(bucket, object_id):
+            with suppress(NotFound):
+                await hub.storage.abort_upload(bucket, object_id, upload.upload_id)

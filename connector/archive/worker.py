@@ -1,0 +1,152 @@
+"""Workers: take jobs, do their work, and keep their leases for as long as that takes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+import trio
+
+from connector.archive.jobs import Change, JobQueue, LostLease, Next
+from connector.archive.models import Job, JobKind
+from connector.errors import ConnectorError
+from connector.transfer.outcome import iter_leaf_errors
+from persistence.errors import PersistenceError
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 4
+"""Jobs of each kind that one worker does at once."""
+_POLL_INTERVAL = 0.2
+_PAUSE_AFTER_FAILURE = 2.0
+_RENEWALS = 3
+"""Times that a lease is renewed before it would end."""
+_GRACE = 5.0
+"""Seconds for giving a job back when the worker is stopped."""
+
+
+@attrs.define(eq=False)
+class Lease:
+    """A job that this worker has; its work writes documents through this."""
+
+    _queue: JobQueue
+    job: Job
+    is_over: bool = False
+
+    async def write(self, change: Change) -> None:
+        """Write documents if the job is still this worker's; `LostLease`."""
+        await self._queue.commit(self.job, change, Next(self.job.kind))
+
+    async def commit(self, change: Change | None = None, *, then: Next | None = None) -> None:
+        """Write documents, and say what is to be done next; nothing by default. `LostLease`."""
+        job = await self._queue.commit(self.job, change, then)
+        if job is None:
+            self.is_over = True
+        else:
+            self.job = job
+
+
+Work = Callable[[Lease], Awaitable[None]]
+"""Does one step of a job and commits."""
+
+
+def worker_name() -> str:
+    """A name that tells where a worker runs, and is no other one's."""
+    return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
+
+
+@attrs.define(eq=False)
+class Worker:
+    """Does jobs until it is cancelled; those in progress are given back then.
+
+    Args:
+        queue: The jobs.
+        works: The work of each kind that this worker does.
+    """
+
+    _queue: JobQueue
+    _works: Mapping[JobKind, Work]
+    name: str = attrs.field(factory=worker_name)
+    _free: dict[JobKind, int] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing in progress."""
+        self._free = dict.fromkeys(self._works, _AT_ONCE)
+
+    async def run(self) -> None:
+        """Take jobs and do them, until cancelled. A database that cannot be reached is waited for."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    # Only from here on is there certainly as much time as the lease has by the database's clock.
+                    asked = trio.current_time()
+                    jobs = await self._queue.claim(self._free, worker=self.name)
+                except PersistenceError as error:
+                    _log.error("No jobs can be taken: %s", error)
+                    await trio.sleep(_PAUSE_AFTER_FAILURE)
+                    continue
+                for job in jobs:
+                    self._free[job.kind] -= 1
+                    nursery.start_soon(self._do, job, asked + self._queue.lease)
+                if not jobs:
+                    await trio.sleep(_POLL_INTERVAL)
+
+    async def _do(self, job: Job, deadline: float) -> None:
+        lease, ended = Lease(self._queue, job), False
+        try:
+            try:
+                with trio.CancelScope(deadline=deadline) as scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._renew, lease, scope)
+                        while not lease.is_over and lease.job.kind in self._works:
+                            await self._works[lease.job.kind](lease)
+                        nursery.cancel_scope.cancel()
+                if scope.cancelled_caught:
+                    _log.warning("The job %s (%s) was lost to another worker.", job.id, lease.job.kind)
+                ended = lease.is_over or scope.cancelled_caught
+            except* Exception as failure:
+                ended = True
+                await self._failed(lease.job, next(iter_leaf_errors(failure)))
+        finally:
+            self._free[job.kind] += 1
+            if not ended:
+                with trio.move_on_after(_GRACE, shield=True):
+                    await self._give_back(lease.job)
+
+    async def _renew(self, lease: Lease, scope: trio.CancelScope) -> None:
+        """Extend the lease, whose end by this machine's clock is the deadline of `scope`."""
+        pause = self._queue.lease / _RENEWALS
+        while True:
+            await trio.sleep(pause)
+            asked = trio.current_time()
+            try:
+                if not await self._queue.extend(lease.job):
+                    if not lease.is_over:
+                        scope.cancel()
+                    return
+            except PersistenceError as error:
+                _log.error("The lease of the job %s could not be extended: %s", lease.job.id, error)
+            else:
+                scope.deadline = asked + self._queue.lease
+
+    async def _failed(self, job: Job, error: Exception) -> None:
+        if isinstance(error, LostLease):
+            _log.warning("%s", error)
+            return
+        known = isinstance(error, ConnectorError | PersistenceError)
+        _log.error("The job %s (%s) failed: %s", job.id, job.kind, error, exc_info=None if known else error)
+        try:
+            failed = await self._queue.fail(job, str(error) if known else f"{type(error).__name__}: {error}")
+            if failed is not None and failed.is_set_aside:
+                _log.error("The job %s (%s) is set aside.", job.id, job.kind)
+        except PersistenceError as failure:
+            _log.error("That could not be recorded: %s", failure)
+
+    async def _give_back(self, job: Job) -> None:
+        try:
+            await self._queue.give_back(job)
+        except PersistenceError as error:
+            _log.error("The job %s could not be given back: %s", job.id, error)

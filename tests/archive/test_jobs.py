@@ -1,0 +1,300 @@
+"""The queue of jobs and its workers: each job is one worker's at a time, and none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+import trio
+
+from connector.archive.database import Database
+from connector.archive.jobs import MAX_ATTEMPTS, JobQueue, LostLease, Next, find_job, new_job, schedule, wait_after
+from connector.archive.models import Job, JobKind
+from connector.archive.worker import Lease, Work, Worker
+from persistence.errors import Unreachable
+from tests.support.memory_archive import ManualClock, memory_archive
+
+pytestmark = pytest.mark.trio
+
+LEASE = 30.0
+
+
+@asynccontextmanager
+async def queue_of(*subjects: str, kind: JobKind = "clean") -> AsyncIterator[tuple[JobQueue, Database]]:
+    """A queue in memory, in which these are due; the database's time is trio's."""
+    async with memory_archive(ManualClock(), job_lease=LEASE) as archive:
+        for subject in subjects:
+            await put(archive.database, subject, kind)
+        yield archive.jobs, archive.database
+
+
+async def put(database: Database, subject: str, kind: JobKind = "clean") -> None:
+    await schedule(database, subject, kind, hub="hub", now=await database.factory.now())
+
+
+async def take(queue: JobQueue, worker: str = "w", kind: JobKind = "clean", count: int = 10) -> list[Job]:
+    return await queue.claim({kind: count}, worker=worker)
+
+
+def worker_of(queue: JobQueue, work: Work, *kinds: JobKind) -> Worker:
+    return Worker(queue, dict.fromkeys(kinds or ("clean",), work))
+
+
+async def done(lease: Lease) -> None:
+    await lease.commit()
+
+
+async def test_waits_grow_to_ten_minutes_and_last_long_enough_for_an_outage() -> None:
+    waits = [wait_after(attempts) for attempts in range(1, MAX_ATTEMPTS)]
+    assert waits == sorted(waits)
+    assert waits[-1] == timedelta(minutes=10)
+    assert sum(waits, timedelta()) > timedelta(minutes=30)
+
+
+async def test_a_job_is_one_workers_until_its_lease_ends(autojump_clock: trio.testing.MockClock) -> None:
+    async with queue_of("one") as (queue, _):
+        (first,) = await take(queue)
+        assert await take(queue, "other") == []
+        await trio.sleep(LEASE - 1)
+        assert await take(queue, "other") == []
+        await trio.sleep(1)
+        (second,) = await take(queue, "other")
+        assert second.token > first.token
+        assert (second.attempts, second.worker) == (1, "other")
+        assert not await queue.extend(first)
+        with pytest.raises(LostLease):
+            await queue.commit(first, None, None)
+        assert await queue.fail(first, "late") is None
+        assert await queue.extend(second)
+
+
+async def test_many_workers_share_the_jobs_without_doing_one_twice() -> None:
+    async with queue_of(*(f"job-{number}" for number in range(40))) as (queue, _):
+        taken: list[str] = []
+
+        async def claim(worker: str) -> None:
+            while jobs := await take(queue, worker, count=3):
+                assert len(jobs) <= 3
+                taken.extend(job.id for job in jobs)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(claim, f"worker-{number}")
+        assert sorted(taken) == sorted({f"job-{number}" for number in range(40)})
+
+
+async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: trio.testing.MockClock) -> None:
+    async with queue_of("one") as (queue, database):
+        for _ in range(MAX_ATTEMPTS):
+            assert len(await take(queue)) == 1
+            await trio.sleep(LEASE)
+        assert await take(queue) == []
+        job = await find_job(database, "one")
+        assert job is not None
+        assert (job.is_set_aside, job.worker, "died" in (job.reason or "")) == (True, None, True)
+        assert await queue.retry(["two"]) == []
+        assert await queue.retry() == ["one"]
+        assert len(await take(queue)) == 1
+
+
+async def test_what_is_called_for_takes_a_job_from_its_worker(autojump_clock: trio.testing.MockClock) -> None:
+    """The new one waits until the old worker has certainly stopped."""
+    async with queue_of("one", kind="interrogate") as (queue, database):
+        (first,) = await take(queue, kind="interrogate")
+        await put(database, "one", "clean")
+        with pytest.raises(LostLease):
+            await queue.commit(first, None, Next("register"))
+        assert await take(queue) == []
+        await trio.sleep(LEASE)
+        (second,) = await take(queue)
+        assert (second.kind, second.attempts) == ("clean", 0)
+        assert first.attempt_id in second.earlier_attempt_ids
+        assert second.attempt_id not in second.earlier_attempt_ids
+
+
+async def test_tokens_of_a_file_never_recur(autojump_clock: trio.testing.MockClock) -> None:
+    async with queue_of("one") as (queue, database):
+        (first,) = await take(queue)
+        await queue.commit(first, None, None)
+        await trio.sleep(1)
+        await put(database, "one")
+        (second,) = await take(queue)
+        assert second.token > first.token
+
+
+async def test_nothing_is_written_with_a_change_that_fails() -> None:
+    async with queue_of("one") as (queue, database):
+        (job,) = await take(queue)
+
+        async def change(bound: Database) -> None:
+            await bound.jobs.insert(new_job("two", "clean", hub="hub", now=job.created, due=job.created))
+            raise Unreachable("No.")
+
+        with pytest.raises(Unreachable):
+            await queue.commit(job, change, None)
+        assert await find_job(database, "two") is None
+        assert await find_job(database, "one") == job
+
+
+async def test_a_worker_keeps_its_lease_as_long_as_the_work_takes(autojump_clock: trio.testing.MockClock) -> None:
+    runs = 0
+
+    async def slow(lease: Lease) -> None:
+        nonlocal runs
+        runs += 1
+        await trio.sleep(10 * LEASE)
+        await lease.commit()
+
+    async with queue_of("one") as (queue, database), trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(worker_of(queue, slow).run)
+        await trio.sleep(11 * LEASE)
+        assert runs == 1
+        assert await find_job(database, "one") is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_cannot_extend_its_lease_stops_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    ended: list[float] = []
+
+    async def endless(lease: Lease) -> None:
+        began = trio.current_time()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time() - began)
+
+    class Deaf(JobQueue):
+        async def extend(self, job: Job) -> bool:
+            raise Unreachable("No database.")
+
+    async with queue_of("one") as (_, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(Deaf(database, LEASE), endless).run)
+        await trio.sleep(LEASE + 0.1)
+        assert len(ended) == 1
+        assert ended[0] <= LEASE
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_whose_job_is_called_off_stops_at_the_next_renewal(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ended = trio.Event()
+
+    async def endless(lease: Lease) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with queue_of("one", kind="interrogate") as (queue, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(queue, endless, "interrogate").run)
+        await trio.sleep(1)
+        await put(database, "one", "clean")
+        with trio.fail_after(LEASE / 3 + 1):
+            await ended.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_is_stopped_gives_its_jobs_back_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async def endless(lease: Lease) -> None:
+        await trio.sleep_forever()
+
+    async with queue_of("one") as (queue, _):
+        with trio.move_on_after(1):
+            await worker_of(queue, endless).run()
+        (again,) = await take(queue, "other")
+        assert again.attempts == 0
+
+
+async def test_failures_are_repeated_later_and_bugs_too(autojump_clock: trio.testing.MockClock) -> None:
+    tries: list[float] = []
+    errors: list[Exception] = [Unreachable("No storage."), ValueError("a bug")]
+
+    async def work(lease: Lease) -> None:
+        tries.append(trio.current_time())
+        if errors:
+            raise errors.pop(0)
+        await lease.commit()
+
+    async with queue_of("one") as (queue, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(queue, work).run)
+        await trio.sleep(1)
+        job = await find_job(database, "one")
+        assert job is not None
+        assert (job.attempts, job.reason, job.worker) == (1, "No storage.", None)
+        await trio.sleep(60)
+        assert await find_job(database, "one") is None
+        nursery.cancel_scope.cancel()
+    assert [round(after - before) for before, after in pairwise(tries)] == [5, 10]
+
+
+async def test_a_worker_outlives_a_database_that_is_away(autojump_clock: trio.testing.MockClock) -> None:
+    class Away(JobQueue):
+        until = 0.0
+
+        async def claim(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            if trio.current_time() < Away.until:
+                raise Unreachable("No database.")
+            return await super().claim(*arguments, **options)
+
+    async with queue_of("one") as (_, database), trio.open_nursery() as nursery:
+        Away.until = trio.current_time() + 300
+        nursery.start_soon(worker_of(Away(database, LEASE), done).run)
+        await trio.sleep(299)
+        assert await find_job(database, "one") is not None
+        await trio.sleep(10)
+        assert await find_job(database, "one") is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_next_step_follows_at_once_or_at_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    steps: list[tuple[str, float]] = []
+
+    async with queue_of("one", kind="stage") as (queue, database), trio.open_nursery() as nursery:
+        start = trio.current_time()
+
+        async def work(lease: Lease) -> None:
+            steps.append((lease.job.kind, trio.current_time() - start))
+            due = await database.factory.now() + timedelta(seconds=100)
+            following: dict[str, Next | None] = {"stage": Next("clean"), "clean": Next("unstage", due), "unstage": None}
+            await lease.commit(then=following[lease.job.kind])
+
+        nursery.start_soon(worker_of(queue, work, "stage", "clean", "unstage").run)
+        await trio.sleep(200)
+        nursery.cancel_scope.cancel()
+    assert [kind for kind, _ in steps] == ["stage", "clean", "unstage"]
+    assert steps[1][1] == steps[0][1]
+    assert 100 <= steps[2][1] < 101
+
+
+async def test_a_step_of_another_kind_is_left_to_other_workers(autojump_clock: trio.testing.MockClock) -> None:
+    async def work(lease: Lease) -> None:
+        await lease.commit(then=Next("register"))
+
+    async with queue_of("one", kind="interrogate") as (queue, _), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(queue, work, "interrogate").run)
+        await trio.sleep(1)
+        (job,) = await take(queue, kind="register")
+        assert job.attempts == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_jobs_of_one_kind_do_not_hold_up_another(autojump_clock: trio.testing.MockClock) -> None:
+    async def work(lease: Lease) -> None:
+        if lease.job.kind == "interrogate":
+            await trio.sleep(1000)
+        await lease.commit()
+
+    subjects = [f"file-{number}" for number in range(20)]
+    async with queue_of(*subjects, kind="interrogate") as (queue, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(queue, work, "interrogate", "clean").run)
+        await trio.sleep(1)
+        await put(database, "other")
+        await trio.sleep(1)
+        assert await find_job(database, "other") is None
+        assert sum(job.worker is not None for job in await queue.find_all()) == 4
+        nursery.cancel_scope.cancel()
