@@ -25,7 +25,16 @@ from connector.archive.errors import (
 )
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.jobs import new_job, schedule
-from connector.archive.models import OVERWRITABLE, RECEIVED, REPLACEABLE, Box, FileUpload, JobKind, UploadState
+from connector.archive.models import (
+    OVERWRITABLE,
+    RECEIVED,
+    REPLACEABLE,
+    Box,
+    FileUpload,
+    JobKind,
+    RegisteredFile,
+    UploadState,
+)
 from connector.archive.recent_checks import RecentChecks
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
 from connector.archive.upload_checks import (
@@ -136,24 +145,27 @@ class UploadController:
         )
 
     async def cancel(self, box_id: str, file_id: str) -> None:
-        """Remove an upload from the box, whatever its state, also if it is registered; its storage is freed soon."""
+        """Remove an upload from the box, whatever its state, also if it is registered, and free its storage."""
         now = await self._database.factory.now()
 
-        async def withdraw(database: Database) -> None:
+        async def withdraw(database: Database) -> tuple[FileUpload, RegisteredFile | None]:
             uploads = UploadRepository(database, self._clock)
             upload = await uploads.get(file_id, box_id=box_id)
-            if upload.state == "cancelled":
-                return
-            await uploads.move(upload, "cancelled", needs_open_box=True)
+            file = await database.files.find_one({"file_id": file_id}) if upload.secret_id is not None else None
+            if upload.state != "cancelled":
+                await uploads.move(upload, "cancelled", needs_open_box=True)
+                await schedule(database, file_id, "clean", hub=upload.storage_alias, now=now)
+            if file is not None:
+                await database.files.delete(file.accession)
             if upload.secret_id is not None:
-                file = await database.files.find_one({"file_id": file_id})
-                if file is not None:
-                    await database.files.delete(file.accession)
                 with suppress(NotFound):
                     await database.secrets.delete(upload.secret_id)
-            await schedule(database, file_id, "clean", hub=upload.storage_alias, now=now)
+            return upload, file
 
-        await self._database.transact(withdraw)
+        upload, file = await self._database.transact(withdraw)
+        # What its URLs lead to goes at once. The job does the same, and knows of attempts that no document names.
+        with suppress(PersistenceError):
+            await _free(self._hubs.get(upload.storage_alias), upload, file)
 
     async def _open(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation, now: datetime) -> FileUpload:
         created = utc_now(self._clock)
@@ -311,6 +323,20 @@ class UploadController:
                 return await hub.storage.stat(hub.inbox, upload.id)
             except NotFound:
                 raise _lost() from error
+
+
+async def _free(hub: Hub, upload: FileUpload, file: RegisteredFile | None) -> None:
+    with suppress(NotFound):
+        await hub.storage.abort_upload(hub.inbox, upload.id, upload.upload_id)
+    objects = {
+        hub.inbox: upload.id,
+        hub.permanent: upload.object_id,
+        hub.download: None if file is None else file.staged_id,
+    }
+    for bucket, object_id in objects.items():
+        if object_id is not None:
+            with suppress(NotFound):
+                await hub.storage.delete_object(bucket, object_id)
 
 
 def _lost() -> S3UploadNotFound:
