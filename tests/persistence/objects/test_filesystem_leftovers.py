@@ -23,7 +23,8 @@ def open_storage(root: Path) -> FilesystemStorage:
 
 
 def files(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return found - {"writers.lock"}
 
 
 def uploads(root: Path) -> Path:
@@ -166,6 +167,27 @@ async def test_they_are_removed_beside_uploads_and_completions(tmp_path: Path) -
         for number in range(40):
             for kind in ("earlier", "new"):
                 assert await read(storage, f"{kind}-{number}") == b"partpart"
+
+
+async def test_nothing_is_removed_while_another_process_writes(tmp_path: Path) -> None:
+    bucket = tmp_path / "buckets" / "bucket"
+    async with open_storage(tmp_path) as storage:
+        await storage.create_bucket("bucket")
+        assert await storage.settle()
+        upload = await begin(storage)
+        os.rename(bucket / "uploads" / upload, bucket / "uploads" / f"{upload}.closing")
+        (bucket / "data" / "ab").mkdir(exist_ok=True)
+        (bucket / "data" / "ab" / ("ab" + "c" * 30)).write_bytes(b"not named yet")
+        async with open_storage(tmp_path) as other:
+            assert not await other.settle()
+            assert await other.remove_leftovers() == 0
+            (found,) = await other.list_uploads("bucket")
+            assert found.upload_id == upload, "its completion may have been cut off"
+    async with open_storage(tmp_path) as storage:
+        assert await storage.settle()
+        assert await storage.upload_exists("bucket", "object", upload)
+        (bucket / "data" / "ab" / ("ab" + "d" * 30)).write_bytes(b"written by a process that came later")
+        assert await storage.remove_leftovers() == len(b"not named yet")
 
 
 async def test_a_part_whose_sender_goes_leaves_nothing(tmp_path: Path) -> None:
