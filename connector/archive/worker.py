@@ -25,7 +25,7 @@ _PAUSE_AFTER_FAILURE = 2.0
 _RENEWALS = 3
 """Times that a lease is renewed before it would end."""
 _GRACE = 5.0
-"""Seconds for giving a job back when the worker is stopped."""
+"""Seconds that one call for taking jobs, or for giving them back when the worker is stopped, may take."""
 
 
 @attrs.define(eq=False)
@@ -80,10 +80,13 @@ class Worker:
         """Take jobs and do them, until cancelled. A database that cannot be reached is waited for."""
         async with trio.open_nursery() as nursery:
             while True:
+                jobs: list[Job] = []
+                # Only from here on is there certainly as much time as the lease has by the database's clock.
+                asked = trio.current_time()
                 try:
-                    # Only from here on is there certainly as much time as the lease has by the database's clock.
-                    asked = trio.current_time()
-                    jobs = await self._queue.claim(self._free, worker=self.name)
+                    # Not cancelled between the claim and its answer: what was taken then could not be given back.
+                    with trio.move_on_after(_GRACE, shield=True):
+                        jobs = await self._queue.claim(self._free, worker=self.name)
                 except PersistenceError as error:
                     _log.error("No jobs can be taken: %s", error)
                     await trio.sleep(_PAUSE_AFTER_FAILURE)
