@@ -73,7 +73,11 @@ class RequestGuard:
                 await guarded_receive()
             response_started = exchange.sending = True
             exchange.deadline = trio.current_time() + self._idle_timeout
-            await send(message)
+            # With the last message Hypercorn reports the disconnect, upon which Starlette cancels a streamed response:
+            # a connection that should close then would stay open.
+            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            with trio.CancelScope(shield=is_last):
+                await send(message)
             exchange.deadline = inf
             exchange.sending = False
 

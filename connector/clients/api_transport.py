@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 import httpx
 import trio
 
-from connector.errors import RETRY, RETRY_NOW, BrokenError, ConnectorError
-from connector.http import ForbiddenAddressError
+from connector.errors import RETRY, RETRY_NOW, BrokenError, ConnectorError, UsageError
+from connector.http import ForbiddenAddressError, ProxyCredentialsError, UntrustedCertificateError
 from connector.transfer import OverloadedError
 from connector.wire.lifetimes import ServerClocks
 
@@ -135,6 +135,11 @@ def server_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def path_segment(name: str) -> str:
+    """The name as one segment of a URL's path, also where it is a dot or two (RFC 3986, section 5.2.4)."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+
+
 def broken(error: Exception, server: str) -> ConnectorError:
     """Return the error for a failed connection; a retry may help unless the address itself is invalid."""
     if isinstance(error, ForbiddenAddressError):
@@ -142,7 +147,22 @@ def broken(error: Exception, server: str) -> ConnectorError:
             f"{server} must not be connected to: {_reason(error)}.",
             hint="An archive must not send its users to services of their own machine: tell its operators.",
         )
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+    if isinstance(error, ProxyCredentialsError):
+        return UsageError(f"{server} cannot be reached: {_reason(error)}.", hint=error.hint)
+    if isinstance(error, httpx.ProxyError):
+        return BrokenError(
+            f"{server} cannot be reached: {_reason(error)}.",
+            hint="Check --proxy, or HTTPS_PROXY and its like; NO_PROXY names the hosts that need no proxy.",
+            advice=RETRY,
+        )
+    if isinstance(error, UntrustedCertificateError):
+        return BrokenError(
+            f"{server} cannot be reached: {_reason(error)}.",
+            hint="Check --ca-file, SSL_CERT_FILE and SSL_CERT_DIR, which name the certificates that are trusted; an"
+            " institute's proxy may present its own.",
+            advice=RETRY,
+        )
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return BrokenError(
             f"{server} cannot be reached: {_reason(error)}.",
             hint="Check the address and your connection.",

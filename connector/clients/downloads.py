@@ -6,12 +6,11 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from urllib.parse import quote
 
 import attrs
 
 from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest
+from connector.clients.api_transport import ApiReply, ApiRequest, path_segment
 from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.refusals import error_from_response
 from connector.errors import BrokenError
@@ -36,7 +35,7 @@ class Staging:
 
 def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest:
     """Request a DRS object."""
-    return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}", token=token)
+    return ApiRequest("GET", f"{api_url}/objects/{path_segment(accession)}", token=token)
 
 
 def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
@@ -62,7 +61,7 @@ def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
 
 def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:
     """Request the envelope (Crypt4GH header) of a file, encrypted for the key in the token."""
-    return ApiRequest("GET", f"{api_url}/objects/{quote(accession, safe='')}/envelopes", token=token)
+    return ApiRequest("GET", f"{api_url}/objects/{path_segment(accession)}/envelopes", token=token)
 
 
 def read_envelope(reply: ApiReply) -> bytes:

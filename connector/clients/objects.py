@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
+import httpx
 import trio
 
 from connector.clients.api_transport import FAILURES, broken, server_of
 from connector.clients.etags import EtagRecord, stored_md5
+from connector.clients.ranges import find_range, misbehaves
+from connector.clients.redirects import redirect_target
 from connector.errors import (
     RENEW,
     RETRY,
@@ -23,16 +26,13 @@ from connector.errors import (
     RefusedError,
     RetryPolicy,
 )
-from connector.http import HttpClient
+from connector.http import HttpClient, Response
 from connector.transfer import OverloadedError, Progress
 from connector.wire.lifetimes import retry_after
 
-MAX_WHOLE_OBJECT = 256 * 1024**2
-"""Largest object (bytes) whose parts are picked out of the whole where a server ignores the `Range` header."""
-
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:[0-9]{1,18}|\*)")  # RFC 9110, section 14.4
 _AGAIN = "It is tried again by itself."
+_NO_BODY = memoryview(b"")
 
 
 class UrlRefusedError(RefusedError):
@@ -122,27 +122,27 @@ class HttpObjectClient:
         """See `ObjectClient.fetch_into`.
 
         From a server that ignores the `Range` header (RFC 9110, section 14.2) the bytes are picked out of the whole
-        object, if it has `size` bytes and no more than 256 MiB.
+        object, if it has `size` bytes and no more than 256 MiB. A server may send only the first of them (section
+        15.3.7): they are reported, and the error says that the rest is to be requested.
         """
         headers = [(b"Range", b"bytes=%d-%d" % (start, stop - 1)), (b"Accept-Encoding", b"identity")]
-        wanted = buffer[: stop - start]
         with self._failures(url), trio.fail_after(self._deadline):
-            response = await self._http.request("GET", url, headers)
+            server, response = await self._send("GET", url, headers)
             try:
-                if response.status not in (200, 206):
+                if not 200 <= response.status < 300:
                     body = await response.read_error()
-                    raise error_from_response("GET", server_of(url), response.status, response.headers, body)
-                skip = check_range(server_of(url), response.status, response.headers, start, stop, size)
-                for position in range(0, skip, len(wanted)):  # overwritten by what follows
-                    await response.read_into(wanted[: skip - position])
+                    raise error_from_response("GET", server, response.status, response.headers, body)
+                window = find_range(server, response.status, response.headers, start, stop, size)
+                wanted = buffer[: window.size]
+                for position in range(0, window.offset, len(wanted)):  # overwritten by what follows
+                    await response.read_into(wanted[: window.offset - position])
                 received = await response.read_into(wanted, on_bytes)
-                if received < len(wanted):
+                if received < stop - start:
                     raise BrokenError(
-                        f"{server_of(url)} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=RETRY_NOW
+                        f"{server} sent {received} of {stop - start} bytes.", hint=_AGAIN, advice=RETRY_NOW
                     )
-                is_whole = response.status == 200 and response.headers.get("content-length") == str(size)
-                if not is_whole and await response.read_some():
-                    raise _misbehaves(server_of(url), "sent more bytes than were asked for")
+                if window.ends_body and await _goes_on(response):
+                    raise misbehaves(server, "sent more bytes than were asked for")
                 return received
             finally:
                 response.close()
@@ -150,22 +150,55 @@ class HttpObjectClient:
     async def put_from(self, url: str, buffer: memoryview, on_bytes: Progress, *, md5: str) -> str:
         """See `ObjectClient.put_from`."""
         with self._failures(url), trio.fail_after(self._deadline):
-            response = await self._http.request("PUT", url, (), buffer, on_bytes)
+            server, response = await self._send("PUT", url, (), buffer, on_bytes)
             try:
                 body = await response.read_error()
                 if not 200 <= response.status < 300:
-                    raise error_from_response("PUT", server_of(url), response.status, response.headers, body)
+                    raise error_from_response("PUT", server, response.status, response.headers, body)
             finally:
                 response.close()
         if self._etags.is_damaged(md5, stored_md5(response.headers)):
             raise IntegrityError(
-                f"{server_of(url)} has stored other bytes of a part than were sent.",
+                f"{server} has stored other bytes of a part than were sent.",
                 hint="It was sent as often as --retries says. Run the same command again; if that does not help,"
                 " have this machine's memory and network checked.",
                 advice=RETRY,
             )
         etag: str = response.headers.get("etag", "")
         return etag.strip('"')
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: memoryview = _NO_BODY,
+        on_bytes: Progress = lambda count: None,
+    ) -> tuple[str, Response]:
+        """Send a request, and once more where the storage redirects it to another endpoint of the bucket.
+
+        Returns:
+            Scheme and host of the server, for messages, and its response.
+        """
+        sent = 0
+
+        def count(size: int) -> None:
+            nonlocal sent
+            sent += size
+            on_bytes(size)
+
+        response = await self._http.request(method, url, headers, body, count)
+        target = redirect_target(url, response.status, response.headers)
+        if target is None:
+            return server_of(url), response
+        try:
+            await response.read_error()
+        finally:
+            response.close()
+        if sent:
+            on_bytes(-sent)
+        with self._failures(target):
+            return server_of(target), await self._http.request(method, target, headers, body, on_bytes)
 
     @contextmanager
     def _failures(self, url: str) -> Iterator[None]:
@@ -182,38 +215,12 @@ class HttpObjectClient:
             raise broken(error, server_of(url)) from error
 
 
-def check_range(server: str, status: int, headers: Mapping[str, str], start: int, stop: int, size: int | None) -> int:
-    """Check that a 200 or 206 holds the bytes that were asked for, or all of the object, of `size` bytes.
-
-    Returns:
-        How many bytes of the body come before them.
-
-    Raises:
-        BrokenError: It holds other bytes, or they are encoded.
-    """
-    coding = headers.get("content-encoding", "").strip().lower()
-    # Some stores return the "aws-chunked" of the upload as if it were a property of the object.
-    if coding not in ("", "identity", "aws-chunked"):
-        raise _misbehaves(server, f"sent the bytes encoded as {coding[:20]!r}")
-    length = headers.get("content-length")
-    if status == 206:
-        match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-        if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
-            raise _misbehaves(server, "answered with another range than was asked for")
-        if length not in (None, str(stop - start)):
-            raise _misbehaves(server, "sent a body that is not as long as its range")
-        return 0
-    if size is not None and length == str(size) and stop <= size:
-        if stop - start < size and size > MAX_WHOLE_OBJECT:
-            raise BrokenError(
-                f"{server} sends whole objects where parts of them are asked for, and this one is large.",
-                hint="Choose a --part-size of at least the file's size (memory grows to it), or tell the archive's"
-                " operators.",
-            )
-        return start
-    if start != 0 or length not in (None, str(stop)):
-        raise _misbehaves(server, "does not serve ranges")
-    return 0
+async def _goes_on(response: Response) -> bool:
+    """Whether there is more of a body. All that was asked for is here, so that a failure now does no harm."""
+    try:
+        return bool(await response.read_some())
+    except httpx.TransportError:
+        return False
 
 
 def error_from_response(
@@ -241,13 +248,15 @@ def error_from_response(
             hint="The storage is busy or down; try again later.",
             advice=RetryPolicy(again=True, after=wait or None),
         )
+    if 300 <= status < 400:
+        return RefusedError(
+            f"{server} redirects a {method} of a part ({status}) to where it is not followed.",
+            hint="Tell the archive's operators: only another address of the same object is accepted, once.",
+            status=status,
+        )
     if status == 507:
         hint = "Tell the archive's operators. When there is room, run the same command again: what was sent is kept."
         return RefusedError(f"{server} has no room left for a part.", hint=hint, status=status)
     if status == 416:
         return IntegrityError(f"{server} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
     return RefusedError(message, hint="Tell the archive's operators.", status=status)
-
-
-def _misbehaves(server: str, what: str) -> BrokenError:
-    return BrokenError(f"{server} {what}.", hint="Tell the archive's operators.", advice=RETRY)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from urllib.parse import quote
 from uuid import UUID
 
 from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest
+from connector.clients.api_transport import ApiReply, ApiRequest, path_segment
 from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.refusals import error_from_response
 from connector.crypt4gh.keys import KeyPair
@@ -27,7 +26,7 @@ _SWEEP_FROM = 256
 
 def build_package_request(api_url: str, package_id: str, bearer: str) -> ApiRequest:
     """Request a work package."""
-    return ApiRequest("GET", f"{api_url}/work-packages/{quote(package_id, safe='')}", token=bearer)
+    return ApiRequest("GET", f"{api_url}/work-packages/{path_segment(package_id)}", token=bearer)
 
 
 def read_package(reply: ApiReply) -> WorkPackage:
@@ -45,8 +44,8 @@ def read_package(reply: ApiReply) -> WorkPackage:
 
 def build_download_token_request(api_url: str, package_id: str, bearer: str, accession: str) -> ApiRequest:
     """Request a token to download one file."""
-    package = quote(package_id, safe="")
-    url = f"{api_url}/work-packages/{package}/files/{quote(accession, safe='')}/work-order-tokens"
+    package = path_segment(package_id)
+    url = f"{api_url}/work-packages/{package}/files/{path_segment(accession)}/work-order-tokens"
     return ApiRequest("POST", url, token=bearer)
 
 
@@ -54,7 +53,7 @@ def build_box_token_request(
     api_url: str, package_id: str, bearer: str, research_box: UUID, order: WorkOrderRequest
 ) -> ApiRequest:
     """Request a token for one operation on an upload box (by the research data upload box's id)."""
-    package = quote(package_id, safe="")
+    package = path_segment(package_id)
     url = f"{api_url}/work-packages/{package}/boxes/{research_box}/work-order-tokens"
     return ApiRequest("POST", url, token=bearer, data=write_payload(order))
 

@@ -2,6 +2,14 @@
 
 from connector.download.batch import DownloadBatch
 from connector.download.job import Download
-from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest, DownloadTokens
+from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest, DownloadTokens, check_targets
 
-__all__ = ["Download", "DownloadBatch", "DownloadContext", "DownloadRequest", "DownloadTokens", "DownloadedFile"]
+__all__ = [
+    "Download",
+    "DownloadBatch",
+    "DownloadContext",
+    "DownloadRequest",
+    "DownloadTokens",
+    "DownloadedFile",
+    "check_targets",
+]

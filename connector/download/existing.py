@@ -55,14 +55,22 @@ class ExistingFile:
 
 
 def find_existing(request: DownloadRequest, finished: FinishedFiles) -> ExistingFile | None:
-    """Inspect an existing file with the name of the target. Blocks."""
+    """Inspect an existing file with the name of the target. Blocks.
+
+    Raises:
+        FileExistsAlready: It is the file of another accession, by the record of the run that fetched it.
+    """
     target = request.target
     state = existing(target)
     if state is None:
         return None
     content_size = state.st_size if request.decrypt else _content_size(target, state.st_size)
     record = finished.find(target.name)
-    if record is not None and not (record.origin == request.accession and record.is_unchanged(state)):
+    if record is not None and not record.is_unchanged(state):
+        record = None
+    if record is not None and record.origin != request.accession:
+        if not request.overwrite:
+            raise FileExistsAlready(f"{target} exists already, and is the file {record.origin}.", hint=EXISTS_HINT)
         record = None
     return ExistingFile(target, state.st_size, state.st_mtime_ns, content_size, record)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,15 +11,12 @@ import attrs
 from connector.clients.cached_value import CachedValue
 from connector.clients.downloads import DownloadClient
 from connector.clients.objects import ObjectClient
-from connector.errors import IntegrityError
+from connector.errors import UsageError
 from connector.local.finished import FinishedFiles
+from connector.local.names import collision_key, safe_file_name
+from connector.local.partial_file import WORKING_ENDINGS
 from connector.transfer import AlreadyThere, RunContext
 from connector.wire.tokens import WorkOrderToken
-
-_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]*", re.ASCII)
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-MAX_LENGTH = 200
-"""Bytes; with our own suffixes, names stay below the 255 bytes that most file systems allow."""
 
 
 @attrs.frozen
@@ -57,8 +54,8 @@ class DownloadRequest:
 
     @property
     def target(self) -> Path:
-        """The path of the local file; `IntegrityError` for an unsafe name."""
-        name = checked_file_name(self.accession + self.extension)
+        """The path of the local file, whose name is safe whatever the archive calls it."""
+        name = safe_file_name(self.accession, self.extension)
         return self.output_dir / (name if self.decrypt else f"{name}.c4gh")
 
 
@@ -81,16 +78,25 @@ class DownloadContext:
     finished: FinishedFiles
 
 
-def checked_file_name(name: str) -> str:
-    """Return `name` if it is safe as the name of one file on any system.
+def check_targets(requests: Iterable[DownloadRequest]) -> None:
+    """Raise `UsageError` if two files would have the same name here, or one that differs in case or Unicode form only.
 
-    Raises:
-        IntegrityError: For names with path separators, control characters, a leading dot, names that Windows reserves,
-            and ones that are too long.
+    The names of the files that a download works on count as well.
     """
-    if not _SAFE.fullmatch(name) or name[-1] in ". " or _RESERVED.fullmatch(name) or len(name) > MAX_LENGTH:
-        raise IntegrityError(
-            f"The archive names a file {name[:80]!r}, which is not safe to use on this machine.",
-            hint="Nothing was written. Tell the archive's operators.",
-        )
-    return name
+    seen: dict[str, DownloadRequest] = {}
+    for request in requests:
+        other = seen.setdefault(collision_key(request.target.name), request)
+        if other is not request:
+            raise _collision(other, request)
+    for key, request in seen.items():
+        for ending in WORKING_ENDINGS:
+            if key.endswith(ending) and key.removesuffix(ending) in seen:
+                raise _collision(seen[key.removesuffix(ending)], request)
+
+
+def _collision(first: DownloadRequest, second: DownloadRequest) -> UsageError:
+    return UsageError(
+        f"{first.accession} and {second.accession} would be the same file on some systems:"
+        f" {first.target.name} and {second.target.name}.",
+        hint="Nothing was fetched. Name the accessions, and download one of these two into another folder.",
+    )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from connector.http.client import HttpClient, HttpOptions, open_http
+from connector.http.connection import ProxyCredentialsError, UntrustedCertificateError
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError
 from connector.http.socket_stream import OnBytes
@@ -17,6 +18,8 @@ __all__ = [
     "HttpClient",
     "HttpOptions",
     "OnBytes",
+    "ProxyCredentialsError",
     "Response",
+    "UntrustedCertificateError",
     "open_http",
 ]

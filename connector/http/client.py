@@ -16,7 +16,14 @@ import httpx
 import trio
 
 from connector.errors import ConnectorError, UsageError
-from connector.http.connection import MAX_BODY_WITH_HEAD, Connection, Request, ResponseHead, open_connection
+from connector.http.connection import (
+    MAX_BODY_WITH_HEAD,
+    Connection,
+    Request,
+    ResponseHead,
+    check_proxy_credentials,
+    open_connection,
+)
 from connector.http.pool import ConnectionPool
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route, literal_address, proxy_for
@@ -153,6 +160,8 @@ class HttpClient:
             if connection is None or head is None:
                 connection = await self._connect(route)
                 head = await connection.send_request(request, on_bytes)
+            if route.is_forwarded:
+                check_proxy_credentials(route, head)
             if len(body) <= MAX_BODY_WITH_HEAD:
                 known = self._latencies.get(route, math.inf)
                 self._latencies[route] = min(trio.current_time() - connection.requested, known * _DRIFT)
@@ -204,6 +213,8 @@ class HttpClient:
     async def _connect(self, route: Route) -> Connection:
         self.pool.make_room()
         options = self._options
+        if route.needs_tls:
+            self._trusted()  # certificates that cannot be used are told first: they are no fault of the network
         with trio.move_on_after(options.connect_timeout):
             return await open_connection(
                 route,
@@ -212,7 +223,8 @@ class HttpClient:
                 idle_timeout=options.read_timeout,
                 session=self._tls_sessions.get(route),
             )
-        raise httpx.ConnectTimeout(f"no connection to {route.peer} within {options.connect_timeout:g} seconds.")
+        seconds = f"{options.connect_timeout:g} seconds"
+        raise httpx.ConnectTimeout(f"no connection to {route.peer}{route.via} within {seconds}.")
 
     def _route(self, url: httpx.URL) -> Route:
         key = url.scheme, url.netloc

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import math
 import os
+import re
 import socket
 import ssl
 import sys
@@ -43,6 +44,21 @@ _LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _MAX_HEAD = 1 << 16
 _MAX_INTERIM_RESPONSES = 32
+
+
+class UntrustedCertificateError(httpx.ConnectError):
+    """The server's certificate is not signed by a trusted authority, has expired, or is for another host."""
+
+
+class ProxyCredentialsError(httpx.ProxyError):
+    """The proxy does not accept our credentials, or that there are none: any request meets the same answer again.
+
+    `hint`: what to do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @attrs.frozen
@@ -221,12 +237,18 @@ async def open_connection(
 
     Raises:
         ForbiddenAddressError: The address is not allowed.
-        httpx.ConnectError: There is no connection, or its TLS handshake failed.
-        httpx.ProxyError: The proxy refuses to connect.
+        httpx.ConnectError: There is no connection, or its TLS handshake failed; `UntrustedCertificateError` is one.
+        httpx.ProxyError: The proxy cannot be reached, or refuses to connect.
         httpx.UnsupportedProtocol: The host name cannot be one.
     """
     endpoint = route.endpoint
-    stream = SocketStream(await _connect(endpoint), peer=route.peer, idle_timeout=idle_timeout)
+    try:
+        sock = await _connect(endpoint)
+    except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+        if route.is_direct:
+            raise
+        raise httpx.ProxyError(f"the proxy {endpoint.peer} ({route.proxy_setting}) does not work: {error}") from error
+    stream = SocketStream(sock, peer=route.peer, idle_timeout=idle_timeout)
     try:
         if route.is_direct and policy is not None:
             address = stream.remote_address
@@ -277,11 +299,31 @@ async def _open_tunnel(connection: Connection, target: Origin) -> None:
     if connection.route.proxy_authorization is not None:
         headers.append((b"Proxy-Authorization", connection.route.proxy_authorization))
     head = await connection.send_request(Request("CONNECT", target.peer.encode(), headers))
+    check_proxy_credentials(connection.route, head)
     if not 200 <= head.status < 300:
         proxy = connection.route.endpoint.peer
         raise httpx.ProxyError(f"the proxy {proxy} answered {head.status} {head.reason.decode('latin-1')}.")
     if connection.reader.has_leftovers:
         raise httpx.ProxyError(f"the proxy {connection.route.endpoint.peer} sent data before its tunnel was used.")
+
+
+def check_proxy_credentials(route: Route, head: ResponseHead) -> None:
+    """Raise `ProxyCredentialsError` if a proxy answers that it needs credentials (RFC 9110, section 15.5.8)."""
+    if head.status != 407:
+        return
+    proxy = f"the proxy {route.endpoint.peer}"
+    challenges = head.headers.get_list("proxy-authenticate", split_commas=True)
+    schemes = [match[1] for text in challenges if (match := re.match(r"([\w-]+)(?: |$)", text.strip()))]
+    if schemes and "basic" not in map(str.lower, schemes):
+        raise ProxyCredentialsError(
+            f"{proxy} answered 407: it authenticates users by {', '.join(schemes)[:80]}, which is not supported.",
+            hint="Ask its operators for access with name and password (Basic), or for a proxy without.",
+        )
+    why = "asks for a name and a password" if route.proxy_authorization is None else "refuses this name and password"
+    raise ProxyCredentialsError(
+        f"{proxy} answered 407: it {why}.",
+        hint=f"Check the proxy's URL in {route.proxy_setting}: http://NAME:PASSWORD@HOST:PORT",
+    )
 
 
 async def _start_tls(
@@ -291,7 +333,7 @@ async def _start_tls(
         await stream.start_tls(ssl_context(), origin.host, session)
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message or error.reason
-        raise httpx.ConnectError(f"the certificate of {origin.peer} is not trusted: {why}.") from error
+        raise UntrustedCertificateError(f"the certificate of {origin.peer} is not trusted: {why}.") from error
     except OSError as error:
         why = getattr(error, "reason", None) or error.strerror or type(error).__name__
         raise httpx.ConnectError(f"the TLS handshake with {origin.peer} failed: {why}.") from error

@@ -57,7 +57,7 @@ class Response(httpx.AsyncByteStream):
             self._more_chunks = True
         elif length is None:
             self._ends_with_connection, self._left = True, sys.maxsize
-        elif re.fullmatch(r"[0-9]{1,18}", length):
+        elif re.fullmatch(r"0*[0-9]{1,18}", length):
             self._left = int(length)
         else:
             raise httpx.RemoteProtocolError(f"{reader.peer} sent a Content-Length that is no number: {length[:40]!r}.")
@@ -133,7 +133,7 @@ class Response(httpx.AsyncByteStream):
         if self._chunks and await self._reader.read_line(_MAX_LINE):
             raise httpx.RemoteProtocolError(f"{peer} sent a chunk that is longer than announced.")
         self._chunks += 1
-        found = re.match(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|$)", await self._reader.read_line(_MAX_LINE))
+        found = re.match(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;|$)", await self._reader.read_line(_MAX_LINE))
         if found is None:
             raise httpx.RemoteProtocolError(f"{peer} sent a chunk without a size.")
         size = int(found[1], 16)

@@ -106,16 +106,18 @@ class Route:
         tunnel_to: The origin that a proxy is asked to connect to (https), if any.
         is_forwarded: Whether a proxy forwards requests (http), which name the whole URL then.
         proxy_authorization: Credentials for the proxy, as a header value.
+        proxy_setting: The option or variable that names the proxy, for messages.
     """
 
     endpoint: Origin
     tunnel_to: Origin | None = None
     is_forwarded: bool = False
     proxy_authorization: bytes | None = attrs.field(default=None, repr=False)
+    proxy_setting: str = ""
 
     @classmethod
-    def of(cls, origin: Origin, proxy: str | None) -> Self:
-        """The route to `origin` by the proxy at this URL, if one is given.
+    def of(cls, origin: Origin, proxy: Proxy | None) -> Self:
+        """The route to `origin` by this proxy, if there is one.
 
         Raises:
             UsageError: The proxy's URL is not valid, or its protocol is not supported.
@@ -123,20 +125,30 @@ class Route:
         if proxy is None:
             return cls(origin)
         try:
-            url = httpx.URL(proxy)
+            url = httpx.URL(proxy.url)
             endpoint = Origin.of(url)
             if endpoint.scheme == origin.scheme == "https":
                 raise httpx.UnsupportedProtocol("https through a proxy of the kind https:// is not supported.")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            hint = "Check --proxy, or HTTPS_PROXY and its like: http://HOST:PORT is supported."
-            raise UsageError(f"The proxy for {origin.peer} cannot be used: {error}", hint=hint) from error
+            # What the parser says may quote the password.
+            why = "this is no URL." if isinstance(error, httpx.InvalidURL) else error
+            raise UsageError(
+                f"The proxy for {origin.peer}, which {proxy.setting} names, cannot be used: {why}",
+                hint=f"Set {proxy.setting} to http://HOST:PORT. Without a proxy: --proxy '', or the host in NO_PROXY.",
+            ) from error
         credentials = f"{url.username}:{url.password}".encode()
         return cls(
             endpoint=endpoint,
             tunnel_to=origin if origin.scheme == "https" else None,
             is_forwarded=origin.scheme == "http",
             proxy_authorization=b"Basic " + base64.b64encode(credentials) if url.userinfo else None,
+            proxy_setting=proxy.setting,
         )
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether the connection uses TLS, to the server or to a proxy."""
+        return self.endpoint.scheme == "https" or self.tunnel_to is not None
 
     @property
     def is_direct(self) -> bool:
@@ -147,6 +159,11 @@ class Route:
     def peer(self) -> str:
         """The server at the other end as `host:port`, for messages."""
         return (self.tunnel_to or self.endpoint).peer
+
+    @property
+    def via(self) -> str:
+        """The proxy, for messages that name the server; empty where there is none."""
+        return "" if self.is_direct else f" by the proxy {self.endpoint.peer}"
 
 
 def literal_address(host: str) -> Address | None:
@@ -159,12 +176,20 @@ def literal_address(host: str) -> Address | None:
         return None
 
 
-def proxy_for(url: str, *, proxies: Mapping[str, str], option: str | None = None) -> str | None:
+@attrs.frozen
+class Proxy:
+    """The URL of a proxy, and the option or variable that names it."""
+
+    url: str = attrs.field(repr=False)
+    setting: str
+
+
+def proxy_for(url: str, *, proxies: Mapping[str, str], option: str | None = None) -> Proxy | None:
     """Choose the proxy of a request.
 
-    `NO_PROXY` is a list with commas: `*` for all, a domain with all below it, `.domain` for those below
-    only, an address, or a URL prefix such as `http://host:port`. Networks in CIDR form match nothing but their
-    first address, as with httpx.
+    `NO_PROXY` is a list with commas: `*` for all, a domain with all below it, `.domain` (or `*.domain`) for those
+    below only, an address, a network in CIDR form (`10.0.0.0/8`, for addresses that a URL spells out), or a URL prefix
+    such as `http://host:port`.
 
     Args:
         url: Where the request goes.
@@ -174,33 +199,43 @@ def proxy_for(url: str, *, proxies: Mapping[str, str], option: str | None = None
         option: An explicit choice, which wins: a proxy's URL for everything, or an empty string for no proxy at all.
 
     Returns:
-        The proxy's URL, `None` where the request goes straight.
+        The proxy, `None` where the request goes straight.
+
+    Raises:
+        UsageError: An entry of `NO_PROXY` is not valid.
     """
     if option is not None:
-        return option or None
+        return Proxy(option, "--proxy") if option else None
     target = httpx.URL(url)
-    exceptions = [entry.strip() for entry in proxies.get("no", "").split(",") if entry.strip()]
-    if "*" in exceptions or any(_matches(entry, target) for entry in exceptions):
-        return None
-    proxy = proxies.get(target.scheme) or proxies.get("all")
+    kind = target.scheme if proxies.get(target.scheme) else "all"
+    proxy = proxies.get(kind)
     if not proxy:
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    exceptions = proxies.get("no", "").replace(",", " ").split()
+    if "*" in exceptions or any(_matches(entry, target) for entry in exceptions):
+        return None
+    return Proxy(proxy if "://" in proxy else f"http://{proxy}", f"{kind.upper()}_PROXY")
 
 
 def _matches(entry: str, target: httpx.URL) -> bool:
     if "://" in entry:
-        pattern = httpx.URL(entry)
+        try:
+            pattern = httpx.URL(entry)
+        except httpx.InvalidURL as error:
+            raise UsageError(
+                f"NO_PROXY has an entry that is not valid: {entry[:80]!r}.", hint="Correct it, or leave it out."
+            ) from error
         return (
             pattern.scheme in ("all", target.scheme)
             and (not pattern.host or pattern.host == target.host)
             and (pattern.port is None or pattern.port == target.port)
         )
-    address = _address(entry)
-    if address is not None:
-        return address == _address(target.host)
-    entry, _, port = entry.lower().partition(":")
-    if port and port != str(target.port):
+    network = _network(entry)
+    if network is not None:
+        address = _network(target.host)
+        return address is not None and address.version == network.version and address.network_address in network
+    entry, _, port = entry.lower().removeprefix("*").partition(":")
+    if port and port != str(target.port or (443 if target.scheme == "https" else 80)):
         return False
     if entry == "localhost":
         return target.host == entry
@@ -209,8 +244,9 @@ def _matches(entry: str, target: httpx.URL) -> bool:
     return target.host == entry or target.host.endswith("." + entry)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """The network that a text names; one of a single address for an address."""
     try:
-        return ipaddress.ip_address(text.strip("[]").split("/")[0])
+        return ipaddress.ip_network(text.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from pathlib import Path
 
 from connector.errors import LocalError, UsageError
+
+_MAX_CA_FILE = 64 * 1024**2
+"""Bytes; the certificates of all public authorities take a quarter of a megabyte."""
 
 
 def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -19,9 +23,11 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
     Raises:
         LocalError: The file cannot be read.
-        UsageError: The file holds no certificates.
+        UsageError: It is no file, or holds no certificates.
     """
     try:
+        if ca_file is not None:
+            _check_is_file(ca_file)
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except ssl.SSLError as error:
         raise UsageError(f"{ca_file} holds no certificates (PEM).", hint="Name another --ca-file.") from error
@@ -38,3 +44,10 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _check_is_file(path: Path) -> None:
+    """OpenSSL would wait for a pipe, never end to read a device, and has no word for a folder."""
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_CA_FILE:
+        raise UsageError(f"{path} is no file of certificates (PEM).", hint="Name another --ca-file.")

@@ -21,6 +21,8 @@ from connector.local.positional import PositionalFile, start_writeback, sync, sy
 from connector.local.working_names import lock_path, working_paths
 
 EXISTS_HINT = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
+WORKING_ENDINGS = (".part", ".part.journal", ".part.lock")
+"""What follows the name of a target in those of its partial file, journal and lock file."""
 FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
 

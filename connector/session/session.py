@@ -22,8 +22,9 @@ from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
-from connector.errors import IntegrityError, LocalError, RefusedError, UsageError
+from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.finished import FinishedFiles
+from connector.local.names import normalized
 from connector.local.state_folder import StateFolder
 from connector.session.engine import planned_files
 from connector.transfer import Outcome, RunContext, Scheduler
@@ -83,14 +84,16 @@ class Session:
 
         Raises:
             RefusedError: If the package is not for downloads or lacks one of the files, before anything is fetched.
+            UsageError: If two files would have the same name in `output_dir`, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
-        from connector.download import DownloadBatch, DownloadContext
+        from connector.download import DownloadBatch, DownloadContext, check_targets
 
         _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
+        check_targets(requests)
         self.run.observer.planned([(request.accession, None) for request in requests])
         folder = Path(await trio.Path(output_dir).resolve())
         await self.run.in_thread(self.state.outputs.add, folder)
@@ -125,7 +128,9 @@ class Session:
                 "This work package is for uploads.",
                 hint="Ask for one for downloads; this one is used with: connector upload",
             )
-        missing = [accession for accession in accessions if accession not in files]
+        known = {normalized(accession): accession for accession in files}
+        named = [name if name in files else known.get(normalized(name), name) for name in accessions]
+        missing = [accession for accession in named if accession not in files]
         if missing:
             raise RefusedError(
                 f"The work package does not include {', '.join(missing)}.",
@@ -133,7 +138,7 @@ class Session:
             )
         return [
             DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite, verify)
-            for accession in dict.fromkeys(accessions or files)
+            for accession in dict.fromkeys(named or files)
         ]
 
     async def upload(
@@ -210,7 +215,7 @@ class Session:
                     yield ListedFile.of_upload(upload)
         else:
             for request in sorted(self._requests((), Path(), decrypt=False), key=lambda request: request.accession):
-                yield ListedFile("download", request.accession, _target_name(request))
+                yield ListedFile("download", request.accession, request.target.name)
 
     async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads of the box with these aliases, to hand them to `remove`."""
@@ -284,10 +289,3 @@ class Session:
 def _check_existing(overwrite: bool, verify_existing: bool) -> None:
     if overwrite and verify_existing:
         raise UsageError("Files are either replaced or verified.", hint="Give overwrite or verify_existing.")
-
-
-def _target_name(request: DownloadRequest) -> str | None:
-    try:
-        return request.target.name
-    except IntegrityError:
-        return None  # not safe to use here; downloading it will report that

@@ -11,6 +11,7 @@ from connector.clients.cached_value import CachedValue
 from connector.clients.uploads import UploadClient
 from connector.clients.work_packages import WorkPackageClient
 from connector.errors import ConnectorError
+from connector.local.names import normalized
 from connector.transfer import Notify
 from connector.upload.existing import REPLACEABLE
 from connector.wire.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
@@ -39,7 +40,7 @@ class UploadBox:
 
     def listed(self, alias: str) -> FileUpload | None:
         """The upload with `alias` in the last listing of `find`; `None` also before the first one."""
-        return None if self._listed is None else self._listed.get(alias)
+        return None if self._listed is None else self._listed.get(normalized(alias))
 
     async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
         """The upload with `alias`, unless a new one would replace it, from one listing for all callers.
@@ -58,8 +59,8 @@ class UploadBox:
                 except ConnectorError as error:
                     self._unlisted = error
                     raise
-                self._listed = {upload.alias: upload for upload in found if upload.state not in REPLACEABLE}
-            return self._listed.get(alias)
+                self._listed = {normalized(upload.alias): upload for upload in found if upload.state not in REPLACEABLE}
+            return self._listed.get(normalized(alias))
 
     def create_token(self, alias: str) -> CachedValue[WorkOrderToken]:
         """The token for the announcement of a file."""

@@ -9,6 +9,7 @@ import attrs
 from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
+from connector.local.names import normalized
 from connector.local.source_file import SourceState
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
@@ -34,7 +35,7 @@ class PlannedUpload:
 
 
 def _by_alias(listed: Sequence[FileUpload]) -> Mapping[str, FileUpload]:
-    return {upload.alias: upload for upload in listed if upload.state not in REPLACEABLE}
+    return {normalized(upload.alias): upload for upload in listed if upload.state not in REPLACEABLE}
 
 
 @attrs.frozen
@@ -74,7 +75,7 @@ class UploadPlanner:
 
     def _compared(self, source: UploadSource, state: SourceState, earlier: UploadState | None) -> AlreadyThere | None:
         """What was compared if the file is in the box; an error if the alias is taken by another one."""
-        listed = self.listed.get(source.alias)
+        listed = self.listed.get(normalized(source.alias))
         if listed is None or (earlier is not None and listed.state == "init" and earlier.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE

@@ -15,6 +15,7 @@ from connector.clients.refusals import TokenRefusedError
 from connector.clients.uploads import ListingRefusedError
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
+from connector.local.names import normalized
 from connector.transfer import Outcome, RunContext
 from connector.upload.box import UploadBox
 from connector.upload.listing import UNKNOWN, ListedFile
@@ -78,22 +79,25 @@ class UploadRemover:
     async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads with these aliases, in their order: as the box lists them, or if the archive refuses to list it,
         by this machine's records (which may have several of an alias, of which at most one is in the box)."""
-        wanted = set(aliases)
+        wanted = {*aliases, *map(normalized, aliases)}
         found: dict[str, list[ListedFile]] = {}
+        similar: dict[str, list[ListedFile]] = {}  # by another Unicode form of their alias
         refused: ListingRefusedError | None = None
         try:
             async for page in self.box.pages():
                 for upload in page:
-                    # An archive may list deleted uploads beside the one that has the alias now.
-                    if upload.alias in wanted and (upload.alias not in found or upload.state != "cancelled"):
-                        found[upload.alias] = [ListedFile.of_upload(upload)]
+                    for alias, uploads in ((upload.alias, found), (normalized(upload.alias), similar)):
+                        # An archive may list deleted uploads beside the one that has the alias now.
+                        if alias in wanted and (alias not in uploads or upload.state != "cancelled"):
+                            uploads[alias] = [ListedFile.of_upload(upload)]
         except ListingRefusedError as error:
             refused = error
-            found = {alias: self.records.find(alias) for alias in wanted}
+            found = {alias: self.records.find(alias) for alias in aliases}
         outcomes: list[Outcome[ListedFile]] = []
         for alias in dict.fromkeys(aliases):
-            outcomes += [Outcome(alias, upload) for upload in found.get(alias, ())]
-            if not found.get(alias):
+            named = found.get(alias) or similar.get(normalized(alias), [])
+            outcomes += [Outcome(alias, upload) for upload in named]
+            if not named:
                 outcomes.append(Outcome(alias, error=_missing(alias, refused)))
         return outcomes
 

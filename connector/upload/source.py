@@ -11,6 +11,7 @@ import attrs
 from connector.crypt4gh.header import is_crypt4gh
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.errors import UsageError
+from connector.local.names import normalized
 from connector.local.source_file import SourceFile
 from connector.parts import check_object_size
 
@@ -40,12 +41,13 @@ def check_sources(sources: Sequence[UploadSource]) -> None:
                 f"{alias!r} is not a valid alias for {source.path}.",
                 hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
             )
-        if alias in seen:
+        name = normalized(alias)
+        if name in seen:
             raise UsageError(
-                f"{seen[alias]} and {source.path} would both be called {alias!r} in the box.",
+                f"{seen[name]} and {source.path} would both be called {alias!r} in the box.",
                 hint="Give them different aliases, with a TSV file.",
             )
-        seen[alias] = source.path
+        seen[name] = source.path
 
 
 def open_source(path: Path) -> SourceFile:

@@ -171,8 +171,9 @@ def _make_converter() -> Converter:
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(_checked(value, str)))
     # Strict: "5" is not 5, and a number is no name. cattrs would convert one into the other.
-    for kind in (str, int, bool):
+    for kind in (int, bool):
         converter.register_structure_hook(kind, _checked)
+    converter.register_structure_hook(str, lambda value, _: _text(value))
     converter.register_structure_hook(float, lambda value, _: _finite(value))
     converter.register_structure_hook_factory(_is_choice, _one_of)
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_of(converter, kind))
@@ -183,6 +184,14 @@ def _checked(value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{kind.__name__} expected")
     return value
+
+
+def _text(value: Any) -> str:
+    # JSON can spell half of a surrogate pair, which nothing else can hold.
+    text = _checked(value, str)
+    if not text.isascii():
+        text.encode()
+    return text
 
 
 def _finite(value: Any) -> float:

@@ -9,9 +9,10 @@ import httpx
 import pytest
 import trio
 
-from connector.clients.objects import MAX_WHOLE_OBJECT, HttpObjectClient, ObjectClient, UrlRefusedError, check_range
-from connector.errors import RENEW, BrokenError, ConnectorError, IntegrityError, RefusedError
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.clients.objects import HttpObjectClient, ObjectClient, UrlRefusedError
+from connector.clients.ranges import MAX_WHOLE_OBJECT, find_range
+from connector.errors import RENEW, RETRY_NOW, BrokenError, ConnectorError, IntegrityError, RefusedError
+from connector.http import AddressPolicy, HttpClient, HttpOptions, open_http
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
 
@@ -121,17 +122,20 @@ async def test_parts_are_not_picked_out_of_a_large_object():
     size = MAX_WHOLE_OBJECT + 1
     headers = httpx.Headers({"Content-Length": str(size)})
     with pytest.raises(BrokenError, match="whole objects") as caught:
-        check_range("https://s3.test", 200, headers, START, STOP, size)
+        find_range("https://s3.test", 200, headers, START, STOP, size)
     assert not caught.value.advice.again
     assert "--part-size" in caught.value.hint
-    assert check_range("https://s3.test", 200, headers, 0, size, size) == 0
+    window = find_range("https://s3.test", 200, headers, 0, size, size)
+    assert (window.offset, window.size) == (0, size)
 
 
 async def test_a_total_that_is_not_told_is_no_harm(storage):
     assert await storage.get(response(PARTIAL, PIECE, ("Content-Range", f"bytes {START}-{STOP - 1}/*"))) == PIECE
 
 
-@pytest.mark.parametrize("coding", ["identity", "aws-chunked"])
+@pytest.mark.parametrize(
+    "coding", ["identity", "aws-chunked", "aws-chunked,", "aws-chunked, identity", " AWS-Chunked ,"]
+)
 async def test_codings_that_change_nothing(storage, coding):
     assert await storage.get(response(PARTIAL, PIECE, RIGHT, ("Content-Encoding", coding))) == PIECE
 
@@ -140,7 +144,11 @@ WRONG = {
     "whole": response("200 OK", CONTENT),
     "other": response(PARTIAL, PIECE, ("Content-Range", "bytes 0-511/2048")),
     "longer": response(PARTIAL, PIECE, ("Content-Range", "bytes 256-768/2048")),
-    "shorter": response(PARTIAL, PIECE[:-1], ("Content-Range", "bytes 256-766/767")),
+    "earlier": response(PARTIAL, PIECE, ("Content-Range", "bytes 255-766/2048")),
+    "later": response(PARTIAL, PIECE[1:], ("Content-Range", "bytes 257-767/2048")),
+    "backwards": response(PARTIAL, b"", ("Content-Range", "bytes 256-255/2048")),
+    "no content": response("204 No Content"),
+    "labelled twice": response(PARTIAL, PIECE, RIGHT, ("Content-Encoding", "aws-chunked, gzip")),
     "nonsense": response(PARTIAL, PIECE, ("Content-Range", "nonsense")),
     "unnamed": response(PARTIAL, PIECE),
     "short": response(PARTIAL, PIECE[:-1], RIGHT),
@@ -159,6 +167,88 @@ async def test_bytes_other_than_those_asked_for_are_not_taken(storage, name):
     assert caught.value.advice.again
     assert "secret" not in str(caught.value)
     assert sum(storage.progress) == (0 if "chunks" not in name else 512 if name == "long chunks" else 511)
+
+
+@pytest.mark.parametrize("field", ["Bytes 256-767/2048", "bytes  256-767/2048", "bytes 0256-00767/2048"])
+async def test_ranges_may_be_spelled_otherwise(storage, field):
+    assert await storage.get(response(PARTIAL, PIECE, ("Content-Range", field))) == PIECE
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "wait"])
+async def test_a_range_without_a_length_is_as_long_as_its_range(storage, nursery, end):
+    """Once its bytes are there nothing that follows matters, and nothing is waited for."""
+    raw = f"HTTP/1.1 {PARTIAL}\r\n{RIGHT[0]}: {RIGHT[1]}\r\nConnection: close\r\n\r\n".encode() + PIECE
+    server: ScriptedServer = await nursery.start(ScriptedServer(answering(raw, then=end)).run)
+    buffer = bytearray(STOP - START)
+    with trio.fail_after(3):
+        await storage.objects.fetch_into(server.url, START, STOP, memoryview(buffer), lambda _: None)
+    assert buffer == PIECE
+
+
+async def test_the_first_bytes_of_a_range_are_kept(storage):
+    with pytest.raises(BrokenError) as caught:
+        await storage.get(response(PARTIAL, PIECE[:100], ("Content-Range", "bytes 256-355/2048")))
+    assert caught.value.advice == RETRY_NOW
+    assert storage.buffer[:100] == PIECE[:100]
+    assert sum(storage.progress) == 100
+
+
+async def test_a_last_chunk_that_is_missing_does_no_harm(storage, nursery):
+    raw = in_chunks(PIECE, 512).removesuffix(b"0\r\n\r\n")
+    server: ScriptedServer = await nursery.start(ScriptedServer(answering(raw, then="close")).run)
+    buffer = bytearray(STOP - START)
+    await storage.objects.fetch_into(server.url, START, STOP, memoryview(buffer), lambda _: None)
+    assert buffer == PIECE
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    async def test_another_endpoint_is_asked_once(self, storage, nursery, method):
+        heads: list[bytes] = []
+
+        async def other(peer: Peer) -> None:
+            heads.append(await peer.head())
+            assert await peer.body(len(PIECE) if method == "PUT" else 0) == (PIECE if method == "PUT" else b"")
+            await peer.send(RANGED if method == "GET" else response("200 OK", b"", ("ETag", f'"{MD5}"')))
+
+        there: ScriptedServer = await nursery.start(ScriptedServer(other).run)
+        redirect = response("307 Temporary Redirect", b"moved", ("Location", f"{there.url}&rk=1"))
+        if method == "GET":
+            assert await storage.get(redirect) == PIECE
+        else:
+            assert await storage.put(redirect) == MD5
+        assert sum(storage.progress) == len(PIECE)
+        assert heads[0].startswith(f"{method} /object?signature=secret&rk=1 HTTP/1.1\r\n".encode())
+
+    async def test_a_second_redirect_is_refused(self, storage, nursery):
+        there: ScriptedServer = await nursery.start(
+            ScriptedServer(answering(response("307 Temporary Redirect", b"", ("Location", "/object?signature=x")))).run
+        )
+        with pytest.raises(RefusedError, match="redirects"):
+            await storage.get(response("307 Temporary Redirect", b"", ("Location", there.url)))
+
+    async def test_another_object_is_not_taken(self, storage):
+        with pytest.raises(RefusedError, match="redirects") as caught:
+            await storage.get(response("307 Temporary Redirect", b"", ("Location", "http://127.0.0.1:1/other")))
+        assert "secret" not in str(caught.value)
+
+    async def test_the_address_policy_holds(self, nursery):
+        """The archive's own host may be this machine; a redirect to another of its ports may not."""
+        there: ScriptedServer = await nursery.start(ScriptedServer(answering(RANGED)).run)
+        redirect = response("307 Temporary Redirect", b"", ("Location", there.url))
+        here: ScriptedServer = await nursery.start(ScriptedServer(answering(redirect)).run)
+
+        class OnePort(AddressPolicy):
+            def is_allowed(self, host: str, port: int, address: str) -> bool:
+                return port == here.port
+
+        async with open_http(HttpOptions(address_policy=OnePort("archive.test", 443))) as http:
+            with pytest.raises(BrokenError, match="must not be connected to") as caught:
+                await HttpObjectClient(http).fetch_into(
+                    here.url, START, STOP, memoryview(bytearray(512)), lambda _: None
+                )
+        assert str(there.port) in caught.value.message
+        assert there.connections == 0
 
 
 async def test_a_whole_object_is_not_taken_for_its_beginning(storage):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import unicodedata
 
 import pytest
 
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
-from connector.errors import BrokenError, IntegrityError, RefusedError
+from connector.errors import BrokenError, FileExistsAlready, IntegrityError, RefusedError, UsageError
 from tests.support.contract_client import seal
 from tests.support.fake_archive import ENVELOPE
 
@@ -190,17 +191,68 @@ async def test_an_envelope_with_more_behind_it(desk, decrypt):
         ("GHGAF01", ".bin\n"),
         ("con", ".txt"),
         ("a" * 300, ""),
-        ("", ""),
+        ("GHGA.26.123.1.a b/c:d (\u00fc)", ".bin"),
     ],
 )
-async def test_names_that_could_do_harm_are_refused(desk, decrypt, accession, extension):
+async def test_names_that_could_do_harm_become_safe(desk, decrypt, accession, extension):
     desk.file(1, accession, extension=extension)
-    error = await failed(desk, decrypt=decrypt)
-    assert "not safe" in error.message
-    assert "\x1b" not in str(error)
+    (outcome,) = await desk.download(decrypt=decrypt)
+    path = outcome.unwrap().path
+    assert path.parent == desk.folder
+    assert path.name.isprintable()
+    assert not set(path.name) & set("/\\:")
+    assert not path.name.startswith(".")
     assert {path.name for path in desk.folder.parent.iterdir()} <= {"out", desk.state.name}
-    assert desk.names == []
-    assert desk.archive.counts["object"] == 0
+    assert desk.names == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("GHGA.26.1.1.a/b", "GHGA.26.1.1.a:b"),
+        ("GHGA.26.1.1.a", "GHGA.26.1.1.A"),
+        ("GHGA.26.1.1.\u00fc", "GHGA.26.1.1.u\u0308"),
+    ],
+)
+async def test_names_that_would_collide_are_told_before_anything_is_fetched(desk, decrypt, first, second):
+    desk.file(1, first)
+    desk.file(1, second)
+    desk.file(1, "other")
+    with pytest.raises(UsageError, match="same file") as caught:
+        await desk.download(decrypt=decrypt)
+    assert first in caught.value.message
+    assert second in caught.value.message
+    assert desk.archive.counts["order"] == desk.archive.counts["object"] == 0
+    assert len(await desk.download(first, "other", decrypt=decrypt)) == 2
+
+
+async def test_a_name_that_a_working_file_of_another_has(desk):
+    desk.file(1, "GHGAF01", extension="")
+    desk.file(1, "GHGAF01.PART", extension="")
+    with pytest.raises(UsageError, match="same file"):
+        await desk.download(decrypt=True)
+
+
+async def test_a_file_that_an_earlier_run_fetched_under_another_accession(desk, decrypt):
+    """Of the same size, it would pass for the other by name and size alone."""
+    desk.file(1, "GHGA.26.1.1.a/b")
+    desk.file(1, "GHGA.26.1.1.a:b")
+    (outcome,) = await desk.download("GHGA.26.1.1.a/b", decrypt=decrypt)
+    assert outcome.ok
+    (outcome,) = await desk.download("GHGA.26.1.1.a:b", decrypt=decrypt)
+    assert isinstance(outcome.error, FileExistsAlready)
+    assert "GHGA.26.1.1.a/b" in outcome.error.message
+    (outcome,) = await desk.download("GHGA.26.1.1.a:b", decrypt=decrypt, overwrite=True)
+    assert outcome.unwrap().already_there is None
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+async def test_accessions_are_compared_in_one_unicode_form(desk, form):
+    desk.file(1, unicodedata.normalize(form, "GHGA.26.1.1.Pr\u00fcfung"))
+    for named in ("NFC", "NFD"):
+        (outcome,) = await desk.download(unicodedata.normalize(named, "GHGA.26.1.1.Pr\u00fcfung"))
+        assert outcome.unwrap().accession == unicodedata.normalize(form, "GHGA.26.1.1.Pr\u00fcfung")
+    assert desk.names == [unicodedata.normalize("NFC", "GHGA.26.1.1.Pr\u00fcfung.bin.c4gh")]
 
 
 async def test_an_archive_without_the_file_that_it_granted(desk, decrypt):

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 
+from connector.clients.api_transport import broken
 from connector.errors import UsageError
 from connector.http import AddressPolicy, ForbiddenAddressError, HttpOptions, open_http
 from tests.support.http_calls import get, get_into, put
@@ -206,6 +207,38 @@ class TestProxy:
                 await get(http, server.url.replace("http:", "https:"))
             assert http.pool.in_use == 0
         assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://no-such-proxy.invalid:3128", "http://a..b:1"])
+    async def test_a_proxy_that_cannot_be_reached_is_named(self, scheme, proxy):
+        async with open_http(HttpOptions(proxies={"all": proxy})) as http:
+            with pytest.raises(httpx.ProxyError, match=f"the proxy {proxy[7:]} .ALL_PROXY.") as caught:
+                await get(http, f"{scheme}://storage.invalid/x")
+        error = broken(caught.value, "https://storage.invalid")
+        assert (error.exit_code, error.advice.again) == (5, True)
+        assert "--proxy" in error.hint
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize(
+        ("credentials", "challenge", "said", "hint"),
+        [
+            ("", 'Basic realm="x"', "asks for", "NAME:PASSWORD"),
+            ("u:secret@", 'Negotiate, Basic realm="x"', "refuses", "NAME:PASSWORD"),
+            ("u:secret@", 'NTLM, Digest realm="x", nonce="y"', "NTLM, Digest", "operators"),
+            ("", "", "asks for", "NAME:PASSWORD"),
+        ],
+    )
+    async def test_a_proxy_that_asks_for_credentials(self, serve, scheme, credentials, challenge, said, hint):
+        fields = [("Proxy-Authenticate", challenge)] if challenge else []
+        proxy = await serve(Heads(response("407 Proxy Authentication Required", b"no", *fields)))
+        async with open_http(HttpOptions(proxies={"all": f"http://{credentials}127.0.0.1:{proxy.port}"})) as http:
+            with pytest.raises(httpx.ProxyError, match=f"407.*{said}") as caught:
+                await get(http, f"{scheme}://storage.invalid/x")
+            assert http.pool.in_use == 0
+        error = broken(caught.value, "https://storage.invalid")
+        assert (error.exit_code, error.advice.again) == (2, False)
+        assert hint in error.hint
+        assert "secret" not in str(error)
 
     async def test_a_proxy_that_does_not_answer(self, serve):
         async def scene(peer: Peer) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.http.routes import proxy_for
+from connector.errors import UsageError
+from connector.http.routes import Origin, Proxy, Route, proxy_for
 
 PROXIES = {"http": "http://a:1", "https": "b:2"}
 
@@ -35,15 +36,41 @@ PROXIES = {"http": "http://a:1", "https": "b:2"}
         ("http://example.org:82/", {**PROXIES, "no": "example.org:81"}, "http://a:1"),
         ("https://example.org/", {**PROXIES, "no": "http://example.org"}, "http://b:2"),
         ("http://example.org/", {**PROXIES, "no": "http://example.org"}, None),
+        ("http://10.1.2.3/", {**PROXIES, "no": "10.0.0.0/8"}, None),
+        ("http://10.1.2.3:9000/", {**PROXIES, "no": "localhost 10.1.2.7/29"}, None),
+        ("http://11.1.2.3/", {**PROXIES, "no": "10.0.0.0/8"}, "http://a:1"),
+        ("http://[fd00::1]/", {**PROXIES, "no": "fd00::/8"}, None),
+        ("http://[fd00::1]/", {**PROXIES, "no": "10.0.0.0/8,::/128"}, "http://a:1"),
+        ("http://ten.example.org/", {**PROXIES, "no": "0.0.0.0/0"}, "http://a:1"),
+        ("http://10.1.2.3/", {**PROXIES, "no": "10.0.0.0/99"}, "http://a:1"),
+        ("http://10.1.2.3:81/", {**PROXIES, "no": "10.1.2.3:81"}, None),
+        ("https://example.org/", {**PROXIES, "no": "example.org:443"}, None),
+        ("http://s3.example.org/", {**PROXIES, "no": "*.example.org"}, None),
+        ("http://s3.example.org/", {"no": "http://["}, None),
     ],
 )
 def test_environment(url, proxies, expected):
-    assert proxy_for(url, proxies=proxies) == expected
+    proxy = proxy_for(url, proxies=proxies)
+    assert (proxy and proxy.url) == expected
+
+
+def test_an_exception_that_is_none_is_named():
+    with pytest.raises(UsageError, match="NO_PROXY"):
+        proxy_for("http://x/", proxies={**PROXIES, "no": "http://[::1"})
+
+
+@pytest.mark.parametrize("kind", ["http", "all"])
+def test_the_setting_of_a_proxy_that_cannot_be_used_is_named(kind):
+    origin = Origin("http", "archive.test", 80)
+    with pytest.raises(UsageError, match=f"{kind.upper()}_PROXY.*socks5"):
+        Route.of(origin, proxy_for("http://archive.test/", proxies={kind: "socks5://u:secret@c:3"}))
+    with pytest.raises(UsageError, match="--proxy"):
+        Route.of(origin, proxy_for("http://archive.test/", proxies={}, option="socks4://c:3"))
 
 
 def test_the_option_wins():
-    assert proxy_for("http://x/", proxies=PROXIES, option="http://mine:9") == "http://mine:9"
-    assert proxy_for("http://x/", proxies={**PROXIES, "no": "*"}, option="http://mine:9") == "http://mine:9"
+    assert proxy_for("http://x/", proxies=PROXIES, option="http://mine:9") == Proxy("http://mine:9", "--proxy")
+    assert proxy_for("http://x/", proxies={**PROXIES, "no": "*"}, option="http://m:9") == Proxy("http://m:9", "--proxy")
     assert proxy_for("http://x/", proxies=PROXIES, option="") is None
 
 

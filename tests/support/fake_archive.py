@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
 
 import httpx
@@ -317,7 +318,7 @@ class FakeArchive:
             "alias": body.get("alias"),
         }
         if claims["work_type"] == "download":
-            claims["accession"] = request.url.path.split("/")[5]
+            claims["accession"] = _segments(request)[5]
         self.orders.append(claims["work_type"])
         token = self.work_order_token(claims)
         sealed = base64.b64encode(SealedBox(PublicKey(self.user.public)).encrypt(token.encode())).decode()
@@ -347,7 +348,7 @@ class FakeArchive:
             "size": len(stored.content),
             "created_time": EPOCH.isoformat(),
             "checksums": [{"checksum": hashlib.sha256(stored.plaintext).hexdigest(), "type": "sha-256"}],
-            "access_methods": [{"type": "s3", "access_url": {"url": self._signed(f"/objects/{accession}")}}],
+            "access_methods": [{"type": "s3", "access_url": {"url": self._signed(f"/objects/{_quoted(accession)}")}}],
         }
         fresh = {"Cache-Control": f"max-age={int(self.url_seconds)}, private"}
         return httpx.Response(200, json=drs | stored.claims, headers=fresh)
@@ -358,7 +359,7 @@ class FakeArchive:
 
     def _get(self, request: httpx.Request) -> httpx.Response:
         self._check_url(request)
-        content = self.files[request.url.path.split("/")[-1]].content
+        content = self.files[_segments(request)[-1]].content
         start, stop = _range(request)
         if start >= len(content):
             return httpx.Response(416)
@@ -483,7 +484,7 @@ class FakeArchive:
         return claims
 
     def _file(self, request: httpx.Request) -> tuple[str, Stored]:
-        accession = request.url.path.split("/")[3]
+        accession = _segments(request)[3]
         _require(self._claims(request, "download")["accession"] == accession, 403, "wrongFileAuthorizationError")
         _require(accession in self.files, 404, "noSuchObject")
         return accession, self.files[accession]
@@ -563,8 +564,21 @@ _KINDS = [
 ]
 
 
+def _path(request: httpx.Request) -> str:
+    """As it was sent: slashes within a name are escaped."""
+    return request.url.raw_path.decode().partition("?")[0]
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+
+
+def _segments(request: httpx.Request) -> list[str]:
+    return [unquote(segment) for segment in _path(request).split("/")]
+
+
 def _kind(request: httpx.Request) -> str:
     for method, pattern, kind in _KINDS:
-        if request.method == method and re.fullmatch(pattern, request.url.host + request.url.path):
+        if request.method == method and re.fullmatch(pattern, request.url.host + _path(request)):
             return kind
     raise AssertionError(f"The contract knows no {request.method} {request.url}")

@@ -10,7 +10,8 @@ import httpx
 
 from connector.clients.api_transport import FAILURES, broken, server_of
 from connector.clients.etags import EtagRecord, stored_md5
-from connector.clients.objects import check_range, error_from_response
+from connector.clients.objects import error_from_response
+from connector.clients.ranges import find_range
 from connector.errors import RETRY, RETRY_NOW, BrokenError, IntegrityError
 from connector.transfer import Progress
 
@@ -27,7 +28,7 @@ class FakeObjects:
     ) -> int:
         received, wanted = 0, stop - start
         async with self._response("GET", url, headers={"Range": f"bytes={start}-{stop - 1}"}) as reply:
-            skip = check_range(server_of(url), reply.status_code, reply.headers, start, stop, size)
+            skip = find_range(server_of(url), reply.status_code, reply.headers, start, stop, size).offset
             async for piece in reply.aiter_raw():
                 chunk = piece[skip:][: wanted - received]
                 skip -= min(skip, len(piece))

@@ -93,7 +93,7 @@ class ServedFake:
         while (piece := await body.next()) is not None:
             content += piece[0] if piece[1] else b""
         self.targets.append(head.start[1])
-        target = head.start[1].removeprefix("/moved")
+        target = head.start[1].removeprefix("http://archive.test").removeprefix("/moved")
         base = STORAGE if target.startswith("/storage/") else BASE
         return httpx.Request(
             head.start[0], base + target.removeprefix("/storage"), headers=head.fields, content=bytes(content)

@@ -49,6 +49,7 @@ def discard(
     def work(invocation: Invocation) -> int:
         from connector.cli.leftovers import find_downloads, forget_folders
         from connector.errors import UsageError
+        from connector.local.names import normalized
         from connector.upload.unfinished import unfinished_uploads
 
         if everything and names:
@@ -61,11 +62,12 @@ def discard(
                 hint="See: connector status --in-box",
             )
         folder = invocation.context.state_folder().uploads
-        uploads = [one for one in unfinished_uploads(folder) if everything or one.alias in names]
+        wanted = {*map(normalized, names)}
+        uploads = [one for one in unfinished_uploads(folder) if everything or normalized(one.alias) in wanted]
         found, looked = find_downloads(invocation, output_dir)
-        downloads = [one for one in found if everything or one.accession in names]
-        known = {one.alias for one in uploads} | {one.accession for one in downloads}
-        unknown = [name for name in dict.fromkeys(names) if name not in known]
+        downloads = [one for one in found if everything or normalized(one.accession) in wanted]
+        known = {normalized(one.alias) for one in uploads} | {normalized(one.accession) for one in downloads}
+        unknown = [name for name in dict.fromkeys(names) if normalized(name) not in known]
         if unknown and not in_box:
             raise UsageError(
                 f"Nothing unfinished is called {', '.join(unknown)}.",

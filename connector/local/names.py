@@ -1,0 +1,59 @@
+"""Names that others chose: as names of files on any system, and compared in one Unicode form."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+MAX_LENGTH = 200
+"""Bytes; with our own suffixes, names stay below the 255 bytes that most file systems allow."""
+_LONGEST_ENDING = 40
+_UNDERSCORES = str.maketrans(dict.fromkeys('/\\:*?"<>|', "_"))
+"""For what separates paths, or is not allowed in names, on Windows; a slash is not allowed anywhere."""
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
+
+
+def safe_file_name(name: str, ending: str = "") -> str:
+    """The name of one file, on any system, for a text that an archive chose; a safe one is its own.
+
+    Letters of any script, digits, blanks and most punctuation stay. Separators of paths and what cannot be printed
+    become underscores, as do a leading dot, hyphen, tilde or blank and a last dot or blank; names of Windows' devices
+    get one in front. A name of more than 200 bytes is cut, and a digest added. Two texts may so get the same name, see
+    `collision_key`.
+
+    Args:
+        name: What the archive calls it.
+        ending: Follows it, and stays when the name is cut.
+    """
+    text = normalized(name + ending)
+    safe = text.translate(_UNDERSCORES)
+    if not safe.isprintable():
+        safe = "".join(letter if letter.isprintable() else "_" for letter in safe)
+    if safe[:1] in (".", "-", "~", " ", ""):
+        safe = f"_{safe[1:]}"
+    if safe[-1] in ". ":
+        safe = f"{safe[:-1]}_"
+    if _DEVICE.fullmatch(safe):
+        safe = f"_{safe}"
+    if len(safe.encode()) <= MAX_LENGTH:
+        return safe
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    kept = safe[-len(ending) :] if 0 < len(ending.encode("utf-8", "surrogatepass")) <= _LONGEST_ENDING else ""
+    room = MAX_LENGTH - len(f"~{digest}{kept}".encode())
+    return f"{safe.encode()[:room].decode('utf-8', 'ignore')}~{digest}{kept}"
+
+
+def normalized(name: str) -> str:
+    """The composed Unicode form (NFC), in which names are compared: macOS writes the same letters decomposed."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def collision_key(name: str) -> str:
+    """Equal for two names that are one on a file system which ignores case or the Unicode form, as macOS' does.
+
+    The canonical caseless form (The Unicode Standard, D145).
+    """
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())

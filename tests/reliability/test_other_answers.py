@@ -1,0 +1,124 @@
+"""Whole commands against servers, proxies and names that are allowed, but not what is usual."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from connector.local.key_files import write_key_pair
+from tests.support.fake_archive import FakeArchive
+from tests.support.served_fake import ServedFake, User, saying, serving
+
+FUTURE = "GHGA.26.123.1.Tumor 1/2: (Pru\u0308fung)"
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    keys = write_key_pair(tmp_path / "u.sec", tmp_path / "u.pub", passphrase=None)
+    with serving(ServedFake(FakeArchive(keys))) as server:
+        yield User(tmp_path, server)
+
+
+def test_accessions_of_the_coming_form(user):
+    user.archive.add_file(FUTURE, b"x" * 300_000, extension=".bam")
+    said = user.run("ls")
+    name = unicodedata.normalize("NFC", "GHGA.26.123.1.Tumor 1_2_ (Pru\u0308fung).bam.c4gh")
+    assert name.removesuffix(".c4gh") in said.out
+    said = user.download(unicodedata.normalize("NFC", FUTURE))
+    assert (said.code, user.names) == (0, [name]), said.err
+    again = user.download()
+    assert again.code == 0, again.err
+    assert user.archive.counts["object"] == 1, "the second run finds it"
+
+
+def test_names_that_collide(user):
+    for accession in ("GHGA.26.1.1.a/B", "GHGA.26.1.1.a:b"):
+        user.archive.add_file(accession, b"x")
+    said = user.download()
+    assert said.code == 2
+    assert "GHGA.26.1.1.a/B" in said.err
+    assert "GHGA.26.1.1.a:b" in said.err
+    assert user.archive.counts["order"] == 0
+    assert user.names == []
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_ranges_that_end_with_the_connection(user, end):
+    user.archive.add_file("GHGAF01", b"x" * (3 * user.PLAIN))
+
+    async def scene(stream: trio.SocketStream, request) -> None:
+        reply = user.archive._get(request)
+        head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {reply.headers['content-range']}\r\n\r\n"
+        await stream.send_all(head.encode() + reply.content)
+        if end == "close":
+            await stream.send_eof()
+
+    user.server.play("get", scene, times=100)
+    said = user.download()
+    assert said.code == 0, said.err
+    assert user.is_whole()
+    assert len(user.archive.ranges) == 3, "none was fetched again"
+
+
+def test_ranges_of_which_the_server_sends_the_first_bytes(user):
+    user.archive.add_file("GHGAF01", b"x" * (2 * user.PLAIN))
+
+    async def scene(stream: trio.SocketStream, request) -> None:
+        reply = user.archive._get(request)
+        start, content = user.archive.ranges[-1][0], reply.content[:40_000]
+        field = f"bytes {start}-{start + len(content) - 1}/*"
+        await saying(206, content, Content_Range=field)(stream, request)
+
+    user.server.play("get", scene, times=100)
+    said = user.download(CONNECTOR_RETRIES="1")
+    assert said.code == 0, said.err
+    assert user.is_whole()
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize("kind", ["socks5", "socks5h", "socks", "ftp", "hTTq"])
+def test_proxies_of_unknown_kinds(user, monkeypatch, variable, kind):
+    monkeypatch.setenv(variable, f"{kind}://user:secret@127.0.0.1:1")
+    said = user.download()
+    assert said.code == 2
+    assert variable.upper() in said.err
+    assert "secret" not in said.err
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    user.archive.add_file("GHGAF01", b"x")
+    assert user.download().code == 0
+
+
+def test_a_proxy_that_cannot_be_resolved(user, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://no-such-proxy.invalid:3128")
+    said = user.download(CONNECTOR_RETRIES="0")
+    assert said.code == 5
+    assert "the proxy no-such-proxy.invalid:3128 (HTTP_PROXY)" in said.err
+
+
+def test_a_proxy_that_asks_for_a_password(user, monkeypatch):
+    user.server.play("values", saying(407, Proxy_Authenticate="Basic"), times=100)
+    monkeypatch.setenv("http_proxy", f"http://{user.server.url.removeprefix('http://')}")
+    said = user.run("ls", CONNECTOR_WKVS_URL="http://archive.test/wkvs")
+    assert said.code == 2, said.err
+    assert "407" in said.err
+    assert "HTTP_PROXY" in said.err
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "key", "pipe"])
+def test_ca_files_that_are_none(user, what):
+    path = {"missing": user.folder / "none.pem", "folder": user.folder, "key": user.folder / "u.pub"}.get(what)
+    if path is None:
+        path = user.folder / "pipe.pem"
+        os.mkfifo(path)
+    said = user.run("ls", CONNECTOR_WKVS_URL="https://127.0.0.1:9/wkvs", CONNECTOR_CA_FILE=str(path))
+    assert said.code in (2, 3), said.err
+    assert path.name in said.err
