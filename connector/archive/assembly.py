@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import attrs
 
 from connector.archive.boxes import BoxService
+from connector.archive.check import ArchiveCheck
 from connector.archive.cleaning import Cleaner
 from connector.archive.config import ArchiveConfig, HubConfig, SqliteDocuments
 from connector.archive.database import Database, open_database
@@ -25,6 +26,7 @@ from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory, M
 from connector.archive.models import ArchiveKey, JobKind
 from connector.archive.providers import check_buckets, make_documents, make_storage, opening
 from connector.archive.registration import Registrar
+from connector.archive.schema import check_schema
 from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
@@ -58,6 +60,7 @@ class Archive:
     downloads: DownloadController
     database: Database
     jobs: JobQueue
+    check: ArchiveCheck
     works: Mapping[JobKind, Work]
 
     def make_worker(self, kinds: Collection[JobKind] | None = None) -> Worker:
@@ -91,10 +94,12 @@ async def assemble(
         "clean": cleaner.clean,
         "archive_box": registrar.archive_box,
     }
+    rotation = KeyRotation(keys, key_store, uploads, clock)
     return Archive(
         settings=settings,
         keys=keys,
-        key_rotation=KeyRotation(keys, key_store, uploads, clock),
+        key_rotation=rotation,
+        check=ArchiveCheck(database, hubs, keys, rotation, settings, clock),
         hubs=hubs,
         tokens=tokens,
         boxes=boxes,
@@ -112,7 +117,12 @@ async def assemble(
 
 @asynccontextmanager
 async def open_archive(
-    config: ArchiveConfig, *, base_url: str = "http://archive.invalid", check: bool = False, clock: Clock = time.time
+    config: ArchiveConfig,
+    *,
+    base_url: str = "http://archive.invalid",
+    check: bool = False,
+    upgrading: bool = False,
+    clock: Clock = time.time,
 ) -> AsyncIterator[Archive]:
     """Open an archive; an embedded one is created if there is none. Any number of processes may have it open.
 
@@ -120,16 +130,20 @@ async def open_archive(
         config: Its configuration.
         base_url: The URL under which the archive is served; presigned URLs of directories begin with it.
         check: Whether to check that the buckets of S3 servers exist.
+        upgrading: Whether the database may be on its way from an earlier version.
         clock: The time in seconds since the epoch.
 
     Raises:
         LocalError: A directory or the keys cannot be used.
-        UsageError: The configuration names something that does not exist, or that the archive may not use.
+        UsageError: The configuration names something that does not exist, or that the archive may not use; or the
+            database is of another version.
         BrokenError: The database or a storage does not answer.
     """
     async with AsyncExitStack() as stack:
         with opening("The database"):
             documents = await stack.enter_async_context(await make_documents(config.documents))
+            if not upgrading:
+                await check_schema(documents)
             keys = await open_key_ring(documents, master_keys(config))
             hub_keys = {hub.alias: hub.private_key and parse_private_key(hub.private_key) for hub in config.hubs}
             await complete_ring(keys, hub_keys)

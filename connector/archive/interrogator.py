@@ -78,7 +78,7 @@ class Interrogator:
             raise outcome.error
 
     async def _accept(self, lease: Lease, upload: FileUpload, hub: Hub, object_id: str, secret: bytes) -> None:
-        sealed = await self._key_store.seal(secret)
+        sealed = await self._key_store.seal(secret, object_id)
 
         async def enter(database: Database) -> None:
             await database.secrets.insert(sealed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -198,6 +198,10 @@ class KeyRing:
                 await self._keys.compare_and_set(key.id, expected={"master_id": key.master_id}, changes=sealed)
                 count += 1
         return count
+
+    def documents(self) -> AsyncIterator[ArchiveKey]:
+        """All keys as the database has them, also those that cannot be opened."""
+        return self._keys.find_all()
 
     async def count(self, kind: KeyKind, hub: str = "") -> int:
         """How many keys of one kind the database has, also those that this process cannot open."""

@@ -21,15 +21,18 @@ class KeyStore:
     _secrets: Dao[StoredSecret]
     _ring: KeyRing
 
-    async def seal(self, secret: bytes) -> StoredSecret:
-        """Seal a secret under the current master key, to be stored by the caller, in a transaction of its own."""
+    async def seal(self, secret: bytes, secret_id: str) -> StoredSecret:
+        """Seal a secret under the current master key, to be stored by the caller, in a transaction of its own.
+
+        The secret of a file has the name of its object, so that both are found by the id of the file.
+        """
         await self._ring.refresh()
-        secret_id, master = str(uuid4()), self._ring.master
+        master = self._ring.master
         return StoredSecret(secret_id, master.id, master.seal(secret, secret_id))
 
     async def deposit(self, secret: bytes) -> str:
         """Store a secret; returns its id."""
-        return (await self._secrets.insert(await self.seal(secret))).id
+        return (await self._secrets.insert(await self.seal(secret, str(uuid4())))).id
 
     async def fetch(self, secret_id: str) -> bytes:
         """Return a secret.

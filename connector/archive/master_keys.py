@@ -109,10 +109,7 @@ class MasterKeyDirectory(MasterKeySource):
         Raises:
             LocalError: It cannot be written.
         """
-        known = self._files()
-        number = len(known) + 1
-        while (path := self.path / f"master-{number}.key") in known:
-            number += 1
+        path = self._unused_path(self._files())
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write_new(path, os.urandom(KEY_SIZE))
@@ -120,11 +117,23 @@ class MasterKeyDirectory(MasterKeySource):
             raise LocalError(f"The master key {path} cannot be written: {error.strerror}.") from error
         return self._files()[path]
 
+    def add(self, key: MasterKey) -> None:
+        """Write a key that is known already, unless there is a file with it."""
+        files = self._files()
+        if key not in files.values():
+            _write_new(self._unused_path(files), key.key)
+
     def remove(self, key_id: str) -> None:
         """Delete the file of a key; it is no error if there is none."""
         for path, key in self._files().items():
             if key.id == key_id:
                 path.unlink(missing_ok=True)
+
+    def _unused_path(self, files: Mapping[Path, MasterKey]) -> Path:
+        number = len(files) + 1
+        while (path := self.path / f"master-{number}.key") in files:
+            number += 1
+        return path
 
     def _files(self) -> dict[Path, MasterKey]:
         return {path: _read(path) for path in sorted(self.path.glob(_PATTERN))}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from connector.cli.commands.archive_check import check, upgrade
 from connector.cli.commands.archive_grants import grant, grants, revoke
 from connector.cli.commands.archive_jobs import jobs
 from connector.cli.commands.archive_keys import keys, remove_key, rotate_key
@@ -24,7 +25,10 @@ def archive() -> None:
     """Run an archive of your own, and administer it, also while it runs."""
 
 
-for _command in (grant, grants, revoke, files, boxes, lock, unlock, archive_box, jobs, keys, rotate_key, remove_key):
+_GRANTS = (grant, grants, revoke)
+_FILES = (files, boxes, lock, unlock, archive_box, jobs)
+_UPKEEP = (keys, rotate_key, remove_key, check, upgrade)
+for _command in (*_GRANTS, *_FILES, *_UPKEEP):
     archive.add_command(_command)
 
 

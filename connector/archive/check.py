@@ -1,0 +1,204 @@
+"""The check of an archive: compares its documents with its objects and secrets, also while it is served.
+
+What looks wrong is looked at again after a moment, so that what is just being changed is not reported: documents first,
+then what they name. Repairs are those that the archive's own jobs could have made, and each states in its write what it
+expects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+import attrs
+import trio
+
+from connector.archive.database import Database
+from connector.archive.faults import (
+    Delete,
+    DeleteSecret,
+    FailUpload,
+    Fault,
+    ForgetCopy,
+    Recount,
+    Repair,
+    Reseal,
+    Schedule,
+    Surroundings,
+    find_faults,
+)
+from connector.archive.hubs import Hubs
+from connector.archive.inventory import FileView, Inventory, bucket_name
+from connector.archive.jobs import schedule
+from connector.archive.key_ring import KeyRing
+from connector.archive.key_rotation import KeyRotation
+from connector.archive.models import Box, FileUpload
+from connector.archive.settings import ArchiveSettings, Clock
+from connector.archive.upload_repository import UploadChanged, UploadRepository, usage_of
+from persistence.errors import NotFound
+
+LOST = "The archive has lost what was sent of this file; upload it again."
+_MOMENT = 1.0
+_MOST_SUSPECTS = 1000
+"""Files that are looked at again together."""
+
+Report = Callable[[Fault, bool], None]
+"""Called with each fault, and whether it was repaired."""
+
+
+@attrs.frozen(eq=False)
+class ArchiveCheck:
+    """Finds what has no counterpart in an archive, and repairs what is safe."""
+
+    _database: Database
+    _hubs: Hubs
+    _ring: KeyRing
+    _rotation: KeyRotation
+    _settings: ArchiveSettings
+    _clock: Clock
+
+    async def run(self, report: Report, *, repair: bool = False, pause: float = _MOMENT) -> int:
+        """Check everything once.
+
+        Args:
+            report: Is told of each fault as soon as it is found.
+            repair: Whether to repair what is safe.
+            pause: Seconds after which what looks wrong is looked at again.
+
+        Returns:
+            How many faults are left.
+        """
+        left = 0
+
+        async def tell(fault: Fault) -> None:
+            nonlocal left
+            repaired = repair and fault.repair is not None and await self._repair(fault, fault.repair)
+            left += not repaired
+            report(fault, repaired)
+
+        await self._ring.refresh()
+        inventory = Inventory(self._database, self._hubs)
+        usage: dict[str, Counter[str]] = {}
+        around, suspects = await self._surroundings(), list[FileView]()
+
+        async def look_again() -> None:
+            await trio.sleep(pause)
+            for view in suspects:
+                for fault in await self._confirmed(view, inventory):
+                    await tell(fault)
+            suspects.clear()
+
+        async for view in inventory.files():
+            if view.upload is not None:
+                usage.setdefault(view.upload.box_id, Counter()).update(usage_of(view.upload))
+            if any(find_faults(view, around)):
+                suspects.append(view)
+            if len(suspects) >= _MOST_SUSPECTS:
+                await look_again()
+        if suspects:
+            await look_again()
+        await self._check_boxes(usage, tell)
+        await self._check_keys(tell)
+        return left
+
+    async def _confirmed(self, view: FileView, inventory: Inventory) -> list[Fault]:
+        """The faults of a file as it is now."""
+        faults = list(find_faults(await inventory.look_again(view), await self._surroundings()))
+        return [
+            fault
+            for fault in faults
+            if not (isinstance(fault.repair, DeleteSecret) and await inventory.is_secret_used(fault.repair.secret_id))
+        ]
+
+    async def _surroundings(self) -> Surroundings:
+        boxes = {box.id: box.state async for box in self._database.boxes.find_all()}
+        masters = tuple(key.id for key in self._ring.keys("master"))
+        return Surroundings(
+            hubs={hub.alias for hub in self._hubs},
+            boxes=boxes,
+            masters=masters,
+            manual=self._settings.manual_archival,
+            upload_lifetime=timedelta(seconds=self._settings.upload_lifetime),
+        )
+
+    async def _check_boxes(self, usage: dict[str, Counter[str]], tell: Callable[[Fault], Awaitable[None]]) -> None:
+        async for box in self._database.boxes.find_all():
+            if _counters(box) == usage.get(box.id, Counter()):
+                continue
+            # Counted while they were changed, perhaps: count again, together with the box.
+            counted, current = await self._database.transact(partial(_count, box_id=box.id))
+            if current is not None and _counters(current) != counted:
+                told = f"{current.open_uploads} open uploads and {current.used_size} bytes"
+                right = f"{counted['open_uploads']} and {counted['used_size']}"
+                await tell(Fault("wrong_counters", box.id, f"its box counts {told} instead of {right}", Recount()))
+
+    async def _check_keys(self, tell: Callable[[Fault], Awaitable[None]]) -> None:
+        usable = {key.id for key in self._ring.all()}
+        async for key in self._ring.documents():
+            if key.id not in usable:
+                message = f"the {key.kind} key is sealed under {key.master_id}, which is not here, or is damaged"
+                await tell(Fault("missing_master_key", key.id, message))
+            elif key.kind != "master" and key.master_id != self._ring.master.id:
+                message = f"the {key.kind} key is sealed under the old master key {key.master_id}"
+                await tell(Fault("old_master_key", key.id, message, Reseal()))
+
+    async def _repair(self, fault: Fault, repair: Repair) -> bool:
+        """Make one repair; tells whether it was made. It may have become needless meanwhile."""
+        database = self._database
+        match repair:
+            case Delete(place):
+                hub = self._hubs.get(place.hub)
+                bucket = bucket_name(hub, place.bucket)
+                with suppress(NotFound):
+                    if place.upload_id is None:
+                        await hub.storage.delete_object(bucket, place.object_id)
+                    else:
+                        await hub.storage.abort_upload(bucket, place.object_id, place.upload_id)
+            case DeleteSecret(secret_id):
+                with suppress(NotFound):
+                    await database.secrets.delete(secret_id)
+            case Schedule(job, hub, due):
+                now = due or await database.factory.now()
+                await database.transact(lambda bound: schedule(bound, fault.subject, job, hub=hub, now=now))
+            case FailUpload(upload):
+                with suppress(UploadChanged):
+                    await database.transact(lambda bound: self._fail(bound, upload))
+            case ForgetCopy(accession, staged_id):
+                with suppress(NotFound):
+                    await database.files.compare_and_set(
+                        accession, expected={"staged_id": staged_id}, changes={"staged_id": None}
+                    )
+            case Recount():
+                await database.transact(lambda bound: _recount(bound, fault.subject))
+            case Reseal():
+                await self._rotation.reseal()
+        return True
+
+    async def _fail(self, database: Database, upload: FileUpload) -> None:
+        await UploadRepository(database, self._clock).move(upload, "failed", failure=LOST)
+        await schedule(database, upload.id, "clean", hub=upload.storage_alias, now=await database.factory.now())
+
+
+def _counters(box: Box) -> Counter[str]:
+    return Counter(open_uploads=box.open_uploads, used_size=box.used_size)
+
+
+async def _count(database: Database, box_id: str) -> tuple[Counter[str], Box | None]:
+    """What a box's counters should be, and the box."""
+    with suppress(NotFound):
+        box = await database.boxes.get_by_id(box_id)
+        counted = Counter[str]()
+        async for upload in database.uploads.find_all({"box_id": box_id}):
+            counted.update(usage_of(upload))
+        return counted, box
+    return Counter(), None
+
+
+async def _recount(database: Database, box_id: str) -> None:
+    counted, box = await _count(database, box_id)
+    if box is not None:
+        changes = {name: counted[name] for name in ("open_uploads", "used_size")}
+        await database.boxes.compare_and_set(box_id, expected={}, changes=changes)
