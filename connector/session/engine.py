@@ -17,8 +17,8 @@ from connector.transfer.limit import ConcurrencyLimit
 _MAXIMUM = 32
 """Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
 _INITIAL = 4
-_ROUND_TRIP = 0.05
-"""Seconds for which that many suffice: at a longer distance each connection is slower, and the search takes longer."""
+_PER_SECOND = 60
+"""Parts at first for each second of the round trip: far away each connection is slower, and the search takes longer."""
 _MINIMUM = 2
 """However many requests are refused: one stalled connection must not block everything."""
 _CORES = os.cpu_count() or 2
@@ -65,7 +65,7 @@ def network_limit(settings: Settings, round_trip: float) -> ConcurrencyLimit:
     `round_trip` of the line in seconds: at 0.1 s and more it begins higher, up to four times.
     """
     most = max(_INITIAL, min(_MAXIMUM, settings.memory // settings.part_size))
-    initial = _INITIAL * max(1, min(4, int(round_trip / _ROUND_TRIP)))
+    initial = max(_INITIAL, min(4 * _INITIAL, int(_PER_SECOND * round_trip)))
     return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=min(initial, most))
 
 

@@ -13,9 +13,7 @@ _CLEAR, _HEADROOM, _NOISE = 0.5, 0.3, 0.01
 the second a higher one is tried. The last is the share of the goodput that a step down may cost, as it is noise."""
 _RISING, _COLLAPSED = 1.1, 0.7
 """Factors of goodput from one round to the next: windows are still opening; the line itself has changed."""
-_LATER_ROUNDS, _LATER_DIVISOR, _DOUBLED_BELOW, _MAX_PAUSE_FACTOR, _SMOOTHING = 4, 4, 8, 16, 0.3
-_BEST_RANK = 3
-"""What a limit can do is the third best of its last slices of a round, since transfers may stall."""
+_LATER_ROUNDS, _LATER_DIVISOR, _DOUBLED_BELOW, _MAX_PAUSE_FACTOR, _SMOOTHING = 4, 4, 6, 16, 0.3
 _OPENING = 8
 """Round trips after which a new connection's window is open: handshake, request, and doublings from 64 KiB to 4 MiB."""
 _Rounds = Generator[None, float, float]
@@ -27,7 +25,7 @@ class ConcurrencyLimit:
 
     Goodput (bytes per second over all connections) is measured in rounds of `round_seconds`, at least two round trips
     of the line, and compared once it has settled: when it rises no longer, since the windows of new connections are
-    open. The limit doubles, from 8 on grows by a half, while that gains most of what it can. A smaller gain counts only
+    open. The limit doubles, from 6 on grows by a half, while that gains most of what it can. A smaller gain counts only
     against the limit before, measured again: lines and machines get faster by themselves, and a higher limit takes
     memory. Then a step down (kept if it loses nothing) and a step up are tried in turn, after pauses of `patience`
     seconds, longer each time that nothing is gained. Goodput is a concave function of the limit: after a step of little
@@ -72,7 +70,7 @@ class ConcurrencyLimit:
             return self.limit
         self._draining = False
         (began, before), (slice_began, before_slice) = self._round, self._slice
-        if now - slice_began >= max(self.round_seconds / 5, 2 * round_trip):
+        if now - slice_began >= max(self.round_seconds / 5, 4 * round_trip):
             self._slices.append((self._moved - before_slice) / (now - slice_began))
             self._slice = now, self._moved
         if now - began >= max(self.round_seconds, 2 * round_trip):
@@ -107,7 +105,8 @@ class ConcurrencyLimit:
         up, pause, headroom, remeasured, highest = True, 0.0, True, False, self.limit
         base = yield from self._settled()
         while True:
-            before, peak = self.limit, max([base, *sorted(self._slices)[-_BEST_RANK : 1 - _BEST_RANK]])
+            # A limit can do what the third best of its last ten slices of a round did, since transfers may stall.
+            before, peak = self.limit, max(base, sorted([0.0, *self._slices])[3 * len(self._slices) // -10])
             target = self.limit = self._next(up, pause > 0, self.maximum if headroom else max(before, highest))
             kept, found, again, highest = False, base, base, max(highest, target)
             most = max(target, before) / min(target, before) - 1  # a step of this size gains or loses no more
@@ -125,10 +124,12 @@ class ConcurrencyLimit:
             elif target < before:
                 found = yield from self._settled(rounds=_LATER_ROUNDS)
                 kept, headroom = found >= base * (1 - _NOISE), base >= found * (1 + most / 2)
+                up = found > base / _COLLAPSED
             self.limit, base = (target, found) if kept else (before, again)
             if not kept:
                 up, pause = not up, min(2 * pause or self.patience, _MAX_PAUSE_FACTOR * self.patience)
-                base = yield from self._rest(base, self._now + pause)
+                rested = yield from self._rest(base, self._now + pause)
+                up, base = up or rested > base / _COLLAPSED, rested
             pause = min(pause, self.patience) if kept else pause
 
     def _next(self, up: bool, later: bool, most: int) -> int:
@@ -154,7 +155,8 @@ class ConcurrencyLimit:
                 return goodput
 
     def _rest(self, goodput: float, until: float) -> _Rounds:
-        """The mean goodput of the present limit, the newest rounds most, when the time has come."""
-        while self._now < until:
+        """The mean goodput of the present limit, the newest rounds most, when the time has come or it has leapt up."""
+        changed = goodput / _COLLAPSED
+        while self._now < until and goodput <= changed:
             goodput += _SMOOTHING * ((yield) - goodput)
         return goodput
