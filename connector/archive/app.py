@@ -16,6 +16,7 @@ from connector.archive.routes.answers import (
     WORK_PACKAGES_PATH,
     on_api_error,
     on_http_error,
+    on_local_error,
     on_persistence_error,
     on_unexpected_error,
 )
@@ -24,6 +25,7 @@ from connector.archive.routes.storage import StorageApp
 from connector.archive.routes.uploads import upload_routes
 from connector.archive.routes.wkvs import wkvs_routes
 from connector.archive.routes.work_packages import work_package_routes
+from connector.errors import LocalError
 from persistence.errors import PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
 
@@ -54,6 +56,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
         exception_handlers={
             ApiError: on_api_error,
             HTTPException: on_http_error,
+            LocalError: on_local_error,
             PersistenceError: on_persistence_error,
             Exception: on_unexpected_error,
         },

@@ -79,7 +79,6 @@ class ArchiveCheck:
             left += not repaired
             report(fault, repaired)
 
-        await self._ring.refresh()
         inventory = Inventory(self._database, self._hubs)
         usage: dict[str, Counter[str]] = {}
         around, suspects = await self._surroundings(), list[FileView]()
@@ -87,7 +86,7 @@ class ArchiveCheck:
         async def look_again() -> None:
             await trio.sleep(pause)
             for view in suspects:
-                for fault in await self._confirmed(view, inventory):
+                for fault in await self._confirmed(view, inventory, around):
                     await tell(fault)
             suspects.clear()
 
@@ -104,9 +103,11 @@ class ArchiveCheck:
         await self._check_keys(tell)
         return left
 
-    async def _confirmed(self, view: FileView, inventory: Inventory) -> list[Fault]:
+    async def _confirmed(self, view: FileView, inventory: Inventory, around: Surroundings) -> list[Fault]:
         """The faults of a file as it is now."""
-        faults = list(find_faults(await inventory.look_again(view), await self._surroundings()))
+        view = await inventory.look_again(view)
+        # Boxes come and are archived, and keys are rotated, while the archive is checked.
+        faults = list(find_faults(view, around)) and list(find_faults(view, await self._surroundings()))
         return [
             fault
             for fault in faults
@@ -114,6 +115,7 @@ class ArchiveCheck:
         ]
 
     async def _surroundings(self) -> Surroundings:
+        await self._ring.refresh()
         boxes = {box.id: box.state async for box in self._database.boxes.find_all()}
         masters = tuple(key.id for key in self._ring.keys("master"))
         return Surroundings(

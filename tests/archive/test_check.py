@@ -22,6 +22,8 @@ from connector.archive.inventory import group_sorted
 from connector.archive.models import FileUpload, RegisteredFile, StoredSecret
 from connector.archive.sealing import MasterKey
 from connector.wire.payloads import UploadCompletion, UploadCreation
+from persistence.documents import DaoFactory
+from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
 from tests.support.archive_process import run_cli
 from tests.support.contract_client import SealedFile, new_private_key, seal
 from tests.support.memory_archive import at_rest, memory_archive, working
@@ -289,10 +291,22 @@ async def test_secrets_of_another_name_are_found_by_the_documents(root: Path) ->
         assert await archive.key_store.fetch(secret_id)
 
 
+@pytest.fixture
+async def documents(request: pytest.FixtureRequest) -> AsyncIterator[DaoFactory | None]:
+    """A database of each kind; that of memory is made with the archive."""
+    if request.param == "memory":
+        yield None
+    else:
+        settings: MongoSettings = request.getfixturevalue("mongodb_databases")()
+        async with MongoDaoFactory(settings.uri, settings.database) as factory:
+            yield factory
+
+
+@pytest.mark.parametrize("documents", ["memory", "mongodb"], indirect=True)
 @pytest.mark.trio
-async def test_an_archive_that_is_busy_has_no_faults() -> None:
+async def test_an_archive_that_is_busy_has_no_faults(documents: DaoFactory | None) -> None:
     """Also not for a moment: whatever is being done is either finished or known to a job."""
-    async with memory_archive(open_uploads=50) as archive:
+    async with memory_archive(documents=documents, open_uploads=50) as archive:
         box = await archive.boxes.create(title="", storage_alias="embedded")
 
         async def keep_uploading(number: int) -> None:
@@ -310,6 +324,15 @@ async def test_an_archive_that_is_busy_has_no_faults() -> None:
                     await trio.sleep(0.02)
             await at_rest(archive)
         assert await check(archive) == []
+        await wrong_counters(archive)
+        await leftover_secret(archive)
+        await leftover_object("permanent", None)(archive)
+        assert {fault.kind for fault in await check(archive)} == {
+            "wrong_counters",
+            "leftover_secret",
+            "leftover_object",
+        }
+        assert await check(archive, repair=True) == []
 
 
 def test_the_command_tells_and_repairs(root: Path) -> None:

@@ -121,6 +121,13 @@ async def on_persistence_error(request: Request, error: Exception) -> Response:
     return await on_unexpected_error(request, error)
 
 
+async def on_local_error(request: Request, error: Exception) -> Response:
+    """Answer that something is missing on this host that its operators can add, such as a new master key: 503."""
+    _log.error("%s %s failed: %s", request.method, request.url.path, error)
+    body = {"exception_id": "unavailable", "description": "The archive is being maintained.", "data": {}}
+    return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
+
+
 async def on_unexpected_error(request: Request, error: Exception) -> Response:
     """Answer a bug; its details are only logged."""
     body = {"exception_id": "internalError", "description": "An internal error has occurred.", "data": {}}
