@@ -108,7 +108,7 @@ class Worker:
                             await self._works[lease.job.kind](lease)
                         nursery.cancel_scope.cancel()
                 if scope.cancelled_caught:
-                    _log.warning("The job %s (%s) was lost to another worker.", job.id, lease.job.kind)
+                    _log.info("The job %s (%s) is no longer this worker's.", job.id, lease.job.kind)
                 ended = lease.is_over or scope.cancelled_caught
             except* Exception as failure:
                 ended = True
@@ -136,8 +136,8 @@ class Worker:
                 scope.deadline = asked + self._queue.lease
 
     async def _failed(self, job: Job, error: Exception) -> None:
-        if isinstance(error, LostLease):
-            _log.warning("%s", error)
+        if isinstance(error, LostLease):  # also where a file was deleted meanwhile
+            _log.info("%s", error)
             return
         known = isinstance(error, ConnectorError | PersistenceError)
         _log.error("The job %s (%s) failed: %s", job.id, job.kind, error, exc_info=None if known else error)

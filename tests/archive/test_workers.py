@@ -26,7 +26,7 @@ pytestmark = pytest.mark.trio
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_CLOCK = ROOT / "tests" / "support" / "other_clock"
-LEASE = 1.5
+LEASE = 1.0
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(open_stag
     async with open_stage() as stage:
         with ExitStack() as processes:
             first = processes.enter_context(stage.worker())
-            file_id = await stage.upload("a", 100 * MIB)
+            file_id = await stage.upload("a", 48 * MIB)
             job = await stage.until_taken(file_id)
             first.send_signal(signal.SIGSTOP)
             processes.enter_context(stage.worker())
@@ -130,7 +130,7 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(open_stag
 
 async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(open_stage) -> None:  # type: ignore[no-untyped-def]
     async with open_stage() as stage:
-        file_id = await stage.upload("a", 100 * MIB)
+        file_id = await stage.upload("a", 48 * MIB)
         with stage.worker() as first:
             job = await stage.until_taken(file_id)
             first.kill()
@@ -150,6 +150,6 @@ async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(open_stage) -
 async def test_clocks_a_minute_apart_neither_lose_nor_double_a_job(open_stage) -> None:  # type: ignore[no-untyped-def]
     async with open_stage() as stage:
         with stage.worker(60), stage.worker(-60):
-            file_ids = [await stage.upload(f"file-{number}", 20_000) for number in range(30)]
+            file_ids = [await stage.upload(f"file-{number}", 20_000) for number in range(20)]
             await stage.until_archived(*file_ids)
-        await stage.check(30)
+        await stage.check(20)

@@ -50,7 +50,11 @@ class Served:
     def start(self) -> None:
         arguments = ("archive", "serve", "--root", self.root, "--port", self.port, "--open-uploads", 50, *self.options)
         self.process = subprocess.Popen(
-            command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command(*arguments),
+            env=environment() | {"CONNECTOR_ARCHIVE_JOB_LEASE": "5"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
