@@ -66,12 +66,13 @@ class ModelCodec(Generic[M]):
         if type(model) is not self.model:
             raise InvalidValue(f"{model!r} is not a {self.model.__name__}.")
         try:
-            document: Document = normalize(model)
+            values = field_values(model)
+            document: Document = normalize(values)
             odd = [name for name in document if name not in self.shape.fields and not _EXTRA_FIELD.fullmatch(name)]
             if odd:
                 raise InvalidValue(f"{odd[0]!r} cannot be the name of a field.")
             again = self._from_document(document, self.model)
-            _check_same(field_values(model), field_values(again))
+            _check_same(values, field_values(again))
             if not same_private(model, again):
                 raise InvalidValue("A private attribute is not stored.")
         except Exception as error:
@@ -161,7 +162,8 @@ class ModelCodec(Generic[M]):
 
 def _check_same(values: Document, again: Document) -> None:
     for name, value in values.items():
-        if name not in again or not same(value, again[name]):
+        # Most values are loaded as the objects that they are.
+        if name not in again or not (value is again[name] or same(value, again[name])):
             raise InvalidValue(f"Field {name!r} would be loaded with another value or type.")
 
 

@@ -42,6 +42,8 @@ def normalize(value: Any, depth: int = 0) -> Any:
         if not math.isfinite(value):
             raise InvalidValue(f"{value} is not a number that every provider can store.")
         return value
+    if kind is datetime and value.tzinfo is UTC and not value.microsecond % 1000 and not value.fold:
+        return value
     if kind is list or kind is tuple:
         _check_depth(depth)
         return [normalize(item, depth + 1) for item in value]

@@ -64,9 +64,7 @@ class MongoCollection:
 
     async def count(self, term: Term) -> int:
         where = self._filters.filter(term)
-        return await self.runner.read(
-            lambda session: self._stored.count_documents(where, session=session), self._failures
-        )
+        return await self.runner.read(lambda session: self._stored.count_documents(where, session), self._failures)
 
     async def write(self, write: Write) -> None:
         if write.kind == "insert" and self.runner.session is None:

@@ -16,13 +16,13 @@ _CONVERTED: Final = frozenset((Int64, dict, list))
 
 
 def plain(value: Any) -> Any:
-    """The value with numbers of 64 bits as plain ints, which BSON's own class of them is only a subclass of.
+    """A number of 64 bits as a plain int, which BSON's own class is only a subclass of; a dict or list with such ones.
 
     A `TypeDecoder` of PyMongo would do it too, but makes each reply be decoded twice.
     """
-    if type(value) is dict:
-        for name, item in value.items():
-            if type(item) in _CONVERTED:
-                value[name] = plain(item)
-        return value
-    return list(map(plain, value)) if type(value) is list else int(value) if type(value) is Int64 else value
+    if type(value) is Int64:
+        return int(value)
+    for key, item in value.items() if type(value) is dict else enumerate(value):
+        if type(item) in _CONVERTED:
+            value[key] = plain(item)
+    return value

@@ -57,10 +57,10 @@ class Operation(Generic[T]):
     def give_up(self) -> None:
         """Note that a caller does not wait any more."""
         self._callers -= 1
-        if self.task.done():
-            return
         # Retrieved, so that asyncio does not report an error that no caller waits for.
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self.task.done():
+            return
         if self._on_give_up is not None:
             self._on_give_up(self.task)
         if self._callers == 0 and _awaits(self.task.get_coro(), asyncio.wait):

@@ -133,13 +133,12 @@ def _link_new(aside: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in the folder survive a power cut; Windows has no call for it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_json(path: Path) -> Any:

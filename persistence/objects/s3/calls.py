@@ -92,6 +92,10 @@ class Calls:
         """Run one operation by its name in boto3."""
         return await self.run(lambda client, _: getattr(client, operation)(**arguments), arguments)
 
+    async def pages(self, operation: str, **arguments: Any) -> list[Any]:
+        """Run a listing, page after page, and return the answers."""
+        return await self.run(lambda client, _: list(client.get_paginator(operation).paginate(**arguments)), arguments)
+
     async def send(self, operation: str, view: memoryview, **arguments: Any) -> Any:
         """Run one operation with a body."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import attrs
 
@@ -110,7 +110,7 @@ class Presigner:
         }
         if keys.token is not None:
             fields["X-Amz-Security-Token"] = keys.token
-        encoded = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(fields.items()))
+        encoded = urlencode(sorted(fields.items()), quote_via=quote, safe="~-_.")
         path = quote(path, safe="/~-_.")
         lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
         request = f"{method}\n{path}\n{encoded}\n{lines}\n{signed_names}\nUNSIGNED-PAYLOAD"
@@ -126,7 +126,3 @@ class Presigner:
                 key = hmac.new(key, word.encode(), hashlib.sha256).digest()
             self._key = (day, secret, key)
         return self._key[2]
-
-
-def _encoded(text: str) -> str:
-    return quote(text, safe="~-_.")

@@ -35,30 +35,22 @@ class S3Uploads(ObjectStorage):
         return PartStat(number, len(view), part["ETag"].strip('"'))
 
     async def _list_parts(self, upload: UploadKey, first: int, limit: int | None) -> list[PartStat]:
-        found: list[PartStat] = []
-        marker = first - 1
-        while True:
-            size = _PAGE if limit is None else min(limit - len(found), _PAGE)
-            answer = await self._calls.api("list_parts", **_arguments(upload), MaxParts=size, PartNumberMarker=marker)
-            entries = answer.get("Parts", ())
-            found += [PartStat(e["PartNumber"], e["Size"], e["ETag"].strip('"')) for e in entries]
-            if not answer.get("IsTruncated") or not entries or len(found) == limit:
-                return sorted(found, key=lambda part: part.number)
-            marker = answer["NextPartNumberMarker"]
+        paging = {"MaxItems": limit, "PageSize": min(limit or _PAGE, _PAGE)}
+        arguments = {**_arguments(upload), "PartNumberMarker": first - 1, "PaginationConfig": paging}
+        entries = [
+            entry for page in await self._calls.pages("list_parts", **arguments) for entry in page.get("Parts", ())
+        ]
+        found = [PartStat(e["PartNumber"], e["Size"], e["ETag"].strip('"')) for e in entries]
+        return sorted(found, key=lambda part: part.number)
 
     async def _list_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:
-        more: dict[str, Any] = {} if object_id is None else {"Prefix": object_id}
-        found: list[UploadRef] = []
-        while True:
-            answer = await self._calls.api("list_multipart_uploads", Bucket=bucket, **more)
-            found += [
-                UploadRef(bucket, entry["Key"], entry["UploadId"], entry["Initiated"])
-                for entry in answer.get("Uploads", ())
-                if object_id in (None, entry["Key"])
-            ]
-            if not answer.get("IsTruncated"):
-                return found
-            more |= {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        pages = await self._calls.pages("list_multipart_uploads", Bucket=bucket, Prefix=object_id or "")
+        return [
+            UploadRef(bucket, entry["Key"], entry["UploadId"], entry["Initiated"])
+            for page in pages
+            for entry in page.get("Uploads", ())
+            if object_id in (None, entry["Key"])
+        ]
 
     async def _complete_upload(self, upload: UploadKey, expected: ExpectedParts) -> ObjectStat:
         parts = await self._list_parts(upload, 1, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import anyio
@@ -87,3 +88,22 @@ async def test_a_cancelled_caller_ends_its_batch_only_if_it_was_the_last() -> No
     with anyio.move_on_after(0.001):
         await batcher.call(7)
     assert await batcher.call(8) == 16
+
+
+async def test_an_error_that_no_caller_waits_for_any_more_is_not_reported() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        caller.cancel()
+        raise OSError("gone")
+
+    operation = Operation(fail, None)
+    caller = asyncio.create_task(operation.result())
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    del operation
+    gc.collect()
+    await asyncio.sleep(0)
+    assert reported == []
