@@ -217,10 +217,8 @@ class SchemaTooNew(Rejected):
     """The database has a schema version (`stored`) beyond the last one that the program knows (`supported`)."""
 
     def __init__(self, stored: int, supported: int) -> None:
-        super().__init__(
-            f"The database has schema version {stored}, and this program supports versions up to {supported}.",
-            hint="Run the newer version of the program.",
-        )
+        text = f"The database has schema version {stored}, and this program supports versions up to {supported}."
+        super().__init__(text, hint="Run the newer version of the program.")
         self.stored = stored
         self.supported = supported
 
@@ -229,10 +227,8 @@ class MigrationFailed(Rejected):
     """A migration raised an exception for a document (the `__cause__`), or returned what is not its new version."""
 
     def __init__(self, collection: str, id_: object, why: str) -> None:
-        super().__init__(
-            f"Document {id_!r} in collection {collection!r} cannot be migrated: {why}.",
-            hint="Correct the migration and run it again; it resumes before this document.",
-        )
+        hint = "Correct the migration and run it again; it resumes before this document."
+        super().__init__(f"Document {id_!r} in collection {collection!r} cannot be migrated: {why}.", hint=hint)
         self.collection = collection
         self.id = id_
 
@@ -241,10 +237,8 @@ class Closed(Rejected):
     """The provider was used outside of its `async with` block."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} is not open, or not the one that is open now.",
-            hint="Use it inside its `async with` block, and make DAOs again after opening it again.",
-        )
+        hint = "Use it inside its `async with` block, and make DAOs again after opening it again."
+        super().__init__(f"{what} is not open, or not the one that is open now.", hint=hint)
 
 
 class AlreadyOpen(Rejected):

@@ -129,9 +129,8 @@ class ModelCodec(Generic[M]):
             if not same(encoded, normalize(again)) or not (same(value, again) or same(value, encoded)):
                 raise InvalidValue(f"It would be loaded as {again!r}.")
         except Exception as error:
-            raise InvalidValue(
-                f"{value!r} is not a value for field {path!r} of {self.model.__name__}.", hint=str(error)
-            ) from error
+            text = f"{value!r} is not a value for field {path!r} of {self.model.__name__}."
+            raise InvalidValue(text, hint=str(error)) from error
         return encoded
 
     def encode_increment(self, path: str, by: Any) -> int | float:

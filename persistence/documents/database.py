@@ -89,17 +89,13 @@ class Transaction:
     def _bound(self, dao: D, kind: type[Dao[Any]] | type[SurrogateDao[Any, Any]]) -> D:
         self.check()
         if not isinstance(dao, kind):
-            raise InvalidQuery(
-                f"{dao!r} cannot be bound here.",
-                hint="Give DAOs of this package to `bind`, and those with surrogate ids to `bind_surrogate`.",
-            )
+            hint = "Give DAOs of this package to `bind`, and those with surrogate ids to `bind_surrogate`."
+            raise InvalidQuery(f"{dao!r} cannot be bound here.", hint=hint)
         if isinstance(dao.collection.runner, Transaction):
             raise InvalidQuery("The DAO is bound to a transaction already.", hint="Bind the DAO of the factory.")
         if dao.collection.runner is not self._database:
-            raise InvalidQuery(
-                "The DAO is not one of the transaction's factory, as it was opened last.",
-                hint="Make the DAO with the factory that began the transaction.",
-            )
+            hint = "Make the DAO with the factory that began the transaction."
+            raise InvalidQuery("The DAO is not one of the transaction's factory, as it was opened last.", hint=hint)
         bound = copy(dao)
         bound.collection = copy(dao.collection)
         bound.collection.runner = self

@@ -26,7 +26,6 @@ M = TypeVar("M")
 C = TypeVar("C")
 T = TypeVar("T")
 
-_FIRST_PAUSE: Final = 0.005
 _MAX_PAUSE: Final = 0.5
 
 
@@ -128,7 +127,7 @@ class DaoFactory:
         `work` must be safe to repeat; the pauses before it are random and grow to 0.5 s. After `attempts` the last
         `TransactionConflict` is raised.
         """
-        pause = _FIRST_PAUSE
+        pause = 0.005
         for attempt in range(1, attempts + 1):
             try:
                 async with self.transaction() as transaction:

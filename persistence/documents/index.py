@@ -83,10 +83,8 @@ class Index:
         if not self.name:
             object.__setattr__(self, "name", _default_name(self.keys, unique=self.unique))
         if not _NAME.fullmatch(self.name):
-            raise InvalidName(
-                f"{self.name!r} is not a name for an index.",
-                hint="Use a letter or digit, then up to 119 letters, digits, dots, hyphens and underscores.",
-            )
+            hint = "Use a letter or digit, then up to 119 letters, digits, dots, hyphens and underscores."
+            raise InvalidName(f"{self.name!r} is not a name for an index.", hint=hint)
         seconds = self.expire_after
         if seconds is not None and (type(seconds) is not int or not 0 <= seconds <= MAX_EXPIRY):
             raise InvalidQuery(f"Documents cannot expire after {seconds!r} seconds.")
@@ -158,11 +156,9 @@ def missing_indexes(existing: Iterable[IndexSpec], wanted: Iterable[IndexSpec]) 
         # SQLite does not tell capital letters in names from small ones.
         alike += [other for other in known if other.name.casefold() == spec.name.casefold()]
         if alike:
-            raise InvalidQuery(
-                f"The index {spec.name!r} over {', '.join(spec.fields)} contradicts the index {alike[0].name!r} over "
-                f"{', '.join(alike[0].fields)}.",
-                hint="Declare the same options, use another name, or delete the index that exists.",
-            )
+            one, other = (f"{index.name!r} over {', '.join(index.fields)}" for index in (spec, alike[0]))
+            hint = "Declare the same options, use another name, or delete the index that exists."
+            raise InvalidQuery(f"The index {one} contradicts the index {other}.", hint=hint)
         known.append(spec)
         missing.append(spec)
     return missing
@@ -215,10 +211,8 @@ def _checked(term: Term, index: Index, shape: Shape) -> Term:
     else:
         usable = isinstance(term, Compare) and term.op in _INDEXABLE
     if not usable:
-        raise InvalidQuery(
-            f"The `where` of the index {index.name!r} says what not every database can have in an index.",
-            hint="Use equality, $in, $gt, $gte, $lt, $lte, $and and $or.",
-        )
+        hint = "Use equality, $in, $gt, $gte, $lt, $lte, $and and $or."
+        raise InvalidQuery(f"The `where` of the index {index.name!r} says what not every database allows.", hint=hint)
     if isinstance(term, Compare):
         _kinds(shape.hint(term.field), term.field)
     return term
@@ -233,10 +227,8 @@ def _kinds(hint: Any, field: str) -> set[type]:
         elif isinstance(member, type) and issubclass(member, Enum):
             kinds = kinds.union(*(_kinds(type(known.value), field) for known in member))
         elif not isinstance(member, type) or member in (Any, object) or is_model(member) or _holds_many(member):
-            raise InvalidQuery(
-                f"Field {field!r} cannot be indexed or sorted by: it may hold a list, a dict or a model.",
-                hint="Give it a type of single values, or use the fields inside of it.",
-            )
+            text = f"Field {field!r} cannot be indexed or sorted by: it may hold a list, a dict or a model."
+            raise InvalidQuery(text, hint="Give it a type of single values, or use the fields inside of it.")
         else:
             kinds.add(_kind(member))
     return kinds

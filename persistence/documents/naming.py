@@ -18,10 +18,8 @@ def check_collection(name: str) -> str:
     """
     reserved = isinstance(name, str) and name.lower().startswith(("system.", "sqlite"))
     if not isinstance(name, str) or reserved or not _COLLECTION.fullmatch(name):
-        raise InvalidName(
-            f"{name!r} is not a collection name.",
-            hint="Use a letter, then up to 62 letters, digits, dots, hyphens and underscores.",
-        )
+        hint = "Use a letter, then up to 62 letters, digits, dots, hyphens and underscores."
+        raise InvalidName(f"{name!r} is not a collection name.", hint=hint)
     return name
 
 

@@ -65,10 +65,8 @@ def compile_pattern(text: str, options: str) -> re.Pattern[str]:
             position += 1
             pieces[-1] += _END
         if text[position : position + 1] not in ("", "|"):
-            raise InvalidQuery(
-                f"The $regex {text!r} has something at position {position} that is not supported.",
-                hint="Groups are not, and no repetition but `.*`; a backslash makes punctuation stand for itself.",
-            )
+            hint = "Groups are not supported, nor repetitions but `.*`; a backslash makes punctuation stand for itself."
+            raise InvalidQuery(f"The $regex {text!r} has something unsupported at position {position}.", hint=hint)
         position += 1
         start = pieces.pop(0) if anchored else ""
         alternatives.append(f"^{start}{''.join(f'(?>.*?{piece})' for piece in pieces)}")

@@ -73,9 +73,8 @@ class Shape:
         try:
             return _shape(model)
         except NameError as error:
-            raise InvalidQuery(
-                f"The types of {model.__name__} cannot be resolved: {error}.", hint="Define models in a module."
-            ) from error
+            hint = "Define models in a module."
+            raise InvalidQuery(f"The types of {model.__name__} cannot be resolved: {error}.", hint=hint) from error
 
     def hint(self, path: str) -> Any:
         """The type of a field (`a`), nested field (`a.b`) or list element (`a.[]`); Any if it may be several.
@@ -84,9 +83,8 @@ class Shape:
         """
         first, *rest = path.split(".")
         if first not in self.fields:
-            raise InvalidQuery(
-                f"{self.model.__name__} has no field {first!r}.", hint=f"It has {', '.join(self.fields)}."
-            )
+            known = ", ".join(self.fields)
+            raise InvalidQuery(f"{self.model.__name__} has no field {first!r}.", hint=f"It has {known}.")
         hint = self.fields[first]
         for step in rest:
             hint = self._inside(hint, step, path)
@@ -113,11 +111,9 @@ class Shape:
         kinds = (get_origin(kind) or kind for kind in _kinds_within(self.hint(path), set()))
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, Decimal | PurePath | Mapping):
-                raise InvalidQuery(
-                    f"Field {path!r} of {self.model.__name__} cannot be compared: databases compare the text of a"
-                    f" {kind.__name__}, or the order of its keys.",
-                    hint="Compare a field inside of it, or keep its value in a further field of a type that compares.",
-                )
+                why = f"databases compare the text of a {kind.__name__}, or the order of its keys"
+                hint = "Compare a field inside of it, or keep its value in a further field of a type that compares."
+                raise InvalidQuery(f"Field {path!r} of {self.model.__name__} cannot be compared: {why}.", hint=hint)
 
     def may_be_list(self, path: str) -> bool:
         """Whether the field may hold a list beside other things, as far as its type says."""

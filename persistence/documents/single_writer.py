@@ -41,10 +41,8 @@ class SingleWriterDatabase(Database):
             raise DeadlineExceeded(text) from error
         except RuntimeError as error:
             # Raised by anyio and trio where a task acquires a lock that it holds.
-            raise NotBound(
-                "A DAO that is not bound to the transaction was used to write inside of it.",
-                hint="Use the DAO that `bind` of the transaction gives.",
-            ) from error
+            text = "A DAO that is not bound to the transaction was used to write inside of it."
+            raise NotBound(text, hint="Use the DAO that `bind` of the transaction gives.") from error
         try:
             yield
         finally:

@@ -31,10 +31,8 @@ def as_view(data: Buffer, *, writable: bool = False) -> memoryview:
         # A view without bytes has no items to be cast.
         return view.cast("B") if view.nbytes else memoryview(bytearray())
     except (TypeError, ValueError, BufferError) as error:
-        raise InvalidValue(
-            f"This {type(data).__name__} cannot be used as a buffer: {error}.",
-            hint="Use bytes, a bytearray or a contiguous memoryview, writable if it is to be filled.",
-        ) from error
+        hint = "Use bytes, a bytearray or a contiguous memoryview, writable if it is to be filled."
+        raise InvalidValue(f"This {type(data).__name__} cannot be used as a buffer: {error}.", hint=hint) from error
 
 
 def as_content(data: Buffer | AsyncIterable[bytes]) -> Content:

@@ -68,7 +68,7 @@ class UrlSigner:
             raise ValueError("the secret of a UrlSigner needs at least 16 bytes")
         self.base_url = base_url.rstrip("/")
         self._path = unquote(urlsplit(self.base_url).path)
-        self._secret = secret
+        self._secrets = secret if callable(secret) else lambda: (secret,)
         self._clock = clock
 
     def sign(
@@ -175,9 +175,6 @@ class UrlSigner:
         self, given: str, method: str, bucket: str, object_id: str, query: Mapping[str, str], md5: str
     ) -> bool:
         return any(_equal(_sign(key, method, bucket, object_id, query, md5), given) for key in self._secrets())
-
-    def _secrets(self) -> Sequence[bytes]:
-        return (self._secret,) if isinstance(self._secret, bytes) else self._secret()
 
     def _relative(self, path: str) -> str:
         if self._path and path.startswith(f"{self._path}/"):

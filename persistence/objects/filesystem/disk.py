@@ -40,8 +40,6 @@ class Disk:
         self.durable = durable
         self._buckets = root / "buckets"
         self.trash = root / "trash"
-        # Distinguishes the content files of this process from those of others.
-        self.mark = secrets.token_hex(4)
         self._writers: int | None = None
         # Held while the folder of an upload is renamed, so that a listing of all of them misses none.
         self.renaming = Lock()
@@ -53,27 +51,15 @@ class Disk:
         self._buckets.mkdir(parents=True, exist_ok=True)
         self.trash.mkdir(exist_ok=True)
 
-    def begin_writing(self) -> bool:
-        """Join the processes that write, until `close`; tells whether there is no other one.
+    def lock_writers(self, *, exclusively: bool) -> bool:
+        """Join the processes that write, until `close`; tells whether that is possible.
 
-        That is so until `allow_others`. File systems without locks tell that it is.
+        Exclusively it is if there is no other one, until others are allowed again. File systems without locks tell
+        that it is.
         """
         if self._writers is None:
             self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        return self._lock_writers(exclusively=True)
-
-    def allow_others(self) -> None:
-        """Let other processes write, too."""
-        self._lock_writers(exclusively=False)
-
-    def close(self) -> None:
-        """Leave the processes that write."""
-        if self._writers is not None:
-            os.close(self._writers)
-            self._writers = None
-
-    def _lock_writers(self, *, exclusively: bool) -> bool:
-        if fcntl is not None and self._writers is not None:
+        if fcntl is not None:
             try:
                 fcntl.flock(self._writers, fcntl.LOCK_NB | (fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH))
             except BlockingIOError:
@@ -81,6 +67,12 @@ class Disk:
             except OSError:
                 pass
         return True
+
+    def close(self) -> None:
+        """Leave the processes that write."""
+        if self._writers is not None:
+            os.close(self._writers)
+            self._writers = None
 
     # Buckets
 
@@ -230,7 +222,7 @@ class Disk:
 
     def new_content(self, bucket: str) -> Path:
         """A fresh path for a content file."""
-        name = secrets.token_hex(12) + self.mark
+        name = secrets.token_hex(16)
         return self.path(bucket) / "data" / name[:2] / name
 
     def content(self, bucket: str, extent: Extent) -> Path:

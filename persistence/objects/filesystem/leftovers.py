@@ -33,18 +33,14 @@ class Leftovers:
         Only if no other process writes; tells whether that is so.
         """
         try:
-            alone = self._disk.begin_writing()
+            alone = self._disk.lock_writers(exclusively=True)
             if alone:
-                self._settle_uploads()
-                self._earlier = {
-                    bucket: list((self._disk.bucket(bucket) / "data").glob("*/*"))
-                    for bucket in self._disk.bucket_names()
-                }
+                self._settle_buckets()
             return alone
         finally:
-            self._disk.allow_others()
+            self._disk.lock_writers(exclusively=False)
 
-    def _settle_uploads(self) -> None:
+    def _settle_buckets(self) -> None:
         for bucket in self._disk.bucket_names():
             folder = self._disk.bucket(bucket)
             for entry in list(os.scandir(folder / "uploads")):
@@ -57,6 +53,7 @@ class Leftovers:
                 else:
                     _remove_drafts(upload.rename(upload.with_name(upload_id)))
             _remove_drafts(folder / "objects")
+            self._earlier[bucket] = list((folder / "data").glob("*/*"))
 
     def empty_trash(self) -> None:
         """Remove deleted folders, also those that this process is deleting right now."""

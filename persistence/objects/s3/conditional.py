@@ -40,10 +40,8 @@ class ConditionalWrites:
             if self._honoured is None:
                 self._honoured = await self._probe(bucket)
         if operation not in self._honoured:
-            raise NotSupported(
-                f"{self._calls.settings.where} does not honour If-None-Match on {operation}.",
-                hint="Nothing was sent; put the object with overwrite=True.",
-            )
+            hint = "Nothing was sent; put the object with overwrite=True."
+            raise NotSupported(f"{self._calls.settings.where} does not honour If-None-Match on {operation}.", hint=hint)
 
     async def _probe(self, bucket: str) -> set[Operation]:
         names = {"Bucket": bucket, "Key": f"conditional-write-probe-{secrets.token_hex(8)}"}

@@ -28,8 +28,7 @@ def translated(error: Exception, target: Target) -> errors.PersistenceError:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         return _of_code(code, status, str(error), target)
-    late = exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError, TimeoutError
-    if isinstance(error, late):
+    if isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError | TimeoutError):
         return errors.DeadlineExceeded(f"{target.where} did not answer in time.")
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return errors.CredentialsRefused(f"There are no credentials for {target.where}.")

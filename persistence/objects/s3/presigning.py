@@ -11,7 +11,6 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, Final, Self
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -48,14 +47,9 @@ class Endpoint:
         except ValueError as error:
             raise InvalidSettings(f"The endpoint_url of the S3 server is not valid: {type(error).__name__}.") from error
         if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or "@" in parts.netloc or parts.query:
-            raise InvalidSettings(
-                "The endpoint_url of the S3 server cannot be used.",
-                hint="Use http://HOST or https://HOST, with a port and a path at most.",
-            )
-        try:
-            is_address = bool(ip_address(host))
-        except ValueError:
-            is_address = False
+            hint = "Use http://HOST or https://HOST, with a port and a path at most."
+            raise InvalidSettings("The endpoint_url of the S3 server cannot be used.", hint=hint)
+        is_address = ":" in host or host.replace(".", "").isdigit()
         host = f"[{host}]" if ":" in host else host
         shown = host if port in (None, {"http": 80, "https": 443}[parts.scheme]) else f"{host}:{port}"
         return cls(parts.scheme, shown, unquote(parts.path).rstrip("/"), is_address)

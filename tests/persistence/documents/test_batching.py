@@ -96,13 +96,13 @@ async def test_an_error_that_no_caller_waits_for_any_more_is_not_reported() -> N
 
     async def fail() -> None:
         await asyncio.sleep(0)
-        caller.cancel()
+        callers[0].cancel()
         raise OSError("gone")
 
     operation = Operation(fail, None)
-    caller = asyncio.create_task(operation.result())
-    await asyncio.wait([caller])
-    assert caller.cancelled()
-    del operation, caller
+    callers = [asyncio.create_task(operation.result())]
+    await asyncio.wait(callers)
+    assert callers.pop().cancelled()
+    del operation
     gc.collect()
     assert reported == []
