@@ -16,13 +16,15 @@ nox.options.reuse_venv = "yes"
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 CEPH_PROGRAMS = {name: name for name in ("ceph-mon", "ceph-osd", "radosgw")} | {"ceph": "ceph-common"}
-BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2"}
+TEST_PROGRAMS = {"nginx": "nginx-light"}
+BENCH_PROGRAMS = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2", "wrk": "wrk"}
 GHGA_CONNECTOR = "ghga-connector==4.0.1"
 HEXKIT = "hexkit[mongodb,s3]==9.0.3"
 ROOMS = ("crypt4gh", "wire", "transfer", "local", "clients", "download", "upload", "adapters", "recrypt")
 UNIT = [f"tests/{room}" for room in ROOMS]
 """The tests of the rooms that need no server."""
 ONE_UPLOAD_AND_DOWNLOAD = "tests/test_main_job.py"
+ARCHIVE_ON_CEPH = ("tests/archive/test_contract_client.py", "tests/test_main_job.py", "tests/test_refusals.py")
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
@@ -32,13 +34,13 @@ def group(*names: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, *names)
 
 
-def provide(session: nox.Session, programs: dict[str, str]) -> None:
+def provide(session: nox.Session, programs: dict[str, str], *, required: bool = True) -> None:
     """Install Debian's packages for those of the programs that are not there."""
     missing = [package for program, package in programs.items() if shutil.which(program) is None]
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         session.run("apt-get", "update", "-q", external=True)
         session.run("apt-get", "install", "-qy", "--no-install-recommends", *missing, external=True)
-    elif missing:
+    elif missing and required:
         session.error(f"install these first: {' '.join(missing)}")
 
 
@@ -78,13 +80,15 @@ def unit(session: nox.Session) -> None:
 def tests_on(session: nox.Session, versions: str) -> None:
     """Run the unit tests, one upload and one download on a Python, with the lowest or the newest libraries."""
     session.install("-e", f".[{EXTRAS}]", *(lowest_versions() if versions == "lowest" else []), *group("unit"))
-    session.run("pytest", *UNIT, ONE_UPLOAD_AND_DOWNLOAD, *session.posargs)
+    # There is no server for an archive of several processes.
+    session.run("pytest", *UNIT, ONE_UPLOAD_AND_DOWNLOAD, "-k", "not cluster", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
+    provide(session, TEST_PROGRAMS, required=False)  # tests that need them are skipped, and fail only in CI
     third_party = {
         "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
         "HEXKIT_PYTHON": install_apart(session, HEXKIT, "python"),
@@ -159,10 +163,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def ceph(session: nox.Session) -> None:
-    """Run the storage suite against a real Ceph radosgw, from Debian's packages."""
+    """Run the storage suite, and the archive on MongoDB, against a real Ceph radosgw, from Debian's packages."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    provide(session, CEPH_PROGRAMS)
-    arguments = session.posargs or ["tests/persistence/objects/test_s3_suite.py"]
+    provide(session, CEPH_PROGRAMS | TEST_PROGRAMS)
+    arguments = session.posargs or ["tests/persistence/objects/test_s3_suite.py", *ARCHIVE_ON_CEPH, "-m", ""]
     session.run("pytest", *arguments, env={"PERSISTENCE_TEST_S3_SERVER": "ceph", "CI": "true"})
 
 

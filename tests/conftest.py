@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from persistence.testing.servers import S3Endpoint
+    from tests.support.archive_cluster import ArchiveCluster
 
 # Before the plugin is imported, which imports the suites.
 pytest.register_assert_rewrite("persistence.testing")
@@ -21,3 +27,33 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session")
+def make_cluster(
+    mongodb_replica_set: str, s3_server: S3Endpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., AbstractContextManager[ArchiveCluster]]:
+    """Runs archives of several processes, all on one replica set of three members and one S3 server."""
+    from functools import partial
+
+    from persistence.testing.servers.processes import ServerFailed
+    from tests.support.archive_cluster import archive_cluster
+    from tests.support.nginx import find_nginx
+
+    try:
+        find_nginx()
+    except ServerFailed as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+
+    def make(**options: object) -> AbstractContextManager[ArchiveCluster]:
+        folder = tmp_path_factory.mktemp("cluster")
+        return partial(archive_cluster, folder, uri=mongodb_replica_set, s3=s3_server)(**options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cluster(make_cluster: Callable[..., AbstractContextManager[ArchiveCluster]]) -> Iterator[ArchiveCluster]:
+    """An archive of two serving processes behind nginx and two workers, for the whole session."""
+    with make_cluster() as running:
+        yield running

@@ -13,16 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
+from tests.support.served_archive import ServedArchive
 
 PART = 80 * 65_536 - 124
 """Plaintext bytes of an upload of exactly one part of 5 MiB, rounded to segments, with its envelope."""
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
-    with served_archive(tmp_path_factory.mktemp("archive"), "--staging-delay", "0.2", "--retry-after", "1") as archive:
+@pytest.fixture(scope="module", params=["embedded", "cluster"])
+def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedArchive]:
+    if request.param == "cluster":
+        with request.getfixturevalue("make_cluster")(settings="staging_delay = 0.2") as archive:
+            yield archive
+        return
+    with served_archive(tmp_path_factory.mktemp("archive"), "--staging-delay", "0.2") as archive:
         yield archive
 
 
@@ -36,10 +41,10 @@ def noise(path: Path, size: int) -> Path:
     return path
 
 
-def test_the_main_job(archive: ArchiveProcess, tmp_path: Path) -> None:
+def test_the_main_job(archive: ServedArchive, tmp_path: Path) -> None:
     submitter = CommandLine.of(archive, tmp_path / "submitter")
     researcher = CommandLine.of(archive, tmp_path / "researcher")
-    root = ("--root", archive.root)
+    root = archive.location
 
     # The submitter: two files by a list, three by name, an empty one that is refused.
     token = submitter.last_line("archive", "grant", "upload", *root, "--public-key", "my.pub", "--title", "Study 1")
@@ -101,11 +106,11 @@ def test_the_main_job(archive: ArchiveProcess, tmp_path: Path) -> None:
     assert [path.name for path in (researcher.folder / "one").iterdir()] == [one]
 
 
-def registered(user: CommandLine, archive: ArchiveProcess, count: int) -> dict[str, str]:
+def registered(user: CommandLine, archive: ServedArchive, count: int) -> dict[str, str]:
     """Accessions by alias, once so many files are registered."""
     deadline = time.monotonic() + 60
     while True:
-        files = json.loads(user.run("archive", "files", "--root", archive.root, "--json").stdout)
+        files = json.loads(user.run("archive", "files", *archive.location, "--json").stdout)
         if len(files) == count:
             return {file["alias"]: file["accession"] for file in files}
         assert time.monotonic() < deadline, files
@@ -115,7 +120,7 @@ def registered(user: CommandLine, archive: ArchiveProcess, count: int) -> dict[s
 def test_jobs_that_upload_into_one_box_at_once_wait_for_each_other(tmp_path: Path) -> None:
     with served_archive(tmp_path / "archive", "--open-uploads", "1") as archive:
         user = CommandLine.of(archive, tmp_path / "user")
-        token = user.last_line("archive", "grant", "upload", "--root", archive.root, "--public-key", "my.pub")
+        token = user.last_line("archive", "grant", "upload", *archive.location, "--public-key", "my.pub")
         jobs = [[noise(user.folder / f"{job}-{number}", 1000 + number) for number in range(6)] for job in range(3)]
         with ThreadPoolExecutor(len(jobs)) as threads:
             ended = list(threads.map(lambda paths: user.run("upload", *paths, token=token), jobs))
@@ -123,14 +128,14 @@ def test_jobs_that_upload_into_one_box_at_once_wait_for_each_other(tmp_path: Pat
         registered(user, archive, 18)
 
 
-def test_keys_with_a_passphrase_all_the_way(archive: ArchiveProcess, tmp_path: Path) -> None:
+def test_keys_with_a_passphrase_all_the_way(archive: ServedArchive, tmp_path: Path) -> None:
     user = CommandLine.of(archive, tmp_path)
     secret = {"CONNECTOR_PASSPHRASE": "correct horse"}
     done = user.run("keygen", "--sk", "new.sec", "--pk", "new.pub", **secret)
     assert done.returncode == 0, done.stderr
     assert "correct horse" not in done.stdout + done.stderr
     keys = {"CONNECTOR_MY_PRIVATE_KEY_PATH": "new.sec", "CONNECTOR_MY_PUBLIC_KEY_PATH": "new.pub"}
-    root = ("--root", archive.root)
+    root = archive.location
     token = user.last_line("archive", "grant", "upload", *root, "--public-key", "new.pub")
     noise(tmp_path / "x", 100)
     assert user.run("upload", "x", token=token, **keys, **secret).returncode == 0

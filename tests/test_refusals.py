@@ -7,6 +7,7 @@ import random
 import re
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -14,9 +15,10 @@ import pytest
 
 from connector.archive import admin
 from connector.local.key_files import write_key_pair
-from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
 from tests.support.contract_client import seal
+from tests.support.served_archive import ServedArchive
 
 SENTENCE = re.compile(r"(Error: )?[^\n]+[.!?]( [^\n]+)?")
 PLAINTEXT = random.Random(3).randbytes(200_000)
@@ -26,7 +28,7 @@ PLAINTEXT = random.Random(3).randbytes(200_000)
 class Stand:
     """An archive with one registered file, and a user with a token for it and one for a box."""
 
-    archive: ArchiveProcess
+    archive: ServedArchive
     user: CommandLine
     accession: str
     reading: str
@@ -43,9 +45,12 @@ class Stand:
         return [upload["alias"] for upload in uploads]
 
 
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with served_archive(tmp_path_factory.mktemp("archive")) as archive:
+@pytest.fixture(scope="module", params=["embedded", pytest.param("cluster", marks=pytest.mark.soak)])
+def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    make = partial(served_archive, tmp_path_factory.mktemp("archive"))
+    if request.param == "cluster":
+        make = request.getfixturevalue("make_cluster")
+    with make() as archive:
         user = CommandLine.of(archive, tmp_path_factory.mktemp("user"))
         writing = archive.grant_upload(user.keys.public)
         (user.folder / "data.bin").write_bytes(PLAINTEXT)
@@ -162,7 +167,7 @@ def test_a_box_that_is_locked(stand: Stand) -> None:
     token = stand.archive.grant_upload(stand.user.keys.public, title="locked")
     boxes = stand.archive.administer(admin.list_boxes)
     (box,) = (box["box"] for box in boxes if box["title"] == "locked")
-    assert stand.user.run("archive", "lock", "--root", stand.archive.root, box).returncode == 0
+    assert stand.user.run("archive", "lock", *stand.archive.location, box).returncode == 0
     refused(stand, 4, "locked", "upload", "data.bin", token=token)
 
 

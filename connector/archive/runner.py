@@ -9,6 +9,7 @@ import trio
 
 from connector.archive.app import SERVICES, WELL_KNOWN_PATH, make_app
 from connector.archive.assembly import open_archive
+from connector.archive.child_process import ChildCommand, keep_running
 from connector.archive.config import ArchiveConfig
 from connector.archive.leftovers import remove_leftovers, settle
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
@@ -20,6 +21,7 @@ async def run_archive(
     host: str = "127.0.0.1",
     port: int = 0,
     services: Collection[str] = SERVICES,
+    worker: ChildCommand | None = None,
     ready: Callable[[str], None] = lambda url: None,
     stop: trio.Event,
     server: ServerSettings = DEFAULT_SERVER_SETTINGS,
@@ -31,6 +33,7 @@ async def run_archive(
         host: The address to listen on.
         port: The port; 0 for any free one.
         services: Which services to serve.
+        worker: A worker to run beside the server.
         ready: Called with the URL of the well-known values once connections are accepted.
         stop: Ends the server.
         server: How connections are treated.
@@ -48,7 +51,8 @@ async def run_archive(
             await settle(archive.hubs)
             async with trio.open_nursery() as background:
                 background.start_soon(remove_leftovers, archive.hubs)
-                background.start_soon(archive.make_worker().run)
+                if worker is not None:
+                    background.start_soon(keep_running, worker)
                 async with trio.open_nursery() as foreground:
                     await foreground.start(partial(serve, app, listener, stop=stop, settings=server))
                     ready(base_url + WELL_KNOWN_PATH)

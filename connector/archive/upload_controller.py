@@ -47,7 +47,15 @@ from connector.archive.upload_checks import (
 from connector.archive.upload_repository import UploadChanged, UploadRepository, usage_of
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import Sort
-from persistence.errors import AlreadyExists, NotFound, PartsMismatch, PersistenceError, Unavailable, UploadNotFound
+from persistence.errors import (
+    AlreadyExists,
+    NotFound,
+    PartsMismatch,
+    PersistenceError,
+    Rejected,
+    Unavailable,
+    UploadNotFound,
+)
 from persistence.objects.values import ObjectStat
 
 _COLLISION_PAUSES = (0.1, 0.4)
@@ -267,7 +275,7 @@ class UploadController:
             await self._boxes.get_open(box_id)
             try:
                 return upload, await self._complete(hub, upload)
-            except (UploadCompletionError, S3UploadNotFound, Unavailable):
+            except (UploadCompletionError, S3UploadNotFound, Unavailable, Rejected):
                 pause = next(pauses, None)
                 if pause is None:
                     raise

@@ -3,9 +3,9 @@
     pytest.register_assert_rewrite("persistence.testing")
     pytest_plugins = ["persistence.testing.plugin"]
 
-`mongodb` is the URI of a replica set, `mongodb_databases` makes settings of fresh databases in it. `s3` is the endpoint
-of an S3 server, `s3_endpoints` gives one endpoint for each alias, each of a server of its own. A server is taken from
-the environment if it is named there:
+`mongodb` is the URI of a replica set, `mongodb_databases` makes settings of fresh databases in it;
+`mongodb_replica_set` is the URI of one of three members. `s3` is the endpoint of an S3 server, `s3_endpoints` gives
+one endpoint for each alias, each of a server of its own. A server is taken from the environment if it is named there:
 
     PERSISTENCE_TEST_MONGODB_URI
     PERSISTENCE_TEST_S3_URL, PERSISTENCE_TEST_S3_ACCESS_KEY, PERSISTENCE_TEST_S3_SECRET_KEY,
@@ -55,6 +55,24 @@ def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 uri = stack.enter_context(run_mongodb_container())
             else:
                 uri = stack.enter_context(run_mongod(_folder(tmp_path_factory, "mongod")))
+        except ServerFailed as error:
+            _missing("MongoDB", error)
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def mongodb_replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a MongoDB replica set of three members for the whole session; the environment may name another one."""
+    _import("pymongo", "MongoDB")
+    from persistence.testing.servers import run_replica_set
+    from persistence.testing.servers.processes import ServerFailed
+
+    if uri := os.environ.get("PERSISTENCE_TEST_MONGODB_URI"):
+        yield uri
+        return
+    with ExitStack() as stack:
+        try:
+            uri, _ = stack.enter_context(run_replica_set(_folder(tmp_path_factory, "replica-set")))
         except ServerFailed as error:
             _missing("MongoDB", error)
         yield uri

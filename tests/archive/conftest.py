@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
+from tests.support.served_archive import ServedArchive
 
 
 @pytest.fixture(scope="session")
@@ -17,19 +18,29 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
-    """An archive with the lifetimes of the contract."""
+@pytest.fixture(scope="session", params=["embedded", "cluster"])
+def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedArchive]:
+    """An archive with the lifetimes of the contract, of either set-up."""
+    if request.param == "cluster":
+        yield request.getfixturevalue("cluster")
+        return
     with served_archive(tmp_path_factory.mktemp("archive")) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
-def hasty_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
+def hasty_archive(
+    archive: ServedArchive, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServedArchive]:
     """An archive whose tokens and URLs live for two seconds at most, and that takes its time to stage."""
-    lifetimes = ("--work-order-lifetime", "2", "--token-leeway", "0", "--url-lifetime", "2")
-    staging = ("--staging-delay", "0.3", "--retry-after", "2")
-    with served_archive(tmp_path_factory.mktemp("hasty"), *lifetimes, *staging) as served:
+    hasty = {"work_order_lifetime": 2, "token_leeway": 0, "url_lifetime": 2, "staging_delay": 0.3, "retry_after": 2}
+    if not isinstance(archive, ArchiveProcess):
+        settings = "\n".join(f"{name} = {value}" for name, value in hasty.items())
+        with request.getfixturevalue("make_cluster")(settings=settings, servers=1, workers=1) as served:
+            yield served
+        return
+    options = [word for name, value in hasty.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    with served_archive(tmp_path_factory.mktemp("hasty"), *options) as served:
         yield served
 
 
@@ -37,10 +48,10 @@ Uploader = Callable[..., ContractClient]
 
 
 @pytest.fixture
-def uploader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
+def uploader(archive: ServedArchive, http: httpx.Client) -> Uploader:
     """Makes a user with an upload box of their own."""
 
-    def make(served: ArchiveProcess = archive, **options: object) -> ContractClient:
+    def make(served: ServedArchive = archive, **options: object) -> ContractClient:
         private_key = new_private_key()
         token = served.grant_upload(public_of(private_key), **options)
         return ContractClient(served.wkvs_url, token, private_key, http)
@@ -49,10 +60,10 @@ def uploader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
 
 
 @pytest.fixture
-def downloader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
+def downloader(archive: ServedArchive, http: httpx.Client) -> Uploader:
     """Makes a user with a download package."""
 
-    def make(accessions: list[str] | None = None, served: ArchiveProcess = archive) -> ContractClient:
+    def make(accessions: list[str] | None = None, served: ServedArchive = archive) -> ContractClient:
         private_key = new_private_key()
         token = served.grant_download(public_of(private_key), accessions)
         return ContractClient(served.wkvs_url, token, private_key, http)
@@ -61,10 +72,10 @@ def downloader(archive: ArchiveProcess, http: httpx.Client) -> Uploader:
 
 
 @pytest.fixture
-def registered(archive: ArchiveProcess, uploader: Uploader) -> Callable[..., tuple[str, bytes]]:
+def registered(archive: ServedArchive, uploader: Uploader) -> Callable[..., tuple[str, bytes]]:
     """Uploads a file and waits until it is registered: accession and plaintext."""
 
-    def make(alias: str = "sample.vcf.gz", size: int = 200_000, served: ArchiveProcess = archive) -> tuple[str, bytes]:
+    def make(alias: str = "sample.vcf.gz", size: int = 200_000, served: ServedArchive = archive) -> tuple[str, bytes]:
         user = uploader(served)
         plaintext = os.urandom(size)
         file_id = user.upload(alias, user.seal(plaintext))

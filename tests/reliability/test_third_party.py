@@ -1,4 +1,4 @@
-"""Another program that was written for GHGA's archive works against the embedded one, unchanged.
+"""Another program that was written for GHGA's archive works against this one, unchanged.
 
 ``GHGA_CONNECTOR`` names it: ghga-connector 4.0.1 from PyPI, in an environment of its own, since it needs other versions
 of what ours needs. ``nox -s tests`` installs it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -21,6 +22,7 @@ from tests.support.archive_checker import check
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.chaos_stage import MIB
 from tests.support.dialog import converse
+from tests.support.served_archive import ServedArchive
 
 PROGRAM = os.environ.get("GHGA_CONNECTOR")
 
@@ -37,7 +39,7 @@ class User:
     """Somebody with a key pair and some files in ``folder``, who uses that program."""
 
     folder: Path
-    archive: ArchiveProcess
+    archive: ServedArchive
     keys: KeyPair
 
     def run(self, *arguments: str, answers: tuple[tuple[str, str], ...] = ()) -> str:
@@ -72,9 +74,12 @@ class User:
             time.sleep(0.3)
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[User]:
-    with served_archive(tmp_path / "archive") as archive:
+@pytest.fixture(params=["embedded", pytest.param("cluster", marks=pytest.mark.soak)])
+def user(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[User]:
+    make = partial(served_archive, tmp_path / "archive")
+    if request.param == "cluster":
+        make = request.getfixturevalue("make_cluster")
+    with make() as archive:
         yield User(tmp_path, archive, write_key_pair(tmp_path / "key.sec", tmp_path / "key.pub", passphrase=None))
 
 
@@ -104,8 +109,9 @@ def test_ghga_connector_uploads_lists_and_removes(user: User) -> None:
     )
     assert "WARNING" not in shown
     user.wait_for(one="archived", two="cancelled", drei="archived")
-    assert user.archive.stop() == 0
-    assert check(user.archive.root).faults == []
+    if isinstance(user.archive, ArchiveProcess):
+        assert user.archive.stop() == 0
+        assert check(user.archive.root).faults == []
 
 
 def test_ghga_connector_downloads_and_decrypts(user: User) -> None:

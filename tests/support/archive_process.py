@@ -1,4 +1,4 @@
-"""An embedded archive in a process of its own, and what its steward does meanwhile in this one."""
+"""An embedded archive in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import io
 import json
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,56 +14,77 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.config import embedded
+from connector.archive.config import ArchiveConfig, embedded
+from connector.archive.config_file import read_config
 from connector.cli.root import run_command_line
+from tests.support.served_archive import ServedArchive, end, read_url, start
 
 T = TypeVar("T")
 
-READY = "Archive ready at "
-
 
 @attrs.frozen
-class ArchiveProcess:
-    """A served archive: its directory, the URL of its well-known values, and its process."""
+class ArchiveProcess(ServedArchive):
+    """A served embedded archive: its directory, the URL of its well-known values, and its process."""
 
     root: Path
     wkvs_url: str
     process: subprocess.Popen[str]
 
+    @property
+    def config(self) -> ArchiveConfig:
+        return embedded(self.root)
+
+    @property
+    def location(self) -> tuple[str | Path, ...]:
+        return "--root", self.root
+
     def administer(self, job: Callable[[Archive], Awaitable[T]]) -> T:
-        """Do something with the archive's directory from outside the server."""
-
-        async def main() -> T:
-            async with open_archive(embedded(self.root)) as archive:
-                return await job(archive)
-
-        return trio.run(main)
-
-    def grant_upload(self, public_key: bytes, **options: Any) -> str:
-        """An access token for a new upload box."""
-        return self.administer(lambda archive: admin.grant_upload(archive, public_key, **options)).access_token
-
-    def grant_download(self, public_key: bytes, accessions: Sequence[str] | None = None) -> str:
-        """An access token for downloads."""
-        return self.administer(lambda archive: admin.grant_download(archive, public_key, accessions)).access_token
-
-    def wait_for_file(self, file_id: str, *, state: str = "archived", seconds: float = 10) -> dict[str, Any]:
-        """What is listed about an upload, once it is in ``state``."""
-        deadline = time.monotonic() + seconds
-        while True:
-            rows = self.administer(lambda archive: admin.list_files(archive, uploads=True))
-            row = next((row for row in rows if row["file_id"] == file_id), None)
-            if row is not None and row["state"] == state:
-                return row
-            assert time.monotonic() < deadline, f"still not {state}: {row}"
-            time.sleep(0.05)
+        return _administer(self.config, job)
 
     def stop(self) -> int:
         """Ask the server to stop; gives its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=10)
+
+
+@attrs.frozen
+class ConfiguredArchive(ServedArchive):
+    """An archive of an ``archive.toml``, the URL of its well-known values, and the process that serves it."""
+
+    config_file: Path
+    wkvs_url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def config(self) -> ArchiveConfig:
+        return read_config(self.config_file, environment={})
+
+    @property
+    def location(self) -> tuple[str | Path, ...]:
+        return "--config", self.config_file
+
+    def administer(self, job: Callable[[Archive], Awaitable[T]]) -> T:
+        return _administer(self.config, job)
+
+
+def _administer(config: ArchiveConfig, job: Callable[[Archive], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with open_archive(config) as archive:
+            return await job(archive)
+
+    return trio.run(main)
+
+
+@contextmanager
+def serving_config(file: Path, *options: str) -> Iterator[ConfiguredArchive]:
+    """Serve the archive of an ``archive.toml`` on a free port."""
+    log = file.with_suffix(".log")
+    process = start("serve", log, "--config", file, "--port", "0", *options)
+    try:
+        yield ConfiguredArchive(file, read_url(process, log), process)
+    finally:
+        end(process, log)
 
 
 @contextmanager
@@ -78,26 +97,13 @@ def served_archive(root: Path, *options: str) -> Iterator[ArchiveProcess]:
 @contextmanager
 def serving(root: Path, *options: str) -> Iterator[ArchiveProcess]:
     """Serve the archive below ``root`` on a free port with these options alone."""
-    command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
+    log = root.with_name(f"{root.name}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    process = start("serve", log, "--root", root, "--port", "0", *options)
     try:
-        line = process.stdout.readline()
-        assert line.startswith(READY), process.stderr.read()
-        yield ArchiveProcess(root, line.removeprefix(READY).strip(), process)
+        yield ArchiveProcess(root, read_url(process, log), process)
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        errors = process.stderr.read()
-        process.stdout.close()
-        process.stderr.close()
-        assert "Traceback" not in errors, errors
+        end(process, log)
 
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:

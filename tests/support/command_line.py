@@ -11,19 +11,19 @@ import attrs
 
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
-from tests.support.archive_process import ArchiveProcess
+from tests.support.served_archive import ServedArchive
 
 
 @attrs.frozen
 class CommandLine:
     """One user, with a key pair and a folder to work in, at an archive."""
 
-    archive: ArchiveProcess
+    archive: ServedArchive
     folder: Path
     keys: KeyPair
 
     @classmethod
-    def of(cls, archive: ArchiveProcess, folder: Path) -> CommandLine:
+    def of(cls, archive: ServedArchive, folder: Path) -> CommandLine:
         """A user with a new key pair in ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         return cls(archive, folder, write_key_pair(folder / "my.sec", folder / "my.pub", passphrase=None))

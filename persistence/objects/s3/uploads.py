@@ -40,7 +40,8 @@ class S3Uploads(ObjectStorage):
         entries = [
             entry for page in await self._calls.pages("list_parts", **arguments) for entry in page.get("Parts", ())
         ]
-        found = [PartStat(e["PartNumber"], e["Size"], e["ETag"].strip('"')) for e in entries]
+        # JuiceFS lists a part without its ETag while another call completes the upload.
+        found = [PartStat(e["PartNumber"], e["Size"], e["ETag"].strip('"')) for e in entries if "ETag" in e]
         return sorted(found, key=lambda part: part.number)
 
     async def _list_uploads(self, bucket: str, object_id: str | None) -> list[UploadRef]:

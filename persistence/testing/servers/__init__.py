@@ -3,6 +3,6 @@
 from persistence.testing.servers.ceph import run_ceph
 from persistence.testing.servers.endpoints import S3Endpoint
 from persistence.testing.servers.juicefs import run_juicefs
-from persistence.testing.servers.mongod import run_mongod, run_replica_set
+from persistence.testing.servers.mongod import run_member, run_mongod, run_replica_set
 
-__all__ = ["S3Endpoint", "run_ceph", "run_juicefs", "run_mongod", "run_replica_set"]
+__all__ = ["S3Endpoint", "run_ceph", "run_juicefs", "run_member", "run_mongod", "run_replica_set"]

@@ -37,14 +37,15 @@ def run_mongod(folder: Path, *, port: int = 0, auth: bool = False) -> Iterator[s
         ServerFailed: the program is not installed, or no primary was elected within 60 s.
     """
     port = port or free_port()
-    with _member(folder, port, auth=auth) as process:
+    with run_member(folder, port, auth=auth) as process:
         wait_until(lambda: _is_primary(port, [port]), process, folder / _LOG, 60)
         yield f"mongodb://127.0.0.1:{port}/?replicaSet={_SET}"
 
 
 @contextlib.contextmanager
 def run_replica_set(folder: Path, *, members: int = 3) -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
-    """Run a replica set; return its URI and its processes by port, so that a test can kill them.
+    """Run a replica set; return its URI and its processes by port, so that a test can kill them
+    (`run_member` starts them again).
 
     Args:
         folder: holds a folder for each member.
@@ -56,7 +57,7 @@ def run_replica_set(folder: Path, *, members: int = 3) -> Iterator[tuple[str, di
     first = free_ports(members)
     ports = list(range(first, first + members))
     with contextlib.ExitStack() as stack:
-        processes = {port: stack.enter_context(_member(folder / str(port), port)) for port in ports}
+        processes = {port: stack.enter_context(run_member(folder / str(port), port)) for port in ports}
         for port in ports:
             wait_until(lambda port=port: accepts(port), processes[port], folder / str(port) / _LOG, 60)  # type: ignore[misc]
         log = folder / str(first) / _LOG
@@ -66,7 +67,17 @@ def run_replica_set(folder: Path, *, members: int = 3) -> Iterator[tuple[str, di
 
 
 @contextlib.contextmanager
-def _member(folder: Path, port: int, *, auth: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+def run_member(folder: Path, port: int, *, auth: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one member of a replica set, or start one again that was killed.
+
+    Args:
+        folder: holds the data and the log; for a member of `run_replica_set` its port is the name of the folder.
+        port: its TCP port.
+        auth: whether clients must log in.
+
+    Raises:
+        ServerFailed: the program is not installed.
+    """
     program = find_program("mongod", DISTRIBUTION)
     if program is None:
         raise ServerFailed(f"There is no mongod; install {DISTRIBUTION}.")

@@ -1,0 +1,75 @@
+"""A process that runs beside the server and is started again when it dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+import attrs
+import trio
+
+_log = logging.getLogger(__name__)
+
+_GRACE = 10.0
+"""Seconds that the process has to end once its standard input is closed."""
+_LIVED = 60.0
+"""Seconds after which a process that dies is started again at once."""
+_LONGEST_PAUSE = 30.0
+
+
+@attrs.frozen
+class ChildCommand:
+    """A program with its arguments, and its environment."""
+
+    words: Sequence[str]
+    environment: Mapping[str, str] = attrs.field(repr=False)
+
+
+async def keep_running(command: ChildCommand) -> NoReturn:
+    """Run a process until cancelled, and again whenever it ends.
+
+    The process is to end when its standard input does: that also ends when this process is killed.
+    """
+    pause = 1.0
+    while True:
+        started = trio.current_time()
+        # A session of its own: signals of the terminal reach only this process, which ends the other one.
+        process = await trio.lowlevel.open_process(
+            command.words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=dict(command.environment),
+            start_new_session=True,
+        )
+        try:
+            code = await process.wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                await _end(process)
+        pause = 1.0 if trio.current_time() - started > _LIVED else min(2 * pause, _LONGEST_PAUSE)
+        _log.error("The worker has ended with code %s; it is started again in %.0f s.", code, pause)
+        await trio.sleep(pause)
+
+
+async def _end(process: trio.Process) -> None:
+    assert process.stdin is not None
+    await process.stdin.aclose()
+    with trio.move_on_after(_GRACE):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()
+
+
+async def until_input_ends(stop: Callable[[], None]) -> None:
+    """Call `stop` when the standard input of this process ends, as that of a process of `keep_running`."""
+    await trio.to_thread.run_sync(_read_to_end, abandon_on_cancel=True)
+    stop()
+
+
+def _read_to_end() -> None:
+    while os.read(0, 1024):
+        pass
