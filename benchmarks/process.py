@@ -178,7 +178,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Processor time so far, of all its processes that live."""
-        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+        return sum(cpu_seconds_of(pid) for pid in _family(self.pid))
 
 
 def free_port() -> int:
@@ -196,7 +196,8 @@ def _family(pid: int) -> Iterator[int]:
                 yield from _family(int(child))
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time of a process so far; 0 if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

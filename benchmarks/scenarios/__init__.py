@@ -16,6 +16,7 @@ NAMES = (
     "wan",
     "s3",
     "persistence",
+    "archive",
 )
 BY_NAME_ONLY = frozenset({"wan"})
 """Too long to be a part of everything."""
