@@ -16,9 +16,10 @@ everywhere."""
 
 async def remove_earlier_attempts(job: Job, hub: Hub, bucket: str) -> None:
     """Remove what earlier attempts of a job have left whose workers could not do so themselves."""
-    if job.attempts:
-        await abort_uploads(hub, bucket, job.earlier_attempt_ids)
-        await hub.storage.delete_objects(bucket, job.earlier_attempt_ids)
+    earlier = job.earlier_attempt_ids[-_MOST_TRACED:]
+    if earlier:
+        await abort_uploads(hub, bucket, earlier)
+        await hub.storage.delete_objects(bucket, earlier)
 
 
 async def remove_all_attempts(job: Job, hub: Hub, bucket: str) -> None:

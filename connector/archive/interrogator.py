@@ -94,12 +94,11 @@ class Interrogator:
             raise
 
     async def _reject(self, lease: Lease, upload: FileUpload, reason: str) -> None:
-        _log.warning("The upload %s (%r) failed: %s", upload.id, upload.alias, reason)
-
         async def enter(database: Database) -> None:
             await UploadRepository(database, self._clock).move(upload, "failed", failure=reason)
 
         await lease.commit(enter, then=Next("clean"))
+        _log.warning("The upload %s (%r) failed: %s", upload.id, upload.alias, reason)
 
 
 async def _is_invalid(error: ConnectorError, upload: FileUpload, hub: Hub) -> bool:

@@ -62,9 +62,11 @@ async def schedule(database: Database, subject: str, kind: JobKind, *, hub: str,
         await database.jobs.insert(new_job(subject, kind, hub=hub, now=now, due=now))
         return
     changes: dict[str, Any] = {"kind": kind, "due": now, "attempts": 0, "worker": None, "reason": None}
+    increments = {}
     if job.worker is not None and job.due is not None:
         changes |= {"due": max(now, job.due)}
-    await database.jobs.compare_and_set(subject, expected={}, changes=changes, increments={"token": 1})
+        increments = {"token": 1}
+    await database.jobs.compare_and_set(subject, expected={}, changes=changes, increments=increments)
 
 
 def new_job(subject: str, kind: JobKind, *, hub: str, now: datetime, due: datetime) -> Job:

@@ -225,6 +225,19 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
         assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
 
 
+async def test_a_worker_that_is_stopped_before_its_last_step_leaves_nothing() -> None:
+    """Its job is given back: it has not failed."""
+    async with memory_archive() as archive:
+        upload = await received(archive, b"data")
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="stopped")
+        await archive.hubs.default.storage.put_object("permanent", job.attempt_id, b"all of it")
+        await archive.jobs.give_back(job)
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+            await at_rest(archive)
+        assert await names(archive, "permanent") == [done.object_id]
+
+
 async def test_what_a_dead_worker_has_stored_is_removed_by_the_next() -> None:
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
