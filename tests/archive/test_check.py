@@ -208,7 +208,7 @@ REPAIRED: list[tuple[FaultKind, Plant]] = [
     ("missing_copy", missing_copy),
     *(("leftover_object", leftover_object(bucket, None)) for bucket in ("inbox", "permanent", "download")),
     *(("leftover_object", leftover_object(bucket, "archived")) for bucket in ("inbox", "permanent", "download")),
-    *(("leftover_object", leftover_object(bucket, "failed")) for bucket in ("inbox", "permanent", "download")),
+    ("leftover_object", leftover_object("inbox", "failed")),
     *(("leftover_upload", leftover_upload(bucket, None)) for bucket in ("inbox", "permanent", "download")),
     ("leftover_upload", leftover_upload("inbox", "archived")),
     ("leftover_secret", leftover_secret),
