@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import get_args
+from uuid import uuid4
 
 import attrs
 import pytest
@@ -27,6 +28,7 @@ from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
 from tests.support.archive_process import run_cli
 from tests.support.contract_client import SealedFile, new_private_key, seal
 from tests.support.memory_archive import at_rest, memory_archive, working
+from tests.support.served_archive import ServedArchive
 
 NOTHING = "00000000-0000-4000-8000-000000000000"
 
@@ -353,6 +355,30 @@ def test_the_command_tells_and_repairs(root: Path) -> None:
     assert repaired.stdout.splitlines()[0].split(":")[0] in ("repaired", "lost")
     assert "1 repaired" in repaired.stderr
     assert len(run_cli("archive", "check", "--root", str(root), "--json").stdout.splitlines()) == 1
+
+
+def test_the_command_on_both_set_ups(archive: ServedArchive) -> None:
+    """The archive is busy with other tests, so only what is planted here counts."""
+    subject = str(uuid4())
+
+    async def plant(opened: Archive) -> None:
+        hub = opened.hubs.default
+        for bucket in hub.buckets:
+            await hub.storage.put_object(bucket, subject, b"content")
+        await hub.storage.start_upload(hub.permanent, subject)
+        await opened.database.secrets.insert(await opened.key_store.seal(bytes(32), f"{subject}.1"))
+
+    def found(*options: str) -> list[tuple[str, str]]:
+        done = run_cli("archive", "check", "--json", *options, *map(str, archive.location))
+        assert done.returncode in (0, 6), done.stderr
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        return sorted((row["fault"], row["state"]) for row in rows if row["subject"] == subject)
+
+    archive.administer(plant)
+    kinds = ["leftover_object"] * 3 + ["leftover_secret", "leftover_upload"]
+    assert found() == [(kind, "repairable") for kind in kinds]
+    assert found("--repair") == [(kind, "repaired") for kind in kinds]
+    assert found() == []
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefg")).map(sorted), max_size=5))
