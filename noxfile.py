@@ -162,6 +162,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def schema(session: nox.Session) -> None:
+    """Send what schemathesis makes of the archive's routes, for 10 minutes or as FUZZ_SECONDS says: no unnamed 5xx."""
+    session.install("-e", f".[{EXTRAS}]", "schemathesis", "crypt4gh", "PyNaCl")
+    session.run("python", "-m", "tests.support.schema_fuzzer", os.environ.get("FUZZ_SECONDS", "600"))
+
+
+@nox.session
 def ceph(session: nox.Session) -> None:
     """Run the storage suite, and the archive on MongoDB, against a real Ceph radosgw, from Debian's packages."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))

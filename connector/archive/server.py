@@ -19,6 +19,9 @@ _BACKLOG = 512
 _QUEUED_READS = 16
 """Reads of 64 KiB that wait for the application, for each connection."""
 
+_MAX_HEAD = 1 << 16
+"""Bytes of a request's head: a token for an alias of 1,024 letters takes up to 20 KB."""
+
 
 @attrs.frozen
 class ServerSettings:
@@ -93,6 +96,7 @@ async def serve(
     config.keep_alive_timeout = settings.keep_alive
     config.keep_alive_max_requests = 10**9
     config.max_app_queue_size = _QUEUED_READS
+    config.h11_max_incomplete_size = _MAX_HEAD
     config.graceful_timeout = settings.grace
     config.include_server_header = False
     config.errorlog = logging.getLogger("connector.archive.server")

@@ -7,12 +7,13 @@ import re
 from connector.archive.errors import ChecksumMismatch, InvalidPartSize, InvalidRequest, UploadSizeMismatch
 from connector.archive.models import FileUpload
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
-from connector.parts import S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts
+from connector.parts import S3_MAX_OBJECT_SIZE, S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts
 from connector.wire.digests import multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.values import ObjectStat
 
-_MAX_ALIAS = 1024
+MAX_ALIAS = 1024
+"""Characters."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
@@ -25,10 +26,12 @@ def part_count(upload: FileUpload) -> int:
 
 def check_announcement(wanted: UploadCreation) -> None:
     """Raise `InvalidRequest` for values out of bounds, independently of the box."""
-    if not wanted.alias.strip() or len(wanted.alias) > _MAX_ALIAS:
-        raise InvalidRequest(f"An alias has 1 to {_MAX_ALIAS} characters.", "body", "alias")
+    if not wanted.alias.strip() or len(wanted.alias) > MAX_ALIAS:
+        raise InvalidRequest(f"An alias has 1 to {MAX_ALIAS} characters.", "body", "alias")
     if wanted.decrypted_size < 1:
         raise InvalidRequest("An empty file cannot be uploaded.", "body", "decrypted_size")
+    if wanted.encrypted_size > S3_MAX_OBJECT_SIZE or wanted.decrypted_size > S3_MAX_OBJECT_SIZE:
+        raise InvalidRequest(f"A file has at most {S3_MAX_OBJECT_SIZE} bytes encrypted.", "body", "encrypted_size")
     smallest = sealed_size(wanted.decrypted_size) + HEADER_SIZE
     if wanted.encrypted_size < smallest:
         raise InvalidRequest(
@@ -57,6 +60,8 @@ def check_digests(completion: UploadCompletion) -> None:
         ("encrypted_parts_sha256", _SHA256, completion.encrypted_parts_sha256),
     ]
     for name, form, values in fields:
+        if len(values) > S3_MAX_PARTS:
+            raise InvalidRequest(f"An upload has at most {S3_MAX_PARTS} parts.", "body", name)
         if not all(form.fullmatch(value.lower()) for value in values):
             raise InvalidRequest("Checksums are to be given in hexadecimal digits.", "body", name)
 

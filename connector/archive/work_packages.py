@@ -19,6 +19,7 @@ from connector.archive.file_registry import FileRegistry
 from connector.archive.models import Box, WorkPackage
 from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
+from connector.archive.upload_checks import MAX_ALIAS
 from connector.crypt4gh.sealed_text import seal_text
 from connector.wire.payloads import WorkOrderRequest, WorkType
 from persistence.documents import Dao
@@ -167,8 +168,12 @@ class WorkPackageService:
         match request.work_type:
             case "create":
                 alias = request.alias
-                if not alias:
-                    raise InvalidRequest("A work order to create an upload needs an alias.", "body", "alias")
+                if not alias or len(alias) > MAX_ALIAS:
+                    raise InvalidRequest(
+                        f"A work order to create an upload needs an alias of 1 to {MAX_ALIAS} characters.",
+                        "body",
+                        "alias",
+                    )
             case "upload" | "close" | "delete":
                 if request.file_id is None:
                     raise InvalidRequest(f"A work order for {request.work_type!r} needs a file_id.", "body", "file_id")

@@ -44,7 +44,7 @@ def drs_routes(controller: DownloadController, packages: WorkPackageService) -> 
 
     async def get_object(request: Request) -> Response:
         _, accession = await authorise(request)
-        drs_object = await controller.get_object(accession, host=request.url.netloc)
+        drs_object = await controller.get_object(accession, host=request.headers.get("host", ""))
         if isinstance(drs_object, int):
             headers = {"Retry-After": str(drs_object), "Cache-Control": "no-store"}
             return json_answer(None, status=202, headers=headers)

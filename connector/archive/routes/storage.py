@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from connector.adapters.local_spans import LocalSpan, find_local_object
 from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
-from connector.archive.routes.answers import NO_ROOM
+from connector.archive.routes.answers import NO_ROOM, announced_length
 from connector.parts import S3_MAX_PART_SIZE
 from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
@@ -36,17 +36,19 @@ _SEND_PIECE = 512 * 1024
 """Bytes of one message of a response: more fit worse into the processor's caches, fewer cost more calls."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-_FAILURES: Sequence[tuple[type[errors.PersistenceError], int, str]] = (
+_FAILURES: Sequence[tuple[type[errors.PersistenceError] | type[OSError], int, str]] = (
     (errors.SignatureExpired, 403, "AccessDenied"),
     (errors.SignatureRefused, 403, "SignatureDoesNotMatch"),
     (errors.BucketNotFound, 404, "NoSuchBucket"),
     (errors.ObjectNotFound, 404, "NoSuchKey"),
     (errors.UploadNotFound, 404, "NoSuchUpload"),
+    (FileNotFoundError, 404, "NoSuchKey"),  # deleted since it was looked up
     (errors.DigestMismatch, 400, "BadDigest"),
     (errors.InvalidName, 400, "InvalidArgument"),
     (errors.TooLarge, 400, "EntityTooLarge"),
     (errors.StorageFull, 507, "InsufficientStorage"),
     (errors.Unavailable, 503, "ServiceUnavailable"),
+    (OSError, 503, "ServiceUnavailable"),
 )
 """Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
@@ -77,7 +79,7 @@ class StorageApp:
                 response = await self._respond(request, files)
             except ClientDisconnect:
                 return
-            except errors.PersistenceError as error:
+            except (errors.PersistenceError, OSError) as error:
                 response = _error_response(request, error)
             await response(scope, receive, send)
 
@@ -90,7 +92,8 @@ class StorageApp:
         return await self._put(request, wanted)
 
     async def _verify(self, request: Request) -> SignedRequest:
-        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        # Not by `request.url`, which is made of the Host header, and fails where that is no host.
+        query = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
         content_md5 = request.headers.get("content-md5")
         path = request.scope["path"].removeprefix(self._path)
         try:
@@ -133,8 +136,8 @@ class StorageApp:
         return StreamingResponse(_read_spans(spans), 206 if partial else 200, headers)
 
     async def _put(self, request: Request, wanted: SignedRequest) -> Response:
-        if int(request.headers.get("content-length") or 0) > S3_MAX_PART_SIZE:
-            return _refusal(request, 400, "EntityTooLarge", f"At most {S3_MAX_PART_SIZE} bytes are accepted.")
+        if announced_length(request) > S3_MAX_PART_SIZE:
+            raise _too_large()
         content = read_content(request.stream())
         stored: ObjectStat | PartStat
         if wanted.upload_id is None:
@@ -155,11 +158,17 @@ def _refusal(request: Request, status: int, code: str, message: str, headers: di
     return Response(body, status, {"Content-Type": "application/xml", **(headers or {})})
 
 
-def _error_response(request: Request, error: errors.PersistenceError) -> Response:
+def _too_large() -> errors.TooLarge:
+    return errors.TooLarge(f"At most {S3_MAX_PART_SIZE} bytes are accepted.")
+
+
+def _error_response(request: Request, error: errors.PersistenceError | OSError) -> Response:
     status, code = next(
         ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
     )
-    message = "Request has expired" if isinstance(error, errors.SignatureExpired) else error.message
+    message = "The object is gone." if isinstance(error, OSError) else error.message
+    if isinstance(error, errors.SignatureExpired):
+        message = "Request has expired"
     if status >= 500:
         _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
         message = NO_ROOM if isinstance(error, errors.StorageFull) else "The storage has a problem."
@@ -216,7 +225,11 @@ async def read_content(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces of a request body, joined to pieces of 4 MiB or a little more."""
     pieces: list[bytes] = []
     size = 0
+    total = 0
     async for piece in body:
+        total += len(piece)
+        if total > S3_MAX_PART_SIZE:
+            raise _too_large()
         pieces.append(piece)
         size += len(piece)
         if size >= _PIECE:

@@ -102,11 +102,13 @@ def upload_routes(controller: UploadController, packages: WorkPackageService, hu
 
 def read_sort(names: Sequence[str]) -> Sort:
     """Read the sort order of a query: fields of the listing, descending after a hyphen. Raises `ValueError`."""
-    sort = []
+    sort: list[tuple[str, int]] = []
     for name in names:
         field = _SORT_FIELDS.get(name.removeprefix("-"))
         if field is None:
             raise ValueError(f"A listing cannot be sorted by {name[:40]!r}, only by {', '.join(sorted(_SORT_FIELDS))}.")
+        if field in (known for known, _ in sort):
+            raise ValueError(f"A listing is sorted by {name.removeprefix('-')!r} once.")
         sort.append((field, -1 if name.startswith("-") else 1))
     return sort
 
