@@ -22,9 +22,7 @@ APPLICATION = "connector"
 ENVIRONMENT_PREFIX = "CONNECTOR_"
 CONFIG_VARIABLE = "CONNECTOR_CONFIG"
 
-KIB = 1024
-MIB = 1024 * KIB
-GIB = 1024 * MIB
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 PART_SIZE_MIN = 64 * KIB
 """One Crypt4GH segment: no complete segment fits into a smaller part."""
@@ -75,8 +73,7 @@ def parse_size(text: str) -> int:
 def parse_duration(text: str) -> float:
     """Parse a duration and return seconds: `90m`, `3h30m`, `1.5 d`, `5400s`, `5400`, `1:30:00`.
 
-    With colons the format is that of Slurm's time left (`squeue -o %L`): `D-HH:MM:SS`, `H:MM:SS`, and `MM:SS` below an
-    hour.
+    With colons the format is that of Slurm's time left (`squeue -o %L`): `D-HH:MM:SS`, `H:MM:SS` or `MM:SS`.
 
     Raises:
         ValueError: For anything else, and for no time at all.
@@ -91,10 +88,8 @@ def parse_duration(text: str) -> float:
 
 
 def _without_password(url: str | None) -> str:
-    if url is None:
-        return "None"
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    return repr(urlunsplit(urlsplit(url)._replace(netloc=host)))
+    parts = urlsplit(url or "")
+    return repr(url and urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 
 @attrs.frozen(kw_only=True)
@@ -285,25 +280,20 @@ def _read_toml(content: bytes, name: str) -> dict[str, object]:
 
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise UsageError(f"{name}: not UTF-8 text.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: not valid TOML: {error}.") from None
+    except ValueError as error:
+        what = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"not valid TOML: {error}"
+        raise UsageError(f"{name}: {what}.") from None
     values: dict[str, object] = {}
     for key, value in table.items():
         setting = key.replace("-", "_")
         if setting in SECRET_NAMES:
-            raise UsageError(
-                f"{name}: {key!r} does not belong into a configuration file.",
-                hint="Name a file with token_file or passphrase_file, or use the environment.",
-            )
+            hint = "Name a file with token_file or passphrase_file, or use the environment."
+            raise UsageError(f"{name}: {key!r} does not belong into a configuration file.", hint=hint)
         if setting not in _PARSERS:
             import difflib
 
             close = difflib.get_close_matches(setting, _PARSERS, n=1)
-            raise UsageError(
-                f"{name}: there is no setting {key!r}.",
-                hint=f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(_PARSERS)}.",
-            )
+            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(_PARSERS)}."
+            raise UsageError(f"{name}: there is no setting {key!r}.", hint=hint)
         values[setting] = value
     return values

@@ -37,7 +37,8 @@ from connector.archive.key_ring import KeyRing
 from connector.archive.key_rotation import KeyRotation
 from connector.archive.models import Box, FileUpload
 from connector.archive.settings import ArchiveSettings, Clock
-from connector.archive.upload_repository import UploadChanged, UploadRepository, usage_of
+from connector.archive.upload_checks import usage_of
+from connector.archive.upload_repository import UploadChanged, UploadRepository
 from persistence.errors import NotFound
 
 LOST = "The archive has lost what was sent of this file; upload it again."

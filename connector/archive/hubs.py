@@ -9,8 +9,9 @@ import attrs
 
 from connector.archive.errors import NoSuchStorage
 from connector.archive.key_ring import KeyRing
+from connector.archive.models import FileUpload, RegisteredFile
 from connector.crypt4gh.keys import KeyPair
-from persistence.errors import AlreadyExists
+from persistence.errors import AlreadyExists, NotFound
 from persistence.objects.protocol import ObjectStorage
 
 INBOX_BUCKET = "inbox"
@@ -61,6 +62,20 @@ class Hub:
             if not await self.storage.bucket_exists(bucket):
                 with suppress(AlreadyExists):  # another process of this archive was faster
                     await self.storage.create_bucket(bucket)
+
+    async def free(self, upload: FileUpload, file: RegisteredFile | None) -> None:
+        """Delete all that it stores of an upload, and of the file that became of it."""
+        with suppress(NotFound):
+            await self.storage.abort_upload(self.inbox, upload.id, upload.upload_id)
+        objects = {
+            self.inbox: upload.id,
+            self.permanent: upload.object_id,
+            self.download: None if file is None else file.staged_id,
+        }
+        for bucket, object_id in objects.items():
+            if object_id is not None:
+                with suppress(NotFound):
+                    await self.storage.delete_object(bucket, object_id)
 
 
 class Hubs:

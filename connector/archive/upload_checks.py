@@ -1,11 +1,21 @@
-"""Checks of an upload's announcement and of its completion. Pure: what is checked was read before."""
+"""Checks of an upload: its announcement, the room for it, its completion. Pure: what is checked was read before."""
 
 from __future__ import annotations
 
 import re
 
-from connector.archive.errors import ChecksumMismatch, InvalidPartSize, InvalidRequest, UploadSizeMismatch
-from connector.archive.models import FileUpload
+from connector.archive.errors import (
+    BoxMaxSizeExceeded,
+    ChecksumMismatch,
+    FileUploadAlreadyExists,
+    FileUploadStateError,
+    InvalidPartSize,
+    InvalidRequest,
+    S3UploadNotFound,
+    TooManyOpenUploads,
+    UploadSizeMismatch,
+)
+from connector.archive.models import REPLACEABLE, Box, FileUpload
 from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
 from connector.parts import S3_MAX_OBJECT_SIZE, S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts
 from connector.wire.digests import multipart_etag
@@ -22,6 +32,14 @@ _ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
 def part_count(upload: FileUpload) -> int:
     """The number of parts that the announced sizes make."""
     return len(Parts(upload.encrypted_size, upload.part_size))
+
+
+def usage_of(upload: FileUpload | None) -> dict[str, int]:
+    """What an upload adds to the counters of its box."""
+    if upload is None:
+        return {"open_uploads": 0, "used_size": 0}
+    size = 0 if upload.state in REPLACEABLE else upload.decrypted_size
+    return {"open_uploads": int(upload.state == "init"), "used_size": size}
 
 
 def check_announcement(wanted: UploadCreation) -> None:
@@ -85,3 +103,45 @@ def check_completion(upload: FileUpload, completion: UploadCompletion, stored: O
         raise ChecksumMismatch("The stored object has another checksum than stated.", file_id=upload.id)
     if multipart_etag(md5s) != stored.etag:
         raise ChecksumMismatch("A part has another checksum than stated.", file_id=upload.id)
+
+
+def check_room(box: Box, wanted: UploadCreation, replaced: FileUpload | None, max_open: int) -> None:
+    """Check that a box has room for an upload, in the place of the one that it replaces.
+
+    Raises:
+        BoxMaxSizeExceeded: Its files would be larger than the box allows.
+        TooManyOpenUploads: It has `max_open` open uploads.
+    """
+    freed = usage_of(replaced)
+    open_uploads, used = box.open_uploads - freed["open_uploads"], box.used_size - freed["used_size"]
+    if box.max_size is not None and used + wanted.decrypted_size > box.max_size:
+        raise BoxMaxSizeExceeded(
+            f"The file {wanted.alias!r} does not fit into the box: {used} of {box.max_size} bytes are taken.",
+            box_id=box.id,
+            max_size=box.max_size,
+            current_size=used,
+            file_alias=wanted.alias,
+        )
+    if open_uploads >= max_open:
+        raise TooManyOpenUploads(
+            f"The box holds {open_uploads} open uploads; finish or delete one of them first.",
+            box_id=box.id,
+            max_concurrent=max_open,
+        )
+
+
+def lost() -> S3UploadNotFound:
+    """The error for an upload that the storage does not have."""
+    return S3UploadNotFound("The storage no longer has this upload; start it again.")
+
+
+def alias_taken(alias: str) -> FileUploadAlreadyExists:
+    """The error for an alias that another upload of the box has."""
+    return FileUploadAlreadyExists(f"The box holds an upload with the alias {alias!r} already.", alias=alias)
+
+
+def wrong_state(upload: FileUpload) -> FileUploadStateError:
+    """The error for an upload whose state does not allow a call."""
+    return FileUploadStateError(
+        f"The upload is {upload.state}, which does not allow this.", file_id=upload.id, state=upload.state
+    )

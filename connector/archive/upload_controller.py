@@ -10,16 +10,13 @@ from uuid import uuid4
 import attrs
 import trio
 
+from connector.archive import upload_checks as checks
 from connector.archive.boxes import BoxService, box_state_error
 from connector.archive.database import Database
 from connector.archive.errors import (
-    BoxMaxSizeExceeded,
     ChecksumMismatch,
-    FileUploadAlreadyExists,
-    FileUploadStateError,
     InvalidPartSize,
     S3UploadNotFound,
-    TooManyOpenUploads,
     UploadCompletionError,
     UploadSizeMismatch,
 )
@@ -37,14 +34,7 @@ from connector.archive.models import (
 )
 from connector.archive.recent_checks import RecentChecks
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
-from connector.archive.upload_checks import (
-    check_announcement,
-    check_completion,
-    check_digests,
-    check_part_count,
-    part_count,
-)
-from connector.archive.upload_repository import UploadChanged, UploadRepository, usage_of
+from connector.archive.upload_repository import UploadChanged, UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import Sort
 from persistence.errors import (
@@ -88,12 +78,13 @@ class UploadController:
 
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
         """Open an upload; one of the same alias is replaced where the contract allows it."""
-        check_announcement(wanted)
+        checks.check_announcement(wanted)
         box = await self._boxes.get_open(box_id)
         hub = self._hubs.get(box.storage_alias)
         # Checked again when it is entered; here so that a refusal leaves nothing behind.
-        self._check_room(box, wanted, await self._find_replaced(self._uploads, box_id, wanted))
-        check_part_count(wanted)
+        replaced = await self._find_replaced(self._uploads, box_id, wanted)
+        checks.check_room(box, wanted, replaced, self._settings.open_uploads)
+        checks.check_part_count(wanted)
         file_id = str(uuid4())
         now = await self._database.factory.now()
         # Before the multipart upload: if this process dies, the job gives that up some day.
@@ -113,13 +104,13 @@ class UploadController:
             raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts.")
         hub = self._hubs.get(upload.storage_alias)
         await self._boxes.get_open(box_id)
-        count = part_count(upload)
+        count = checks.part_count(upload)
         if not 1 <= number <= count:
             raise InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
         if file_id not in self._known:
             # By far the most expensive step, so it is not repeated for every part.
             if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
-                raise _lost()
+                raise checks.lost()
             self._known.add(file_id)
         return await hub.storage.presign_part(
             hub.inbox, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
@@ -130,12 +121,12 @@ class UploadController:
 
         A close that was interrupted by a failure or a crash is resumed by the next call.
         """
-        check_digests(completion)
+        checks.check_digests(completion)
         upload, stored = await self._assemble(box_id, file_id)
         if stored is None:
             return
         try:
-            check_completion(upload, completion, stored)
+            checks.check_completion(upload, completion, stored)
         except (ChecksumMismatch, UploadSizeMismatch) as error:
             if await self._settle(upload, "clean", state="failed", failure=error.message):
                 raise
@@ -173,7 +164,7 @@ class UploadController:
         upload, file = await self._database.transact(withdraw)
         # What its URLs lead to goes at once. The job does the same, and knows of attempts that no document names.
         with suppress(PersistenceError):
-            await _free(self._hubs.get(upload.storage_alias), upload, file)
+            await self._hubs.get(upload.storage_alias).free(upload, file)
 
     async def _open(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation, now: datetime) -> FileUpload:
         created = utc_now(self._clock)
@@ -203,7 +194,7 @@ class UploadController:
         try:
             await self._database.transact(enter)
         except AlreadyExists as error:  # by another call at the same time
-            raise _alias_taken(wanted.alias) from error
+            raise checks.alias_taken(wanted.alias) from error
         return upload
 
     async def _abandon(self, hub: Hub, file_id: str) -> None:
@@ -221,7 +212,7 @@ class UploadController:
         upload = await uploads.find_alias(box_id, wanted.alias)
         replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
         if upload is not None and upload.state not in replaceable:
-            raise _alias_taken(wanted.alias)
+            raise checks.alias_taken(wanted.alias)
         return upload
 
     async def _take_room(
@@ -229,8 +220,8 @@ class UploadController:
     ) -> None:
         """Count the wanted upload in its box, if that is open and has room for it."""
         box = await BoxService(database, self._clock).get_open(box_id)
-        self._check_room(box, wanted, replaced)
-        freed = usage_of(replaced) if replaced is not None else {"open_uploads": 0, "used_size": 0}
+        checks.check_room(box, wanted, replaced, self._settings.open_uploads)
+        freed = checks.usage_of(replaced)
         increments = {
             "open_uploads": 1 - freed["open_uploads"],
             "used_size": wanted.decrypted_size - freed["used_size"],
@@ -239,24 +230,6 @@ class UploadController:
         counted = await database.boxes.compare_and_set(box_id, expected={"state": "open"}, increments=increments)
         if counted is None:
             raise box_state_error(box)
-
-    def _check_room(self, box: Box, wanted: UploadCreation, replaced: FileUpload | None) -> None:
-        freed = usage_of(replaced) if replaced is not None else {"open_uploads": 0, "used_size": 0}
-        open_uploads, used = box.open_uploads - freed["open_uploads"], box.used_size - freed["used_size"]
-        if box.max_size is not None and used + wanted.decrypted_size > box.max_size:
-            raise BoxMaxSizeExceeded(
-                f"The file {wanted.alias!r} does not fit into the box: {used} of {box.max_size} bytes are taken.",
-                box_id=box.id,
-                max_size=box.max_size,
-                current_size=used,
-                file_alias=wanted.alias,
-            )
-        if open_uploads >= self._settings.open_uploads:
-            raise TooManyOpenUploads(
-                f"The box holds {open_uploads} open uploads; finish or delete one of them first.",
-                box_id=box.id,
-                max_concurrent=self._settings.open_uploads,
-            )
 
     async def _assemble(self, box_id: str, file_id: str) -> tuple[FileUpload, ObjectStat | None]:
         """Make the object of an open upload; none if the upload was received before.
@@ -270,7 +243,7 @@ class UploadController:
             if upload.state in RECEIVED:
                 return upload, None
             if upload.state != "init":
-                raise _wrong_state(upload)
+                raise checks.wrong_state(upload)
             hub = self._hubs.get(upload.storage_alias)
             await self._boxes.get_open(box_id)
             try:
@@ -310,7 +283,7 @@ class UploadController:
         await self._database.transact(
             lambda database: schedule(database, upload.id, "clean", hub=upload.storage_alias, now=now)
         )
-        raise _wrong_state(await self._uploads.get(upload.id))
+        raise checks.wrong_state(await self._uploads.get(upload.id))
 
     async def _complete(self, hub: Hub, upload: FileUpload) -> ObjectStat:
         try:
@@ -318,7 +291,7 @@ class UploadController:
                 hub.inbox,
                 upload.id,
                 upload.upload_id,
-                expected_parts=part_count(upload),
+                expected_parts=checks.part_count(upload),
                 expected_part_size=upload.part_size,
             )
         except PartsMismatch as error:
@@ -330,32 +303,4 @@ class UploadController:
             try:
                 return await hub.storage.stat(hub.inbox, upload.id)
             except NotFound:
-                raise _lost() from error
-
-
-async def _free(hub: Hub, upload: FileUpload, file: RegisteredFile | None) -> None:
-    with suppress(NotFound):
-        await hub.storage.abort_upload(hub.inbox, upload.id, upload.upload_id)
-    objects = {
-        hub.inbox: upload.id,
-        hub.permanent: upload.object_id,
-        hub.download: None if file is None else file.staged_id,
-    }
-    for bucket, object_id in objects.items():
-        if object_id is not None:
-            with suppress(NotFound):
-                await hub.storage.delete_object(bucket, object_id)
-
-
-def _lost() -> S3UploadNotFound:
-    return S3UploadNotFound("The storage no longer has this upload; start it again.")
-
-
-def _alias_taken(alias: str) -> FileUploadAlreadyExists:
-    return FileUploadAlreadyExists(f"The box holds an upload with the alias {alias!r} already.", alias=alias)
-
-
-def _wrong_state(upload: FileUpload) -> FileUploadStateError:
-    return FileUploadStateError(
-        f"The upload is {upload.state}, which does not allow this.", file_id=upload.id, state=upload.state
-    )
+                raise checks.lost() from error

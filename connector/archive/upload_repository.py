@@ -12,8 +12,9 @@ import attrs
 from connector.archive.boxes import box_state_error
 from connector.archive.database import Database
 from connector.archive.errors import FileUploadNotFound
-from connector.archive.models import REPLACEABLE, FileUpload, UploadState
+from connector.archive.models import FileUpload, UploadState
 from connector.archive.settings import Clock, utc_now
+from connector.archive.upload_checks import usage_of
 from connector.errors import LocalError
 from persistence.documents import Sort
 from persistence.errors import NotFound
@@ -21,12 +22,6 @@ from persistence.errors import NotFound
 
 class UploadChanged(LocalError):
     """The upload is gone, or no longer in the state in which it was read."""
-
-
-def usage_of(upload: FileUpload) -> dict[str, int]:
-    """What an upload adds to the counters of its box."""
-    size = 0 if upload.state in REPLACEABLE else upload.decrypted_size
-    return {"open_uploads": int(upload.state == "init"), "used_size": size}
 
 
 @attrs.frozen(eq=False)
