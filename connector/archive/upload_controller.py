@@ -10,16 +10,10 @@ from uuid import uuid4
 import attrs
 import trio
 
+from connector.archive import errors
 from connector.archive import upload_checks as checks
 from connector.archive.boxes import BoxService, box_state_error
 from connector.archive.database import Database
-from connector.archive.errors import (
-    ChecksumMismatch,
-    InvalidPartSize,
-    S3UploadNotFound,
-    UploadCompletionError,
-    UploadSizeMismatch,
-)
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.jobs import new_job, schedule
 from connector.archive.models import (
@@ -101,12 +95,12 @@ class UploadController:
         """A presigned URL to PUT one part (numbered from 1)."""
         upload = await self._uploads.get(file_id, box_id=box_id)
         if upload.state != "init":
-            raise S3UploadNotFound(f"The upload is {upload.state}: it takes no parts.")
+            raise errors.S3UploadNotFound(f"The upload is {upload.state}: it takes no parts.")
         hub = self._hubs.get(upload.storage_alias)
         await self._boxes.get_open(box_id)
         count = checks.part_count(upload)
         if not 1 <= number <= count:
-            raise InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
+            raise errors.InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
         if file_id not in self._known:
             # By far the most expensive step, so it is not repeated for every part.
             if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
@@ -127,7 +121,7 @@ class UploadController:
             return
         try:
             checks.check_completion(upload, completion, stored)
-        except (ChecksumMismatch, UploadSizeMismatch) as error:
+        except (errors.ChecksumMismatch, errors.UploadSizeMismatch) as error:
             if await self._settle(upload, "clean", state="failed", failure=error.message):
                 raise
             return
@@ -248,7 +242,7 @@ class UploadController:
             await self._boxes.get_open(box_id)
             try:
                 return upload, await self._complete(hub, upload)
-            except (UploadCompletionError, S3UploadNotFound, Unavailable, Rejected):
+            except (errors.UploadCompletionError, errors.S3UploadNotFound, Unavailable, Rejected):
                 pause = next(pauses, None)
                 if pause is None:
                     raise
@@ -295,7 +289,7 @@ class UploadController:
                 expected_part_size=upload.part_size,
             )
         except PartsMismatch as error:
-            raise UploadCompletionError(
+            raise errors.UploadCompletionError(
                 f"The stored parts do not make the announced file: {error.message}", file_id=upload.id
             ) from error
         except UploadNotFound as error:
