@@ -30,6 +30,10 @@ def main() -> NoReturn:
             with suppress(OSError):
                 os.write(2, f"{interrupted}\n".encode())
             code = interrupted.exit_code
+        except MemoryError:  # before there was a command that could report it
+            with suppress(OSError):
+                os.write(2, b"Error: This machine has no memory left. Allow more (ulimit -v).\n")
+            code = 3
         handler.leave()
     # The interpreter would search all that was loaded for cycles, for 30 ms, to release what the system takes anyway.
     gc.freeze()
@@ -45,7 +49,7 @@ def flushed(code: int) -> int:
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):  # its reader is gone, or it was closed
+        except (OSError, ValueError, MemoryError):  # its reader is gone, or it was closed
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout:

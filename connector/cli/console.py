@@ -104,8 +104,9 @@ class OutputStream:
                 self._stream.flush()
             else:
                 self._write_all(self._descriptor, text.encode(self._stream.encoding or "utf-8"))
-        except (OSError, ValueError) as error:
-            self.failure = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it is gone"
+        except (OSError, ValueError, MemoryError) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            self.failure = said or ("there is no memory left" if isinstance(error, MemoryError) else "it is gone")
 
     def _write_all(self, descriptor: int, content: bytes) -> None:
         if self._torn:  # end a truncated line before the next one

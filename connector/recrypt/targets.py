@@ -22,7 +22,7 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
     """
     if input_dir is not None and not files:
         with local_failures("look into", input_dir):
-            files = sorted(path for path in input_dir.iterdir() if path.name.endswith(ENDING) and path.is_file())
+            files = sorted(path for path in input_dir.iterdir() if path.name.endswith(ENDING) and not path.is_dir())
         if not files:
             raise UsageError(f"There are no {ENDING} files in {input_dir}.", hint="Name the files themselves.")
     elif input_dir is not None:

@@ -92,6 +92,7 @@ def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) ->
 def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
     """Run `job` with the archive that the options of a command name; it must exist unless `create` is given."""
     from connector.archive.assembly import archive_exists, open_archive
+    from connector.archive.providers import opening
     from connector.cli.interruption import handle_signals
     from connector.errors import UsageError
 
@@ -104,7 +105,8 @@ def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, 
 
     async def main() -> T:
         async with open_archive(config) as archive:
-            return await job(archive)
+            with opening("The archive's database or storage"):
+                return await job(archive)
 
     with handle_signals() as handler:
         return handler.run(main)
