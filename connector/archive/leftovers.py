@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import logging
 
+import trio
+
 from connector.archive.hubs import Hubs
 from persistence.errors import PersistenceError
 from persistence.objects.filesystem import FilesystemStorage
 
 _log = logging.getLogger(__name__)
 
+_POLL_INTERVAL = 0.1
 
-async def settle(hubs: Hubs) -> None:
-    """Finish half-done steps, before this process writes, unless others write already."""
+
+async def settle(hubs: Hubs, *, patience: float = 0.0) -> None:
+    """Finish half-done steps, before this process writes, unless others write already.
+
+    Args:
+        hubs: The hubs.
+        patience: Seconds to wait for the others. The worker of a server that was killed ends a moment after it.
+    """
     for hub in hubs:
         if isinstance(hub.storage, FilesystemStorage):
-            await hub.storage.settle()
+            deadline = trio.current_time() + patience
+            while not await hub.storage.settle():
+                if trio.current_time() >= deadline:
+                    break
+                await trio.sleep(_POLL_INTERVAL)
 
 
 async def remove_leftovers(hubs: Hubs) -> None:

@@ -14,6 +14,8 @@ from connector.archive.config import ArchiveConfig
 from connector.archive.leftovers import remove_leftovers, settle
 from connector.archive.server import DEFAULT_SERVER_SETTINGS, ServerSettings, open_listener, serve, url_of
 
+_SETTLING_PATIENCE = 3.0
+
 
 async def run_archive(
     config: ArchiveConfig,
@@ -48,7 +50,7 @@ async def run_archive(
         base_url = config.public_url or url_of(listener, host)
         async with open_archive(config, base_url=base_url, check=True) as archive:
             app = make_app(archive, base_url, services)
-            await settle(archive.hubs)
+            await settle(archive.hubs, patience=_SETTLING_PATIENCE)
             async with trio.open_nursery() as background:
                 background.start_soon(remove_leftovers, archive.hubs)
                 if worker is not None:

@@ -192,8 +192,11 @@ async def _work(
 
     from connector.archive import child_process
     from connector.archive.assembly import open_archive
+    from connector.archive.leftovers import remove_leftovers, settle
 
     async with open_archive(config, check=True) as archive, trio.open_nursery() as nursery:
+        await settle(archive.hubs)
+        nursery.start_soon(remove_leftovers, archive.hubs)
         nursery.start_soon(archive.make_worker(kinds).run)
         if until_input_ends:
             nursery.start_soon(child_process.until_input_ends, stop.set)

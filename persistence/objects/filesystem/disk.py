@@ -54,14 +54,14 @@ class Disk:
     def lock_writers(self, *, exclusively: bool) -> bool:
         """Join the processes that write, until `close`; tells whether that is possible.
 
-        Exclusively it is if there is no other one, until others are allowed again. File systems without locks tell
-        that it is.
+        Exclusively it is if there is no other one, until others are allowed again; otherwise one that is alone is
+        waited for. File systems without locks tell that it is.
         """
         if self._writers is None:
             self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
         if fcntl is not None:
             try:
-                fcntl.flock(self._writers, fcntl.LOCK_NB | (fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH))
+                fcntl.flock(self._writers, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
             except BlockingIOError:
                 return False
             except OSError:
