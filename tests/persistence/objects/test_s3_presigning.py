@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from persistence.errors import InvalidSettings
+from persistence.errors import CredentialsRefused, InvalidSettings
 from persistence.objects.s3 import S3Settings, S3Storage
 from persistence.objects.s3.settings import connect
 from persistence.testing.gateway import NetworkSender
@@ -75,6 +75,37 @@ async def test_urls_are_those_of_boto3(settings: S3Settings, bucket: str) -> Non
                 if parts(ours)[2]["X-Amz-Date"] == parts(theirs)[2]["X-Amz-Date"]:
                     break
             assert parts(ours) == parts(theirs)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "place"),
+    [
+        ("bucket", "https://bucket.s3.eu-central-1.amazonaws.com/object"),
+        ("a.bucket", "https://s3.eu-central-1.amazonaws.com/a.bucket/object"),
+    ],
+)
+async def test_urls_of_amazon_are_signed_with_the_credentials_that_boto3_finds(
+    bucket: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ACCESS_KEY_ID": "found", "SECRET_ACCESS_KEY": "secret", "SESSION_TOKEN": "token"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    async with S3Storage(S3Settings(region="eu-central-1", addressing="auto")) as storage:
+        url = await storage.presign_put(bucket, "object", expires=60)
+    query = dict(parse_qsl(urlsplit(url).query))
+    assert url.partition("?")[0] == place
+    assert query["X-Amz-Credential"].startswith("found/")
+    assert query["X-Amz-Security-Token"] == "token"
+
+
+async def test_without_credentials_no_url_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "BOTO_CONFIG"):
+        monkeypatch.setenv(name, "/nowhere")
+    async with S3Storage(S3Settings("http://localhost:1")) as storage:
+        with pytest.raises(CredentialsRefused):
+            await storage.presign_get("bucket", "object", expires=60)
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "127.0.0.1", "LocalHost"])
