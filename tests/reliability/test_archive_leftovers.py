@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -194,7 +195,7 @@ def test_an_upload_that_the_storage_lost_is_told_with_its_part_url(archive: Arch
     file = archive.client.seal(b"content")
     file_id = archive.client.create("file", file).json()["file_id"]
     (folder,) = archive.served.root.glob("objects/buckets/inbox/uploads/*")
-    folder.rename(archive.served.root / "objects" / "trash" / "lost")
+    shutil.rmtree(folder)
     lost = archive.client.part_url(file_id, 1)
     assert lost.status_code == 404, lost.text
     assert lost.json()["exception_id"] == "s3UploadNotFound"
