@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import stat
 from pathlib import Path
@@ -22,7 +24,7 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
         ca_file: Certificates (PEM) that are trusted instead of the system's.
 
     Raises:
-        LocalError: The file cannot be read.
+        LocalError: The file cannot be read, or is a folder.
         UsageError: It is no file, or holds no certificates.
     """
     try:
@@ -49,5 +51,7 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
 def _check_is_file(path: Path) -> None:
     """OpenSSL would wait for a pipe, never end to read a device, and has no word for a folder."""
     state = path.stat()
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_CA_FILE:
         raise UsageError(f"{path} is no file of certificates (PEM).", hint="Name another --ca-file.")

@@ -6,23 +6,29 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 import pytest
 
 from connector.cli.console import neutralised
 from connector.cli.root import LazyGroup, cli
+from connector.crypt4gh.keys import KeyPair
+from connector.errors import LocalError
 from connector.local.free_space import check_space
 from connector.local.key_files import write_key_pair
 from connector.local.partial_file import PartialFile
 from connector.local.positional import sync, sync_directory
 from connector.local.working_names import lock_path, working_paths
+from connector.upload.journals import UploadJournals
+from connector.upload.source import UploadSource
 from tests.support.desk import Desk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits, users and file systems of Linux")
@@ -233,8 +239,6 @@ def test_working_names_fit_and_differ(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_too_long_fails_before_anything_is_written(tmp_path: Path) -> None:
-    from connector.errors import LocalError
-
     with pytest.raises(LocalError, match="too long"):
         PartialFile.open(tmp_path / ("n" * 300), size=1, kind="download", facts={})
     assert os.listdir(tmp_path) == []
@@ -350,3 +354,47 @@ def test_control_characters_never_reach_a_terminal(
     assert code not in (0, 1), said
     assert said
     assert said == "\n".join(map(neutralised, said.split("\n")))
+
+
+ACCESS = {
+    "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",
+    "CONNECTOR_ACCESS_TOKEN": "x:" + "A" * 80,
+    "CONNECTOR_RETRIES": "5",
+}
+
+
+@pytest.fixture
+def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that takes connections and says nothing; the working folder has a key pair."""
+    monkeypatch.chdir(tmp_path)
+    write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_ca_file_that_is_a_folder_is_no_fault_of_the_network(listener: str) -> None:
+    os.mkdir("certificates")
+    for path, code in (("certificates", 3), ("nothing.pem", 3), ("my.pub", 2)):
+        desk = Desk(environment=ACCESS)
+        assert desk.run("ls", "--wkvs-url", f"https://{listener}/x", "--ca-file", path) == code, desk.said
+        assert path in desk.said
+        assert "Trying again" not in desk.said
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks5h://127.0.0.1:1", "ftp://127.0.0.1:1", "http://[::1"])
+def test_a_proxy_of_a_kind_that_is_not_supported(listener: str, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    desk = Desk(environment=ACCESS)
+    assert desk.run("ls", "--wkvs-url", f"http://{listener}/x") == 2, desk.said
+    assert "proxy" in desk.said
+    assert "Trying again" not in desk.said
+
+
+def test_a_state_folder_that_cannot_be_written_is_told_with_the_variable_that_moves_it(tmp_path: Path) -> None:
+    source = UploadSource(tmp_path / "x", "x")
+    journals = UploadJournals(Path(os.devnull, "uploads"), KeyPair.of(b"k" * 32))
+    with pytest.raises(LocalError) as caught:
+        journals.lock(UUID(int=1), source)
+    assert "XDG_STATE_HOME" in caught.value.hint
