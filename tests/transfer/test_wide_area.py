@@ -52,6 +52,7 @@ def test_faults_cost_little(ms: int, faults: dict[str, float], up: bool) -> None
     clean = make_line(ms, 4, 50, up=up).run(40 * 50 * MB)
     line = make_line(ms, 4, 50, up=up, **faults).run(40 * 50 * MB)
     assert line.now <= clean.now / 0.85
+    assert max(line.heights) <= 12
 
 
 @WAYS
