@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -82,6 +83,52 @@ def test_ranges_of_which_the_server_sends_the_first_bytes(user):
     said = user.download(CONNECTOR_RETRIES="1")
     assert said.code == 0, said.err
     assert user.is_whole()
+
+
+@pytest.mark.parametrize(
+    ("coding", "code"),
+    [("aws-chunked", 0), ("aws-chunked,", 0), ("identity", 0), ("gzip", 5), ("aws-chunked, gzip", 5)],
+)
+def test_codings_that_were_not_asked_for(user, coding, code):
+    user.archive.add_file("GHGAF01", b"x" * user.PLAIN)
+
+    async def scene(stream: trio.SocketStream, request) -> None:
+        reply = user.archive._get(request)
+        content = gzip.compress(reply.content) if "gzip" in coding else reply.content
+        fields = {"Content_Range": reply.headers["content-range"], "Content_Encoding": coding}
+        await saying(206, content, **fields)(stream, request)
+
+    user.server.play("get", scene, times=100)
+    said = user.download(CONNECTOR_RETRIES="1")
+    assert said.code == code, said.err
+    assert user.names == (["GHGAF01.bin.c4gh"] if code == 0 else [])
+    assert code == 0 or "gzip" in said.err
+
+
+@pytest.mark.parametrize("kind", ["get", "put"])
+def test_redirects_to_another_endpoint(user, kind):
+    """S3 answers so while the name of a new bucket is spread."""
+    user.archive.add_file("GHGAF01", b"x" * (3 * user.PLAIN))
+    path = user.folder / "large.bin"
+    path.write_bytes(b"y" * 11_000_000)
+    seen: list[str] = []
+
+    async def scene(stream: trio.SocketStream, request) -> None:
+        target = request.url.raw_path.decode()
+        if "moved=1" in target:
+            reply = user.archive._get(request) if kind == "get" else user.archive._put(request)
+            fields = {
+                name.replace("-", "_"): value for name, value in reply.headers.items() if name != "content-length"
+            }
+            await saying(reply.status_code, reply.content, **fields)(stream, request)
+            seen.append(target)
+        else:
+            await saying(307, Location=f"{user.server.url}/storage{target}&moved=1")(stream, request)
+
+    user.server.play(kind, scene, times=100)
+    said = user.download() if kind == "get" else user.upload(path, CONNECTOR_PART_SIZE="5MiB")
+    assert said.code == 0, said.err
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])

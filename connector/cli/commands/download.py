@@ -60,7 +60,8 @@ def download(
     """Fetch the files of your work package.
 
     All of them, or those whose ACCESSION is named. A file is called ACCESSION and its extension, then .c4gh unless it
-    is decrypted. A file that exists already, with the right size, is not fetched again.
+    is decrypted; what file names must not have becomes an underscore. A file that exists already, with the right size,
+    is not fetched again.
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
