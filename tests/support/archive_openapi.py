@@ -26,14 +26,25 @@ def document(*, packages: Sequence[str], boxes: Sequence[str], files: Sequence[s
         alias={"type": "string", "nullable": True},
         file_id={**known(files, _uuid()), "nullable": True},
     )
-    creation = _object(
-        ["alias", "decrypted_size", "encrypted_size", "part_size"],
-        alias=known(["x.bam", "a/b", "\u00fc", "a" * 1025]),
+    fields = ["alias", "decrypted_size", "encrypted_size", "part_size"]
+    aliases = ["x.bam", "a/b", "\u00fc", "a" * 1025]
+    good = _object(
+        fields,
+        alias={"enum": aliases},
+        decrypted_size={"enum": [1, 65_536]},
+        encrypted_size={"enum": [65_688, 10 * 2**20]},
+        part_size={"enum": [5 * 2**20]},
+        overwrite={"enum": [True]},
+    )
+    other = _object(
+        fields,
+        alias=known(aliases),
         decrypted_size=_SIZES,
         encrypted_size=_SIZES,
         part_size=_SIZES,
         overwrite={"type": "boolean"},
     )
+    creation = {"anyOf": [good, other]}
     completion = _object(
         ["decrypted_sha256", "encrypted_md5", "encrypted_parts_md5", "encrypted_parts_sha256"],
         decrypted_sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"},
