@@ -245,7 +245,7 @@ def test_a_dry_run_plans_only(desk: Desk, engine: FakeEngine) -> None:
     [
         (["upload"], "There is nothing to upload."),
         (["upload", "a", "b", "--alias", "X"], "--alias goes with exactly one PATH."),
-        (["upload", "--tsv", "/no/such/list"], "Could not read /no/such/list"),
+        (["upload", "--tsv", "/no/such/list"], "/no/such/list: No such file"),
         (["decrypt"], "There is nothing to decrypt."),
         (["decrypt", "a.bam"], "does not end with .c4gh"),
     ],
