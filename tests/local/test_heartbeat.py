@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -72,3 +74,23 @@ def test_a_file_system_that_was_away_for_a_moment_ends_nothing(tmp_path: Path, h
     assert eventually(lambda: claim.path.stat().st_mtime > 1000)
     claim.release()
     assert not claim.path.exists()
+
+
+FORK = """
+import os, threading
+from pathlib import Path
+from connector.local.lock_file import LockFile
+
+parents = LockFile.take(Path("parent.lock"))
+if (pid := os.fork()) == 0:
+    LockFile.take(Path("child.lock"))
+    beats = [thread.name for thread in threading.enumerate()].count("connector-heartbeat")
+    os._exit(beats)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_a_heartbeat_of_its_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORK]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "1"
