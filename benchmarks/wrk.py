@@ -40,11 +40,12 @@ class Request:
 
 
 def send(folder: Path, request: Request, bases: Sequence[str], *, connections: int, seconds: float) -> int:
-    """Send a request to each of these addresses at once, for a while; returns how many were answered.
+    """Send a request to each of these addresses at once, on so many connections each, for a while; returns how many
+    were answered.
 
     Raises :class:`~benchmarks.process.Failed` if any was refused or had no response.
     """
-    commands = [request.command(folder, base, connections=connections // len(bases), seconds=seconds) for base in bases]
+    commands = [request.command(folder, base, connections=connections, seconds=seconds) for base in bases]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     said = [process.communicate(timeout=seconds + 60)[0] for process in running]
     for text in said:

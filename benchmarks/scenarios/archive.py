@@ -31,6 +31,7 @@ from tests.support.contract_client import ContractClient, new_private_key, publi
 from tests.support.served_archive import ServedArchive
 
 CONNECTIONS = 16
+"""To each serving process: two of them have twice the clients."""
 SECONDS = 4.0
 LISTED = 100
 FILES = "SQLite + files"
