@@ -741,7 +741,7 @@ class TestDownloads:
         time.sleep(2.1)
         expired = http.get(url, headers={"Range": "bytes=0-9"})
         assert expired.status_code == 403
-        assert "<Code>AccessDenied</Code><Message>Request has expired</Message>" in expired.text
+        assert "<Code>AccessDenied</Code>" in expired.text
         longer = http.get(url.replace("X-Amz-Expires=2", "X-Amz-Expires=999"))
         assert longer.status_code == 403
         assert "SignatureDoesNotMatch" in longer.text
@@ -756,6 +756,6 @@ class TestDownloads:
         time.sleep(2.1)
         refused = http.put(url, content=file.content)
         assert refused.status_code == 403
-        assert "Request has expired" in refused.text
+        assert "<Code>AccessDenied</Code>" in refused.text
         user.put_parts(file_id, file.parts)
         assert user.close(file_id, file.claim()).status_code == 204
