@@ -13,6 +13,9 @@ import pytest
 from tests.support.archive_process import ArchiveProcess
 from tests.support.contract_client import bearer
 
+pytestmark = pytest.mark.parametrize("archive", ["embedded"], indirect=True)
+"""The server by itself: what stands in front of several of them refuses much of this with words of its own."""
+
 MIB = 1024**2
 BIG = 10**30
 
