@@ -106,7 +106,9 @@ class Answer:
         if self.cut is not None:
             await peer.send(wire[: int(len(wire) * self.cut)], step=self.step)
         else:
-            await peer.send(wire + self.behind, step=self.step)
+            # Without another end, whatever comes before that of the connection is part of the body.
+            behind = b"" if self.framing == "close" else self.behind
+            await peer.send(wire + behind, step=self.step)
             if not self.ends_connection:
                 return True
         if self.end == "reset":
