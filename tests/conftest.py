@@ -1,8 +1,13 @@
-"""No deadline per example: a busy machine is no failure. No test leaves anything in the user's own state folder."""
+"""No deadline per example: a busy machine is no failure. No test leaves anything in the user's own state folder.
+
+Signals have their usual meaning, also where pytest itself was started by nohup or in the background of a script, which
+ignore some: the programs that tests start would inherit that.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -20,6 +25,10 @@ pytest_plugins = ["persistence.testing.plugin"]
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+for _number in (signal.SIGINT, getattr(signal, "SIGHUP", None), getattr(signal, "SIGQUIT", None)):
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
