@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import attrs
 import trio
@@ -28,6 +29,16 @@ class ChildCommand:
     environment: Mapping[str, str] = attrs.field(repr=False)
 
 
+def apart_from_terminal() -> dict[str, Any]:
+    """Options of a process that signals of the terminal are not to reach, with POSIX and Windows."""
+    apart: dict[str, Any] = {}
+    if sys.platform == "win32":
+        apart["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        apart["start_new_session"] = True
+    return apart
+
+
 async def keep_running(command: ChildCommand) -> NoReturn:
     """Run a process until cancelled, and again whenever it ends.
 
@@ -42,7 +53,7 @@ async def keep_running(command: ChildCommand) -> NoReturn:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=dict(command.environment),
-            start_new_session=True,
+            **apart_from_terminal(),
         )
         try:
             code = await process.wait()

@@ -8,11 +8,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
 
+from connector.archive.child_process import apart_from_terminal
 from connector.errors import BrokenError
 
 START_TIMEOUT = 30.0
@@ -39,13 +39,8 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
     command += ["--retry-after", "1"]
     with log.open("wb") as output:
         # Apart from the terminal: Ctrl-C in it stops the demonstration, which then stops the archive.
-        apart: dict[str, Any] = {}
-        if sys.platform == "win32":
-            apart["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-        else:
-            apart["start_new_session"] = True
         process = await trio.lowlevel.open_process(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **apart
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **apart_from_terminal()
         )
     try:
         yield ArchiveProcess(await _address(process, log), process)

@@ -15,6 +15,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
@@ -26,10 +27,8 @@ from persistence.objects.filesystem.records import Extent, Record, read_record, 
 from persistence.objects.naming import check_span
 from persistence.objects.values import Names, ObjectStat, Span, now
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class Disk:
@@ -59,7 +58,7 @@ class Disk:
         """
         if self._writers is None:
             self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if fcntl is not None:
+        if sys.platform != "win32":
             try:
                 fcntl.flock(self._writers, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
             except BlockingIOError:
