@@ -113,6 +113,9 @@ class StagingArea:
         return current is not None and current.staged_id == file.staged_id
 
     async def _call_for(self, database: Database, file: RegisteredFile) -> None:
+        current = await database.files.find_one({"file_id": file.file_id})
+        if current is None or current.staged_id != file.staged_id:
+            return  # removed, or staged since the document was read: that copy must not be made again
         job = await find_job(database, file.file_id)
         if job is not None and job.is_set_aside:
             raise ServiceFailed(f"The file {file.accession} cannot be staged: {job.reason}")

@@ -7,7 +7,7 @@ from connector.archive.assembly import Archive
 from connector.archive.jobs import MAX_ATTEMPTS
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import utc_now
-from connector.archive.staging import staging_wait
+from connector.archive.staging import StagingArea, staging_wait
 from persistence.errors import ServiceFailed
 from tests.support.memory_archive import ManualClock, memory_archive, working
 
@@ -62,6 +62,18 @@ async def test_a_file_is_staged_when_asked_for(autojump_clock: trio.testing.Mock
         assert not await wait_for(archive, file)
         (copy,) = await copies(archive)
         assert (await archive.hubs.default.storage.stat("download", copy)).size == 7
+
+
+async def test_a_copy_that_was_made_since_the_file_was_read_stays(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_archive() as archive, working(archive):
+        before = await registered(archive, "one")
+        await wait_for(archive, before)
+        await trio.sleep(5)
+        (copy,) = await copies(archive)
+        area = StagingArea(archive.database, archive.hubs, archive.settings, ManualClock())
+        assert await area.find_copy(before) is None
+        await trio.sleep(5)
+        assert await copies(archive) == [copy]
 
 
 async def test_a_copy_that_fails_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:

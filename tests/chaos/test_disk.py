@@ -221,6 +221,7 @@ def test_a_source_that_does_not_stay_the_same(user, tmp_path, change, parts):
             other = tmp_path / "other"
             other.write_bytes(os.urandom(len(content)))
             os.replace(other, path)
+        await user.server.answer(stream, request)
 
     user.server.play("put", meddle)
     said = user.upload(path, "--part-size", "16MiB")

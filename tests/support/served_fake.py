@@ -114,6 +114,11 @@ class ServedFake:
                 planned.times -= 1
                 await planned.scene(stream, request)
                 raise _Ended
+        await self.answer(stream, request)
+
+    async def answer(self, stream: trio.SocketStream, request: httpx.Request) -> None:
+        """Answer as the archive does, also at the end of a scene."""
+        kind = _kind(request)
         try:
             reply = await self.archive(request)
             body = await reply.aread()
