@@ -113,7 +113,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        unmount(place)
+
+
+def unmount(place: Path) -> None:
+    """Unmount, once the worker of a killed server has noticed that its input ended and let go of its files."""
+    deadline = time.monotonic() + 20
+    while subprocess.run(["umount", place], check=time.monotonic() > deadline).returncode:
+        time.sleep(0.2)
 
 
 def fill(place: Path) -> Path:
