@@ -19,23 +19,15 @@ from tests.support.chaos_stage import MIB
 from tests.support.faults import Faults
 from tests.support.program import finish
 from tests.support.served_fake import saying
+from tests.support.small_disk import small_disk_at
 
 TARGET = "GHGAF01.bin.c4gh"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB; only root may make one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "chaos", place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk_at(tmp_path / "small", "4m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_file_that_does_not_fit_is_not_begun(user, small_disk):

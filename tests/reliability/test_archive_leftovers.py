@@ -26,6 +26,7 @@ from tests.support.archive_siege import Served, besieged
 from tests.support.chaos_stage import MIB
 from tests.support.contract_client import ContractClient, SealedFile
 from tests.support.program import Done, Program, command, environment, kill_at_end
+from tests.support.small_disk import small_disk_at
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 
@@ -103,24 +104,8 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 40 MiB; only root may make one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "archive", place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk_at(tmp_path / "small", "40m") as place:
         yield place
-    finally:
-        unmount(place)
-
-
-def unmount(place: Path) -> None:
-    """Unmount, once the worker of a killed server has noticed that its input ended and let go of its files."""
-    deadline = time.monotonic() + 20
-    while subprocess.run(["umount", place], check=time.monotonic() > deadline).returncode:
-        time.sleep(0.2)
 
 
 def fill(place: Path) -> Path:
