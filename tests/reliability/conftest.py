@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +15,17 @@ from pathlib import Path
 import attrs
 import pytest
 
+import connector
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.local.key_files import write_key_pair
+from tests.support import boundary
+from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.chaos_stage import Stage, open_stage
 from tests.support.fake_archive import FakeArchive
 from tests.support.program import Done, Program
 from tests.support.served_fake import ServedFake, serving
+from tests.support.walk import PLAIN
 
 
 @attrs.frozen
@@ -84,3 +91,39 @@ def stage(whole_stage: Stage) -> Iterator[Stage]:
     whole_stage.calm()
     yield whole_stage
     whole_stage.calm()
+
+
+@attrs.frozen
+class WalkKeys:
+    """A folder with a key pair, `my.sec` and `my.pub`, and `a.c4gh` and `b.c4gh` for it."""
+
+    folder: Path
+    public: bytes
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the key pair."""
+        for name in ("my.sec", "my.pub"):
+            shutil.copy(self.folder / name, folder / name)
+
+
+@pytest.fixture(scope="module")
+def walk_keys(tmp_path_factory: pytest.TempPathFactory) -> WalkKeys:
+    """Keys and encrypted files of walks along the boundary, which are forked from here with everything imported."""
+    folder = tmp_path_factory.mktemp("keys")
+    pair = write_key_pair(folder / "my.sec", folder / "my.pub", passphrase=None)
+    for module in pkgutil.walk_packages(connector.__path__, "connector."):
+        if "__main__" not in module.name:
+            importlib.import_module(module.name)
+    for name in ("a", "b"):
+        (folder / name).write_bytes(PLAIN)
+    arguments = ("encrypt", "a", "b", "--recipient-public-key-path", "my.pub")
+    ended = boundary.run(arguments, {"CONNECTOR_CONFIG": "/dev/null"}, folder, None)
+    assert ended.code == 0, ended.err
+    return WalkKeys(folder, pair.public)
+
+
+@pytest.fixture(scope="module")
+def walk_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveProcess]:
+    """An archive for walks, with room for any number of uploads that were interrupted."""
+    with served_archive(tmp_path_factory.mktemp("archive") / "root", "--open-uploads", "1000000") as archive:
+        yield archive

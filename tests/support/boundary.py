@@ -8,6 +8,7 @@ everything imported, since importing takes longer than all that a command does.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -44,19 +45,8 @@ _PURE = frozenset(
     # What only computes, or does not fail.
     {"fspath", "fsencode", "fsdecode", "StringIO", "BytesIO", "getvalue", "getpid", "getppid", "geteuid", "getuid"}
     | {"fileno", "readable", "writable", "seekable", "isatty", "tell", "_exit", "settimeout", "gettimeout", "umask"}
-    | {
-        "reconfigure",
-        "text_encoding",
-        "htons",
-        "ntohs",
-        "inet_pton",
-        "inet_ntop",
-        "WIFEXITED",
-        "cpu_count",
-        "urandom",
-        "__enter__",
-        "__exit__",
-    }
+    | {"reconfigure", "text_encoding", "htons", "ntohs", "inet_pton", "inet_ntop", "WIFEXITED", "cpu_count", "urandom"}
+    | {"__enter__", "__exit__"}
 )
 SECONDS = 30
 
@@ -138,34 +128,73 @@ def _is_transparent(code: CodeType) -> bool:
 
 @attrs.frozen
 class Ended:
-    """How a command ended; `code` is `None` if it had to be killed."""
+    """How a command ended; `code` is `None` if it had to be killed.
+
+    Attributes:
+        sites: Where it called the system, if it was run without a fault.
+        calls: How often.
+        raised: Whether it came to the site of the fault.
+        modules: What it imported.
+    """
 
     code: int | None
     out: str
     err: str
     sites: frozenset[Site] = frozenset()
+    calls: int = 0
     raised: bool = False
+    modules: frozenset[str] = frozenset()
 
 
 def run(
-    arguments: Sequence[object], environment: Mapping[str, str], folder: Path, fault: tuple[Site, str] | None
+    arguments: Sequence[object],
+    environment: Mapping[str, str],
+    folder: Path,
+    fault: tuple[Site, str] | None,
+    *,
+    kill_after: int = 0,
 ) -> Ended:
-    """Run a command in a child of this process, with `fault` at the first call of its site, and watch its calls."""
+    """Run a command in a child of this process, and watch its calls.
+
+    Args:
+        arguments: The words behind `connector`.
+        environment: All variables.
+        folder: The working folder.
+        fault: What is raised by the first call of which site.
+        kill_after: The number of calls after which the process is killed; 0 for never.
+    """
     streams = [folder / f".{name}" for name in ("out", "err", "sites")]
     child = os.fork()
     if not child:
         code = 1
         try:
-            code = _in_child(list(map(str, arguments)), environment, folder, streams, fault)
+            code = _in_child(list(map(str, arguments)), environment, folder, streams, fault, kill_after)
         finally:
             os._exit(code)
     status = _wait(child)
-    out, err, seen = (path.read_text(errors="replace") if path.exists() else "" for path in streams)
+    out, err, report = (path.read_text(errors="replace") if path.exists() else "" for path in streams)
     for path in streams:
         path.unlink(missing_ok=True)
-    lines = [line.split("\t") for line in seen.splitlines()]
-    sites = frozenset(Site(file, int(line), call) for file, line, call in lines if file != "raised")
-    return Ended(status, out, err, sites, raised=["raised", "0", ""] in lines)
+    told: dict[str, list[str]] = {"site": [], "raised": [], "calls": [], "module": []}
+    for line in report.splitlines():
+        kind, _, text = line.partition("\t")
+        told[kind].append(text)
+    return Ended(
+        status,
+        out,
+        err,
+        sites=frozenset(
+            Site(file, int(line), call) for file, line, call in (text.split("\t") for text in told["site"])
+        ),
+        calls=sum(map(int, told["calls"])),
+        raised=bool(told["raised"]),
+        modules=frozenset(told["module"]),
+    )
+
+
+def _read_site(text: str) -> Site:
+    file, line, call = text.split("\t")
+    return Site(file, int(line), call)
 
 
 def _wait(child: int) -> int | None:
@@ -186,9 +215,11 @@ def _in_child(
     folder: Path,
     streams: list[Path],
     fault: tuple[Site, str] | None,
+    kill_after: int,
 ) -> int:
     from connector.cli import main
 
+    gc.freeze()  # what a collection visits would be copied
     report = os.open(streams[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for number, path in ((1, streams[0]), (2, streams[1])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
@@ -198,20 +229,8 @@ def _in_child(
     sys.argv = ["connector", *arguments]
     os.environ.clear()
     os.environ.update(environment)
-    seen: set[Site] = set()
-    raised: list[Site] = []
-
-    def watch(frame: FrameType, event: str, function: Any) -> None:
-        if event != "c_call" or raised:
-            return
-        site = site_of(frame, function)
-        if site is None:
-            return
-        seen.add(site)
-        if fault is not None and site == fault[0]:
-            raised.append(site)
-            raise FAULTS[fault[1]]()
-
+    imported = set(sys.modules)
+    watch = _Watch(kill_after) if fault is None else _Trap(*fault)
     threading.setprofile(watch)
     sys.setprofile(watch)
     try:
@@ -224,6 +243,54 @@ def _in_child(
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
-        lines = [f"{site.file}\t{site.line}\t{site.call}\n" for site in list(seen)] + ["raised\t0\t\n"] * bool(raised)
-        os.write(report, "".join(lines).encode())
+        lines = [*watch.report(), *(f"module\t{name}" for name in sorted(set(sys.modules) - imported))]
+        os.write(report, "".join(f"{line}\n" for line in lines).encode())
     return 0
+
+
+class _Watch:
+    """A profile function that collects the sites of all calls, and kills the process after a number of them."""
+
+    def __init__(self, kill_after: int) -> None:
+        self._kill_after = kill_after
+        self._sites: set[Site] = set()
+        self._calls = 0
+
+    def __call__(self, frame: FrameType, event: str, function: Any) -> None:
+        if event != "c_call":
+            return
+        site = site_of(frame, function)
+        if site is None:
+            return
+        self._sites.add(site)
+        self._calls += 1
+        if self._calls == self._kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def report(self) -> list[str]:
+        sites = [f"site\t{site.file}\t{site.line}\t{site.call}" for site in list(self._sites)]
+        return [*sites, f"calls\t{self._calls}"]
+
+
+class _Trap:
+    """A profile function that raises a fault instead of the first call of a site."""
+
+    def __init__(self, site: Site, fault: str) -> None:
+        self._site = site
+        self._name = site.call.rpartition(".")[2]
+        self._fault = FAULTS[fault]
+        self._raised = False
+
+    def __call__(self, frame: FrameType, event: str, function: Any) -> None:
+        if self._raised:
+            sys.setprofile(None)  # of this thread: the rest of the run costs nothing
+        elif (
+            event == "c_call"
+            and getattr(function, "__name__", "") == self._name
+            and site_of(frame, function) == self._site
+        ):
+            self._raised = True
+            raise self._fault()
+
+    def report(self) -> list[str]:
+        return ["raised\t"] * self._raised

@@ -1,0 +1,105 @@
+"""The walk along the boundary of uploads and downloads of several files, also after a run that was killed."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.archive import admin
+from tests.reliability.conftest import WalkKeys
+from tests.support.archive_process import ArchiveProcess
+from tests.support.walk import PLAIN, Walk, faults_of, walk_along
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks, and knows the system's functions of Linux"),
+]
+
+LARGE = random.Random(5).randbytes(5_500_000)
+"""Of two parts, as uploads have them: a class of its own sends files of one part."""
+
+
+class Transfers:
+    """The walks of commands that move files between the working folder and an archive."""
+
+    def __init__(self, keys: WalkKeys, archive: ArchiveProcess, folder: Path) -> None:
+        self._keys = keys
+        self._archive = archive
+        self._common = {
+            "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",
+            "CONNECTOR_WKVS_URL": archive.wkvs_url,
+            "CONNECTOR_RETRIES": "0",
+            "CONNECTOR_READ_TIMEOUT": "5",
+        }
+        for name in ("first", "second"):
+            ended, complaint = self.upload("").run(folder / name)
+            assert (ended.code, complaint) == (0, ""), ended.err
+        for row in self.uploads():
+            archive.wait_for_file(row["file_id"])
+        self._download_token = archive.grant_download(keys.public)
+
+    def upload(self, *suffixes: str) -> Walk:
+        """Upload files into a new box, whose aliases are the name of the working folder and these suffixes."""
+        contents = {suffix: LARGE if suffix == "-large" else PLAIN for suffix in suffixes}
+
+        def sources(folder: Path) -> None:
+            self._keys.copy_to(folder)
+            for suffix, content in contents.items():
+                (folder / f"{folder.name}{suffix}").write_bytes(content)
+
+        def wrong(folder: Path, done: bool) -> str:
+            changed = [s for s, content in contents.items() if (folder / f"{folder.name}{s}").read_bytes() != content]
+            return f"the source was changed: {changed}" if changed else ""
+
+        token = self._archive.grant_upload(self._keys.public)
+        options = {**self._common, "CONNECTOR_ACCESS_TOKEN": token, "CONNECTOR_PART_SIZE": "5MiB"}
+        return Walk(("upload", *(f"FOLDER{suffix}" for suffix in suffixes)), sources, wrong, options)
+
+    def download(self, *options: str) -> Walk:
+        """Download two files of two parts each."""
+
+        def wrong(folder: Path, done: bool) -> str:
+            found = [path for path in (folder / "out").glob("*") if ".part" not in path.name]
+            if done and len(found) != 2:
+                return f"a file is missing: {found}"
+            return " ".join(f"{path.name} is half-made" for path in found if not self._is_whole(path))
+
+        settings = {**self._common, "CONNECTOR_ACCESS_TOKEN": self._download_token, "CONNECTOR_PART_SIZE": "131128"}
+        return Walk(("download", "--output-dir", "out", *options), self._keys.copy_to, wrong, settings)
+
+    def _is_whole(self, path: Path) -> bool:
+        if path.suffix != ".c4gh":
+            return path.read_bytes() == PLAIN
+        return path.stat().st_size == (self._keys.folder / "a.c4gh").stat().st_size
+
+    def uploads(self) -> list[dict[str, Any]]:
+        """What the archive has, and in which states."""
+        return self._archive.administer(lambda archive: admin.list_files(archive, uploads=True))
+
+
+@pytest.fixture(scope="module")
+def transfers(walk_keys: WalkKeys, walk_archive: ArchiveProcess, tmp_path_factory: pytest.TempPathFactory) -> Transfers:
+    return Transfers(walk_keys, walk_archive, tmp_path_factory.mktemp("transfers"))
+
+
+WALKS: dict[str, Callable[[Transfers, Path], Walk]] = {
+    "download": lambda to, folder: to.download(),
+    "download --decrypt": lambda to, folder: to.download("--decrypt"),
+    "download, resumed": lambda to, folder: to.download().resumed(folder),
+    "download --decrypt, resumed": lambda to, folder: to.download("--decrypt").resumed(folder),
+    "upload": lambda to, folder: to.upload("-small", "-large"),
+    "upload, resumed": lambda to, folder: to.upload("-small", "-large").resumed(folder),
+}
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_the_whole_walk(transfers: Transfers, tmp_path: Path, name: str) -> None:
+    walk = WALKS[name](transfers, tmp_path)
+    walk_along(walk, faults_of(walk, tmp_path / "plain"), tmp_path)
+    # The archive compares each file with the sha256 that the client has stated of it.
+    assert {row["state"] for row in transfers.uploads()} <= {"init", "inbox", "interrogated", "archived", "cancelled"}
