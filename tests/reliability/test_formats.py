@@ -6,24 +6,33 @@ import io
 import os
 import random
 import shutil
+import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import crypt4gh.header
 import crypt4gh.lib
 import pytest
 from crypt4gh.keys import get_private_key, get_public_key
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
+from tests.support import program
 from tests.support.desk import Desk
 
 SSH_KEYGEN = shutil.which("ssh-keygen") or ""
 PLAIN = random.Random(22).randbytes(300_000)
 
 
-def run(*arguments: str | Path, code: int = 0, passphrase: str = "") -> str:
-    desk = Desk(environment={"CONNECTOR_CONFIG": os.devnull, "CONNECTOR_PASSPHRASE": passphrase})
+def run(*arguments: str | Path, code: int = 0, passphrase: str = "", **environment: str) -> str:
+    environment = {"CONNECTOR_CONFIG": os.devnull, "CONNECTOR_PASSPHRASE": passphrase, **environment}
+    if program.NAMED:
+        done = program.Program(Path.cwd(), environment).run(*arguments)
+        assert done.code == code, done.err
+        return done.err
+    desk = Desk(environment=environment)
     assert desk.run(*arguments) == code, desk.said
     return desk.said
 
@@ -135,3 +144,79 @@ def test_several_private_keys_are_tried_for_each_file(tmp_path: Path, keys: Sequ
         code=6,
     )
     assert "different key" in said
+
+
+DATA_KEY = crypt4gh.header.make_packet_data_enc(0, b"k" * 32)
+
+
+def edit_list(*lengths: int) -> bytes:
+    return struct.pack(f"<II{len(lengths)}Q", 1, len(lengths), *lengths)
+
+
+@pytest.mark.parametrize(
+    ("packets", "expected"),
+    [
+        ([DATA_KEY + bytes(60)], PLAIN),
+        ([DATA_KEY, edit_list()], PLAIN),
+        ([DATA_KEY, edit_list(10, 10**9)], PLAIN[10:]),
+        ([DATA_KEY, edit_list(10**9)], b""),
+        ([DATA_KEY, edit_list(5, 100) + bytes(16)], PLAIN[5:105]),
+        ([DATA_KEY, edit_list(5, 100, 7)], PLAIN[5:105] + PLAIN[112:]),
+        ([DATA_KEY, edit_list(0, 0, 3, 4)], PLAIN[3:7]),
+        ([edit_list(5, 100), DATA_KEY], PLAIN[5:105]),
+        ([DATA_KEY, DATA_KEY], PLAIN),
+        ([edit_list(5, 100)], None),
+        ([DATA_KEY, edit_list(1), edit_list(1)], None),
+        ([DATA_KEY[:4] + b"\1" + DATA_KEY[5:]], None),
+        ([DATA_KEY[:20]], None),
+    ],
+    ids=lambda value: None if not isinstance(value, list) else "+".join(str(len(packet)) for packet in value),
+)
+def test_headers(tmp_path: Path, keys: Sequence[Path], packets: Sequence[bytes], expected: bytes | None) -> None:
+    """Padded packets, edit lists that are empty or reach beyond the end, headers that the specification forbids."""
+    own = [(0, b"w" * 32, pair(keys[0]).public)]
+    sealed = [packet for content in packets for packet in crypt4gh.header.encrypt(content, own)]
+    nonce, starts = bytes(12), range(0, len(PLAIN), 65536)
+    body = [nonce + ChaCha20Poly1305(b"k" * 32).encrypt(nonce, PLAIN[at : at + 65536], None) for at in starts]
+    path = tmp_path / "x.c4gh"
+    path.write_bytes(crypt4gh.header.serialize(sealed) + b"".join(body))
+    if expected is not None:
+        assert decrypted(path, keys[0]) == expected
+    else:
+        run("decrypt", path, "--my-private-key-path", keys[0], code=6)
+        assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_before_any_text(tmp_path: Path, encoding: str) -> None:
+    """Keys, settings, secrets and lists, as shells and editors of Windows write them."""
+    write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase="pass phrase")
+    texts = {
+        "settings": 'part_size = "1MiB"\n',
+        "secret": "pass phrase\n",
+        "token": "x:" + "A" * 80,
+        "list": f"{tmp_path / 'x'}\tÄ\n",
+        **{name: (tmp_path / name).read_text() for name in ("my.sec", "my.pub")},
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    key = ("--my-private-key-path", tmp_path / "my.sec", "--passphrase-file", tmp_path / "secret")
+    config = ("--config", tmp_path / "settings")
+    (tmp_path / "x").write_bytes(PLAIN)
+    run("encrypt", tmp_path / "x", "--recipient-public-key-path", tmp_path / "my.pub", *key, *config)
+    run("decrypt", tmp_path / "x.c4gh", *key, *config, "--output-dir", tmp_path / "out")
+    assert (tmp_path / "out" / "x").read_bytes() == PLAIN
+    archive = ("--token-file", tmp_path / "token", "--wkvs-url", "http://127.0.0.1:1/", "--retries", "0")
+    said = run("upload", "--tsv", tmp_path / "list", *key, *config, *archive, code=2)
+    assert "token" in said, "it has read the key and the list, and this is a token of nothing"
+
+
+def test_a_huge_file_given_as_a_key(tmp_path: Path, keys: Sequence[Path]) -> None:
+    huge = tmp_path / "data"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "x").write_bytes(PLAIN)
+    said = run("encrypt", tmp_path / "x", "--recipient-public-key-path", huge, code=2)
+    assert str(huge) in said
+    path = encrypted(tmp_path, keys[0])
+    assert str(huge) in run("decrypt", path, "--my-private-key-path", huge, "--overwrite", code=2)

@@ -41,13 +41,21 @@ def test_accessions_of_the_coming_form(user):
     assert user.archive.counts["object"] == 1, "the second run finds it"
 
 
-def test_names_that_collide(user):
-    for accession in ("GHGA.26.1.1.a/B", "GHGA.26.1.1.a:b"):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("GHGA.26.1.1.a/B", "GHGA.26.1.1.a:B"),
+        ("GHGA.26.1.1.a", "GHGA.26.1.1.A"),
+        ("GHGA.26.1.1.\u00fc", "GHGA.26.1.1.u\u0308"),
+    ],
+)
+def test_names_that_collide(user, first, second):
+    for accession in (first, second):
         user.archive.add_file(accession, b"x")
     said = user.download()
     assert said.code == 2
-    assert "GHGA.26.1.1.a/B" in said.err
-    assert "GHGA.26.1.1.a:b" in said.err
+    assert first in said.err
+    assert second in said.err
     assert user.archive.counts["order"] == 0
     assert user.names == []
 
@@ -129,6 +137,20 @@ def test_redirects_to_another_endpoint(user, kind):
     said = user.download() if kind == "get" else user.upload(path, CONNECTOR_PART_SIZE="5MiB")
     assert said.code == 0, said.err
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]"])
+def test_redirects_to_an_address_that_must_not_be_connected_to(user, host):
+    user.archive.add_file("GHGAF01", b"x" * user.PLAIN)
+
+    async def scene(stream: trio.SocketStream, request) -> None:
+        await saying(307, Location=f"http://{host}{request.url.raw_path.decode()}")(stream, request)
+
+    user.server.play("get", scene, times=100)
+    said = user.download(CONNECTOR_RETRIES="1")
+    assert said.code in (4, 5), said.err
+    assert host.strip("[]") in said.err
+    assert user.names == []
 
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "http_proxy"])

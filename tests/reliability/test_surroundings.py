@@ -13,23 +13,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import click
 import pytest
 
 from connector.cli.console import neutralised
 from connector.cli.root import LazyGroup, cli
-from connector.crypt4gh.keys import KeyPair
 from connector.errors import LocalError
 from connector.local.free_space import check_space
 from connector.local.key_files import write_key_pair
 from connector.local.partial_file import PartialFile
-from connector.local.positional import sync, sync_directory
 from connector.local.working_names import lock_path, working_paths
-from connector.upload.journals import UploadJournals
-from connector.upload.source import UploadSource
+from tests.reliability.conftest import Scripted
 from tests.support.desk import Desk
+from tests.support.program import NAMED, PYTHON, command, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits, users and file systems of Linux")
 
@@ -51,11 +48,11 @@ class Place:
         self,
         *arguments: object,
         environment: Mapping[str, str] = {},
-        program: Sequence[str] = (sys.executable, "-m", "connector"),
+        program: Sequence[str] = tuple(command()),
         **options: Any,
     ) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
-        inherited = ("PATH", "PYTHONPATH", "LANG")
+        inherited = ("PATH", "LANG") if NAMED else ("PATH", "PYTHONPATH", "LANG")
         done = subprocess.run(
             [*program, *map(str, arguments)],
             cwd=self.folder,
@@ -94,7 +91,7 @@ from connector.cli import main
 main()
 """
 """What the program sees where there is no entry in the password file."""
-unknown_user = {"program": (sys.executable, "-c", UNKNOWN_USER)}
+unknown_user = {"program": (PYTHON, "-c", UNKNOWN_USER)}
 _CAPABILITIES = "-dac_override,-dac_read_search"
 powerless: dict[str, Any] = (
     {}
@@ -102,7 +99,7 @@ powerless: dict[str, Any] = (
     else {
         "program": (
             *("setpriv", f"--bounding-set={_CAPABILITIES}", f"--inh-caps={_CAPABILITIES}"),
-            *(sys.executable, "-m", "connector"),
+            *command(),
         )
     }
 )
@@ -194,15 +191,15 @@ def test_names_outside_the_encoding_of_file_names(place: Place) -> None:
 def test_inputs_that_can_be_read_only_once(place: Place) -> None:
     """Keys, settings and lists; of the data itself it is said that pipes are read as `-`."""
     script = (
-        'set -e; "$0" -m connector encrypt a --recipient-public-key-path <(cat my.pub)'
+        'set -e; "$0" "$@" encrypt a --recipient-public-key-path <(cat my.pub)'
         " --my-private-key-path <(cat my.sec) --config <(echo 'part_size = \"1MiB\"');"
-        ' "$0" -m connector decrypt a.c4gh --my-private-key-path <(cat my.sec) --output-dir out;'
-        ' "$0" -m connector encrypt <(echo x) --recipient-public-key-path my.pub --output-dir out'
+        ' "$0" "$@" decrypt a.c4gh --my-private-key-path <(cat my.sec) --output-dir out;'
+        ' "$0" "$@" encrypt <(echo x) --recipient-public-key-path my.pub --output-dir out'
     )
-    environment = {**os.environ, "CONNECTOR_CONFIG": os.devnull, "XDG_STATE_HOME": str(place.folder / "state")}
     done = subprocess.run(
-        ["bash", "-c", script, sys.executable],
-        cwd=place.folder, env=environment, capture_output=True, text=True, timeout=60,
+        ["bash", "-c", script, *command()],
+        cwd=place.folder, env=environment(XDG_STATE_HOME=str(place.folder / "state")),
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "only once" in done.stderr
@@ -244,13 +241,23 @@ def test_a_name_that_is_too_long_fails_before_anything_is_written(tmp_path: Path
     assert os.listdir(tmp_path) == []
 
 
-def test_file_systems_that_cannot_sync_or_tell_their_free_space() -> None:
-    sync_directory("/proc")
-    descriptor = os.open("/proc/self/status", os.O_RDONLY)
-    try:
-        sync(descriptor)
-    finally:
-        os.close(descriptor)
+POOR_FILE_SYSTEM = """
+import errno, os
+def refused(*arguments): raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+os.fsync = os.fdatasync = os.statvfs = os.posix_fallocate = refused
+from connector.cli import main
+main()
+"""
+"""As file systems in user space and some on networks answer."""
+
+
+def test_file_systems_that_cannot_sync_or_tell_their_free_space(place: Place) -> None:
+    poor = {"program": (PYTHON, "-c", POOR_FILE_SYSTEM)}
+    code, _, said = place.encrypt("a", **poor)
+    assert code == 0, said
+    code, _, said = place.run("decrypt", "a.c4gh", "--output-dir", "out", **poor)
+    assert code == 0, said
+    assert (place.folder / "out" / "a").read_text() == "a"
     assert shutil.disk_usage("/proc").total == 0
     check_space(Path("/proc/x"), 1 << 60)
 
@@ -277,10 +284,10 @@ def test_variables_under_our_prefix_that_something_else_sets(monkeypatch: pytest
     """Each is named by the error, and its value does nothing to the terminal."""
     monkeypatch.chdir(tmp_path)
     tried = 0
-    for path, command in commands():
+    for path, found in commands():
         if path[0] in ("demo", "archive"):
             continue
-        for parameter in command.params:
+        for parameter in found.params:
             if not isinstance(parameter, click.Option) or not isinstance(parameter.envvar, str):
                 continue
             tried += 1
@@ -299,8 +306,8 @@ def test_variables_under_our_prefix_that_something_else_sets(monkeypatch: pytest
 def test_the_variables_of_a_kubernetes_service_called_connector(place: Place) -> None:
     """It sets CONNECTOR_PORT to a URL, in every container of the namespace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "connector", "archive", "serve", "--root", "arch"],
-        cwd=place.folder, env={**os.environ, "CONNECTOR_PORT": "tcp://10.0.0.1:80", "CONNECTOR_SERVICE_PORT": "80"},
+        command("archive", "serve", "--root", "arch"), cwd=place.folder,
+        env=environment(CONNECTOR_PORT="tcp://10.0.0.1:80", CONNECTOR_SERVICE_PORT="80"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -392,9 +399,11 @@ def test_a_proxy_of_a_kind_that_is_not_supported(listener: str, monkeypatch: pyt
     assert "Trying again" not in desk.said
 
 
-def test_a_state_folder_that_cannot_be_written_is_told_with_the_variable_that_moves_it(tmp_path: Path) -> None:
-    source = UploadSource(tmp_path / "x", "x")
-    journals = UploadJournals(Path(os.devnull, "uploads"), KeyPair.of(b"k" * 32))
-    with pytest.raises(LocalError) as caught:
-        journals.lock(UUID(int=1), source)
-    assert "XDG_STATE_HOME" in caught.value.hint
+def test_a_state_folder_that_cannot_be_written_is_told_with_the_variable_that_moves_it(scripted: Scripted) -> None:
+    (scripted.folder / "x").write_bytes(b"x")
+    said = scripted.upload("x", XDG_STATE_HOME=os.devnull)
+    assert said.code == 3, said.err
+    assert "XDG_STATE_HOME" in said.err
+    scripted.archive.add_file("GHGAF01", b"x")
+    said = scripted.download(XDG_STATE_HOME=os.devnull)
+    assert said.code == 0, said.err

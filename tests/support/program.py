@@ -17,12 +17,14 @@ import attrs
 
 from tests.support import other_clock
 
-_NAMED = os.environ.get("CONNECTOR", "")
+NAMED = os.environ.get("CONNECTOR", "")
+PYTHON = str(Path(shlex.split(NAMED)[0]).with_name("python")) if NAMED else sys.executable
+"""The interpreter that can import it."""
 
 
 def command(*arguments: object) -> list[str]:
     """The command line for ``arguments``."""
-    program = shlex.split(_NAMED) if _NAMED else [sys.executable, "-m", "connector"]
+    program = shlex.split(NAMED) if NAMED else [PYTHON, "-m", "connector"]
     return [*program, *map(str, arguments)]
 
 
@@ -34,7 +36,7 @@ def environment(**ours: str) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("CONNECTOR", "XDG_")) and not (_NAMED and name == "PYTHONPATH")
+        if not name.startswith(("CONNECTOR", "XDG_")) and not (NAMED and name == "PYTHONPATH")
     }
     return {**inherited, "CONNECTOR_CONFIG": os.devnull, **ours}
 

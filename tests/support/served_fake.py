@@ -1,6 +1,7 @@
 """The archive in memory on a real socket, and a user at the command line who talks to it.
 
-The archive runs in a thread of its own; commands run in this one, as in a process, with what they print kept.
+The archive runs in a thread of its own; commands run in this one, as in a process, with what they print kept. Those of
+another version (`tests.support.program`) run in processes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.support.contract_client import unseal
 from tests.support.desk import ComponentEngine, Desk
 from tests.support.fake_archive import BASE, ENVELOPE, STORAGE, FakeArchive, _kind
 from tests.support.http_messages import Body, Head, Messages
+from tests.support.program import NAMED, Program
 
 Scene = Callable[[trio.SocketStream, httpx.Request], Awaitable[None]]
 """Answers one request by hand; the connection ends with it."""
@@ -252,6 +254,9 @@ class User:
             "CONNECTOR_READ_TIMEOUT": "2",
         }
         settings |= environment
+        if NAMED:
+            done = Program(Path.cwd(), settings).run(command, *arguments)
+            return Said(done.code, done.out, done.err)
         # Waits as long as by default, in a tenth of the time.
         retrier = Retrier(attempts=int(settings["CONNECTOR_RETRIES"]) + 1, backoff=Backoff(base=0.05, cap=3.0))
         engine = ComponentEngine(attrs.evolve(self.components, retrier=retrier))
