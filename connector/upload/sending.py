@@ -192,7 +192,7 @@ class ManyParts(Sending):
 
     async def _record_sent(self, number: int, sent: SentPart) -> None:
         journal = self._journal
-        assert journal is not None, "it is created earlier the first part"
+        assert journal is not None, "it is created before the first part"
 
         def record() -> None:
             self._locked.check()  # after a takeover the journal belongs to the other process
@@ -245,7 +245,7 @@ class OnePart(Sending):
             return await self._run.in_thread(work)
 
     async def _record_sent(self, number: int, sent: SentPart) -> None:
-        return  # it was recorded earlier it was sent
+        return  # it was recorded before it was sent
 
     async def _check_source(self) -> None:
         return  # it was checked after it had been read

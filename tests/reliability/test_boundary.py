@@ -144,7 +144,7 @@ def test_a_new_call_with_an_exception_that_nothing_catches_fails_the_walk(
     exec(compile(PLANTED, file, "exec"), names)
     monkeypatch.setattr(run, "read_settings", names["planted"](run.read_settings))
     walk = local_walks(walk_keys)["status"]
-    cases = [(site, fault) for site, fault in faults_of(walk, tmp_path / "plain") if site.file.endswith("planted.py")]
+    cases = [case for case in faults_of(walk, tmp_path / "plain") if case.site.file.endswith("planted.py")]
     assert len(cases) > 10
     with pytest.raises(AssertionError, match=r"planted.py:\d+ posix.stat EIO: exit code 1"):
         walk_along(walk, cases, tmp_path)

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,19 @@ _OF_THE_NETWORK, _OF_THIS_MACHINE = (0, 3, 5), (0, 2, 3)
 
 
 @attrs.frozen
+class Case:
+    """A fault at a call site, in a run after one that was killed after a number of calls if that is not 0."""
+
+    site: Site
+    fault: str
+    interrupted_at: int = 0
+
+    def __str__(self) -> str:
+        after = f", after a run that was killed at its call {self.interrupted_at}" if self.interrupted_at else ""
+        return f"{self.site} {self.fault}{after}"
+
+
+@attrs.frozen
 class Walk:
     """A command that is walked.
 
@@ -38,33 +50,34 @@ class Walk:
         prepare: Fills the folder.
         wrong: Returns what must not be there after a failure, or is wrong after a success; empty if nothing is.
         environment: Variables besides those that all walks have.
-        interrupted_at: Numbers of calls after one of which an earlier run of the same command was killed.
+        interrupted_at: Numbers of calls after each of which an earlier run of the same command is killed; 0 for no
+            such run.
     """
 
     arguments: tuple[str, ...]
     prepare: Callable[[Path], None]
     wrong: Callable[[Path, bool], str]
     environment: Mapping[str, str] = attrs.field(factory=dict)
-    interrupted_at: Sequence[int] = ()
+    interrupted_at: Sequence[int] = (0, 0)
 
     def resumed(self, folder: Path) -> Walk:
         """The same command after a run of it that was killed: early, in the middle, or nearly done."""
         ended, complaint = self.run(folder / "to-be-interrupted")
         assert (ended.code, complaint) == (0, ""), ended.err
-        return attrs.evolve(self, interrupted_at=[int(ended.calls * share / 10) for share in (4, 6, 7, 8, 9)])
+        return attrs.evolve(self, interrupted_at=[int(ended.calls * share / 10) for share in (4, 5, 6, 7, 8, 9)])
 
-    def run(self, folder: Path, fault: tuple[Site, str] | None = None) -> tuple[Ended, str]:
+    def run(self, folder: Path, case: Case | None = None, *, interrupted_at: int = 0) -> tuple[Ended, str]:
         """Run it in a folder of its own; returns also what is wrong with how it ended, if anything is."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self.prepare(folder)
-        if self.interrupted_at:
-            calls = random.Random(folder.name).choice(self.interrupted_at)
+        calls = interrupted_at if case is None else case.interrupted_at
+        if calls:
             assert self._start(folder, None, kill_after=calls).code in (-9, 0)
-        ended = self._start(folder, fault)
-        return ended, self._complaint(ended, folder, fault)
+        ended = self._start(folder, case)
+        return ended, self._complaint(ended, folder, case)
 
-    def _start(self, folder: Path, fault: tuple[Site, str] | None, *, kill_after: int = 0) -> Ended:
+    def _start(self, folder: Path, case: Case | None, *, kill_after: int = 0) -> Ended:
         environment = {
             "PATH": os.environ["PATH"],
             "CONNECTOR_CONFIG": os.devnull,
@@ -72,12 +85,13 @@ class Walk:
             **self.environment,
         }
         arguments = [argument.replace("FOLDER", folder.name) for argument in self.arguments]
+        fault = None if case is None else (case.site, case.fault)
         return boundary.run(arguments, environment, folder, fault, kill_after=kill_after)
 
-    def _complaint(self, ended: Ended, folder: Path, fault: tuple[Site, str] | None) -> str:
+    def _complaint(self, ended: Ended, folder: Path, case: Case | None) -> str:
         if ended.code is None:
             return "it hung"
-        network = fault is not None and fault[0].call.startswith(_NETWORK)
+        network = case is not None and case.site.call.startswith(_NETWORK)
         if ended.code not in (_OF_THE_NETWORK if network else _OF_THIS_MACHINE):
             return f"exit code {ended.code}"
         if "Traceback" in ended.err or "bug in connector" in ended.err:
@@ -87,38 +101,38 @@ class Walk:
         return self.wrong(folder, ended.code == 0)
 
 
-def faults_of(walk: Walk, folder: Path) -> list[tuple[Site, str]]:
+def faults_of(walk: Walk, folder: Path) -> list[Case]:
     """All faults at all call sites of a command, which has to succeed without.
 
     It runs more than once, since what threads do first is different from run to run. What it imports is imported here,
     so that the runs to come need not.
     """
-    sites: set[Site] = set()
-    for number in range(3):
-        ended, complaint = walk.run(folder.with_name(f"{folder.name}-{number}"))
+    sites: dict[Site, int] = {}
+    for number, calls in enumerate(walk.interrupted_at):
+        ended, complaint = walk.run(folder.with_name(f"{folder.name}-{number}"), interrupted_at=calls)
         assert (ended.code, complaint) == (0, ""), ended.err
-        sites |= ended.sites
+        sites |= dict.fromkeys(ended.sites, calls)
         for name in ended.modules:
             with suppress(Exception):
                 importlib.import_module(name)
     assert len(sites) > 5, "nothing was watched"
-    return [(site, fault) for site in sorted(sites) for fault in site.faults()]
+    return [Case(site, fault, calls) for site, calls in sorted(sites.items()) for fault in site.faults()]
 
 
-def walk_along(walk: Walk, cases: Sequence[tuple[Site, str]], folder: Path) -> None:
+def walk_along(walk: Walk, cases: Sequence[Case], folder: Path) -> None:
     """Run all cases, several at a time, and fail if any of them ends wrongly."""
     children = [_fork(walk, cases, folder, number) for number in range(AT_ONCE)]
     ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     lines = [json.loads(line) for n in range(AT_ONCE) for line in (folder / f"share-{n}").read_text().splitlines()]
     complaints = sorted(line["complaint"] for line in lines if line["complaint"])
-    sites, raised = Counter(site for site, _ in cases), sum(line["raised"] for line in lines)
-    print(f"{len(sites)} call sites, {len(cases)} faults, {raised} of them met, {len(complaints)} wrong")
+    sites, met = {case.site for case in cases}, sum(line["met"] for line in lines)
+    print(f"{len(sites)} call sites, {len(cases)} faults, {met} of them met, {len(complaints)} wrong")
     assert not complaints, "\n".join(complaints)
     assert (set(ended), len(lines)) == ({0}, len(cases))
 
 
-def _fork(walk: Walk, cases: Sequence[tuple[Site, str]], folder: Path, share: int) -> int:
-    """Start a process that runs every so-manieth case and writes a line about each."""
+def _fork(walk: Walk, cases: Sequence[Case], folder: Path, share: int) -> int:
+    """Start a process that runs its share of the cases and writes a line about each."""
     child = os.fork()
     if child:
         return child
@@ -126,13 +140,12 @@ def _fork(walk: Walk, cases: Sequence[tuple[Site, str]], folder: Path, share: in
     try:
         with (folder / f"share-{share}").open("w") as lines:
             for number in range(share, len(cases), AT_ONCE):
-                site, fault = cases[number]
-                case = folder / f"case-{number}"
-                ended, complaint = walk.run(case, (site, fault))
-                shutil.rmtree(case, ignore_errors=True)
+                place = folder / f"case-{number}"
+                ended, complaint = walk.run(place, cases[number])
+                shutil.rmtree(place, ignore_errors=True)
                 if complaint:
-                    complaint = f"{site} {fault}: {complaint}\n    {ended.err.strip()[-300:]}"
-                print(json.dumps({"complaint": complaint, "raised": ended.raised}), file=lines, flush=True)
+                    complaint = f"{cases[number]}: {complaint}\n    {ended.err.strip()[-300:]}"
+                print(json.dumps({"complaint": complaint, "met": ended.raised}), file=lines, flush=True)
         code = 0
     except BaseException:
         traceback.print_exc()
