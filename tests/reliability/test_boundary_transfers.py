@@ -32,7 +32,7 @@ class Transfers:
         self._archive = archive
         self._common = {
             "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",
-            "CONNECTOR_WKVS_URL": archive.wkvs_url,
+            "CONNECTOR_WKVS_URL": archive.wkvs_url.replace("127.0.0.1", "localhost"),  # a name, which is resolved
             "CONNECTOR_RETRIES": "0",
             "CONNECTOR_READ_TIMEOUT": "5",
         }

@@ -7,123 +7,24 @@ everything imported, since importing takes longer than all that a command does.
 
 from __future__ import annotations
 
-import errno
 import gc
+import mmap
 import os
 import signal
-import socket
-import sqlite3
 import sys
-import sysconfig
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import attrs
 
-ROOT = Path(__file__).resolve().parents[2]
-OURS = (f"{ROOT}/connector/", f"{ROOT}/persistence/")
-_LIBRARY = sysconfig.get_path("stdlib")
-_PACKAGES = sysconfig.get_path("purelib")
-_CARRIERS = tuple(
-    f"{_PACKAGES}/trio/{name}.py"
-    for name in ("_socket", "_highlevel_open_tcp_stream", "_threads", "_path", "_core/_thread_cache")
-)
-"""Modules of libraries that call the system for us: what fails there fails for us."""
-_MODULES = frozenset({"posix", "_io", "io", "_socket", "socket", "_ssl", "ssl", "_sqlite3", "sqlite3", "mmap", "fcntl"})
-_NAMED = frozenset(
-    {"open", "stat", "lstat", "mkdir", "rename", "replace", "unlink", "scandir", "listdir", "link", "chmod", "utime"}
-    | {"readlink", "pathconf", "statvfs", "access", "rmdir"}
-)
-"""Functions that encode a name."""
-_THREADS = frozenset({"start_new_thread", "start_joinable_thread"})
-_PURE = frozenset(
-    # What only computes, or does not fail.
-    {"fspath", "fsencode", "fsdecode", "StringIO", "BytesIO", "getvalue", "getpid", "getppid", "geteuid", "getuid"}
-    | {"fileno", "readable", "writable", "seekable", "isatty", "tell", "_exit", "settimeout", "gettimeout", "umask"}
-    | {"reconfigure", "text_encoding", "htons", "ntohs", "inet_pton", "inet_ntop", "WIFEXITED", "cpu_count", "urandom"}
-    | {"__enter__", "__exit__"}
-)
+from tests.support.call_sites import CONSTRUCTORS, FAULTS, Site, WatchedMap, site_of
+
 SECONDS = 30
-
-OS_FAULTS = (
-    "ENOSPC",
-    "EIO",
-    "EACCES",
-    "EROFS",
-    "EMFILE",
-    "ENOMEM",
-    "EINTR",
-    "ESTALE",
-    "ENAMETOOLONG",
-    "ENOTSUP",
-    "EINVAL",
-)
-FAULTS: Mapping[str, Callable[[], BaseException]] = {
-    **{
-        name: (lambda name=name: OSError(getattr(errno, name), os.strerror(getattr(errno, name)))) for name in OS_FAULTS
-    },
-    "UnicodeError": lambda: UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"),
-    "MemoryError": MemoryError,
-    "threads": lambda: RuntimeError("can't start new thread"),
-    "resolution": lambda: socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
-    "database": lambda: sqlite3.OperationalError("disk I/O error"),
-}
-
-
-@attrs.frozen(order=True)
-class Site:
-    """A place in our code, and the C function that is called from there, directly or by the standard library."""
-
-    file: str
-    line: int
-    call: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.call}"
-
-    def faults(self) -> list[str]:
-        """The faults that can happen there."""
-        if self.call.rpartition(".")[2] in _THREADS:
-            return ["threads", "MemoryError"]
-        if "sqlite3" in self.call:
-            return [] if self.call.endswith(".close") else ["database", "MemoryError"]  # SQLite's closing never fails
-        found = [*OS_FAULTS, "MemoryError"]
-        if self.call.rpartition(".")[2] in _NAMED:
-            found.append("UnicodeError")
-        if "getaddrinfo" in self.call:
-            found.append("resolution")
-        return found
-
-
-def site_of(frame: FrameType, function: Any) -> Site | None:
-    """The site of a call, `None` for one that does not leave the process, or does so on behalf of a library."""
-    name = getattr(function, "__name__", "")
-    owner = getattr(function, "__module__", None) or type(getattr(function, "__self__", None)).__module__
-    if name in _PURE or not (owner in _MODULES or (owner == "_thread" and name in _THREADS)):
-        return None
-    inner: FrameType | None = frame
-    while inner is not None:
-        file = inner.f_code.co_filename
-        if file.startswith(OURS):
-            return Site(file.removeprefix(f"{ROOT}/"), inner.f_lineno, f"{owner}.{name}")
-        if not _is_transparent(inner.f_code):
-            return None
-        inner = inner.f_back
-    return Site("a thread", 0, f"{owner}.{name}") if threading.current_thread() is not threading.main_thread() else None
-
-
-def _is_transparent(code: CodeType) -> bool:
-    file = code.co_filename
-    if file.startswith("<frozen importlib") or "/importlib/" in file or "/logging/" in file:
-        return False
-    return file in _CARRIERS or file.startswith("<frozen") or (
-        file.startswith(_LIBRARY) and not file.startswith(_PACKAGES)
-    )  # fmt: skip
 
 
 @attrs.frozen
@@ -229,6 +130,7 @@ def _in_child(
     sys.argv = ["connector", *arguments]
     os.environ.clear()
     os.environ.update(environment)
+    mmap.mmap = WatchedMap  # type: ignore[misc]
     imported = set(sys.modules)
     watch = _Watch(kill_after) if fault is None else _Trap(*fault)
     threading.setprofile(watch)
@@ -257,9 +159,7 @@ class _Watch:
         self._calls = 0
 
     def __call__(self, frame: FrameType, event: str, function: Any) -> None:
-        if event != "c_call":
-            return
-        site = site_of(frame, function)
+        site = site_of(frame, event, function)
         if site is None:
             return
         self._sites.add(site)
@@ -277,6 +177,7 @@ class _Trap:
 
     def __init__(self, site: Site, fault: str) -> None:
         self._site = site
+        self._event = "call" if any(site.call == call for _, call in CONSTRUCTORS) else "c_call"
         self._name = site.call.rpartition(".")[2]
         self._fault = FAULTS[fault]
         self._raised = False

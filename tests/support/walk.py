@@ -18,7 +18,8 @@ from pathlib import Path
 import attrs
 
 from tests.support import boundary
-from tests.support.boundary import Ended, Site
+from tests.support.boundary import Ended
+from tests.support.call_sites import Site
 
 PLAIN = random.Random(3).randbytes(200_000)
 AT_ONCE = int(os.environ.get("WALK_PROCESSES", os.cpu_count() or 1))
