@@ -55,10 +55,11 @@ class Heartbeat:
     def add(self, path: Path, mark: bytes) -> None:
         """Refresh the file at `path` as long as its content is `mark`; with another content it is another process's."""
         with self._change:
-            self._marks[path] = mark
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="connector-heartbeat", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="connector-heartbeat", daemon=True)
+                thread.start()  # the system may allow no more threads
+                self._thread = thread
+            self._marks[path] = mark
 
     def remove(self, path: Path) -> None:
         """Stop refreshing the file at `path`."""
@@ -76,7 +77,7 @@ class Heartbeat:
                     return
                 marks = dict(self._marks)
             for path, mark in marks.items():
-                with contextlib.suppress(OSError):  # a file system may be unreachable for a moment
+                with contextlib.suppress(OSError, MemoryError):  # a file system may be unreachable for a moment
                     if path.read_bytes() == mark:
                         os.utime(path)
 
@@ -125,10 +126,10 @@ class LockFile:
                     try:
                         with open(descriptor, "wb") as file:
                             file.write(mark)
+                        heartbeat.add(path, mark)
                     except BaseException:
                         path.unlink(missing_ok=True)  # on a full disk; an empty one would block every later run
                         raise
-                    heartbeat.add(path, mark)
                     return cls(path, subject, mark, heartbeat)
         raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
 
