@@ -144,7 +144,7 @@ def test_redirects_to_an_address_that_must_not_be_connected_to(user, host):
     user.archive.add_file("GHGAF01", b"x" * user.PLAIN)
 
     async def scene(stream: trio.SocketStream, request) -> None:
-        await saying(307, Location=f"http://{host}{request.url.raw_path.decode()}")(stream, request)
+        await saying(307, Location=f"http://{host}/storage{request.url.raw_path.decode()}")(stream, request)
 
     user.server.play("get", scene, times=100)
     said = user.download(CONNECTOR_RETRIES="1")
