@@ -185,10 +185,12 @@ class _Trap:
     def __call__(self, frame: FrameType, event: str, function: Any) -> None:
         if self._raised:
             sys.setprofile(None)  # of this thread: the rest of the run costs nothing
-        elif event == self._event and (event == "call" or getattr(function, "__name__", "") == self._name):
-            if site_of(frame, event, function) == self._site:
-                self._raised = True
-                raise self._fault()
+        elif self._may_be(event, function) and site_of(frame, event, function) == self._site:
+            self._raised = True
+            raise self._fault()
+
+    def _may_be(self, event: str, function: Any) -> bool:
+        return event == self._event and (event == "call" or getattr(function, "__name__", "") == self._name)
 
     def report(self) -> list[str]:
         return ["raised\t"] * self._raised
