@@ -15,6 +15,7 @@ from connector.archive.request_guard import AsgiApp
 from connector.archive.routes.answers import (
     WORK_PACKAGES_PATH,
     on_api_error,
+    on_exhausted_machine,
     on_http_error,
     on_local_error,
     on_persistence_error,
@@ -58,6 +59,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
             HTTPException: on_http_error,
             LocalError: on_local_error,
             PersistenceError: on_persistence_error,
+            **dict.fromkeys((OSError, MemoryError, RuntimeError), on_exhausted_machine),
             Exception: on_unexpected_error,
         },
     )

@@ -118,6 +118,9 @@ class ArchiveCheck:
     async def _surroundings(self) -> Surroundings:
         await self._ring.refresh()
         boxes = {box.id: box.state async for box in self._database.boxes.find_all()}
+        async for job in self._database.jobs.find_all({"kind": "archive_box"}):
+            if job.id in boxes:
+                boxes[job.id] = "locked"  # as it counts for its uploads until this is done
         masters = tuple(key.id for key in self._ring.keys("master"))
         return Surroundings(
             hubs={hub.alias for hub in self._hubs},

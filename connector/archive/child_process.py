@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import attrs
 import trio
 
+from connector.transfer.outcome import is_bug
+
 _log = logging.getLogger(__name__)
 
 _GRACE = 10.0
@@ -47,22 +49,31 @@ async def keep_running(command: ChildCommand) -> NoReturn:
     pause = 1.0
     while True:
         started = trio.current_time()
-        # A session of its own: signals of the terminal reach only this process, which ends the other one.
-        process = await trio.lowlevel.open_process(
-            command.words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=dict(command.environment),
-            **apart_from_terminal(),
-        )
         try:
-            code = await process.wait()
-        finally:
-            with trio.CancelScope(shield=True):
-                await _end(process)
+            how = f"has ended with code {await _run(command)}"
+        except (OSError, MemoryError, RuntimeError) as error:
+            if is_bug(error):
+                raise
+            how = f"could not be started: {error}"
         pause = 1.0 if trio.current_time() - started > _LIVED else min(2 * pause, _LONGEST_PAUSE)
-        _log.error("The worker has ended with code %s; it is started again in %.0f s.", code, pause)
+        _log.error("The worker %s; it is started again in %.0f s.", how, pause)
         await trio.sleep(pause)
+
+
+async def _run(command: ChildCommand) -> int:
+    # A session of its own: signals of the terminal reach only this process, which ends the other one.
+    process = await trio.lowlevel.open_process(
+        command.words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=dict(command.environment),
+        **apart_from_terminal(),
+    )
+    try:
+        return await process.wait()
+    finally:
+        with trio.CancelScope(shield=True):
+            await _end(process)
 
 
 async def _end(process: trio.Process) -> None:

@@ -62,9 +62,9 @@ def read_config(
         LocalError: A file cannot be read, or a secret can be read by others.
         UsageError: A key or value is not valid, or the file is no TOML.
     """
-    name = str(file)
+    name, content = str(file), _read(file)
     try:
-        table = tomllib.loads(_read(file).decode("utf-8"))
+        table = tomllib.loads(content.decode("utf-8-sig"))
     except ValueError as error:  # of TOML, or of UTF-8
         raise UsageError(f"{name}: not valid TOML: {error}.") from error
     _refuse_secrets(table, name)

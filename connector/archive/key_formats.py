@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import io
 import os
 from pathlib import Path
@@ -15,6 +16,8 @@ from connector.errors import LocalError, UsageError
 
 _BEGIN, _END = b"-----BEGIN CRYPT4GH PRIVATE KEY-----", b"-----END CRYPT4GH PRIVATE KEY-----"
 _OTHERS = 0o077
+_LONGEST = 1 << 16
+"""Bytes of a file with a secret."""
 
 
 def read_secret(path: Path) -> bytes:
@@ -22,14 +25,18 @@ def read_secret(path: Path) -> bytes:
 
     Raises:
         LocalError: It cannot be read, or others than its owner may read it.
+        UsageError: It is too large for a secret.
     """
     try:
-        mode, content = path.stat().st_mode, path.read_bytes()
+        with path.open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read(_LONGEST + 1)
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > _LONGEST:
+        raise UsageError(f"{path} has more than {_LONGEST} bytes, so it holds no secret.")
     if os.name == "posix" and mode & _OTHERS:
         raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
-    return content
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def parse_key(content: bytes) -> bytes:

@@ -102,8 +102,8 @@ class KeyRing:
             self._read_at = begun
 
     async def follow(self) -> None:
-        """Read the ring if that was not done for some seconds; without the database the last state stays in use."""
-        with suppress(PersistenceError):
+        """Read the ring if that was not done for some seconds; if that fails, the last state stays in use."""
+        with suppress(PersistenceError, LocalError):
             await self.refresh(MAX_AGE)
 
     def all(self) -> list[RingKey]:

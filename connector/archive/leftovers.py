@@ -7,7 +7,7 @@ import logging
 import trio
 
 from connector.archive.hubs import Hubs
-from persistence.errors import PersistenceError
+from connector.transfer.outcome import is_bug
 from persistence.objects.filesystem import FilesystemStorage
 
 _log = logging.getLogger(__name__)
@@ -37,5 +37,7 @@ async def remove_leftovers(hubs: Hubs) -> None:
         if isinstance(hub.storage, FilesystemStorage):
             try:
                 await hub.storage.remove_leftovers()
-            except PersistenceError as error:
+            except Exception as error:
+                if is_bug(error):
+                    raise
                 _log.error("Files without an object could not be removed from %s: %s", hub.alias, error)

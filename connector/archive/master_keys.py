@@ -127,7 +127,10 @@ class MasterKeyDirectory(MasterKeySource):
         """Delete the file of a key; it is no error if there is none."""
         for path, key in self._files().items():
             if key.id == key_id:
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise LocalError(f"The master key {path} cannot be removed: {error.strerror}.") from error
 
     def _unused_path(self, files: Mapping[Path, MasterKey]) -> Path:
         number = len(files) + 1
@@ -136,7 +139,11 @@ class MasterKeyDirectory(MasterKeySource):
         return path
 
     def _files(self) -> dict[Path, MasterKey]:
-        return {path: _read(path) for path in sorted(self.path.glob(_PATTERN))}
+        try:
+            paths = sorted(self.path.glob(_PATTERN))
+        except OSError as error:
+            raise LocalError(f"The master keys in {self.path} cannot be read: {error.strerror}.") from error
+        return {path: _read(path) for path in paths}
 
     def remove_drafts(self) -> None:
         """Remove files that a killed process began to write some time ago."""

@@ -9,7 +9,8 @@ import trio
 
 from connector.archive.config import FilesystemBuckets, HubConfig, MongodbDocuments, S3Buckets, SqliteDocuments
 from connector.archive.hubs import Hub
-from connector.errors import BrokenError, LocalError, UsageError
+from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
+from connector.transfer.outcome import is_this_machines
 from persistence.documents import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import PersistenceError, Rejected, Unavailable
@@ -33,14 +34,19 @@ def opening(what: str) -> Iterator[None]:
             f"{what} needs a package that is not installed: {error.name}.",
             hint="Install crypt4gh-connector with its extras: pip install 'crypt4gh-connector[mongodb,s3]'.",
         ) from error
-    except Unavailable as error:
-        raise BrokenError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
-    except Rejected as error:
-        raise UsageError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
     except PersistenceError as error:
-        raise LocalError(f"{what} cannot be used: {error.message}", hint=error.hint) from error
+        raise _family(error)(f"{what} cannot be used: {error.message}", hint=error.hint) from error
     except OSError as error:
-        raise LocalError(f"{what} cannot be used: {error.strerror or error}.") from error
+        place = f"{error.filename}: " if error.filename else ""
+        raise LocalError(f"{what} cannot be used: {place}{error.strerror or error}.") from error
+
+
+def _family(error: PersistenceError) -> type[ConnectorError]:
+    if is_this_machines(error):
+        return LocalError
+    if isinstance(error, Unavailable):
+        return BrokenError
+    return UsageError if isinstance(error, Rejected) else LocalError
 
 
 async def make_documents(config: SqliteDocuments | MongodbDocuments) -> DaoFactory:

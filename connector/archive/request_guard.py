@@ -113,7 +113,10 @@ class RequestGuard:
 
 def _shut_down_connections(peers: set[tuple[str, int] | None]) -> None:
     """Shut down this process's connections with these peers (address and port). Does nothing without `/dev/fd`."""
-    for name in os.listdir(_OPEN_DESCRIPTORS) if os.path.isdir(_OPEN_DESCRIPTORS) else []:
+    names: list[str] = []
+    with suppress(OSError):  # there may be no descriptor left for it; the next look comes soon
+        names = os.listdir(_OPEN_DESCRIPTORS)
+    for name in names:
         with suppress(OSError):  # closed meanwhile, or not connected
             if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 with socket.socket(fileno=os.dup(int(name))) as connection:

@@ -17,7 +17,7 @@ from connector.archive.models import RegisteredFile
 from connector.archive.recent_checks import RecentChecks
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
 from connector.archive.worker import Lease
-from persistence.errors import NotFound, ServiceFailed
+from persistence.errors import NotFound, PersistenceError, ServiceFailed
 
 _BYTES_A_SECOND = 100 * 10**6
 """The rate from which the wait that clients are told is computed."""
@@ -107,8 +107,11 @@ class StagingArea:
         now = utc_now(self._clock)
         if file.last_used is not None and now - file.last_used < min(_USE_RESOLUTION, self._lifetime / 10):
             return True
-        if await _change(self._database, file, {"last_used": now}):
-            return True
+        try:
+            if await _change(self._database, file, {"last_used": now}):
+                return True
+        except PersistenceError:
+            return True  # a full disk, for example: no reason to refuse a download
         current = await self._find(file.file_id)  # used by another request, or removed
         return current is not None and current.staged_id == file.staged_id
 

@@ -12,8 +12,7 @@ import trio
 
 from connector.archive.jobs import Change, JobQueue, LostLease, Next
 from connector.archive.models import Job, JobKind
-from connector.errors import ConnectorError
-from connector.transfer.outcome import iter_leaf_errors
+from connector.transfer.outcome import as_connector_error, is_bug, iter_leaf_errors
 from persistence.errors import PersistenceError
 
 _log = logging.getLogger(__name__)
@@ -87,7 +86,9 @@ class Worker:
                     # Not cancelled between the claim and its answer: what was taken then could not be given back.
                     with trio.move_on_after(_GRACE, shield=True):
                         jobs = await self._queue.claim(self._free, worker=self.name)
-                except PersistenceError as error:
+                except Exception as error:
+                    if is_bug(error):
+                        raise
                     _log.error("No jobs can be taken: %s", error)
                     await trio.sleep(_PAUSE_AFTER_FAILURE)
                     continue
@@ -130,7 +131,9 @@ class Worker:
                     if not lease.is_over:
                         scope.cancel()
                     return
-            except PersistenceError as error:
+            except Exception as error:
+                if is_bug(error):
+                    raise
                 _log.error("The lease of the job %s could not be extended: %s", lease.job.id, error)
             else:
                 scope.deadline = asked + self._queue.lease
@@ -139,17 +142,22 @@ class Worker:
         if isinstance(error, LostLease):  # also where a file was deleted meanwhile
             _log.info("%s", error)
             return
-        known = isinstance(error, ConnectorError | PersistenceError)
-        _log.error("The job %s (%s) failed: %s", job.id, job.kind, error, exc_info=None if known else error)
+        known = not is_bug(error)
+        reason = str(error if isinstance(error, PersistenceError) else as_connector_error(error))
+        _log.error("The job %s (%s) failed: %s", job.id, job.kind, reason, exc_info=None if known else error)
         try:
-            failed = await self._queue.fail(job, str(error) if known else f"{type(error).__name__}: {error}")
+            failed = await self._queue.fail(job, reason)
             if failed is not None and failed.is_set_aside:
                 _log.error("The job %s (%s) is set aside.", job.id, job.kind)
-        except PersistenceError as failure:
+        except Exception as failure:
+            if is_bug(failure):
+                raise
             _log.error("That could not be recorded: %s", failure)
 
     async def _give_back(self, job: Job) -> None:
         try:
             await self._queue.give_back(job)
-        except PersistenceError as error:
+        except Exception as error:
+            if is_bug(error):
+                raise
             _log.error("The job %s could not be given back: %s", job.id, error)

@@ -178,8 +178,8 @@ class Console:
             self._known.add(secret)
 
     def clean(self, text: str) -> str:
-        """Return a message without secrets and without control characters."""
-        return "\n".join(neutralised(line) for line in self._hidden(text).split("\n"))
+        """Return a message, which is one line, without secrets and without control characters."""
+        return neutralised(self._hidden(text))
 
     def info(self, text: str, *, label: str = "") -> None:
         """Print a message unless `--quiet` is given; `label` names the file that it is about."""
@@ -193,11 +193,14 @@ class Console:
     def trace(self, error: BaseException) -> None:
         """Print the traceback of an error and its causes, with `--debug`."""
         if self.debug:
-            self.error("".join(traceback.format_exception(error)).rstrip())
+            # As one text, since a secret may have line breaks.
+            text = self._hidden("".join(traceback.format_exception(error)).rstrip())
+            for line in text.split("\n"):
+                self.error(line)
 
     def result(self, text: str) -> None:
         """Print a line of the result to standard output."""
-        self._out_line("\n".join(map(neutralised, text.split("\n"))))
+        self._out_line(neutralised(text))
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print one JSON object as a line to standard output, with `--json`."""

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar, cast
 import attrs
 
 from connector.errors import BrokenError, ConnectorError, LocalError
+from persistence.errors import Conflict, CredentialsRefused, PersistenceError, StorageFull, Unavailable
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -66,6 +67,17 @@ def as_connector_error(error: Exception) -> ConnectorError:
     return ours
 
 
+def is_bug(error: Exception) -> bool:
+    """Whether an error is neither of a family nor of `persistence`, and not caused by this machine."""
+    return not isinstance(error, PersistenceError) and type(as_connector_error(error)) is ConnectorError
+
+
+def is_this_machines(error: PersistenceError) -> bool:
+    """Whether a directory or an SQLite file has failed, and not a service."""
+    cause = error.__cause__
+    return isinstance(error, StorageFull) or isinstance(cause, OSError) or type(cause).__module__ == "sqlite3"
+
+
 def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
     """Yield the single errors of a group, or the error itself."""
     if isinstance(error, ExceptionGroup):
@@ -87,6 +99,8 @@ def _translated(error: Exception) -> ConnectorError:
         return LocalError("This machine allows no more threads.", hint=_THREADS_HINT)
     if isinstance(error, ImportError) and any(cause in str(error) for cause in _LOADER_OUT_OF_MEMORY):
         return LocalError(f"This machine has no memory left to load a library: {error}.", hint=_MEMORY_HINT)
+    if isinstance(error, Unavailable | Conflict | CredentialsRefused):
+        return (LocalError if is_this_machines(error) else BrokenError)(error.message, hint=error.hint)
     if isinstance(error, UnicodeEncodeError):
         return LocalError(
             f"The encoding of this machine's file names ({error.encoding}) lacks a character of a name.",

@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from connector.archive.errors import ApiError, InvalidRequest
 from connector.errors import BrokenError
+from connector.transfer.outcome import as_connector_error, is_bug
 from connector.wire.payloads import UploadCompletion, read_payload, write_payload
-from persistence.errors import Conflict, PersistenceError, StorageFull, Unavailable
+from persistence.errors import Conflict, CredentialsRefused, StorageFull, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -123,20 +124,28 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_persistence_error(request: Request, error: Exception) -> Response:
-    """Answer a failure of storage or database: 503 if it is temporary, otherwise 500. Paths are only logged."""
-    assert isinstance(error, PersistenceError)
-    if isinstance(error, Unavailable | Conflict):
-        _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
+    """Answer a failure of storage or database: 503 unless it is a bug. Paths are only logged."""
+    if isinstance(error, Unavailable | Conflict | CredentialsRefused):
         description = NO_ROOM if isinstance(error, StorageFull) else "The storage or the database does not answer."
-        body = {"exception_id": "unavailable", "description": description, "data": {}}
-        return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
+        return _unavailable(request, error, description)
     return await on_unexpected_error(request, error)
 
 
 async def on_local_error(request: Request, error: Exception) -> Response:
     """Answer that something is missing on this host that its operators can add, such as a new master key: 503."""
-    _log.error("%s %s failed: %s", request.method, request.url.path, error)
-    body = {"exception_id": "unavailable", "description": "The archive is being maintained.", "data": {}}
+    return _unavailable(request, error, "The archive is being maintained.")
+
+
+async def on_exhausted_machine(request: Request, error: Exception) -> Response:
+    """Answer that this host lacks memory, threads, descriptors or a working disk: 503."""
+    if is_bug(error):
+        raise error
+    return _unavailable(request, as_connector_error(error), "The archive has no resources left for this at the moment.")
+
+
+def _unavailable(request: Request, error: Exception, description: str) -> Response:
+    _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
+    body = {"exception_id": "unavailable", "description": description, "data": {}}
     return JSONResponse(body, status_code=503, headers={"Retry-After": "5"})
 
 

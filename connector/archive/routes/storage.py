@@ -23,6 +23,7 @@ from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM, announced_length
 from connector.parts import S3_MAX_PART_SIZE
+from connector.transfer.outcome import is_bug
 from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
 from persistence.objects.signing import content_disposition
@@ -36,7 +37,7 @@ _SEND_PIECE = 512 * 1024
 """Bytes of one message of a response: more fit worse into the processor's caches, fewer cost more calls."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-_FAILURES: Sequence[tuple[type[errors.PersistenceError] | type[OSError], int, str]] = (
+_FAILURES: Sequence[tuple[type[Exception], int, str]] = (
     (errors.SignatureExpired, 403, "AccessDenied"),
     (errors.SignatureRefused, 403, "SignatureDoesNotMatch"),
     (errors.BucketNotFound, 404, "NoSuchBucket"),
@@ -48,7 +49,10 @@ _FAILURES: Sequence[tuple[type[errors.PersistenceError] | type[OSError], int, st
     (errors.TooLarge, 400, "EntityTooLarge"),
     (errors.StorageFull, 507, "InsufficientStorage"),
     (errors.Unavailable, 503, "ServiceUnavailable"),
+    (errors.CredentialsRefused, 503, "ServiceUnavailable"),
     (OSError, 503, "ServiceUnavailable"),
+    (MemoryError, 503, "ServiceUnavailable"),
+    (RuntimeError, 503, "ServiceUnavailable"),  # no more threads
 )
 """Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
@@ -79,9 +83,14 @@ class StorageApp:
                 response = await self._respond(request, files)
             except ClientDisconnect:
                 return
-            except (errors.PersistenceError, OSError) as error:
+            except (errors.PersistenceError, OSError, MemoryError, RuntimeError) as error:
                 response = _error_response(request, error)
-            await response(scope, receive, send)
+            try:
+                await response(scope, receive, send)
+            except (EOFError, OSError, MemoryError, RuntimeError) as error:
+                # The response has begun: all that is left is to end it early, which Hypercorn does by closing.
+                _raise_bug(error)
+                _log.error("%s %s broke off: %s", request.method, scope["path"], error)
 
     async def _respond(self, request: Request, files: ExitStack) -> Response:
         if request.method not in ("GET", "PUT"):
@@ -162,17 +171,24 @@ def _too_large() -> errors.TooLarge:
     return errors.TooLarge(f"At most {S3_MAX_PART_SIZE} bytes are accepted.")
 
 
-def _error_response(request: Request, error: errors.PersistenceError | OSError) -> Response:
+def _error_response(request: Request, error: Exception) -> Response:
+    _raise_bug(error)
     status, code = next(
         ((status, code) for kind, status, code in _FAILURES if isinstance(error, kind)), (500, "InternalError")
     )
-    message = "The object is gone." if isinstance(error, OSError) else error.message
+    message = error.message if isinstance(error, errors.PersistenceError) else "The object is gone."
     if isinstance(error, errors.SignatureExpired):
         message = "Request has expired"
     if status >= 500:
         _log.error("%s %s failed: %s", request.method, request.scope["path"], error)
         message = NO_ROOM if isinstance(error, errors.StorageFull) else "The storage has a problem."
     return _refusal(request, status, code, message, {"Retry-After": "5"} if status == 503 else None)
+
+
+def _raise_bug(error: Exception) -> None:
+    """Raise an error of the interpreter that is not caused by this machine."""
+    if is_bug(error) and not isinstance(error, EOFError):
+        raise error
 
 
 async def _read_spans(spans: Sequence[tuple[FileIO, LocalSpan]]) -> AsyncIterator[memoryview]:

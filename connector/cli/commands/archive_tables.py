@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from connector.cli.console import neutralised
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -38,4 +39,5 @@ def print_rows(
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {name}" for name, count in value.items()) or "-"
-    return "-" if value in (None, "") else str(value)
+    # Here already: the escapes count for the width of the column.
+    return "-" if value in (None, "") else neutralised(str(value))

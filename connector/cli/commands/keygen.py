@@ -44,7 +44,8 @@ def keygen(ctx: click.Context, /, sk: Path, pk: Path, nocrypt: bool, **_: object
         from connector.local.key_files import write_key_pair
 
         pair = write_key_pair(sk, pk, passphrase=None if nocrypt else invocation.secrets.passphrase(new=True))
-        invocation.console.info(f"Private key: {sk} (keep it secret, and keep it)\nPublic key:  {pk}")
+        invocation.console.info(f"Private key: {sk} (keep it secret, and keep it)")
+        invocation.console.info(f"Public key:  {pk}")
         invocation.console.record({"sk": str(sk), "pk": str(pk), "public_key": pair.public_base64})
         return 0
 

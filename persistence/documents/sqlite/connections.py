@@ -103,7 +103,7 @@ class Connections(SingleWriterDatabase):
 
         def run(cancelled: threading.Event) -> None:
             with self._writing:
-                self._retry_while_locked(lambda: self._connection.execute("BEGIN IMMEDIATE"), cancelled)
+                self._begin(cancelled)
                 if cancelled.is_set():
                     self._connection.execute("ROLLBACK")
 
@@ -142,6 +142,12 @@ class Connections(SingleWriterDatabase):
             raise errors.Closed("The database")
         return self._writer
 
+    def _begin(self, cancelled: threading.Event) -> sqlite3.Connection:
+        if self._connection.in_transaction:  # one whose end has failed
+            self._connection.execute("ROLLBACK")
+        self._retry_while_locked(lambda: self._connection.execute("BEGIN IMMEDIATE"), cancelled)
+        return self._connection
+
     def _connect(self, cancelled: threading.Event) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512
@@ -157,8 +163,7 @@ class Connections(SingleWriterDatabase):
 
     def _whole(self, call: Callable[[sqlite3.Connection], T], cancelled: threading.Event) -> T:
         with self._writing:
-            connection = self._connection
-            self._retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), cancelled)
+            connection = self._begin(cancelled)
             try:
                 result = call(connection)
                 if cancelled.is_set():

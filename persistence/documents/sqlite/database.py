@@ -38,11 +38,10 @@ class SqliteDatabase(Connections):
             transaction = _SqliteTransaction(self)
             try:
                 yield transaction
+                await self.end(commit=True)
             except BaseException:
                 await self.end(commit=False)
                 raise
-            else:
-                await self.end(commit=True)
             finally:
                 transaction.open = False
 

@@ -38,9 +38,10 @@ class ContentWriter:
 
     def __exit__(self, *error: object) -> None:
         if not self._named:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._path.unlink(missing_ok=True)
+            # What cannot be deleted now is left over: the error that brought this about says more.
+            for step in (self._file.close, self._path.unlink):
+                with contextlib.suppress(OSError):
+                    step()
 
     @property
     def extent(self) -> Extent:

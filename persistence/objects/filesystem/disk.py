@@ -229,9 +229,9 @@ class Disk:
         return self.path(bucket) / "data" / extent.file
 
     def drop_content(self, bucket: str, extents: Iterable[Extent]) -> None:
-        """Delete content files; those that cannot be deleted now (open, on Windows) are left over."""
+        """Delete content files; those that cannot be deleted now (open, on Windows; a failing disk) are left over."""
         for extent in extents:
-            with contextlib.suppress(FileNotFoundError, PermissionError):
+            with contextlib.suppress(OSError):
                 os.unlink(self.content(bucket, extent))
 
     def discard(self, folder: Path) -> None:
