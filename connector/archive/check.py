@@ -19,6 +19,7 @@ import trio
 from connector.archive.database import Database
 from connector.archive.faults import (
     Delete,
+    DeleteContent,
     DeleteSecret,
     FailUpload,
     Fault,
@@ -40,6 +41,7 @@ from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.upload_checks import usage_of
 from connector.archive.upload_repository import UploadChanged, UploadRepository
 from persistence.errors import NotFound
+from persistence.objects.filesystem import FilesystemStorage
 
 LOST = "The archive has lost what was sent of this file; upload it again."
 _MOMENT = 1.0
@@ -102,6 +104,7 @@ class ArchiveCheck:
             await look_again()
         await self._check_boxes(usage, tell)
         await self._check_keys(tell)
+        await self._check_content(tell)
         return left
 
     async def _confirmed(self, view: FileView, inventory: Inventory, around: Surroundings) -> list[Fault]:
@@ -151,6 +154,15 @@ class ArchiveCheck:
                 message = f"the {key.kind} key is sealed under the old master key {key.master_id}"
                 await tell(Fault("old_master_key", key.id, message, Reseal()))
 
+    async def _check_content(self, tell: Callable[[Fault], Awaitable[None]]) -> None:
+        """What killed processes have left in directories, below the objects. S3 servers clean up after themselves."""
+        for hub in self._hubs:
+            if isinstance(hub.storage, FilesystemStorage):
+                for bucket in hub.buckets:
+                    for path in await hub.storage.unnamed_content(bucket):
+                        message = f"the content file {path} of {hub.alias} belongs to no object"
+                        await tell(Fault("leftover_content", path.name, message, DeleteContent(path)))
+
     async def _repair(self, fault: Fault, repair: Repair) -> bool:
         """Make one repair; tells whether it was made. It may have become needless meanwhile."""
         database = self._database
@@ -163,6 +175,11 @@ class ArchiveCheck:
                         await hub.storage.delete_object(bucket, place.object_id)
                     else:
                         await hub.storage.abort_upload(bucket, place.object_id, place.upload_id)
+            case DeleteContent(path):
+                try:
+                    await trio.to_thread.run_sync(partial(path.unlink, missing_ok=True))
+                except OSError:
+                    return False
             case DeleteSecret(secret_id):
                 with suppress(NotFound):
                     await database.secrets.delete(secret_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -22,6 +23,7 @@ FaultKind = Literal[
     "missing_copy",
     "leftover_object",
     "leftover_upload",
+    "leftover_content",
     "leftover_secret",
     "missing_job",
     "job_set_aside",
@@ -38,6 +40,13 @@ class Delete:
     """Delete an object, or abort a multipart upload."""
 
     place: Place
+
+
+@attrs.frozen
+class DeleteContent:
+    """Delete a content file of a directory that belongs to no object."""
+
+    path: Path
 
 
 @attrs.frozen
@@ -81,7 +90,7 @@ class Reseal:
     """Seal a secret under the current master key."""
 
 
-Repair = Delete | DeleteSecret | Schedule | FailUpload | ForgetCopy | Recount | Reseal
+Repair = Delete | DeleteContent | DeleteSecret | Schedule | FailUpload | ForgetCopy | Recount | Reseal
 
 
 @attrs.frozen
@@ -90,7 +99,7 @@ class Fault:
 
     Attributes:
         kind: What is wrong.
-        subject: The id of a file, box or key.
+        subject: The id of a file, box or key, or the name of a content file.
         message: The same in a sentence.
         repair: What mends it; `None` if that needs a person, since something was lost.
     """

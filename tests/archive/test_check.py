@@ -20,11 +20,13 @@ from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.archive.faults import Fault, FaultKind
 from connector.archive.inventory import group_sorted
+from connector.archive.leftovers import settle
 from connector.archive.models import FileUpload, RegisteredFile, StoredSecret
 from connector.archive.sealing import MasterKey
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import DaoFactory
 from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
+from persistence.objects.filesystem import FilesystemStorage
 from tests.support.archive_process import run_cli
 from tests.support.contract_client import SealedFile, new_private_key, seal
 from tests.support.memory_archive import at_rest, memory_archive, working
@@ -160,6 +162,25 @@ def leftover_upload(bucket: str, of: str | None) -> Plant:
     return plant
 
 
+def leftover_content(bucket: str) -> Plant:
+    async def plant(archive: Archive) -> None:
+        await write_content(archive, bucket)
+
+    return plant
+
+
+async def write_content(archive: Archive, bucket: str) -> Path:
+    """A content file as a process leaves it that is killed before it names it."""
+    storage = archive.hubs.default.storage
+    assert isinstance(storage, FilesystemStorage)
+    other = await storage.local_path("permanent", (await file_of(archive, "archived")).object_id)
+    name = os.urandom(16).hex()
+    path = other.parents[3] / bucket / "data" / name[:2] / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"cut short")
+    return path
+
+
 async def leftover_secret(archive: Archive) -> None:
     await archive.key_store.deposit(bytes(32))
 
@@ -213,6 +234,7 @@ REPAIRED: list[tuple[FaultKind, Plant]] = [
     ("leftover_object", leftover_object("inbox", "failed")),
     *(("leftover_upload", leftover_upload(bucket, None)) for bucket in ("inbox", "permanent", "download")),
     ("leftover_upload", leftover_upload("inbox", "archived")),
+    *(("leftover_content", leftover_content(bucket)) for bucket in ("inbox", "permanent", "download")),
     ("leftover_secret", leftover_secret),
     ("missing_job", missing_job("open")),
     ("missing_job", missing_job("received")),
@@ -279,6 +301,20 @@ async def test_a_lost_upload_has_failed_with_a_reason(root: Path) -> None:
         assert upload.state == "failed"
         assert "upload it again" in str(upload.failure)
         assert (await archive.boxes.get(upload.box_id)).open_uploads == 0
+
+
+@pytest.mark.trio
+async def test_content_that_a_process_may_be_writing_is_left_alone(root: Path) -> None:
+    async with open_archive(embedded(root)) as archive, open_archive(embedded(root)) as served:
+        await settle(served.hubs)
+        path = await write_content(archive, "inbox")
+        assert await check(archive) == []
+        assert await check(served) == []
+        assert path.exists()
+    async with open_archive(embedded(root)) as archive:
+        assert [fault.kind for fault in await check(archive)] == ["leftover_content"]
+        assert await check(archive, repair=True) == []
+        assert not path.exists()
 
 
 @pytest.mark.trio

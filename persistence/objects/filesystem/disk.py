@@ -50,22 +50,23 @@ class Disk:
         self._buckets.mkdir(parents=True, exist_ok=True)
         self.trash.mkdir(exist_ok=True)
 
-    def lock_writers(self, *, exclusively: bool) -> bool:
+    def lock_writers(self, *, exclusively: bool, without_locks: bool = True) -> bool:
         """Join the processes that write, until `close`; tells whether that is possible.
 
         Exclusively it is if there is no other one, until others are allowed again; otherwise one that is alone is
-        waited for. File systems without locks tell that it is.
+        waited for. On file systems without locks the answer is `without_locks`.
         """
         if self._writers is None:
             self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
         if sys.platform != "win32":
             try:
                 fcntl.flock(self._writers, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
+                return True
             except BlockingIOError:
                 return False
             except OSError:
                 pass
-        return True
+        return without_locks
 
     def close(self) -> None:
         """Leave the processes that write."""

@@ -6,17 +6,18 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from stat import ST_CTIME, ST_MTIME
 from typing import Final
 
 from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import Extent, read_json
+from persistence.objects.filesystem.records import read_json
 from persistence.objects.filesystem.uploads import HEAD, Uploads
 
 _OLD: Final = 3600.0
-"""Seconds after which another process is assumed to have been killed while it created a bucket."""
+"""Seconds after which another process is assumed to have been killed while it created a bucket or wrote content."""
 
 
 class Leftovers:
@@ -68,7 +69,27 @@ class Leftovers:
 
         Yields the bytes of each file removed, and 0 for everything else that was looked at.
         """
-        unnamed = self._earlier.pop(bucket, [])
+        for path in self._unnamed(bucket, self._earlier.pop(bucket, [])):
+            yield 0 if path is None else _remove(path)
+
+    def find_content(self, bucket: str) -> Iterator[Path | None]:
+        """Content files of a bucket that nothing names; None for everything else that was looked at.
+
+        Where a process writes, or may do so, those only that have not changed for an hour.
+        """
+        # A lock of its own, which that of this process keeps out, too.
+        with contextlib.closing(Disk(self._disk.root, durable=False)) as disk:
+            alone = disk.lock_writers(exclusively=True, without_locks=False)
+            files = list((disk.bucket(bucket) / "data").glob("*/*"))
+        for path in self._unnamed(bucket, files):
+            with contextlib.suppress(FileNotFoundError):
+                # The later of the times when it was written and when it was linked.
+                if path is None or alone or time.time() - max(path.stat()[ST_MTIME], path.stat()[ST_CTIME]) > _OLD:
+                    yield path
+
+    def _unnamed(self, bucket: str, files: Iterable[Path]) -> Iterator[Path | None]:
+        """Those of the content files that no object and no upload names; before them None for each object."""
+        unnamed, data = set(files), self._disk.path(bucket) / "data"
         # A bucket may be deleted meanwhile.
         with contextlib.suppress(BucketNotFound, FileNotFoundError):
             # Twice: a folder that another process renames while it is listed may be missed, but not both times.
@@ -76,21 +97,15 @@ class Leftovers:
                 if not unnamed:
                     return
                 # Before the objects: completion moves content from uploads to those.
-                named = self._uploads.all_content(bucket)
+                unnamed.difference_update(data / file for file in self._uploads.all_content(bucket))
                 for record in self._disk.records(bucket):
-                    named.update(extent.file for extent in record.content)
-                    yield 0
-                unnamed = [path for path in unnamed if Extent.of(path, 0).file not in named]
-            for path in unnamed:
-                yield _remove(path)
+                    unnamed.difference_update(data / extent.file for extent in record.content)
+                    yield None
+            yield from unnamed
 
     def _is_published(self, bucket: str, folder: Path) -> bool:
-        head = read_json(folder / HEAD)
-        if head is None:
-            return True
-        parts = [file for _, file in self._uploads.read_parts(folder)]
-        named = self._disk.content_of(bucket, head["object_id"])
-        return bool(parts) and named.issuperset(parts)
+        head, parts = read_json(folder / HEAD), [file for _, file in self._uploads.read_parts(folder)]
+        return head is None or (bool(parts) and self._disk.content_of(bucket, head["object_id"]).issuperset(parts))
 
 
 def _remove_drafts(folder: Path) -> None:
@@ -100,9 +115,8 @@ def _remove_drafts(folder: Path) -> None:
 
 
 def _remove(path: Path) -> int:
-    try:
+    with contextlib.suppress(FileNotFoundError, PermissionError):
         size = path.stat().st_size
         path.unlink()
-    except (FileNotFoundError, PermissionError):
-        return 0
-    return size
+        return size
+    return 0

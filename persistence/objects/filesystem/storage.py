@@ -181,8 +181,15 @@ class FilesystemStorage(SignedStorage):
         write meanwhile.
         """
         await self._run(self._leftovers.empty_trash)
-        buckets = await self.list_buckets()
-        return sum([sum(await self._all(self._leftovers.remove_content(bucket))) for bucket in buckets])
+        return sum([sum(await self._all(self._leftovers.remove_content(one))) for one in await self.list_buckets()])
+
+    async def unnamed_content(self, bucket: str) -> list[Path]:
+        """Files of content that belong to no object and to no upload, which may be deleted; `BucketNotFound`.
+
+        While a process writes, and where the file system has no locks, those only that have not changed for an hour: a
+        younger one may yet become part of an object.
+        """
+        return [path for path in await self._all(self._leftovers.find_content(bucket)) if path is not None]
 
     async def local_path(self, bucket: str, object_id: str) -> Path:
         """A file with the whole content of an object, for a server that sends it itself.

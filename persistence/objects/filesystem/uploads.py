@@ -123,12 +123,9 @@ class Uploads:
         folder = self._disk.bucket(bucket) / "uploads"
         with self._disk.renaming:
             ids = {entry.name.partition(".")[0] for entry in os.scandir(folder)}
-        found: set[str] = set()
-        for upload_id in ids:
-            # It may be renamed while it is read, and back again where a completion fails.
-            for name in (upload_id, f"{upload_id}.closing", upload_id):
-                found.update(file for _, file in self.read_parts(folder / name))
-        return found
+        # It may be renamed while it is read, and back again where a completion fails.
+        names = [name for upload_id in ids for name in (upload_id, f"{upload_id}.closing", upload_id)]
+        return {file for name in names for _, file in self.read_parts(folder / name)}
 
     def drop(self, bucket: str, folder: Path) -> None:
         """Delete an upload's folder, and the content of its parts unless it belongs to an object by now."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from persistence.errors import ObjectNotFound, Unreachable, UploadNotFound
+from persistence.errors import BucketNotFound, ObjectNotFound, Unreachable, UploadNotFound
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +188,31 @@ async def test_nothing_is_removed_while_another_process_writes(tmp_path: Path) -
         assert await storage.upload_exists("bucket", "object", upload)
         (bucket / "data" / "ab" / ("ab" + "d" * 30)).write_bytes(b"written by a process that came later")
         assert await storage.remove_leftovers() == len(b"not named yet")
+
+
+async def test_content_without_a_name_is_found_where_no_process_can_be_writing_it(tmp_path: Path) -> None:
+    data = tmp_path / "buckets" / "bucket" / "data" / "ab"
+    async with open_storage(tmp_path) as storage:
+        await storage.create_bucket("bucket")
+        await storage.put_object("bucket", "single", b"single")
+        await storage.complete_upload("bucket", "multipart", await begin(storage, "multipart"))
+        closing = await begin(storage, "closing")
+        os.rename(uploads(tmp_path) / closing, uploads(tmp_path) / f"{closing}.closing")
+        await begin(storage, "open")
+        assert await storage.unnamed_content("bucket") == []
+        data.mkdir(exist_ok=True)
+        stray = data / ("ab" + "c" * 30)
+        stray.write_bytes(b"cut short")
+        assert await storage.unnamed_content("bucket") == [stray]
+        await storage.settle()
+        assert await storage.unnamed_content("bucket") == [], "this process may be writing it"
+        async with open_storage(tmp_path) as other:
+            assert await other.unnamed_content("bucket") == []
+            assert not await other.settle(), "this process still counts as one that writes"
+    async with open_storage(tmp_path) as storage:
+        assert await storage.unnamed_content("bucket") == [stray]
+        with pytest.raises(BucketNotFound):
+            await storage.unnamed_content("nothing")
 
 
 async def test_a_part_whose_sender_goes_leaves_nothing(tmp_path: Path) -> None:
