@@ -19,7 +19,10 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 """Jobs of each kind that one worker does at once."""
-_POLL_INTERVAL = 0.2
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.2, 2.0
+"""Seconds until a worker with nothing to do looks for jobs again."""
+_WAIT_SHARE = 0.05
+"""That wait's share of the time since there was something to do: where work comes often it is done at once."""
 _PAUSE_AFTER_FAILURE = 2.0
 _RENEWALS = 3
 """Times that a lease is renewed before it would end."""
@@ -57,6 +60,11 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
+def wait_when_idle(idle: float) -> float:
+    """How long a worker waits before it looks for jobs again that has found none for `idle` seconds."""
+    return min(max(_WAIT_SHARE * idle, _SHORTEST_WAIT), _LONGEST_WAIT)
+
+
 @attrs.define(eq=False)
 class Worker:
     """Does jobs until it is cancelled; those in progress are given back then.
@@ -77,6 +85,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take jobs and do them, until cancelled. A database that cannot be reached is waited for."""
+        last_found = trio.current_time()
         async with trio.open_nursery() as nursery:
             while True:
                 jobs: list[Job] = []
@@ -95,8 +104,10 @@ class Worker:
                 for job in jobs:
                     self._free[job.kind] -= 1
                     nursery.start_soon(self._do, job, asked + self._queue.lease)
-                if not jobs:
-                    await trio.sleep(_POLL_INTERVAL)
+                if jobs:
+                    last_found = trio.current_time()
+                else:
+                    await trio.sleep(wait_when_idle(trio.current_time() - last_found))
 
     async def _do(self, job: Job, deadline: float) -> None:
         lease, ended = Lease(self._queue, job), False

@@ -251,6 +251,28 @@ async def test_a_worker_outlives_a_database_that_is_away(autojump_clock: trio.te
         nursery.cancel_scope.cancel()
 
 
+async def test_an_idle_worker_asks_seldom_and_a_busy_one_often(autojump_clock: trio.testing.MockClock) -> None:
+    asked: list[float] = []
+
+    class Counted(JobQueue):
+        async def claim(self, *arguments, **options):  # type: ignore[no-untyped-def]
+            asked.append(trio.current_time())
+            return await super().claim(*arguments, **options)
+
+    async with queue_of() as (_, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(Counted(database, LEASE), done).run)
+        await trio.sleep(1000)
+        assert 500 <= len(asked) <= 560
+        await put(database, "one")
+        await trio.sleep(2.01)
+        assert await find_job(database, "one") is None
+        await trio.sleep(0.5)
+        await put(database, "two")
+        await trio.sleep(0.21)
+        assert await find_job(database, "two") is None
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_next_step_follows_at_once_or_at_its_time(autojump_clock: trio.testing.MockClock) -> None:
     steps: list[tuple[str, float]] = []
 
