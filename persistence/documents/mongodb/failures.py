@@ -76,6 +76,8 @@ class Failures:
 def _meaning(error: Exception) -> _Meaning:
     if isinstance(error, errors.NetworkTimeout | errors.ExecutionTimeout | errors.WaitQueueTimeoutError):
         return _TOO_LATE
+    if isinstance(error, errors.ServerSelectionTimeoutError):
+        return _BY_TYPE[errors.ConnectionFailure]  # in a transaction, too: repeating that at once takes as long again
     if isinstance(error, errors.PyMongoError) and error.has_error_label("TransientTransactionError"):
         return _CONFLICT
     if isinstance(error, errors.OperationFailure):

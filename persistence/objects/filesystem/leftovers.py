@@ -44,9 +44,8 @@ class Leftovers:
     def _settle_buckets(self) -> None:
         for bucket in self._disk.bucket_names():
             folder = self._disk.bucket(bucket)
-            for entry in list(os.scandir(folder / "uploads")):
-                upload_id, _, step = entry.name.partition(".")
-                upload = Path(entry.path)
+            for upload in list((folder / "uploads").iterdir()):
+                upload_id, _, step = upload.name.partition(".")
                 if step == "new":
                     self._disk.discard(upload)
                 elif step == "aborting" or (step == "closing" and self._is_published(bucket, upload)):
@@ -109,9 +108,8 @@ class Leftovers:
 
 
 def _remove_drafts(folder: Path) -> None:
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") and entry.name.endswith(".new"):
-            _remove(Path(entry.path))
+    for path in list(folder.glob(".*.new")):
+        _remove(path)
 
 
 def _remove(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,7 @@ from persistence.documents import Transaction
 from persistence.documents.mongodb import MongoDaoFactory
 from persistence.errors import Conflict, Unavailable
 from persistence.testing.models import Job
-from persistence.testing.servers import run_replica_set
+from persistence.testing.servers import run_mongod, run_replica_set
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -79,6 +80,23 @@ async def test_the_primary_is_killed_in_the_middle_of_writes(tmp_path: Path) -> 
             # All or nothing of each transaction.
             assert {id_ + 1000 for id_ in found if 1000 <= id_ < 2000} == {id_ for id_ in found if id_ >= 2000}
             assert acknowledged["insert"]
+
+
+async def test_a_transaction_does_not_wait_for_a_primary_again_and_again(tmp_path: Path) -> None:
+    deadline = 2.0
+    with ExitStack() as stack:
+        uri = stack.enter_context(run_mongod(tmp_path))
+        async with MongoDaoFactory(uri, "failover", deadline=deadline) as factory:
+            jobs = await factory.dao("jobs", Job, id_field="id")
+            await anyio.to_thread.run_sync(stack.close)
+
+            async def work(transaction: Transaction) -> None:
+                await transaction.bind(jobs).insert(Job(1))
+
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await factory.with_transaction(work, attempts=100)
+            assert time.monotonic() - began < 3 * deadline
 
 
 def primary_of(uri: str) -> int:
