@@ -151,7 +151,8 @@ def chaos(session: nox.Session) -> None:
     """Kill (100 times each way, or as CHAOS_KILLS says), cut, stall and damage real processes: is nothing lost?"""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     kills = os.environ.get("CHAOS_KILLS", "100")
-    session.run("pytest", "tests/chaos", BATCH_SYSTEMS, *session.posargs, env={"CHAOS_KILLS": kills})
+    provide(session, TEST_PROGRAMS)
+    session.run("pytest", "tests/chaos", BATCH_SYSTEMS, "-m", "", *session.posargs, env={"CHAOS_KILLS": kills})
 
 
 @nox.session

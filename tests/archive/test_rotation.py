@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import threading
 import time
@@ -57,48 +58,67 @@ def fetch(user: ContractClient, accession: str) -> bytes:
     return unseal(user.envelope(accession), content.content, user.private_key)
 
 
+class Client:
+    """Does one thing again and again in a thread: at least once before the keys are rotated, and once afterwards."""
+
+    def __init__(self, work: Callable[[ContractClient, int], None], make_user: Callable[[], ContractClient]) -> None:
+        self._work = work
+        self._make_user = make_user
+        self.has_begun = threading.Event()
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(timeout=60, trust_env=False) as http:
+            user = self._make_user()
+            user.http = http
+            for count in itertools.count():
+                is_last = self.stop.is_set()
+                self._work(user, count)
+                self.has_begun.set()
+                if is_last:
+                    return
+
+
 def test_every_key_is_rotated_while_clients_upload_and_download(
     archive: ServedArchive, uploader: MakeUser, downloader: MakeUser
 ) -> None:
-    stop = threading.Event()
     sent: dict[str, bytes] = {}
 
-    def upload(number: int) -> int:
-        with httpx.Client(timeout=30, trust_env=False) as http:
-            user, count = uploader(archive), 0
-            user.http = http
-            while not stop.is_set():
-                plaintext = os.urandom(1000 + count)
-                # The key as it was a while ago: clients keep it.
-                file = user.seal(plaintext)
-                if count % 3 == 0:
-                    user.values = http.get(f"{user.wkvs_url}/values").json()
-                sent[user.upload(f"{number}-{count}", file)] = plaintext
-                count += 1
-            return count
-
-    def download(accession: str, plaintext: bytes) -> int:
-        with httpx.Client(timeout=30, trust_env=False) as http:
-            user, count = downloader([accession]), 0
-            user.http = http
-            while not stop.is_set():
-                assert fetch(user, accession) == plaintext
-                count += 1
-            return count
+    def upload(user: ContractClient, count: int) -> None:
+        plaintext = os.urandom(1000 + count)
+        # The key as it was a while ago: clients keep it.
+        file = user.seal(plaintext)
+        if count % 3 == 0:
+            user.values = user.http.get(f"{user.wkvs_url}/values").json()
+        sent[user.upload(f"file-{count}", file)] = plaintext
 
     first = uploader(archive)
     content = os.urandom(100_000)
     accession = archive.wait_for_file(first.upload("first", first.seal(content)), seconds=60)["accession"]
-    with ThreadPoolExecutor(3) as pool:
-        work = [pool.submit(upload, 1), pool.submit(upload, 2), pool.submit(download, accession, content)]
+
+    def download(user: ContractClient, count: int) -> None:
+        assert fetch(user, accession) == content
+
+    clients = [
+        Client(upload, lambda: uploader(archive)),
+        Client(upload, lambda: uploader(archive)),
+        Client(download, lambda: downloader([accession])),
+    ]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        work = [pool.submit(client.run) for client in clients]
         try:
+            for client, running in zip(clients, work, strict=True):
+                while not client.has_begun.wait(0.1):
+                    if running.done():
+                        running.result()
             for kind in KINDS:
                 rotate(archive, kind)
                 time.sleep(0.4)
         finally:
-            stop.set()
-        counts = [one.result(timeout=60) for one in work]
-    assert min(counts) > 0, counts
+            for client in clients:
+                client.stop.set()
+        for running in work:
+            running.result(timeout=60)
     files = {file_id: archive.wait_for_file(file_id, seconds=60)["accession"] for file_id in sent}
     reader = downloader(sorted(files.values()))
     for file_id in list(sent)[:: max(1, len(sent) // 5)]:
