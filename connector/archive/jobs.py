@@ -15,12 +15,14 @@ from typing import Any
 import attrs
 
 from connector.archive.database import Database
-from connector.archive.models import Job, JobKind
+from connector.archive.models import FileUpload, Job, JobKind
 from connector.errors import LocalError
 from persistence.errors import NotFound
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
+_COMPLETION_TIME = timedelta(minutes=1)
+"""For which a storage may be completing an upload, also after the process that called for that has died."""
 _DIED = "The worker that had this job has died, or could not reach the database."
 
 Change = Callable[[Database], Awaitable[object]]
@@ -67,6 +69,15 @@ async def schedule(database: Database, subject: str, kind: JobKind, *, hub: str,
         changes |= {"due": max(now, job.due)}
         increments = {"token": 1}
     await database.jobs.compare_and_set(subject, expected={}, changes=changes, increments=increments)
+
+
+async def schedule_cleaning(database: Database, upload: FileUpload, now: datetime) -> None:
+    """Let the storage of an upload that is taken out now be cleaned: of an open one when nothing can be added any more.
+
+    A serving process has no lease while it completes an upload. If it dies, the object may appear after all the same.
+    """
+    due = now + _COMPLETION_TIME if upload.state == "init" else now
+    await schedule(database, upload.id, "clean", hub=upload.storage_alias, now=due)
 
 
 def new_job(subject: str, kind: JobKind, *, hub: str, now: datetime, due: datetime) -> Job:

@@ -15,7 +15,7 @@ from connector.archive import upload_checks as checks
 from connector.archive.boxes import BoxService, box_state_error
 from connector.archive.database import Database
 from connector.archive.hubs import Hub, Hubs
-from connector.archive.jobs import new_job, schedule
+from connector.archive.jobs import new_job, schedule, schedule_cleaning
 from connector.archive.models import (
     OVERWRITABLE,
     RECEIVED,
@@ -147,7 +147,7 @@ class UploadController:
             file = await database.files.find_one({"file_id": file_id}) if upload.secret_id is not None else None
             if upload.state != "cancelled":
                 await uploads.move(upload, "cancelled", needs_open_box=True)
-                await schedule(database, file_id, "clean", hub=upload.storage_alias, now=now)
+                await schedule_cleaning(database, upload, now)
             if file is not None:
                 await database.files.delete(file.accession)
             if upload.secret_id is not None:
@@ -182,7 +182,7 @@ class UploadController:
             if replaced is not None:
                 await database.uploads.delete(replaced.id)
                 if replaced.state in OVERWRITABLE:
-                    await schedule(database, replaced.id, "clean", hub=replaced.storage_alias, now=now)
+                    await schedule_cleaning(database, replaced, now)
             await database.uploads.insert(upload)
 
         try:

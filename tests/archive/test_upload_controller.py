@@ -196,6 +196,22 @@ async def test_overwriting_what_waits_in_the_inbox_frees_its_storage_and_size() 
         assert await names(archive, "inbox") == []
 
 
+async def test_an_object_that_appears_after_its_upload_was_deleted_is_removed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As where a server dies while the storage is completing the upload."""
+    async with memory_archive() as archive, working(archive):
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced())
+        await archive.uploads.cancel(box.id, upload.id)
+        assert await archive.hubs.default.storage.list_uploads("inbox") == []
+        await trio.sleep(20)
+        await archive.hubs.default.storage.put_object("inbox", upload.id, b"content")
+        await trio.sleep(60)
+        assert await names(archive, "inbox") == []
+        assert await archive.jobs.find_all() == []
+
+
 async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted() -> None:
     async with memory_archive() as archive, working(archive):
         box = await new_box(archive, max_size=10**6)
