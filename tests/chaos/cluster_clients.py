@@ -99,14 +99,6 @@ class Uploads:
             self._begun.add(alias)
             self._running[alias] = self._program.start("upload", self._source(alias), "--alias", alias, "--quiet")
 
-    def finish(self, seconds: float) -> None:
-        """Wait for those that are left."""
-        deadline = time.monotonic() + seconds
-        while not self.done:
-            assert time.monotonic() < deadline, f"{self.left} uploads are left: {self.told_why[-5:]}"
-            self.step(len(self.aliases))
-            time.sleep(0.05)
-
     def checksum(self, alias: str) -> str:
         """The sha256 of a file."""
         return self._checksums[alias]
@@ -165,7 +157,7 @@ class Deleter(InBackground):
 
     def work(self) -> None:
         with httpx.Client(timeout=20, trust_env=False) as http:
-            while self.done < self._count and not self.over.wait(self._rng.uniform(0.2, 2.0)):
+            while self.done < self._count and not self.over.wait(self._rng.uniform(1.0, 6.0)):
                 try:
                     client = self._make_client(http)
                     items = client.list_uploads(limit=1000).json()["items"]

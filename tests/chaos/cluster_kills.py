@@ -118,9 +118,15 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Outcome:
             finally:
                 over.set()
             during = time.monotonic() - began
-            tell(f"{sum(kills.values())} kills in {during:.0f} s")
+            tell(f"{sum(kills.values())} kills in {during:.0f} s; ended by themselves: {processes.ended_by_themselves}")
             processes.restart_all()
-            uploads.finish(CALM_SECONDS)
+            deadline = time.monotonic() + CALM_SECONDS
+            while not uploads.done:
+                assert time.monotonic() < deadline, f"{uploads.left} uploads are left: {uploads.told_why[-5:]}"
+                processes.restart_due()
+                uploads.step(plan.uploads)
+                time.sleep(0.05)
+            tell(f"uploads that were run again: {uploads.told_why}")
         wrong = [*deleter.wrong, *reader.wrong]
         calm = time.monotonic()
         wrong += _wait_until_at_rest(cluster, CALM_SECONDS)
@@ -169,15 +175,16 @@ def _kill(
 
 
 def _wait_until_at_rest(cluster: ArchiveCluster, seconds: float) -> list[str]:
-    """Until no job is due, in progress or has failed; what is left of them after that time."""
+    """Until no job is left but those of open uploads and staged copies; what is left of others after that time."""
     deadline = time.monotonic() + seconds
     jobs: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
         try:
-            jobs = cluster.administer(admin.list_jobs)
+            jobs = cluster.administer(lambda archive: admin.list_jobs(archive, scheduled=True))
         except CLIENT_ERRORS:
             jobs = []
         else:
+            jobs = [job for job in jobs if job["kind"] not in ("expire", "unstage") or job["attempts"]]
             if not jobs:
                 return []
         time.sleep(0.5)
