@@ -17,7 +17,7 @@ import attrs
 from connector.archive.database import Database
 from connector.archive.models import FileUpload, Job, JobKind
 from connector.errors import LocalError
-from persistence.errors import NotFound
+from persistence.errors import NotFound, PersistenceError
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
@@ -125,7 +125,12 @@ class JobQueue:
         found = self._database.jobs.find_all(where, sort=["due"], limit=2 * sum(free.values()))
         for job in [one async for one in found]:
             if sum(one.kind == job.kind for one in claimed) < free[job.kind]:
-                mine = await self._take(job, worker, now)
+                try:
+                    mine = await self._take(job, worker, now)
+                except PersistenceError:
+                    if not claimed:
+                        raise
+                    break  # those that were taken before are done
                 if mine is not None and not mine.is_set_aside:
                     claimed.append(mine)
         return claimed

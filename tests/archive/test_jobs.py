@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -14,6 +16,7 @@ from connector.archive.database import Database
 from connector.archive.jobs import MAX_ATTEMPTS, JobQueue, LostLease, Next, find_job, new_job, schedule, wait_after
 from connector.archive.models import Job, JobKind
 from connector.archive.worker import Lease, Work, Worker
+from persistence.documents import Dao
 from persistence.errors import Unreachable
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -84,6 +87,30 @@ async def test_many_workers_share_the_jobs_without_doing_one_twice() -> None:
             for number in range(8):
                 nursery.start_soon(claim, f"worker-{number}")
         assert sorted(taken) == sorted({f"job-{number}" for number in range(40)})
+
+
+async def test_jobs_are_not_forgotten_that_were_taken_before_the_database_went_away() -> None:
+    class Away:
+        """A collection of a database that goes away after two changes."""
+
+        def __init__(self, jobs: Dao[Job]) -> None:
+            self._jobs = jobs
+            self.changes_left = 2
+
+        def find_all(self, *arguments: Any, **options: Any) -> Any:
+            return self._jobs.find_all(*arguments, **options)
+
+        async def compare_and_set(self, *arguments: Any, **options: Any) -> Job | None:
+            if not self.changes_left:
+                raise Unreachable("No database.")
+            self.changes_left -= 1
+            return await self._jobs.compare_and_set(*arguments, **options)
+
+    async with queue_of("one", "two", "three") as (_, database):
+        queue = JobQueue(attrs.evolve(database, jobs=Away(database.jobs)), LEASE)
+        assert len(await take(queue)) == 2
+        with pytest.raises(Unreachable):
+            await take(queue)
 
 
 async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: trio.testing.MockClock) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import random
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
