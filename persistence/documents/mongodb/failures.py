@@ -58,9 +58,8 @@ class Failures:
     def translated(self, error: Exception, id_: Id | None = None) -> ours.PersistenceError:
         """The error of this package that says the same."""
         if isinstance(error, errors.OperationFailure) and error.code == _DUPLICATE_KEY:
-            fields = [
-                self.id_field if field == "_id" else field for field in (error.details or {}).get("keyPattern", ())
-            ]
+            stored = (error.details or {}).get("keyPattern", ())
+            fields = [self.id_field if field == "_id" else field for field in stored]
             if fields == [self.id_field]:
                 return ours.DocumentExists(self.collection, id_)
             return ours.UniqueViolation(self.collection, id_, fields)

@@ -70,6 +70,8 @@ class WriteFence:
         if self._fencing is not None and not self._fencing.task.done():
             return False, self._fencing
         self._fencing = self._start(self._fence)
+        # Retrieved, since no write may come that waits for it.
+        self._fencing.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return True, self._fencing
 
     async def _fence(self) -> None:
