@@ -37,7 +37,7 @@ stage_lifetime = 15
 """
 """Leases and copies end often enough for kills to fall into what follows."""
 LEAD = 5
-"""Uploads that are begun before the first kill; then one for each kill, so that kills fall into all of them."""
+"""Uploads that are begun before the first kill. Neither kills nor uploads run ahead, so that kills fall into all."""
 PAUSES = (0.5, 3.0)
 """Seconds between two kills."""
 CALM_SECONDS = 240
@@ -158,13 +158,14 @@ def _kill(
 ) -> Counter[str]:
     kills: Counter[str] = Counter()
     next_kill = time.monotonic() + 2
-    deadline = time.monotonic() + 60 + 20 * max(plan.kills, plan.uploads)
+    deadline = time.monotonic() + 60 + 30 * max(plan.kills, plan.uploads)
     while (count := sum(kills.values())) < plan.kills or not uploads.done or deleter.done < plan.deletes:
         assert time.monotonic() < deadline, f"{count} kills, {deleter.done} deletes, {uploads.left} uploads are left"
         begun = LEAD + plan.uploads if count >= plan.kills else LEAD + count * plan.uploads // plan.kills
         uploads.step(begun)
         processes.restart_due()
-        if count < plan.kills and time.monotonic() > next_kill:
+        timely = count * plan.uploads < (uploads.codes[0] + 2 * LEAD) * plan.kills
+        if count < plan.kills and timely and time.monotonic() > next_kill:
             victim = processes.kill(rng)
             if victim is not None:
                 kills[victim.partition(" ")[0]] += 1
