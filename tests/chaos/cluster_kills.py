@@ -33,7 +33,7 @@ from tests.support.command_line import CommandLine
 SETTINGS = """\
 open_uploads = 50
 job_lease = 5
-stage_lifetime = 15
+stage_lifetime = 30
 """
 """Leases and copies end often enough for kills to fall into what follows."""
 LEAD = 5
@@ -110,7 +110,7 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Outcome:
         uploads = Uploads(user, token, plan.uploads, rng)
         over = threading.Event()
         deleter = Deleter(cluster.wkvs_url, token, user.keys.private, plan.deletes, random.Random(plan.seed + 1), over)
-        reader = Reader(cluster, user.keys, random.Random(plan.seed + 2), over, uploads.checksum)
+        reader = Reader(cluster, user.keys, random.Random(plan.seed + 2), over, uploads.checksum, deleter.deleted)
         began = time.monotonic()
         with uploads.ended(), deleter.running(), reader.running():
             try:
