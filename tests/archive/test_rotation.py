@@ -178,6 +178,7 @@ class TestRevokedGrants:
     ) -> None:
         accession, _ = registered()
         writer, reader = uploader(), downloader([accession])
+        rdub = writer.package().json()["research_data_upload_box_id"]
         file = writer.seal(b"content")
         file_id = writer.create("a", file).json()["file_id"]
         tokens = {
@@ -185,27 +186,39 @@ class TestRevokedGrants:
             for kind in ("view", "create", "upload", "close", "delete")
         }
         download_token, path = reader.download_token(accession), writer.uploads_url.partition("/ucs")[2]
-        view = archive.wkvs_url.removesuffix("/.well-known") + f"/ucs{path}"
-        assert writer.http.get(view, headers=bearer(tokens["view"])).status_code == 200
+        # Every process has served all of this a moment ago.
+        reads = {
+            f"/ucs{path}": tokens["view"],
+            f"/ucs{path}/{file_id}/parts/1": tokens["upload"],
+            f"/dcs/objects/{accession}": download_token,
+            f"/dcs/objects/{accession}/envelopes": download_token,
+            f"/ga4gh/drs/v1/objects/{accession}": download_token,
+        }
+        for server in servers(archive):
+            for read, token in reads.items():
+                answer = writer.http.get(f"{server}{read}", headers=bearer(token))
+                assert answer.status_code in (200, 202), (server, read, answer.text)
         for user in (writer, reader):
             done = run_cli("archive", "revoke", *where(archive), user.package_id)
             assert done.returncode == 0, done.stderr
         for server in servers(archive):
             box, file_url = f"{server}/ucs{path}", f"{server}/ucs{path}/{file_id}"
             for method, url, token, body in (
-                ("GET", box, tokens["view"], None),
+                *(("GET", f"{server}{read}", token, None) for read, token in reads.items()),
                 ("POST", box, tokens["create"], file.announcement("b")),
-                ("GET", f"{file_url}/parts/1", tokens["upload"], None),
                 ("PATCH", file_url, tokens["close"], file.claim()),
                 ("DELETE", file_url, tokens["delete"], None),
-                ("GET", f"{server}/dcs/objects/{accession}", download_token, None),
-                ("GET", f"{server}/dcs/objects/{accession}/envelopes", download_token, None),
             ):
                 answer = writer.http.request(method, url, headers=bearer(token), json=body)
                 assert answer.status_code == 401, (method, url)
             for user in (writer, reader):
                 package = f"{server}/wps/work-packages/{user.package_id}"
                 assert user.http.get(package, headers=bearer(user.secret)).status_code == 403
+            wanted = {"work_type": "view", "alias": None, "file_id": None}
+            for owner, order, body in ((writer, f"boxes/{rdub}", wanted), (reader, f"files/{accession}", None)):
+                url = f"{server}/wps/work-packages/{owner.package_id}/{order}/work-order-tokens"
+                answer = owner.http.post(url, headers=bearer(owner.secret), json=body)
+                assert answer.status_code == 403, url
         assert reader.order(f"files/{accession}").status_code == 403
         rows = run_cli_json("archive", "grants", *where(archive), "--json")
         states = {row["grant"]: row["state"] for row in rows}
