@@ -50,9 +50,9 @@ _COLLISION_PAUSES = (0.1, 0.4)
 class UploadController:
     """Opens, closes, cancels and lists uploads.
 
-    All that it knows is in the documents, so any number of processes may do this. Each change is one transaction, which
-    also says what is to be done next about the file (`connector.archive.jobs`). Of calls that collide one has its way,
-    and the others are answered by what the upload has become.
+    All that it knows is in the documents, so any number of processes may do this. Each change is one transaction, with
+    what is to be done next about the file (`connector.archive.jobs`), and the box last, for which others wait from then
+    on. Of calls that collide one has its way, and the others are answered by what the upload has become.
     """
 
     _database: Database
@@ -145,14 +145,14 @@ class UploadController:
             uploads = UploadRepository(database, self._clock)
             upload = await uploads.get(file_id, box_id=box_id)
             file = await database.files.find_one({"file_id": file_id}) if upload.secret_id is not None else None
-            if upload.state != "cancelled":
-                await uploads.move(upload, "cancelled", needs_open_box=True)
-                await schedule_cleaning(database, upload, now)
             if file is not None:
                 await database.files.delete(file.accession)
             if upload.secret_id is not None:
                 with suppress(NotFound):
                     await database.secrets.delete(upload.secret_id)
+            if upload.state != "cancelled":
+                await schedule_cleaning(database, upload, now)
+                await uploads.move(upload, "cancelled", needs_open_box=True)
             return upload, file
 
         upload, file = await self._database.transact(withdraw)
@@ -178,12 +178,12 @@ class UploadController:
 
         async def enter(database: Database) -> None:
             replaced = await self._find_replaced(UploadRepository(database, self._clock), box.id, wanted)
-            await self._take_room(database, box.id, wanted, replaced)
             if replaced is not None:
                 await database.uploads.delete(replaced.id)
                 if replaced.state in OVERWRITABLE:
                     await schedule_cleaning(database, replaced, now)
             await database.uploads.insert(upload)
+            await self._take_room(database, box.id, wanted, replaced)
 
         try:
             await self._database.transact(enter)
@@ -261,8 +261,8 @@ class UploadController:
         now = await self._database.factory.now()
 
         async def change(database: Database) -> None:
-            await UploadRepository(database, self._clock).move(upload, state, **changes)
             await schedule(database, upload.id, job, hub=upload.storage_alias, now=now)
+            await UploadRepository(database, self._clock).move(upload, state, **changes)
 
         try:
             await self._database.transact(change)
