@@ -17,6 +17,7 @@ NAMES = (
     "s3",
     "persistence",
     "archive",
+    "interrogation",
 )
 BY_NAME_ONLY = frozenset({"wan"})
 """Too long to be a part of everything."""
