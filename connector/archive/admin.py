@@ -88,14 +88,20 @@ async def revoke_grants(archive: Archive, grants: Iterable[str]) -> None:
 
 async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[str, Any]]:
     """List all registered files; with `uploads` also uploads that are not registered, which have no accession."""
+    # Read first: an upload that is registered meanwhile is in both collections then, not in neither.
+    pending: list[FileUpload] = []
+    if uploads:
+        pending = [upload async for upload in archive.upload_repository.find_all() if upload.state != "archived"]
     rows = [
         _file_row(file, file.file_id, state="archived", registered=file.registered.isoformat(), failure_reason=None)
         async for file in archive.registry.find_all()
     ]
-    if uploads:
-        async for upload in archive.upload_repository.find_all():
-            if upload.state != "archived":
-                rows.append(_file_row(upload, upload.id, state=upload.state, failure_reason=upload.failure))
+    registered = {row["file_id"] for row in rows}
+    rows += [
+        _file_row(upload, upload.id, state=upload.state, failure_reason=upload.failure)
+        for upload in pending
+        if upload.id not in registered
+    ]
     return rows
 
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import attrs
 import pytest
 import trio
 
+from connector.archive import admin
 from connector.archive.file_registry import file_extension
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
+from persistence.errors import AlreadyExists
 from tests.support.memory_archive import ManualClock, memory_archive
 
 
@@ -72,3 +79,35 @@ async def test_a_registered_file_has_no_header() -> None:
         file = archive.registry.new_file(upload("file-1"), "GHGAF1")
         assert file.encrypted_size == 65_537 + 2 * 28
         assert (file.object_id, file.secret_id) == ("file-1.1", "s")
+
+
+class Between:
+    """A collection that is listed, after which a file is registered, once."""
+
+    def __init__(self, listed: Any, register: Callable[[], Awaitable[None]]) -> None:
+        self._listed, self._register = listed, register
+
+    async def find_all(self) -> AsyncIterator[Any]:
+        async for one in self._listed.find_all():
+            yield one
+        await self._register()
+
+
+@pytest.mark.trio
+async def test_an_upload_that_is_registered_meanwhile_is_listed_once() -> None:
+    async with memory_archive() as archive:
+        file = archive.registry.new_file(upload("1"), "GHGAF1")
+        await archive.database.uploads.insert(upload("1"))
+
+        async def register() -> None:
+            with suppress(AlreadyExists):
+                await archive.database.files.insert(file)
+                await archive.database.uploads.compare_and_set("1", expected={}, changes={"state": "archived"})
+
+        registering = attrs.evolve(
+            archive,
+            registry=Between(archive.registry, register),
+            upload_repository=Between(archive.upload_repository, register),
+        )
+        (row,) = await admin.list_files(registering, uploads=True)
+        assert row["file_id"] == "1"

@@ -112,18 +112,15 @@ def transaction_lifetime(mongodb_replica_set: str) -> Iterator[float]:
     """A lifetime of transactions as docs/archive.md advises it."""
     name = "transactionLifetimeLimitSeconds"
     with pymongo.MongoClient[dict[str, object]](mongodb_replica_set) as client:
-        members = [
-            pymongo.MongoClient[dict[str, object]](*address, directConnection=True)
-            for address in sorted({client.primary, *client.secondaries} - {None})  # type: ignore[type-var]
-        ]
-        try:
-            for member in members:
-                member.admin.command("setParameter", 1, **{name: LIFETIME})
-            yield LIFETIME
-        finally:
-            for member in members:
-                member.admin.command("setParameter", 1, **{name: 10})
-                member.close()
+        hosts: list[str] = client.admin.command("hello")["hosts"]
+    with ExitStack() as stack:
+        for host in hosts:
+            one = pymongo.MongoClient[dict[str, object]](f"mongodb://{host}/?directConnection=true")
+            admin = stack.enter_context(one).admin
+            before = admin.command("getParameter", 1, **{name: 1})[name]
+            admin.command("setParameter", 1, **{name: LIFETIME})
+            stack.callback(admin.command, "setParameter", 1, **{name: before})
+        yield LIFETIME
 
 
 @contextmanager
@@ -181,5 +178,6 @@ def test_a_process_that_stops_in_a_transaction_holds_up_its_box_alone_and_not_fo
         assert waiting.result().status_code == 201
     print(f"seconds in another box: {beside.longest}, in the same box: {box.longest}")
     assert all(seconds < MOST for seconds in beside.longest.values()), beside.longest
-    assert box.longest.pop("creation") < transaction_lifetime + 2 * MOST
+    # MongoDB looks for such transactions twice in their lifetime.
+    assert box.longest.pop("creation") < 1.5 * transaction_lifetime + MOST
     assert all(seconds < MOST for seconds in box.longest.values()), box.longest
