@@ -146,11 +146,11 @@ class _Sent:
 
     def upload(self, hub: Hub) -> FileUpload:
         """Another upload of the same content, which was closed just now."""
-        now = utc_now()
+        now, file_id = utc_now(), str(uuid4())
         return FileUpload(
-            id=str(uuid4()),
+            id=file_id,
             box_id=self.box_id,
-            alias="large.bin",
+            alias=file_id,
             state="inbox",
             storage_alias=hub.alias,
             upload_id="sent",

@@ -66,7 +66,7 @@ def test_many_clients_for_a_while(archive: ServedArchive) -> None:
     for pid in memory.pids:
         print(pid, [round(sample[pid]) for sample in memory.samples[::5]])
     accessions = until_registered(archive, set(load.acknowledged))
-    load.download_all({accessions[file_id]: digest for file_id, digest in load.acknowledged.items()}, 16)
+    load.download_all({accessions[file_id]: digest for file_id, digest in load.acknowledged.items()}, CLIENTS)
     assert load.faults == {}
     assert sent > SECONDS
     for pid in memory.pids:
