@@ -25,8 +25,9 @@ pytestmark = [
 
 CLIENTS = 64
 SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
-ALLOWED_GROWTH = 8.0
-"""MiB that a process may grow from a third of the time to its end."""
+ALLOWED_GROWTH = 16.0
+"""MiB that a process may grow from a third of the time to its end. What still fills up then is bounded: the page cache
+of each SQLite connection (2 MB), and the names of uploads that were there a moment ago (`RecentChecks`)."""
 
 
 def processes_of(archive: ServedArchive) -> tuple[list[int], list[int]]:
