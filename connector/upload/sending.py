@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import ClassVar
 
 import trio
 
@@ -28,9 +27,6 @@ class Sending(ABC):
 
     Parts that an earlier run has sent are read too, for the sha256 of the whole, and compared with what that run read.
     """
-
-    is_resumable: ClassVar[bool]
-    """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it."""
 
     def __init__(
         self, context: UploadContext, locked: LockedSource, file: SourceFile, state: UploadState, parts: Parts
@@ -65,6 +61,14 @@ class Sending(ABC):
     def kept(self) -> int:
         """Bytes that need not be sent again."""
         return sum(self._parts[number - 1].size for number in self._sent_before)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the upload stays in the archive when it fails or is cancelled, for the next run to resume it.
+
+        An archive allows few open uploads, so one whose only part is not stored does not.
+        """
+        return len(self._parts) > 1 or bool(self._sent)
 
     @abstractmethod
     async def begin(self) -> None:
@@ -134,12 +138,19 @@ class Sending(ABC):
         """Fill `buffer` with the encrypted part; `None` if an earlier run has sent it."""
 
     @abstractmethod
-    async def _record_sent(self, number: int, sent: SentPart) -> None:
-        """Record that a part is stored."""
-
-    @abstractmethod
     async def _check_source(self) -> None:
         """Raise `SourceChangedError` if the source changed while it was read."""
+
+    async def _record_sent(self, number: int, sent: SentPart) -> None:
+        """Record that a part is stored."""
+        journal = self._journal
+        assert journal is not None, "it is created before the first part is sent"
+
+        def record() -> None:
+            self._locked.check()  # after a takeover the journal belongs to the other process
+            journal.add_parts({number: sent.facts()})
+
+        await self._run.in_thread(record)
 
     def _begin_journal(self, sealed: SentPart | None) -> None:
         self.end()  # that of a previous try, whose encrypted bytes were different
@@ -167,8 +178,6 @@ class Sending(ABC):
 class ManyParts(Sending):
     """A file of several parts: each stored part is recorded, and the next run sends the others."""
 
-    is_resumable = True
-
     async def begin(self) -> None:
         """Create the journal, or resume it and request the URL of the first missing part."""
         if self._state.stage is Stage.CREATED:
@@ -190,16 +199,6 @@ class ManyParts(Sending):
             return None
         return await self._run.in_thread(lambda: self._sealed(part, prepared))
 
-    async def _record_sent(self, number: int, sent: SentPart) -> None:
-        journal = self._journal
-        assert journal is not None, "it is created before the first part"
-
-        def record() -> None:
-            self._locked.check()  # after a takeover the journal belongs to the other process
-            journal.add_parts({number: sent.facts()})
-
-        await self._run.in_thread(record)
-
     async def _check_source(self) -> None:
         await self._run.in_thread(self._file.check_unchanged)
 
@@ -207,12 +206,9 @@ class ManyParts(Sending):
 class OnePart(Sending):
     """A file of one part, which is read, hashed and encrypted in one call in a thread.
 
-    An archive allows few open uploads, so one that fails or is cancelled is deleted. The digests of the part are
-    recorded before it is sent: a run that is killed later may have closed the upload, which the next run finds out by
-    closing it with the same digests.
+    The digests of the part are recorded before it is sent: a run that is killed later may have closed the upload, which
+    the next run finds out by closing it with the same digests.
     """
-
-    is_resumable = False
 
     async def begin(self) -> None:
         """Request the part's URL if an earlier run did; if the archive rejects that, it may have the part already."""
@@ -220,7 +216,8 @@ class OnePart(Sending):
         if self._state.stage is Stage.CREATED:
             return
         try:
-            await self._fetch_url(1)
+            if self._state.stage is Stage.SENDING:
+                await self._fetch_url(1)
         except RefusedError as error:
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
@@ -243,9 +240,6 @@ class OnePart(Sending):
 
         async with self._sequencer.in_order(part.number):
             return await self._run.in_thread(work)
-
-    async def _record_sent(self, number: int, sent: SentPart) -> None:
-        return  # it was recorded before it was sent
 
     async def _check_source(self) -> None:
         return  # it was checked after it had been read

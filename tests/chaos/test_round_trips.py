@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import attrs
+import httpx
 import pytest
 import trustme
 
@@ -116,6 +117,26 @@ async def test_an_upload(far: Far, tmp_path: Path) -> None:
     assert far.first_byte("up") <= 9
     counts = far.user.archive.counts
     assert (counts["package"], counts["create"], counts["complete"]) == (1, 1, 1)
+
+
+async def test_the_next_file_of_an_upload(far: Far) -> None:
+    """Created, a token, the address of its part: what the archive asks for once the file before has left its slot."""
+    archive, begun = far.user.archive, []
+    archive.window = 1
+
+    def note(request: httpx.Request) -> bool:
+        begun.append(far.round_trips)
+        return False
+
+    archive.stick("put", note)
+    sources = [UploadSource(far.user.folder / name, name) for name in ("x", "y")]
+    for source in sources:
+        source.path.write_bytes(source.alias.encode() * 1000)
+    async with far.session() as session:
+        for outcome in await session.upload(sources):
+            assert outcome.ok, outcome.error
+    first, second = begun
+    assert second - first - len(("put", "close")) <= 3
 
 
 @pytest.mark.parametrize("scheme", ["https"])

@@ -394,8 +394,7 @@ def test_a_real_archive_is_sent_and_asked_for_each_byte_once(stage, how):
         (folder / name).write_bytes(random.Random(f"{how} {name}").randbytes(size))
     upload = ["upload", *sorted(folder.iterdir()), "--json", "--max-concurrency", "2"]
     moved, told = until_done(stage, how, "uploaded", token, upload)
-    # Of a file of one part that is asked to be closed, nothing says yet that it is complete.
-    assert moved < 8 * size + 6 * size + MIB, "what went again was in flight or being closed: three files, twice"
+    assert moved < 8 * size + 4 * size + MIB, "what went again was in flight: two files, twice"
     accessions = {
         name: stage.archive.wait_for_file(line["file_id"], seconds=60)["accession"] for name, line in told.items()
     }
