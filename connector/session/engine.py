@@ -17,8 +17,9 @@ from connector.transfer.limit import ConcurrencyLimit
 _MAXIMUM = 32
 """Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
 _INITIAL = 4
-_PER_SECOND = 60
-"""Parts at first for each second of the round trip: far away each connection is slower, and the search takes longer."""
+_FAR = 600
+"""Parts at first by the square of the round trip in seconds: far away each connection is slower, and so is the search.
+Of small parts as many as have their bytes."""
 _MINIMUM = 2
 """However many requests are refused: one stalled connection must not block everything."""
 _CORES = os.cpu_count() or 2
@@ -62,11 +63,12 @@ def open_scheduler(
 def network_limit(settings: Settings, round_trip: float) -> ConcurrencyLimit:
     """A limit that adapts to line and archive, within the memory for buffers.
 
-    `round_trip` of the line in seconds: at 0.1 s and more it begins higher, up to four times.
+    `round_trip` of the line in seconds: at 0.1 s and more a slow start leads higher.
     """
     most = max(_INITIAL, min(_MAXIMUM, settings.memory // settings.part_size))
-    initial = max(_INITIAL, min(4 * _INITIAL, int(_PER_SECOND * round_trip)))
-    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=min(initial, most))
+    first = min(int(_FAR * round_trip**2), most)
+    threshold = first * settings.part_size if first > _INITIAL else 0
+    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=_INITIAL, threshold=threshold)
 
 
 def local_limit() -> ConcurrencyLimit:

@@ -57,6 +57,7 @@ class Scheduler:
         self.open_transfers = OpenTransferLimiter(window, first=first, patience=patience)
         self.workers = 0
         self.moving = 0
+        self.buffered = 0
         self.round_trip = round_trip
         self._budget = pool.budget
         self._batches: list[_Batch[Any]] = []
@@ -144,7 +145,8 @@ class _PartMove:
         scheduler.observer.progressed(self._transfer.label, size)
         limit, now = scheduler.limit, trio.current_time()
         before, line = limit.limit, scheduler.round_trip()
-        if limit.advanced(size, now, in_flight=scheduler.moving, round_trip=line) > before:
+        moving, buffered = scheduler.moving, scheduler.buffered
+        if limit.advanced(size, now, in_flight=moving, buffered=buffered, round_trip=line) > before:
             scheduler.spawn_workers()
 
 
@@ -259,11 +261,13 @@ class _Batch(Generic[T]):
                 active.scopes.add(scope)
                 buffer = await pool.acquire(part.size)
                 scheduler.moving += 1
+                scheduler.buffered += part.size
                 try:
                     move = _PartMove(scheduler, active.transfer, part, buffer.view)
                     await scheduler.retrier.run(move.try_once, notify=move.failed, made_progress=move.made_progress)
                 finally:
                     scheduler.moving -= 1
+                    scheduler.buffered -= part.size
                     pool.release(buffer)
         except* Exception as failed:
             active.fail(as_connector_error(failed))

@@ -134,7 +134,8 @@ class WideAreaLine:
             room -= size
             moved += size
             self._moved(connection, size, wanted[connection], step, rng)
-            self.limit.advanced(int(size), self.now, in_flight=working, round_trip=self.round_trip)
+            buffered = working * self.part
+            self.limit.advanced(int(size), self.now, in_flight=working, buffered=buffered, round_trip=self.round_trip)
         if moved and self.first_byte is None:
             self.first_byte = self.now
         self.curve.append((self.now, moved, self.limit.limit))

@@ -291,3 +291,29 @@ def test_places_that_are_not_used_are_no_reason_for_more() -> None:
     for n in range(1000):
         limit.advanced(10**9, n / 10, in_flight=3)
     assert limit.limit == 4
+
+
+def slow_start(limit: ConcurrencyLimit, part: int, *, until: float) -> list[int]:
+    """The limits over a line of a quarter of a second on which nothing but the start happens."""
+    limits = [limit.limit]
+    for n in range(int(until / 0.01)):
+        limit.advanced(1000, n / 100, in_flight=limit.limit, buffered=limit.limit * part, round_trip=0.25)
+        limits += [] if limits[-1] == limit.limit else [limit.limit]
+    return limits
+
+
+def test_a_slow_start_doubles_when_all_requests_are_answered() -> None:
+    assert slow_start(adaptive(maximum=32, threshold=24 * MB), MB, until=0.4) == [4, 8]
+    assert slow_start(adaptive(maximum=32, threshold=24 * MB), MB, until=0.9) == [4, 8, 16]
+    assert slow_start(adaptive(maximum=32, threshold=24 * MB), MB, until=1.9) == [4, 8, 16, 24]
+
+
+def test_a_slow_start_goes_further_with_small_parts() -> None:
+    assert slow_start(adaptive(maximum=32, threshold=24 * MB), MB // 4, until=1.9) == [4, 8, 16, 32]
+
+
+def test_a_refusal_ends_the_slow_start() -> None:
+    limit = adaptive(maximum=32, threshold=24 * MB)
+    assert slow_start(limit, MB, until=0.4) == [4, 8]
+    limit.refused(0.45)
+    assert slow_start(limit, MB, until=1.9) == [5]

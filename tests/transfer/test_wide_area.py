@@ -13,9 +13,6 @@ from tests.support.wide_area_line import MB, MIB, WideAreaLine
 WAYS = pytest.mark.parametrize("up", [False, True], ids=["down", "up"])
 COMBINATIONS = [(ms, window, capacity) for ms in (20, 100, 250) for window in (1, 4) for capacity in (50, 125)]
 LEAST = {20: 0.93, 100: 0.9, 250: 0.85}
-SEARCHING = {(100, 1, 125): 0.88, (250, 1, 125): 0.78}
-"""Where three to eight times the connections are needed that it begins with: the search takes longer. The second takes
-all buffers that the memory has room for, and would take some more."""
 
 
 def make_line(ms: int, window: float, capacity: int, *, up: bool, **options: object) -> WideAreaLine:
@@ -27,9 +24,17 @@ def make_line(ms: int, window: float, capacity: int, *, up: bool, **options: obj
 @pytest.mark.parametrize(("ms", "window", "capacity"), COMBINATIONS)
 def test_a_line_is_full_from_its_first_seconds_on(ms: int, window: int, capacity: int, up: bool) -> None:
     line = make_line(ms, window, capacity, up=up).run(30 * capacity * MB)
-    assert line.utilization() >= SEARCHING.get((ms, window, capacity), LEAST[ms])
+    assert line.utilization() >= LEAST[ms]
     if ms == 20 or (ms, window, capacity) == (100, 4, 50):
         assert max(line.heights) <= 12, "each connection takes memory"
+
+
+@WAYS
+@pytest.mark.parametrize("ms", [100, 250])
+def test_parts_that_began_together_end_together(ms: int, up: bool) -> None:
+    """Each connection is limited by its window, so all are silent at once while the next parts are asked for."""
+    line = make_line(ms, 1, 125, up=up, processing=0.005).run(30 * 125 * MB)
+    assert line.utilization() >= LEAST[ms]
 
 
 def changing(begin: float, end: float, share: float) -> Callable[[float], float]:
