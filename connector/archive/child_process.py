@@ -21,6 +21,8 @@ _GRACE = 10.0
 _LIVED = 60.0
 """Seconds after which a process that dies is started again at once."""
 _LONGEST_PAUSE = 30.0
+_NEW_PROCESS_GROUP = 0x200
+"""`CREATE_NEW_PROCESS_GROUP` of Windows, which `subprocess` has there only."""
 
 
 @attrs.frozen
@@ -31,14 +33,9 @@ class ChildCommand:
     environment: Mapping[str, str] = attrs.field(repr=False)
 
 
-def apart_from_terminal() -> dict[str, Any]:
+def apart_from_terminal(*, platform: str = sys.platform) -> dict[str, Any]:
     """Options of a process that signals of the terminal are not to reach, with POSIX and Windows."""
-    apart: dict[str, Any] = {}
-    if sys.platform == "win32":
-        apart["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-    else:
-        apart["start_new_session"] = True
-    return apart
+    return {"creationflags": _NEW_PROCESS_GROUP} if platform == "win32" else {"start_new_session": True}
 
 
 async def keep_running(command: ChildCommand) -> NoReturn:

@@ -7,6 +7,7 @@ import binascii
 import codecs
 import io
 import os
+import sys
 from pathlib import Path
 
 from crypt4gh.keys import c4gh
@@ -20,8 +21,8 @@ _LONGEST = 1 << 16
 """Bytes of a file with a secret."""
 
 
-def read_secret(path: Path) -> bytes:
-    """Read a file with a secret. Blocks on the disk.
+def read_secret(path: Path, *, platform: str = sys.platform) -> bytes:
+    """Read a file with a secret. Blocks on the disk. Windows has no permission bits that tell who may read it.
 
     Raises:
         LocalError: It cannot be read, or others than its owner may read it.
@@ -34,7 +35,7 @@ def read_secret(path: Path) -> bytes:
         raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
     if len(content) > _LONGEST:
         raise UsageError(f"{path} has more than {_LONGEST} bytes, so it holds no secret.")
-    if os.name == "posix" and mode & _OTHERS:
+    if platform != "win32" and mode & _OTHERS:
         raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
     return content.removeprefix(codecs.BOM_UTF8)
 

@@ -64,9 +64,9 @@ class OutputStream:
     again at the next text. A pipe that another program has made non-blocking is waited for like any other.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, platform: str = sys.platform) -> None:
         self._stream = stream
-        self._descriptor = _descriptor(stream)
+        self._descriptor = _descriptor(stream, platform)
         self._torn = False
         self.failure = "" if stream is not None else "it is closed"
 
@@ -123,8 +123,8 @@ class OutputStream:
                 self._torn = bool(left)
 
 
-def _descriptor(stream: TextIO | None) -> int | None:
-    if stream is not None and sys.platform != "win32":  # A console there takes text, not bytes.
+def _descriptor(stream: TextIO | None, platform: str) -> int | None:
+    if stream is not None and platform != "win32":  # A console there takes text, not bytes.
         with suppress(OSError, ValueError, AttributeError):
             return stream.fileno()
     return None

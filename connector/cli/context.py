@@ -47,8 +47,11 @@ class ProcessInput:
 
     _LONGEST = 1 << 20
 
-    def __init__(self, descriptor: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, descriptor: int = 0, clock: Callable[[], float] = time.monotonic, *, platform: str = sys.platform
+    ) -> None:
         self._descriptor = descriptor
+        self._platform = platform
         self._clock = clock
 
     def kind(self) -> StandardInputKind:
@@ -66,7 +69,7 @@ class ProcessInput:
         deadline = self._clock() + seconds
         line = bytearray()
         while len(line) < self._LONGEST:
-            if sys.platform != "win32":  # There, select takes sockets only.
+            if self._platform != "win32":  # There, select takes sockets only.
                 left = deadline - self._clock()
                 if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
                     return None

@@ -26,8 +26,6 @@ from connector.wire.tokens import WorkOrderToken
 
 PAGE_SIZE = 1000
 """The largest page that the contract allows."""
-MAX_LISTED = 1_000_000
-"""File uploads in one box: more than any box holds, so that no listing is endless."""
 _WHO = "The upload service"
 
 
@@ -130,13 +128,15 @@ def read_deleted(reply: ApiReply) -> None:
 class UploadClient:
     """The client of one upload service and one box (the file upload box's id, not the research data upload box's).
 
-    `api_url` returns the service's present address.
+    `api_url` returns the service's present address; `max_listed` is more than any box holds, so that no listing is
+    endless.
     """
 
-    def __init__(self, api: ApiClient, api_url: Callable[[], str], box: UUID) -> None:
+    def __init__(self, api: ApiClient, api_url: Callable[[], str], box: UUID, *, max_listed: int = 1_000_000) -> None:
         self._api = api
         self._current_url = api_url
         self._box = box
+        self._max_listed = max_listed
 
     @property
     def _api_url(self) -> str:
@@ -155,8 +155,8 @@ class UploadClient:
             listed += len(page.items)
             if not page.items or listed >= page.total_count:
                 return
-            if listed > MAX_LISTED:
-                raise BrokenError(f"The upload box lists more than {MAX_LISTED} files.", hint="Tell the archive.")
+            if listed > self._max_listed:
+                raise BrokenError(f"The upload box lists more than {self._max_listed} files.", hint="Tell the archive.")
 
     def _list_request(self, token: str, *, skip: int) -> ApiRequest:
         return build_list_request(self._api_url, self._box, token, skip=skip)

@@ -114,12 +114,17 @@ async def _connect(origin: Origin) -> socket.socket:
     # The plain socket without trio's wrapper, whose calls yield to the scheduler every time.
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
+    bound_unsent(sock)
+    return sock
+
+
+def bound_unsent(sock: socket.socket, platform: str = sys.platform) -> None:
+    """Bound what the kernel takes of a body before it is sent, so that what counts as moved is not far ahead."""
     with contextlib.suppress(OSError):  # a matter of speed alone, and not all kernels have it
-        if sys.platform != "linux":  # where it is not known what has arrived: see `socket_stream.unacknowledged`
+        if platform != "linux":  # where it is not known what has arrived: see `socket_stream.unacknowledged`
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_SEND_BUFFER)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT)
-    return sock
 
 
 async def _open_tunnel(connection: Connection, target: Origin) -> None:

@@ -33,17 +33,16 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-    def unacknowledged(sock: socket.socket) -> int:
-        """Bytes in the send buffer that the peer has not acknowledged (`SIOCOUTQ`, tcp(7), which `TIOCOUTQ` equals)."""
-        count = array.array("i", [0])
+
+def unacknowledged(sock: socket.socket, platform: str = sys.platform) -> int:
+    """Bytes in the send buffer that the peer has not acknowledged (`SIOCOUTQ`, tcp(7), which `TIOCOUTQ` equals).
+
+    Elsewhere than on Linux always 0: what the kernel took counts as sent, and send buffers are small instead.
+    """
+    count = array.array("i", [0])
+    if sys.platform == "linux" and platform == "linux":
         fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
-        return count[0]
-
-else:
-
-    def unacknowledged(sock: socket.socket) -> int:
-        """Always 0: what the kernel took counts as sent, and connections have small send buffers instead."""
-        return 0
+    return count[0]
 
 
 class IdleState(enum.Enum):

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import attrs
@@ -49,12 +50,12 @@ class LockOwner:
         """The content of all lock files of the process."""
         return json.dumps(attrs.asdict(self)).encode()
 
-    def is_visible(self) -> bool:
+    def is_visible(self, *, platform: str = sys.platform) -> bool:
         """Whether it would be visible to this process: same host name, boot and PID namespace.
 
         Host names alone are not sufficient: containers and cloned machines share them.
         """
-        if os.name == "nt":
+        if platform == "win32":
             return False  # On Windows, signal 0 does not test whether a process exists.
         ours = self.this_process()
         return self.host == ours.host and all(

@@ -28,8 +28,9 @@ def _in_binary(descriptor: int) -> int:
 class PipeReader:
     """Reads an open descriptor to its end; `name` is what errors call it."""
 
-    def __init__(self, descriptor: int, name: str = "standard input") -> None:
+    def __init__(self, descriptor: int, name: str = "standard input", *, platform: str = sys.platform) -> None:
         self._descriptor = _in_binary(descriptor)
+        self._platform = platform
         self.name = name
 
     def fill(self, view: memoryview) -> int:
@@ -48,12 +49,11 @@ class PipeReader:
         return done
 
     def _read_some(self, view: memoryview) -> int:
-        if sys.platform == "win32":
-            piece = os.read(self._descriptor, len(view))
-            view[: len(piece)] = piece
-            return len(piece)
-        else:
+        if sys.platform != "win32" and self._platform != "win32":
             return os.readv(self._descriptor, [view])
+        piece = os.read(self._descriptor, len(view))
+        view[: len(piece)] = piece
+        return len(piece)
 
 
 class PipeWriter:

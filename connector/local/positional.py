@@ -11,20 +11,22 @@ from contextlib import suppress
 
 _IOV_MAX = 1024
 """Pieces per vectored call that every POSIX system allows (Linux and macOS: 1024)."""
+_HAS_VECTORED = hasattr(os, "preadv") and hasattr(os, "pwritev")
 
 
 class PositionalFile:
     """A file descriptor for reads and writes at given offsets, from several threads at once.
 
-    Uses `preadv` and `pwritev`; without them (Windows), a lock guards seek and read or write. All methods block: call
-    them in threads. Errors are plain `OSError`.
+    Uses `preadv` and `pwritev`; without them (Windows; `vectored`), a lock guards seek and read or write. All methods
+    block: call them in threads. Errors are plain `OSError`.
 
     One thread writes at a time: file systems lock a file for each write, and on Linux a thread that waits for that lock
     spins, on a core that others could use.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, vectored: bool = _HAS_VECTORED) -> None:
         self._descriptor = descriptor
+        self._vectored = vectored
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
 
@@ -64,7 +66,7 @@ class PositionalFile:
         return done
 
     def _read_some(self, views: list[memoryview], offset: int) -> int:
-        if sys.platform != "win32" and hasattr(os, "preadv"):
+        if sys.platform != "win32" and self._vectored:
             return os.preadv(self._descriptor, views, offset)
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -73,20 +75,20 @@ class PositionalFile:
         return len(data)
 
     def _write_some(self, views: list[memoryview], offset: int) -> int:
-        if sys.platform != "win32" and hasattr(os, "pwritev"):
+        if sys.platform != "win32" and self._vectored:
             return os.pwritev(self._descriptor, views, offset)
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, views[0])
 
 
-def start_writeback(descriptor: int, offset: int, size: int) -> None:
+def start_writeback(descriptor: int, offset: int, size: int, *, platform: str = sys.platform) -> None:
     """Start writing `size` bytes from `offset` on to the disk, without waiting for it.
 
     A hint: Linux writes back the dirty pages of a range that is not needed (`posix_fadvise(2)`), and keeps them in the
     cache meanwhile; other systems ignore it.
     """
-    if sys.platform == "linux":
+    if sys.platform == "linux" and platform == "linux":
         with suppress(OSError):
             os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
@@ -104,13 +106,13 @@ def sync(descriptor: int) -> None:
             raise
 
 
-def sync_directory(path: str | os.PathLike[str]) -> None:
+def sync_directory(path: str | os.PathLike[str], *, platform: str = sys.platform) -> None:
     """Sync a directory's entries to the disk, so that a rename in it survives a power failure, if that can be done.
 
     Windows cannot open a directory for that; NTFS journals renames itself. Elsewhere, one that may be written to but
     not be listed cannot be opened.
     """
-    if os.name == "nt":
+    if platform == "win32":
         return
     try:
         descriptor = os.open(path, os.O_RDONLY)

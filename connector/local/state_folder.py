@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,6 @@ from connector.config import APPLICATION
 from connector.errors import LocalError
 from connector.local.journal import decode_record, encode_record
 
-STATE_VARIABLE = "LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME"
 _NOWHERE = Path(os.devnull, APPLICATION)
 """The state folder of a user without a home: nothing can be created in it."""
 _SUFFIX = ".output"
@@ -107,14 +107,15 @@ def _or_users(path: Path | None) -> Path:
 
 
 @contextmanager
-def state_failures() -> Iterator[None]:
+def state_failures(*, platform: str = sys.platform) -> Iterator[None]:
     """Add to a `LocalError` about the state folder how it is moved, unless another process is its cause."""
     try:
         yield
     except LocalError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        hint = f"The state of uploads is kept there; {STATE_VARIABLE} names another folder for it."
+        variable = "LOCALAPPDATA" if platform == "win32" else "XDG_STATE_HOME"
+        hint = f"The state of uploads is kept there; {variable} names another folder for it."
         raise LocalError(error.message, hint=hint) from error.__cause__
 
 

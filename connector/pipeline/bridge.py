@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -32,6 +33,7 @@ def blocking(job: Callable[P, Awaitable[T]]) -> Callable[P, T]:
 
     @functools.wraps(job)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_callback(kwargs.get("on_progress"))
         if _loop_is_running():
             name = f"connector.{job.__name__}"
             raise UsageError(f"{name} would block the event loop of this thread; use: await {name}_async(...).")
@@ -43,16 +45,23 @@ def blocking(job: Callable[P, Awaitable[T]]) -> Callable[P, T]:
 def awaitable(job: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Return `job` as a coroutine function for asyncio and trio.
 
-    Under asyncio a callback `on_progress` is called in the thread of the event loop.
+    Under asyncio a callback `on_progress` is called in the thread of the event loop. Raises `UsageError` where neither
+    of them runs.
     """
 
     @functools.wraps(job)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        _check_callback(kwargs.get("on_progress"))
         if trio.lowlevel.in_trio_task():
             return await _with_single_error(functools.partial(job, *args, **kwargs))
+        name = f"connector.{job.__name__}"
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(f"{name}_async runs under asyncio or trio; from plain code use: {name}(...).") from None
         on_progress: Any = kwargs.get("on_progress")
         if on_progress is not None:
-            kwargs["on_progress"] = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, on_progress)
+            kwargs["on_progress"] = functools.partial(loop.call_soon_threadsafe, on_progress)
         return await _InThread(functools.partial(job, *args, **kwargs)).result()
 
     return _published(call, f"{job.__name__}_async")
@@ -62,6 +71,11 @@ def _published(function: Callable[P, T], name: str) -> Callable[P, T]:
     """Name the function as it is imported, so that it can be pickled for another process."""
     function.__module__, function.__name__, function.__qualname__ = "connector", name, name
     return function
+
+
+def _check_callback(on_progress: object) -> None:
+    if inspect.iscoroutinefunction(on_progress):
+        raise UsageError("on_progress must be a plain function: the engine calls it and does not await it.")
 
 
 def _loop_is_running() -> bool:

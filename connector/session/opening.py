@@ -24,7 +24,15 @@ from connector.http import AddressPolicy, HttpOptions, open_http
 from connector.local.state_folder import StateFolder
 from connector.session.engine import make_threads, network_limit, open_scheduler
 from connector.session.session import Session
-from connector.transfer import GuardedObserver, Observer, Retrier, RunContext, SilentObserver, run_concurrently
+from connector.transfer import (
+    GuardedObserver,
+    Observer,
+    Retrier,
+    RunContext,
+    SilentObserver,
+    check_in_trio,
+    run_concurrently,
+)
 from connector.wire.payloads import WorkPackage
 from connector.wire.tokens import AccessToken
 
@@ -83,6 +91,9 @@ async def open_session(
     Raises:
         ConnectorError: Of one of the five families, see `connector.errors`.
     """
+    check_in_trio(
+        "connector.open_session", "under asyncio use: await connector.download_files_async(...), or upload_files_async"
+    )
     if settings.wkvs_url is None:
         raise UsageError(
             "The archive's address is not known.",

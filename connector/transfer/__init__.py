@@ -6,7 +6,7 @@ from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
 from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
 from connector.transfer.retry import Backoff, Notify, Polling, Retrier
-from connector.transfer.scheduler import Scheduler
+from connector.transfer.scheduler import Scheduler, check_in_trio
 from connector.transfer.steps import Sequencer, run_concurrently
 from connector.transfer.transfer import NotReadyError, OverloadedError, Progress, TooManyOpenTransfersError, Transfer
 
@@ -32,5 +32,6 @@ __all__ = [
     "TooManyOpenTransfersError",
     "Transfer",
     "as_connector_error",
+    "check_in_trio",
     "run_concurrently",
 ]

@@ -56,8 +56,9 @@ class BufferPool:
     returned to the system. The pool does not grow with the number or size of files.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, platform: str = sys.platform) -> None:
         self._budget = budget
+        self._platform = platform
         self._allocated = 0
         self._free: list[Buffer] = []
         self._waiting: deque[_Waiter] = deque()
@@ -137,7 +138,7 @@ class BufferPool:
             self._free_memory(self._free.pop())
         if self._allocated + capacity > budget:
             return None
-        memory = _new_map(capacity)
+        memory = _new_map(capacity, self._platform)
         self._allocated += capacity
         return Buffer(memory, memoryview(memory)[:size])
 
@@ -165,10 +166,10 @@ class BufferPool:
             waiter.granted.set()
 
 
-def _new_map(size: int) -> mmap.mmap:
+def _new_map(size: int, platform: str) -> mmap.mmap:
     """A private anonymous map. Python's default is a shared one, whose page faults and copies take longer."""
     private: dict[str, Any] = {}
-    if sys.platform != "win32":
+    if sys.platform != "win32" and platform != "win32":
         private["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     try:
         return mmap.mmap(-1, size, **private)

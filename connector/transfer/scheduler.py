@@ -69,8 +69,9 @@ class Scheduler:
         Cancelling this call cancels them all.
 
         Raises:
-            UsageError: After `close`.
+            UsageError: After `close`, or outside trio.
         """
+        check_in_trio("Scheduler.run", "call it below trio.run(...)")
         self.check_open()
         batch = _Batch[T](self)
         self._batches.append(batch)
@@ -275,3 +276,9 @@ class _Batch(Generic[T]):
             active.scopes.discard(scope)
             active.moving -= 1
             active.check_done()
+
+
+def check_in_trio(name: str, instead: str) -> None:
+    """Raise `UsageError` in plain code and under asyncio; `instead` is the advice."""
+    if not trio.lowlevel.in_trio_task():
+        raise UsageError(f"{name} runs under trio; {instead}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.archive.key_formats import parse_key, parse_private_key
+from connector.archive.key_formats import parse_key, parse_private_key, read_secret
 from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory
 from connector.archive.sealing import MasterKey
 from connector.errors import IntegrityError, LocalError, UsageError
@@ -54,6 +54,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "master-1.key").chmod(0o640)
     with pytest.raises(LocalError, match="chmod"):
         source.read()
+    assert read_secret(tmp_path / "master-1.key", platform="win32"), "it has no such bits there"
 
 
 def test_a_damaged_key_is_refused_not_replaced(tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_a_real_pipe_is_read_line_by_line() -> None:
     os.close(reader)
 
 
+def test_a_line_on_windows_where_pipes_cannot_be_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"one\r\ntwo\n")
+    os.close(writer)
+    stdin = ProcessInput(reader, clock=lambda: 0.0, platform="win32")
+    assert [stdin.line(0), stdin.line(0), stdin.line(0)] == ["one", "two", None]
+    os.close(reader)
+
+
 def test_a_pipe_that_says_nothing_does_not_hang_us() -> None:
     reader, writer = os.pipe()
     began = time.monotonic()

@@ -36,9 +36,9 @@ def test_a_stream_that_was_closed() -> None:
 def test_a_full_disk() -> None:
     with open("/dev/full", "w") as full:
         stream = OutputStream(full)
-        assert not stream.failure
+        before = stream.failure
         stream.write("x\n")
-        assert stream.failure == "No space left on device"
+        assert (before, stream.failure) == ("", "No space left on device")
         stream.write("x\n")  # and closing it raises nothing, since Python buffered nothing
 
 
@@ -83,6 +83,17 @@ def test_what_the_encoding_lacks_is_escaped(tmp_path: Path, encoding: str, shown
         stream.write("ü 漢\n")
     assert not stream.failure
     assert path.read_text(encoding=encoding) == shown
+
+
+def test_on_windows_text_goes_through_the_stream(tmp_path: Path) -> None:
+    """A console there takes text, not bytes; whether it is in the foreground is not known."""
+    path = tmp_path / "out"
+    with path.open("w", encoding="ascii") as file:
+        stream = OutputStream(file, platform="win32")
+        stream.write("a\n\xfc\n")
+        assert stream.in_foreground()
+    assert not stream.failure
+    assert path.read_text() == "a\n\\xfc\n"
 
 
 def test_a_line_that_was_cut_does_not_damage_the_next(tmp_path: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import sys
+from typing import Any
 
 import httpx
 import pytest
 import trio
 
+from connector.http import HttpClient
+from connector.http.opening import bound_unsent
+from connector.http.socket_stream import unacknowledged
+from tests.http.conftest import Serve
 from tests.support.http_calls import put
-from tests.support.scripted_server import response
+from tests.support.scripted_server import Peer, response
 
 pytestmark = pytest.mark.trio
 
@@ -27,7 +34,7 @@ class Sink:
         self.bodies: list[bytes] = []
         self.answer = answer
 
-    async def __call__(self, peer) -> None:
+    async def __call__(self, peer: Peer) -> None:
         while head := await peer.head():
             self.heads.append(head)
             fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:-2])
@@ -36,7 +43,7 @@ class Sink:
 
 
 @pytest.mark.parametrize("size", [0, 5, 16_384, 16_385, len(BODY)])
-async def test_a_buffer_is_sent_as_it_is(serve, client, size):
+async def test_a_buffer_is_sent_as_it_is(serve: Serve, client: HttpClient, size: int) -> None:
     sink = Sink()
     server = await serve(sink)
     for _ in range(2):
@@ -52,14 +59,14 @@ async def test_a_buffer_is_sent_as_it_is(serve, client, size):
     assert (server.connections, client.pool.idle) == (1, 1)
 
 
-async def test_a_buffer_of_other_items_counts_in_bytes(serve, client):
+async def test_a_buffer_of_other_items_counts_in_bytes(serve: Serve, client: HttpClient) -> None:
     sink = Sink()
     server = await serve(sink)
     await put(client, server.url, memoryview(BODY[:8000]).cast("Q"))
     assert sink.bodies == [BODY[:8000]]
 
 
-async def test_errors_of_the_callback_come_through_bare(serve, client):
+async def test_errors_of_the_callback_come_through_bare(serve: Serve, client: HttpClient) -> None:
     def on_bytes(count: int) -> None:
         raise KeyError("mine")
 
@@ -70,10 +77,10 @@ async def test_errors_of_the_callback_come_through_bare(serve, client):
 
 
 class TestEarlyResponses:
-    async def test_refusal_then_reset(self, serve, client):
+    async def test_refusal_then_reset(self, serve: Serve, client: HttpClient) -> None:
         """A storage whose URL has expired: it answers, closes, and the unread body makes it a reset."""
 
-        async def scene(peer):
+        async def scene(peer: Peer) -> None:
             await peer.head()
             await peer.send(response("403 Forbidden", b"<Code>Expired</Code>", ("Connection", "close")))
             await trio.sleep(0.05)
@@ -85,8 +92,8 @@ class TestEarlyResponses:
             assert (reply.status, reply.body) == (403, b"<Code>Expired</Code>")
         assert client.pool.idle == 0
 
-    async def test_refusal_while_the_body_is_not_read(self, serve, client):
-        async def scene(peer):
+    async def test_refusal_while_the_body_is_not_read(self, serve: Serve, client: HttpClient) -> None:
+        async def scene(peer: Peer) -> None:
             await peer.head()
             await peer.body(100_000)
             await peer.send(response("507 Insufficient Storage", b"full"))
@@ -98,18 +105,18 @@ class TestEarlyResponses:
         assert (reply.status, reply.body) == (507, b"full")
         assert client.pool.idle == 0, "the rest of the body was never sent: the connection cannot be used again"
 
-    async def test_success_without_the_body_is_not_believed(self, serve, client):
-        async def scene(peer):
+    async def test_success_without_the_body_is_not_believed(self, serve: Serve, client: HttpClient) -> None:
+        async def scene(peer: Peer) -> None:
             await peer.head()
             await peer.send(CREATED)
             await trio.sleep_forever()
 
         server = await serve(scene)
-        with pytest.raises(httpx.RemoteProtocolError, match="before it had the whole body"):
+        with pytest.raises(httpx.RemoteProtocolError, match="whole body"):
             await put(client, server.url, HUGE)
 
-    async def test_close_without_a_response(self, serve, client):
-        async def scene(peer):
+    async def test_close_without_a_response(self, serve: Serve, client: HttpClient) -> None:
+        async def scene(peer: Peer) -> None:
             await peer.head()
             await peer.body(1000)
             peer.reset()
@@ -118,8 +125,8 @@ class TestEarlyResponses:
         with pytest.raises((httpx.WriteError, httpx.ReadError)):
             await put(client, server.url, HUGE)
 
-    async def test_interim_responses_do_not_stop_the_body(self, serve, client):
-        async def scene(peer):
+    async def test_interim_responses_do_not_stop_the_body(self, serve: Serve, client: HttpClient) -> None:
+        async def scene(peer: Peer) -> None:
             await peer.head()
             await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             assert len(await peer.body(len(BODY))) == len(BODY)
@@ -129,14 +136,38 @@ class TestEarlyResponses:
         assert (await put(client, server.url, BODY)).status == 200
 
 
+class NotedOptions:
+    """A socket of which only the options matter."""
+
+    def __init__(self) -> None:
+        self.options: set[int] = set()
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options.add(option)
+
+
+@pytest.mark.parametrize(("platform", "known"), [("linux", True), ("darwin", False), ("win32", False)])
+async def test_where_it_is_not_known_what_has_arrived_send_buffers_are_small(platform: str, known: bool) -> None:
+    noted: Any = NotedOptions()
+    bound_unsent(noted, platform)
+    assert (socket.SO_SNDBUF not in noted.options) is known
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sock:
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while sock.send(HUGE):
+                pass
+        if sys.platform == "linux":
+            assert (unacknowledged(sock, platform) > 0) is known
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what has arrived")
-async def test_only_what_has_arrived_counts(serve, client):
+async def test_only_what_has_arrived_counts(serve: Serve, client: HttpClient) -> None:
     """A server that reads a part of a body has its own buffers full, and ours is full, too."""
     size, read = len(HUGE), 1_000_000
     seen: list[int] = []
     go_on = trio.Event()
 
-    async def scene(peer) -> None:
+    async def scene(peer: Peer) -> None:
         await peer.head()
         left = size - len(await peer.body(read))
         await go_on.wait()

@@ -15,17 +15,17 @@ from connector.local.failures import local_failures
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "what is done is kept"),
+        (errno.ENOSPC, "space"),
         (errno.EDQUOT, "quota"),
         (errno.EACCES, "permissions"),
         (errno.EROFS, "read-only"),
         (errno.ENAMETOOLONG, "shorter"),
         (errno.EMFILE, "ulimit"),
         (errno.EIO, "disk"),
-        (errno.ESTALE, "same command again"),
+        (errno.ESTALE, "same command"),
     ],
 )
-def test_each_trouble_comes_with_advice(number, advice):
+def test_each_trouble_comes_with_advice(number: int, advice: str) -> None:
     with pytest.raises(LocalError) as caught:
         with local_failures("write", Path("/data/x")):
             raise OSError(number, os.strerror(number), "/data/x")
@@ -34,13 +34,13 @@ def test_each_trouble_comes_with_advice(number, advice):
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_trouble_without_a_number_is_told_too():
-    with pytest.raises(LocalError, match=r"Could not read x: TimeoutError\."):
+def test_trouble_without_a_number_is_told_too() -> None:
+    with pytest.raises(LocalError, match="x: TimeoutError"):
         with local_failures("read", "x"):
             raise TimeoutError
 
 
-def test_other_errors_pass():
+def test_other_errors_pass() -> None:
     with pytest.raises(UsageError):
         with local_failures("read", "x"):
             raise UsageError("mine")

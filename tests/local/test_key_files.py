@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sysconfig
 import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crypt4gh.keys import get_private_key, get_public_key
@@ -35,26 +37,26 @@ def paths(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("passphrase", [None, "", "correct horse", "pässwörd \N{CAT FACE}", "x" * 1000])
-def test_what_is_written_is_read(paths, passphrase):
+def test_what_is_written_is_read(paths: tuple[Path, Path], passphrase: str | None) -> None:
     pair = write_key_pair(*paths, passphrase=passphrase)
     assert read_public_key(paths[1]) == pair.public
     assert read_private_key(paths[0], (lambda: passphrase) if passphrase else never) == pair.private
     assert KeyPair.of(pair.private) == pair
 
 
-def test_a_protected_key_is_not_in_its_file(paths):
+def test_a_protected_key_is_not_in_its_file(paths: tuple[Path, Path]) -> None:
     pair = write_key_pair(*paths, passphrase="secret")
     body = base64.b64decode(paths[0].read_bytes().split(b"\n")[1])
     assert pair.private not in body
     assert b"scrypt" in body
 
 
-def test_two_keys_differ(tmp_path):
+def test_two_keys_differ(tmp_path: Path) -> None:
     pairs = [write_key_pair(tmp_path / f"{n}.sec", tmp_path / f"{n}.pub", passphrase=None) for n in range(2)]
     assert pairs[0].private != pairs[1].private
 
 
-def test_a_private_key_is_its_owners_alone(paths):
+def test_a_private_key_is_its_owners_alone(paths: tuple[Path, Path]) -> None:
     before = os.umask(0)
     try:
         write_key_pair(*paths, passphrase=None)
@@ -65,7 +67,7 @@ def test_a_private_key_is_its_owners_alone(paths):
 
 
 @pytest.mark.parametrize("there", [0, 1])
-def test_a_key_is_never_overwritten(paths, there):
+def test_a_key_is_never_overwritten(paths: tuple[Path, Path], there: int) -> None:
     paths[there].write_text("precious")
     with pytest.raises(FileExistsAlready, match="exists already"):
         write_key_pair(*paths, passphrase=None)
@@ -73,44 +75,46 @@ def test_a_key_is_never_overwritten(paths, there):
     assert not paths[1 - there].exists()
 
 
-def test_a_link_that_leads_nowhere_is_not_written_through(paths, tmp_path):
+def test_a_link_that_leads_nowhere_is_not_written_through(paths: tuple[Path, Path], tmp_path: Path) -> None:
     paths[0].symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LocalError):
         write_key_pair(*paths, passphrase=None)
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_both_files_cannot_be_one(paths):
+def test_both_files_cannot_be_one(paths: tuple[Path, Path]) -> None:
     with pytest.raises((UsageError, LocalError)):
         write_key_pair(paths[0], paths[0], passphrase=None)
     assert not paths[0].exists()
 
 
-def test_half_a_pair_is_not_left_behind(paths, tmp_path):
+def test_half_a_pair_is_not_left_behind(paths: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="No such file"):
         write_key_pair(paths[0], tmp_path / "missing" / "my.pub", passphrase=None)
     assert not paths[0].exists()
 
 
-def test_a_wrong_passphrase_is_said_to_be_that_and_nothing_is_printed(paths, capfd):
+def test_a_wrong_passphrase_is_said_to_be_that_and_nothing_is_printed(
+    paths: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     write_key_pair(*paths, passphrase="right")
-    with pytest.raises(UsageError, match=r"passphrase for .* is wrong"):
+    with pytest.raises(UsageError, match=r"passphrase .* wrong"):
         read_private_key(paths[0], lambda: "wrong")
     with pytest.raises(UsageError):
         read_private_key(paths[0], lambda: "")
     assert capfd.readouterr() == ("", "")
 
 
-def test_one_kind_given_for_the_other(paths):
+def test_one_kind_given_for_the_other(paths: tuple[Path, Path]) -> None:
     write_key_pair(*paths, passphrase=None)
-    with pytest.raises(UsageError, match=r"my\.sec is a private key") as caught:
+    with pytest.raises(UsageError, match="a private key") as caught:
         read_public_key(paths[0])
     assert "secret" in caught.value.hint
-    with pytest.raises(UsageError, match=r"my\.pub is no Crypt4GH private key"):
+    with pytest.raises(UsageError, match="no Crypt4GH private"):
         read_private_key(paths[1], never)
 
 
-def test_a_private_key_is_not_shown():
+def test_a_private_key_is_not_shown() -> None:
     pair = KeyPair(b"p" * 32, b"q" * 32)
     assert "ppp" not in repr(pair)
 
@@ -135,20 +139,22 @@ def ssh_pair(folder: Path, *options: str, words: str = "", kind: str = "ed25519"
         ("x y", ["-Z", "aes192-cbc", "-a", "1"]),
     ],
 )
-def test_an_openssh_key_is_read_as_crypt4gh_reads_it(tmp_path, words, options, capfd):
+def test_an_openssh_key_is_read_as_crypt4gh_reads_it(
+    tmp_path: Path, words: str, options: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     private, public = ssh_pair(tmp_path, *options, words=words)
     key = read_private_key(private, (lambda: words) if words else never)
     assert key == get_private_key(private, lambda: words)
     assert KeyPair.of(key).public == read_public_key(public) == get_public_key(public)
     if words:
         for wrong in ("wrong", ""):
-            with pytest.raises(UsageError, match=r"passphrase for .* is wrong"):
-                read_private_key(private, lambda words=wrong: words)
+            with pytest.raises(UsageError, match=r"passphrase .* wrong"):
+                read_private_key(private, partial(str, wrong))
     assert capfd.readouterr() == ("", "")
 
 
 @needs_ssh
-def test_an_openssh_key_of_a_cipher_that_crypt4gh_does_not_know(tmp_path):
+def test_an_openssh_key_of_a_cipher_that_crypt4gh_does_not_know(tmp_path: Path) -> None:
     private, public = ssh_pair(tmp_path, "-Z", "aes256-gcm@openssh.com", words="x")
     assert KeyPair.of(read_private_key(private, lambda: "x")).public == read_public_key(public)
     private.unlink()
@@ -159,20 +165,20 @@ def test_an_openssh_key_of_a_cipher_that_crypt4gh_does_not_know(tmp_path):
 
 @needs_ssh
 @pytest.mark.parametrize("words", ["", "x"])
-def test_an_openssh_key_of_another_kind_is_refused(tmp_path, words):
+def test_an_openssh_key_of_another_kind_is_refused(tmp_path: Path, words: str) -> None:
     private, public = ssh_pair(tmp_path, kind="ecdsa", words=words)
-    with pytest.raises(UsageError, match="no Crypt4GH private key"):
+    with pytest.raises(UsageError, match="no Crypt4GH private"):
         read_private_key(private, lambda: words)
-    with pytest.raises(UsageError, match="no Crypt4GH public key"):
+    with pytest.raises(UsageError, match="no Crypt4GH public"):
         read_public_key(public)
 
 
 @needs_ssh
-def test_an_openssh_key_given_for_the_other_or_damaged(tmp_path):
+def test_an_openssh_key_given_for_the_other_or_damaged(tmp_path: Path) -> None:
     private, public = ssh_pair(tmp_path)
-    with pytest.raises(UsageError, match="is a private key"):
+    with pytest.raises(UsageError, match="a private key"):
         read_public_key(private)
-    with pytest.raises(UsageError, match="no Crypt4GH private key"):
+    with pytest.raises(UsageError, match="no Crypt4GH private"):
         read_private_key(public, never)
     whole = private.read_bytes()
     for size in range(0, len(whole) - 40, 29):
@@ -182,7 +188,7 @@ def test_an_openssh_key_given_for_the_other_or_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
-def test_a_byte_order_mark_before_a_key(paths, encoding):
+def test_a_byte_order_mark_before_a_key(paths: tuple[Path, Path], encoding: str) -> None:
     pair = write_key_pair(*paths, passphrase=None)
     ssh = paths[0].with_name("ssh.pub")
     key = Ed25519PrivateKey.generate().public_key()
@@ -196,7 +202,7 @@ def test_a_byte_order_mark_before_a_key(paths, encoding):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-def test_a_key_in_a_pipe_is_read_once(paths):
+def test_a_key_in_a_pipe_is_read_once(paths: tuple[Path, Path]) -> None:
     pair = write_key_pair(*paths, passphrase=None)
     for path, read, expected in ((paths[0], lambda p: read_private_key(p, never), pair.private),
                                  (paths[1], read_public_key, pair.public)):  # fmt: skip
@@ -209,7 +215,7 @@ def test_a_key_in_a_pipe_is_read_once(paths):
         writer.join(10)
 
 
-def test_a_huge_file_is_no_key(tmp_path):
+def test_a_huge_file_is_no_key(tmp_path: Path) -> None:
     path = tmp_path / "data"
     with path.open("wb") as file:
         file.truncate(1 << 40)
@@ -253,24 +259,24 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_file_that_is_no_key(tmp_path, name):
+def test_a_file_that_is_no_key(tmp_path: Path, name: str) -> None:
     path = tmp_path / "key"
     path.write_bytes(BAD[name])
-    with pytest.raises(UsageError, match=r"key (is no Crypt4GH|is a) (public|private) key|passphrase"):
+    with pytest.raises(UsageError, match=r"(public|private) key|passphrase"):
         read_public_key(path)
-    with pytest.raises(UsageError, match=r"is no Crypt4GH private key|passphrase"):
+    with pytest.raises(UsageError, match=r"no Crypt4GH private|passphrase"):
         read_private_key(path, lambda: "x")
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
-        with pytest.raises(LocalError, match="Could not read the public key"):
+        with pytest.raises(LocalError, match="the public key"):
             read_public_key(path)
-        with pytest.raises(LocalError, match="Could not read the private key"):
+        with pytest.raises(LocalError, match="the private key"):
             read_private_key(path, never)
 
 
 @pytest.mark.skipif(not KEYGEN.exists(), reason="no crypt4gh-keygen beside this interpreter")
-def test_a_key_that_crypt4gh_made_is_read(paths):
+def test_a_key_that_crypt4gh_made_is_read(paths: tuple[Path, Path]) -> None:
     subprocess.run([KEYGEN, "-f", "--nocrypt", "--sk", paths[0], "--pk", paths[1]], check=True, capture_output=True)
     assert KeyPair.of(read_private_key(paths[0], never)).public == read_public_key(paths[1])

@@ -67,9 +67,9 @@ def holder(path: Path) -> Iterator[Holder]:
         holder.kill()
 
 
-def test_the_second_process_is_refused(path, holder):
+def test_the_second_process_is_refused(path: Path, holder: Holder) -> None:
     assert holder.said == "held"
-    with pytest.raises(LocalError, match=r"Another process is working on .*x\.part \(PID") as caught:
+    with pytest.raises(LocalError, match=r"x\.part \(PID") as caught:
         LockFile.take_or_wait(path)
     assert f"kill {holder.process.pid}" in caught.value.hint
     assert caught.value.exit_code == 3
@@ -78,7 +78,7 @@ def test_the_second_process_is_refused(path, holder):
     assert not path.exists()
 
 
-def test_of_many_processes_exactly_one_gets_it(path):
+def test_of_many_processes_exactly_one_gets_it(path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -91,7 +91,7 @@ def test_of_many_processes_exactly_one_gets_it(path):
     assert sorted(said) == ["held", "refused", "refused", "refused"]
 
 
-def test_the_claim_of_a_killed_process_is_taken_over(path, holder):
+def test_the_claim_of_a_killed_process_is_taken_over(path: Path, holder: Holder) -> None:
     holder.kill()
     assert path.exists()
     claim = LockFile.take(path)
@@ -100,7 +100,7 @@ def test_the_claim_of_a_killed_process_is_taken_over(path, holder):
     assert os.listdir(path.parent) == [], "nothing is left of the takeover either"
 
 
-def test_a_later_process_with_the_same_number_does_not_hold_it(path):
+def test_a_later_process_with_the_same_number_does_not_hold_it(path: Path) -> None:
     with_our_number = {"host": socket.gethostname(), "pid": os.getpid(), "started": "1"}
     path.write_text(json.dumps(with_our_number))
     LockFile.take(path).release()
@@ -119,21 +119,19 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (path.stat().st_mtime - seconds,) * 2)
 
 
-def test_the_claim_of_another_machine_is_respected_while_it_is_touched(path):
+def test_the_claim_of_another_machine_is_respected_while_it_is_touched(path: Path) -> None:
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER - 30)
-    with pytest.raises(
-        LockedElsewhereError, match=r"working on .*x\.part, on the machine elsewhere\.invalid;"
-    ) as caught:
+    with pytest.raises(LockedElsewhereError, match=r"x\.part, .* elsewhere\.invalid;") as caught:
         LockFile.take(path)
     assert "in 3 minutes" in caught.value.hint
     assert caught.value.exit_code == 3
-    with pytest.raises(NotReadyError, match=r"on the machine elsewhere\.invalid; its last heartbeat was") as postponed:
+    with pytest.raises(NotReadyError, match=r"elsewhere\.invalid; .* heartbeat") as postponed:
         LockFile.take_or_wait(path)
     assert 0 < postponed.value.seconds <= 30
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path):
+def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path: Path) -> None:
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER + 1)
     claim = LockFile.take(path)
     assert json.loads(path.read_bytes())["host"] == socket.gethostname()
@@ -141,7 +139,7 @@ def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path):
     assert os.listdir(path.parent) == []
 
 
-def test_a_claim_that_nobody_touches_is_respected_however_old(path):
+def test_a_claim_that_nobody_touches_is_respected_however_old(path: Path) -> None:
     """Versions before this one did not touch theirs."""
     leave(path, ELSEWHERE, silent_for=1e6)
     with pytest.raises(LocalError, match="Another process") as caught:
@@ -150,13 +148,13 @@ def test_a_claim_that_nobody_touches_is_respected_however_old(path):
     assert path.exists()
 
 
-def test_a_living_process_of_this_machine_is_respected_however_silent(path, holder):
+def test_a_living_process_of_this_machine_is_respected_however_silent(path: Path, holder: Holder) -> None:
     age(path, 1e6)
     with pytest.raises(LocalError, match="Another process"):
         LockFile.take(path)
 
 
-def test_an_empty_claim_whose_writer_died_is_taken_over_after_a_while(path):
+def test_an_empty_claim_whose_writer_died_is_taken_over_after_a_while(path: Path) -> None:
     path.write_bytes(b"")
     age(path, STALE_AFTER + 1)
     LockFile.take(path).release()
@@ -168,24 +166,24 @@ def slept(claim: LockFile) -> None:
     claim._touched = (claim._touched[0] - 3600, claim._touched[1])
 
 
-def test_a_process_that_was_silent_does_not_spoil_the_work_of_who_took_over(path):
+def test_a_process_that_was_silent_does_not_spoil_the_work_of_who_took_over(path: Path) -> None:
     claim = LockFile.take(path)
     slept(claim)
     claim.check()
     assert not claim.may_be_lost, "it was refreshed, so that nobody takes over for a while"
     slept(claim)
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=0)
-    with pytest.raises(LocalError, match=r"Another process has taken over .*x\.part"):
+    with pytest.raises(LocalError, match=r"taken over .*x\.part"):
         claim.check()
     claim.release()
     assert json.loads(path.read_bytes())["host"] == "elsewhere.invalid"
 
 
-def test_who_took_over_may_have_ended_already(path):
+def test_who_took_over_may_have_ended_already(path: Path) -> None:
     claim = LockFile.take(path)
     slept(claim)
     path.unlink()
-    with pytest.raises(LocalError, match="Another process has taken over"):
+    with pytest.raises(LocalError, match="taken over"):
         claim.check()
     claim.release()
 
@@ -196,7 +194,9 @@ def test_who_took_over_may_have_ended_already(path):
     [{"boot": "another boot"}, {"pid_namespace": "pid:[1]"}, {"boot": "another boot", "pid_namespace": "pid:[1]"}],
     ids=["machine of the same name, or booted since", "container", "container on another machine"],
 )
-def test_a_process_that_cannot_be_seen_is_respected_though_its_host_has_our_name(path, other):
+def test_a_process_that_cannot_be_seen_is_respected_though_its_host_has_our_name(
+    path: Path, other: dict[str, Any]
+) -> None:
     """Containers share a host name, and PIDs of one mean nothing in another."""
     ours = LockOwner.this_process()
     assert ours.boot is not None
@@ -209,7 +209,14 @@ def test_a_process_that_cannot_be_seen_is_respected_though_its_host_has_our_name
     LockFile.take(path).release()
 
 
-def test_a_lock_file_of_an_older_version_on_this_machine_is_judged_by_its_process(path):
+def test_on_windows_no_process_is_asked_whether_it_runs() -> None:
+    """Signal 0 does not test that there: a lock is judged by its age alone."""
+    ours = LockOwner.this_process()
+    assert ours.is_visible(platform="darwin")
+    assert not ours.is_visible(platform="win32")
+
+
+def test_a_lock_file_of_an_older_version_on_this_machine_is_judged_by_its_process(path: Path) -> None:
     leave(path, {"host": socket.gethostname(), "pid": os.getpid(), "started": None, "touched": True}, silent_for=1e6)
     with pytest.raises(LocalError, match="PID"):
         LockFile.take(path)
@@ -217,13 +224,13 @@ def test_a_lock_file_of_an_older_version_on_this_machine_is_judged_by_its_proces
     LockFile.take(path).release()
 
 
-def test_what_is_no_lock_file_and_stays_in_the_way_is_said(path):
+def test_what_is_no_lock_file_and_stays_in_the_way_is_said(path: Path) -> None:
     path.symlink_to("nowhere")
-    with pytest.raises(LocalError, match=r"x\.part\.lock is in the way"):
+    with pytest.raises(LocalError, match=r"x\.part\.lock"):
         LockFile.take(path)
 
 
-def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(path, monkeypatch):
+def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two wait for the same stale lock file; the one that looked first is the slower one."""
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER + 1)
     rename = os.rename
@@ -243,14 +250,14 @@ def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(path, monkeyp
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff\xfe"])
-def test_a_claim_that_is_just_being_written_is_respected(path, content):
+def test_a_claim_that_is_just_being_written_is_respected(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(LockedElsewhereError, match="Another process"):
         LockFile.take(path)
     assert path.read_bytes() == content
 
 
-def test_a_full_disk_leaves_no_claim_behind(path):
+def test_a_full_disk_leaves_no_claim_behind(path: Path) -> None:
     # A limit of 0 bytes per file is as good as a full disk: the entry can be made, its content cannot.
     script = (
         "import resource, signal, sys\n"
@@ -269,13 +276,13 @@ def test_a_full_disk_leaves_no_claim_behind(path):
     assert not path.exists(), "it would keep every later run out"
 
 
-def test_releasing_twice_is_no_error(path):
+def test_releasing_twice_is_no_error(path: Path) -> None:
     claim = LockFile.take(path)
     claim.release()
     claim.release()
 
 
-def test_a_look_says_what_taking_would_and_takes_nothing(path, holder):
+def test_a_look_says_what_taking_would_and_takes_nothing(path: Path, holder: Holder) -> None:
     with pytest.raises(LocalError, match=f"PID {holder.process.pid}"):
         LockFile.check_free(path, "x")
     holder.end("release\n")

@@ -38,12 +38,12 @@ TEXTS = st.text() | st.text("aA./\\: \u0308\u00fc-~()*CONcon1\0", max_size=12) |
         ("a\x1b[2J", ".txt\0.png", "a_[2J.txt_.png"),
     ],
 )
-def test_examples(name, ending, expected):
+def test_examples(name: str, ending: str, expected: str) -> None:
     assert safe_file_name(name, ending) == expected
 
 
 @given(TEXTS, st.sampled_from(["", ".bam", ".vcf.gz", ". ", "/x", "." + "y" * 300]))
-def test_any_text_becomes_a_safe_name(name, ending):
+def test_any_text_becomes_a_safe_name(name: str, ending: str) -> None:
     safe = safe_file_name(name, ending)
     assert safe.isprintable()
     assert not set(safe) & set('/\\:*?"<>|')
@@ -55,12 +55,12 @@ def test_any_text_becomes_a_safe_name(name, ending):
 
 
 @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+=@,~ -]{0,60}[A-Za-z0-9]", fullmatch=True))
-def test_plain_names_stay(name):
+def test_plain_names_stay(name: str) -> None:
     assert safe_file_name(name) in (name, f"_{name}")
 
 
 @given(st.text(min_size=1, max_size=300))
-def test_long_names_stay_apart_and_keep_their_ending(name):
+def test_long_names_stay_apart_and_keep_their_ending(name: str) -> None:
     long = "x" * 250
     first, second = safe_file_name(long + name, ".bam"), safe_file_name(long + name + "y", ".bam")
     assert first != second
@@ -68,7 +68,7 @@ def test_long_names_stay_apart_and_keep_their_ending(name):
 
 
 @given(TEXTS)
-def test_both_forms_are_one_name(name):
+def test_both_forms_are_one_name(name: str) -> None:
     twin = unicodedata.normalize("NFD", name)
     assert normalized(twin) == normalized(name)
     assert collision_key(twin) == collision_key(name)
@@ -79,6 +79,6 @@ def test_both_forms_are_one_name(name):
     ("first", "second"),
     [("a.BAM", "A.bam"), (f"{COMPOSED}.bam", f"{DECOMPOSED}.bam"), ("\u00dc", DECOMPOSED), ("\u03a3", "\u03c2")],
 )
-def test_what_collides_where_case_and_form_do_not_count(first, second):
+def test_what_collides_where_case_and_form_do_not_count(first: str, second: str) -> None:
     assert collision_key(first) == collision_key(second)
     assert collision_key(first) != collision_key(f"{second}x")

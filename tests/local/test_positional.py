@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,25 +25,27 @@ def file(tmp_path: Path) -> Iterator[PositionalFile]:
 
 
 @pytest.fixture(params=["vectored", "vectored, one byte short of a piece", "seek and read"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How the system does it: all at once, in odd amounts, or without vectored calls at all (Windows)."""
-    if request.param.startswith("seek"):
-        monkeypatch.delattr(os, "preadv")
-        monkeypatch.delattr(os, "pwritev")
-    elif "short" in request.param:
+def any_file(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PositionalFile]:
+    """A file by how the system moves pieces: all at once, in odd amounts, or without vectored calls (Windows)."""
+    if "short" in request.param:
         monkeypatch.setattr(os, "preadv", short(os.preadv))
         monkeypatch.setattr(os, "pwritev", short(os.pwritev))
-    return str(request.param)
+    descriptor = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    file = PositionalFile(descriptor, vectored=not request.param.startswith("seek"))
+    yield file
+    file.close()
 
 
-def short(real):  # type: ignore[no-untyped-def]
+def short(real: Callable[..., int]) -> Callable[..., int]:
     def call(descriptor: int, views: Sequence[memoryview], offset: int) -> int:
         # Ends in the middle of the second piece, or one byte before the end of the only one.
         if len(views) > 1:
             views = [views[0], views[1][: max(len(views[1]) // 2, 1)]]
         else:
             views = [views[0][: max(len(views[0]) - 1, 1)]]
-        return int(real(descriptor, views, offset))
+        return real(descriptor, views, offset)
 
     return call
 
@@ -61,15 +62,15 @@ SIZES = [[10_000], [1, 9_999], [0, 5_000, 0, 0, 5_000, 0], [1] * 3_000 + [7_000]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes)} pieces")
-def test_all_pieces_arrive_in_order(file, way, sizes):
-    assert file.write_from(100, pieces(memoryview(DATA), sizes)) == len(DATA)
+def test_all_pieces_arrive_in_order(any_file: PositionalFile, sizes: list[int]) -> None:
+    assert any_file.write_from(100, pieces(memoryview(DATA), sizes)) == len(DATA)
     buffer = bytearray(len(DATA))
-    assert file.read_into(100, pieces(memoryview(buffer), list(reversed(sizes)))) == len(DATA)
+    assert any_file.read_into(100, pieces(memoryview(buffer), list(reversed(sizes)))) == len(DATA)
     assert buffer == DATA
-    assert os.pread(file.descriptor, 101, 0) == bytes(100) + DATA[:1]
+    assert os.pread(any_file.descriptor, 101, 0) == bytes(100) + DATA[:1]
 
 
-def test_more_pieces_than_one_call_takes_are_split(file, monkeypatch):
+def test_more_pieces_than_one_call_takes_are_split(file: PositionalFile, monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
     real = os.pwritev
 
@@ -82,21 +83,21 @@ def test_more_pieces_than_one_call_takes_are_split(file, monkeypatch):
     assert counts == [1024, 1024, 452]
 
 
-def test_the_end_of_the_file_ends_a_read(file, way):
-    file.write_from(0, [memoryview(b"0123456789")])
+def test_the_end_of_the_file_ends_a_read(any_file: PositionalFile) -> None:
+    any_file.write_from(0, [memoryview(b"0123456789")])
     buffer = bytearray(20)
-    assert file.read_into(4, pieces(memoryview(buffer), [4, 10, 6])) == 6
+    assert any_file.read_into(4, pieces(memoryview(buffer), [4, 10, 6])) == 6
     assert buffer == b"456789" + bytes(14)
-    assert file.read_into(10, [memoryview(buffer)]) == 0
-    assert file.read_into(0, []) == 0
+    assert any_file.read_into(10, [memoryview(buffer)]) == 0
+    assert any_file.read_into(0, []) == 0
 
 
-def test_a_write_behind_the_end_leaves_a_hole(file, way):
-    file.write_from(5, [memoryview(b"x")])
-    assert os.pread(file.descriptor, 10, 0) == bytes(5) + b"x"
+def test_a_write_behind_the_end_leaves_a_hole(any_file: PositionalFile) -> None:
+    any_file.write_from(5, [memoryview(b"x")])
+    assert os.pread(any_file.descriptor, 10, 0) == bytes(5) + b"x"
 
 
-def test_closing_twice_closes_no_stranger(tmp_path):
+def test_closing_twice_closes_no_stranger(tmp_path: Path) -> None:
     file = PositionalFile(os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT))
     file.close()
     stranger = os.open(tmp_path / "g", os.O_RDWR | os.O_CREAT)
@@ -105,14 +106,22 @@ def test_closing_twice_closes_no_stranger(tmp_path):
     os.close(stranger)
 
 
-def test_a_closed_file_cannot_be_written_to(tmp_path):
+def test_a_closed_file_cannot_be_written_to(tmp_path: Path) -> None:
     file = PositionalFile(os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT))
     file.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         file.write_from(0, [memoryview(b"x")])
 
 
-def test_syncing_goes_on_without_fdatasync(file, tmp_path, monkeypatch):
+def test_windows_has_no_way_to_sync_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "none")
+    sync_directory(tmp_path / "none", platform="win32")
+
+
+def test_syncing_goes_on_without_fdatasync(
+    file: PositionalFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sync(file.descriptor)
     monkeypatch.delattr(os, "fdatasync")
     sync(file.descriptor)
@@ -120,7 +129,9 @@ def test_syncing_goes_on_without_fdatasync(file, tmp_path, monkeypatch):
     assert os.sysconf("SC_IOV_MAX") >= positional._IOV_MAX
 
 
-def test_writeback_is_a_hint_that_changes_nothing_of_the_content(file, monkeypatch):
+def test_writeback_is_a_hint_that_changes_nothing_of_the_content(
+    file: PositionalFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.write_from(0, [memoryview(DATA)])
     start_writeback(file.descriptor, 0, len(DATA))
     start_writeback(file.descriptor, 5_000, 10 * len(DATA))
@@ -128,14 +139,13 @@ def test_writeback_is_a_hint_that_changes_nothing_of_the_content(file, monkeypat
     start_writeback(read, 0, 1)  # what cannot be hinted at is let be
     os.close(read)
     os.close(write)
-    monkeypatch.setattr(sys, "platform", "darwin")
-    start_writeback(file.descriptor, 0, len(DATA))
+    start_writeback(file.descriptor, 0, len(DATA), platform="darwin")
     back = bytearray(len(DATA))
     assert file.read_into(0, [memoryview(back)]) == len(DATA)
     assert back == DATA
 
 
-def test_one_thread_writes_at_a_time(file, monkeypatch):
+def test_one_thread_writes_at_a_time(file: PositionalFile, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once: list[int] = []
     writing = threading.Lock()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from connector.errors import LocalError
 from connector.local.journal import encode_record
-from connector.local.state_folder import OutputFolders
+from connector.local.state_folder import OutputFolders, state_failures
 
 
 @pytest.fixture
@@ -74,3 +75,13 @@ def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> 
     folders.add(tmp_path)
     folders.forget_if_finished(tmp_path)
     assert paths(folders) == []
+
+
+@pytest.mark.parametrize(("platform", "variable"), [("linux", "XDG_STATE_HOME"), ("win32", "LOCALAPPDATA")])
+def test_the_variable_that_moves_it_is_named(platform: str, variable: str) -> None:
+    with pytest.raises(LocalError) as caught, state_failures(platform=platform):
+        raise LocalError("The disk is full.") from OSError()
+    assert variable in caught.value.hint
+    with pytest.raises(LocalError) as caught, state_failures(platform=platform):
+        raise LocalError("Another process has it.")
+    assert not caught.value.hint

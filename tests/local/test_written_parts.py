@@ -12,7 +12,8 @@ import pytest
 
 from connector.errors import LocalError
 from connector.local.journal import JournalFile, load
-from connector.local.partial_file import PartialFile, working_paths
+from connector.local.partial_file import PartialFile
+from connector.local.working_names import working_paths
 
 FACTS = {"accession": "A", "size": 30, "part_size": 10}
 
@@ -28,11 +29,12 @@ def killed(target: Path, *numbers: int, boot: str | None = "first") -> None:
         partial.write((number - 1) * 10, [memoryview(bytes([number]) * 10)])
         partial.record(number, {"n": number})
     partial._file.close()
+    assert partial._journal is not None
     partial._journal.close()
     partial._lock_file.release()
 
 
-def test_a_killed_process_keeps_what_it_had_written(tmp_path):
+def test_a_killed_process_keeps_what_it_had_written(tmp_path: Path) -> None:
     target = tmp_path / "file"
     killed(target, 1, 3)
     partial = opened(target)
@@ -41,7 +43,7 @@ def test_a_killed_process_keeps_what_it_had_written(tmp_path):
     partial.close()
 
 
-def test_after_a_power_cut_it_is_written_again(tmp_path):
+def test_after_a_power_cut_it_is_written_again(tmp_path: Path) -> None:
     target = tmp_path / "file"
     killed(target, 1, 3)
     partial = opened(target, "second")
@@ -49,7 +51,7 @@ def test_after_a_power_cut_it_is_written_again(tmp_path):
     partial.close()
 
 
-def test_what_the_next_run_believes_it_brings_to_the_disk(tmp_path):
+def test_what_the_next_run_believes_it_brings_to_the_disk(tmp_path: Path) -> None:
     target = tmp_path / "file"
     killed(target, 1, 3)
     opened(target).close()
@@ -58,7 +60,7 @@ def test_what_the_next_run_believes_it_brings_to_the_disk(tmp_path):
     partial.close()
 
 
-def test_without_an_id_of_the_boot_only_synced_parts_count(tmp_path):
+def test_without_an_id_of_the_boot_only_synced_parts_count(tmp_path: Path) -> None:
     target = tmp_path / "file"
     killed(target, 1, boot=None)
     partial = opened(target, None)
@@ -66,27 +68,27 @@ def test_without_an_id_of_the_boot_only_synced_parts_count(tmp_path):
     partial.close()
 
 
-def test_a_full_disk_says_how_much_is_missing(tmp_path, monkeypatch):
+def test_a_full_disk_says_how_much_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial = opened(tmp_path / "file")
 
-    def full(descriptor, views, offset):
+    def full(descriptor: int, views: object, offset: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "pwritev", full)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12, total=100))
-    with pytest.raises(LocalError, match=r"needs 30 more bytes, and 12 are free there: 18 are missing\."):
+    with pytest.raises(LocalError, match="18 are missing"):
         partial.write(0, [memoryview(bytes(10))])
     partial.close()
 
 
-def test_a_record_that_found_no_room_spoils_no_later_one(tmp_path, monkeypatch):
+def test_a_record_that_found_no_room_spoils_no_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal"
     journal = JournalFile.begin(path, "download", FACTS)
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:7]))
     calls = iter(range(3))
 
-    def short(descriptor, data):
+    def short(descriptor: int, data: bytes) -> int:
         if next(calls) == 0:
             return real(descriptor, bytes(data)[:7])
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -104,7 +106,7 @@ def test_a_record_that_found_no_room_spoils_no_later_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_no_link_is_followed(tmp_path, which):
+def test_no_link_is_followed(tmp_path: Path, which: int) -> None:
     """In a folder of several people somebody could lay one to a file of ours."""
     precious = tmp_path / "precious"
     precious.write_bytes(b"keep me")
@@ -116,6 +118,6 @@ def test_no_link_is_followed(tmp_path, which):
     if which:  # the journal: it is replaced
         opened(target).close()
     else:
-        with pytest.raises(LocalError, match="A symbolic link is in the way"):
+        with pytest.raises(LocalError, match="symbolic link"):
             opened(target)
     assert precious.read_bytes() == b"keep me"

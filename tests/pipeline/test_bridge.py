@@ -311,6 +311,67 @@ def test_trio(site: Site) -> None:
     assert site.is_whole(ONE)
 
 
+def test_the_engine_itself_names_the_forms_for_asyncio(site: Site) -> None:
+    async def main() -> None:
+        token = connector.AccessToken.parse(site.archive.access_token)
+        with pytest.raises(connector.UsageError, match="download_files_async"):
+            async with connector.open_session(connector.Settings(), site.archive.user, token):
+                raise AssertionError("it was opened")
+        scheduler = connector.Scheduler(
+            pool=connector.BufferPool(1024),
+            limit=connector.ConcurrencyLimit.fixed(1),
+            retrier=connector.Retrier(attempts=1),
+            observer=connector.SilentObserver(),
+        )
+        with pytest.raises(connector.UsageError, match=r"trio\.run"):
+            await scheduler.run([])
+
+    asyncio.run(main())
+
+
+def test_awaited_by_nothing_that_is_known(site: Site) -> None:
+    job = connector.decrypt_files_async("x.c4gh", private_key=site.folder / "my.sec")
+    with pytest.raises(connector.UsageError, match=r"plain code use: connector\.decrypt_files"):
+        job.send(None)
+
+
+def test_a_callback_that_would_have_to_be_awaited_is_refused(site: Site) -> None:
+    async def look(progress: connector.FileProgress) -> None:
+        raise AssertionError("it was called")
+
+    arguments: dict[str, Any] = {"private_key": site.folder / "my.sec", "on_progress": look}
+    with pytest.raises(connector.UsageError, match="on_progress"):
+        connector.decrypt_files("x.c4gh", **arguments)
+    with pytest.raises(connector.UsageError, match="on_progress"):
+        asyncio.run(connector.decrypt_files_async("x.c4gh", **arguments))
+
+
+CTRL_C = """
+import asyncio, os, signal
+import connector
+
+def interrupt(progress):
+    if progress.transferred > progress.size / 4:
+        signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    asyncio.run(connector.download_files_async(
+        "GHGAF00000000000001", output_dir="out", decrypt=True, private_key="my.sec",
+        token=os.environ["CONNECTOR_ACCESS_TOKEN"], on_progress=interrupt,
+    ))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_under_asyncio_is_a_cancellation(site: Site) -> None:
+    site.archive.latency["get"] = 0.1
+    done = site.script(CTRL_C)
+    assert (done.out.strip(), done.code) == ("interrupted", 0), done.err
+    assert_resumes(site)
+
+
 def test_a_callback_of_the_event_loop_is_the_wrong_place(site: Site) -> None:
     errors: list[Exception] = []
 
@@ -332,7 +393,7 @@ def test_a_callback_of_the_event_loop_is_the_wrong_place(site: Site) -> None:
 def test_both_forms_are_documented_and_can_be_pickled(name: str) -> None:
     for form in (getattr(connector, name), getattr(connector, f"{name}_async")):
         assert pickle.loads(pickle.dumps(form)) is form
-        assert "Args:" in inspect.getdoc(form)
+        assert "Args:" in (inspect.getdoc(form) or "")
         assert "on_progress" in inspect.signature(form).parameters
     assert inspect.iscoroutinefunction(form)
     assert not inspect.iscoroutinefunction(getattr(connector, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,10 @@ def test_there_and_back(site: Site) -> None:
     site.archive.refuses = {"second": "no genome"}
     for name in ("a.bam", "b.bam"):
         (site.folder / name).write_bytes(os.urandom(70_000))
-    sources = [site.folder / "a.bam", connector.UploadSource(site.folder / "b.bam", "second")]
+    sources: list[Path | connector.UploadSource] = [
+        site.folder / "a.bam",
+        connector.UploadSource(site.folder / "b.bam", "second"),
+    ]
     first, second = connector.upload_files(sources, wait=True, **site.arguments)
     assert (first.unwrap().alias, site.archive.opened("a.bam")) == ("a.bam", (site.folder / "a.bam").read_bytes())
     assert isinstance(second.error, connector.IntegrityError)
@@ -40,7 +44,8 @@ def test_encrypting_and_decrypting(tmp_path: Path) -> None:
     keys = write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase="open")
     content = os.urandom(200_000)
     (tmp_path / "a.bam").write_bytes(content)
-    for number, recipients in enumerate([tmp_path / "my.pub", [str(tmp_path / "my.pub")], keys.public]):
+    given: list[Any] = [tmp_path / "my.pub", [str(tmp_path / "my.pub")], keys.public]
+    for number, recipients in enumerate(given):
         folder = tmp_path / str(number)
         (sealed,) = connector.encrypt_files(str(tmp_path / "a.bam"), recipients=recipients, output_dir=folder)
         assert sealed.unwrap().target == folder / "a.bam.c4gh"
@@ -59,8 +64,8 @@ def test_settings_are_those_of_the_command_line(site: Site, monkeypatch: pytest.
     with pytest.raises(connector.UsageError, match=r"^part_size: "):
         connector.download_files(output_dir=out, **{**arguments, "part_size": "7"})
     with pytest.raises(TypeError, match="wkvs_uri"):
-        connector.download_files(output_dir=out, wkvs_uri=url, **arguments)
+        connector.download_files(output_dir=out, wkvs_uri=url, **arguments)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="wkvs_url"):
-        connector.decrypt_files("a.c4gh", private_key=site.folder / "my.sec", wkvs_url=url)
+        connector.decrypt_files("a.c4gh", private_key=site.folder / "my.sec", wkvs_url=url)  # type: ignore[call-arg]
     monkeypatch.setenv("CONNECTOR_WKVS_URL", url)
     assert all(result.ok for result in connector.download_files(output_dir=out, **arguments))

@@ -14,7 +14,8 @@ class Value:
 
 
 def test_values_add_up_and_come_ten_times_a_second_at_most() -> None:
-    clock, seen = HandClock(), []
+    clock = HandClock()
+    seen: list[FileProgress] = []
     reporter = ProgressReporter(seen.append, clock)
     reporter.opened("a", 100)
     reporter.kept("a", 20)
@@ -28,7 +29,8 @@ def test_values_add_up_and_come_ten_times_a_second_at_most() -> None:
 
 
 def test_a_restarted_file_begins_again_and_a_failed_one_keeps_its_bytes() -> None:
-    clock, seen = HandClock(), []
+    clock = HandClock()
+    seen: list[FileProgress] = []
     reporter = ProgressReporter(seen.append, clock)
     for _ in range(2):
         reporter.opened("a", 100)

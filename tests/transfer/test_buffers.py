@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -205,9 +203,9 @@ async def test_memory_does_not_grow_with_the_number_of_requests() -> None:
     assert len(memories) <= 8
 
 
-async def test_systems_without_private_maps_have_buffers_too(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "win32")
-    pool = BufferPool(1 << 20)
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+async def test_each_system_has_buffers(platform: str) -> None:
+    pool = BufferPool(1 << 20, platform=platform)
     buffer = await pool.acquire(100)
     buffer.view[:] = bytes(range(100))
     assert buffer.view.tobytes() == bytes(range(100))

@@ -34,9 +34,10 @@ if sys.platform != "win32":
 class Disk:
     """Objects below one root folder; all methods block."""
 
-    def __init__(self, root: Path, *, durable: bool) -> None:
+    def __init__(self, root: Path, *, durable: bool, platform: str = sys.platform) -> None:
         self.root = root
         self.durable = durable
+        self._platform = platform
         self._buckets = root / "buckets"
         self.trash = root / "trash"
         self._writers: int | None = None
@@ -58,7 +59,7 @@ class Disk:
         """
         if self._writers is None:
             self._writers = os.open(self.root / "writers.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if sys.platform != "win32":
+        if sys.platform != "win32" and self._platform != "win32":
             try:
                 fcntl.flock(self._writers, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
                 return True

@@ -131,9 +131,9 @@ def _link_new(aside: Path, path: Path) -> None:
         os.unlink(aside)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path, *, platform: str = sys.platform) -> None:
     """Make a rename in the folder survive a power cut; Windows has no call for it."""
-    if os.name != "nt":
+    if platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

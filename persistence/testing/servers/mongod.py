@@ -88,7 +88,8 @@ def run_member(folder: Path, port: int, *, auth: bool = False) -> Iterator[subpr
     command: list[str | Path] = [
         program, "--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", _SET,
         "--wiredTigerCacheSizeGB", "0.5", "--setParameter", "diagnosticDataCollectionEnabled=false",
-        "--setParameter", "transactionLifetimeLimitSeconds=10",
+        # What a killed process had begun holds its locks that long.
+        "--setParameter", "transactionLifetimeLimitSeconds=3",
         # Expired documents are looked for each second, not each minute.
         "--setParameter", "ttlMonitorSleepSecs=1",
         # A single primary would wait ten seconds for another member to take over when it is stopped.

@@ -1,0 +1,28 @@
+"""What the file systems of other systems cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from persistence.objects.filesystem.disk import Disk
+from persistence.objects.filesystem.records import sync_folder
+
+
+def test_windows_cannot_sync_a_folder(tmp_path: Path) -> None:
+    sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "none")
+    sync_folder(tmp_path / "none", platform="win32")
+
+
+@pytest.mark.parametrize(("platform", "alone"), [("linux", False), ("darwin", False), ("win32", True)])
+def test_without_locks_every_process_counts_as_alone(tmp_path: Path, platform: str, alone: bool) -> None:
+    first, second = (Disk(tmp_path, durable=False, platform=platform) for _ in range(2))
+    try:
+        assert first.lock_writers(exclusively=False)
+        assert second.lock_writers(exclusively=True) is alone
+    finally:
+        first.close()
+        second.close()
