@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib  # type: ignore[import-not-found, unused-ignore]
+import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

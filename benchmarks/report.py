@@ -17,7 +17,7 @@ from benchmarks.scenarios import NAMES
 
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 _PLACES = ("--dir", "--results")
-README_ROWS = 8
+README_ROWS = 9
 
 
 def command_of(words: Sequence[str]) -> str:

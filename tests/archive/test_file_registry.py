@@ -104,10 +104,8 @@ async def test_an_upload_that_is_registered_meanwhile_is_listed_once() -> None:
                 await archive.database.files.insert(file)
                 await archive.database.uploads.compare_and_set("1", expected={}, changes={"state": "archived"})
 
-        registering = attrs.evolve(
-            archive,
-            registry=Between(archive.registry, register),
-            upload_repository=Between(archive.upload_repository, register),
-        )
+        registry: Any = Between(archive.registry, register)
+        uploads: Any = Between(archive.upload_repository, register)
+        registering = attrs.evolve(archive, registry=registry, upload_repository=uploads)
         (row,) = await admin.list_files(registering, uploads=True)
         assert row["file_id"] == "1"

@@ -17,6 +17,7 @@ from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
 from connector.wire.payloads import UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import Data, ObjectStat
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
 from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
 
@@ -158,7 +159,7 @@ class SlowStorage(MemoryStorage):
         self.reached = trio.Event()
         self.go_on = trio.Event()
 
-    async def put_object(self, bucket, object_id, data, *, overwrite=True):  # type: ignore[no-untyped-def]
+    async def put_object(self, bucket: str, object_id: str, data: Data, *, overwrite: bool = True) -> ObjectStat:
         if bucket == "permanent":
             self.reached.set()
             await self.go_on.wait()
@@ -200,7 +201,7 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
         upload = await received(archive, b"data")
         jobs = archive.jobs
         async with trio.open_nursery() as nursery:
-            (job,) = [one async for one in jobs.claim({"interrogate": 1}, worker="first")]
+            (job,) = await jobs.claim({"interrogate": 1}, worker="first")
             lease = Lease(jobs, job)
             late: list[BaseException] = []
 
@@ -214,7 +215,7 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
             await storage.reached.wait()
             await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})
             storage.go_on.set()
-            (again,) = [one async for one in jobs.claim({"interrogate": 1}, worker="second")]
+            (again,) = await jobs.claim({"interrogate": 1}, worker="second")
             second = Lease(jobs, again)
             await archive.works["interrogate"](second)
             await archive.works["register"](second)
@@ -229,7 +230,7 @@ async def test_a_worker_that_is_stopped_before_its_last_step_leaves_nothing() ->
     """Its job is given back: it has not failed."""
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
-        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="stopped")]
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="stopped")
         await archive.hubs.default.storage.put_object("permanent", job.attempt_id, b"all of it")
         await archive.jobs.give_back(job)
         async with working(archive):
@@ -242,7 +243,7 @@ async def test_what_a_dead_worker_has_stored_is_removed_by_the_next() -> None:
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
         storage = archive.hubs.default.storage
-        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="dead")]
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="dead")
         await storage.put_object("permanent", job.attempt_id, b"half of it")
         await storage.start_upload("permanent", job.attempt_id)
         await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})

@@ -110,7 +110,7 @@ async def test_a_host_that_lacks_the_new_master_key_asks_clients_to_wait() -> No
         answers = []
         for one in (archive, host):
             token = open_text(await one.work_packages.issue_download_token(grant.package, accession), key)
-            app = httpx.ASGITransport(make_app(one, "http://archive.invalid"))  # type: ignore[arg-type]
+            app = httpx.ASGITransport(make_app(one, "http://archive.invalid"))
             async with httpx.AsyncClient(transport=app, base_url="http://archive.invalid") as client:
                 answers.append(await client.get(f"/dcs/objects/{accession}/envelopes", headers=bearer(token)))
         assert [answer.status_code for answer in answers] == [200, 503]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -35,7 +36,7 @@ async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) 
     created = await archive.uploads.create(box.id, UploadCreation(**file.announcement(alias)))
     await archive.hubs.default.storage.put_part("inbox", created.id, created.upload_id, 1, file.content)
     if close:
-        claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+        claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box.id, created.id, UploadCompletion(**claim))
     return created.id
 
@@ -48,7 +49,7 @@ async def until(archive: Archive, file_id: str, state: str) -> None:
 
 async def archive_box(archive: Archive, box: Box) -> None:
     for state in ("locked", "archived"):
-        await admin.set_box_state(archive, box.id, state)  # type: ignore[arg-type]
+        await admin.set_box_state(archive, box.id, state)
 
 
 async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
@@ -162,11 +163,11 @@ async def test_a_box_that_is_archived_while_its_last_file_is_interrogated(
     async with memory_archive(manual_archival=True) as archive:
         box = await make_box(archive)
         file_id = await upload(archive, box, "a")
-        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="w")]
+        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="w")
         lease = Lease(archive.jobs, job)
         await archive.works["interrogate"](lease)
         await archive_box(archive, box)
-        (boxes,) = [one async for one in archive.jobs.claim({"archive_box": 1}, worker="w")]
+        (boxes,) = await archive.jobs.claim({"archive_box": 1}, worker="w")
         await archive.works["archive_box"](Lease(archive.jobs, boxes))
         assert (await archive.upload_repository.get(file_id)).state == "awaiting_archival"
         with pytest.raises(LostLease):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -231,7 +232,7 @@ class TestRevokedGrants:
 
     def test_the_listing_has_validity_and_last_use(self, archive: ServedArchive, uploader: MakeUser) -> None:
         user = uploader(lifetime=3600)
-        before = self.row(archive, user)
+        before: Any = self.row(archive, user)
         assert before["last_used"] is None
         assert user.package().status_code == 200
         after = self.row(archive, user)

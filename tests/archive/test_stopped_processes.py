@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import httpx
 import pymongo
@@ -116,7 +117,7 @@ def transaction_lifetime(mongodb_replica_set: str) -> Iterator[float]:
     with ExitStack() as stack:
         for host in hosts:
             one = pymongo.MongoClient[dict[str, object]](f"mongodb://{host}/?directConnection=true")
-            admin = stack.enter_context(one).admin
+            admin: Any = stack.enter_context(one).admin
             before = admin.command("getParameter", 1, **{name: 1})[name]
             admin.command("setParameter", 1, **{name: LIFETIME})
             stack.callback(admin.command, "setParameter", 1, **{name: before})

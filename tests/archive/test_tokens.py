@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from typing import Any
 
 import attrs
 import jwt
@@ -118,8 +119,9 @@ async def test_an_unsigned_token_and_one_signed_with_public_values(
 ) -> None:
     claims = attrs.asdict(ORDER) | {"iat": int(clock.now), "exp": int(clock.now) + 30}
     headers = {"kid": ring.current("signing").id}
+    no_key: Any = None
     for forged in (
-        jwt.encode(claims, None, algorithm="none", headers=headers),
+        jwt.encode(claims, no_key, algorithm="none", headers=headers),
         jwt.encode(claims, headers["kid"] * 2, algorithm="HS256", headers=headers),
     ):
         with pytest.raises(Unauthenticated):

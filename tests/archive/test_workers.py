@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -60,7 +61,7 @@ class Stage:
         upload = await archive.uploads.create(box.id, UploadCreation(**file.announcement(alias)))
         for number, part in enumerate(file.parts, start=1):
             await hub.storage.put_part(hub.inbox, upload.id, upload.upload_id, number, part)
-        claim = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+        claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box.id, upload.id, UploadCompletion(**claim))
         return upload.id
 
@@ -96,17 +97,21 @@ class Stage:
 
 
 @pytest.fixture
-def open_stage(mongodb_databases: Callable[[], MongoSettings], tmp_path: Path) -> Callable[[], AsyncIterator[Stage]]:
+def open_stage(
+    mongodb_databases: Callable[[], MongoSettings], tmp_path: Path
+) -> Callable[[], AbstractAsyncContextManager[Stage]]:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Stage]:
         settings = mongodb_databases()
         async with open_shared_archive(settings.uri, settings.database, tmp_path, LEASE) as archive:
             yield Stage(archive, (settings.uri, settings.database, str(tmp_path), str(LEASE)))
 
-    return opened  # type: ignore[return-value]
+    return opened
 
 
-async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(open_stage) -> None:  # type: ignore[no-untyped-def]
+async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(
+    open_stage: Callable[[], AbstractAsyncContextManager[Stage]],
+) -> None:
     async with open_stage() as stage:
         with ExitStack() as processes:
             first = processes.enter_context(stage.worker())
@@ -128,7 +133,9 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(open_stag
         await stage.check(5)
 
 
-async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(open_stage) -> None:  # type: ignore[no-untyped-def]
+async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(
+    open_stage: Callable[[], AbstractAsyncContextManager[Stage]],
+) -> None:
     async with open_stage() as stage:
         file_id = await stage.upload("a", 48 * MIB)
         with stage.worker() as first:
@@ -147,7 +154,9 @@ async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(open_stage) -
         await stage.check(1)
 
 
-async def test_clocks_a_minute_apart_neither_lose_nor_double_a_job(open_stage) -> None:  # type: ignore[no-untyped-def]
+async def test_clocks_a_minute_apart_neither_lose_nor_double_a_job(
+    open_stage: Callable[[], AbstractAsyncContextManager[Stage]],
+) -> None:
     async with open_stage() as stage:
         with stage.worker(60), stage.worker(-60):
             file_ids = [await stage.upload(f"file-{number}", 20_000) for number in range(20)]

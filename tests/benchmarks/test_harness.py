@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +25,14 @@ PYTHON = sys.executable
 
 
 class TestProcesses:
-    def test_wall_and_processor_time(self):
+    def test_wall_and_processor_time(self) -> None:
         usage = run([PYTHON, "-c", "import time; time.sleep(0.3)"])
         assert usage.wall >= 0.3
         busy = run([PYTHON, "-c", "import time\nwhile time.process_time() < 0.3: pass"])
         assert busy.cpu >= 0.3
         assert usage.cpu < busy.cpu
 
-    def test_peak_memory(self):
+    def test_peak_memory(self) -> None:
         """The harness's own memory, which a new process is born with, does not count."""
         ballast = bytearray(b"x") * 100_000_000
         small = run([PYTHON, "-c", "import time; time.sleep(0.3)"]).peak
@@ -39,22 +42,22 @@ class TestProcesses:
         assert 290e6 < large < 350e6
         assert len(ballast) == 100_000_000
 
-    def test_input_and_output(self, tmp_path):
+    def test_input_and_output(self, tmp_path: Path) -> None:
         source, target = tmp_path / "in", tmp_path / "out"
         source.write_text("abc")
         run(["cat"], stdin=source, stdout=target)
         assert target.read_text() == "abc"
         assert run(["cat"], stdin="token\n").output == "token\n"
 
-    def test_failures_say_what_the_process_said(self):
+    def test_failures_say_what_the_process_said(self) -> None:
         with pytest.raises(Failed, match="nonsense"):
             run([PYTHON, "-c", "raise SystemExit('nonsense')"])
 
-    def test_endless_processes_are_ended(self):
+    def test_endless_processes_are_ended(self) -> None:
         with pytest.raises(Failed):
             run(["sleep", "60"], timeout=0.2)
 
-    def test_bytes_written_over_time(self, tmp_path):
+    def test_bytes_written_over_time(self, tmp_path: Path) -> None:
         script = "import time; f = open('x', 'wb', 0); f.write(bytes(1000)); time.sleep(0.6); f.write(bytes(5000))"
         points: list[tuple[float, float]] = []
         run([PYTHON, "-c", script], cwd=tmp_path, written=points)
@@ -63,10 +66,10 @@ class TestProcesses:
 
 
 class TestContests:
-    def test_everybody_has_a_turn_in_every_round(self):
+    def test_everybody_has_a_turn_in_every_round(self) -> None:
         order: list[str] = []
 
-        def job(name: str):
+        def job(name: str) -> Callable[[], Usage]:
             def once() -> Usage:
                 order.append(name)
                 return Usage(2.0 if name == "slow" else 0.5, 1.0, 1000)
@@ -78,13 +81,13 @@ class TestContests:
         assert contest.ratios("slow", "fast") == [4.0, 4.0, 4.0]
         assert contest.rate("fast") == 20
 
-    def test_ratios_are_taken_round_by_round(self):
+    def test_ratios_are_taken_round_by_round(self) -> None:
         runs = {"a": [Run(1, 0, 0), Run(8, 0, 0)], "b": [Run(2, 0, 0), Run(4, 0, 0)]}
         claim = Claim.of_ratios("a against b", Contest("x", 1, "MB", runs).ratios("a", "b"), 1.0)
         assert claim.value == 1.25
         assert claim.spread == (0.5, 2.0)
 
-    def test_processor_time_against_mandated_work_and_curl(self):
+    def test_processor_time_against_mandated_work_and_curl(self) -> None:
         runs = {
             "connector": [Run(1, 3, 0), Run(9, 4, 0), Run(1, 8, 0)],
             MANDATED: [Run(1, 1, 0), Run(1, 1, 0), Run(1, 1, 0)],
@@ -96,16 +99,16 @@ class TestContests:
         assert report.line_of(claim).endswith(": 1.50 [1.00-4.00]")
 
     @pytest.mark.parametrize("job", JOBS)
-    def test_mandated_work(self, job):
+    def test_mandated_work(self, job: str) -> None:
         usage = mandated_work(job, 30_000_001)
         assert 0 < usage.cpu <= usage.wall + 0.05
         assert usage.cpu < 1.0  # without the start of the program
 
     @pytest.mark.parametrize(("value", "at_most", "holds"), [(2, False, True), (1, False, False), (1, True, True)])
-    def test_claims(self, value, at_most, holds):
+    def test_claims(self, value: int, at_most: bool, holds: bool) -> None:
         assert Claim("x", value, 1.5, at_most=at_most).holds is holds
 
-    def test_tables(self, tmp_path):
+    def test_tables(self, tmp_path: Path) -> None:
         found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
         found.claims.append(Claim("times as fast", 3.0, 4.0, spread=(2.5, 3.5)))
         found.claims.append(Claim("of processor", 1.25))
@@ -123,7 +126,7 @@ class TestContests:
 class TestReadme:
     TEXT = f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\n## More\n"
 
-    def test_tables_between_the_markers(self, tmp_path):
+    def test_tables_between_the_markers(self, tmp_path: Path) -> None:
         found = Report("download", [Contest("down", 100, "MB", {"ours": [Run(0.5, 1, 2_000_000)]})])
         found.claims.append(Claim("download: processor time", 1.5, spread=(1.2, 1.6), means="Half more than curl."))
         found.claims.append(Claim("secret goal", 3.0, 4.0))
@@ -144,23 +147,23 @@ class TestReadme:
     @pytest.mark.parametrize(
         "text", ["", report.BEGIN, f"{report.END} {report.BEGIN}", f"{report.BEGIN} {report.BEGIN} {report.END}"]
     )
-    def test_without_markers_nothing_is_written(self, tmp_path, text):
+    def test_without_markers_nothing_is_written(self, tmp_path: Path, text: str) -> None:
         readme = tmp_path / "README.md"
         readme.write_text(text)
         with pytest.raises(Failed, match="README"):
             report.write_readme(tmp_path, readme)
         assert readme.read_text() == text
 
-    def test_more_rows_than_a_reader_has_use_for_are_refused(self, tmp_path):
-        found = Report("download", claims=[Claim(str(n), 1.0, means="x") for n in range(9)])
+    def test_more_rows_than_a_reader_has_use_for_are_refused(self, tmp_path: Path) -> None:
+        found = Report("download", claims=[Claim(str(n), 1.0, means="x") for n in range(report.README_ROWS + 1)])
         found.write(tmp_path, "nox -s bench, 2026-01-02 03:04 UTC")
         readme = tmp_path / "README.md"
         readme.write_text(self.TEXT)
-        with pytest.raises(Failed, match="9 claims"):
+        with pytest.raises(Failed, match=f"{report.README_ROWS + 1} claims"):
             report.write_readme(tmp_path, readme)
         assert readme.read_text() == self.TEXT
 
-    def test_the_readme_holds_what_the_results_say(self, tmp_path):
+    def test_the_readme_holds_what_the_results_say(self, tmp_path: Path) -> None:
         """Nothing in it was written by hand, and nothing was measured that it does not say."""
         text = (ROOT / "README.md").read_text()
         copy = tmp_path / "README.md"
@@ -179,25 +182,25 @@ class TestReadme:
             (["upload", "--size", "1G"], "nox -s bench -- upload --size 1G"),
         ],
     )
-    def test_the_command_is_told_without_its_places(self, words, command):
+    def test_the_command_is_told_without_its_places(self, words: list[Any], command: str) -> None:
         assert report.command_of(words) == command
 
 
 @pytest.mark.parametrize(("large", "rounds"), [(False, [5, 1, 1]), (True, [3, 3, 1])])
-def test_rounds_of_growing_files(tmp_path, large, rounds):
+def test_rounds_of_growing_files(tmp_path: Path, large: bool, rounds: list[int]) -> None:
     options = Options(1, 5, tmp_path, large=large)
     assert [rounds_of(options, factor) for factor in (1, 4, 16)] == rounds
 
 
 @pytest.mark.parametrize("size", [5, 8, 9, 16 << 20, (16 << 20) + 8, (16 << 20) + 9, 50_000_001])
-def test_sparse_sources(tmp_path, size):
+def test_sparse_sources(tmp_path: Path, size: int) -> None:
     path = tmp_path / "x"
     assert make_sparse_file(path, size) == sha256_of(path)
     assert path.stat().st_size == size
     assert path.stat().st_blocks * 512 <= 65536
 
 
-def test_sources_are_checked(tmp_path):
+def test_sources_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     digest = make_random_file(path, 3_000_000)
     assert path.stat().st_size == 3_000_000
@@ -211,7 +214,7 @@ def test_sources_are_checked(tmp_path):
 
 
 class TestWarmMemory:
-    def test_what_is_offered_is_free_and_the_rest_is_kept(self, tmp_path):
+    def test_what_is_offered_is_free_and_the_rest_is_kept(self, tmp_path: Path) -> None:
         with WarmMemory(tmp_path) as memory:
             for size in (8 << 20, 16 << 20, 4 << 20):
                 memory.offer(size)
@@ -220,7 +223,7 @@ class TestWarmMemory:
             assert kept.st_size == 32 << 20  # twice the most that was ever asked for
         assert list(tmp_path.iterdir()) == []
 
-    def test_contestants_get_it_before_each_run(self):
+    def test_contestants_get_it_before_each_run(self) -> None:
         order: list[str] = []
 
         def job() -> Usage:

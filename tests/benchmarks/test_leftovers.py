@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from benchmarks.leftovers import Leftovers
 
 
-def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path):
+def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     (folder / "deep").mkdir(parents=True)
     files = [folder / "a", folder / "deep" / "b"]
@@ -23,7 +24,7 @@ def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path):
     assert all(path.stat().st_size == 0 for path in kept)
 
 
-def test_the_same_name_again_and_a_folder_that_is_not_there(tmp_path):
+def test_the_same_name_again_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
     leftovers = Leftovers(tmp_path / "heap")
     for _ in range(2):
         (tmp_path / "out").mkdir()

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,7 @@ KEYS = KeyPair.of(os.urandom(32))
 PART = 1_000_000
 
 
-def receive(folder, plain: bytes):
+def receive(folder: Path, plain: bytes) -> Path:
     """Let a folder hold what a client would have sent of ``plain``."""
     secret = os.urandom(32)
     envelope = make_header(secret, sender_private_key=os.urandom(32), recipient_public_keys=[KEYS.public])
@@ -35,7 +37,7 @@ def receive(folder, plain: bytes):
         SealedLayout(envelope, len(plain)), session_key=secret, nonce_seed=os.urandom(32), random_bytes=os.urandom
     )
 
-    def read(offset, views):
+    def read(offset: int, views: Any) -> None:
         for view in views:
             view[:] = plain[offset : offset + len(view)]
             offset += len(view)
@@ -56,19 +58,19 @@ def receive(folder, plain: bytes):
     return folder
 
 
-def change_claim(folder, **changes):
+def change_claim(folder: Path, **changes: Any) -> None:
     path = folder / "claim.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 class TestReceivedFiles:
     @pytest.mark.parametrize("size", [1, 65536, 5_000_000])
-    def test_what_is_whole(self, tmp_path, size):
+    def test_what_is_whole(self, tmp_path: Path, size: int) -> None:
         plain = os.urandom(size)
         folder = receive(tmp_path / "file", plain)
         assert ReceivedFile(folder).check(KEYS.private) == hashlib.sha256(plain).hexdigest()
 
-    def test_swapped_parts(self, tmp_path):
+    def test_swapped_parts(self, tmp_path: Path) -> None:
         folder = receive(tmp_path / "file", os.urandom(3_000_000))
         one, two = (folder / "1").read_bytes(), (folder / "2").read_bytes()
         (folder / "1").write_bytes(two)
@@ -77,7 +79,7 @@ class TestReceivedFiles:
             ReceivedFile(folder).check(KEYS.private)
 
     @pytest.mark.parametrize("name", ["encrypted_parts_md5", "encrypted_parts_sha256"])
-    def test_wrong_digests_of_a_part(self, tmp_path, name):
+    def test_wrong_digests_of_a_part(self, tmp_path: Path, name: str) -> None:
         folder = receive(tmp_path / "file", os.urandom(1_500_000))
         claimed = json.loads((folder / "claim.json").read_text())[name]
         change_claim(folder, **{name: [claimed[0], claimed[0]]})
@@ -85,32 +87,32 @@ class TestReceivedFiles:
             ReceivedFile(folder).check(KEYS.private)
 
     @pytest.mark.parametrize("name", ["encrypted_md5", "decrypted_sha256"])
-    def test_wrong_digest_of_the_whole(self, tmp_path, name):
+    def test_wrong_digest_of_the_whole(self, tmp_path: Path, name: str) -> None:
         folder = receive(tmp_path / "file", os.urandom(1_500_000))
         change_claim(folder, **{name: "0" * 64})
-        with pytest.raises(ValueError, match=r"than claimed|has the sha256"):
+        with pytest.raises(ValueError, match=r"claimed|sha256"):
             ReceivedFile(folder).check(KEYS.private)
 
-    def test_too_many_parts_and_too_few(self, tmp_path):
+    def test_too_many_parts_and_too_few(self, tmp_path: Path) -> None:
         folder = receive(tmp_path / "file", os.urandom(1_500_000))
         (folder / "3").write_bytes(b"more")
-        with pytest.raises(ValueError, match="does not hold the 2 parts"):
+        with pytest.raises(ValueError, match="2 parts"):
             ReceivedFile(folder)
         (folder / "3").unlink()
         (folder / "2").unlink()
-        with pytest.raises(ValueError, match="does not hold the 2 parts"):
+        with pytest.raises(ValueError, match="2 parts"):
             ReceivedFile(folder)
 
 
 @pytest.mark.trio
 class TestParts:
-    async def ask(self, parts, path, body, *, method="PUT"):
+    async def ask(self, parts: Path, path: str, body: Path | None, *, method: str = "PUT") -> Any:
         said = []
 
-        async def send(message):
+        async def send(message: Any) -> None:
             said.append(message)
 
-        async def app(scope, receive, send):
+        async def app(scope: Any, receive: Any, send: Any) -> None:
             await send({"status": "passed on"})
 
         headers = [(b"x-body-file", str(body).encode())] if body else []
@@ -118,7 +120,7 @@ class TestParts:
         await with_parts(app, parts)(scope, None, send)
         return said[0]["status"]
 
-    async def test_a_part_comes_to_its_place(self, tmp_path):
+    async def test_a_part_comes_to_its_place(self, tmp_path: Path) -> None:
         body = tmp_path / "0000000001"
         body.write_bytes(b"sealed")
         assert await self.ask(tmp_path, "/parts/0b5c-9f/12", body) == 200
@@ -126,21 +128,21 @@ class TestParts:
         assert not body.exists()
 
     @pytest.mark.parametrize("path", ["/parts/../12", "/parts/a/b", "/parts/a/1/2"])
-    async def test_other_paths(self, tmp_path, path):
+    async def test_other_paths(self, tmp_path: Path, path: str) -> None:
         body = tmp_path / "0000000001"
         body.write_bytes(b"sealed")
         assert await self.ask(tmp_path, path, body) == 400
         assert body.exists()
 
-    async def test_only_what_nginx_has_received(self, tmp_path):
+    async def test_only_what_nginx_has_received(self, tmp_path: Path) -> None:
         assert await self.ask(tmp_path, "/parts/a/1", None) == 400
 
-    async def test_everything_else_is_passed_on(self, tmp_path):
+    async def test_everything_else_is_passed_on(self, tmp_path: Path) -> None:
         assert await self.ask(tmp_path, "/ucs/boxes", None) == "passed on"
 
 
 @pytest.mark.trio
-async def test_an_upload_whose_parts_came_by_way_of_nginx(tmp_path):
+async def test_an_upload_whose_parts_came_by_way_of_nginx(tmp_path: Path) -> None:
     async with memory_archive() as archive:
         uploads = UploadsBeside(archive, tmp_path, "http://nginx.test")
         box = await archive.boxes.create(title="", storage_alias="embedded")
@@ -167,16 +169,32 @@ async def test_an_upload_whose_parts_came_by_way_of_nginx(tmp_path):
         assert kept["encrypted_parts_md5"] == [md5.hexdigest()]
 
 
-def test_stocked_archives_hold_what_they_were_given(tmp_path):
+def test_stocked_archives_hold_what_they_were_given(tmp_path: Path) -> None:
     source, served = tmp_path / "source.bin", tmp_path / "served"
     digest = make_random_file(source, 5_000_000)
     served.mkdir()
-    command = [sys.executable, "-m", "benchmarks.servers.stocking", tmp_path / "archive", served, source]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.servers.stocking",
+        tmp_path / "archive",
+        served,
+        source,
+    ]
     (file,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     (path,) = served.iterdir()
     assert path.name == file["object_id"]
     assert path.stat().st_size == sealed_size(5_000_000)
     assert sha256_of(path) == file["sha256"]
-    files = [sys.executable, "-m", "connector", "archive", "files", "--json", "--root", tmp_path / "archive"]
+    files: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "connector",
+        "archive",
+        "files",
+        "--json",
+        "--root",
+        tmp_path / "archive",
+    ]
     (known,) = json.loads(subprocess.run(files, check=True, capture_output=True).stdout)
     assert (known["alias"], known["sha256"], known["accession"]) == ("source.bin", digest, file["accession"])

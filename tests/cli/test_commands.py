@@ -12,7 +12,7 @@ import pytest
 
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.errors import BrokenError, RefusedError
+from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
 from connector.transfer.observer import Observer
@@ -36,7 +36,7 @@ class Fetched:
 class FakeEngine:
     """Notes what is asked of it; files whose name is in `failing` fail."""
 
-    failing: dict[str, Exception] = attrs.field(factory=dict)
+    failing: dict[str, ConnectorError] = attrs.field(factory=dict)
     calls: list[dict[str, Any]] = attrs.field(factory=list)
     observer: Observer | None = None
 
@@ -87,7 +87,7 @@ class FakeEngine:
         for name in names:
             error = self.failing.get(name)
             value = Fetched(Path("/out") / name, 5)
-            outcomes.append(Outcome(name, error=error) if error else Outcome(name, value))  # type: ignore[arg-type]
+            outcomes.append(Outcome(name, error=error) if error else Outcome(name, value))
             assert self.observer is not None
             self.observer.finished(outcomes[-1])
         return outcomes
@@ -99,12 +99,12 @@ def keys(tmp_path: Path) -> KeyPair:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
+def engine() -> Any:
     return FakeEngine()
 
 
 @pytest.fixture
-def desk(engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> Desk:
+def desk(engine: Any, keys: KeyPair, tmp_path: Path) -> Desk:
     environment = {
         "CONNECTOR_ACCESS_TOKEN": TOKEN,
         "CONNECTOR_WKVS_URL": "https://archive.example/.well-known",
@@ -113,7 +113,7 @@ def desk(engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> Desk:
     return Desk(engine=engine, state_folder=NO_STATE, environment=environment)
 
 
-def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> None:
+def test_download_of_everything(desk: Desk, engine: Any, keys: KeyPair, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     assert desk.run("download", "--output-dir", out, "--json", "--part-size", "8MiB") == 0
     session, call = engine.calls
@@ -138,16 +138,14 @@ def test_download_of_everything(desk: Desk, engine: FakeEngine, keys: KeyPair, t
     assert desk.said.splitlines()[-1] == "2 of 2 files downloaded."
 
 
-def test_download_of_some_decrypted(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_download_of_some_decrypted(desk: Desk, engine: Any, tmp_path: Path) -> None:
     assert desk.run("download", "--output-dir", tmp_path, "--decrypt", "--overwrite", "F7", "F8") == 0
     assert engine.calls[1]["names"] == ["F7", "F8"]
     assert engine.calls[1]["decrypt"]
     assert engine.calls[1]["overwrite"]
 
 
-def test_flags_from_the_environment(
-    desk: Desk, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_from_the_environment(desk: Desk, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONNECTOR_OUTPUT_DIR", str(tmp_path))
     monkeypatch.setenv("CONNECTOR_DECRYPT", "1")
     monkeypatch.setenv("CONNECTOR_JSON", "true")
@@ -156,14 +154,14 @@ def test_flags_from_the_environment(
     assert len(desk.records) == 2
 
 
-def test_one_failed_download_among_many_is_the_exit_code(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_one_failed_download_among_many_is_the_exit_code(desk: Desk, engine: Any, tmp_path: Path) -> None:
     engine.failing["F1"] = BrokenError("The connection was cut.")
     assert desk.run("download", "--output-dir", tmp_path, "--json") == 5
     assert [record["ok"] for record in desk.records] == [False, True]
     assert "F1: The connection was cut." in desk.said
 
 
-def test_a_refused_session_is_one_sentence(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_a_refused_session_is_one_sentence(desk: Desk, engine: Any, tmp_path: Path) -> None:
     engine.failing["session"] = RefusedError("The work package has expired.", hint="Ask for a new one.")
     assert desk.run("download", "--output-dir", tmp_path) == 4
     assert desk.said == "Error: The work package has expired. Ask for a new one.\n"
@@ -171,10 +169,10 @@ def test_a_refused_session_is_one_sentence(desk: Desk, engine: FakeEngine, tmp_p
 
 @pytest.mark.parametrize(
     ("missing", "says"),
-    [("CONNECTOR_ACCESS_TOKEN", "No access token is given."), ("CONNECTOR_MY_PRIVATE_KEY_PATH", "private key")],
+    [("CONNECTOR_ACCESS_TOKEN", "access token"), ("CONNECTOR_MY_PRIVATE_KEY_PATH", "private key")],
 )
 def test_what_is_missing_is_said_before_anything_happens(
-    desk: Desk, engine: FakeEngine, tmp_path: Path, missing: str, says: str
+    desk: Desk, engine: Any, tmp_path: Path, missing: str, says: str
 ) -> None:
     environment = {name: value for name, value in desk.around.environment.items() if name != missing}
     poorer = Desk(engine=engine, state_folder=NO_STATE, environment=environment)
@@ -184,7 +182,7 @@ def test_what_is_missing_is_said_before_anything_happens(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_token_of_another_form(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_a_token_of_another_form(desk: Desk, engine: Any, tmp_path: Path) -> None:
     environment = {**desk.around.environment, "CONNECTOR_ACCESS_TOKEN": "what?"}
     assert (
         Desk(engine=engine, state_folder=NO_STATE, environment=environment).run("download", "--output-dir", tmp_path)
@@ -197,10 +195,10 @@ def test_two_keys_that_are_no_pair(desk: Desk, tmp_path: Path) -> None:
     write_key_pair(tmp_path / "other.sec", tmp_path / "other.pub", passphrase=None)
     code = desk.run("download", "--output-dir", tmp_path, "--my-public-key-path", tmp_path / "other.pub")
     assert code == 2
-    assert "is not the public key of" in desk.said
+    assert "public key" in desk.said
 
 
-def test_a_protected_key_asks_for_its_passphrase(engine: FakeEngine, tmp_path: Path) -> None:
+def test_a_protected_key_asks_for_its_passphrase(engine: Any, tmp_path: Path) -> None:
     pair = write_key_pair(tmp_path / "safe.sec", tmp_path / "safe.pub", passphrase="open sesame")
     arguments = ["download", "--output-dir", tmp_path, "--my-private-key-path", tmp_path / "safe.sec"]
     desk = Desk(engine=engine, state_folder=NO_STATE, stdin=ScriptedInput("terminal"), answers=["open sesame", TOKEN])
@@ -218,13 +216,13 @@ def test_a_protected_key_asks_for_its_passphrase(engine: FakeEngine, tmp_path: P
     assert "CONNECTOR_PASSPHRASE" in nobody.said
 
 
-def test_upload_of_one_file_under_another_name(desk: Desk, engine: FakeEngine) -> None:
+def test_upload_of_one_file_under_another_name(desk: Desk, engine: Any) -> None:
     assert desk.run("upload", "data/a.bam", "--alias", "SAMPLE") == 0
     assert engine.calls[1]["sources"] == [UploadSource(Path("data/a.bam"), "SAMPLE")]
     assert engine.calls[1]["what"] == "upload"
 
 
-def test_upload_of_a_list_and_more(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_upload_of_a_list_and_more(desk: Desk, engine: Any, tmp_path: Path) -> None:
     list_file = tmp_path / "list.tsv"
     list_file.write_text("# June\nb.bam\tB\n")
     assert desk.run("upload", "data/a.bam", "--tsv", list_file, "--overwrite") == 0
@@ -235,7 +233,7 @@ def test_upload_of_a_list_and_more(desk: Desk, engine: FakeEngine, tmp_path: Pat
     assert engine.calls[1]["overwrite"]
 
 
-def test_a_dry_run_plans_only(desk: Desk, engine: FakeEngine) -> None:
+def test_a_dry_run_plans_only(desk: Desk, engine: Any) -> None:
     assert desk.run("upload", "data/a.bam", "--dry-run") == 0
     assert [call.get("what") for call in engine.calls] == [None, "plan"]
 
@@ -243,20 +241,20 @@ def test_a_dry_run_plans_only(desk: Desk, engine: FakeEngine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["upload"], "There is nothing to upload."),
-        (["upload", "a", "b", "--alias", "X"], "--alias goes with exactly one PATH."),
+        (["upload"], "nothing to upload"),
+        (["upload", "a", "b", "--alias", "X"], "exactly one"),
         (["upload", "--tsv", "/no/such/list"], "/no/such/list: No such file"),
-        (["decrypt"], "There is nothing to decrypt."),
-        (["decrypt", "a.bam"], "does not end with .c4gh"),
+        (["decrypt"], "nothing to decrypt"),
+        (["decrypt", "a.bam"], ".c4gh"),
     ],
 )
-def test_words_that_make_no_sense(desk: Desk, engine: FakeEngine, arguments: list[str], says: str) -> None:
+def test_words_that_make_no_sense(desk: Desk, engine: Any, arguments: list[str], says: str) -> None:
     assert desk.run(*arguments) in (2, 3)
     assert says in desk.said
     assert engine.calls == []
 
 
-def test_decrypt_into_a_folder(desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path) -> None:
+def test_decrypt_into_a_folder(desk: Desk, engine: Any, keys: KeyPair, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.bam.c4gh").touch()
     assert desk.run("decrypt", "--input-dir", tmp_path / "in", "--output-dir", tmp_path / "out") == 0
@@ -266,7 +264,7 @@ def test_decrypt_into_a_folder(desk: Desk, engine: FakeEngine, keys: KeyPair, tm
 
 
 def test_encrypt_for_several_with_a_key_of_our_own_or_a_fresh_one(
-    desk: Desk, engine: FakeEngine, keys: KeyPair, tmp_path: Path
+    desk: Desk, engine: Any, keys: KeyPair, tmp_path: Path
 ) -> None:
     other = write_key_pair(tmp_path / "o.sec", tmp_path / "o.pub", passphrase=None)
     recipients = ["--recipient-public-key-path", tmp_path / "my.pub", "--recipient-public-key-path", tmp_path / "o.pub"]
@@ -281,24 +279,23 @@ def test_encrypt_for_several_with_a_key_of_our_own_or_a_fresh_one(
 
 def test_a_misspelt_command_or_option(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     assert desk.run("dwonload") == 2
-    assert "No such command 'dwonload'. Did you mean download?" in capsys.readouterr().err
+    assert "mean download?" in capsys.readouterr().err
     assert desk.run("download", "--no-such-option") == 2
     assert "No such option" in capsys.readouterr().err
 
 
-def test_what_is_there_is_verified_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_what_is_there_is_verified_on_request(desk: Desk, engine: Any, tmp_path: Path) -> None:
     assert desk.run("download", "--output-dir", tmp_path, "--skip-existing") == 0
     assert engine.calls[-1]["verify_existing"] is False
     assert desk.run("download", "--output-dir", tmp_path, "--verify-existing") == 0
     assert engine.calls[-1]["verify_existing"] is True
 
 
-def test_what_the_box_holds_is_verified_on_request(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_what_the_box_holds_is_verified_on_request(desk: Desk, engine: Any, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("1")
     assert desk.run("upload", tmp_path / "one", "--skip-existing") == 0
-    assert engine.calls[-1]["verify_existing"] is False
     assert desk.run("upload", tmp_path / "one", "--verify-existing") == 0
-    assert engine.calls[-1]["verify_existing"] is True
+    assert [call["verify_existing"] for call in engine.calls if "verify_existing" in call] == [False, True]
     assert desk.run("upload", tmp_path / "one", "--verify-existing", "--dry-run") == 2
 
 
@@ -307,11 +304,11 @@ def test_what_the_box_holds_is_verified_on_request(desk: Desk, engine: FakeEngin
     [("--overwrite", "--skip-existing"), ("--overwrite", "--verify-existing"), ("--decrypt", "--no-verify")],
     ids=["existing", "content", "verify"],
 )
-def test_options_that_contradict_each_other(desk: Desk, engine: FakeEngine, tmp_path: Path, options: Any) -> None:
+def test_options_that_contradict_each_other(desk: Desk, engine: Any, tmp_path: Path, options: Any) -> None:
     assert desk.run("download", "--output-dir", tmp_path, *options) == 2
     assert engine.calls == []
 
 
-def test_without_verification_the_engine_is_told(desk: Desk, engine: FakeEngine, tmp_path: Path) -> None:
+def test_without_verification_the_engine_is_told(desk: Desk, engine: Any, tmp_path: Path) -> None:
     assert desk.run("download", "--output-dir", tmp_path, "--no-verify") == 0
     assert engine.calls[-1]["verify"] is False

@@ -24,22 +24,21 @@ def test_a_byte_order_mark_before_a_list(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"a\tA\nb\n", "list.tsv, line 2: there is no alias."),
-        (b"a\tA\n\tB\n", "list.tsv, line 2: the path is empty."),
-        (b"#\n\na\t\n", "list.tsv, line 3: the alias is empty."),
-        (b"a\tA\tx\n", "list.tsv, line 1: there are 3 columns instead of 2."),
-        (b"a\tA\nb\tA\n", "list.tsv, line 2: the alias 'A' is in line 1 already."),
-        (b"a\tA\n\na\tB\n", "list.tsv, line 3: the path 'a' is in line 1 already."),
-        (b"a\tA\n\xff\tB\n", "list.tsv, line 2: not UTF-8 text."),
-        (b"a\0\tA\n", "list.tsv, line 1: a path cannot hold a NUL"),
-        (b"# nothing\n", "list.tsv: no files in this list."),
-        (b"", "list.tsv: no files in this list."),
+        (b"a\tA\nb\n", "line 2: .*no alias"),
+        (b"a\tA\n\tB\n", "line 2: .*path .*empty"),
+        (b"#\n\na\t\n", "line 3: .*alias .*empty"),
+        (b"a\tA\tx\n", "line 1: .*3 columns"),
+        (b"a\tA\nb\tA\n", "line 2: .*'A' .*line 1"),
+        (b"a\tA\n\na\tB\n", "line 3: .*'a' .*line 1"),
+        (b"a\tA\n\xff\tB\n", "line 2: .*UTF-8"),
+        (b"a\0\tA\n", "line 1: .*NUL"),
+        (b"# nothing\n", "no files"),
+        (b"", "no files"),
     ],
 )
 def test_errors_name_the_line(content: bytes, says: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match=rf"^list\.tsv.*{says}"):
         parse_tsv(content, "list.tsv")
-    assert str(caught.value).startswith(says)
 
 
 @given(st.binary(max_size=200))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.api_client import ApiClient
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
@@ -14,6 +18,7 @@ from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff
 from connector.wire.tokens import WorkOrderToken
+from tests.clients.conftest import Handler
 
 pytestmark = pytest.mark.trio
 
@@ -66,7 +71,9 @@ async def call(client: httpx.AsyncClient, orders: Orders, notes: Notes, attempts
     return await ApiClient(ApiTransport(client), retrier, notes).authorized(CachedValue(orders), build, read)
 
 
-async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(answered_by, autojump_clock):
+async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders, notes = Desk(httpx.Response(401), httpx.Response(200, content=b"ok")), Orders(), Notes()
     assert await call(answered_by(desk), orders, notes) == b"ok"
     assert desk.tokens == ["token-1", "token-2"]
@@ -74,7 +81,9 @@ async def test_a_refused_token_is_renewed_and_the_call_made_again_at_once(answer
     assert notes.retries == [(TokenRefusedError, 0.0)]
 
 
-async def test_the_second_fresh_token_that_is_refused_is_final(answered_by, autojump_clock):
+async def test_the_second_fresh_token_that_is_refused_is_final(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders, notes = Desk(httpx.Response(401)), Orders(), Notes()
     with pytest.raises(TokenRefusedError) as caught:
         await call(answered_by(desk), orders, notes)
@@ -83,7 +92,9 @@ async def test_the_second_fresh_token_that_is_refused_is_final(answered_by, auto
     assert not caught.value.advice.again, "whoever is above must not start over"
 
 
-async def test_a_cached_token_that_is_refused_counts_as_none(answered_by, autojump_clock):
+async def test_a_cached_token_that_is_refused_counts_as_none(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders = Desk(httpx.Response(200), httpx.Response(401)), Orders()
     caller, order = ApiClient(ApiTransport(answered_by(desk)), Retrier(attempts=1), Notes()), CachedValue(orders)
     await caller.authorized(order, build, read)
@@ -92,7 +103,9 @@ async def test_a_cached_token_that_is_refused_counts_as_none(answered_by, autoju
     assert desk.tokens == ["token-1", "token-1", "token-2", "token-3"]
 
 
-async def test_a_cached_token_does_not_become_fresh_by_another_that_came_meanwhile(answered_by, autojump_clock):
+async def test_a_cached_token_does_not_become_fresh_by_another_that_came_meanwhile(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders = Desk(httpx.Response(401)), Orders()
 
     async def slowly(request: httpx.Request) -> httpx.Response:
@@ -114,19 +127,25 @@ async def test_a_cached_token_does_not_become_fresh_by_another_that_came_meanwhi
     assert desk.tokens == ["token-1", "token-2", "token-3"]
 
 
-async def test_a_token_is_replaced_also_where_nothing_is_retried(answered_by, autojump_clock):
+async def test_a_token_is_replaced_also_where_nothing_is_retried(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders = Desk(httpx.Response(401), httpx.Response(200, content=b"ok")), Orders()
     assert await call(answered_by(desk), orders, Notes(), attempts=1) == b"ok"
 
 
-async def test_failures_in_between_give_no_more_fresh_tokens(answered_by, autojump_clock):
+async def test_failures_in_between_give_no_more_fresh_tokens(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders = Desk(httpx.Response(401), httpx.Response(503), httpx.Response(401)), Orders()
     with pytest.raises(TokenRefusedError):
         await call(answered_by(desk), orders, Notes())
     assert desk.tokens == ["token-1", "token-2", "token-2"]
 
 
-async def test_those_who_share_a_token_share_the_fresh_ones(answered_by, autojump_clock):
+async def test_those_who_share_a_token_share_the_fresh_ones(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, orders = Desk(httpx.Response(401)), Orders(delay=1.0)
 
     async def in_a_second(request: httpx.Request) -> httpx.Response:
@@ -146,7 +165,9 @@ async def test_those_who_share_a_token_share_the_fresh_ones(answered_by, autojum
     assert len(desk.tokens) == 64
 
 
-async def test_a_good_token_is_kept_while_the_archive_is_busy(answered_by, autojump_clock):
+async def test_a_good_token_is_kept_while_the_archive_is_busy(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk = Desk(httpx.Response(503, headers={"Retry-After": "5"}), httpx.Response(429), httpx.Response(200))
     orders, notes = Orders(), Notes()
     await call(answered_by(desk), orders, notes)
@@ -155,7 +176,7 @@ async def test_a_good_token_is_kept_while_the_archive_is_busy(answered_by, autoj
     assert trio.current_time() == 9.5
 
 
-async def test_a_no_is_a_no(answered_by, autojump_clock):
+async def test_a_no_is_a_no(answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock) -> None:
     desk, notes = Desk(httpx.Response(403)), Notes()
     with pytest.raises(RefusedError):
         await call(answered_by(desk), Orders(), notes)
@@ -163,14 +184,18 @@ async def test_a_no_is_a_no(answered_by, autojump_clock):
     assert notes.retries == []
 
 
-async def test_a_wait_beyond_all_patience_is_a_no(answered_by, autojump_clock):
+async def test_a_wait_beyond_all_patience_is_a_no(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk = Desk(httpx.Response(503, headers={"Retry-After": "86400"}))
     with pytest.raises(OverloadedError):
         await call(answered_by(desk), Orders(), Notes())
     assert len(desk.tokens) == 1
 
 
-async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, autojump_clock):
+async def test_calls_without_a_work_order_are_repeated_likewise(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     desk, notes = Desk(httpx.Response(502), httpx.Response(200, content=b"ok")), Notes()
     retrier = Retrier(attempts=2, backoff=Backoff(base=1), uniform=lambda: 0.5)
     caller = ApiClient(ApiTransport(answered_by(desk)), retrier, notes)
@@ -179,7 +204,9 @@ async def test_calls_without_a_work_order_are_repeated_likewise(answered_by, aut
     assert trio.current_time() == 0.5
 
 
-async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
+async def test_a_fetch_of_the_token_that_fails_fails_the_call(
+    answered_by: Callable[[Handler], httpx.AsyncClient],
+) -> None:
     async def no_order() -> Expiring[WorkOrderToken]:
         raise BrokenError("No orders today.")
 
@@ -191,7 +218,9 @@ async def test_a_fetch_of_the_token_that_fails_fails_the_call(answered_by):
 
 
 @pytest.mark.parametrize(("times", "told"), [(1, []), (2, [(BrokenError, 2.0)])])
-async def test_a_collision_is_repeated_in_silence_and_told_when_it_is_none(answered_by, autojump_clock, times, told):
+async def test_a_collision_is_repeated_in_silence_and_told_when_it_is_none(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock, times: int, told: list[Any]
+) -> None:
     collided = httpx.Response(500, json={"exception_id": "internalError"})
     desk, notes = Desk(*[collided] * times, httpx.Response(200, content=b"ok")), Notes()
     assert await call(answered_by(desk), Orders(), notes) == b"ok"

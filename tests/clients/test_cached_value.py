@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.cached_value import CachedValue, Expiring
 from connector.errors import RETRY, BrokenError
@@ -31,7 +32,7 @@ class Lender:
         return Expiring([self.calls], self.seconds)
 
 
-async def test_concurrent_askers_share_one_call(autojump_clock):
+async def test_concurrent_askers_share_one_call(autojump_clock: MockClock) -> None:
     lender = Lender(delay=1.0)
     lease = CachedValue(lender)
     got: list[list[int]] = []
@@ -48,7 +49,7 @@ async def test_concurrent_askers_share_one_call(autojump_clock):
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_time(failures):
+async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_time(failures: int) -> None:
     calls = 0
 
     async def fetch() -> Expiring[int]:  # without a checkpoint, as when the bytes are there already
@@ -70,7 +71,7 @@ async def test_those_who_ask_at_the_same_moment_share_an_answer_that_takes_no_ti
     assert calls == 1
 
 
-async def test_it_is_used_until_its_time_is_over(autojump_clock):
+async def test_it_is_used_until_its_time_is_over(autojump_clock: MockClock) -> None:
     lender = Lender(seconds=10.0)
     lease = CachedValue(lender)
     first = await lease.get()
@@ -80,7 +81,7 @@ async def test_it_is_used_until_its_time_is_over(autojump_clock):
     assert await lease.get() == [2]
 
 
-async def test_the_time_counts_from_before_the_call(autojump_clock):
+async def test_the_time_counts_from_before_the_call(autojump_clock: MockClock) -> None:
     lender = Lender(seconds=10.0, delay=4.0)
     lease = CachedValue(lender)
     await lease.get()
@@ -90,19 +91,19 @@ async def test_the_time_counts_from_before_the_call(autojump_clock):
     assert await lease.get() == [2]
 
 
-async def test_something_without_any_lifetime_is_still_good_for_who_asked(autojump_clock):
+async def test_something_without_any_lifetime_is_still_good_for_who_asked(autojump_clock: MockClock) -> None:
     lease = CachedValue(Lender(seconds=0.0))
     assert await lease.get() == [1]
     assert await lease.get() == [2]
 
 
-async def test_a_refused_value_is_fetched_anew():
+async def test_a_refused_value_is_fetched_anew() -> None:
     lease = CachedValue(Lender())
     lease.refuse(await lease.get())
     assert await lease.get() == [2]
 
 
-async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock):
+async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock: MockClock) -> None:
     lender = Lender()
     lease = CachedValue(lender)
     old = await lease.get()
@@ -113,14 +114,14 @@ async def test_a_late_refusal_does_not_drop_what_came_after(autojump_clock):
     assert lender.calls == 2
 
 
-async def test_an_equal_value_is_not_the_same_value():
+async def test_an_equal_value_is_not_the_same_value() -> None:
     lease = CachedValue(Lender())
     held = await lease.get()
     lease.refuse(list(held))
     assert await lease.get() is held
 
 
-async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock):
+async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock: MockClock) -> None:
     lender = Lender(delay=1.0)
     lender.failures = 1
     lease = CachedValue(lender)
@@ -140,7 +141,9 @@ async def test_a_failure_is_shared_by_those_who_waited_for_it(autojump_clock):
     assert await lease.get() == [2], "who comes later tries for itself"
 
 
-async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nobody_else(autojump_clock):
+async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nobody_else(
+    autojump_clock: MockClock,
+) -> None:
     lender = Lender(seconds=0.0, delay=1.0)
     lease = CachedValue(lender)
     got: list[list[int]] = []
@@ -157,7 +160,7 @@ async def test_with_no_lifetime_those_who_asked_meanwhile_share_one_call_and_nob
     assert trio.current_time() == 2.5
 
 
-async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_clock):
+async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_clock: MockClock) -> None:
     lender = Lender(delay=1.0)
     lease = CachedValue(lender)
     got: list[list[int]] = []
@@ -178,7 +181,7 @@ async def test_if_the_one_who_fetches_is_cancelled_another_takes_over(autojump_c
     assert trio.current_time() == 1.5
 
 
-async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autojump_clock):
+async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autojump_clock: MockClock) -> None:
     lease = CachedValue(Lender(seconds=10.0, delay=1.0))
     seen = [lease.in_use]
 
@@ -195,7 +198,7 @@ async def test_it_is_in_use_while_it_is_fetched_and_until_its_time_is_over(autoj
     assert seen == [False, True, True, False]
 
 
-async def test_an_asker_that_goes_away_leaves_the_others_theirs(autojump_clock):
+async def test_an_asker_that_goes_away_leaves_the_others_theirs(autojump_clock: MockClock) -> None:
     lender = Lender(delay=1.0)
     lease = CachedValue(lender)
     with trio.move_on_after(0.5) as impatient:

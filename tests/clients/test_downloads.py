@@ -18,8 +18,9 @@ from connector.clients.downloads import (
     read_object,
 )
 from connector.clients.refusals import TokenRefusedError
-from connector.errors import BrokenError, RefusedError
+from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError
+from tests.clients.conftest import Reply
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -37,13 +38,13 @@ def drs(url: str | None = "https://s3.test/b/o?sig=1", **changes: Any) -> dict[s
     return body | changes
 
 
-def test_requests_carry_the_accession_and_the_token():
+def test_requests_carry_the_accession_and_the_token() -> None:
     request = build_object_request("https://a.test/dcs", "a/b", "wot")
     assert (request.url, request.token) == ("https://a.test/dcs/objects/a%2Fb", "wot")
     assert build_envelope_request("https://a.test/dcs", "a", "wot").url == "https://a.test/dcs/objects/a/envelopes"
 
 
-def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply):
+def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply: Reply) -> None:
     lent = read_object(reply(200, drs(), cache_control="max-age=60, private"))
     assert isinstance(lent, Expiring)
     assert lent.seconds == 55.0
@@ -51,14 +52,14 @@ def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply):
     assert lent.value.plaintext_sha256 == "ab" * 32
 
 
-def test_an_object_is_lent_for_as_long_as_its_url_is_good_if_that_is_shorter(reply):
+def test_an_object_is_lent_for_as_long_as_its_url_is_good_if_that_is_shorter(reply: Reply) -> None:
     url = "https://s3.test/b/o?X-Amz-Date=20151021T072750Z&X-Amz-Expires=30&X-Amz-Signature=0"
     lent = read_object(reply(200, drs(url), cache_control="max-age=60", date=DATE))
     assert isinstance(lent, Expiring)
     assert lent.seconds == pytest.approx(20 * 0.85)
 
 
-def test_an_archive_that_says_nothing_is_taken_for_the_usual(reply):
+def test_an_archive_that_says_nothing_is_taken_for_the_usual(reply: Reply) -> None:
     lent = read_object(reply(200, drs()))
     assert isinstance(lent, Expiring)
     assert lent.seconds == USUAL_URL_LIFETIME - 5
@@ -73,18 +74,18 @@ def test_an_archive_that_says_nothing_is_taken_for_the_usual(reply):
         ({"retry_after": "Wed, 21 Oct 2015 07:29:00 GMT", "date": DATE}, 60.0),
     ],
 )
-def test_staging_takes_the_time_that_the_archive_names(reply, headers, seconds):
+def test_staging_takes_the_time_that_the_archive_names(reply: Reply, headers: dict[str, Any], seconds: float) -> None:
     assert read_object(reply(202, b"", **headers)) == Staging(seconds)
 
 
 @pytest.mark.parametrize("body", [drs(None), drs(size=0), drs(size=-1), drs(size=10**30)])
-def test_an_object_that_cannot_be_fetched_is_none(reply, body):
-    with pytest.raises(BrokenError, match=r"names no address|states a size that is not valid"):
+def test_an_object_that_cannot_be_fetched_is_none(reply: Reply, body: Any) -> None:
+    with pytest.raises(BrokenError, match=r"address|size"):
         read_object(reply(200, body))
 
 
 @pytest.mark.parametrize("body", [b"", {}, drs(size="1"), drs(size=True), drs(checksums="x"), drs(access_methods=None)])
-def test_an_answer_of_another_shape_is_the_archives_fault(reply, body):
+def test_an_answer_of_another_shape_is_the_archives_fault(reply: Reply, body: Any) -> None:
     with pytest.raises(BrokenError):
         read_object(reply(200, body))
 
@@ -98,7 +99,7 @@ def test_an_answer_of_another_shape_is_the_archives_fault(reply, body):
         (503, OverloadedError, True),
     ],
 )
-def test_refusals_of_both_requests(reply, status, kind, again):
+def test_refusals_of_both_requests(reply: Reply, status: int, kind: type[ConnectorError], again: bool) -> None:
     for read in (read_object, read_envelope):
         with pytest.raises(kind) as caught:
             read(reply(status))
@@ -110,11 +111,11 @@ TEXT = base64.b64encode(ENVELOPE)
 
 
 @pytest.mark.parametrize("body", [b'"' + TEXT + b'"', TEXT, TEXT + b"\n", b' "' + TEXT + b'" '])
-def test_an_envelope_may_come_quoted_or_bare(reply, body):
+def test_an_envelope_may_come_quoted_or_bare(reply: Reply, body: Any) -> None:
     assert read_envelope(reply(200, body)) == ENVELOPE
 
 
 @pytest.mark.parametrize("body", [b'"abc', b"{}", b"%%%%", b"\xff", b'"\\ud800"', TEXT[:-1], b"[" * 5000])
-def test_an_envelope_that_is_none_is_the_archives_fault(reply, body):
-    with pytest.raises(BrokenError, match="no valid envelope"):
+def test_an_envelope_that_is_none_is_the_archives_fault(reply: Reply, body: Any) -> None:
+    with pytest.raises(BrokenError, match="envelope"):
         read_envelope(reply(200, body))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from connector.clients.etags import EtagRecord, stored_md5
@@ -28,7 +30,7 @@ SSE = "x-amz-server-side-encryption"
         ({}, None),
     ],
 )
-def test_an_etag_is_an_md5_where_nothing_speaks_against_it(headers, md5):
+def test_an_etag_is_an_md5_where_nothing_speaks_against_it(headers: dict[str, Any], md5: str | None) -> None:
     assert stored_md5(headers) == md5
 
 
@@ -42,6 +44,6 @@ def test_an_etag_is_an_md5_where_nothing_speaks_against_it(headers, md5):
         ([OTHER, OTHER, MD5, OTHER], [True, False, False, True]),
     ],
 )
-def test_damage_is_claimed_where_etags_have_proved_to_be_md5s(stored, damaged):
+def test_damage_is_claimed_where_etags_have_proved_to_be_md5s(stored: list[Any], damaged: list[bool]) -> None:
     record = EtagRecord()
     assert [record.is_damaged(MD5, one) for one in stored] == damaged

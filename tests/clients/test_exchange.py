@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.api_transport import MAX_BODY, ApiRequest, ApiTransport
 from connector.errors import NO_RETRY, BrokenError
 from connector.http import HttpOptions, open_http
 from connector.transfer import OverloadedError
+from tests.clients.conftest import Handler
 from tests.support.scripted_server import ScriptedServer, answering, response
 
 pytestmark = pytest.mark.trio
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.trio
 URL = "https://archive.test/api/things/secret-id?signature=secret"
 
 
-async def test_a_request_is_sent_as_it_says(answered_by):
+async def test_a_request_is_sent_as_it_says(answered_by: Callable[[Handler], httpx.AsyncClient]) -> None:
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -40,7 +43,7 @@ async def test_a_request_is_sent_as_it_says(answered_by):
     assert reply.server == "https://archive.test"
 
 
-async def test_nothing_is_sent_that_was_not_asked_for(answered_by):
+async def test_nothing_is_sent_that_was_not_asked_for(answered_by: Callable[[Handler], httpx.AsyncClient]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         assert "authorization" not in request.headers
         assert "content-type" not in request.headers
@@ -51,25 +54,29 @@ async def test_nothing_is_sent_that_was_not_asked_for(answered_by):
     assert (await ApiTransport(answered_by(handler)).send(ApiRequest("GET", URL))).status == 204
 
 
-async def test_secrets_stay_out_of_what_is_shown():
+async def test_secrets_stay_out_of_what_is_shown() -> None:
     shown = repr(ApiRequest("POST", "https://archive.test/x", token="t0ken", data={"secret": "s3cret"}))
     assert "t0ken" not in shown
     assert "s3cret" not in shown
 
 
-async def test_an_answer_that_does_not_come_ends_at_the_deadline(answered_by, autojump_clock):
+async def test_an_answer_that_does_not_come_ends_at_the_deadline(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     async def handler(request: httpx.Request) -> httpx.Response:
         await trio.sleep_forever()
         raise AssertionError
 
-    with pytest.raises(OverloadedError, match="did not answer within 30 seconds") as caught:
+    with pytest.raises(OverloadedError, match="30 seconds") as caught:
         await ApiTransport(answered_by(handler), deadline=30.0).send(ApiRequest("GET", URL))
     assert trio.current_time() == 30.0
     assert caught.value.advice.again
     assert "secret" not in str(caught.value)
 
 
-async def test_an_answer_that_trickles_ends_at_the_deadline_too(answered_by, autojump_clock):
+async def test_an_answer_that_trickles_ends_at_the_deadline_too(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     async def trickle() -> AsyncIterator[bytes]:
         while True:
             await trio.sleep(1)
@@ -82,7 +89,7 @@ async def test_an_answer_that_trickles_ends_at_the_deadline_too(answered_by, aut
     assert trio.current_time() == 20.5
 
 
-async def test_an_endless_answer_is_not_read_to_its_end(answered_by):
+async def test_an_endless_answer_is_not_read_to_its_end(answered_by: Callable[[Handler], httpx.AsyncClient]) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -97,7 +104,9 @@ async def test_an_endless_answer_is_not_read_to_its_end(answered_by):
     assert sent <= MAX_BODY + 2 * 1024**2
 
 
-async def test_an_answer_that_unpacks_to_far_more_is_not_kept(answered_by):
+async def test_an_answer_that_unpacks_to_far_more_is_not_kept(
+    answered_by: Callable[[Handler], httpx.AsyncClient],
+) -> None:
     bomb = gzip.compress(bytes(4 * MAX_BODY))
 
     async def body() -> AsyncIterator[bytes]:
@@ -109,7 +118,7 @@ async def test_an_answer_that_unpacks_to_far_more_is_not_kept(answered_by):
         await ApiTransport(answered_by(lambda _: answer)).send(ApiRequest("GET", URL))
 
 
-async def test_redirects_are_answers_like_any_other(answered_by):
+async def test_redirects_are_answers_like_any_other(answered_by: Callable[[Handler], httpx.AsyncClient]) -> None:
     asked: list[str] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -133,7 +142,9 @@ async def test_redirects_are_answers_like_any_other(answered_by):
         (httpx.DecodingError("not gzip"), "not gzip"),
     ],
 )
-async def test_a_broken_connection_is_tried_again(answered_by, failure, words):
+async def test_a_broken_connection_is_tried_again(
+    answered_by: Callable[[Handler], httpx.AsyncClient], failure: Any, words: str
+) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise failure
 
@@ -147,28 +158,28 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
-async def test_an_address_that_is_none_is_not_tried_again(url):
+async def test_an_address_that_is_none_is_not_tried_again(url: str) -> None:
     async with open_http(HttpOptions()) as client:
-        with pytest.raises(BrokenError, match="is no usable address") as caught:
+        with pytest.raises(BrokenError, match="usable address") as caught:
             await ApiTransport(client.api).send(ApiRequest("GET", url))
     assert caught.value.advice == NO_RETRY
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
-async def test_an_odd_address_meets_no_foreign_error(url):
+async def test_an_odd_address_meets_no_foreign_error(url: str) -> None:
     async with open_http(HttpOptions()) as client:
         with pytest.raises(BrokenError):
             await ApiTransport(client.api).send(ApiRequest("GET", url))
 
 
 @pytest.mark.parametrize("port", [0, 65_536, 99_999, 4_295_000_000])
-async def test_a_port_that_is_none_is_not_taken_for_another(port, nursery):
+async def test_a_port_that_is_none_is_not_taken_for_another(port: int, nursery: trio.Nursery) -> None:
     """Resolvers take some of them modulo 65,536."""
     server = await nursery.start(ScriptedServer(answering(response("200 OK", b"{}"))).run)
     its_own = httpx.URL(server.url).port or 0
     async with open_http(HttpOptions()) as client:
         for number in (port, its_own + 65_536):
-            with pytest.raises(BrokenError, match="is no usable address") as caught:
+            with pytest.raises(BrokenError, match="usable address") as caught:
                 await ApiTransport(client.api).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
             assert caught.value.advice == NO_RETRY
     assert server.connections == 0

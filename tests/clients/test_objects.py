@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -68,13 +69,13 @@ def in_chunks(body: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("step", [0, 1, 7])
 @pytest.mark.parametrize("answer", [RANGED, in_chunks(PIECE, 512), in_chunks(PIECE, 13)], ids=["length", "one", "many"])
-async def test_a_range_lands_in_the_buffer(storage, answer, step):
+async def test_a_range_lands_in_the_buffer(storage: Storage, answer: Any, step: int) -> None:
     assert await storage.get(answer, step=step) == PIECE
     assert sum(storage.progress) == len(PIECE)
     assert storage.http.pool.idle == 1
 
 
-async def test_the_request_asks_for_these_bytes_as_they_are(storage, nursery):
+async def test_the_request_asks_for_these_bytes_as_they_are(storage: Storage, nursery: trio.Nursery) -> None:
     heads: list[bytes] = []
 
     async def scene(peer: Peer) -> None:
@@ -88,13 +89,15 @@ async def test_the_request_asks_for_these_bytes_as_they_are(storage, nursery):
     assert b"accept-encoding: identity\r\n" in heads[0].lower()
 
 
-async def test_a_whole_object_will_do_if_the_whole_was_asked_for(storage):
+async def test_a_whole_object_will_do_if_the_whole_was_asked_for(storage: Storage) -> None:
     assert await storage.get(response("200 OK", CONTENT), 0, len(CONTENT)) == CONTENT
 
 
 @pytest.mark.parametrize("step", [0, 7])
 @pytest.mark.parametrize(("start", "stop"), [(0, 512), (START, STOP), (1, 2048), (2047, 2048), (0, 2048)])
-async def test_parts_are_picked_out_of_a_whole_object_that_comes_instead(storage, start, stop, step):
+async def test_parts_are_picked_out_of_a_whole_object_that_comes_instead(
+    storage: Storage, start: int, stop: int, step: int
+) -> None:
     """A server may ignore a Range (RFC 9110, section 14.2)."""
     whole = response("200 OK", CONTENT)
     assert await storage.get(whole, start, stop, size=len(CONTENT), step=step) == CONTENT[start:stop]
@@ -103,13 +106,13 @@ async def test_parts_are_picked_out_of_a_whole_object_that_comes_instead(storage
 
 
 @pytest.mark.parametrize("body", [CONTENT[:-1], CONTENT + b"x", CONTENT[:START]], ids=["shorter", "longer", "short"])
-async def test_nothing_is_picked_out_of_another_object_than_was_announced(storage, body):
+async def test_nothing_is_picked_out_of_another_object_than_was_announced(storage: Storage, body: Any) -> None:
     with pytest.raises(BrokenError) as caught:
         await storage.get(response("200 OK", body), size=len(CONTENT))
     assert caught.value.advice.again
 
 
-async def test_a_whole_object_that_is_cut_off_is_not_enough(storage, nursery):
+async def test_a_whole_object_that_is_cut_off_is_not_enough(storage: Storage, nursery: trio.Nursery) -> None:
     cut = response("200 OK", CONTENT)[: -len(CONTENT) + STOP - 1]
     server: ScriptedServer = await nursery.start(ScriptedServer(answering(cut, then="close")).run)
     buffer = memoryview(bytearray(STOP - START))
@@ -118,7 +121,7 @@ async def test_a_whole_object_that_is_cut_off_is_not_enough(storage, nursery):
     assert caught.value.advice.again
 
 
-async def test_parts_are_not_picked_out_of_a_large_object():
+async def test_parts_are_not_picked_out_of_a_large_object() -> None:
     size = MAX_WHOLE_OBJECT + 1
     headers = httpx.Headers({"Content-Length": str(size)})
     with pytest.raises(BrokenError, match="whole objects") as caught:
@@ -129,14 +132,14 @@ async def test_parts_are_not_picked_out_of_a_large_object():
     assert (window.offset, window.size) == (0, size)
 
 
-async def test_a_total_that_is_not_told_is_no_harm(storage):
+async def test_a_total_that_is_not_told_is_no_harm(storage: Storage) -> None:
     assert await storage.get(response(PARTIAL, PIECE, ("Content-Range", f"bytes {START}-{STOP - 1}/*"))) == PIECE
 
 
 @pytest.mark.parametrize(
     "coding", ["identity", "aws-chunked", "aws-chunked,", "aws-chunked, identity", " AWS-Chunked ,"]
 )
-async def test_codings_that_change_nothing(storage, coding):
+async def test_codings_that_change_nothing(storage: Storage, coding: str) -> None:
     assert await storage.get(response(PARTIAL, PIECE, RIGHT, ("Content-Encoding", coding))) == PIECE
 
 
@@ -161,7 +164,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_bytes_other_than_those_asked_for_are_not_taken(storage, name):
+async def test_bytes_other_than_those_asked_for_are_not_taken(storage: Storage, name: str) -> None:
     with pytest.raises(BrokenError) as caught:
         await storage.get(WRONG[name])
     assert caught.value.advice.again
@@ -170,12 +173,14 @@ async def test_bytes_other_than_those_asked_for_are_not_taken(storage, name):
 
 
 @pytest.mark.parametrize("field", ["Bytes 256-767/2048", "bytes  256-767/2048", "bytes 0256-00767/2048"])
-async def test_ranges_may_be_spelled_otherwise(storage, field):
+async def test_ranges_may_be_spelled_otherwise(storage: Storage, field: str) -> None:
     assert await storage.get(response(PARTIAL, PIECE, ("Content-Range", field))) == PIECE
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "wait"])
-async def test_a_range_without_a_length_is_as_long_as_its_range(storage, nursery, end):
+async def test_a_range_without_a_length_is_as_long_as_its_range(
+    storage: Storage, nursery: trio.Nursery, end: str
+) -> None:
     """Once its bytes are there nothing that follows matters, and nothing is waited for."""
     raw = f"HTTP/1.1 {PARTIAL}\r\n{RIGHT[0]}: {RIGHT[1]}\r\nConnection: close\r\n\r\n".encode() + PIECE
     server: ScriptedServer = await nursery.start(ScriptedServer(answering(raw, then=end)).run)
@@ -185,7 +190,7 @@ async def test_a_range_without_a_length_is_as_long_as_its_range(storage, nursery
     assert buffer == PIECE
 
 
-async def test_the_first_bytes_of_a_range_are_kept(storage):
+async def test_the_first_bytes_of_a_range_are_kept(storage: Storage) -> None:
     with pytest.raises(BrokenError) as caught:
         await storage.get(response(PARTIAL, PIECE[:100], ("Content-Range", "bytes 256-355/2048")))
     assert caught.value.advice == RETRY_NOW
@@ -193,7 +198,7 @@ async def test_the_first_bytes_of_a_range_are_kept(storage):
     assert sum(storage.progress) == 100
 
 
-async def test_a_last_chunk_that_is_missing_does_no_harm(storage, nursery):
+async def test_a_last_chunk_that_is_missing_does_no_harm(storage: Storage, nursery: trio.Nursery) -> None:
     raw = in_chunks(PIECE, 512).removesuffix(b"0\r\n\r\n")
     server: ScriptedServer = await nursery.start(ScriptedServer(answering(raw, then="close")).run)
     buffer = bytearray(STOP - START)
@@ -203,7 +208,7 @@ async def test_a_last_chunk_that_is_missing_does_no_harm(storage, nursery):
 
 class TestRedirects:
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    async def test_another_endpoint_is_asked_once(self, storage, nursery, method):
+    async def test_another_endpoint_is_asked_once(self, storage: Storage, nursery: trio.Nursery, method: str) -> None:
         heads: list[bytes] = []
 
         async def other(peer: Peer) -> None:
@@ -220,19 +225,19 @@ class TestRedirects:
         assert sum(storage.progress) == len(PIECE)
         assert heads[0].startswith(f"{method} /object?signature=secret&rk=1 HTTP/1.1\r\n".encode())
 
-    async def test_a_second_redirect_is_refused(self, storage, nursery):
+    async def test_a_second_redirect_is_refused(self, storage: Storage, nursery: trio.Nursery) -> None:
         there: ScriptedServer = await nursery.start(
             ScriptedServer(answering(response("307 Temporary Redirect", b"", ("Location", "/object?signature=x")))).run
         )
         with pytest.raises(RefusedError, match="redirects"):
             await storage.get(response("307 Temporary Redirect", b"", ("Location", there.url)))
 
-    async def test_another_object_is_not_taken(self, storage):
+    async def test_another_object_is_not_taken(self, storage: Storage) -> None:
         with pytest.raises(RefusedError, match="redirects") as caught:
             await storage.get(response("307 Temporary Redirect", b"", ("Location", "http://127.0.0.1:1/other")))
         assert "secret" not in str(caught.value)
 
-    async def test_the_address_policy_holds(self, nursery):
+    async def test_the_address_policy_holds(self, nursery: trio.Nursery) -> None:
         """The archive's own host may be this machine; a redirect to another of its ports may not."""
         there: ScriptedServer = await nursery.start(ScriptedServer(answering(RANGED)).run)
         redirect = response("307 Temporary Redirect", b"", ("Location", there.url))
@@ -243,7 +248,7 @@ class TestRedirects:
                 return port == here.port
 
         async with open_http(HttpOptions(address_policy=OnePort("archive.test", 443))) as http:
-            with pytest.raises(BrokenError, match="must not be connected to") as caught:
+            with pytest.raises(BrokenError, match="connected to") as caught:
                 await HttpObjectClient(http).fetch_into(
                     here.url, START, STOP, memoryview(bytearray(512)), lambda _: None
                 )
@@ -251,7 +256,7 @@ class TestRedirects:
         assert there.connections == 0
 
 
-async def test_a_whole_object_is_not_taken_for_its_beginning(storage):
+async def test_a_whole_object_is_not_taken_for_its_beginning(storage: Storage) -> None:
     with pytest.raises(BrokenError):
         await storage.get(response("200 OK", CONTENT), 0, 512)
     with pytest.raises(BrokenError):
@@ -271,7 +276,9 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("answer", "kind"), REFUSALS, ids=lambda value: getattr(value, "__name__", None))
 @pytest.mark.parametrize("method", ["get", "put"])
-async def test_refusals_and_whether_a_new_url_may_help(storage, method, answer, kind):
+async def test_refusals_and_whether_a_new_url_may_help(
+    storage: Storage, method: str, answer: Any, kind: type[Exception]
+) -> None:
     with pytest.raises(RefusedError) as caught:
         await (storage.get(answer) if method == "get" else storage.put(answer))
     assert type(caught.value) is kind
@@ -283,14 +290,14 @@ async def test_refusals_and_whether_a_new_url_may_help(storage, method, answer, 
 
 @pytest.mark.parametrize("status", ["408 Timeout", "429 Too Many", "500 Oops", "503 Slow Down", "504 Timeout"])
 @pytest.mark.parametrize("method", ["get", "put"])
-async def test_a_busy_storage_is_asked_again_when_it_says(storage, method, status):
+async def test_a_busy_storage_is_asked_again_when_it_says(storage: Storage, method: str, status: str) -> None:
     answer = response(status, b"<Code>SlowDown</Code>", ("Retry-After", "3"))
     with pytest.raises(OverloadedError) as caught:
         await (storage.get(answer) if method == "get" else storage.put(answer))
     assert (caught.value.advice.again, caught.value.advice.after) == (True, 3.0)
 
 
-async def test_an_object_that_ends_before_the_range_is_no_transient_fault(storage):
+async def test_an_object_that_ends_before_the_range_is_no_transient_fault(storage: Storage) -> None:
     with pytest.raises(IntegrityError, match="fewer bytes") as caught:
         await storage.get(response("416 Range Not Satisfiable", b"", ("Content-Range", "bytes */100")))
     assert not caught.value.advice.again
@@ -299,23 +306,25 @@ async def test_an_object_that_ends_before_the_range_is_no_transient_fault(storag
 @pytest.mark.parametrize(
     ("fields", "etag"), [((), ""), ((("ETag", f'"{MD5.upper()}"'),), MD5.upper()), ((("ETag", '"opaque"'),), "opaque")]
 )
-async def test_a_part_that_is_stored_needs_no_certain_etag(storage, fields, etag):
+async def test_a_part_that_is_stored_needs_no_certain_etag(
+    storage: Storage, fields: tuple[Any, ...], etag: str | None
+) -> None:
     assert await storage.put(response("200 OK", b"", *fields)) == etag
 
 
-async def test_a_part_that_is_stored_as_something_else_is_sent_again(storage):
+async def test_a_part_that_is_stored_as_something_else_is_sent_again(storage: Storage) -> None:
     with pytest.raises(IntegrityError, match="other bytes") as caught:
         await storage.put(response("200 OK", b"", ("ETag", f'"{"0" * 32}"')))
     assert caught.value.advice.again
 
 
-async def test_an_upload_that_the_storage_has_lost_is_no_url_that_expired(storage):
+async def test_an_upload_that_the_storage_has_lost_is_no_url_that_expired(storage: Storage) -> None:
     with pytest.raises(RefusedError) as caught:
         await storage.put(response("404 Not Found", b"<Error><Code>NoSuchUpload</Code></Error>"))
     assert (caught.value.exception_id, caught.value.advice.again) == ("NoSuchUpload", False)
 
 
-async def test_all_of_a_part_is_sent(storage, nursery):
+async def test_all_of_a_part_is_sent(storage: Storage, nursery: trio.Nursery) -> None:
     received: list[bytes] = []
 
     async def scene(peer: Peer) -> None:
@@ -332,7 +341,7 @@ async def test_all_of_a_part_is_sent(storage, nursery):
     assert sum(storage.progress) == len(CONTENT)
 
 
-async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(nursery):
+async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(nursery: trio.Nursery) -> None:
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(RANGED[: -len(PIECE)])
@@ -351,7 +360,9 @@ async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(nursery):
 
 
 @pytest.mark.parametrize("end", ["reset", "close"])
-async def test_a_cut_connection_is_tried_again_from_what_was_received(storage, nursery, end):
+async def test_a_cut_connection_is_tried_again_from_what_was_received(
+    storage: Storage, nursery: trio.Nursery, end: str
+) -> None:
     cut = response(PARTIAL, PIECE[:100], RIGHT, length=len(PIECE))
     server: ScriptedServer = await nursery.start(ScriptedServer(answering(cut, then=end)).run)
     buffer = bytearray(len(PIECE))
@@ -364,7 +375,7 @@ async def test_a_cut_connection_is_tried_again_from_what_was_received(storage, n
 
 
 @pytest.mark.parametrize("url", ["http://[bad/o", "ftp://s3.test/o", "http://..invalid/o", "http://h:x/o"])
-async def test_an_address_that_is_none_meets_no_foreign_error(storage, url):
+async def test_an_address_that_is_none_meets_no_foreign_error(storage: Storage, url: str) -> None:
     with pytest.raises(ConnectorError):
         await storage.objects.fetch_into(url, START, STOP, memoryview(bytearray(STOP - START)), lambda _: None)
     with pytest.raises(ConnectorError):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.api_client import ApiClient, RequestedPauses
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
@@ -12,6 +16,7 @@ from connector.clients.refusals import error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff
+from tests.clients.conftest import Handler
 
 pytestmark = pytest.mark.trio
 
@@ -28,7 +33,7 @@ def pauses(**options: float) -> RequestedPauses:
     return RequestedPauses(Retrier(backoff=Backoff(base=1.0, cap=8.0), uniform=lambda: 0.5, **options))  # type: ignore[arg-type]
 
 
-async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autojump_clock):
+async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autojump_clock: MockClock) -> None:
     one = pauses()
     one.note(request(), asking(10.0))
     await trio.sleep(4.0)
@@ -38,7 +43,7 @@ async def test_the_same_resource_is_not_asked_for_before_the_pause_is_over(autoj
 
 
 @pytest.mark.parametrize("other", [request("/y"), request(method="POST")])
-async def test_other_resources_are(autojump_clock, other):
+async def test_other_resources_are(autojump_clock: MockClock, other: Any) -> None:
     one = pauses()
     one.note(request(), asking(10.0))
     assert not await one.wait(other)
@@ -46,13 +51,13 @@ async def test_other_resources_are(autojump_clock, other):
 
 
 @pytest.mark.parametrize("error", [asking(None), asking(0.0), OverloadedError("Silent.", advice=RETRY)])
-async def test_where_no_pause_is_asked_for_there_is_none(autojump_clock, error):
+async def test_where_no_pause_is_asked_for_there_is_none(autojump_clock: MockClock, error: Any) -> None:
     one = pauses()
     one.note(request(), error)
     assert not await one.wait(request())
 
 
-async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock):
+async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock: MockClock) -> None:
     one = pauses(longest_wait=600.0)
     one.note(request(), asking(3600.0))
     await trio.sleep(1000.0)
@@ -64,7 +69,9 @@ async def test_a_pause_beyond_all_patience_is_a_no_for_everybody(autojump_clock)
     assert trio.current_time() >= 3600.0
 
 
-async def test_an_asker_cancelled_in_its_pause_leaves_it_to_the_next(answered_by, autojump_clock):
+async def test_an_asker_cancelled_in_its_pause_leaves_it_to_the_next(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     asked: list[float] = []
 
     def busy(_: httpx.Request) -> httpx.Response:

@@ -24,7 +24,7 @@ HOST_STYLE = "https://bucket.s3.example.org/a/key?X-Amz-Signature=1"
         ("https://s3.test/b/k%2Fl%C3%BC?x=%2f", "https://s4.test/b/k%2Fl%C3%BC?x=%2f"),
     ],
 )
-def test_another_endpoint_of_the_object(url, location, status):
+def test_another_endpoint_of_the_object(url: str, location: str, status: int) -> None:
     target = redirect_target(url, status, {"location": location})
     assert target is not None
     assert target.endswith(location)
@@ -45,10 +45,10 @@ def test_another_endpoint_of_the_object(url, location, status):
         PATH_STYLE,
     ],
 )
-def test_no_endpoint_of_the_object(location):
+def test_no_endpoint_of_the_object(location: str) -> None:
     assert redirect_target(PATH_STYLE, 307, {"location": location}) is None
 
 
 @pytest.mark.parametrize("status", [200, 300, 301, 302, 303, 304, 403])
-def test_the_other_redirects_may_change_the_method(status):
+def test_the_other_redirects_may_change_the_method(status: int) -> None:
     assert redirect_target(PATH_STYLE, status, {"location": "https://s3.eu.example.org/bucket/a/key"}) is None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.api_client import ApiClient
 from connector.clients.api_transport import ApiTransport
@@ -25,6 +27,7 @@ from connector.clients.well_known import (
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
 from connector.wire.tokens import WorkOrderToken
+from tests.clients.conftest import Handler, Reply
 
 KEY = bytes(range(32))
 VALUES = {
@@ -36,12 +39,12 @@ VALUES = {
 
 
 @pytest.mark.parametrize("url", ["https://a.test/wkvs", "https://a.test/wkvs/"])
-def test_all_values_are_asked_for_at_once(url):
+def test_all_values_are_asked_for_at_once(url: str) -> None:
     request = build_values_request(url)
     assert (request.method, request.url, request.token) == ("GET", "https://a.test/wkvs/values", None)
 
 
-def test_values_are_read_and_what_else_is_there_passed_over(reply):
+def test_values_are_read_and_what_else_is_there_passed_over(reply: Reply) -> None:
     values = read_values(reply(200, VALUES | {"motto": "more"})).value
     assert (values.wps_api_url, values.dcs_api_url, values.ucs_api_url) == (
         "https://a.test/wps",
@@ -54,12 +57,12 @@ def test_values_are_read_and_what_else_is_there_passed_over(reply):
 @pytest.mark.parametrize(
     "body", [b"<html>", [], {}, VALUES | {"wps_api_url": None}, VALUES | {"crypt4gh_public_keys": []}]
 )
-def test_something_else_at_that_address_is_named(reply, body):
+def test_something_else_at_that_address_is_named(reply: Reply, body: Any) -> None:
     with pytest.raises(BrokenError, match=r"https://a\.test"):
         read_values(reply(200, body))
 
 
-def test_no_values_there(reply):
+def test_no_values_there(reply: Reply) -> None:
     with pytest.raises(RefusedError):
         read_values(reply(404))
 
@@ -67,13 +70,13 @@ def test_no_values_there(reply):
 @pytest.mark.parametrize(
     "key", ["", "AAAA", "!" * 44, base64.b64encode(bytes(31)).decode(), base64.b64encode(bytes(64)).decode()]
 )
-def test_a_key_that_is_none_is_not_used(reply, key):
+def test_a_key_that_is_none_is_not_used(reply: Reply, key: Any) -> None:
     values = read_values(reply(200, VALUES | {"crypt4gh_public_keys": {"HD01": key}})).value
-    with pytest.raises(BrokenError, match="no valid public key for its storage 'HD01'"):
+    with pytest.raises(BrokenError, match="HD01"):
         hub_key(values, "HD01")
 
 
-def test_a_storage_without_a_key_is_not_written_to(reply):
+def test_a_storage_without_a_key_is_not_written_to(reply: Reply) -> None:
     with pytest.raises(BrokenError, match="'HD02'"):
         hub_key(read_values(reply(200, VALUES)).value, "HD02")
 
@@ -88,7 +91,7 @@ def test_a_storage_without_a_key_is_not_written_to(reply):
         ({"cache_control": "max-age=1"}, SHORTEST_LIFETIME),
     ],
 )
-def test_they_hold_as_long_as_they_say(reply, headers, seconds):
+def test_they_hold_as_long_as_they_say(reply: Reply, headers: dict[str, Any], seconds: float) -> None:
     assert read_values(reply(200, VALUES, **headers)).seconds == seconds
 
 
@@ -118,7 +121,9 @@ def well_known(service: Service, answered_by: Any) -> tuple[WellKnown, ApiClient
 
 
 @pytest.mark.trio
-async def test_a_session_of_days_follows_an_archive_that_moves(answered_by, autojump_clock):
+async def test_a_session_of_days_follows_an_archive_that_moves(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     service = Service()
     values, caller = well_known(service, answered_by)
 
@@ -143,7 +148,9 @@ async def test_a_session_of_days_follows_an_archive_that_moves(answered_by, auto
 
 @pytest.mark.trio
 @pytest.mark.parametrize("fails", ["silent", "503"])
-async def test_known_values_stay_in_use_while_the_service_is_down(answered_by, autojump_clock, fails):
+async def test_known_values_stay_in_use_while_the_service_is_down(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock, fails: str
+) -> None:
     service = Service()
     values, _ = well_known(service, answered_by)
     await values.refresh()
@@ -162,7 +169,9 @@ async def test_known_values_stay_in_use_while_the_service_is_down(answered_by, a
 
 
 @pytest.mark.trio
-async def test_without_any_values_there_is_nothing_to_go_on_with(answered_by, autojump_clock):
+async def test_without_any_values_there_is_nothing_to_go_on_with(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     service = Service(fails="503")
     values, _ = well_known(service, answered_by)
     with pytest.raises(BrokenError, match="503"):
@@ -171,7 +180,9 @@ async def test_without_any_values_there_is_nothing_to_go_on_with(answered_by, au
 
 
 @pytest.mark.trio
-async def test_a_hub_that_is_newer_than_the_values_is_looked_up(answered_by, autojump_clock):
+async def test_a_hub_that_is_newer_than_the_values_is_looked_up(
+    answered_by: Callable[[Handler], httpx.AsyncClient], autojump_clock: MockClock
+) -> None:
     service = Service()
     values, _ = well_known(service, answered_by)
     await values.refresh()

@@ -144,7 +144,7 @@ def test_a_large_header_is_read_where_that_is_allowed() -> None:
 
 
 def test_the_wrong_key_is_told_from_a_damaged_envelope() -> None:
-    with pytest.raises(IntegrityError, match="encrypted for a different key"):
+    with pytest.raises(IntegrityError, match="different key"):
         open_header(envelope(READER), bytes(STRANGER))
 
 
@@ -189,10 +189,10 @@ def test_a_change_anywhere_in_a_packet_is_noticed(position: int) -> None:
         (PREFIX + struct.pack("<I", 0), "claims 0 packets"),
         (PREFIX + struct.pack("<I", 2**32 - 1), "claims 4294967295 packets"),
         (PREFIX + struct.pack("<I", MAX_HEADER_SIZE // 4), "packets"),
-        (PREFIX + struct.pack("<II", 1, 3), "packet of it claims 3 bytes"),
-        (PREFIX + struct.pack("<II", 1, 0), "packet of it claims 0 bytes"),
-        (PREFIX + struct.pack("<II", 1, 2**32 - 1), "packet of it claims 4294967295 bytes"),
-        (PREFIX + struct.pack("<II", 1, MAX_HEADER_SIZE), "packet of it claims 1048576 bytes"),
+        (PREFIX + struct.pack("<II", 1, 3), "claims 3 bytes"),
+        (PREFIX + struct.pack("<II", 1, 0), "claims 0 bytes"),
+        (PREFIX + struct.pack("<II", 1, 2**32 - 1), "claims 4294967295 bytes"),
+        (PREFIX + struct.pack("<II", 1, MAX_HEADER_SIZE), "claims 1048576 bytes"),
     ],
 )
 def test_absurd_claims_are_refused_before_they_are_believed(data: bytes, why: str) -> None:
@@ -208,7 +208,7 @@ def test_the_most_packets_that_pass_do_not_hold_anybody_up() -> None:
     sealed = PREFIX + struct.pack("<I", 9_000) + envelope(STRANGER)[16:] * 9_000
     started = time.perf_counter()
     for data in (empty, sealed):
-        with pytest.raises(IntegrityError, match="encrypted for a different key"):
+        with pytest.raises(IntegrityError, match="different key"):
             open_header(data, bytes(READER))
     assert time.perf_counter() - started < 10
 

@@ -8,12 +8,14 @@ import random
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.crypt4gh.segments import Plaintext
 from connector.download.digest import OrderedDigest
 from connector.errors import NO_RETRY, IntegrityError
 from connector.parts import Part, Parts
 from connector.transfer import RunContext, SilentObserver
+from tests.download.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
@@ -52,7 +54,7 @@ async def bring(digest: OrderedDigest, part: Part, after: float = 0.0) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_any_order_gives_the_sha256_of_the_whole(digest, seed):
+async def test_any_order_gives_the_sha256_of_the_whole(digest: OrderedDigest, seed: int) -> None:
     rng = random.Random(seed)
     async with trio.open_nursery() as nursery:
         for part in PARTS:
@@ -60,7 +62,7 @@ async def test_any_order_gives_the_sha256_of_the_whole(digest, seed):
     assert digest.hexdigest() == hashlib.sha256(CONTENT).hexdigest()
 
 
-async def test_who_comes_too_early_is_left_and_read_back_by_who_is_late(digest):
+async def test_who_comes_too_early_is_left_and_read_back_by_who_is_late(digest: OrderedDigest) -> None:
     with trio.fail_after(5):
         for part in reversed(PARTS):
             assert not digest.has(part.number)
@@ -69,7 +71,7 @@ async def test_who_comes_too_early_is_left_and_read_back_by_who_is_late(digest):
     assert digest.hexdigest() == hashlib.sha256(CONTENT).hexdigest()
 
 
-async def test_only_the_first_waits_for_one_that_does_not_come(digest):
+async def test_only_the_first_waits_for_one_that_does_not_come(digest: OrderedDigest) -> None:
     began = trio.current_time()
     for part in list(PARTS)[1:]:
         await bring(digest, part)
@@ -77,7 +79,7 @@ async def test_only_the_first_waits_for_one_that_does_not_come(digest):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-async def test_few_threads_for_many_parts_are_no_deadlock(threads):
+async def test_few_threads_for_many_parts_are_no_deadlock(threads: int) -> None:
     run = run_context(threads)
     files = [OrderedDigest(run) for _ in range(5)]
     with trio.fail_after(20):
@@ -88,7 +90,7 @@ async def test_few_threads_for_many_parts_are_no_deadlock(threads):
     assert {digest.hexdigest() for digest in files} == {hashlib.sha256(CONTENT).hexdigest()}
 
 
-async def test_a_part_that_arrives_damaged_passes_no_turn_on(digest):
+async def test_a_part_that_arrives_damaged_passes_no_turn_on(digest: OrderedDigest) -> None:
     first, second = list(PARTS)[:2]
 
     def damaged() -> Plaintext:
@@ -105,7 +107,7 @@ async def test_a_part_that_arrives_damaged_passes_no_turn_on(digest):
     assert digest.hexdigest() == hashlib.sha256(CONTENT[: second.stop]).hexdigest()
 
 
-async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
+async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest: OrderedDigest) -> None:
     first, second = list(PARTS)[:2]
     await bring(digest, second)
     buffer = memoryview(bytearray(first.size))
@@ -116,12 +118,12 @@ async def test_a_part_that_the_disk_lost_is_named_and_not_tried_again(digest):
 
 
 @pytest.mark.parametrize("verify", [True, False])
-async def test_a_part_that_has_to_wait_holds_up_no_other(desk, virtual_time, verify):
+async def test_a_part_that_has_to_wait_holds_up_no_other(desk: Desk, virtual_time: MockClock, verify: bool) -> None:
     data = desk.file(12.5)
     desk.archive.fail("get", 503, when=lambda request: start_of(request) == 0, retry_after="100")
     began: dict[int, float] = {}
 
-    def note(request) -> bool:
+    def note(request: httpx.Request) -> bool:
         began[start_of(request)] = trio.current_time()
         return False
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.errors import LocalError
-from connector.local.partial_file import PartialFile, working_paths
+from connector.local.partial_file import PartialFile
+from connector.local.working_names import working_paths
+from tests.download.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
 
-async def interrupt(desk, parts, *, decrypt, **options):
+async def interrupt(desk: Desk, parts: int, *, decrypt: bool, **options: Any) -> None:
     """Download until so many parts are through, then cancel."""
     with trio.CancelScope() as scope:
 
@@ -29,7 +33,9 @@ async def interrupt(desk, parts, *, decrypt, **options):
     desk.notes.through.clear()
 
 
-async def test_the_next_run_fetches_only_what_is_missing(desk, name, decrypt, virtual_time):
+async def test_the_next_run_fetches_only_what_is_missing(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(10.5)
     await interrupt(desk, 4, decrypt=decrypt)
     assert desk.names == [f"{name}.part", f"{name}.part.journal"]
@@ -45,14 +51,16 @@ async def test_the_next_run_fetches_only_what_is_missing(desk, name, decrypt, vi
     assert desk.notes.through == desk.notes.sizes
 
 
-async def test_interrupted_again_and_again_it_comes_to_an_end(desk, name, decrypt, virtual_time):
+async def test_interrupted_again_and_again_it_comes_to_an_end(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(12)
     for _ in range(20):
         desk.notes.through.clear()
         fetched = len(desk.archive.ranges)
         with trio.CancelScope() as scope:
 
-            def stop(label: str, fetched=fetched, scope=scope) -> None:
+            def stop(label: str, fetched: Any = fetched, scope: Any = scope) -> None:
                 if len(desk.archive.ranges) > fetched + 2:
                     scope.cancel()
 
@@ -65,7 +73,9 @@ async def test_interrupted_again_and_again_it_comes_to_an_end(desk, name, decryp
     assert len(desk.archive.ranges) < 30
 
 
-async def test_what_was_fetched_before_a_failure_is_kept(desk, name, decrypt, virtual_time):
+async def test_what_was_fetched_before_a_failure_is_kept(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(8)
     last = 7 * desk.PART
     desk.archive.fail("get", 500, times=10**6, when=lambda r: r.headers["range"].startswith(f"bytes={last}-"))
@@ -79,7 +89,9 @@ async def test_what_was_fetched_before_a_failure_is_kept(desk, name, decrypt, vi
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_bytes_that_the_disk_lost_are_noticed(desk, name, decrypt, virtual_time):
+async def test_bytes_that_the_disk_lost_are_noticed(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(8)
     await interrupt(desk, 4, decrypt=decrypt, concurrency=1)
     path = desk.folder / f"{name}.part"
@@ -92,7 +104,9 @@ async def test_bytes_that_the_disk_lost_are_noticed(desk, name, decrypt, virtual
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_a_working_copy_that_was_cut_is_filled_up(desk, name, decrypt, virtual_time):
+async def test_a_working_copy_that_was_cut_is_filled_up(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(8)
     await interrupt(desk, 5, decrypt=decrypt, concurrency=1)
     os.truncate(desk.folder / f"{name}.part", desk.PLAIN + 10)
@@ -101,7 +115,9 @@ async def test_a_working_copy_that_was_cut_is_filled_up(desk, name, decrypt, vir
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_a_file_that_is_another_one_now_is_begun_anew(desk, name, decrypt, virtual_time):
+async def test_a_file_that_is_another_one_now_is_begun_anew(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     desk.file(8)
     await interrupt(desk, 4, decrypt=decrypt)
     data = desk.file(8.5)
@@ -112,7 +128,9 @@ async def test_a_file_that_is_another_one_now_is_begun_anew(desk, name, decrypt,
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_a_file_that_was_sealed_anew_meanwhile(desk, name, decrypt, virtual_time):
+async def test_a_file_that_was_sealed_anew_meanwhile(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     """Same plaintext, other session key: what was kept sealed is of no use, what was kept opened is."""
     data = desk.file(8)
     await interrupt(desk, 4, decrypt=decrypt)
@@ -124,7 +142,7 @@ async def test_a_file_that_was_sealed_anew_meanwhile(desk, name, decrypt, virtua
     assert len(desk.archive.ranges) == 8 if not decrypt else len(desk.archive.ranges) < 8
 
 
-async def test_sealed_and_decrypted_are_two_downloads(desk, virtual_time):
+async def test_sealed_and_decrypted_are_two_downloads(desk: Desk, virtual_time: MockClock) -> None:
     data = desk.file(6)
     await interrupt(desk, 3, decrypt=False)
     (outcome,) = await desk.download(decrypt=True)
@@ -133,26 +151,30 @@ async def test_sealed_and_decrypted_are_two_downloads(desk, virtual_time):
     assert desk.plaintext("GHGAF01.bin", decrypt=True) == data
 
 
-async def test_a_second_process_on_the_same_file_is_refused(desk, name, decrypt, virtual_time):
+async def test_a_second_process_on_the_same_file_is_refused(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     desk.file(6)
     path = desk.folder / name
     with_other = PartialFile.open(path, size=10, kind="download", facts={"accession": "x"})
     (outcome,) = await desk.download(decrypt=decrypt)
     assert isinstance(outcome.error, LocalError)
-    assert "Another process is working on" in outcome.error.message
+    assert "Another process" in outcome.error.message
     with_other.close()
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.ok
 
 
-async def test_a_small_file_leaves_nothing_behind(desk, name, decrypt, virtual_time):
+async def test_a_small_file_leaves_nothing_behind(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     desk.file(0.9)
     desk.archive.stick("get")
     await cancelled_at(desk, "get", decrypt)
     assert desk.names == []
 
 
-async def cancelled_at(desk, kind, decrypt):
+async def cancelled_at(desk: Desk, kind: str, decrypt: bool) -> None:
     async with desk.leaving_nothing_open():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: desk.download(decrypt=decrypt))
@@ -163,7 +185,9 @@ async def cancelled_at(desk, kind, decrypt):
 
 
 @pytest.mark.parametrize("kind", ["order", "object", "envelope", "get"])
-async def test_cancelled_while_the_archive_keeps_us_waiting(desk, name, decrypt, kind, virtual_time):
+async def test_cancelled_while_the_archive_keeps_us_waiting(
+    desk: Desk, name: str, decrypt: bool, kind: str, virtual_time: MockClock
+) -> None:
     data = desk.file(5)
     desk.archive.stick(kind)
     await cancelled_at(desk, kind, decrypt)
@@ -174,7 +198,9 @@ async def test_cancelled_while_the_archive_keeps_us_waiting(desk, name, decrypt,
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_cancelled_while_the_file_is_staged(desk, name, decrypt, virtual_time):
+async def test_cancelled_while_the_file_is_staged(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     data = desk.file(5, waits=5)
     async with desk.leaving_nothing_open():
         with trio.move_on_after(45) as scope:
@@ -187,7 +213,9 @@ async def test_cancelled_while_the_file_is_staged(desk, name, decrypt, virtual_t
     assert desk.plaintext(name, decrypt=decrypt) == data
 
 
-async def test_cancelled_while_a_part_waits_for_its_turn_to_be_hashed(desk, name, decrypt, virtual_time):
+async def test_cancelled_while_a_part_waits_for_its_turn_to_be_hashed(
+    desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
+) -> None:
     """The first part never comes, all others wait to be hashed behind it."""
     data = desk.file(5)
     desk.archive.stick("get", lambda r: r.headers["range"].startswith("bytes=0-"))

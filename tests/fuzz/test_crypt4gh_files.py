@@ -30,6 +30,7 @@ from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
 from connector.crypt4gh.segments import SegmentDecryptor
 from connector.errors import IntegrityError
 from connector.recrypt import decrypt_pipe
+from tests.fuzz.conftest import Fuzz
 from tests.support.pipe_memory import MemoryReader, MemoryWriter
 
 WRITER, READER, OTHER, STRANGER = (KeyPair.of(bytes([n]) * 32) for n in (1, 2, 3, 4))
@@ -210,7 +211,7 @@ def by_parts(data: bytes, private_keys: Sequence[bytes]) -> bytes:
     return bytes(result)
 
 
-def test_files_are_read_as_crypt4gh_reads_them(fuzz):
+def test_files_are_read_as_crypt4gh_reads_them(fuzz: Fuzz) -> None:
     seen: dict[str, int] = {}
     logging.getLogger("crypt4gh").setLevel(logging.CRITICAL + 1)  # an error for each packet of another reader
 
@@ -232,7 +233,7 @@ def test_files_are_read_as_crypt4gh_reads_them(fuzz):
     assert seen.get("refuses, refuses", 0) > 5
 
 
-def test_every_difference_is_documented():
+def test_every_difference_is_documented() -> None:
     table = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
     for difference in Difference:
         section, _, quoted = difference.value.partition(": ")

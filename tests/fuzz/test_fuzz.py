@@ -7,7 +7,9 @@ import contextlib
 import json
 import struct
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +50,7 @@ from connector.wire.payloads import (
     parse_payload,
 )
 from connector.wire.tokens import AccessToken, WorkOrderClaims, read_claims
+from tests.fuzz.conftest import Fuzz
 
 KEYS = KeyPair.of(b"u" * 32)
 ENVELOPE = make_header(b"k" * 32, sender_private_key=KEYS.private, recipient_public_keys=[KEYS.public])
@@ -91,7 +94,7 @@ def packets() -> st.SearchStrategy[bytes]:
     )
 
 
-def test_envelopes(fuzz):
+def test_envelopes(fuzz: Fuzz) -> None:
     def check(data: bytes) -> None:
         with our_errors_only():
             size = header_size(data)
@@ -119,7 +122,7 @@ records = st.dictionaries(st.text(), json_values, max_size=4) | st.fixed_diction
 )
 
 
-def test_journals(fuzz):
+def test_journals(fuzz: Fuzz) -> None:
     def check(data: bytes) -> None:
         journal = read_journal(data)
         if journal is not None:
@@ -135,7 +138,7 @@ def test_journals(fuzz):
     assert fuzz(st.binary() | mutated(JOURNAL) | valid, check) > 50
 
 
-def test_unfinished_transfers_of_any_journal(fuzz, tmp_path):
+def test_unfinished_transfers_of_any_journal(fuzz: Fuzz, tmp_path: Path) -> None:
     from connector.download.unfinished import unfinished_downloads
     from connector.upload.unfinished import unfinished_uploads
 
@@ -157,7 +160,7 @@ def test_unfinished_transfers_of_any_journal(fuzz, tmp_path):
     assert fuzz(st.tuples(kinds, facts, st.lists(st.integers(1, 9), max_size=3)), check) > 20
 
 
-def test_uploads_that_are_gone_on_with_from_any_journal(fuzz, tmp_path):
+def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Path) -> None:
     from uuid import UUID
 
     from connector.crypt4gh.sealed_text import seal_text
@@ -233,7 +236,7 @@ headers = st.dictionaries(
 
 
 @pytest.mark.parametrize("kind", [WellKnownValues, WorkPackage, DrsObject, CreatedUpload, FileUploadPage, ErrorBody])
-def test_payloads(fuzz, kind):
+def test_payloads(fuzz: Fuzz, kind: Any) -> None:
     def check(body: bytes) -> None:
         with our_errors_only():
             assert isinstance(parse_payload(body, kind), kind)
@@ -241,8 +244,8 @@ def test_payloads(fuzz, kind):
     assert fuzz(bodies, check) > 50
 
 
-def test_answers(fuzz):
-    readers = [
+def test_answers(fuzz: Fuzz) -> None:
+    readers: list[Callable[[ApiReply], object]] = [
         read_values,
         read_package,
         read_object,
@@ -269,9 +272,10 @@ def test_answers(fuzz):
     assert fuzz(st.tuples(statuses, headers, bodies), check) > 50
 
 
-def test_tokens(fuzz):
+def test_tokens(fuzz: Fuzz) -> None:
     def check(claims: Any) -> None:
-        encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
+        parts: list[Any] = [{}, claims]
+        encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
         token = ".".join([*encoded, "c2ln"])
         with our_errors_only():
             assert isinstance(read_claims(token), WorkOrderClaims)
@@ -283,7 +287,7 @@ def test_tokens(fuzz):
     assert fuzz(lifetimes | json_values, check) > 50
 
 
-def test_texts_that_stand_for_secrets(fuzz):
+def test_texts_that_stand_for_secrets(fuzz: Fuzz) -> None:
     def check(text: str) -> None:
         for read in (read_claims, AccessToken.parse, lambda given: open_text(given, KEYS.private)):
             with our_errors_only():
@@ -305,7 +309,7 @@ date_like = (
 )
 
 
-def test_headers_about_time(fuzz):
+def test_headers_about_time(fuzz: Fuzz) -> None:
     def check(given: dict[str, str]) -> None:
         for seconds in (
             retry_after(given),
@@ -316,7 +320,7 @@ def test_headers_about_time(fuzz):
         assert 0 <= usable_seconds([retry_after(given), response_lifetime(given)], otherwise=60) < 2**40
         for text in given.values():
             parse_cache_control(text)
-            assert parse_delta_seconds(text) is None or parse_delta_seconds(text) >= 0
+            assert (parse_delta_seconds(text) or 0) >= 0
             moment = parse_http_date(text)
             assert moment is None or isinstance(moment, datetime)
             presigned_lifetime(text, given)
@@ -330,7 +334,7 @@ def test_headers_about_time(fuzz):
 # What people write ---------------------------------------------------------------------------------------------------
 
 
-def test_lists_of_files(fuzz):
+def test_lists_of_files(fuzz: Fuzz) -> None:
     def check(content: bytes) -> None:
         with our_errors_only():
             rows = parse_tsv(content, "list.tsv")
@@ -343,7 +347,7 @@ def test_lists_of_files(fuzz):
     assert fuzz(st.binary() | lines | mutated(b"a.bin\ta\nb.bin\tb\n"), check) > 50
 
 
-def test_names_sizes_and_settings(fuzz):
+def test_names_sizes_and_settings(fuzz: Fuzz) -> None:
     from pathlib import Path
 
     def check(text: str) -> None:

@@ -16,6 +16,7 @@ from connector.clients.api_transport import ApiRequest, ApiTransport
 from connector.clients.objects import HttpObjectClient
 from connector.errors import ConnectorError
 from connector.http import HttpClient, HttpOptions, open_http
+from tests.fuzz.conftest import Fuzz
 from tests.support.http_answers import CODERS, CONTENT, ETAG, HARMLESS, Answer, Range, answers, ranges
 from tests.support.scripted_server import Peer, ScriptedServer
 
@@ -159,7 +160,7 @@ def _is_usable(answer: Answer) -> bool:
     return answer.coding in HARMLESS and answer.is_whole and not answer.is_reset
 
 
-def test_every_form_of_answer(fuzz):
+def test_every_form_of_answer(fuzz: Fuzz) -> None:
     def check(exchanges: list[Exchange]) -> None:
         async def main() -> None:
             server = Server()

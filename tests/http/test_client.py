@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +15,8 @@ import trustme
 
 from connector.clients.api_transport import broken
 from connector.errors import UsageError
-from connector.http import AddressPolicy, ForbiddenAddressError, HttpOptions, open_http
+from connector.http import AddressPolicy, ForbiddenAddressError, HttpClient, HttpOptions, open_http
+from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
 
@@ -36,7 +40,7 @@ class Heads:
 
 
 class TestApi:
-    async def test_calls_and_bodies_share_connections(self, serve, client):
+    async def test_calls_and_bodies_share_connections(self, serve: Serve, client: HttpClient) -> None:
         heads = Heads(response(body=b"ok"))
         server = await serve(heads)
         reply = await client.api.post(server.url, json={"b": 2})
@@ -45,7 +49,7 @@ class TestApi:
         assert await get_into(client, server.url, bytearray(2)) == 2
         assert server.connections == 1
 
-    async def test_the_user_agent_is_named_and_connections_end_with_the_block(self, serve):
+    async def test_the_user_agent_is_named_and_connections_end_with_the_block(self, serve: Serve) -> None:
         heads = Heads(response(body=b"ok"))
         server = await serve(heads)
         async with open_http(HttpOptions()) as http:
@@ -59,44 +63,44 @@ class TestApi:
             assert head.lower().count(b"user-agent: crypt4gh-connector\r\n") == 1
             assert head.lower().count(b"host: ") == 1
 
-    async def test_streamed_bodies_release_their_connection(self, serve, client):
+    async def test_streamed_bodies_release_their_connection(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(chunked(b"a" * 200_000, size=1000), times=3))
         for _ in range(3):
             assert len((await client.api.get(server.url)).content) == 200_000
         assert (server.connections, client.pool.idle) == (1, 1)
 
-    async def test_a_body_left_unread_closes_its_connection(self, serve, client):
+    async def test_a_body_left_unread_closes_its_connection(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(response("200 OK", b"a" * 200_000)))
         async with client.api.stream("GET", server.url):
             assert client.pool.in_use == 1
         assert (client.pool.in_use, client.pool.idle) == (0, 0)
 
-    async def test_an_error_is_read_at_once(self, serve, client):
+    async def test_an_error_is_read_at_once(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(response("403 Forbidden", b"no", length=9), then="close"))
         async with client.api.stream("GET", server.url) as reply:
             assert client.pool.in_use == 0
             assert (reply.status_code, await reply.aread()) == (403, b"no")
 
-    async def test_head_requests(self, serve, client):
+    async def test_head_requests(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 700\r\n\r\n", times=2))
         for _ in range(2):
             assert (await client.api.head(server.url)).headers["content-length"] == "700"
         assert server.connections == 1
 
-    async def test_no_cookies_are_taken(self, serve, client):
+    async def test_no_cookies_are_taken(self, serve: Serve, client: HttpClient) -> None:
         heads = Heads(response("200 OK", b"ok", ("Set-Cookie", "who=you")))
         server = await serve(heads)
         for _ in range(2):
             assert (await client.api.get(server.url)).headers["set-cookie"] == "who=you"
         assert b"cookie" not in heads.seen[1].lower()
 
-    async def test_redirects_are_not_followed(self, serve, client):
+    async def test_redirects_are_not_followed(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(response("307 Temporary Redirect", b"", ("Location", "http://127.0.0.1:1/"))))
         assert (await client.api.get(server.url)).status_code == 307
         assert server.connections == 1
 
-    async def test_an_iterated_body_is_sent_with_its_length(self, serve, client):
-        async def pieces():
+    async def test_an_iterated_body_is_sent_with_its_length(self, serve: Serve, client: HttpClient) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
             yield b"abc"
             yield b"defg"
 
@@ -106,7 +110,7 @@ class TestApi:
         assert heads.bodies == [b"abcdefg"]
         assert b"transfer-encoding" not in heads.seen[0].lower()
 
-    async def test_malformed_headers_are_a_local_error(self, serve, client):
+    async def test_malformed_headers_are_a_local_error(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(Heads(response()))
         with pytest.raises(httpx.LocalProtocolError):
             await client.api.get(server.url, headers={"X-Bad": "a\r\nb"})
@@ -114,7 +118,7 @@ class TestApi:
     @pytest.mark.parametrize(
         "url", ["ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:0/x", "http://127.0.0.1:65536/"]
     )
-    async def test_addresses_that_are_none(self, client, url):
+    async def test_addresses_that_are_none(self, client: HttpClient, url: str) -> None:
         with pytest.raises((httpx.UnsupportedProtocol, httpx.InvalidURL)):
             await client.api.get(url)
 
@@ -126,7 +130,9 @@ Proxied = Callable[..., Awaitable[tuple[ScriptedServer, list[bytes]]]]
 def tunnels(nursery: trio.Nursery) -> Proxied:
     """Start a proxy that keeps the heads of CONNECT requests and passes on what follows."""
 
-    async def start(target: ScriptedServer, answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n"):
+    async def start(
+        target: ScriptedServer, answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n"
+    ) -> tuple[ScriptedServer, list[bytes]]:
         heads: list[bytes] = []
 
         async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream) -> None:
@@ -157,7 +163,7 @@ def tunnels(nursery: trio.Nursery) -> Proxied:
 
 class TestProxy:
     @pytest.mark.parametrize("how", ["option", "environment"])
-    async def test_http_is_forwarded(self, serve, how):
+    async def test_http_is_forwarded(self, serve: Serve, how: str) -> None:
         heads = Heads(response(body=b"ok"))
         proxy = await serve(heads)
         address = f"http://user:p%40ss@127.0.0.1:{proxy.port}"
@@ -176,7 +182,9 @@ class TestProxy:
         assert heads.bodies[2] == b"x" * 100_000
         assert proxy.connections == 1, "one connection serves all hosts behind a proxy"
 
-    async def test_https_goes_through_a_tunnel(self, serve, tunnels, server_tls, authority, tmp_path):
+    async def test_https_goes_through_a_tunnel(
+        self, serve: Serve, tunnels: Proxied, server_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+    ) -> None:
         heads = Heads(response(body=b"ok"))
         server = await serve(heads, ssl_context=server_tls)
         proxy, connects = await tunnels(server)
@@ -191,7 +199,9 @@ class TestProxy:
         assert all(b"proxy-authorization" not in head.lower() for head in heads.seen), "only the proxy may see it"
         assert heads.bodies[2] == b"x" * 3_000_000
 
-    async def test_certificates_are_checked_through_a_tunnel(self, serve, tunnels, server_tls):
+    async def test_certificates_are_checked_through_a_tunnel(
+        self, serve: Serve, tunnels: Proxied, server_tls: ssl.SSLContext
+    ) -> None:
         server = await serve(Heads(response()), ssl_context=server_tls)
         proxy, _ = await tunnels(server)
         async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
@@ -199,7 +209,7 @@ class TestProxy:
                 await get(http, server.url)
 
     @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])
-    async def test_a_proxy_that_refuses_is_named(self, serve, tunnels, status):
+    async def test_a_proxy_that_refuses_is_named(self, serve: Serve, tunnels: Proxied, status: str) -> None:
         server = await serve(Heads(response()))
         proxy, _ = await tunnels(server, response(status, b"no"))
         async with open_http(HttpOptions(proxy=f"http://u:secret@127.0.0.1:{proxy.port}")) as http:
@@ -210,9 +220,9 @@ class TestProxy:
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://no-such-proxy.invalid:3128", "http://a..b:1"])
-    async def test_a_proxy_that_cannot_be_reached_is_named(self, scheme, proxy):
+    async def test_a_proxy_that_cannot_be_reached_is_named(self, scheme: str, proxy: str) -> None:
         async with open_http(HttpOptions(proxies={"all": proxy})) as http:
-            with pytest.raises(httpx.ProxyError, match=f"the proxy {proxy[7:]} .ALL_PROXY.") as caught:
+            with pytest.raises(httpx.ProxyError, match=f"{proxy[7:]} .ALL_PROXY.") as caught:
                 await get(http, f"{scheme}://storage.invalid/x")
         error = broken(caught.value, "https://storage.invalid")
         assert (error.exit_code, error.advice.again) == (5, True)
@@ -228,7 +238,9 @@ class TestProxy:
             ("", "", "asks for", "NAME:PASSWORD"),
         ],
     )
-    async def test_a_proxy_that_asks_for_credentials(self, serve, scheme, credentials, challenge, said, hint):
+    async def test_a_proxy_that_asks_for_credentials(
+        self, serve: Serve, scheme: str, credentials: str, challenge: str, said: str, hint: str
+    ) -> None:
         fields = [("Proxy-Authenticate", challenge)] if challenge else []
         proxy = await serve(Heads(response("407 Proxy Authentication Required", b"no", *fields)))
         async with open_http(HttpOptions(proxies={"all": f"http://{credentials}127.0.0.1:{proxy.port}"})) as http:
@@ -240,7 +252,7 @@ class TestProxy:
         assert hint in error.hint
         assert "secret" not in str(error)
 
-    async def test_a_proxy_that_does_not_answer(self, serve):
+    async def test_a_proxy_that_does_not_answer(self, serve: Serve) -> None:
         async def scene(peer: Peer) -> None:
             await peer.gone()
 
@@ -249,14 +261,16 @@ class TestProxy:
             with trio.fail_after(3), pytest.raises(httpx.ConnectTimeout):
                 await get(http, "https://storage.invalid/x")
 
-    async def test_data_before_the_tunnel_is_used_is_not_taken_for_tls(self, serve, tunnels):
+    async def test_data_before_the_tunnel_is_used_is_not_taken_for_tls(self, serve: Serve, tunnels: Proxied) -> None:
         server = await serve(Heads(response()))
         proxy, _ = await tunnels(server, b"HTTP/1.1 200 OK\r\n\r\nforged")
         async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
             with pytest.raises(httpx.ProxyError, match="before"):
                 await get(http, server.url.replace("http:", "https:"))
 
-    async def test_a_proxy_that_is_spoken_to_by_tls_forwards_http(self, serve, server_tls, authority, tmp_path):
+    async def test_a_proxy_that_is_spoken_to_by_tls_forwards_http(
+        self, serve: Serve, server_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+    ) -> None:
         heads = Heads(response(body=b"ok"))
         proxy = await serve(heads, ssl_context=server_tls)
         options = HttpOptions(proxy=f"https://127.0.0.1:{proxy.port}", ca_file=write_ca(authority, tmp_path))
@@ -266,23 +280,23 @@ class TestProxy:
     @pytest.mark.parametrize(
         "proxy", ["socks5://u:secret@127.0.0.1:9", "https://127.0.0.1:9", "http://u:secret@127.0.0.1:x"]
     )
-    async def test_proxies_that_are_not_supported(self, proxy):
+    async def test_proxies_that_are_not_supported(self, proxy: str) -> None:
         async with open_http(HttpOptions(proxy=proxy)) as http:
             with pytest.raises(UsageError, match="proxy") as caught:
                 await get(http, "https://storage.invalid/x")
         assert "secret" not in str(caught.value)
 
-    async def test_hosts_that_are_excepted_are_reached_straight(self, serve):
+    async def test_hosts_that_are_excepted_are_reached_straight(self, serve: Serve) -> None:
         server = await serve(answering(response(body=b"ok")))
         options = HttpOptions(proxies={"http": "http://127.0.0.1:9", "no": "127.0.0.1"})
         async with open_http(options) as http:
             assert (await get(http, server.url)).body == b"ok"
 
-    async def test_a_proxys_password_is_not_shown(self):
+    async def test_a_proxys_password_is_not_shown(self) -> None:
         assert "secret" not in repr(HttpOptions(proxy="http://u:secret@p", proxies={"http": "http://u:secret@p"}))
 
     @pytest.mark.parametrize("host", ["169.254.169.254", "127.0.0.1", "localhost"])
-    async def test_addresses_that_a_url_spells_out_are_checked_for_the_proxy(self, serve, host):
+    async def test_addresses_that_a_url_spells_out_are_checked_for_the_proxy(self, serve: Serve, host: str) -> None:
         proxy = await serve(Heads(response()))
         policy = AddressPolicy.of("https://archive.example/values")
         async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", address_policy=policy)) as http:
@@ -293,7 +307,7 @@ class TestProxy:
             )
 
 
-async def test_addresses_are_checked_before_a_byte_is_sent(serve):
+async def test_addresses_are_checked_before_a_byte_is_sent(serve: Serve) -> None:
     heads = []
 
     async def scene(peer: Peer) -> None:
@@ -303,10 +317,12 @@ async def test_addresses_are_checked_before_a_byte_is_sent(serve):
     host = "storage.example"
 
     class Here(trio.abc.HostnameResolver):
-        async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):
+        async def getaddrinfo(
+            self, host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
+        ) -> Any:
             return [(2, 1, 6, "", ("127.0.0.1", int(port)))]
 
-        async def getnameinfo(self, sockaddr, flags):
+        async def getnameinfo(self, sockaddr: Any, flags: Any) -> tuple[str, str]:
             raise NotImplementedError
 
     before = trio.socket.set_custom_hostname_resolver(Here())
@@ -320,7 +336,7 @@ async def test_addresses_are_checked_before_a_byte_is_sent(serve):
     assert heads == [b""], "no byte was sent"
 
 
-def write_ca(authority: trustme.CA, folder):
+def write_ca(authority: trustme.CA, folder: Path) -> Path:
     path = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path

@@ -7,9 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from connector.http import HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions, open_http
+from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
-from tests.support.scripted_server import answering, response
+from tests.support.scripted_server import Peer, Scene, answering, response
 
 pytestmark = pytest.mark.trio
 
@@ -25,7 +26,7 @@ OK = response("200 OK", b"hello")
         b"HTTP/1.1 200 OK\r\n\r\nhello",
     ],
 )
-async def test_a_server_that_closes(serve, client, answer):
+async def test_a_server_that_closes(serve: Serve, client: HttpClient, answer: bytes) -> None:
     server = await serve(answering(answer, then="close"))
     for _ in range(2):
         assert (await get(client, server.url)).body == b"hello"
@@ -33,7 +34,7 @@ async def test_a_server_that_closes(serve, client, answer):
     assert server.connections == 2
 
 
-async def test_leftover_bytes_end_the_connection(serve, client):
+async def test_leftover_bytes_end_the_connection(serve: Serve, client: HttpClient) -> None:
     """What follows an answer could pass for the answer to the next request."""
     server = await serve(answering(OK + response("200 OK", b"forged")))
     assert (await get(client, server.url)).body == b"hello"
@@ -41,8 +42,8 @@ async def test_leftover_bytes_end_the_connection(serve, client):
     assert server.connections == 2
 
 
-async def test_bytes_that_come_while_idle_end_the_connection(serve, client):
-    async def scene(peer):
+async def test_bytes_that_come_while_idle_end_the_connection(serve: Serve, client: HttpClient) -> None:
+    async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(OK)
         await trio.sleep(0.02)
@@ -56,7 +57,7 @@ async def test_bytes_that_come_while_idle_end_the_connection(serve, client):
     assert server.connections == 2
 
 
-async def test_a_connection_closed_while_idle_is_not_tried(serve, client):
+async def test_a_connection_closed_while_idle_is_not_tried(serve: Serve, client: HttpClient) -> None:
     server = await serve(answering(OK, then="close"))
     await get(client, server.url)
     await trio.sleep(0.05)
@@ -64,7 +65,7 @@ async def test_a_connection_closed_while_idle_is_not_tried(serve, client):
     assert server.connections == 2
 
 
-async def test_expiry(serve):
+async def test_expiry(serve: Serve) -> None:
     server = await serve(answering(OK, times=5))
     async with open_http(HttpOptions(keepalive_expiry=0.5)) as client:
         await get(client, server.url)
@@ -75,10 +76,10 @@ async def test_expiry(serve):
         assert server.connections == 2
 
 
-def closing_on_second(*, after: bytes = b"", body: int = 0):
+def closing_on_second(*, after: bytes = b"", body: int = 0) -> Scene:
     """A server that takes a second request on the connection and closes without a response."""
 
-    async def scene(peer):
+    async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.body(body)
         await peer.send(OK)
@@ -92,14 +93,14 @@ def closing_on_second(*, after: bytes = b"", body: int = 0):
 
 
 class TestStaleOnReuse:
-    async def test_one_fresh_connection_is_tried(self, serve, client):
+    async def test_one_fresh_connection_is_tried(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(closing_on_second(), answering(OK))
         await get(client, server.url)
         assert await get_into(client, server.url, bytearray(5)) == 5
         assert server.connections == 2
 
-    async def test_only_one(self, serve, client):
-        async def refuse(peer):
+    async def test_only_one(self, serve: Serve, client: HttpClient) -> None:
+        async def refuse(peer: Peer) -> None:
             await peer.head()
 
         server = await serve(closing_on_second(), refuse)
@@ -108,10 +109,10 @@ class TestStaleOnReuse:
             await get(client, server.url)
         assert server.connections == 2
 
-    async def test_bodies_are_sent_again_and_counted_once(self, serve, client):
+    async def test_bodies_are_sent_again_and_counted_once(self, serve: Serve, client: HttpClient) -> None:
         size = 8_000_000
 
-        async def take(peer):
+        async def take(peer: Peer) -> None:
             await peer.head()
             assert len(await peer.body(size)) == size
             await peer.send(OK)
@@ -124,22 +125,22 @@ class TestStaleOnReuse:
         assert min(seen) < 0, "what the first connection took is taken back"
         assert server.connections == 2
 
-    async def test_not_when_an_answer_had_begun(self, serve, client):
+    async def test_not_when_an_answer_had_begun(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(closing_on_second(after=b"HTTP/1.1 2"), answering(OK))
         await get(client, server.url)
         with pytest.raises(httpx.RemoteProtocolError):
             await get(client, server.url)
         assert server.connections == 1
 
-    async def test_not_for_what_must_not_be_done_twice(self, serve, client):
+    async def test_not_for_what_must_not_be_done_twice(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(closing_on_second(), answering(OK))
         await get(client, server.url)
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError)):
             await client.api.post(server.url, content=b"")
         assert server.connections == 1
 
-    async def test_not_on_a_fresh_connection(self, serve, client):
-        async def refuse(peer):
+    async def test_not_on_a_fresh_connection(self, serve: Serve, client: HttpClient) -> None:
+        async def refuse(peer: Peer) -> None:
             await peer.head()
 
         server = await serve(refuse, answering(OK))
@@ -149,10 +150,10 @@ class TestStaleOnReuse:
 
 
 class TestPool:
-    async def test_never_more_connections_than_allowed(self, serve, nursery):
+    async def test_never_more_connections_than_allowed(self, serve: Serve, nursery: trio.Nursery) -> None:
         most = 0
 
-        async def scene(peer):
+        async def scene(peer: Peer) -> None:
             nonlocal most
             while await peer.head():
                 most = max(most, server.open)
@@ -168,7 +169,7 @@ class TestPool:
             assert server.connections == 3
             assert (client.pool.in_use, client.pool.idle) == (0, 3)
 
-    async def test_idle_connections_make_room_for_another_host(self, serve):
+    async def test_idle_connections_make_room_for_another_host(self, serve: Serve) -> None:
         servers = [await serve(answering(OK, times=9)) for _ in range(3)]
         async with open_http(HttpOptions(max_connections=2)) as client:
             for server in servers:
@@ -177,7 +178,7 @@ class TestPool:
             await trio.sleep(0.05)
             assert [server.open for server in servers] == [0, 1, 1]
 
-    async def test_slots_are_given_in_the_order_of_asking(self, serve, nursery):
+    async def test_slots_are_given_in_the_order_of_asking(self, serve: Serve, nursery: trio.Nursery) -> None:
         server = await serve(answering(OK, times=9))
         done: list[int] = []
         async with open_http(HttpOptions(max_connections=1)) as client:
@@ -192,7 +193,7 @@ class TestPool:
                     await trio.testing.wait_all_tasks_blocked()
         assert done == sorted(done)
 
-    async def test_closing_closes(self, serve):
+    async def test_closing_closes(self, serve: Serve) -> None:
         server = await serve(answering(OK, times=9))
         async with open_http(HttpOptions()) as client:
             await get(client, server.url)
@@ -203,7 +204,7 @@ class TestPool:
 
 
 class TestConnectingAhead:
-    async def test_the_request_finds_a_connection(self, serve, client):
+    async def test_the_request_finds_a_connection(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(OK, times=5))
         await client.connect_ahead(server.url, 2)
         await client.connect_ahead(server.url, 2)
@@ -211,21 +212,21 @@ class TestConnectingAhead:
         assert (await get(client, server.url)).body == b"hello"
         assert server.connections == 2
 
-    async def test_not_more_than_the_pool_has_room_for(self, serve, client):
+    async def test_not_more_than_the_pool_has_room_for(self, serve: Serve, client: HttpClient) -> None:
         server = await serve(answering(OK))
         await client.connect_ahead(server.url, 100)
         assert client.pool.idle == 4
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "ftp://127.0.0.1/x", "http://", "https://127.0.0.1:1/"])
-    async def test_failures_are_left_to_the_request(self, client, url):
+    async def test_failures_are_left_to_the_request(self, client: HttpClient, url: str) -> None:
         await client.connect_ahead(url, 2)
         assert (client.pool.idle, client.pool.in_use) == (0, 0)
 
 
-async def test_the_round_trip_is_that_of_the_fastest_response(serve, client):
+async def test_the_round_trip_is_that_of_the_fastest_response(serve: Serve, client: HttpClient) -> None:
     delays = iter([0.2, 0.1, 0.3])
 
-    async def scene(peer):
+    async def scene(peer: Peer) -> None:
         while await peer.head():
             await trio.sleep(next(delays))
             await peer.send(OK)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import ssl
+from pathlib import Path
 
 import pytest
 import trio
+import trustme
 
 from connector.http import HttpOptions, open_http
+from tests.http.conftest import Serve
 from tests.support.http_calls import get_into, put
 from tests.support.scripted_server import Peer, response
 
@@ -15,7 +19,9 @@ pytestmark = pytest.mark.trio
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_cancelled_at_random_moments(serve, server_tls, authority, tls, tmp_path):
+async def test_cancelled_at_random_moments(
+    serve: Serve, server_tls: ssl.SSLContext, authority: trustme.CA, tls: bool, tmp_path: Path
+) -> None:
     rng = random.Random(6)
     body = rng.randbytes(400_000)
 

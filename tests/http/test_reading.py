@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import trio
 from hypothesis import given
@@ -65,7 +67,7 @@ def chunked_bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(chunked_bodies(), ARRIVALS, st.lists(st.integers(0, 50), max_size=10))
-def test_chunks(bodies, arrivals, buffers):
+def test_chunks(bodies: Any, arrivals: list[int], buffers: Any) -> None:
     body, wire = bodies
     on = connection(wire + b"next", arrivals)
     response, released = body_of(on, CHUNKED)
@@ -96,7 +98,7 @@ def test_chunks(bodies, arrivals, buffers):
 
 
 @given(BODIES, ARRIVALS)
-def test_lengths(body, arrivals):
+def test_lengths(body: Any, arrivals: list[int]) -> None:
     response, released = body_of(connection(body + b"next", arrivals), ("Content-Length", str(len(body))))
     buffer = bytearray(len(body) + 10)
     assert trio.run(response.read_into, memoryview(buffer)) == len(body)
@@ -106,7 +108,7 @@ def test_lengths(body, arrivals):
 
 
 @given(st.binary(max_size=200), ARRIVALS, st.sampled_from([(CHUNKED,), (("Content-Length", "50"),), ()]))
-def test_nonsense_is_a_protocol_error_or_a_body(data, arrivals, fields):
+def test_nonsense_is_a_protocol_error_or_a_body(data: Any, arrivals: list[int], fields: Any) -> None:
     response, _ = body_of(connection(data, arrivals), *fields)
     try:
         received = trio.run(response.read_into, memoryview(bytearray(100)))
@@ -121,7 +123,7 @@ def head_of(data: bytes, sizes: list[int]) -> ResponseHead:
 
 
 @given(st.binary(max_size=400) | st.binary(max_size=200).map(lambda data: b"HTTP/1.1 200 OK\r\n" + data), ARRIVALS)
-def test_heads_of_nonsense(data, arrivals):
+def test_heads_of_nonsense(data: Any, arrivals: list[int]) -> None:
     try:
         head = head_of(data, arrivals)
         body_of(connection(b"", []), *head.headers.multi_items())
@@ -130,7 +132,7 @@ def test_heads_of_nonsense(data, arrivals):
 
 
 @given(ARRIVALS)
-def test_heads(arrivals):
+def test_heads(arrivals: list[int]) -> None:
     data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 206 Partial Content\r\nX-A: b\r\nx-c: d\r\n\r\nbody"
     head = head_of(data, arrivals)
     assert (head.status, head.reason, head.headers["x-a"]) == (206, b"Partial Content", "b")

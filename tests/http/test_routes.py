@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from hypothesis import given
@@ -49,18 +51,18 @@ PROXIES = {"http": "http://a:1", "https": "b:2"}
         ("http://s3.example.org/", {"no": "http://["}, None),
     ],
 )
-def test_environment(url, proxies, expected):
+def test_environment(url: str, proxies: Any, expected: str | None) -> None:
     proxy = proxy_for(url, proxies=proxies)
     assert (proxy and proxy.url) == expected
 
 
-def test_an_exception_that_is_none_is_named():
+def test_an_exception_that_is_none_is_named() -> None:
     with pytest.raises(UsageError, match="NO_PROXY"):
         proxy_for("http://x/", proxies={**PROXIES, "no": "http://[::1"})
 
 
 @pytest.mark.parametrize("kind", ["http", "all"])
-def test_the_setting_of_a_proxy_that_cannot_be_used_is_named(kind):
+def test_the_setting_of_a_proxy_that_cannot_be_used_is_named(kind: str) -> None:
     origin = Origin("http", "archive.test", 80)
     with pytest.raises(UsageError, match=f"{kind.upper()}_PROXY.*socks5"):
         Route.of(origin, proxy_for("http://archive.test/", proxies={kind: "socks5://u:secret@c:3"}))
@@ -68,7 +70,7 @@ def test_the_setting_of_a_proxy_that_cannot_be_used_is_named(kind):
         Route.of(origin, proxy_for("http://archive.test/", proxies={}, option="socks4://c:3"))
 
 
-def test_the_option_wins():
+def test_the_option_wins() -> None:
     assert proxy_for("http://x/", proxies=PROXIES, option="http://mine:9") == Proxy("http://mine:9", "--proxy")
     assert proxy_for("http://x/", proxies={**PROXIES, "no": "*"}, option="http://m:9") == Proxy("http://m:9", "--proxy")
     assert proxy_for("http://x/", proxies=PROXIES, option="") is None
@@ -84,7 +86,7 @@ EXCEPTIONS = ["*", "example.org", ".example.org", "localhost", "127.0.0.1", "::1
     given_for=st.sets(st.sampled_from(["http", "https", "all"])),
     exceptions=st.lists(st.sampled_from(EXCEPTIONS), max_size=3),
 )
-def test_httpx_decides_alike(scheme, host, given_for, exceptions):
+def test_httpx_decides_alike(scheme: str, host: Any, given_for: Any, exceptions: Any) -> None:
     names = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY", "all": "ALL_PROXY"}
     proxies = {kind: f"http://{kind}-proxy:1" for kind in given_for}
     environment = {names[kind]: url for kind, url in proxies.items()}

@@ -25,7 +25,7 @@ class AlwaysReady:
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
-async def test_other_tasks_run_during_a_flood(nursery, direction):
+async def test_other_tasks_run_during_a_flood(nursery: trio.Nursery, direction: str) -> None:
     ready: Any = AlwaysReady()
     stream = SocketStream(ready, peer="peer:80", idle_timeout=5)
     ticks = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,8 @@ import trio
 import trustme
 
 from connector.errors import ConnectorError, LocalError, UsageError
-from connector.http import HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions, open_http
+from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, answering, chunked, response
 
@@ -23,21 +25,23 @@ OK = response("200 OK", b"hello")
 
 
 @pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path) -> Path:
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
 
 
 @pytest.fixture
-async def client(ca_file):
+async def client(ca_file: Path) -> AsyncIterator[HttpClient]:
     async with open_http(HttpOptions(ca_file=ca_file, connect_timeout=5, read_timeout=5)) as client:
         yield client
 
 
 @pytest.mark.parametrize("step", [0, 20_011])
 @pytest.mark.parametrize("answer", [response("200 OK", BODY), chunked(BODY, size=70_000)], ids=["length", "chunked"])
-async def test_bodies_in(serve, client, server_tls, answer, step):
+async def test_bodies_in(
+    serve: Serve, client: HttpClient, server_tls: ssl.SSLContext, answer: bytes, step: int
+) -> None:
     server = await serve(answering(answer, times=2, step=step), ssl_context=server_tls)
     for _ in range(2):
         buffer = bytearray(len(BODY))
@@ -46,7 +50,7 @@ async def test_bodies_in(serve, client, server_tls, answer, step):
     assert server.connections == 1, "session tickets must not look like bytes that nobody asked for"
 
 
-async def test_bodies_out(serve, client, server_tls):
+async def test_bodies_out(serve: Serve, client: HttpClient, server_tls: ssl.SSLContext) -> None:
     bodies = []
 
     async def scene(peer: Peer) -> None:
@@ -61,7 +65,7 @@ async def test_bodies_out(serve, client, server_tls):
     assert server.connections == 1
 
 
-async def test_early_refusal(serve, client, server_tls):
+async def test_early_refusal(serve: Serve, client: HttpClient, server_tls: ssl.SSLContext) -> None:
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(response("403 Forbidden", b"expired"))
@@ -72,7 +76,7 @@ async def test_early_refusal(serve, client, server_tls):
     assert (reply.status, reply.body) == (403, b"expired")
 
 
-async def test_tls_1_2(serve, client, authority):
+async def test_tls_1_2(serve: Serve, client: HttpClient, authority: trustme.CA) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -82,7 +86,9 @@ async def test_tls_1_2(serve, client, authority):
     assert buffer == BODY
 
 
-async def test_a_cut_without_close_notify_is_not_the_end_of_a_body(serve, client, server_tls):
+async def test_a_cut_without_close_notify_is_not_the_end_of_a_body(
+    serve: Serve, client: HttpClient, server_tls: ssl.SSLContext
+) -> None:
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
@@ -93,20 +99,22 @@ async def test_a_cut_without_close_notify_is_not_the_end_of_a_body(serve, client
 
 
 class TestTrust:
-    async def test_a_wrong_host_name_is_refused(self, serve, client, authority):
+    async def test_a_wrong_host_name_is_refused(self, serve: Serve, client: HttpClient, authority: trustme.CA) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("other.example.org").configure_cert(context)
         server = await serve(answering(OK), ssl_context=context)
         with pytest.raises(httpx.ConnectError, match=r"not trusted: .*127\.0\.0\.1"):
             await get(client, server.url)
 
-    async def test_an_unknown_authority_is_refused(self, serve, server_tls):
+    async def test_an_unknown_authority_is_refused(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         server = await serve(answering(OK), ssl_context=server_tls)
         async with open_http(HttpOptions()) as client:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
-    async def test_a_given_authority_stands_alone(self, serve, server_tls, tmp_path):
+    async def test_a_given_authority_stands_alone(
+        self, serve: Serve, server_tls: ssl.SSLContext, tmp_path: Path
+    ) -> None:
         path = tmp_path / "other.pem"
         trustme.CA().cert_pem.write_to_path(str(path))
         server = await serve(answering(OK), ssl_context=server_tls)
@@ -114,7 +122,9 @@ class TestTrust:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
-    async def test_an_expired_certificate_is_refused(self, serve, client, authority):
+    async def test_an_expired_certificate_is_refused(
+        self, serve: Serve, client: HttpClient, authority: trustme.CA
+    ) -> None:
         import datetime
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -124,7 +134,7 @@ class TestTrust:
         with pytest.raises(httpx.ConnectError, match="expired"):
             await get(client, server.url)
 
-    async def test_plain_http_behind_https(self, serve, client):
+    async def test_plain_http_behind_https(self, serve: Serve, client: HttpClient) -> None:
         async def scene(peer: Peer) -> None:
             await peer.body(1)
             await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -133,7 +143,7 @@ class TestTrust:
         with pytest.raises(httpx.ConnectError, match="handshake"):
             await get(client, server.url.replace("http:", "https:"))
 
-    async def test_a_server_that_closes(self, serve, client):
+    async def test_a_server_that_closes(self, serve: Serve, client: HttpClient) -> None:
         async def scene(peer: Peer) -> None:
             await peer.body(1)
 
@@ -144,8 +154,8 @@ class TestTrust:
 
 @pytest.mark.parametrize(("content", "expected"), [(None, LocalError), (b"no certificate", UsageError)])
 async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
-    serve, server_tls, tmp_path, content, expected
-):
+    serve: Serve, server_tls: ssl.SSLContext, tmp_path: Path, content: bytes | None, expected: type[Exception]
+) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
@@ -156,11 +166,12 @@ async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
     assert type(caught.value) is expected
 
 
-async def test_sessions_are_resumed(serve, client, server_tls):
+async def test_sessions_are_resumed(serve: Serve, client: HttpClient, server_tls: ssl.SSLContext) -> None:
     resumed = []
 
     async def scene(peer: Peer) -> None:
         await peer.head()
+        assert isinstance(peer.stream, trio.SSLStream)
         resumed.append(peer.stream.session_reused)
         await peer.send(response("200 OK", b"hello", ("Connection", "close")))
         await peer.gone()

@@ -12,6 +12,7 @@ from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.memory import MemoryStorage
+from persistence.objects.protocol import ObjectStorage
 from persistence.testing import DaoHarness, StorageHarness
 from persistence.testing.gateway import SignedGateway
 
@@ -34,7 +35,7 @@ class Clock:
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(params=["memory", "filesystem"])
@@ -43,7 +44,7 @@ async def storage_harness(
 ) -> AsyncIterator[StorageHarness]:
     clock = Clock()
     signer = UrlSigner("http://storage.test/s3", SECRET, clock)
-    storage = MemoryStorage(signing=signer)
+    storage: ObjectStorage = MemoryStorage(signing=signer)
     if request.param == "filesystem":
         storage = FilesystemStorage(tmp_path, signing=signer)
     async with storage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import threading
@@ -31,7 +30,7 @@ from persistence.errors import (
     Unavailable,
     Unreachable,
 )
-from persistence.objects.filesystem import FilesystemStorage, UrlSigner, content_files
+from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 from persistence.objects.s3 import S3Settings, S3Storage
 from persistence.objects.s3.failures import Target, from_code
@@ -39,6 +38,7 @@ from persistence.testing.models import Job
 from persistence.testing.servers import S3Endpoint, run_mongod
 from persistence.testing.servers.cleaning import settings_of
 from persistence.testing.servers.processes import free_port
+from tests.support.small_disk import small_disk_at
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -165,7 +165,7 @@ async def test_codes_of_servers_have_families(code: str, family: type) -> None:
 
 
 async def test_a_full_database_is_full_whichever_way_it_says_so() -> None:
-    failures = Failures("jobs", {})
+    failures = Failures("jobs", "id")
     entry = {"index": 0, "code": 14031, "errmsg": "available disk space is below the minimum"}
     assert isinstance(failures.write_error(entry, 1), StorageFull)
     assert isinstance(failures.translated(WriteError("no room", 14031, entry), 1), StorageFull)
@@ -344,17 +344,17 @@ async def test_a_sqlite_file_in_no_folder(tmp_path: Path) -> None:
             raise AssertionError("it was opened")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists() or os.name == "nt", reason="needs a device that is full")
-async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk_at(tmp_path / "small", "1m") as place:
+        yield place
+
+
+async def test_a_full_disk(small_disk: Path) -> None:
     signer = UrlSigner("http://storage.test", b"0" * 16, time.time)
-    async with FilesystemStorage(tmp_path, signing=signer) as storage:
+    async with FilesystemStorage(small_disk, signing=signer) as storage:
         await storage.create_bucket("bucket")
-        monkeypatch.setattr(content_files, "open", lambda *_, **__: full_device(), raising=False)
         with pytest.raises(StorageFull):
-            await storage.put_object("bucket", "object", b"content")
-        monkeypatch.undo()
+            await storage.put_object("bucket", "object", bytes(1 << 20))
         assert not await storage.object_exists("bucket", "object")
-
-
-def full_device() -> Any:
-    return Path("/dev/full").open("wb", buffering=0)
+        await storage.put_object("bucket", "object", bytes(1 << 18))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.collection import Collection
 
 from persistence.documents.mongodb import MongoSettings
 from persistence.testing.servers import S3Endpoint
@@ -154,7 +155,7 @@ def test_both_store_the_same(versions: tuple[MongoSettings, Version, Version]) -
         version("complete", id_=file["id"], checksum=CHECKSUM)
     client: MongoClient[dict[str, Any]]
     with MongoClient(database.uri, uuidRepresentation="standard", tz_aware=True) as client:
-        collection = client[database.database]["files"]
+        collection: Collection[dict[str, Any]] = client[database.database]["files"]
         assert collection.codec_options.uuid_representation == UuidRepresentation.STANDARD
         by_hexkit, by_us = (collection.find_one({"accession": name}) for name in "AB")
     assert by_hexkit is not None

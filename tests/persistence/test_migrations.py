@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 from pymongo import MongoClient
+from pymongo.collection import Collection
 
 from persistence.documents import DaoFactory
 from persistence.documents.migrations import Migration, dry_run, migrate
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WORKER = Path(__file__).with_name("migration_worker.py")
 DOCUMENTS = 2000
-KILLS = 4
+KILLS = 2
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])
@@ -84,7 +85,8 @@ async def test_values_of_other_programs_can_be_replaced(mongodb_databases: Calla
     settings = mongodb_databases()
     client: MongoClient[dict[str, Any]]
     with MongoClient(settings.uri) as client:
-        client[settings.database]["files"].insert_many([{"_id": "a", "size": math.inf}, {"_id": "b", "size": 1.0}])
+        collection: Collection[dict[str, Any]] = client[settings.database]["files"]
+        collection.insert_many([{"_id": "a", "size": math.inf}, {"_id": "b", "size": 1.0}])
     async with MongoDaoFactory(settings.uri, settings.database) as factory:
         left = [Migration("files", lambda document: {**document, "more": 1})]
         assert set((await dry_run(factory, left)).failures) == {("files", "a")}

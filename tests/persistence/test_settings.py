@@ -96,5 +96,6 @@ def test_what_is_wrong_is_said_in_one_sentence(
 
 @pytest.mark.parametrize("name", ["deadline", "attempts", "max_threads", "part_size", "max_copy_size"])
 def test_numbers_are_positive(name: str) -> None:
+    wrong: dict[str, Any] = {name: -1}
     with pytest.raises(InvalidSettings, match=name):
-        S3Settings(**{name: -1})
+        S3Settings(**wrong)

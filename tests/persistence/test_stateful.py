@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
         def same(self, call: Any) -> Any:
             results = []
             for dao in self.daos:
-                results.append(portal.call(lambda dao=dao: outcome(call(dao))))
+                results.append(portal.call(outcome, call(dao)))
             first = plain_errors(results[0])
             for result in results[1:]:
                 assert plain_errors(result) == first
@@ -217,9 +218,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
                             raise Stop
                 return seen
 
-            results = [
-                portal.call(lambda f=f, d=d: outcome(run(f, d))) for f, d in zip(factories, self.daos, strict=True)
-            ]
+            results = [portal.call(outcome, run(f, d)) for f, d in zip(factories, self.daos, strict=True)]
             assert all(result == results[0] for result in results)
 
         @invariant()
@@ -246,10 +245,10 @@ def storage_machine(
 
         def teardown(self) -> None:
             for storage in storages:
-                portal.call(lambda s=storage: s.delete_bucket(self.bucket, with_content=True))
+                portal.call(partial(storage.delete_bucket, self.bucket, with_content=True))
 
         def same(self, call: Any) -> Any:
-            results = [portal.call(lambda s=s, n=n: outcome(call(s, n))) for n, s in enumerate(storages)]
+            results = [portal.call(outcome, call(s, n)) for n, s in enumerate(storages)]
             first = self.comparable(results[0])
             for result in results[1:]:
                 assert self.comparable(result) == first

@@ -39,7 +39,9 @@ class Desk:
     def state(self) -> Path:
         return self.folder / "state"
 
-    async def make(self, source: Path | None = None, *, recipient: KeyPair = BOB, overwrite: bool = False):
+    async def make(
+        self, source: Path | None = None, *, recipient: KeyPair = BOB, overwrite: bool = False
+    ) -> Outcome[RecryptedFile]:
         request = RecryptRequest(source or self.source, self.target)
         settings, state = Settings(), self.state
         outcome: Outcome[RecryptedFile]
@@ -64,7 +66,7 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
     return Desk(tmp_path, request.param)
 
 
-async def test_what_was_made_of_the_same_is_left_alone(desk):
+async def test_what_was_made_of_the_same_is_left_alone(desk: Desk) -> None:
     first = (await desk.make()).unwrap()
     inode = desk.target.stat().st_ino
     for overwrite in (False, True):
@@ -74,7 +76,7 @@ async def test_what_was_made_of_the_same_is_left_alone(desk):
     assert desk.target.stat().st_ino == inode
 
 
-async def test_without_a_note_the_size_is_compared(desk):
+async def test_without_a_note_the_size_is_compared(desk: Desk) -> None:
     assert (await desk.make()).ok
     for path in (desk.state / "finished").iterdir():
         path.unlink()
@@ -85,13 +87,13 @@ async def test_without_a_note_the_size_is_compared(desk):
     assert isinstance((await desk.make()).error, FileExistsAlready)
 
 
-async def test_a_result_that_was_touched_is_compared_by_size(desk):
+async def test_a_result_that_was_touched_is_compared_by_size(desk: Desk) -> None:
     assert (await desk.make()).ok
     desk.touch(desk.target)
     assert (await desk.make()).unwrap().already_there == "size"
 
 
-async def test_a_source_that_changed_since_is_noticed(desk):
+async def test_a_source_that_changed_since_is_noticed(desk: Desk) -> None:
     assert (await desk.make()).ok
     desk.touch(desk.source)
     error = (await desk.make()).error
@@ -100,14 +102,14 @@ async def test_a_source_that_changed_since_is_noticed(desk):
     assert (await desk.make(overwrite=True)).unwrap().already_there is None
 
 
-async def test_another_source_of_the_same_size_is_noticed(desk):
+async def test_another_source_of_the_same_size_is_noticed(desk: Desk) -> None:
     assert (await desk.make()).ok
     other = desk.folder / "other source"
     other.write_bytes(desk.source.read_bytes())
     assert isinstance((await desk.make(other)).error, FileExistsAlready)
 
 
-async def test_what_was_encrypted_for_others_is_noticed(desk):
+async def test_what_was_encrypted_for_others_is_noticed(desk: Desk) -> None:
     assert (await desk.make()).ok
     error = (await desk.make(recipient=EVE)).error
     assert isinstance(error, FileExistsAlready) == (desk.kind == "encrypt")

@@ -32,8 +32,8 @@ def test_a_folder_gives_its_encrypted_files(tmp_path: Path) -> None:
     ("files", "says"),
     [
         ([], "nothing to decrypt"),
-        ([Path("a.bam")], "a.bam does not end with .c4gh"),
-        ([Path(".c4gh")], "does not end with"),
+        ([Path("a.bam")], "a.bam"),
+        ([Path(".c4gh")], "end with"),
         ([Path("x/a.c4gh"), Path("y/a.c4gh")], "would both become"),
         ([Path("a.c4gh"), Path("a.c4gh")], "would both become"),
     ],

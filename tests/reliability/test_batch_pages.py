@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -48,14 +49,14 @@ class BatchJob:
         script.write_text(text)
         return cls(job, script, requeued)
 
-    def start(self, *, end: float = 3600, **options: object) -> subprocess.Popen[str]:
+    def start(self, *, end: float = 3600, **options: Any) -> subprocess.Popen[str]:
         folder = self.script.parent
         slurm = {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "SLURM_JOB_ID": JOB_ID,
             "SLURM_JOB_END_TIME": f"{time.time() + end:.0f}",
         }
-        return subprocess.Popen(
+        process: subprocess.Popen[str] = subprocess.Popen(
             ["bash", str(self.script)],
             cwd=folder,
             env=environment(**self.job.scripted.program.settings, **slurm),
@@ -63,8 +64,9 @@ class BatchJob:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
+        return process
 
     @property
     def requests(self) -> list[str]:
@@ -81,7 +83,7 @@ def moving(batch: BatchJob, process: subprocess.Popen[str]) -> None:
     until(lambda: batch.job.moved >= before + 4 or process.poll() is not None, "nothing moves")
 
 
-def test_by_the_clock_the_job_is_requeued_until_all_is_done(scripted: Scripted):
+def test_by_the_clock_the_job_is_requeued_until_all_is_done(scripted: Scripted) -> None:
     batch = BatchJob.submit(scripted, BY_THE_CLOCK)
     done = finish(batch.start(end=4))
     assert done.code == 75, done.err
@@ -92,7 +94,7 @@ def test_by_the_clock_the_job_is_requeued_until_all_is_done(scripted: Scripted):
     assert batch.job.is_done()
 
 
-def test_by_a_signal_the_job_is_requeued_until_all_is_done(scripted: Scripted):
+def test_by_a_signal_the_job_is_requeued_until_all_is_done(scripted: Scripted) -> None:
     batch = BatchJob.submit(scripted, BY_A_SIGNAL)
     process = batch.start()
     try:
@@ -110,7 +112,7 @@ def test_by_a_signal_the_job_is_requeued_until_all_is_done(scripted: Scripted):
     assert batch.job.is_done()
 
 
-def test_a_job_that_is_cancelled_is_not_requeued(scripted: Scripted):
+def test_a_job_that_is_cancelled_is_not_requeued(scripted: Scripted) -> None:
     """scancel sends SIGTERM to all processes of the job, so that the trap's comes in addition."""
     batch = BatchJob.submit(scripted, BY_A_SIGNAL)
     process = batch.start(start_new_session=True)
@@ -127,7 +129,7 @@ def test_a_job_that_is_cancelled_is_not_requeued(scripted: Scripted):
     assert batch.job.is_done()
 
 
-def test_a_failure_is_not_requeued(scripted: Scripted):
+def test_a_failure_is_not_requeued(scripted: Scripted) -> None:
     batch = BatchJob.submit(scripted, BY_A_SIGNAL)
     scripted.archive.files.clear()
     (scripted.folder / "my.sec").unlink()
@@ -136,7 +138,7 @@ def test_a_failure_is_not_requeued(scripted: Scripted):
     assert batch.requests == []
 
 
-def test_exec_lets_the_command_get_the_signal(scripted: Scripted):
+def test_exec_lets_the_command_get_the_signal(scripted: Scripted) -> None:
     script = BY_THE_CLOCK.partition("connector download")[0] + "exec connector download --output-dir files\n"
     batch = BatchJob.submit(scripted, script)
     process = batch.start()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.reliability.conftest import WalkKeys
@@ -133,17 +134,14 @@ def planted(function):
 """
 
 
-def test_a_new_call_with_an_exception_that_nothing_catches_fails_the_walk(
-    walk_keys: WalkKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_call_with_an_exception_that_nothing_catches_fails_the_walk(walk_keys: WalkKeys, tmp_path: Path) -> None:
     import connector
-    from connector.cli import run
+    from connector.cli import main
 
     names: dict[str, Callable[[Any], Any]] = {}
     file = str(Path(connector.__file__).with_name("planted.py"))
     exec(compile(PLANTED, file, "exec"), names)
-    monkeypatch.setattr(run, "read_settings", names["planted"](run.read_settings))
-    walk = local_walks(walk_keys)["status"]
+    walk = attrs.evolve(local_walks(walk_keys)["status"], program=names["planted"](main))
     cases = [case for case in faults_of(walk, tmp_path / "plain") if case.site.file.endswith("planted.py")]
     assert len(cases) > 10
     with pytest.raises(AssertionError, match=r"planted.py:\d+ posix.stat EIO: exit code 1"):

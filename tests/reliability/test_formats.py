@@ -133,7 +133,7 @@ def test_several_private_keys_are_tried_for_each_file(tmp_path: Path, keys: Sequ
     assert "2 of 2" in run("decrypt", "--input-dir", tmp_path, *options, *public)
     write_key_pair(tmp_path / "eve.sec", tmp_path / "eve.pub", passphrase=None)
     public = ("--my-public-key-path", tmp_path / "eve.pub")
-    assert "not the public key" in run("decrypt", "--input-dir", tmp_path, *options, *public, code=2)
+    assert "public key" in run("decrypt", "--input-dir", tmp_path, *options, *public, code=2)
     said = run(
         "decrypt",
         tmp_path / "a.c4gh",

@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -86,7 +87,7 @@ def test_transfers_work(base: Environment, tmp_path: Path) -> None:
     archive.add_file("GHGAF01", content)
     (tmp_path / "a.bam").write_bytes(content)
     with serving(ServedFake(archive)) as server:
-        access = {
+        access: dict[str, Any] = {
             "CONNECTOR_WKVS_URL": f"{server.url}/wkvs",
             "CONNECTOR_ACCESS_TOKEN": archive.access_token,
             "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",

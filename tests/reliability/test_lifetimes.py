@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.support.fake_archive import BASE
+from tests.reliability.conftest import Scripted
+from tests.support.fake_archive import BASE, FakeArchive
 from tests.support.program import Done, on_another_clock
 from tests.support.served_fake import ServedFake
 
@@ -15,7 +17,7 @@ from tests.support.served_fake import ServedFake
 class TestRefusedTokens:
     """RFC 9110, section 15.5.2: a refused request may be repeated with other credentials."""
 
-    def test_a_token_that_is_refused_once_is_replaced_without_a_pause(self, scripted):
+    def test_a_token_that_is_refused_once_is_replaced_without_a_pause(self, scripted: Scripted) -> None:
         scripted.archive.add_file("GHGAF01", os.urandom(300_000))
         scripted.archive.fail("object", 401, {"detail": "expired"})
         done = scripted.download(CONNECTOR_RETRIES="0")
@@ -23,7 +25,7 @@ class TestRefusedTokens:
         assert scripted.archive.counts["object"] == 2
         assert scripted.archive.counts["order"] == 2
 
-    def test_the_second_fresh_token_that_is_refused_is_final(self, scripted):
+    def test_the_second_fresh_token_that_is_refused_is_final(self, scripted: Scripted) -> None:
         scripted.archive.package_type = "upload"
         scripted.archive.fail("list", 401, {"detail": "signed with another key"}, times=1000)
         done = scripted.program.run("status", "--in-box")
@@ -32,24 +34,34 @@ class TestRefusedTokens:
         assert scripted.archive.counts["list"] == 2
 
 
-def times_of(archive, kind: str) -> list[float]:
+def noting(times: list[float]) -> Callable[[object], bool]:
+    """Note when something is asked for, and say no."""
+
+    def note(request: object) -> bool:
+        times.append(time.monotonic())
+        return False
+
+    return note
+
+
+def times_of(archive: FakeArchive, kind: str) -> list[float]:
     """Have it noted when requests of this kind come in."""
     times: list[float] = []
-    archive.fail(kind, 500, times=10**9, when=lambda _: bool(times.append(time.monotonic())))
+    archive.fail(kind, 500, times=10**9, when=noting(times))
     return times
 
 
 class TestRefusalsAreShared:
     """Envelope and address of a file are asked for at the same time, with the same token."""
 
-    def test_a_failing_token_endpoint_is_asked_as_often_as_the_retries_say(self, scripted):
+    def test_a_failing_token_endpoint_is_asked_as_often_as_the_retries_say(self, scripted: Scripted) -> None:
         scripted.archive.add_file("GHGAF01", b"abc")
         scripted.archive.fail("order", 503, times=1000)
         done = scripted.download(CONNECTOR_RETRIES="2")
         assert done.code == 5, done.err
         assert scripted.archive.counts["order"] == 3
 
-    def test_a_pause_too_long_to_wait_for_ends_it_for_all(self, scripted):
+    def test_a_pause_too_long_to_wait_for_ends_it_for_all(self, scripted: Scripted) -> None:
         scripted.archive.add_file("GHGAF01", b"abc")
         scripted.archive.fail("order", 503, times=1000, retry_after="3600")
         done = scripted.download()
@@ -57,7 +69,7 @@ class TestRefusalsAreShared:
         assert scripted.archive.counts["order"] == 1
 
     @pytest.mark.parametrize("status", [429, 503])
-    def test_no_one_asks_again_before_the_pause_is_over(self, scripted, status):
+    def test_no_one_asks_again_before_the_pause_is_over(self, scripted: Scripted, status: int) -> None:
         scripted.archive.add_file("GHGAF01", b"abc")
         times = times_of(scripted.archive, "order")
         scripted.archive.fail("order", status, retry_after="2")
@@ -66,7 +78,7 @@ class TestRefusalsAreShared:
         assert len(times) == 2
         assert 2.0 <= times[1] - times[0] < 4.0
 
-    def test_files_announced_to_one_box_keep_the_pause_that_one_was_asked_for(self, scripted):
+    def test_files_announced_to_one_box_keep_the_pause_that_one_was_asked_for(self, scripted: Scripted) -> None:
         for number in range(8):
             (scripted.folder / f"{number}.bin").write_bytes(b"abc")
         times = times_of(scripted.archive, "create")
@@ -78,7 +90,7 @@ class TestRefusalsAreShared:
 
 
 class TestSpreading:
-    def test_parts_that_were_refused_together_come_back_one_by_one(self, scripted):
+    def test_parts_that_were_refused_together_come_back_one_by_one(self, scripted: Scripted) -> None:
         scripted.archive.add_file("GHGAF01", os.urandom(2_200_000))
         times = times_of(scripted.archive, "get")
         scripted.archive.fail("get", 503, times=16, retry_after="2")
@@ -97,14 +109,14 @@ def moved(server: ServedFake) -> bool:
 class TestSessionsOfHours:
     """The clocks of both sides run so fast that a part takes minutes."""
 
-    def download(self, scripted, *, parts: int, rate: float) -> Done:
+    def download(self, scripted: Scripted, *, parts: int, rate: float) -> Done:
         scripted.archive.rate = rate
         scripted.archive.latency["get"] = 0.5
         scripted.archive.add_file("GHGAF01", os.urandom((2 * parts - 1) * 65_536))
         environment = on_another_clock(rate=rate) | {"CONNECTOR_READ_TIMEOUT": "100000"}
         return scripted.download(CONNECTOR_MAX_CONCURRENCY="1", **environment)
 
-    def test_an_archive_that_moves_is_followed(self, scripted):
+    def test_an_archive_that_moves_is_followed(self, scripted: Scripted) -> None:
         """It is known by its new address from the start, and by its old one until 600 s later."""
         archive, server = scripted.archive, scripted.server
         archive.fail("object", 410, times=1000, when=lambda _: archive.counts["get"] > 8 and not moved(server))
@@ -114,19 +126,19 @@ class TestSessionsOfHours:
         assert any(target.startswith("/moved/") for target in server.targets)
         assert 2 <= archive.counts["values"] < 10
 
-    def test_values_that_cannot_be_renewed_stay_in_use(self, scripted):
+    def test_values_that_cannot_be_renewed_stay_in_use(self, scripted: Scripted) -> None:
         scripted.archive.fail("values", 503, times=1000, when=lambda _: scripted.archive.counts["values"] > 1)
         done = self.download(scripted, parts=8, rate=200)
         assert done.code == 0, done.err
         assert scripted.archive.counts["values"] > 1
 
-    def test_nothing_is_used_for_more_than_an_hour(self, scripted):
+    def test_nothing_is_used_for_more_than_an_hour(self, scripted: Scripted) -> None:
         scripted.archive.url_seconds = scripted.archive.token_seconds = 10.0**7
         done = self.download(scripted, parts=8, rate=2000)
         assert done.code == 0, done.err
         assert 2 <= scripted.archive.counts["object"] < 8, "a part takes 1000 s or more"
 
-    def test_tokens_and_addresses_are_renewed_before_they_expire(self, scripted):
+    def test_tokens_and_addresses_are_renewed_before_they_expire(self, scripted: Scripted) -> None:
         done = self.download(scripted, parts=6, rate=100)
         assert done.code == 0, done.err
         assert scripted.archive.counts["get"] == 6, "none was refused"

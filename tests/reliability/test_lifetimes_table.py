@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
 
+from tests.reliability.conftest import Scripted
 from tests.support.fake_archive import http_date
 from tests.support.program import on_another_clock
 
@@ -45,8 +47,8 @@ class Row:
 
 
 FRESH = {"Cache-Control": "max-age=60"}
-UNDATED = {"Cache-Control": [], "Date": [], "Expires": 60.0}
-KEPT = {**FRESH, "Date": -600.0}
+UNDATED: dict[str, Any] = {"Cache-Control": [], "Date": [], "Expires": 60.0}
+KEPT: dict[str, Any] = {**FRESH, "Date": -600.0}
 
 ADDRESSES = [
     Row("max-age", FRESH, ONCE, "RFC 9111, 4.2.1"),
@@ -88,7 +90,17 @@ ADDRESSES = [
 ]
 
 
-def download(scripted, row: Row, **environment: str) -> None:
+def noting(times: list[float]) -> Callable[[object], bool]:
+    """Note when something is asked for, and say no."""
+
+    def note(request: object) -> bool:
+        times.append(time.monotonic())
+        return False
+
+    return note
+
+
+def download(scripted: Scripted, row: Row, **environment: str) -> None:
     """Download three parts, with this machine's clock off as the row says."""
     scripted.archive.add_file("GHGAF01", os.urandom(5 * 65_536))
     if row.clock:
@@ -104,7 +116,7 @@ def named(rows: Sequence[Row]) -> list[str]:
 
 
 @pytest.mark.parametrize("row", ADDRESSES, ids=named(ADDRESSES))
-def test_an_address_is_asked_for_as_often_as_its_answer_demands(scripted, row):
+def test_an_address_is_asked_for_as_often_as_its_answer_demands(scripted: Scripted, row: Any) -> None:
     scripted.archive.fields["object"] = row.at
     download(scripted, row)
     assert scripted.archive.counts["object"] == row.requests
@@ -122,7 +134,7 @@ TOKENS = [
 
 
 @pytest.mark.parametrize("row", TOKENS, ids=named(TOKENS))
-def test_a_token_is_asked_for_as_often_as_its_answer_demands(scripted, row):
+def test_a_token_is_asked_for_as_often_as_its_answer_demands(scripted: Scripted, row: Row) -> None:
     """With an address that is asked for once for each part, and needs a token each time."""
     scripted.archive.fields |= {"object": lambda _: {"Cache-Control": ["no-store"]}, "order": row.at}
     download(scripted, row)
@@ -178,11 +190,11 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("row", REFUSALS, ids=[f"{row.name} {dict(row.fields)} ({row.rule})" for row in REFUSALS])
-def test_who_is_refused_asks_again_as_often_and_as_soon_as_it_may(scripted, row):
+def test_who_is_refused_asks_again_as_often_and_as_soon_as_it_may(scripted: Scripted, row: Refusal) -> None:
     times: list[float] = []
     scripted.archive.add_file("GHGAF01", b"abc")
-    scripted.archive.fail(row.kind, 500, times=ALWAYS, when=lambda _: bool(times.append(time.monotonic())))
-    scripted.archive.fail(row.kind, row.status, times=row.times, **row.fields)
+    scripted.archive.fail(row.kind, 500, times=ALWAYS, when=noting(times))
+    scripted.archive.fail(row.kind, row.status, times=row.times, **dict[str, Any](row.fields))
     done = scripted.download(CONNECTOR_RETRIES="3")
     assert done.code == row.code, done.err
     assert len(times) == row.requests
@@ -202,16 +214,17 @@ RETRY_NOW = [
 
 
 @pytest.mark.parametrize("row", RETRY_NOW, ids=[f"{row.name} ({row.rule})" for row in RETRY_NOW])
-def test_32_parts_that_ask_at_once_share_the_answer_whatever_it_is(scripted, row):
+def test_32_parts_that_ask_at_once_share_the_answer_whatever_it_is(scripted: Scripted, row: Refusal) -> None:
     """Requests that wait for the same answer are collapsed, also where it may not be kept for anybody afterwards.
 
     One request when the file is opened, and those of the row for all of its 32 parts together.
     """
-    archive, times = scripted.archive, []
+    archive = scripted.archive
+    times: list[float] = []
     archive.add_file("GHGAF01", os.urandom(64 * 65_536))
     archive.fields["object"] = lambda _: {"Cache-Control": ["no-store"]}
     archive.latency["object"] = 0.5
-    archive.fail(row.kind, 500, times=ALWAYS, when=lambda _: bool(times.append(time.monotonic())))
+    archive.fail(row.kind, 500, times=ALWAYS, when=noting(times))
     archive.fail(row.kind, row.status, times=row.times, when=lambda _: len(times) > 1, **row.fields)
     done = scripted.download(CONNECTOR_MAX_CONCURRENCY="32", CONNECTOR_RETRIES="3")
     assert done.code == row.code, done.err

@@ -64,7 +64,7 @@ RUNS = {"moved": [], "there": [], "there, in JSON": ["--json"]}
 """Three runs of the same command, and the options of each."""
 
 
-def test_downloads_that_are_finished_take_little_memory(scripted):
+def test_downloads_that_are_finished_take_little_memory(scripted: Scripted) -> None:
     scripted.archive.package_type = "download"
     peaks: dict[str, list[int]] = {what: [] for what in RUNS}
     for count in (1, COUNT):
@@ -81,7 +81,7 @@ def test_downloads_that_are_finished_take_little_memory(scripted):
     assert all(many - one <= MOST for one, many in peaks.values()), peaks
 
 
-def test_uploads_that_are_finished_take_little_memory(scripted):
+def test_uploads_that_are_finished_take_little_memory(scripted: Scripted) -> None:
     scripted.archive.package_type = "upload"
     peaks: dict[str, list[int]] = {what: [] for what in RUNS}
     for count in (1, COUNT):
@@ -100,7 +100,7 @@ def check(run: Measured, verb: str, count: int, what: str) -> None:
     """Whether all files are done, and those of an earlier run are said to be."""
     print(f"{verb}, {what}, {count} files: {run.peak / MIB:.1f} MiB, {run.seconds:.1f} s", flush=True)
     assert run.code == 0, run.err[-1000:]
-    before = f", {count} of them there already" if what != "moved" else ""
+    before = f", {count} of them" if what != "moved" else ""
     assert count == 1 or f"{count} of {count} files {verb}{before}." in run.err
     assert len(run.out.splitlines()) == (count if "JSON" in what else 0)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tests.reliability.conftest import Scripted
 
-def test_an_upload_arrives(scripted):
+
+def test_an_upload_arrives(scripted: Scripted) -> None:
     (scripted.folder / "a.bin").write_bytes(b"abc" * 100_000)
     done = scripted.upload("a.bin")
     assert done.code == 0, done.err
@@ -12,7 +14,7 @@ def test_an_upload_arrives(scripted):
     assert scripted.archive.opened("a.bin") == b"abc" * 100_000
 
 
-def test_a_download_arrives(scripted):
+def test_a_download_arrives(scripted: Scripted) -> None:
     scripted.archive.add_file("GHGAF01", b"abc" * 100_000)
     done = scripted.download("--decrypt")
     assert done.code == 0, done.err

@@ -113,7 +113,7 @@ def test_without_the_json_that_was_asked_for_all_files_are_moved_and_the_code_is
         sent, came = upload(scripted, "--json", **streams), download(scripted, "--json", **streams)
     assert (sent.code, came.code) == (3, 3)
     for done in (sent, came):
-        assert done.err.count("standard output cannot be written") == 1
+        assert done.err.count("standard output") == 1
         assert "Traceback" not in done.err
     assert received(scripted) == ["inbox"] * COUNT
     assert fetched(scripted) == FETCHED

@@ -77,7 +77,7 @@ def resumed(tmp_path: Path, here: bool) -> Iterator[Resumed]:
     for name in ("my.sec", "my.pub"):
         shutil.copyfile(SAMPLES / name, folder / name)
         (folder / name).chmod(0o600)
-    archive = SampleArchive(KeyPair.of(read_private_key(folder / "my.sec", None)))
+    archive = SampleArchive(KeyPair.of(read_private_key(folder / "my.sec", str)))
     with serving(ServedFake(archive)) as server:
         samples = Samples.put(folder, f"{server.url}/wkvs", here=here)
         settings = {

@@ -213,7 +213,7 @@ def test_other_content_of_the_same_size_and_time_is_noticed(scripted: Scripted) 
     data = replaced(scripted)
     done = scripted.upload("x.bin", CONNECTOR_MAX_CONCURRENCY="1")
     check(scripted, done, data, sent=[1, 2, 3])
-    assert len(re.findall("x.bin has changed since its upload was started.*Starting again", done.err)) == 1
+    assert len(re.findall("x.bin has changed.*Starting again", done.err)) == 1
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -275,7 +275,7 @@ def test_where_nothing_is_noted_only_the_sizes_are_compared_and_that_is_said(scr
     scripted.archive.stored_parts.clear()
     again = scripted.upload("x.bin", XDG_STATE_HOME=str(scripted.folder / "elsewhere"))
     check(scripted, again, data, sent=[])
-    assert "only the size was compared" in again.err
+    assert "only the size" in again.err
 
 
 def last_command(said: str) -> list[str]:

@@ -125,7 +125,7 @@ def test_one_unreadable_file_among_many(place: Place) -> None:
     (place.folder / "b").chmod(0)
     code, _, said = place.encrypt("a", "b", "c", **powerless)
     assert code == 3
-    assert "b: Could not read b: Permission denied" in said
+    assert "b: Permission denied" in said
     assert sorted(path.name for path in place.folder.glob("*.c4gh")) == ["a.c4gh", "c.c4gh"]
     (place.folder / "a.c4gh").chmod(0)
     code, _, said = place.run("decrypt", "--input-dir", ".", "--output-dir", "out", **powerless)
@@ -252,7 +252,7 @@ main()
 
 
 def test_file_systems_that_cannot_sync_or_tell_their_free_space(place: Place) -> None:
-    poor = {"program": (PYTHON, "-c", POOR_FILE_SYSTEM)}
+    poor: dict[str, Any] = {"program": (PYTHON, "-c", POOR_FILE_SYSTEM)}
     code, _, said = place.encrypt("a", **poor)
     assert code == 0, said
     code, _, said = place.run("decrypt", "a.c4gh", "--output-dir", "out", **poor)

@@ -113,7 +113,7 @@ class ArchiveCluster(ServedArchive):
     workers: list[subprocess.Popen[str]] = attrs.field(factory=list)
 
     @property
-    def wkvs_url(self) -> str:
+    def wkvs_url(self) -> str:  # type: ignore[override]  # it is only read
         return f"{self.url}/.well-known"
 
     @property

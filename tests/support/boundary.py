@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import attrs
 
+from connector.cli import main
 from tests.support.call_sites import CONSTRUCTORS, FAULTS, Site, WatchedMap, site_of
 
 SECONDS = 30
@@ -54,6 +55,7 @@ def run(
     fault: tuple[Site, str] | None,
     *,
     kill_after: int = 0,
+    main: Callable[[], object] = main,
 ) -> Ended:
     """Run a command in a child of this process, and watch its calls.
 
@@ -63,13 +65,14 @@ def run(
         folder: The working folder.
         fault: What is raised by the first call of which site.
         kill_after: The number of calls after which the process is killed; 0 for never.
+        main: The program.
     """
     streams = [folder / f".{name}" for name in ("out", "err", "sites")]
     child = os.fork()
     if not child:
         code = 1
         try:
-            code = _in_child(list(map(str, arguments)), environment, folder, streams, fault, kill_after)
+            code = _in_child(list(map(str, arguments)), environment, folder, streams, fault, kill_after, main)
         finally:
             os._exit(code)
     status = _wait(child)
@@ -117,9 +120,8 @@ def _in_child(
     streams: list[Path],
     fault: tuple[Site, str] | None,
     kill_after: int,
+    main: Callable[[], object],
 ) -> int:
-    from connector.cli import main
-
     gc.freeze()  # what a collection visits would be copied
     report = os.open(streams[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for number, path in ((1, streams[0]), (2, streams[1])):
@@ -144,7 +146,7 @@ def _in_child(
         return 1
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
         lines = [*watch.report(), *(f"module\t{name}" for name in sorted(set(sys.modules) - imported))]
         os.write(report, "".join(f"{line}\n" for line in lines).encode())
     return 0

@@ -10,6 +10,7 @@ import sqlite3
 import sysconfig
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -58,7 +59,7 @@ OS_FAULTS = (
 NETWORK_FAULTS = ("ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ENOTCONN", "ENOBUFS")
 FAULTS: Mapping[str, Callable[[], BaseException]] = {
     **{
-        name: (lambda name=name: OSError(getattr(errno, name), os.strerror(getattr(errno, name))))
+        name: partial(OSError, getattr(errno, name), os.strerror(getattr(errno, name)))
         for name in OS_FAULTS + NETWORK_FAULTS
     },
     "UnicodeError": lambda: UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range(128)"),

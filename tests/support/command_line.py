@@ -48,7 +48,7 @@ class CommandLine:
             text=True,
             capture_output=True,
             timeout=120,
-            **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),  # type: ignore[call-overload]
+            **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),
         )
         assert "Traceback" not in done.stderr, done.stderr
         if token:

@@ -74,6 +74,11 @@ class Desk:
         self.prompts: list[str] = []
         self.answers = list(answers)
         self.clock = HandClock()
+        given: dict[str, Any] = {}
+        if engine is not None:
+            given["engine"] = lambda: engine
+        if state_folder is not None:
+            given["state_folder"] = lambda: StateFolder(state_folder)
         self.around = AppContext(
             # No configuration file of the person who runs the tests.
             environment={"CONNECTOR_CONFIG": os.devnull, **(environment or {})},
@@ -83,8 +88,7 @@ class Desk:
             err_is_terminal=terminal,
             ask=self._ask,
             clock=self.clock,
-            **({} if engine is None else {"engine": lambda: engine}),
-            **({} if state_folder is None else {"state_folder": lambda: StateFolder(state_folder)}),
+            **given,
         )
 
     def run(self, *arguments: object) -> int:

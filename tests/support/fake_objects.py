@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from connector.transfer import Progress
 class FakeObjects:
     """An :class:`~connector.clients.objects.ObjectClient` without sockets: the same checks, other bytes."""
 
-    def __init__(self, handler: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> None:
+    def __init__(self, handler: Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]) -> None:
         self._http = httpx.AsyncClient(transport=httpx.MockTransport(handler), timeout=None, trust_env=False)
         self._etags = EtagRecord()
 
@@ -47,7 +47,7 @@ class FakeObjects:
             return str(reply.headers.get("etag", ""))
 
     @asynccontextmanager
-    async def _response(self, method: str, url: str, **request: Any):
+    async def _response(self, method: str, url: str, **request: Any) -> AsyncIterator[httpx.Response]:
         try:
             async with self._http.stream(method, url, **request) as reply:
                 if reply.status_code not in (200, 206):

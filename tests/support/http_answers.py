@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from tests.support.scripted_server import Peer
 CONTENT = bytes(range(256)) * 64
 """The object: 16 KiB."""
 ETAG = '"opaque"'
-CODERS = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress}
+CODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress}
 HARMLESS = ["", "identity", "aws-chunked", "aws-chunked,", "Identity, aws-chunked"]
 
 
@@ -116,15 +116,16 @@ class Answer:
         return False
 
 
+_SENDS: list[str | int] = [*["range"] * 6, "first", "whole", 204, 302, 304, 307, 400, 403, 404, 416, 429, 503]
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
     """Any of them; most are whole, so that connections are used again."""
     version = draw(st.sampled_from(["1.1", "1.1", "1.1", "1.0"]))
     framings = ["length", "twice", "close"] if version == "1.0" else ["length", "chunked", "twice", "both", "close"]
     return Answer(
-        sends=draw(
-            st.sampled_from(["range"] * 6 + ["first", "whole", 204, 302, 304, 307, 400, 403, 404, 416, 429, 503])
-        ),
+        sends=draw(st.sampled_from(_SENDS)),
         framing=draw(st.sampled_from(framings)),
         version=version,
         interim=draw(st.lists(st.sampled_from([100, 102, 103]), max_size=3)),

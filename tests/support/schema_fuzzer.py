@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import httpx
 import hypothesis
-import requests
+import requests  # type: ignore[import-untyped, unused-ignore]
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode

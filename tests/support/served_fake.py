@@ -148,7 +148,7 @@ def response(
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def saying(status: int, body: bytes = b"", **fields: str) -> Scene:
+def saying(status: int, body: bytes = b"", **fields: Any) -> Scene:
     """A scene that sends one response."""
 
     async def scene(stream: trio.SocketStream, request: httpx.Request) -> None:
@@ -259,7 +259,7 @@ class User:
             return Said(done.code, done.out, done.err)
         # Waits as long as by default, in a tenth of the time.
         retrier = Retrier(attempts=int(settings["CONNECTOR_RETRIES"]) + 1, backoff=Backoff(base=0.05, cap=3.0))
-        engine = ComponentEngine(attrs.evolve(self.components, retrier=retrier))
+        engine: Any = ComponentEngine(attrs.evolve(self.components, retrier=retrier))
         desk = Desk(environment=settings, engine=engine)
         code = desk.run(command, *arguments)
         return Said(code, desk.out.getvalue(), desk.err.getvalue())

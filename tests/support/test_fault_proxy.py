@@ -20,7 +20,7 @@ from connector.http import HttpClient, HttpOptions, open_http
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
 from tests.support.http_calls import Reply, get, put
-from tests.support.scripted_server import ScriptedServer, chunked, response
+from tests.support.scripted_server import Peer, ScriptedServer, chunked, response
 
 pytestmark = pytest.mark.trio
 
@@ -34,7 +34,7 @@ class Storage:
         self.taken: list[bytes] = []
         self.answer = response("200 OK", BODY)
 
-    async def __call__(self, peer) -> None:
+    async def __call__(self, peer: Peer) -> None:
         while head := await peer.head():
             if head.startswith(b"PUT"):
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r")[0])
@@ -50,9 +50,10 @@ def storage() -> Storage:
 
 
 @pytest.fixture
-async def proxy(storage, nursery) -> FaultProxy:
+async def proxy(storage: Storage, nursery: trio.Nursery) -> FaultProxy:
     server = await nursery.start(ScriptedServer(storage).run)
-    return await nursery.start(FaultProxy(("127.0.0.1", server.port)).run)
+    started: FaultProxy = await nursery.start(FaultProxy(("127.0.0.1", server.port)).run)
+    return started
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ async def outcome(client: HttpClient, proxy: FaultProxy, path: str = "/x") -> st
     return "right" if reply.body == BODY else "wrong"
 
 
-async def test_without_faults_everything_passes(client, proxy, storage):
+async def test_without_faults_everything_passes(client: HttpClient, proxy: FaultProxy, storage: Storage) -> None:
     assert [await outcome(client, proxy) for _ in range(3)] == ["right"] * 3
     storage.answer = chunked(BODY, size=7000, trailers=b"A: b\r\n")
     assert await outcome(client, proxy) == "right"
@@ -81,7 +82,7 @@ async def test_without_faults_everything_passes(client, proxy, storage):
     assert (proxy.counts.connections, proxy.counts.requests) == (1, 5)
 
 
-async def test_fates_follow_the_seed_and_the_number():
+async def test_fates_follow_the_seed_and_the_number() -> None:
     faults = Faults(refuse=0.3, stall=0.3, flip=0.3, truncate=0.3, cut_after=(10, 1000), seed=7)
     assert [faults.request(n) for n in range(50)] == [faults.request(n) for n in range(50)]
     other = Faults(refuse=0.3, stall=0.3, flip=0.3, truncate=0.3, cut_after=(10, 1000), seed=8)
@@ -94,7 +95,7 @@ async def test_fates_follow_the_seed_and_the_number():
     assert 900 < refused < 1100
 
 
-async def test_refusals(client, proxy):
+async def test_refusals(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(refuse=0.5, seed=1)
     seen = [await outcome(client, proxy) for _ in range(40)]
     assert set(seen) == {"right", "503"}
@@ -102,7 +103,7 @@ async def test_refusals(client, proxy):
     assert 10 < proxy.counts.refused < 30
 
 
-async def test_refusals_of_uploads_are_heard(client, proxy, storage):
+async def test_refusals_of_uploads_are_heard(client: HttpClient, proxy: FaultProxy, storage: Storage) -> None:
     proxy.faults = Faults(refuse=1.0, retry_after=3)
     for _ in range(3):
         reply = await put(client, proxy.url + "/x", bytes(20_000_000))
@@ -111,21 +112,21 @@ async def test_refusals_of_uploads_are_heard(client, proxy, storage):
     assert storage.taken == []
 
 
-async def test_retry_after_as_a_date(client, proxy):
+async def test_retry_after_as_a_date(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(refuse=1.0, retry_after=60, retry_after_as_date=True)
     reply = await get(client, proxy.url)
     wait = parsedate_to_datetime(reply.headers["retry-after"]) - datetime.now(UTC)
     assert timedelta(seconds=55) < wait <= timedelta(seconds=60)
 
 
-async def test_cuts(client, proxy):
+async def test_cuts(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(cut_after=(1000, 800_000), seed=2)
     seen = [await outcome(client, proxy) for _ in range(40)]
     assert proxy.counts.cut > 10
     assert {"right", "RemoteProtocolError", "ReadError"} >= set(seen) > {"right"}
 
 
-async def test_flips_turn_one_bit(client, proxy):
+async def test_flips_turn_one_bit(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(flip=1.0)
     reply = await get(client, proxy.url)
     differing = [a ^ b for a, b in zip(reply.body, BODY, strict=True) if a != b]
@@ -133,20 +134,20 @@ async def test_flips_turn_one_bit(client, proxy):
     assert differing[0].bit_count() == 1
 
 
-async def test_flips_of_uploads(client, proxy, storage):
+async def test_flips_of_uploads(client: HttpClient, proxy: FaultProxy, storage: Storage) -> None:
     proxy.faults = Faults(flip_uploads=1.0)
     await put(client, proxy.url, BODY)
     assert sum(a != b for a, b in zip(storage.taken[0], BODY, strict=True)) == 1
 
 
-async def test_truncations(client, proxy):
+async def test_truncations(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(truncate=1.0)
     assert await outcome(client, proxy) == "RemoteProtocolError"
     assert proxy.counts.truncated == 1
     assert proxy.counts.downloaded < len(BODY)
 
 
-async def test_stalls(client, proxy):
+async def test_stalls(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(stall=1.0, stall_seconds=0.3)
     start = trio.current_time()
     assert await outcome(client, proxy) == "right"
@@ -154,14 +155,14 @@ async def test_stalls(client, proxy):
     assert proxy.counts.stalled == 1
 
 
-async def test_delays(client, proxy):
+async def test_delays(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(delay=0.2)
     start = trio.current_time()
     assert await outcome(client, proxy) == "right"
     assert trio.current_time() - start >= 0.2
 
 
-async def test_speed_limits_hold_for_each_connection(client, proxy):
+async def test_speed_limits_hold_for_each_connection(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(bytes_per_second=1_000_000)
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
@@ -170,7 +171,7 @@ async def test_speed_limits_hold_for_each_connection(client, proxy):
     assert 0.18 < trio.current_time() - start < 1.2, "300 kB take 0.3 s, and 1.8 s if the six shared the limit"
 
 
-async def test_crowds(client, proxy):
+async def test_crowds(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(max_concurrent=3, delay=0.05)
     seen: list[str] = []
 
@@ -184,14 +185,14 @@ async def test_crowds(client, proxy):
     assert seen.count("right") >= 3
 
 
-async def test_only_some_requests(client, proxy):
+async def test_only_some_requests(client: HttpClient, proxy: FaultProxy) -> None:
     proxy.faults = Faults(refuse=1.0, only="^GET /parts/")
     assert await outcome(client, proxy, "/parts/1") == "503"
     assert await outcome(client, proxy, "/other") == "right"
 
 
-async def test_early_answers_of_the_server_come_through(client, nursery):
-    async def scene(peer) -> None:
+async def test_early_answers_of_the_server_come_through(client: HttpClient, nursery: trio.Nursery) -> None:
+    async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(response("403 Forbidden", b"expired"))
         await trio.sleep(0.05)
@@ -203,10 +204,12 @@ async def test_early_answers_of_the_server_come_through(client, nursery):
     assert (reply.status, reply.body) == (403, b"expired")
 
 
-async def test_a_client_that_dies_in_the_middle_of_a_body_is_not_waited_for_by_the_server(nursery):
+async def test_a_client_that_dies_in_the_middle_of_a_body_is_not_waited_for_by_the_server(
+    nursery: trio.Nursery,
+) -> None:
     gone = trio.Event()
 
-    async def wait_for_the_rest(peer) -> None:
+    async def wait_for_the_rest(peer: Peer) -> None:
         await peer.head()
         assert len(await peer.body(1000)) == 10
         gone.set()
@@ -219,7 +222,7 @@ async def test_a_client_that_dies_in_the_middle_of_a_body_is_not_waited_for_by_t
         await gone.wait()
 
 
-async def test_all_connections_can_be_cut_at_once(client, proxy, storage):
+async def test_all_connections_can_be_cut_at_once(client: HttpClient, proxy: FaultProxy, storage: Storage) -> None:
     proxy.faults = Faults(stall=1.0, stall_seconds=60)
 
     async def cut() -> None:
@@ -233,7 +236,7 @@ async def test_all_connections_can_be_cut_at_once(client, proxy, storage):
             assert await outcome(client, proxy) in ("ReadError", "RemoteProtocolError")
 
 
-async def test_as_a_process(client, storage, nursery):
+async def test_as_a_process(client: HttpClient, storage: Storage, nursery: trio.Nursery) -> None:
     server = await nursery.start(ScriptedServer(storage).run)
     options = f"--upstream 127.0.0.1:{server.port} --refuse 0.5 --seed 1 --cut-after 100000000-200000000"
     process = await trio.lowlevel.open_process(
@@ -241,6 +244,7 @@ async def test_as_a_process(client, storage, nursery):
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
+    assert process.stdout is not None
     try:
         with trio.fail_after(20):
             line = b""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import attrs
 
+from connector.cli import main
 from tests.support import boundary
 from tests.support.boundary import Ended
 from tests.support.call_sites import Site
@@ -53,6 +54,7 @@ class Walk:
         environment: Variables besides those that all walks have.
         interrupted_at: Numbers of calls after each of which an earlier run of the same command is killed; 0 for no
             such run.
+        program: What is run: `connector`, or more than that.
     """
 
     arguments: tuple[str, ...]
@@ -60,6 +62,7 @@ class Walk:
     wrong: Callable[[Path, bool], str]
     environment: Mapping[str, str] = attrs.field(factory=dict)
     interrupted_at: Sequence[int] = (0, 0)
+    program: Callable[[], object] = main
 
     def resumed(self, folder: Path) -> Walk:
         """The same command after a run of it that was killed: early, in the middle, or nearly done."""
@@ -87,7 +90,7 @@ class Walk:
         }
         arguments = [argument.replace("FOLDER", folder.name) for argument in self.arguments]
         fault = None if case is None else (case.site, case.fault)
-        return boundary.run(arguments, environment, folder, fault, kill_after=kill_after)
+        return boundary.run(arguments, environment, folder, fault, kill_after=kill_after, main=self.program)
 
     def _complaint(self, ended: Ended, folder: Path, case: Case | None) -> str:
         if ended.code is None:

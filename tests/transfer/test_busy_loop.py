@@ -16,7 +16,7 @@ pytestmark = pytest.mark.trio
 
 
 @pytest.mark.parametrize("chunk", [0.0001, 0.002])
-async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it(tmp_path: Path, chunk: float):
+async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it(tmp_path: Path, chunk: float) -> None:
     source, sealed, opened = tmp_path / "source", tmp_path / "source.c4gh", tmp_path / "opened"
     source.write_bytes(os.urandom(8 * 1024**2))
     keys = connector.KeyPair.of(os.urandom(32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import pytest
 import trio
 
@@ -16,12 +18,12 @@ pytestmark = pytest.mark.trio
 class Reopened(Scripted):
     """May be moved again after it was closed."""
 
-    async def open(self):
+    async def open(self) -> Sequence[Part]:
         self.closes = 0
         return await super().open()
 
 
-def wrong_at_the_end(times: int):
+def wrong_at_the_end(times: int) -> Callable[[Scripted], Awaitable[None]]:
     async def finish(transfer: Scripted) -> None:
         if transfer.opens <= times:
             raise IntegrityError("Not what it should be.", advice=RetryPolicy(again=False, restart="damaged"))

@@ -6,6 +6,7 @@ import trio
 from connector.errors import RETRY, BrokenError
 from connector.parts import Part, Parts
 from connector.transfer import BufferPool, Progress
+from connector.transfer.buffers import Buffer
 from tests.support.scripted_transfers import Recorder, Scripted, labels, make_scheduler, parts_of
 
 pytestmark = pytest.mark.trio
@@ -20,14 +21,14 @@ class WatchedPool(BufferPool):
     most = 0
     pieces: set[int]
 
-    async def acquire(self, size: int):  # type: ignore[no-untyped-def]
+    async def acquire(self, size: int) -> Buffer:
         buffer = await super().acquire(size)
         self.pieces = getattr(self, "pieces", set()) | {id(buffer.memory)}
         self.lent += buffer.capacity
         self.most = max(self.most, self.lent)
         return buffer
 
-    def release(self, buffer) -> None:  # type: ignore[no-untyped-def]
+    def release(self, buffer: Buffer) -> None:
         self.lent -= buffer.capacity
         super().release(buffer)
 

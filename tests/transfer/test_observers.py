@@ -45,7 +45,7 @@ class Raising(Recorder):
 
 @pytest.mark.parametrize("event", ["progressed", "retried", "finished"])
 async def test_the_file_is_moved_and_its_outcome_is_the_error(autojump_clock: object, event: str) -> None:
-    failed_once = []
+    failed_once: list[int] = []
 
     async def move(transfer: Scripted, part: Part, buffer: memoryview, progress: Progress) -> None:
         if not failed_once:

@@ -22,11 +22,11 @@ from connector.transfer.retry import Polling
         (100, 0.5, 0, 1, 1),
     ],
 )
-def test_a_pause(waited, left, cost, drawn, pause):
+def test_a_pause(waited: int, left: float, cost: int, drawn: int, pause: float) -> None:
     assert Polling().pause(waited, left, cost, lambda: drawn) == pytest.approx(pause)
 
 
-def test_a_long_wait_costs_few_requests_and_is_noticed_in_time():
+def test_a_long_wait_costs_few_requests_and_is_noticed_in_time() -> None:
     waited, asked = 0.0, 0
     while waited < 86_400:
         waited += Polling().pause(waited, math.inf, 0.0, lambda: 0.5)

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.parts import Parts
-from connector.transfer import BufferPool, NotReadyError, Observer, Retrier, Scheduler, SilentObserver
+from connector.parts import Part, Parts
+from connector.transfer import BufferPool, NotReadyError, Observer, Progress, Retrier, Scheduler, SilentObserver
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.open_transfers import OpenTransferLimiter
 from tests.support.observers import Notes
@@ -24,10 +24,10 @@ class Late:
         self.opened = opened
         self.closed = 0
 
-    async def prepare(self):
+    async def prepare(self) -> None:
         pass
 
-    async def open(self):
+    async def open(self) -> Parts:
         await trio.sleep(0)
         if self.times:
             self.times -= 1
@@ -35,13 +35,13 @@ class Late:
         self.opened.append(self.label)
         return Parts(100, 60)
 
-    async def move(self, part, buffer, progress):
+    async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         progress(part.size)
 
-    async def finish(self):
+    async def finish(self) -> str:
         return self.label
 
-    async def close(self):
+    async def close(self) -> None:
         self.closed += 1
 
 
@@ -95,7 +95,7 @@ async def test_a_place_is_given_back_once() -> None:
 class LockedElsewhere(Late):
     """Cannot even be prepared at first."""
 
-    async def prepare(self):
+    async def prepare(self) -> None:
         await trio.sleep(0)
         if self.times:
             self.times -= 1

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.errors import LocalError, RefusedError
 from connector.transfer import run_concurrently
@@ -9,7 +12,7 @@ from connector.transfer import run_concurrently
 pytestmark = pytest.mark.trio
 
 
-async def test_all_steps_are_taken_at_once(autojump_clock):
+async def test_all_steps_are_taken_at_once(autojump_clock: MockClock) -> None:
     async def step() -> None:
         await trio.sleep(1)
 
@@ -17,10 +20,10 @@ async def test_all_steps_are_taken_at_once(autojump_clock):
     assert trio.current_time() == pytest.approx(1, abs=0.01)
 
 
-async def test_the_first_of_those_that_failed_is_raised_when_all_have_ended(autojump_clock):
+async def test_the_first_of_those_that_failed_is_raised_when_all_have_ended(autojump_clock: MockClock) -> None:
     ended: list[int] = []
 
-    def step(number: int, error: Exception | None):
+    def step(number: int, error: Exception | None) -> Callable[[], Awaitable[None]]:
         async def take() -> None:
             await trio.sleep(3 - number)
             ended.append(number)
@@ -36,7 +39,7 @@ async def test_the_first_of_those_that_failed_is_raised_when_all_have_ended(auto
     assert ended == [2, 1, 0]
 
 
-async def test_what_is_no_error_of_ours_is_not_kept_back():
+async def test_what_is_no_error_of_ours_is_not_kept_back() -> None:
     async def bug() -> None:
         raise ZeroDivisionError
 

@@ -59,26 +59,26 @@ DEFAULTS = {ANNOUNCED: FORGET, SENDING: FAIL, RECEIVED: FAIL}
 
 @pytest.mark.parametrize("exception_id", IDS)
 @pytest.mark.parametrize("stage", DEFAULTS)
-def test_each_answer_leads_somewhere(stage, exception_id):
+def test_each_answer_leads_somewhere(stage: Stage, exception_id: str) -> None:
     assert after(stage, exception_id) is ROWS.get((stage, exception_id), DEFAULTS[stage])
 
 
-def test_the_table_has_no_other_rows():
+def test_the_table_has_no_other_rows() -> None:
     assert TABLE.keys() == ROWS.keys()
 
 
 @pytest.mark.parametrize("exception_id", IDS)
-def test_while_an_announcement_may_have_been_granted_the_box_is_looked_into(exception_id):
+def test_while_an_announcement_may_have_been_granted_the_box_is_looked_into(exception_id: str) -> None:
     assert after(ANNOUNCED, exception_id, unacknowledged=True) is INSPECT_BOX
 
 
 @pytest.mark.parametrize("exception_id", IDS)
-def test_what_may_have_been_closed_is_closed_again_where_it_takes_no_more_parts(exception_id):
+def test_what_may_have_been_closed_is_closed_again_where_it_takes_no_more_parts(exception_id: str) -> None:
     plain = after(SENDING, exception_id)
     assert after(SENDING, exception_id, sealed=True) is (CLOSE if plain is RESTART_LOST else plain)
 
 
-def test_each_restart_has_a_cause_and_nothing_else_has():
+def test_each_restart_has_a_cause_and_nothing_else_has() -> None:
     for step in (RESTART_LOST, RESTART_INCOMPLETE, RESTART_DAMAGED):
         assert step.restart
     for step in (FAIL, FORGET, INSPECT_BOX, CLOSE):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from connector.errors import RefusedError, UsageError
+from connector.transfer import Outcome
+from connector.upload import UploadedFile, UploadSource
 from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
 
-async def uploaded(desk: Desk, *sources, **options):
+async def uploaded(desk: Desk, *sources: UploadSource, **options: Any) -> list[Outcome[UploadedFile]]:
     desk.archive.counts.clear()
     async with desk.session() as session:
         return await session.upload(sources, **options)
 
 
-def some(desk: Desk, count: int = 3):
+def some(desk: Desk, count: int = 3) -> list[UploadSource]:
     return [desk.file(1000 + number, f"{number}.bin") for number in range(count)]
 
 
@@ -27,7 +30,7 @@ def forget(desk: Desk) -> None:
         path.unlink()
 
 
-async def test_what_an_earlier_run_sent_costs_one_listing(desk):
+async def test_what_an_earlier_run_sent_costs_one_listing(desk: Desk) -> None:
     sources = some(desk)
     first = [outcome.unwrap() for outcome in await uploaded(desk, *sources)]
     again = [outcome.unwrap() for outcome in await uploaded(desk, *sources)]
@@ -38,7 +41,7 @@ async def test_what_an_earlier_run_sent_costs_one_listing(desk):
     assert [outcome.label for outcome in desk.notes.outcomes[3:]] == ["0.bin", "1.bin", "2.bin"]
 
 
-async def test_outcomes_keep_the_order_of_the_sources(desk):
+async def test_outcomes_keep_the_order_of_the_sources(desk: Desk) -> None:
     sources = some(desk, 4)
     await uploaded(desk, sources[1], sources[2])
     outcomes = await uploaded(desk, *sources)
@@ -47,7 +50,7 @@ async def test_outcomes_keep_the_order_of_the_sources(desk):
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-async def test_what_failed_in_the_archive_is_sent_again(desk, state):
+async def test_what_failed_in_the_archive_is_sent_again(desk: Desk, state: str) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     next(upload for upload in desk.archive.uploads.values() if upload.alias == "1.bin").state = state
@@ -55,7 +58,7 @@ async def test_what_failed_in_the_archive_is_sent_again(desk, state):
     assert [outcome.unwrap().already_there for outcome in outcomes] == ["record", None, "record"]
 
 
-async def test_a_journal_that_a_kill_left_is_cleared_up(desk):
+async def test_a_journal_that_a_kill_left_is_cleared_up(desk: Desk) -> None:
     """Killed between the note and the removal of the journal: the usual way is taken, which removes it."""
     source = desk.file(2 * desk.PART)
     desk.archive.stick("complete")
@@ -70,7 +73,7 @@ async def test_a_journal_that_a_kill_left_is_cleared_up(desk):
     assert desk.journals == []
 
 
-async def test_an_archive_that_refuses_to_list_is_asked_once_for_all(desk):
+async def test_an_archive_that_refuses_to_list_is_asked_once_for_all(desk: Desk) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     desk.archive.fail("list", 401, times=100)
@@ -80,7 +83,7 @@ async def test_an_archive_that_refuses_to_list_is_asked_once_for_all(desk):
     assert desk.archive.counts["put"] == 0
 
 
-async def test_the_content_is_compared_on_request(desk):
+async def test_the_content_is_compared_on_request(desk: Desk) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     outcomes = await uploaded(desk, *sources, verify_existing=True)
@@ -88,7 +91,7 @@ async def test_the_content_is_compared_on_request(desk):
     assert desk.archive.counts["put"] == 0
 
 
-async def test_a_source_that_differs_fails_alone(desk):
+async def test_a_source_that_differs_fails_alone(desk: Desk) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     path = sources[1].path
@@ -103,7 +106,7 @@ async def test_a_source_that_differs_fails_alone(desk):
     assert desk.archive.counts["put"] == 0
 
 
-async def test_what_nobody_knows_is_not_called_verified(desk):
+async def test_what_nobody_knows_is_not_called_verified(desk: Desk) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     forget(desk)
@@ -111,7 +114,7 @@ async def test_what_nobody_knows_is_not_called_verified(desk):
     assert [(outcome.unwrap().already_there, outcome.unwrap().sha256) for outcome in outcomes] == [("size", None)] * 3
 
 
-async def test_overwriting_goes_on_where_it_was_interrupted(desk):
+async def test_overwriting_goes_on_where_it_was_interrupted(desk: Desk) -> None:
     sources = some(desk)
     await uploaded(desk, *sources)
     forget(desk)
@@ -122,6 +125,6 @@ async def test_overwriting_goes_on_where_it_was_interrupted(desk):
     assert desk.archive.counts["put"] == 1
 
 
-async def test_replacing_and_verifying_are_two_things(desk):
+async def test_replacing_and_verifying_are_two_things(desk: Desk) -> None:
     with pytest.raises(UsageError):
         await uploaded(desk, *some(desk), overwrite=True, verify_existing=True)

@@ -45,13 +45,15 @@ def record(*, size: int = SIZE, mtime: int = MTIME, id: UUID = OURS) -> Finished
         (None, None, None),
     ],
 )
-def test_what_shows_that_it_is_the_file(in_box, noted, compared):
+def test_what_shows_that_it_is_the_file(
+    in_box: FileUpload | None, noted: FinishedFile | None, compared: str | None
+) -> None:
     assert compare(in_box, STATE, noted) == compared
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("in_box", [None, *map(listed, ("init", "inbox", "interrogated", "archived"))])
-def test_what_is_said_of_another_helps(in_box, overwrite):
+def test_what_is_said_of_another_helps(in_box: FileUpload | None, overwrite: bool) -> None:
     error = alias_taken("x y", SIZE, in_box, overwrite=overwrite)
     assert (error.exit_code, error.exception_id) == (4, "fileUploadAlreadyExists")
     can_be_replaced = in_box is None or in_box.state == "inbox"
@@ -64,10 +66,10 @@ def test_what_is_said_of_another_helps(in_box, overwrite):
         assert error.hint.endswith(f"connector {command} 'x y'")
 
 
-def test_the_difference_is_told():
+def test_the_difference_is_told() -> None:
     assert "999 bytes, not 1000" in alias_taken("x", SIZE, listed(size=999), overwrite=False).message
     assert "other content" in alias_taken("x", SIZE, listed(), overwrite=False).message
 
 
-def test_the_command_of_the_hint_takes_an_alias_that_looks_like_an_option():
+def test_the_command_of_the_hint_takes_an_alias_that_looks_like_an_option() -> None:
     assert alias_taken("-x", SIZE, listed(size=999), overwrite=False).hint.endswith("connector rm -- -x")

@@ -5,41 +5,44 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from trio.testing import MockClock
 
 from connector.errors import LocalError, RefusedError
 from connector.local.finished import FinishedFile, FinishedFiles
-from connector.upload.listing import UNKNOWN
+from connector.transfer import Outcome
+from connector.upload.listing import UNKNOWN, ListedFile
 from connector.upload.unfinished import unfinished_uploads
 from tests.support.fake_archive import Upload
+from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
 
-async def interrupted(desk, name):
+async def interrupted(desk: Desk, name: str) -> None:
     desk.archive.stick("put", lambda request: request.url.params["partNumber"] == "2")
     await desk.cancelled_at(desk.file(10_600_000, name))
 
 
-def in_box(desk, alias):
+def in_box(desk: Desk, alias: str) -> Upload:
     (upload,) = (upload for upload in desk.archive.uploads.values() if upload.alias == alias)
     return upload
 
 
-async def removed(desk, *aliases):
+async def removed(desk: Desk, *aliases: str) -> tuple[list[Outcome[ListedFile]], list[Outcome[ListedFile]]]:
     async with desk.session() as session:
         found = await session.find_uploads(aliases)
         return found, await session.remove([one.unwrap() for one in found if one.ok])
 
 
-async def test_an_upload_of_any_state_is_removed(desk, virtual_time):
+async def test_an_upload_of_any_state_is_removed(desk: Desk, virtual_time: MockClock) -> None:
     for name in ("a", "b", "c"):
         (outcome,) = await desk.upload(desk.file(1000, name))
         assert outcome.ok
     for name, state in (("b", "interrogated"), ("c", "failed")):
         in_box(desk, name).state = state
     found, outcomes = await removed(desk, "c", "a", "b")
-    assert [one.value.state for one in found] == ["failed", "inbox", "interrogated"]
-    assert [(one.label, one.value.state) for one in outcomes] == [(name, "cancelled") for name in ("c", "a", "b")]
+    assert [one.unwrap().state for one in found] == ["failed", "inbox", "interrogated"]
+    assert [(one.label, one.unwrap().state) for one in outcomes] == [(name, "cancelled") for name in ("c", "a", "b")]
     assert desk.states == ["cancelled"] * 3
     # What is gone already is as good, and costs no further request.
     deletions = desk.archive.counts["delete"]
@@ -48,7 +51,7 @@ async def test_an_upload_of_any_state_is_removed(desk, virtual_time):
     assert desk.archive.counts["delete"] == deletions
 
 
-async def test_one_that_cannot_be_removed_does_not_stop_the_others(desk, virtual_time):
+async def test_one_that_cannot_be_removed_does_not_stop_the_others(desk: Desk, virtual_time: MockClock) -> None:
     for name in ("a", "b"):
         await desk.upload(desk.file(1000, name))
     in_box(desk, "a").state = "archived"
@@ -60,7 +63,7 @@ async def test_one_that_cannot_be_removed_does_not_stop_the_others(desk, virtual
     assert outcomes[1].ok
 
 
-async def test_what_was_noted_here_goes_too(desk, virtual_time):
+async def test_what_was_noted_here_goes_too(desk: Desk, virtual_time: MockClock) -> None:
     await interrupted(desk, "data.bin")
     assert len(desk.journals) == 1
     notes = FinishedFiles.read(desk.state / "finished", str(desk.archive.research_box))
@@ -75,7 +78,7 @@ async def test_what_was_noted_here_goes_too(desk, virtual_time):
     assert after.find("data.bin", "/other.bin") is not None, "that is another upload"
 
 
-async def test_one_that_a_process_is_sending_is_refused(desk, virtual_time):
+async def test_one_that_a_process_is_sending_is_refused(desk: Desk, virtual_time: MockClock) -> None:
     await interrupted(desk, "data.bin")
     (upload,) = unfinished_uploads(desk.state / "uploads")
     lock = upload.lock()
@@ -87,18 +90,20 @@ async def test_one_that_a_process_is_sending_is_refused(desk, virtual_time):
     assert desk.states == ["init"]
 
 
-async def test_where_nothing_is_listed_this_machine_knows_what_it_uploaded(desk, virtual_time):
+async def test_where_nothing_is_listed_this_machine_knows_what_it_uploaded(desk: Desk, virtual_time: MockClock) -> None:
     await interrupted(desk, "data.bin")
     desk.archive.fail("list", 401, {"detail": "Invalid token"}, times=100)
     found, outcomes = await removed(desk, "data.bin", "elsewhere.bin")
-    assert found[0].value.state == UNKNOWN
+    assert found[0].unwrap().state == UNKNOWN
     assert isinstance(found[1].error, RefusedError)
     assert found[1].error.status == 401
     assert outcomes[0].ok
     assert desk.states == ["cancelled"]
 
 
-async def test_a_deleted_upload_does_not_hide_the_one_that_has_its_alias_now(desk, virtual_time):
+async def test_a_deleted_upload_does_not_hide_the_one_that_has_its_alias_now(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     await desk.upload(desk.file(1000, "a"))
     standing = in_box(desk, "a")
     before, after = (Upload(UUID(int=number), standing.announced, "cancelled") for number in (1, 2))
@@ -119,7 +124,9 @@ async def test_a_deleted_upload_does_not_hide_the_one_that_has_its_alias_now(des
         (500, "uploadAbortError", 2, True),
     ],
 )
-async def test_answers_to_a_deletion(desk, virtual_time, status, exception_id, calls, ok):
+async def test_answers_to_a_deletion(
+    desk: Desk, virtual_time: MockClock, status: int, exception_id: str, calls: int, ok: bool
+) -> None:
     await desk.upload(desk.file(1000, "a"))
     desk.archive.fail("delete", status, {"exception_id": exception_id, "description": "", "data": {}})
     before = desk.archive.counts["delete"]
@@ -128,7 +135,7 @@ async def test_answers_to_a_deletion(desk, virtual_time, status, exception_id, c
     assert desk.archive.counts["delete"] == before + calls
 
 
-async def test_an_upload_that_the_storage_never_gives_up(desk, virtual_time):
+async def test_an_upload_that_the_storage_never_gives_up(desk: Desk, virtual_time: MockClock) -> None:
     await desk.upload(desk.file(1000, "a"))
     desk.archive.fail("delete", 500, {"exception_id": "uploadAbortError", "description": "", "data": {}}, times=100)
     _, outcomes = await removed(desk, "a")

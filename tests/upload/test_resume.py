@@ -8,9 +8,11 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import LocalError, RefusedError
@@ -26,11 +28,11 @@ pytestmark = pytest.mark.trio
 SIZE = 10_600_000  # 3 parts
 
 
-def stuck_at(desk, number: int) -> None:
+def stuck_at(desk: Desk, number: int) -> None:
     desk.archive.stick("put", lambda request: request.url.params["partNumber"] == str(number))
 
 
-async def interrupted(desk, number: int = 3, **options) -> UploadSource:
+async def interrupted(desk: Desk, number: int = 3, **options: Any) -> UploadSource:
     """An upload that was cancelled while part ``number`` was on its way."""
     source = desk.file(SIZE)
     stuck_at(desk, number)
@@ -39,7 +41,7 @@ async def interrupted(desk, number: int = 3, **options) -> UploadSource:
     return source
 
 
-async def finished(desk, source, sent) -> None:
+async def finished(desk: Desk, source: UploadSource, sent: list[int]) -> None:
     desk.notes.through.clear()
     desk.archive.stored_parts.clear()
     (outcome,) = await desk.upload(source)
@@ -51,7 +53,7 @@ async def finished(desk, source, sent) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_parts_that_are_stored_are_not_sent_again(desk, number, virtual_time):
+async def test_parts_that_are_stored_are_not_sent_again(desk: Desk, number: int, virtual_time: MockClock) -> None:
     """Every border cuts a segment, so both of its sides must be pieces of the same ciphertext, sealed in two runs."""
     source = await interrupted(desk, number)
     assert sorted(desk.archive.stored_parts) == [n for n in (1, 2, 3) if n != number]
@@ -60,7 +62,7 @@ async def test_parts_that_are_stored_are_not_sent_again(desk, number, virtual_ti
     assert desk.states == ["inbox"]
 
 
-async def test_interrupted_again_and_again(desk, virtual_time):
+async def test_interrupted_again_and_again(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(SIZE)
     for number in (1, 2, 3):
         stuck_at(desk, number)
@@ -70,13 +72,13 @@ async def test_interrupted_again_and_again(desk, virtual_time):
     await finished(desk, source, [3])
 
 
-async def test_another_part_size_now_changes_nothing(desk, virtual_time):
+async def test_another_part_size_now_changes_nothing(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 2)
     desk.PART = 200 * 65_564
     await finished(desk, source, [2])
 
 
-async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk, virtual_time):
+async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk: Desk, virtual_time: MockClock) -> None:
     await interrupted(desk)
     (journal,) = desk.journals
     assert journal.stat().st_mode & 0o777 == 0o600
@@ -96,15 +98,15 @@ async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk, virtual_time
     assert repr(secrets.session_key) not in repr(left.started)
 
 
-def desk_source(desk) -> UploadSource:
+def desk_source(desk: Desk) -> UploadSource:
     return UploadSource(desk.folder / "data.bin", "data.bin")
 
 
-def state_of(desk) -> SourceState:
+def state_of(desk: Desk) -> SourceState:
     return SourceState.of(os.stat(desk.folder / "data.bin"))
 
 
-async def test_the_journal_of_another_key_pair_is_of_no_use_and_no_harm(desk, virtual_time):
+async def test_the_journal_of_another_key_pair_is_of_no_use_and_no_harm(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     desk.user = desk.archive.user = KeyPair.of(b"v" * 32)
     await finished(desk, source, [1, 2, 3])
@@ -113,7 +115,7 @@ async def test_the_journal_of_another_key_pair_is_of_no_use_and_no_harm(desk, vi
     assert sorted(desk.states) == ["inbox"]
 
 
-async def test_on_a_machine_without_the_journal_the_user_is_told(desk, virtual_time):
+async def test_on_a_machine_without_the_journal_the_user_is_told(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     shutil.rmtree(desk.state)
     (outcome,) = await desk.upload(source)
@@ -124,7 +126,7 @@ async def test_on_a_machine_without_the_journal_the_user_is_told(desk, virtual_t
 
 
 @pytest.mark.parametrize("change", ["size", "time"])
-async def test_a_file_that_is_another_one_now_is_begun_anew(desk, change, virtual_time):
+async def test_a_file_that_is_another_one_now_is_begun_anew(desk: Desk, change: str, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     if change == "size":
         os.truncate(source.path, SIZE - 1)
@@ -135,7 +137,7 @@ async def test_a_file_that_is_another_one_now_is_begun_anew(desk, change, virtua
     assert "init" not in desk.states, "the old one holds no place in the box"
 
 
-async def test_an_upload_that_was_deleted_in_the_archive_is_begun_anew(desk, virtual_time):
+async def test_an_upload_that_was_deleted_in_the_archive_is_begun_anew(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     (upload,) = desk.archive.uploads.values()
     upload.state = "cancelled"
@@ -143,7 +145,7 @@ async def test_an_upload_that_was_deleted_in_the_archive_is_begun_anew(desk, vir
 
 
 @pytest.mark.parametrize("tail", [b"torn", b"0123456789abcdef {}\n"])
-async def test_a_torn_journal_is_believed_as_far_as_it_can_be(desk, tail, virtual_time):
+async def test_a_torn_journal_is_believed_as_far_as_it_can_be(desk: Desk, tail: bytes, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 3, concurrency=1)
     (journal,) = desk.journals
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -153,7 +155,7 @@ async def test_a_torn_journal_is_believed_as_far_as_it_can_be(desk, tail, virtua
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\n", os.urandom(500)])
-async def test_a_journal_that_cannot_be_believed_at_all(desk, content, virtual_time):
+async def test_a_journal_that_cannot_be_believed_at_all(desk: Desk, content: bytes, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     (journal,) = desk.journals
     journal.write_bytes(content)
@@ -162,7 +164,7 @@ async def test_a_journal_that_cannot_be_believed_at_all(desk, content, virtual_t
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
-async def test_two_processes_do_not_send_the_same_file(desk, virtual_time):
+async def test_two_processes_do_not_send_the_same_file(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(SIZE)
     stuck_at(desk, 2)
     async with trio.open_nursery() as nursery:
@@ -180,7 +182,9 @@ async def test_two_processes_do_not_send_the_same_file(desk, virtual_time):
 
 @pytest.mark.parametrize("size", [1000, SIZE], ids=["one part", "several parts"])
 @pytest.mark.parametrize("kind", ["order", "create", "part-url", "put", "complete"])
-async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, virtual_time):
+async def test_cancelled_while_the_archive_keeps_us_waiting(
+    desk: Desk, kind: str, size: int, virtual_time: MockClock
+) -> None:
     source = desk.file(size)
     desk.archive.stick(kind)
     await desk.cancelled_at(source)
@@ -199,7 +203,7 @@ async def test_cancelled_while_the_archive_keeps_us_waiting(desk, kind, size, vi
     assert desk.journals == []
 
 
-async def killed_at(desk, source: UploadSource, kind: str, *, heard: bool) -> None:
+async def killed_at(desk: Desk, source: UploadSource, kind: str, *, heard: bool) -> None:
     """Leave everything as if the process had been killed when it waited for that answer."""
     desk.archive.stick(kind, lambda request: not heard or desk.archive._route(request, kind).is_success)
     left = {}
@@ -221,7 +225,9 @@ async def killed_at(desk, source: UploadSource, kind: str, *, heard: bool) -> No
     ("kind", "heard", "sent"),
     [("put", False, [1]), ("put", True, [1]), ("complete", False, []), ("complete", True, [])],
 )
-async def test_a_small_upload_that_was_killed_is_gone_on_with(desk, kind, heard, sent, virtual_time):
+async def test_a_small_upload_that_was_killed_is_gone_on_with(
+    desk: Desk, kind: str, heard: bool, sent: list[Any], virtual_time: MockClock
+) -> None:
     source = desk.file(1000)
     await killed_at(desk, source, kind, heard=heard)
     assert desk.states == ["inbox" if (kind, heard) == ("complete", True) else "init"]
@@ -230,14 +236,16 @@ async def test_a_small_upload_that_was_killed_is_gone_on_with(desk, kind, heard,
     assert desk.archive.counts["create"] == 1
 
 
-async def test_a_small_upload_that_is_tried_again_notes_what_it_was_sealed_to_last(desk, virtual_time):
+async def test_a_small_upload_that_is_tried_again_notes_what_it_was_sealed_to_last(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     source = desk.file(1000)
     desk.archive.fail("put", 503, times=2)
     await killed_at(desk, source, "complete", heard=True)
     await finished(desk, source, [])
 
 
-async def test_files_that_waited_for_a_place_leave_nothing_behind(desk, virtual_time):
+async def test_files_that_waited_for_a_place_leave_nothing_behind(desk: Desk, virtual_time: MockClock) -> None:
     sources = [desk.file(1000 + n, f"{n}") for n in range(6)]
     desk.archive.window = 1
     desk.archive.stick("put")
@@ -248,12 +256,12 @@ async def test_files_that_waited_for_a_place_leave_nothing_behind(desk, virtual_
     assert desk.archive.counts["list"] == 0, "nobody was suspected of having been announced before"
 
 
-async def test_cancelled_while_parts_wait_for_their_turn_to_be_hashed(desk, virtual_time):
+async def test_cancelled_while_parts_wait_for_their_turn_to_be_hashed(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 1)
     await finished(desk, source, [1])
 
 
-async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk, virtual_time):
+async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 3)
     (unfinished,) = unfinished_uploads(desk.state / "uploads")
     assert (unfinished.alias, unfinished.path, unfinished.size) == ("data.bin", source.path, SIZE)
@@ -296,7 +304,9 @@ def without_digests_of_the_source(path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3])
-async def test_other_content_of_the_same_size_and_time_is_noticed(desk, number, virtual_time):
+async def test_other_content_of_the_same_size_and_time_is_noticed(
+    desk: Desk, number: int, virtual_time: MockClock
+) -> None:
     source = await interrupted(desk, number, concurrency=1)
     (old,) = desk.archive.uploads
     data = replace_content(source)
@@ -308,7 +318,7 @@ async def test_other_content_of_the_same_size_and_time_is_noticed(desk, number, 
     assert isinstance(error, SourceChangedError)
 
 
-async def test_it_is_noticed_where_only_the_close_is_missing(desk, virtual_time):
+async def test_it_is_noticed_where_only_the_close_is_missing(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(SIZE)
     desk.archive.stick("complete")
     await desk.cancelled_at(source)
@@ -317,7 +327,7 @@ async def test_it_is_noticed_where_only_the_close_is_missing(desk, virtual_time)
     assert desk.states == ["inbox"]
 
 
-async def test_a_change_behind_all_that_was_sent_restarts_nothing(desk, virtual_time):
+async def test_a_change_behind_all_that_was_sent_restarts_nothing(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 3, concurrency=1)
     before = os.stat(source.path)
     with source.path.open("r+b") as file:
@@ -329,7 +339,7 @@ async def test_a_change_behind_all_that_was_sent_restarts_nothing(desk, virtual_
 
 
 @pytest.mark.parametrize(("kind", "heard"), [("put", False), ("put", True), ("complete", False), ("complete", True)])
-async def test_it_is_noticed_of_a_small_file(desk, kind, heard, virtual_time):
+async def test_it_is_noticed_of_a_small_file(desk: Desk, kind: str, heard: bool, virtual_time: MockClock) -> None:
     source = desk.file(1000)
     await killed_at(desk, source, kind, heard=heard)
     replace_content(source)
@@ -338,7 +348,7 @@ async def test_it_is_noticed_of_a_small_file(desk, kind, heard, virtual_time):
 
 
 @pytest.mark.parametrize("number", [2, 3])
-async def test_a_journal_of_an_older_version_is_resumed(desk, number, virtual_time):
+async def test_a_journal_of_an_older_version_is_resumed(desk: Desk, number: int, virtual_time: MockClock) -> None:
     source = await interrupted(desk, number, concurrency=1)
     (journal,) = desk.journals
     without_digests_of_the_source(journal)
@@ -346,7 +356,9 @@ async def test_a_journal_of_an_older_version_is_resumed(desk, number, virtual_ti
     assert desk.archive.counts["create"] == 1
 
 
-async def test_nor_does_a_journal_of_an_older_version_complete_other_content(desk, virtual_time):
+async def test_nor_does_a_journal_of_an_older_version_complete_other_content(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     source = await interrupted(desk, 3, concurrency=1)
     (journal,) = desk.journals
     without_digests_of_the_source(journal)
@@ -356,7 +368,9 @@ async def test_nor_does_a_journal_of_an_older_version_complete_other_content(des
     assert desk.states == ["inbox"]
 
 
-async def test_a_small_file_of_an_older_version_that_was_received_is_closed_again(desk, virtual_time):
+async def test_a_small_file_of_an_older_version_that_was_received_is_closed_again(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     source = desk.file(1000)
     await killed_at(desk, source, "complete", heard=True)
     (journal,) = desk.journals
@@ -368,7 +382,7 @@ async def test_a_small_file_of_an_older_version_that_was_received_is_closed_agai
 # What the archive no longer has -------------------------------------------------------------------------------------
 
 
-async def test_no_listing_is_needed_to_resume(desk, virtual_time):
+async def test_no_listing_is_needed_to_resume(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     desk.archive.separate_keys = True
     await finished(desk, source, [3])
@@ -376,14 +390,14 @@ async def test_no_listing_is_needed_to_resume(desk, virtual_time):
     assert desk.archive.orders.count("view") == 0
 
 
-async def test_a_multipart_upload_that_the_storage_has_lost_is_begun_again(desk, virtual_time):
+async def test_a_multipart_upload_that_the_storage_has_lost_is_begun_again(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     desk.archive.lose_upload("data.bin")
     await finished(desk, source, [1, 2, 3])
     assert desk.states == ["inbox"]
 
 
-async def test_a_part_that_the_storage_has_lost_shows_at_the_close(desk, virtual_time):
+async def test_a_part_that_the_storage_has_lost_shows_at_the_close(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 3, concurrency=1)
     desk.archive.lose_part("data.bin", 1)
     desk.notes.through.clear()
@@ -394,7 +408,7 @@ async def test_a_part_that_the_storage_has_lost_shows_at_the_close(desk, virtual
     assert desk.states == ["inbox"]
 
 
-async def test_a_bit_that_was_flipped_unseen_shows_at_the_close(desk, virtual_time):
+async def test_a_bit_that_was_flipped_unseen_shows_at_the_close(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk, 3, concurrency=1)
     desk.archive.flip_part("data.bin", 1)
     (outcome,) = await desk.upload(source, concurrency=1)
@@ -403,7 +417,7 @@ async def test_a_bit_that_was_flipped_unseen_shows_at_the_close(desk, virtual_ti
     assert desk.states == ["inbox"]
 
 
-async def test_an_upload_that_was_replaced_by_the_file_itself_is_there(desk, virtual_time):
+async def test_an_upload_that_was_replaced_by_the_file_itself_is_there(desk: Desk, virtual_time: MockClock) -> None:
     source = await interrupted(desk)
     other = Desk.elsewhere(desk)
     (outcome,) = await other.upload(source, overwrite=True)

@@ -50,7 +50,7 @@ def journal(
     return Journal(head, {number: part(number).facts() for number in numbers}, 0)
 
 
-def test_announced():
+def test_announced() -> None:
     assert fold(Journal({"kind": "upload-announced"}, {}, 0), USER.private) == UploadState(Stage.ANNOUNCED)
 
 
@@ -63,22 +63,22 @@ def test_announced():
         ((1, 2, 3), Stage.RECEIVED),
     ],
 )
-def test_the_parts_that_are_stored_tell_how_far_it_is(numbers, stage):
+def test_the_parts_that_are_stored_tell_how_far_it_is(numbers: tuple[Any, ...], stage: Stage) -> None:
     state = fold(journal(*numbers), USER.private)
     assert state == UploadState(stage, STARTED.file_id, STARTED, {number: part(number) for number in numbers})
     assert state.is_verifiable
 
 
-def test_a_small_file_may_have_been_sent():
+def test_a_small_file_may_have_been_sent() -> None:
     state = fold(journal(size=1000, sealed=SEALED), USER.private)
     assert state == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {}, SEALED)
 
 
-def test_one_that_was_just_created():
+def test_one_that_was_just_created() -> None:
     assert fold(journal(), USER.private) == created(STARTED)
 
 
-def test_parts_that_the_file_does_not_have_do_not_count():
+def test_parts_that_the_file_does_not_have_do_not_count() -> None:
     state = fold(journal(1, 2, 4, 5), USER.private)
     assert state is not None
     assert (state.stage, sorted(state.parts)) == (Stage.SENDING, [1, 2])
@@ -88,16 +88,16 @@ def test_parts_that_the_file_does_not_have_do_not_count():
     "changes",
     [{"part_size": 0}, {"part_size": "x"}, {"envelope": 5}, {"secrets": "x"}, {"size": None}, {"sealed": {"md5": 1}}],
 )
-def test_one_that_cannot_be_read_cannot_be_resumed_but_deleted(changes):
+def test_one_that_cannot_be_read_cannot_be_resumed_but_deleted(changes: dict[str, Any]) -> None:
     assert fold(journal(1, changes=changes), USER.private) == UploadState(Stage.CREATED, STARTED.file_id)
 
 
-def test_nor_can_one_for_another_key():
+def test_nor_can_one_for_another_key() -> None:
     assert fold(journal(1, key=OTHER.public), USER.private) == UploadState(Stage.CREATED, STARTED.file_id)
 
 
 @pytest.mark.parametrize("changes", [{"kind": "download"}, {"file_id": "x"}, {"file_id": None}])
-def test_what_names_no_upload_is_none(changes):
+def test_what_names_no_upload_is_none(changes: dict[str, Any]) -> None:
     assert fold(journal(1, changes=changes), USER.private) is None
 
 
@@ -110,7 +110,7 @@ def old(name: str) -> Journal:
     return found
 
 
-def test_an_old_journal_of_many_parts():
+def test_an_old_journal_of_many_parts() -> None:
     state = fold(old("many"), USER.private)
     assert state is not None
     assert (state.stage, state.file_id, sorted(state.parts)) == (Stage.SENDING, UUID(int=7), [1, 3])
@@ -120,7 +120,7 @@ def test_an_old_journal_of_many_parts():
     assert not state.is_verifiable
 
 
-def test_an_old_journal_of_a_small_file():
+def test_an_old_journal_of_a_small_file() -> None:
     state = fold(old("small"), USER.private)
     assert state is not None
     assert (state.stage, state.file_id) == (Stage.SENDING, UUID(int=8))
@@ -128,7 +128,7 @@ def test_an_old_journal_of_a_small_file():
     assert not state.is_verifiable
 
 
-def test_an_old_journal_of_an_announcement():
+def test_an_old_journal_of_an_announcement() -> None:
     assert fold(old("announced"), USER.private) == UploadState(Stage.ANNOUNCED)
 
 
@@ -154,20 +154,20 @@ def found(source: UploadSource, name: str = "many", *, kept: bool = True) -> Upl
     return journals.find(BOX, source, SourceState.of(os.stat(source.path)))
 
 
-def test_an_old_journal_is_resumed_where_the_source_was_not_touched_since(source):
+def test_an_old_journal_is_resumed_where_the_source_was_not_touched_since(source: UploadSource) -> None:
     state = found(source)
     assert state is not None
     assert state.started is not None
 
 
-def test_an_old_journal_is_not_resumed_where_the_source_was_touched_since(source):
+def test_an_old_journal_is_not_resumed_where_the_source_was_touched_since(source: UploadSource) -> None:
     state = found(source, kept=False)
     assert state is not None
     assert (state.file_id, state.started) == (UUID(int=7), None)
 
 
 @pytest.mark.parametrize("change", ["size", "time"])
-def test_no_journal_is_resumed_where_size_or_time_changed(source, change):
+def test_no_journal_is_resumed_where_size_or_time_changed(source: UploadSource, change: str) -> None:
     if change == "size":
         os.truncate(source.path, SIZE - 1)
     else:
@@ -177,7 +177,7 @@ def test_no_journal_is_resumed_where_size_or_time_changed(source, change):
     assert (state.file_id, state.started) == (UUID(int=7), None)
 
 
-def test_a_journal_with_digests_of_the_source_needs_no_file_times(source):
+def test_a_journal_with_digests_of_the_source_needs_no_file_times(source: UploadSource) -> None:
     journals = UploadJournals(source.path.parent, USER)
     state = SourceState.of(os.stat(source.path))
     file = journals.begin(BOX, source, state, STARTED, None)
@@ -187,7 +187,7 @@ def test_a_journal_with_digests_of_the_source_needs_no_file_times(source):
     assert journals.find(BOX, source, state) == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {1: part(1)})
 
 
-def test_a_new_journal_differs_from_an_old_one_by_the_digests_of_the_source_alone(source):
+def test_a_new_journal_differs_from_an_old_one_by_the_digests_of_the_source_alone(source: UploadSource) -> None:
     """So that an older version, where both are installed, resumes it too."""
     journals = UploadJournals(source.path.parent, USER)
     file = journals.begin(BOX, source, SourceState.of(os.stat(source.path)), STARTED, None)

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.clients.objects import UrlRefusedError
 from connector.clients.refusals import TokenRefusedError
@@ -14,6 +15,7 @@ from connector.errors import IntegrityError, RefusedError, UsageError
 from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from connector.upload import UploadSource
 from tests.support.contract_client import seal
+from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio
 
@@ -22,7 +24,7 @@ ONE_PART = 80 * 65_536 - 124
 
 
 @pytest.mark.parametrize("size", [1, 65_536, 65_537, ONE_PART - 1, ONE_PART, ONE_PART + 1, 10_600_000])
-async def test_every_byte_arrives(desk, size, virtual_time):
+async def test_every_byte_arrives(desk: Desk, size: int, virtual_time: MockClock) -> None:
     source = desk.file(size)
     (outcome,) = await desk.upload(source)
     data = source.path.read_bytes()
@@ -35,7 +37,7 @@ async def test_every_byte_arrives(desk, size, virtual_time):
     assert desk.journals == []
 
 
-async def test_what_is_announced_is_what_comes(desk, virtual_time):
+async def test_what_is_announced_is_what_comes(desk: Desk, virtual_time: MockClock) -> None:
     await desk.upload(desk.file(10_600_000))
     (upload,) = desk.archive.uploads.values()
     assert upload.announced == {
@@ -54,7 +56,7 @@ async def test_what_is_announced_is_what_comes(desk, virtual_time):
     assert sorted(desk.archive.orders) == ["close", "create", "upload"]
 
 
-async def test_many_files_at_once(desk, virtual_time):
+async def test_many_files_at_once(desk: Desk, virtual_time: MockClock) -> None:
     sources = [desk.file(n * 100_000 + 1, f"file {n}") for n in range(20)]
     outcomes = await desk.upload(*sources, concurrency=6)
     assert [outcome.label for outcome in outcomes] == [source.alias for source in sources]
@@ -62,7 +64,9 @@ async def test_many_files_at_once(desk, virtual_time):
         assert desk.archive.opened(source.alias) == source.path.read_bytes()
 
 
-async def test_a_box_that_takes_few_at_once_is_filled_in_a_window_of_that_size(desk, virtual_time):
+async def test_a_box_that_takes_few_at_once_is_filled_in_a_window_of_that_size(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     desk.archive.window = 3
     desk.archive.latency["put"] = 1.0
     sources = [desk.file(1000 + n, f"{n}") for n in range(20)]
@@ -72,7 +76,9 @@ async def test_a_box_that_takes_few_at_once_is_filled_in_a_window_of_that_size(d
     assert desk.archive.counts["create"] < 20 + 40, "the archive is not asked over and over"
 
 
-async def test_tokens_of_announcements_are_fetched_once_and_before_there_is_a_place(desk, virtual_time):
+async def test_tokens_of_announcements_are_fetched_once_and_before_there_is_a_place(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     """With a second for each call the places would be empty for a second more per file, did a file in them begin so."""
     desk.archive.window = 2
     for kind in ("order", "create", "part-url", "put", "complete"):
@@ -86,14 +92,14 @@ async def test_tokens_of_announcements_are_fetched_once_and_before_there_is_a_pl
     assert trio.current_time() <= 4 * 5 + 3
 
 
-async def test_a_box_that_is_full_of_others_uploads_is_a_refusal(desk, virtual_time):
+async def test_a_box_that_is_full_of_others_uploads_is_a_refusal(desk: Desk, virtual_time: MockClock) -> None:
     desk.archive.window = 0
     (outcome,) = await desk.upload(desk.file(10))
     assert isinstance(outcome.error, TooManyOpenTransfersError)
     assert outcome.error.exit_code == 4
 
 
-async def test_tokens_that_are_used_up_are_renewed(desk, virtual_time):
+async def test_tokens_that_are_used_up_are_renewed(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(10_600_000)
     desk.archive.token_uses = 1
     (outcome,) = await desk.upload(source, concurrency=1)
@@ -103,7 +109,7 @@ async def test_tokens_that_are_used_up_are_renewed(desk, virtual_time):
     assert trio.current_time() == 0
 
 
-async def test_tokens_that_run_out_are_renewed_before_they_are_used(desk, virtual_time):
+async def test_tokens_that_run_out_are_renewed_before_they_are_used(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(16_000_000)
     desk.archive.token_seconds = 3.0
     desk.archive.latency["put"] = 2.0
@@ -113,7 +119,7 @@ async def test_tokens_that_run_out_are_renewed_before_they_are_used(desk, virtua
     assert desk.archive.orders.count("upload") == 2
 
 
-async def test_an_url_that_was_refused_is_asked_for_anew(desk, virtual_time):
+async def test_an_url_that_was_refused_is_asked_for_anew(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(10_600_000)
     desk.archive.fail("put", 403, b"<Code>AccessDenied</Code>")
     (outcome,) = await desk.upload(source)
@@ -123,7 +129,7 @@ async def test_an_url_that_was_refused_is_asked_for_anew(desk, virtual_time):
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
-async def test_a_busy_storage_is_asked_again(desk, virtual_time):
+async def test_a_busy_storage_is_asked_again(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(10_600_000)
     desk.archive.fail("put", 503, times=2, retry_after="4")
     desk.archive.fail("part-url", 429, retry_after="2")
@@ -136,7 +142,9 @@ async def test_a_busy_storage_is_asked_again(desk, virtual_time):
 
 @pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
 @pytest.mark.parametrize("kind", ["order", "create", "part-url", "put", "complete"])
-async def test_a_connection_that_is_cut_is_made_again(desk, kind, after, virtual_time):
+async def test_a_connection_that_is_cut_is_made_again(
+    desk: Desk, kind: str, after: bool, virtual_time: MockClock
+) -> None:
     source = desk.file(10_600_000)
     desk.archive.cut(kind, after=after)
     (outcome,) = await desk.upload(source)
@@ -145,7 +153,9 @@ async def test_a_connection_that_is_cut_is_made_again(desk, kind, after, virtual
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
-async def test_somebody_elses_upload_is_not_replaced_because_a_connection_broke_first(desk, virtual_time):
+async def test_somebody_elses_upload_is_not_replaced_because_a_connection_broke_first(
+    desk: Desk, virtual_time: MockClock
+) -> None:
     await desk.upload(desk.file(10))
     desk.archive.cut("create")
     other = desk.folder / "other"
@@ -155,7 +165,7 @@ async def test_somebody_elses_upload_is_not_replaced_because_a_connection_broke_
     assert desk.archive.opened("data.bin") != b"other"
 
 
-async def test_a_part_that_was_damaged_on_its_way_is_sent_again(desk, virtual_time):
+async def test_a_part_that_was_damaged_on_its_way_is_sent_again(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(10_600_000)
     desk.archive.misname(2)
     (outcome,) = await desk.upload(source)
@@ -165,7 +175,7 @@ async def test_a_part_that_was_damaged_on_its_way_is_sent_again(desk, virtual_ti
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
-async def test_an_upload_with_the_same_alias_is_replaced_only_on_demand(desk, virtual_time):
+async def test_an_upload_with_the_same_alias_is_replaced_only_on_demand(desk: Desk, virtual_time: MockClock) -> None:
     await desk.upload(desk.file(100))
     source = desk.file(101)
     (outcome,) = await desk.upload(source)
@@ -179,7 +189,7 @@ async def test_an_upload_with_the_same_alias_is_replaced_only_on_demand(desk, vi
     assert desk.archive.opened("data.bin") == source.path.read_bytes()
 
 
-async def test_empty_and_encrypted_files_are_refused_before_the_archive_hears_of_them(desk):
+async def test_empty_and_encrypted_files_are_refused_before_the_archive_hears_of_them(desk: Desk) -> None:
     desk.folder.joinpath("sealed").write_bytes(seal(b"x", sender=b"s" * 32, recipient=desk.user.public).content)
     sources = [desk.file(0, "empty"), UploadSource(desk.folder / "sealed", "sealed")]
     empty, sealed = await desk.upload(*sources)
@@ -191,14 +201,14 @@ async def test_empty_and_encrypted_files_are_refused_before_the_archive_hears_of
 
 
 @pytest.mark.parametrize("aliases", [("a", "a"), ("", "b"), (" ", "b"), ("x\ny", "b"), ("x" * 256, "b")])
-async def test_aliases_that_cannot_be_are_refused_before_anything_is_sent(desk, aliases):
+async def test_aliases_that_cannot_be_are_refused_before_anything_is_sent(desk: Desk, aliases: tuple[str, ...]) -> None:
     sources = [UploadSource(desk.file(10, f"{n}").path, alias) for n, alias in enumerate(aliases)]
     with pytest.raises(UsageError):
         await desk.upload(*sources)
     assert desk.archive.counts["create"] == 0
 
 
-async def test_a_plan_sends_nothing(desk):
+async def test_a_plan_sends_nothing(desk: Desk) -> None:
     sources = [desk.file(10_600_000), desk.file(0, "empty")]
     async with desk.session() as session:
         big, empty = await session.plan_upload(sources)

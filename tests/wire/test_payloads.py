@@ -148,7 +148,7 @@ REQUIRED = [
     ("body", "kind", "field"), REQUIRED, ids=[f"{kind.__name__}.{field}" for _, kind, field in REQUIRED]
 )
 def test_a_field_that_lacks_is_noticed_and_the_sender_named(body: Any, kind: type, field: str) -> None:
-    with pytest.raises(BrokenError, match=f"The upload service sent something that is not a {kind.__name__}"):
+    with pytest.raises(BrokenError, match=f"upload service .* {kind.__name__}"):
         read_payload({name: value for name, value in body.items() if name != field}, kind, what="The upload service")
 
 
@@ -235,7 +235,7 @@ def test_a_presigned_url_is_not_shown() -> None:
     ids=["empty", "html", "open", "utf16", "deep list", "deep object", "long number", "half escape"],
 )
 def test_what_is_no_json_is_refused_by_a_sentence(body: bytes) -> None:
-    with pytest.raises(BrokenError, match=r"The archive sent something that is not JSON\."):
+    with pytest.raises(BrokenError, match="not JSON"):
         parse_json(body)
 
 

@@ -127,15 +127,16 @@ def kinds(draw: st.DrawFn, depth: int = 2) -> Kind:
     kind = draw(kinds(depth - 1)) if shape != "model" else draw(models(depth - 1)).as_kind
     if shape == "maybe":
         return Kind(kind.hint | None, st.none() | kind.values, kind.inside)
+    hinted: Any = kind.hint
     if shape == "list":
-        return Kind(list[kind.hint], st.lists(kind.values, max_size=2))
+        return Kind(list[hinted], st.lists(kind.values, max_size=2))
     if shape == "tuple":
-        return Kind(tuple[kind.hint, ...], st.lists(kind.values, max_size=2).map(tuple))
+        return Kind(tuple[hinted, ...], st.lists(kind.values, max_size=2).map(tuple))
     if shape == "pair":
-        return Kind(tuple[kind.hint, int], st.tuples(kind.values, st.integers(0, 9)))
+        return Kind(tuple[hinted, int], st.tuples(kind.values, st.integers(0, 9)))
     if shape == "dict":
         values = st.dictionaries(_texts | st.just("key"), kind.values, max_size=2)
-        return Kind(dict[str, kind.hint], values, {"key": kind.values} | _under("key", kind.inside))
+        return Kind(dict[str, hinted], values, {"key": kind.values} | _under("key", kind.inside))
     return kind
 
 
@@ -206,7 +207,11 @@ def _attrs_class(draw: st.DrawFn, name: str, fields: Mapping[str, Kind], free: l
     }
     if private:
         body["_hidden"] = attrs.field(type=int, default=1, kw_only=True)
-    options = {"slots": draw(st.booleans()), "eq": "id" not in fields or draw(st.booleans()), "frozen": frozen}
+    options: dict[str, Any] = {
+        "slots": draw(st.booleans()),
+        "eq": "id" not in fields or draw(st.booleans()),
+        "frozen": frozen,
+    }
     kind = attrs.make_class(name, body, class_body={"__attrs_post_init__": _check_order} if ordered else {}, **options)
     return kind, _builder(kind, late)
 
@@ -214,7 +219,7 @@ def _attrs_class(draw: st.DrawFn, name: str, fields: Mapping[str, Kind], free: l
 def _dataclass(draw: st.DrawFn, name: str, fields: Mapping[str, Kind], free: list[str], ordered: bool) -> Any:
     late = draw(st.sampled_from([None, None, *free]))
     body = [(name, kind.hint, dataclasses.field(init=name != late)) for name, kind in fields.items()]
-    options = {"slots": draw(st.booleans()), "frozen": draw(st.booleans()), "kw_only": True}
+    options: dict[str, Any] = {"slots": draw(st.booleans()), "frozen": draw(st.booleans()), "kw_only": True}
     kind = dataclasses.make_dataclass(
         name, body, namespace={"__post_init__": _check_order} if ordered else {}, **options
     )
@@ -261,7 +266,7 @@ def _pydantic_model(draw: st.DrawFn, name: str, fields: Mapping[str, Kind], free
             applied = draw(st.sampled_from([pydantic.AfterValidator, pydantic.PlainSerializer]))
             kind = Annotated[kind, applied(around)]
         body[field] = (kind, pydantic.Field(**options))
-    checks = {"order": pydantic.model_validator(mode="after")(_check_order)} if ordered else {}
+    checks: Any = {"order": pydantic.model_validator(mode="after")(_check_order)} if ordered else {}
     kind = pydantic.create_model(name, __config__=config, __validators__=checks, **body)
     extra = st.none() | st.dictionaries(st.sampled_from(["more", "_id", "$x", "a.b", "fieldAlias"]), st.integers(0, 3))
     further = draw(extra) if config["extra"] == "allow" else None

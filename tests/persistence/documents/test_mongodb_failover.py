@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -100,6 +101,7 @@ async def test_a_transaction_does_not_wait_for_a_primary_again_and_again(tmp_pat
 
 
 def primary_of(uri: str) -> int:
+    client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         client.admin.command("ping")
         assert client.primary is not None

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import pymongo.uri_parser
@@ -44,6 +44,7 @@ def own_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextlib.contextmanager
 def stopped(uri: str) -> Iterator[None]:
+    client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         pid = client.admin.command("serverStatus")["pid"]
     os.kill(pid, signal.SIGSTOP)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -104,7 +105,7 @@ def cases(draw: Any) -> tuple[list[Any], dict[str, Any]]:
 def daos(backend: str, *factories: DaoFactory) -> Iterator[Any]:
     with anyio.from_thread.start_blocking_portal(backend) as portal, ExitStack() as stack:
         made = [stack.enter_context(portal.wrap_async_context_manager(factory)) for factory in factories]
-        yield portal, [portal.call(lambda f=factory: f.dao("things", Thing, id_field="id")) for factory in made]
+        yield portal, [portal.call(partial(factory.dao, "things", Thing, id_field="id")) for factory in made]
 
 
 def check_all(portal: anyio.from_thread.BlockingPortal, made: list[Dao[Thing]], chosen: settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,13 @@ VIEWS = [
     lambda: memoryview(bytearray()), lambda: memoryview(array("d")), released, lambda: bytearray(4),
     lambda: array("Q", [1]),
 ]  # fmt: skip
-views = st.sampled_from(VIEWS).map(lambda make: make())
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    return make()
+
+
+views = st.sampled_from(VIEWS).map(_made)
 contents = views | odd | st.builds(stream, views, odd) | st.builds(stream, odd)
 digests = st.sampled_from(["d41d8cd98f00b204e9800998ecf8427e", "", "zz", "é" * 32, None]) | odd
 upload_ids = st.sampled_from(["0" * 32, "upload.closing", "..", "a/b"]) | odd

@@ -22,7 +22,7 @@ SIGNER = UrlSigner("https://archive.test/base/s3", b"a secret of the tests", tim
 
 
 def open_storage(root: Path, **more: bool) -> FilesystemStorage:
-    return FilesystemStorage(root, signing=SIGNER, min_part_size=4, **more)  # type: ignore[arg-type]
+    return FilesystemStorage(root, signing=SIGNER, min_part_size=4, **more)
 
 
 def content_files(root: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -222,7 +223,7 @@ async def test_a_part_whose_sender_goes_leaves_nothing(tmp_path: Path) -> None:
         before = files(tmp_path)
         with anyio.CancelScope() as scope:
 
-            async def body():  # type: ignore[no-untyped-def]
+            async def body() -> AsyncIterator[bytes]:
                 yield b"x" * 1000
                 scope.cancel()  # between the last byte and the entry of the part
                 yield b"y"

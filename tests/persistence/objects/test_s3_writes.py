@@ -15,6 +15,7 @@ import pytest
 from persistence.errors import NotSupported
 from persistence.objects.s3 import S3Settings, S3Storage
 from persistence.objects.s3.settings import connect
+from persistence.objects.values import Data
 from persistence.testing.servers import S3Endpoint
 from persistence.testing.servers.cleaning import settings_of
 
@@ -119,7 +120,8 @@ def of_the_object() -> list[tuple[str, str, int]]:
 
 async def test_nothing_is_sent_to_a_server_that_would_overwrite(old_server: S3Settings) -> None:
     async with S3Storage(old_server) as storage:
-        for content in (b"1234", stream(1), stream(3)):
+        contents: list[Data] = [b"1234", stream(1), stream(3)]
+        for content in contents:
             with pytest.raises(NotSupported):
                 await storage.put_object("bucket", "object", content, overwrite=False)
         assert of_the_object() == []
@@ -131,7 +133,8 @@ async def test_nothing_is_sent_to_a_server_that_would_overwrite(old_server: S3Se
 @pytest.mark.parametrize(("declared", "sent"), [("none", set()), ("put", {"4"}), ("all", {"4", "parts"})])
 async def test_settings_declare_what_is_not_tried(old_server: S3Settings, declared: Any, sent: set[str]) -> None:
     async with S3Storage(attrs.evolve(old_server, conditional_writes=declared)) as storage:
-        for name, content in {"4": b"1234", "parts": stream(3)}.items():
+        named: dict[str, Data] = {"4": b"1234", "parts": stream(3)}
+        for name, content in named.items():
             OldServer.written.clear()
             try:
                 await storage.put_object("bucket", "object", content, overwrite=False)
