@@ -151,15 +151,15 @@ def _claims(kinds: dict[str, Contest]) -> list[Claim]:
             claims.append(
                 Claim(text, statistics.median(ratios), bound, at_most=True, spread=(min(ratios), max(ratios)))
             )
-        for one, two, clients, bound in (
-            (ONE, TWO, "each with as many clients", TWO_AT_MOST),
-            (ONE_HALF, TWO_HALF, "each with as many clients, half as many", TWO_AT_MOST),
-            (ONE, TWO_HALF, "with the same clients divided", None),
-            (ONE, ONE_HALF, "one with half the clients instead", None),
+        for first, second, what, bound in (
+            (ONE, TWO, f"two processes against one, {CONNECTIONS} clients each", TWO_AT_MOST),
+            (ONE_HALF, TWO_HALF, f"two processes against one, {CONNECTIONS // 2} clients each", TWO_AT_MOST),
+            (ONE, TWO_HALF, f"two processes that share {CONNECTIONS} clients against one that has them", None),
+            (ONE, ONE_HALF, f"one process with {CONNECTIONS // 2} clients against one with {CONNECTIONS}", None),
         ):
-            both = zip(contest.runs[one], contest.runs[two], strict=True)
-            ratios = [second.server_cpu / first.server_cpu for first, second in both]
-            text = f"{kind}: processor time of two processes against one, {clients} (times)"
+            both = zip(contest.runs[first], contest.runs[second], strict=True)
+            ratios = [other.server_cpu / one.server_cpu for one, other in both]
+            text = f"{kind}, processor time: {what} (times)"
             claims.append(
                 Claim(text, statistics.median(ratios), bound, at_most=True, spread=(min(ratios), max(ratios)))
             )
