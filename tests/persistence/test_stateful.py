@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,11 @@ async def outcome(call: Any) -> Any:
         return type(error), getattr(error, "fields", None)
 
 
+async def outcome_of(call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """That of a call that is made in the event loop, too."""
+    return await outcome(call(*arguments))
+
+
 async def listed(iterator: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in iterator]
 
@@ -137,7 +142,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
         def same(self, call: Any) -> Any:
             results = []
             for dao in self.daos:
-                results.append(portal.call(outcome, call(dao)))
+                results.append(portal.call(outcome_of, call, dao))
             first = plain_errors(results[0])
             for result in results[1:]:
                 assert plain_errors(result) == first
@@ -218,7 +223,7 @@ def dao_machine(portal: anyio.from_thread.BlockingPortal, factories: list[DaoFac
                             raise Stop
                 return seen
 
-            results = [portal.call(outcome, run(f, d)) for f, d in zip(factories, self.daos, strict=True)]
+            results = [portal.call(outcome_of, run, f, d) for f, d in zip(factories, self.daos, strict=True)]
             assert all(result == results[0] for result in results)
 
         @invariant()
@@ -248,7 +253,7 @@ def storage_machine(
                 portal.call(partial(storage.delete_bucket, self.bucket, with_content=True))
 
         def same(self, call: Any) -> Any:
-            results = [portal.call(outcome, call(s, n)) for n, s in enumerate(storages)]
+            results = [portal.call(outcome_of, call, s, n) for n, s in enumerate(storages)]
             first = self.comparable(results[0])
             for result in results[1:]:
                 assert self.comparable(result) == first
