@@ -137,6 +137,7 @@ def walk_along(walk: Walk, cases: Sequence[Case], folder: Path) -> None:
 
 def _fork(walk: Walk, cases: Sequence[Case], folder: Path, share: int) -> int:
     """Start a process that runs its share of the cases and writes a line about each."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
@@ -144,6 +145,8 @@ def _fork(walk: Walk, cases: Sequence[Case], folder: Path, share: int) -> int:
     try:
         with (folder / f"share-{share}").open("w") as lines:
             for number in range(share, len(cases), AT_ONCE):
+                if os.getppid() != parent:  # the tests were interrupted
+                    break
                 place = folder / f"case-{number}"
                 ended, complaint = walk.run(place, cases[number])
                 shutil.rmtree(place, ignore_errors=True)
