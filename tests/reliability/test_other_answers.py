@@ -177,7 +177,7 @@ def test_a_proxy_that_cannot_be_resolved(user: User, monkeypatch: pytest.MonkeyP
 def test_a_proxy_that_asks_for_a_password(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     user.server.play("values", saying(407, Proxy_Authenticate="Basic"), times=100)
     monkeypatch.setenv("http_proxy", f"http://{user.server.url.removeprefix('http://')}")
-    said = user.run("ls", CONNECTOR_WKVS_URL="http://archive.test/wkvs")
+    said = user.download(CONNECTOR_WKVS_URL="http://archive.test/wkvs")
     assert said.code == 2, said.err
     assert "407" in said.err
     assert "HTTP_PROXY" in said.err
@@ -189,6 +189,6 @@ def test_ca_files_that_are_none(user: User, what: str) -> None:
     if path is None:
         path = user.folder / "pipe.pem"
         os.mkfifo(path)
-    said = user.run("ls", CONNECTOR_WKVS_URL="https://127.0.0.1:9/wkvs", CONNECTOR_CA_FILE=str(path))
+    said = user.download(CONNECTOR_WKVS_URL="https://127.0.0.1:9/wkvs", CONNECTOR_CA_FILE=str(path))
     assert said.code in (2, 3), said.err
     assert path.name in said.err
