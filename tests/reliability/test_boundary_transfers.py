@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from connector.archive import admin
@@ -34,7 +36,7 @@ class Transfers:
             "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",
             "CONNECTOR_WKVS_URL": archive.wkvs_url.replace("127.0.0.1", "localhost"),  # a name, which is resolved
             "CONNECTOR_RETRIES": "0",
-            "CONNECTOR_READ_TIMEOUT": "5",
+            "CONNECTOR_READ_TIMEOUT": "30",
         }
         for name in ("first", "second"):
             ended, complaint = self.upload("").run(folder / name)
@@ -95,6 +97,17 @@ WALKS: dict[str, Callable[[Transfers, Path], Walk]] = {
     "upload": lambda to, folder: to.upload("-small", "-large"),
     "upload, resumed": lambda to, folder: to.upload("-small", "-large").resumed(folder),
 }
+
+
+SAMPLE = int(os.environ.get("WALK_SAMPLE", "100"))
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_the_same_command_again_after_a_fault(transfers: Transfers, tmp_path: Path, name: str) -> None:
+    """It ends what a run has begun that failed; of a sample of the faults."""
+    walk = attrs.evolve(WALKS[name](transfers, tmp_path), is_repeated=True)
+    cases = faults_of(walk, tmp_path / "plain")
+    walk_along(walk, random.Random(os.environ.get("WALK_SEED", "1")).sample(cases, SAMPLE), tmp_path)
 
 
 @pytest.mark.parametrize("name", WALKS)

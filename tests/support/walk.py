@@ -55,6 +55,7 @@ class Walk:
         interrupted_at: Numbers of calls after each of which an earlier run of the same command is killed; 0 for no
             such run.
         program: What is run: `connector`, or more than that.
+        is_repeated: Whether the same command has to succeed after a run that failed.
     """
 
     arguments: tuple[str, ...]
@@ -63,6 +64,7 @@ class Walk:
     environment: Mapping[str, str] = attrs.field(factory=dict)
     interrupted_at: Sequence[int] = (0, 0)
     program: Callable[[], object] = main
+    is_repeated: bool = False
 
     def resumed(self, folder: Path) -> Walk:
         """The same command after a run of it that was killed: early, in the middle, or nearly done."""
@@ -79,7 +81,13 @@ class Walk:
         if calls:
             assert self._start(folder, None, kill_after=calls).code in (-9, 0)
         ended = self._start(folder, case)
-        return ended, self._complaint(ended, folder, case)
+        complaint = self._complaint(ended, folder, case)
+        if self.is_repeated and ended.code and not complaint:
+            again = self._start(folder, None)
+            complaint = self._complaint(again, folder, None)
+            if complaint or again.code:
+                complaint = f"the next run ended with {again.code}: {complaint} {again.err.strip()[-300:]}"
+        return ended, complaint
 
     def _start(self, folder: Path, case: Case | None, *, kill_after: int = 0) -> Ended:
         environment = {
