@@ -260,7 +260,7 @@ def test_a_batch_that_was_ended_ends_with_0(scripted: Scripted, finished: int, b
     for name in NAMES:
         assert archive.opened(name) == contents[name]
     assert {name: archive.upload_of(name).id for name in ids} == ids, "nothing that was finished went again"
-    assert archive.counts["put"] == 8 - finished
+    assert archive.counts["put"] <= 8 - finished, "what is stored and not closed is only closed"
     assert archive.counts["list"] <= 1
     if as_json:
         lines = [json.loads(line) for line in again.out.splitlines()]
