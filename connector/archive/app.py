@@ -59,7 +59,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
             HTTPException: on_http_error,
             LocalError: on_local_error,
             PersistenceError: on_persistence_error,
-            **dict.fromkeys((OSError, MemoryError, RuntimeError), on_exhausted_machine),
+            **dict.fromkeys((OSError, MemoryError, RuntimeError, UnicodeEncodeError), on_exhausted_machine),
             Exception: on_unexpected_error,
         },
     )

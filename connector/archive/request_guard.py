@@ -28,6 +28,7 @@ class _Exchange:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     deadline: float = inf
     sending: bool = False
+    ended: trio.Event = attrs.field(factory=trio.Event)
 
 
 class RequestGuard:
@@ -92,6 +93,12 @@ class RequestGuard:
                 await guarded_send({"type": "http.response.body", "body": _TIMED_OUT})
         finally:
             self._exchanges.discard(exchange)
+            exchange.ended.set()
+
+    async def wait_until_answered(self, client: tuple[str, int]) -> None:
+        """Wait until no request of this client (address and port) is being answered."""
+        while waiting := [exchange for exchange in self._exchanges if exchange.client == client]:
+            await waiting[0].ended.wait()
 
     async def enforce(self) -> None:
         """End the exchanges whose clients exceed their deadline, until cancelled."""

@@ -1,19 +1,24 @@
-"""Runs the archive's application: Hypercorn on trio, on a port of the caller's or the system's choice."""
+"""Runs the archive's application: Hypercorn's connections on trio, on a port of the caller's or the system's choice."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import attrs
-import hypercorn.trio
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.typing import Framework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
 
 from connector.archive.request_guard import AsgiApp, RequestGuard
 from connector.errors import LocalError
+from connector.transfer.outcome import is_bug
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _QUEUED_READS = 16
@@ -83,21 +88,18 @@ async def serve(
     *,
     stop: trio.Event,
     settings: ServerSettings = DEFAULT_SERVER_SETTINGS,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests with an ASGI application until `stop` is set, then finish those in progress, within limits.
 
-    The listener is handed over to Hypercorn, which closes it.
+    The listener is closed then.
     """
     guard = RequestGuard(app, idle_timeout=settings.idle_timeout)
     config = Config()
-    config.bind = f"fd://{listener.detach()}"
-    config.backlog = _BACKLOG
     config.keep_alive_timeout = settings.keep_alive
     config.keep_alive_max_requests = 10**9
     config.max_app_queue_size = _QUEUED_READS
     config.h11_max_incomplete_size = _MAX_HEAD
-    config.graceful_timeout = settings.grace
     config.include_server_header = False
     config.errorlog = logging.getLogger("connector.archive.server")
 
@@ -109,7 +111,58 @@ async def serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(guard.enforce)
         nursery.start_soon(end_responses)
-        await hypercorn.trio.serve(
-            cast(Framework, guard), config, shutdown_trigger=stop.wait, task_status=task_status, mode="asgi"
-        )
+        context = WorkerContext(None)
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                handler = partial(_converse, guard, config, context)
+                serving = partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                await accepting.start(serving)
+                task_status.started()
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            await context.terminated.set()
+            connections.cancel_scope.deadline = trio.current_time() + settings.grace
         nursery.cancel_scope.cancel()
+
+
+class _WatchedStream:
+    """A connection that notes when its client has closed it. Hypercorn reads and writes it like any other."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+        self.send_all, self.send_eof, self.aclose = stream.send_all, stream.send_eof, stream.aclose
+        self.ended = trio.Event()
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        data = b""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not data:
+                self.ended.set()
+        return data
+
+
+async def _converse(guard: RequestGuard, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    """Answer the requests of one connection until its end.
+
+    Hypercorn would keep a connection that its client has closed until the end of its idle time, and the descriptor.
+    """
+    watched = _WatchedStream(stream)
+
+    async def leave(scope: trio.CancelScope, client: tuple[str, int]) -> None:
+        await watched.ended.wait()
+        await guard.wait_until_answered(client)
+        scope.cancel()
+
+    try:
+        client = stream.socket.getpeername()[:2]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave, nursery.cancel_scope, client)
+            await TCPServer(ASGIWrapper(cast(Any, guard)), config, context, {}, cast(Any, watched))
+            nursery.cancel_scope.cancel()
+    except Exception as error:
+        if not isinstance(error, OSError):  # which the network causes
+            _log.error("A connection broke off: %s", error, exc_info=error if is_bug(error) else None)

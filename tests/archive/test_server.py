@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -303,3 +305,27 @@ async def test_a_port_that_is_taken() -> None:
 async def test_the_url_of_a_listener(host: str, name: str) -> None:
     with open_listener(host, 0) as listener:
         assert url_of(listener, host) == f"http://{name}:{listener.getsockname()[1]}"
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="counts descriptors in /dev/fd")
+@pytest.mark.parametrize("ending", ["close", "reset", "half"])
+async def test_connections_end_when_their_clients_close_them(ending: str) -> None:
+    async with served(echo_size) as address:
+        before = len(os.listdir("/dev/fd"))
+        for request in (b"", b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"):
+            stream = await trio.open_tcp_stream(*address)
+            async with stream:
+                if request:
+                    await stream.send_all(request)
+                if ending == "half":
+                    await stream.send_eof()
+                    with trio.fail_after(5):
+                        received = await read_all(stream)
+                    assert received.endswith(b"1 120") or not request
+                elif request:
+                    await stream.receive_some()
+                if ending == "reset":
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with trio.fail_after(5):
+            while len(os.listdir("/dev/fd")) > before:
+                await trio.sleep(0.01)

@@ -53,6 +53,7 @@ _FAILURES: Sequence[tuple[type[Exception], int, str]] = (
     (OSError, 503, "ServiceUnavailable"),
     (MemoryError, 503, "ServiceUnavailable"),
     (RuntimeError, 503, "ServiceUnavailable"),  # no more threads
+    (UnicodeEncodeError, 503, "ServiceUnavailable"),
 )
 """Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
@@ -83,7 +84,7 @@ class StorageApp:
                 response = await self._respond(request, files)
             except ClientDisconnect:
                 return
-            except (errors.PersistenceError, OSError, MemoryError, RuntimeError) as error:
+            except Exception as error:
                 response = _error_response(request, error)
             try:
                 await response(scope, receive, send)

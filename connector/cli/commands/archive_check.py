@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_output_options, find_config, location_options, with_archive
+from connector.cli.commands.archive_options import archive_output_options, find_archive, location_options, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def upgrade(ctx: click.Context, /, **_: object) -> None:
         from connector.archive.upgrade import upgrade_archive
         from connector.cli.interruption import handle_signals
 
-        config = find_config(ctx)
+        config = find_archive(ctx)
         with handle_signals() as handler:
             changed = handler.run(lambda: upgrade_archive(config))
         invocation.console.info(f"{changed} document(s) changed." if changed else "The database is up to date.")

@@ -89,19 +89,32 @@ def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) ->
     return embedded_config(root, options=options)
 
 
-def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
-    """Run `job` with the archive that the options of a command name; it must exist unless `create` is given."""
-    from connector.archive.assembly import archive_exists, open_archive
-    from connector.archive.providers import opening
-    from connector.cli.interruption import handle_signals
+def find_archive(ctx: click.Context) -> ArchiveConfig:
+    """Read the configuration of an archive that exists.
+
+    Raises:
+        UsageError: As `find_config`, or there is no archive.
+        LocalError: As `find_config`.
+    """
+    from connector.archive.assembly import archive_exists
     from connector.errors import UsageError
 
     config = find_config(ctx)
-    if not create and not archive_exists(config):
+    if not archive_exists(config):
         raise UsageError(
             f"There is no archive in {config.documents.path.parent}.",  # type: ignore[union-attr]
             hint="`connector archive serve` makes one.",
         )
+    return config
+
+
+def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
+    """Run `job` with the archive that the options of a command name; it must exist unless `create` is given."""
+    from connector.archive.assembly import open_archive
+    from connector.archive.providers import opening
+    from connector.cli.interruption import handle_signals
+
+    config = find_config(ctx) if create else find_archive(ctx)
 
     async def main() -> T:
         async with open_archive(config) as archive:
