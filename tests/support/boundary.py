@@ -27,6 +27,8 @@ from tests.support.call_sites import CONSTRUCTORS, FAULTS, Site, WatchedMap, sit
 
 SECONDS = 90
 """The longest run."""
+GIVEN = ".in"
+"""The file of the working folder that is standard input, if there is one."""
 
 
 @attrs.frozen
@@ -127,7 +129,8 @@ def _in_child(
     report = os.open(streams[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for number, path in ((1, streams[0]), (2, streams[1])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    given = folder / GIVEN
+    os.dup2(os.open(given if given.exists() else os.devnull, os.O_RDONLY), 0)
     os.chdir(folder)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate("rww"))
     sys.argv = ["connector", *arguments]

@@ -1,4 +1,4 @@
-"""A small file system of its own, for tests of a disk that is full; only root may make one."""
+"""A small file system of its own, for tests of a disk that is full or cannot be written; only root may make one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.chaos_stage import MIB
 
 
 @contextlib.contextmanager
@@ -23,6 +25,21 @@ def small_disk_at(place: Path, size: str) -> Iterator[Path]:
         yield place
     finally:
         _unmount(place)
+
+
+def make_read_only(place: Path) -> None:
+    """Let a file system not be written any more; no file of it may be open for that."""
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+
+
+def fill(place: Path) -> Path:
+    """Use up the disk to the last block."""
+    greedy = place / "greedy"
+    for size in (MIB, 4096, 1):
+        with greedy.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(size))
+    return greedy
 
 
 def _unmount(place: Path) -> None:
