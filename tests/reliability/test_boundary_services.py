@@ -316,18 +316,23 @@ class Jobs:
 
 def verdict(played: Played, folder: Path) -> list[str]:
     """What is wrong with how a service ended, and with what it leaves."""
+    left = faults_left(folder)
+    return [*what_is_wrong(played), *([left] if left else [])]
+
+
+def what_is_wrong(played: Played) -> list[str]:
+    """What a scene found, and what is wrong with how a service ended."""
     wrong = [] if played.ended.code == 0 else [f"it ended with {played.ended.code}: {played.ended.err[-500:]}"]
     for word in ("Traceback", "bug in connector", "ASGI"):
         wrong += [line for line in played.ended.err.splitlines() if word in line]
-    left = faults_left(folder)
-    return [*played.wrong, *wrong, *([left] if left else [])]
+    return [*played.wrong, *wrong]
 
 
 def walk_server(made: WalkedArchive, keys: KeyPair, folder: Path, *, sample: int | None, seconds: float) -> None:
     made.copy_to(folder)
     played = play(SERVE, ENVIRONMENT, folder, serve_scene(keys, made, sample), seconds=seconds)
     print(played.ended.out)
-    assert [*verdict(played, folder), *do_jobs(folder)] == []
+    assert [*what_is_wrong(played), *do_jobs(folder)] == []
 
 
 def do_jobs(folder: Path) -> list[str]:
@@ -335,17 +340,18 @@ def do_jobs(folder: Path) -> list[str]:
 
     def scene(used: Used) -> list[str]:
         used.traps.collecting = False
-        due = "SELECT count(*) FROM jobs WHERE json_extract(doc, '$.kind') NOT IN ('unstage', 'expire')"
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with sqlite3.connect("arch/archive.sqlite", timeout=10) as database:
-                if not database.execute(due).fetchone()[0]:
-                    return []
+        while (found := look()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        return ["the jobs are not done"]
+        return found
 
-    played = play(WORK, ENVIRONMENT, folder, scene, seconds=90)
-    return [*verdict(played, folder), *check(folder / "arch").faults]
+    def look() -> list[str]:
+        try:
+            return check(folder / "arch").faults
+        except (OSError, ValueError) as error:  # read while it was changed
+            return [str(error)]
+
+    return verdict(play(WORK, ENVIRONMENT, folder, scene, seconds=90), folder)
 
 
 def walk_worker(made: WalkedArchive, keys: KeyPair, folder: Path, *, sample: int | None, seconds: float) -> None:
