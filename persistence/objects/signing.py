@@ -37,7 +37,6 @@ class SignedRequest:
         file_name: for the Content-Disposition of the response.
         md5: the digest (hex) that the content must have.
         max_size: bytes that the content may have at most.
-        expires_at: seconds since the epoch.
     """
 
     method: str
@@ -48,7 +47,6 @@ class SignedRequest:
     file_name: str | None = None
     md5: str | None = None
     max_size: int | None = None
-    expires_at: float = 0.0
 
 
 class UrlSigner:
@@ -150,7 +148,6 @@ class UrlSigner:
             part_number=number,
             file_name=_file_name(query.get("response-content-disposition")),
             md5=md5,
-            expires_at=started + lifetime,
         )
 
     def verify_post(self, path: str, fields: Mapping[str, str]) -> SignedRequest:
@@ -163,7 +160,7 @@ class UrlSigner:
         limits = json.loads(base64.b64decode(fields["policy"]))
         if self._clock() >= limits["until"]:
             raise SignatureExpired(f"The form for object {object_id!r} has expired.", hint="Ask for a new one.")
-        return SignedRequest("POST", bucket, object_id, max_size=limits["max_size"], expires_at=float(limits["until"]))
+        return SignedRequest("POST", bucket, object_id, max_size=limits["max_size"])
 
     def _now(self) -> str:
         return datetime.fromtimestamp(int(self._clock()), UTC).strftime(_STAMP)

@@ -63,10 +63,9 @@ class Disk:
             try:
                 fcntl.flock(self._writers, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
                 return True
-            except BlockingIOError:
-                return False
-            except OSError:
-                pass
+            except OSError as error:
+                if isinstance(error, BlockingIOError):
+                    return False
         return without_locks
 
     def close(self) -> None:

@@ -34,8 +34,7 @@ class Leftovers:
         Only if no other process writes; tells whether that is so.
         """
         try:
-            alone = self._disk.lock_writers(exclusively=True)
-            if alone:
+            if alone := self._disk.lock_writers(exclusively=True):
                 self._settle_buckets()
             return alone
         finally:
