@@ -14,7 +14,7 @@ the second a higher one is tried, without the third it is reverted: it takes mor
 the goodput: what any step up but the smallest has to bring, and what a step down may cost, as it is noise."""
 _RISING, _COLLAPSED = 1.1, 0.7
 """Factors of goodput from one round to the next: windows are still opening; the line itself has changed."""
-_LATER_ROUNDS, _LATER_DIVISOR, _DOUBLED_BELOW, _LONGEST, _SMOOTHING = 4, 4, 6, 16, 0.3
+_LATER_ROUNDS, _LATER_DIVISOR, _DOUBLED_BELOW, _LONGEST, _SMOOTHING = 5, 4, 6, 16, 0.3
 _CONNECTING, _OPENING = 2, 8
 """Round trips of a new connection before its first bytes, and until its window is open: from 64 KiB to 4 MiB."""
 
@@ -29,11 +29,10 @@ class ConcurrencyLimit:
     since the windows of new connections are open. The limit doubles, from 6 on grows by a half, while that gains most
     of what it can. A smaller gain counts only against the limit before, measured again: lines and machines get faster
     by themselves, and a higher limit takes memory. Then a step down (kept if it loses nothing) and a step up are tried
-    in turn, after pauses of 20
-    seconds or 160 round trips, longer each time that nothing is gained. Goodput is a concave function of the
-    limit: after a step of little effect none leads higher than before. A refusal for load (429, 503, timeout) ends the
-    slow start, multiplies the limit by `backoff`, or reverts a step up, and bounds it for a minute, longer each time
-    this is confirmed. Times are seconds of any one clock.
+    in turn, after pauses of 20 seconds or 160 round trips, longer each time that nothing is gained. Goodput is a
+    concave function of the limit: after a step of little effect none leads higher than before. A refusal for load (429,
+    503, timeout) ends the slow start, multiplies the limit by `backoff`, or reverts a step up, and bounds it for a
+    minute, longer each time this is confirmed. Times are seconds of any one clock.
     """
 
     minimum: int = 1
@@ -119,7 +118,7 @@ class ConcurrencyLimit:
                 if not kept:
                     found = yield from self._mean()
                     self.limit = before
-                    again = yield from self._mean()
+                    again = yield from self._mean(_LATER_ROUNDS)
                     kept = found >= max(again, base) * (1 + max(min(_LEAST_GAIN, most / 2), _LEAST * most))
                     headroom = found >= max(again, base) * (1 + _HEADROOM * most)
             elif target < before:
