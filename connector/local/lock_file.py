@@ -20,6 +20,8 @@ from connector.transfer import NotReadyError
 STALE_AFTER = 180.0
 """Seconds without a heartbeat after which the lock file of a process that is not visible from here is stale: nine
 heartbeats, since a network file system may show the time of a file a minute late (`acregmax` in nfs(5))."""
+_EMPTY_STALE_AFTER = 20.0
+"""The same for one that is empty: a process writes its name at once, unless it was killed in between."""
 _POLL_INTERVAL = 5.0
 """Seconds between two checks whether another machine has released its lock file."""
 
@@ -93,7 +95,7 @@ class LockFile:
 
     It is created with `O_EXCL`, which is atomic on NFS, Lustre and GPFS too, and touched every 20 seconds. That of a
     process of this machine which no longer runs is taken over at once; any other one when it was not touched for three
-    minutes, by the clock of the shared file system.
+    minutes, an empty one for 20 seconds, by the clock of the shared file system.
     """
 
     def __init__(self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat) -> None:
@@ -241,7 +243,7 @@ class _FoundLock:
                 f"Another process is working on {subject}{place}, or was.",
                 hint=f"Wait for it to end; if there is none, delete {self.path} and run the same command again.",
             )
-        left = STALE_AFTER - self._untouched_seconds()
+        left = (STALE_AFTER if self.data else _EMPTY_STALE_AFTER) - self._untouched_seconds()
         if left > 0:
             since = time.strftime("%H:%M:%S", time.localtime(self.touched))
             raise LockedElsewhereError(
