@@ -185,8 +185,9 @@ class Server:
             request()
         except AssertionError:
             pass  # the answer, which is judged below, was not the expected one
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            if not self.answers and not isinstance(error, httpx.RemoteProtocolError):
+        except (httpx.HTTPError, httpx.StreamError, ValueError, KeyError) as error:
+            # A body that ends early is no answer; what read it is told again by httpx as a stream that was consumed.
+            if not self.answers and not isinstance(error, httpx.RemoteProtocolError | httpx.StreamError):
                 return f"{type(error).__name__}: {error}"
         self.used.traps.set([])
         unnamed = [answer for answer in self.answers if not is_named(answer)]
