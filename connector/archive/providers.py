@@ -13,7 +13,7 @@ from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
 from connector.transfer.outcome import is_this_machines
 from persistence.documents import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
-from persistence.errors import PersistenceError, Rejected, Unavailable
+from persistence.errors import DeadlineExceeded, PersistenceError, Rejected, Unavailable
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 
@@ -44,7 +44,7 @@ def opening(what: str) -> Iterator[None]:
 def _family(error: PersistenceError) -> type[ConnectorError]:
     if is_this_machines(error):
         return LocalError
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | DeadlineExceeded):
         return BrokenError
     return UsageError if isinstance(error, Rejected) else LocalError
 

@@ -72,10 +72,15 @@ def is_bug(error: Exception) -> bool:
     return not isinstance(error, PersistenceError) and type(as_connector_error(error)) is ConnectorError
 
 
+_OF_NETWORKS = (ConnectionError, socket.gaierror, TimeoutError, ssl.SSLError)
+"""The kinds of `OSError` that tell of another machine."""
+
+
 def is_this_machines(error: PersistenceError) -> bool:
     """Whether a directory or an SQLite file has failed, and not a service."""
     cause = error.__cause__
-    return isinstance(error, StorageFull) or isinstance(cause, OSError) or type(cause).__module__ == "sqlite3"
+    local = isinstance(cause, OSError) and not isinstance(cause, _OF_NETWORKS)
+    return isinstance(error, StorageFull) or local or type(cause).__module__ == "sqlite3"
 
 
 def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
@@ -90,7 +95,7 @@ def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
 def _translated(error: Exception) -> ConnectorError:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        network = isinstance(error, ConnectionError | socket.gaierror | TimeoutError | ssl.SSLError)
+        network = isinstance(error, _OF_NETWORKS)
         hint = _HINTS.get(error.errno or 0, "")
         return (BrokenError if network else LocalError)(f"{place}{error.strerror or error}.", hint=hint)
     if isinstance(error, MemoryError):
