@@ -16,7 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from connector.archive.request_guard import AsgiApp, RequestGuard
 from connector.errors import LocalError
-from connector.transfer.outcome import is_bug
+from connector.transfer.outcome import is_bug, iter_leaf_errors
 
 _log = logging.getLogger(__name__)
 
@@ -164,5 +164,5 @@ async def _converse(guard: RequestGuard, config: Config, context: WorkerContext,
             await TCPServer(ASGIWrapper(cast(Any, guard)), config, context, {}, cast(Any, watched))
             nursery.cancel_scope.cancel()
     except Exception as error:
-        if not isinstance(error, OSError):  # which the network causes
+        if not all(isinstance(leaf, OSError) for leaf in iter_leaf_errors(error)):  # which the network causes
             _log.error("A connection broke off: %s", error, exc_info=error if is_bug(error) else None)

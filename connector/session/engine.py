@@ -18,8 +18,8 @@ _MAXIMUM = 32
 """Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
 _INITIAL = 4
 _FAR = 600
-"""Parts at first by the square of the round trip in seconds: far away each connection is slower, and so is the search.
-Of small parts as many as have their bytes."""
+"""Parts of the slow start, times the square of the round trip in seconds: far away each connection is slower, and the
+search takes longer. Of smaller parts, more, with as many bytes."""
 _MINIMUM = 2
 """However many requests are refused: one stalled connection must not block everything."""
 _CORES = os.cpu_count() or 2

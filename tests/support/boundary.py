@@ -78,7 +78,7 @@ def run(
             code = _in_child(list(map(str, arguments)), environment, folder, streams, fault, kill_after, main)
         finally:
             os._exit(code)
-    status = _wait(child)
+    status = wait_for(child, SECONDS)
     out, err, report = (path.read_text(errors="replace") if path.exists() else "" for path in streams)
     for path in streams:
         path.unlink(missing_ok=True)
@@ -99,13 +99,9 @@ def run(
     )
 
 
-def _read_site(text: str) -> Site:
-    file, line, call = text.split("\t")
-    return Site(file, int(line), call)
-
-
-def _wait(child: int) -> int | None:
-    end = time.monotonic() + SECONDS
+def wait_for(child: int, seconds: float) -> int | None:
+    """The exit code of a child; `None` if it ran for longer and was killed."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
@@ -114,6 +110,35 @@ def _wait(child: int) -> int | None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
+
+
+def become_command(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, streams: Sequence[Path]
+) -> None:
+    """Give this process the arguments, variables, folder and three standard streams of a command of its own."""
+    gc.freeze()  # what a collection visits would be copied
+    given, *written = streams
+    for number, path in enumerate(written, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    os.dup2(os.open(given, os.O_RDONLY), 0)
+    os.chdir(folder)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate("rww"))
+    sys.argv = ["connector", *arguments]
+    os.environ.clear()
+    os.environ.update(environment)
+    mmap.mmap = WatchedMap  # type: ignore[misc]
+
+
+def exit_code_of(main: Callable[[], object]) -> int:
+    """The exit code of a program, whatever it raises."""
+    try:
+        main()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def _in_child(
@@ -125,35 +150,20 @@ def _in_child(
     kill_after: int,
     main: Callable[[], object],
 ) -> int:
-    gc.freeze()  # what a collection visits would be copied
     report = os.open(streams[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for number, path in ((1, streams[0]), (2, streams[1])):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     given = folder / GIVEN
-    os.dup2(os.open(given if given.exists() else os.devnull, os.O_RDONLY), 0)
-    os.chdir(folder)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate("rww"))
-    sys.argv = ["connector", *arguments]
-    os.environ.clear()
-    os.environ.update(environment)
-    mmap.mmap = WatchedMap  # type: ignore[misc]
+    become_command(arguments, environment, folder, [given if given.exists() else Path(os.devnull), *streams[:2]])
     imported = set(sys.modules)
     watch = _Watch(kill_after) if fault is None else _Trap(*fault)
     threading.setprofile(watch.function)
     sys.setprofile(watch.function)
     try:
-        main()
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        return 1
+        return exit_code_of(main)
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
         lines = [*watch.report(), *(f"module\t{name}" for name in sorted(set(sys.modules) - imported))]
         os.write(report, "".join(f"{line}\n" for line in lines).encode())
-    return 0
 
 
 class _Watch:

@@ -6,14 +6,11 @@ service, a scene, runs in a thread of the child, says which calls are to fail, a
 
 from __future__ import annotations
 
-import gc
 import json
-import mmap
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +19,8 @@ from typing import Any
 
 import attrs
 
-from tests.support.boundary import Ended
-from tests.support.call_sites import CONSTRUCTORS, FAULTS, Site, WatchedMap, site_of
+from tests.support.boundary import Ended, become_command, exit_code_of, wait_for
+from tests.support.call_sites import CONSTRUCTORS, FAULTS, Site, site_of
 
 Fault = tuple[Site, str]
 _CONSTRUCTORS = frozenset(code for code, _ in CONSTRUCTORS)
@@ -126,24 +123,12 @@ def play(
             code = _in_child(list(map(str, arguments)), environment, folder, files, scene, list(faults))
         finally:
             os._exit(code)
-    code_or_none = _wait(child, seconds)
+    code_or_none = wait_for(child, seconds)
     out, err, report = (file.read_text(errors="replace") for file in files)
     told = json.loads(report or "{}")
     sites = frozenset(Site(*site) for site in told.get("sites", ()))
     met = told.get("met", 0)
     return Played(Ended(code_or_none, out, err, sites, raised=met > 0), told.get("wrong", []), met)
-
-
-def _wait(child: int, seconds: float) -> int | None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
 
 
 def _in_child(
@@ -156,18 +141,9 @@ def _in_child(
 ) -> int:
     from connector.cli import main
 
-    gc.freeze()  # what a collection visits would be copied
     # Each call in a thread has one of its own, whose profile function is there.
     sys.modules["trio._core._thread_cache"].IDLE_TIMEOUT = 0  # type: ignore[attr-defined]
-    for number, path in ((1, files[0]), (2, files[1])):
-        os.dup2(os.open(path, os.O_WRONLY), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(folder)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate("rww"))
-    sys.argv = ["connector", *arguments]
-    os.environ.clear()
-    os.environ.update(environment)
-    mmap.mmap = WatchedMap  # type: ignore[misc]
+    become_command(arguments, environment, folder, [Path(os.devnull), *files[:2]])
     traps, wrong = Traps(), list[str]()
     used = Used(traps, files[0])
 
@@ -187,12 +163,7 @@ def _in_child(
     threading.setprofile(traps)
     sys.setprofile(traps)
     try:
-        main()
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        return 1
+        return exit_code_of(main)
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
