@@ -134,7 +134,7 @@ def test_the_first_parts_are_sent_as_planned_within_the_memory_that_was_said(scr
 
 def test_a_large_upload_is_resumed_without_what_was_sent(scripted: Scripted) -> None:
     name = sparse(scripted.folder, int(2.5 * TIB))
-    assert send_first_parts(scripted, name, parts=1)[0] == 130
+    assert send_first_parts(scripted, name, parts=2)[0] == 130
     sent = set(scripted.server.received)
     scripted.server.received.clear()
     done, planned = dry_run(scripted, name, "--part-size", "1GiB")  # the parts are those that it was begun with
@@ -142,7 +142,8 @@ def test_a_large_upload_is_resumed_without_what_was_sent(scripted: Scripted) -> 
     assert planned[name]["part_size"] == next(iter(scripted.archive.uploads.values())).announced["part_size"]
     code, err, _ = send_first_parts(scripted, name, parts=1)
     assert code == 130, err
-    assert min(scripted.server.received) == max(sent) + 1
+    # The last one was recorded only if its response came before the signal.
+    assert min(scripted.server.received) in (max(sent), max(sent) + 1)
     assert len(scripted.archive.uploads) == 1
     assert "memory budget" in err
 

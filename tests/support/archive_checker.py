@@ -67,7 +67,14 @@ def check(root: Path) -> Report:
     faults += box_faults(tables)
     faults += upload_faults(tables, buckets)
     faults += file_faults(tables, buckets)
-    return Report(faults, len(stray), sum(path.stat().st_size for path in stray))
+    return Report(faults, len(stray), sum(map(_size, stray)))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # the worker of a killed server ends a little later
 
 
 def read_table(database: sqlite3.Connection, name: str) -> Documents:
