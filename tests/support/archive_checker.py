@@ -155,13 +155,16 @@ def upload_faults(tables: Mapping[str, Documents], buckets: Mapping[str, Bucket]
         if alias in aliases:
             yield f"upload {file_id} has the alias of another one"
         aliases.add(alias)
+    # A kill in the middle of a deletion or a creation leaves these to a job, which is due a minute or a lifetime later.
+    kinds = {job["id"]: job["kind"] for job in tables["jobs"].values()}
+    cleaned = {id for id, kind in kinds.items() if kind == "clean" or (kind == "expire" and id not in uploads)}
     for object_id, upload_id in opened:
         upload = uploads.get(str(object_id), {})
-        if tables["jobs"].get(str(object_id), {}).get("kind") == "clean":
-            continue  # whose deletion was killed: freed when the job is due, a minute later
+        if object_id in cleaned:
+            continue
         if upload.get("state") != "init" or upload["upload_id"] != upload_id.partition(".")[0]:
             yield f"inbox: the open upload {upload_id} belongs to no document"
-    for object_id in inbox.objects:
+    for object_id in inbox.objects.keys() - cleaned:
         if uploads.get(object_id, {}).get("state") not in ("init", *COMING):
             yield f"inbox: the object {object_id} belongs to no document"
     for name in ("permanent", "download"):
