@@ -183,7 +183,9 @@ def draft_of_a_key(archive: Planter) -> None:
 
 
 def upload_without_document(archive: Planter) -> None:
-    archive.sql("DELETE FROM uploads WHERE id = ?", archive.upload("open")["id"])
+    upload_id = archive.upload("open")["id"]
+    archive.sql("DELETE FROM uploads WHERE id = ?", upload_id)
+    archive.sql("DELETE FROM jobs WHERE id = ?", upload_id)
 
 
 def upload_of_a_cancelled_one(archive: Planter) -> None:
