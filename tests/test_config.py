@@ -165,6 +165,8 @@ def test_every_setting_can_be_said_in_all_three_places() -> None:
         ({}, {}, b"retries =", "config.toml: not valid TOML"),
         ({}, {}, b"\xff", "config.toml: not UTF-8"),
         ({}, {}, b"partsize = 1", "config.toml: there is no"),
+        ({}, {}, b"read_timeout = true", "config.toml, read_timeout: expected seconds"),
+        ({}, {"CONNECTOR_TOKEN_FILE": "a\0b"}, None, "CONNECTOR_TOKEN_FILE: a path"),
         ({}, {}, b"access_token = 'x'", "config.toml: 'access_token'"),
         ({"wkvs_url": "archive.example"}, {}, None, "--wkvs-url: 'archive.example'"),
         ({"wkvs_url": "https://a:b@archive.example"}, {}, None, "--wkvs-url: the address"),
@@ -177,6 +179,13 @@ def test_an_error_names_the_place_it_came_from(
     with pytest.raises(UsageError) as caught:
         load_settings(values, environment, file)
     assert str(caught.value).startswith(begins)
+
+
+@pytest.mark.parametrize(("name", "advice"), [("partsize", "'part_size'"), ("colour", "wkvs_url")])
+def test_a_misspelt_setting_is_told_with_the_one_that_is_meant_or_with_all(name: str, advice: str) -> None:
+    with pytest.raises(UsageError, match=name) as caught:
+        load_settings({}, {}, f"{name} = 1".encode())
+    assert advice in caught.value.hint
 
 
 def test_little_memory_makes_parts_smaller_unless_their_size_was_asked_for() -> None:
@@ -210,3 +219,4 @@ def test_where_the_file_is_looked_for() -> None:
 def test_home_is_understood_wherever_a_path_is_said() -> None:
     settings = load_settings({}, {"CONNECTOR_TOKEN_FILE": "~/token"}, None)
     assert settings.token_file == Path.home() / "token"
+    assert load_settings({"token_file": Path("~/as it is")}, {}, None).token_file == Path("~/as it is")

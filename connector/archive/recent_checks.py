@@ -6,7 +6,6 @@ import attrs
 import trio
 
 _LIFETIME = 60.0
-_MOST = 10_000
 
 
 @attrs.frozen(eq=False)
@@ -15,8 +14,12 @@ class RecentChecks:
 
     A storage loses things seldom (lifecycle rules, a restored backup) and for good. So this process notices a minute
     late at most, and another process need not know.
+
+    Args:
+        most: How many names are kept.
     """
 
+    _most: int = 10_000
     _times: dict[str, float] = attrs.field(factory=dict, init=False)
 
     def __contains__(self, name: str) -> bool:
@@ -27,5 +30,5 @@ class RecentChecks:
         """Note that it is there."""
         self._times.pop(name, None)
         self._times[name] = trio.current_time()
-        if len(self._times) > _MOST:
+        if len(self._times) > self._most:
             del self._times[next(iter(self._times))]

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import trio
+from crypt4gh import header
 
 from connector.archive import admin
 from connector.archive.assembly import Archive
@@ -13,7 +14,8 @@ from connector.archive.jobs import MAX_ATTEMPTS, LostLease, schedule
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
 from connector.archive.worker import Lease
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.header import make_header
+from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, HEADER_SIZE
 from connector.wire.payloads import UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
@@ -140,6 +142,55 @@ async def test_a_file_that_was_made_for_another_key_fails() -> None:
         async with working(archive):
             done = await until(archive, upload, "archived", "failed")
         assert "key" in (done.failure or "")
+
+
+async def test_a_header_of_many_packets_is_read_to_its_end() -> None:
+    """Packets for keys of others, before and behind ours, make it longer than most headers."""
+    async with memory_archive() as archive:
+        plaintext, key, sender = os.urandom(70_000), os.urandom(32), new_private_key()
+        hub = archive.hubs.default.public_key
+        readers = [*(public_of(new_private_key()) for _ in range(20)), hub, public_of(new_private_key())]
+        head = make_header(key, sender_private_key=sender, recipient_public_keys=readers)
+        assert len(head) > 2000
+        one_reader = seal(plaintext, sender=sender, recipient=hub, key=key).content
+        upload = await received(archive, plaintext, content=head + one_reader[HEADER_SIZE:])
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+        assert done.state == "archived", done.failure
+
+
+async def test_an_edit_list_is_not_taken() -> None:
+    """What is registered is the content: one that readers are to skip parts of would be another file."""
+    async with memory_archive() as archive:
+        key, sender, hub = os.urandom(32), new_private_key(), archive.hubs.default.public_key
+        packets = [header.make_packet_data_enc(0, key), header.make_packet_data_edit_list([0, 2])]
+        head = header.serialize(sealed for packet in packets for sealed in header.encrypt(packet, [(0, sender, hub)]))
+        content = head + seal(b"data", sender=sender, recipient=hub, key=key).content[HEADER_SIZE:]
+        upload = await received(archive, b"data", content=content)
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+        assert done.state == "failed"
+        assert "edit list" in (done.failure or "")
+
+
+async def test_an_object_that_is_shorter_than_was_received_fails() -> None:
+    async with memory_archive() as archive:
+        upload = await received(archive, os.urandom(500))
+        await archive.hubs.default.storage.put_object("inbox", upload.id, bytes(100))
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+        assert done.state == "failed"
+        assert str(upload.encrypted_size) in (done.failure or "")
+
+
+async def test_an_object_that_is_gone_fails() -> None:
+    async with memory_archive() as archive:
+        upload = await received(archive, b"data")
+        await archive.hubs.default.storage.delete_object("inbox", upload.id)
+        async with working(archive):
+            done = await until(archive, upload, "archived", "failed")
+            await at_rest(archive)
+        assert done.state == "failed"
 
 
 async def test_many_small_files() -> None:

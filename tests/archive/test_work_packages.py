@@ -81,6 +81,9 @@ async def test_upload_orders_are_bound_to_the_box_of_the_package() -> None:
                 await archive.work_packages.issue_upload_token(grant.package, rdub_id, view)
         with pytest.raises(InvalidRequest):
             await archive.work_packages.issue_upload_token(grant.package, mine.rdub_id, WorkOrderRequest("download"))
+        for nameless in ("upload", "close", "delete"):
+            with pytest.raises(InvalidRequest, match="file_id"):
+                await archive.work_packages.issue_upload_token(grant.package, mine.rdub_id, WorkOrderRequest(nameless))
 
 
 async def test_a_grant_that_is_deleted_is_refused_by_the_next_request() -> None:

@@ -110,6 +110,7 @@ def test_cutting_and_shortening() -> None:
     assert cut("漢字漢字", 6) == "漢..."
     assert shortened("sample_0123456789_R1.fastq.gz", 20) == "sample_01...fastq.gz"
     assert columns(shortened("漢" * 30 + ".bam", 21)) <= 21
+    assert shortened("sample_0123456789e\u0301.bam", 12) == "sampl....bam", "no accent stands on the dots"
     assert wrapped("one two three", 7, 2) == ["one two", "three"]
     assert wrapped("one two three four", 7, 2) == ["one two", "thre..."]
     assert wrapped("abcdefghij", 4, 3) == ["abcd", "efgh", "ij"]

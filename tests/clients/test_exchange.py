@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_transport import MAX_BODY, ApiRequest, ApiTransport
-from connector.errors import NO_RETRY, BrokenError
-from connector.http import HttpOptions, open_http
+from connector.clients.api_transport import MAX_BODY, ApiRequest, ApiTransport, broken
+from connector.errors import NO_RETRY, RETRY, RETRY_NOW, BrokenError, RetryPolicy
+from connector.http import HttpOptions, UntrustedCertificateError, open_http
 from connector.transfer import OverloadedError
 from tests.clients.conftest import Handler
 from tests.support.scripted_server import ScriptedServer, answering, response
@@ -183,3 +183,27 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port: int, nursery: 
                 await ApiTransport(client.api).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))
             assert caught.value.advice == NO_RETRY
     assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "keyword", "advice"),
+    [
+        (
+            UntrustedCertificateError("the certificate of archive.test is not trusted: it has expired."),
+            "--ca-file",
+            RETRY,
+        ),
+        (httpx.ConnectError("no route"), "your connection", RETRY),
+        (httpx.ProxyError("the proxy answered 502"), "--proxy", RETRY),
+        (httpx.ReadError("reset"), "your connection", RETRY_NOW),
+        (httpx.UnsupportedProtocol("ftp"), "address", NO_RETRY),
+    ],
+)
+async def test_each_failure_of_a_connection_says_what_to_check(
+    error: Exception, keyword: str, advice: RetryPolicy
+) -> None:
+    ours = broken(error, "https://archive.test")
+    assert isinstance(ours, BrokenError)
+    assert keyword in ours.hint
+    assert str(error).rstrip(".") in ours.message
+    assert ours.advice == advice

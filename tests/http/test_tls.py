@@ -14,6 +14,7 @@ import trustme
 
 from connector.errors import ConnectorError, LocalError, UsageError
 from connector.http import HttpClient, HttpOptions, open_http
+from connector.http.tls import make_ssl_context
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, answering, chunked, response
@@ -180,3 +181,11 @@ async def test_sessions_are_resumed(serve: Serve, client: HttpClient, server_tls
     for _ in range(3):
         assert (await get(client, server.url)).body == b"hello"
     assert resumed == [False, True, True]
+
+
+async def test_where_the_system_has_no_certificates_the_ones_of_certifi_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    assert make_ssl_context().cert_store_stats()["x509_ca"] > 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -138,3 +139,20 @@ def test_names_that_are_no_text_are_noted(folder: Path) -> None:
     name = os.fsdecode(b"a\xff.bin")
     noted(folder, name)
     assert FinishedFiles.read(folder, "/data").find(name) == FILE
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": "10"}, {"mtime_ns": None}, {"verified": "yes"}, {"origin": 1}, {"sha256": 5}]
+)
+def test_a_note_of_other_types_is_passed_over(folder: Path, wrong: dict[str, Any]) -> None:
+    noted(folder, "a.bin", file=attrs.evolve(FILE, **wrong))
+    noted(folder, "b.bin")
+    notes = FinishedFiles.read(folder, "/data")
+    assert (notes.find("a.bin"), notes.find("b.bin")) == (None, FILE)
+
+
+def test_an_empty_file_of_notes_is_added_to(folder: Path) -> None:
+    noted(folder, "a.bin").write_bytes(b"")
+    path = noted(folder, "b.bin")
+    assert path.read_bytes().count(b"\n") == 1
+    assert FinishedFiles.read(folder, "/data").find("b.bin") == FILE

@@ -451,3 +451,9 @@ def test_who_was_taken_over_throws_nothing_away(target: Path) -> None:
         partial.discard()
     partial.close()
     assert all(path.exists() for path in working_paths(target))
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_missing(target: Path) -> None:
+    target.write_bytes(b"a file where a folder should be")
+    with pytest.raises(LocalError, match=target.name):
+        existing(target / "below")

@@ -57,9 +57,11 @@ class SealedFile:
         return body | changes
 
 
-def seal(plaintext: bytes, *, sender: bytes, recipient: bytes, part_size: int = 5 * MIB) -> SealedFile:
-    """Encrypt as the Crypt4GH specification says."""
-    key = os.urandom(32)
+def seal(
+    plaintext: bytes, *, sender: bytes, recipient: bytes, part_size: int = 5 * MIB, key: bytes | None = None
+) -> SealedFile:
+    """Encrypt as the Crypt4GH specification says, with a fresh key unless one is given."""
+    key = key or os.urandom(32)
     packet = header.make_packet_data_enc(0, key)
     envelope = header.serialize(header.encrypt(packet, [(0, sender, recipient)]))
     cipher = ChaCha20Poly1305(key)

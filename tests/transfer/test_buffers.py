@@ -221,3 +221,22 @@ async def test_a_buffer_is_released_once() -> None:
         pool.release(buffer)
     assert await pool.acquire(1000) is buffer
     pool.release(buffer)
+
+
+async def test_memory_that_is_refused_to_one_who_is_cancelled_in_the_same_moment() -> None:
+    pool = BufferPool(GRAIN)
+    held = await pool.acquire(GRAIN)
+    scope = trio.CancelScope()
+
+    async def ask() -> None:
+        with scope:
+            await pool.acquire(1 << 60)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        scope.cancel()
+        pool.release(held)
+    assert scope.cancelled_caught
+    with trio.fail_after(10):
+        pool.release(await pool.acquire(GRAIN))

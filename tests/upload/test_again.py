@@ -183,3 +183,12 @@ async def test_a_plan_needs_no_listing(desk: Desk, sources: list[UploadSource], 
     desk.archive.separate_keys = True
     async with desk.session() as session:
         assert all(outcome.ok for outcome in await session.plan_upload(sources))
+
+
+async def test_a_plan_made_elsewhere_compares_sizes(
+    desk: Desk, sources: list[UploadSource], virtual_time: MockClock
+) -> None:
+    await desk.upload(*sources[:1])
+    async with Desk.elsewhere(desk).session() as session:
+        (outcome,) = await session.plan_upload(sources[:1])
+    assert outcome.unwrap().already_there == "size"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
+import attrs
 import pytest
 from trio.testing import MockClock
 
-from connector.errors import LocalError, RefusedError
+from connector.errors import ConnectorError, LocalError, RefusedError
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.transfer import Outcome
 from connector.upload.listing import UNKNOWN, ListedFile
@@ -142,3 +143,14 @@ async def test_an_upload_that_the_storage_never_gives_up(desk: Desk, virtual_tim
     assert isinstance(outcomes[0].error, RefusedError)
     assert "storage" in outcomes[0].error.hint
     assert desk.archive.counts["delete"] == 4, "it was tried again"
+
+
+async def test_what_another_box_holds_is_left_and_told(desk: Desk, virtual_time: MockClock) -> None:
+    await interrupted(desk, "data.bin")
+    (unfinished,) = unfinished_uploads(desk.state / "uploads")
+    async with desk.session() as session:
+        foreign, ours = await session.discard_uploads([attrs.evolve(unfinished, box=UUID(int=5)), unfinished])
+    assert isinstance(foreign.error, ConnectorError)
+    assert "box" in foreign.error.message
+    assert ours.ok
+    assert [outcome.label for outcome in desk.notes.outcomes[-2:]] == ["data.bin"] * 2

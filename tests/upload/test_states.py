@@ -86,7 +86,15 @@ def test_parts_that_the_file_does_not_have_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"part_size": 0}, {"part_size": "x"}, {"envelope": 5}, {"secrets": "x"}, {"size": None}, {"sealed": {"md5": 1}}],
+    [
+        {"part_size": 0},
+        {"part_size": "x"},
+        {"envelope": 5},
+        {"secrets": "x"},
+        {"size": None},
+        {"sealed": {"md5": 1}},
+        {"sealed": {"md5": 1, "sha256": ""}},
+    ],
 )
 def test_one_that_cannot_be_read_cannot_be_resumed_but_deleted(changes: dict[str, Any]) -> None:
     assert fold(journal(1, changes=changes), USER.private) == UploadState(Stage.CREATED, STARTED.file_id)
