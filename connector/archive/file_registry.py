@@ -65,8 +65,8 @@ class FileRegistry:
         while True:
             with suppress(NotFound):
                 counter = await counters.compare_and_set(_ACCESSIONS, expected={}, increments={"value": 1})
-                if counter is not None:
-                    return f"GHGAF{counter.value:014d}"
+                assert counter is not None, "nothing is expected, so nothing differs"
+                return f"GHGAF{counter.value:014d}"
             with suppress(AlreadyExists):
                 await counters.insert(Counter(_ACCESSIONS, 0))
 

@@ -108,7 +108,7 @@ def summary(state: State) -> list[str]:
         return pieces
     if state.unknown and not state.expected:
         pieces.append(f"{amount(state.through)} of an unknown size")
-    elif state.expected:
+    else:
         least = "at least " if state.unknown else ""
         share = f" ({100 * state.through // state.expected} %)" if not state.unknown else ""
         pieces.append(f"{amount(state.through)} of {least}{amount(state.expected)}{share}")

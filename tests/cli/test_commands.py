@@ -312,3 +312,19 @@ def test_options_that_contradict_each_other(desk: Desk, engine: Any, tmp_path: P
 def test_without_verification_the_engine_is_told(desk: Desk, engine: Any, tmp_path: Path) -> None:
     assert desk.run("download", "--output-dir", tmp_path, "--no-verify") == 0
     assert engine.calls[-1]["verify"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "keyword"),
+    [
+        (["serve", "--only", "ucs,fax"], "fax"),
+        (["work", "--kinds", "register,dance"], "dance"),
+        (["rotate-key", "signing", "HD01"], "hub"),
+    ],
+)
+def test_what_no_archive_has_is_told_before_one_is_opened(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], keyword: str
+) -> None:
+    assert desk.run("archive", *words, "--root", tmp_path / "none") == 2
+    assert keyword in desk.said + capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

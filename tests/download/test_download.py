@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from connector.clients.objects import UrlRefusedError
 from connector.clients.refusals import TokenRefusedError
-from connector.errors import BrokenError, RefusedError
+from connector.errors import BrokenError, LocalError, RefusedError
 from connector.transfer import OverloadedError
 from tests.download.conftest import Desk
 
@@ -76,6 +76,15 @@ async def test_a_file_that_is_not_in_the_package_is_refused_before_anything_is_f
         await desk.download("GHGAF01", "GHGAF99")
     assert desk.archive.counts["object"] == 0
     assert desk.names == []
+
+
+async def test_what_is_no_folder_is_told_before_anything_is_fetched(desk: Desk) -> None:
+    desk.file(1)
+    desk.folder.rmdir()
+    desk.folder.write_bytes(b"")
+    with pytest.raises(LocalError, match="folder"):
+        await desk.download()
+    assert desk.archive.counts["order"] == 0
 
 
 async def test_memory_does_not_grow_with_the_file(desk: Desk, virtual_time: MockClock) -> None:

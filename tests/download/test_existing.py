@@ -206,6 +206,17 @@ async def test_a_file_of_another_size_is_no_verified_one(desk: Desk, name: str, 
     assert "size" in outcome.error.message
 
 
+async def test_what_the_archive_states_no_digest_of_is_not_called_verified(
+    desk: Desk, name: str, decrypt: bool
+) -> None:
+    desk.file(1)
+    await downloaded(desk, decrypt)
+    desk.archive.files["GHGAF01"].claims["checksums"] = []
+    outcome = await downloaded(desk, decrypt, verify_existing=True)
+    assert isinstance(outcome.error, IntegrityError)
+    assert "sha256" in outcome.error.message
+
+
 async def test_what_is_not_there_is_fetched_also_when_it_would_be_verified(
     desk: Desk, name: str, decrypt: bool
 ) -> None:
@@ -222,7 +233,7 @@ async def test_replacing_and_verifying_are_two_things(desk: Desk) -> None:
             await session.download(output_dir=desk.folder, overwrite=True, verify_existing=True)
 
 
-async def test_overwriting_goes_on_where_it_was_interrupted(desk: Desk, decrypt: bool) -> None:
+async def test_overwriting_goes_on_where_it_was_interrupted(desk: Desk, decrypt: bool, virtual_time: MockClock) -> None:
     """What the interrupted run replaced is not replaced again; what was there before both is."""
     for number in range(3):
         desk.file(2, f"GHGAF0{number}")

@@ -1,0 +1,28 @@
+"""The archive of the demonstration, where it does not start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from connector.cli.commands.demo_archive import serving
+from connector.errors import BrokenError
+
+pytestmark = pytest.mark.trio
+
+
+async def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(b"a file where the folder should be")
+    with pytest.raises(BrokenError, match="did not start") as caught:
+        async with serving(tmp_path / "archive", tmp_path / "log"):
+            pass
+    assert str(tmp_path / "archive") in caught.value.message
+
+
+async def test_one_that_takes_too_long_is_ended(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """By a clock that is faster than any process starts."""
+    with pytest.raises(BrokenError, match="within 30 seconds"):
+        async with serving(tmp_path / "archive", tmp_path / "log"):
+            pass
