@@ -348,7 +348,7 @@ async def test_an_archive_that_is_busy_has_no_faults(documents: DaoFactory | Non
         box = await archive.boxes.create(title="", storage_alias="embedded")
 
         async def keep_uploading(number: int) -> None:
-            for count in range(20):
+            for count in range(12):
                 file_id = await send(archive, box.id, f"{number}-{count}", damage=count % 5 == 0)
                 if count % 3 == 0:
                     await archive.uploads.cancel(box.id, file_id)

@@ -25,7 +25,7 @@ from persistence.errors import MigrationFailed
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WORKER = Path(__file__).with_name("migration_worker.py")
-DOCUMENTS = 2000
+DOCUMENTS = 1000
 KILLS = 2
 
 

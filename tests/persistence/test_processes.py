@@ -20,7 +20,7 @@ from persistence.testing.models import Job
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WORKER = Path(__file__).with_name("document_worker.py")
-JOB_COUNT = 1000
+JOB_COUNT = 500
 PROCESSES = 8
 
 

@@ -30,7 +30,7 @@ from persistence.testing.servers import S3Endpoint
 from persistence.testing.servers.cleaning import settings_of
 
 SETTINGS = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 ids = st.sampled_from(["a", "b", "c", "d", "B", "$t:1"])

@@ -47,7 +47,7 @@ WORKING = {
     "CONNECTOR_ARCHIVE_STAGING_DELAY": "1.2",
 }
 """So that leases are extended and copies removed while a walk lasts."""
-SAMPLE = 40
+SAMPLE = 25
 
 
 @pytest.fixture(scope="module")

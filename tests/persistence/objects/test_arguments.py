@@ -162,7 +162,7 @@ def test_s3_raises_nothing_else(s3: S3Endpoint) -> None:
     storage = S3Storage(settings_of(s3))
     with opened("asyncio", storage) as portal:
         for method in CALLS:
-            fuzz(portal, storage, method, 25)
+            fuzz(portal, storage, method, 10)
 
 
 @SETTINGS
