@@ -75,7 +75,7 @@ async def test_only_the_first_waits_for_one_that_does_not_come(digest: OrderedDi
     began = trio.current_time()
     for part in list(PARTS)[1:]:
         await bring(digest, part)
-    assert trio.current_time() - began < 0.2 * 2
+    assert trio.current_time() - began < 0.2 * 5, "nine of them would wait 1.8 s"
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -56,7 +56,7 @@ class TestApi:
             await http.api.get(server.url)
             await get(http, server.url)
             assert server.open == 1
-        with trio.fail_after(2):
+        with trio.fail_after(30):
             while server.open:
                 await trio.sleep(0.01)
         for head in heads.seen:
@@ -258,7 +258,7 @@ class TestProxy:
 
         proxy = await serve(scene)
         async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", connect_timeout=0.2)) as http:
-            with trio.fail_after(3), pytest.raises(httpx.ConnectTimeout):
+            with trio.fail_after(30), pytest.raises(httpx.ConnectTimeout):
                 await get(http, "https://storage.invalid/x")
 
     async def test_data_before_the_tunnel_is_used_is_not_taken_for_tls(self, serve: Serve, tunnels: Proxied) -> None:

@@ -90,10 +90,10 @@ async def test_timeouts(serve: Serve, phase: str) -> None:
     stuck = Stuck()
     server = await serve(getattr(stuck, scene))
     which = "connect_timeout" if expected is httpx.ConnectTimeout else "read_timeout"
-    with trio.fail_after(3), pytest.raises(expected, match=r"0\.1 seconds") as caught:
+    with trio.fail_after(30), pytest.raises(expected, match=r"0\.1 seconds") as caught:
         await run(phase, server, **{which: 0.1})
     assert "secret" not in str(caught.value)
-    with trio.fail_after(3):
+    with trio.fail_after(30):
         await stuck.left.wait()
 
 
@@ -101,7 +101,7 @@ async def test_timeouts(serve: Serve, phase: str) -> None:
 async def test_cancellation(serve: Serve, phase: str) -> None:
     stuck = Stuck()
     server = await serve(getattr(stuck, PHASES[phase][0]))
-    with trio.fail_after(3):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run, phase, server)
             await stuck.reached.wait()
@@ -145,7 +145,7 @@ async def deaf_port() -> AsyncIterator[int]:
 class TestConnecting:
     async def test_times_out(self, deaf_port: int) -> None:
         async with open_http(HttpOptions(connect_timeout=0.1)) as client:
-            with trio.fail_after(3), pytest.raises(httpx.ConnectTimeout):
+            with trio.fail_after(30), pytest.raises(httpx.ConnectTimeout):
                 await get(client, f"http://127.0.0.1:{deaf_port}/")
 
     async def test_can_be_cancelled(self, client: HttpClient, deaf_port: int) -> None:
@@ -174,12 +174,12 @@ async def test_slow_is_not_idle(serve: Serve) -> None:
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
-        for _ in range(10):
-            await trio.sleep(0.05)
-            await peer.send(b"x")
+        for _ in range(5):
+            await trio.sleep(0.25)
+            await peer.send(b"xx")
 
     server = await serve(scene)
-    async with open_http(HttpOptions(read_timeout=0.4)) as client:
+    async with open_http(HttpOptions(read_timeout=1.0)) as client:
         assert await get_into(client, server.url, bytearray(10)) == 10
 
 

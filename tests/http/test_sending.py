@@ -100,7 +100,7 @@ class TestEarlyResponses:
             await trio.sleep_forever()
 
         server = await serve(scene)
-        with trio.fail_after(3):
+        with trio.fail_after(30):
             reply = await put(client, server.url, HUGE)
         assert (reply.status, reply.body) == (507, b"full")
         assert client.pool.idle == 0, "the rest of the body was never sent: the connection cannot be used again"

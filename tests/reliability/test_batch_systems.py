@@ -234,8 +234,8 @@ def test_a_limit_holds_where_nobody_reads_what_is_said(scripted: Scripted) -> No
     process = job.start("--until", "+6s", stderr=writer)
     os.close(writer)
     try:
-        assert process.wait(20) == 75
-        assert time.monotonic() - began < 10
+        assert process.wait(40) == 75
+        assert time.monotonic() - began < 25
     finally:
         os.close(reader)
         kill_at_end([process])
@@ -454,7 +454,7 @@ def test_a_process_of_this_machine_is_not_waited_for_and_the_hint_helps(scripted
         began = time.monotonic()
         done = job.run()
         assert done.code == 3, done.err
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
         assert f"kill {first.pid}" in done.err
         subprocess.run(["kill", str(first.pid)], check=True)
         finish(first)

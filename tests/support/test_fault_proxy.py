@@ -163,12 +163,12 @@ async def test_delays(client: HttpClient, proxy: FaultProxy) -> None:
 
 
 async def test_speed_limits_hold_for_each_connection(client: HttpClient, proxy: FaultProxy) -> None:
-    proxy.faults = Faults(bytes_per_second=1_000_000)
+    proxy.faults = Faults(bytes_per_second=300_000)
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(outcome, client, proxy)
-    assert 0.18 < trio.current_time() - start < 1.2, "300 kB take 0.3 s, and 1.8 s if the six shared the limit"
+    assert 0.6 < trio.current_time() - start < 4, "300 kB take a second, and 6 s if the six shared the limit"
 
 
 async def test_crowds(client: HttpClient, proxy: FaultProxy) -> None:
@@ -230,7 +230,7 @@ async def test_all_connections_can_be_cut_at_once(client: HttpClient, proxy: Fau
             await trio.sleep(0.01)
         proxy.cut_all()
 
-    with trio.fail_after(3):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cut)
             assert await outcome(client, proxy) in ("ReadError", "RemoteProtocolError")

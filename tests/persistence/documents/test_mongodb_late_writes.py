@@ -195,5 +195,5 @@ async def test_a_write_that_waits_for_a_lock_when_it_is_given_up_does_not_delay_
             began = time.monotonic()
             await jobs.upsert(Job(2))
             await bound.upsert(Job(3))
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15, "and not as long as the deadline"
         assert (await jobs.get_by_id(1)).owner == "transaction"

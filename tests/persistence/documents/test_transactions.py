@@ -100,5 +100,5 @@ async def test_an_unbound_write_inside_fails_in_time(kind: type, tmp_path: Path)
             began = anyio.current_time()
             with pytest.raises(DeadlineExceeded):
                 await in_another_task(tasks, lambda: jobs.insert(Job(1)))
-            assert 0.25 < anyio.current_time() - began < 8
+            assert 0.25 < anyio.current_time() - began < 30
         await jobs.insert(Job(1))
