@@ -5,7 +5,6 @@ Kills at random moments: ``tests/chaos/test_archive_siege.py``.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
