@@ -28,6 +28,8 @@ ARCHIVE_ON_CEPH = ("tests/archive/test_contract_client.py", "tests/test_main_job
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
+# Thousands of tests start programs. They are compiled once, also where the surroundings forbid Python to keep that.
+COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 def group(*names: str) -> list[str]:
@@ -70,7 +72,7 @@ def lowest_versions() -> list[str]:
 def unit(session: nox.Session) -> None:
     """Run the tests of the rooms that need no server: under a minute of processor time."""
     session.install("-e", f".[{EXTRAS}]", *group("unit"))
-    session.run("pytest", *UNIT, *session.posargs)
+    session.run("pytest", *UNIT, *session.posargs, env=COMPILED_ONCE)
 
 
 @nox.session(name="tests-on")
@@ -81,7 +83,7 @@ def tests_on(session: nox.Session, versions: str) -> None:
     """Run the unit tests, one upload and one download on a Python, with the lowest or the newest libraries."""
     session.install("-e", f".[{EXTRAS}]", *(lowest_versions() if versions == "lowest" else []), *group("unit"))
     # There is no server for an archive of several processes.
-    session.run("pytest", *UNIT, ONE_UPLOAD_AND_DOWNLOAD, "-k", "not cluster", *session.posargs)
+    session.run("pytest", *UNIT, ONE_UPLOAD_AND_DOWNLOAD, "-k", "not cluster", *session.posargs, env=COMPILED_ONCE)
 
 
 @nox.session
@@ -89,11 +91,12 @@ def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     provide(session, TEST_PROGRAMS, required=False)  # tests that need them are skipped, and fail only in CI
-    third_party = {
+    surroundings = {
+        **COMPILED_ONCE,
         "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
         "HEXKIT_PYTHON": install_apart(session, HEXKIT, "python"),
     }
-    session.run("pytest", *(session.posargs or SEVERAL_AT_ONCE), env=third_party)
+    session.run("pytest", *(session.posargs or SEVERAL_AT_ONCE), env=surroundings)
 
 
 @nox.session
