@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -88,7 +89,7 @@ def tests_on(session: nox.Session, versions: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest: nox -s tests -- tests/cli -k keygen."""
+    """Run the tests and measure their branches; or some, unmeasured: nox -s tests -- tests/cli -k keygen."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     provide(session, TEST_PROGRAMS, required=False)  # tests that need them are skipped, and fail only in CI
     surroundings = {
@@ -96,7 +97,30 @@ def tests(session: nox.Session) -> None:
         "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
         "HEXKIT_PYTHON": install_apart(session, HEXKIT, "python"),
     }
-    session.run("pytest", *(session.posargs or SEVERAL_AT_ONCE), env=surroundings)
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=surroundings)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *SEVERAL_AT_ONCE, env=surroundings)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+    report_branches(session, Path(session.create_tmp()) / "coverage.json")
+
+
+def report_branches(session: nox.Session, report: Path) -> None:
+    """Tell how many branches were taken, of which coverage itself tells only together with lines."""
+    session.run("coverage", "json", "--quiet", "-o", str(report))
+    measured = json.loads(report.read_text())
+    taken, there = (measured["totals"][name] for name in ("covered_branches", "num_branches"))
+    unseen = sorted(
+        str(path)
+        for package in ("connector", "persistence")
+        for path in Path(package).rglob("*.py")
+        if path.stat().st_size and str(path) not in measured["files"]
+    )
+    if unseen:
+        session.error(f"no test loads {', '.join(unseen)}")
+    session.log(f"{taken:,} of {there:,} branches: {taken / there:.2%}")
 
 
 @nox.session
