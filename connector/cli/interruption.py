@@ -70,8 +70,16 @@ class SignalHandler:
     the process.
     """
 
-    def __init__(self, *, has_alarm: bool) -> None:
+    def __init__(
+        self,
+        *,
+        has_alarm: bool,
+        end_at_once: Callable[[int], object] = _end_at_once,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._has_alarm = has_alarm
+        self._end_at_once = end_at_once
+        self._clock = clock
         self._request: Interrupted | None = None
         self.left = False
         self._limit: Interrupted | None = None
@@ -84,7 +92,7 @@ class SignalHandler:
         """Handle a signal."""
         if self._request is None:
             self.ask(Interrupted.by(number))
-        elif number not in _REPEATED and time.monotonic() - self._since >= _SAME_REQUEST:
+        elif number not in _REPEATED and self._clock() - self._since >= _SAME_REQUEST:
             self._end(128 + number)
 
     @property
@@ -94,7 +102,7 @@ class SignalHandler:
 
     def ask(self, request: Interrupted, *, grace: float = 0.0) -> None:
         """Stop the process gracefully, within `grace` seconds (0: without a limit)."""
-        self._request, self._since, self._grace = request, time.monotonic(), grace
+        self._request, self._since, self._grace = request, self._clock(), grace
         self._end_after(min(_FORCE_QUIT_AFTER, grace or _FORCE_QUIT_AFTER))
         self._stop(request)
 
@@ -180,7 +188,7 @@ class SignalHandler:
         try:
             self._on_force_quit()
         finally:
-            _end_at_once(code)
+            self._end_at_once(code)
 
     def _end_after(self, seconds: float) -> None:
         # Not by a thread: the interrupted code may hold the lock that starting one takes.

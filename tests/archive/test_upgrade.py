@@ -24,7 +24,9 @@ from connector.archive.faults import Fault
 from connector.archive.models import Box
 from connector.archive.schema import SCHEMA, VERSION, migrations
 from connector.archive.upgrade import remove_doubles, take_over_keys, upgrade_archive
+from connector.errors import UsageError
 from persistence.documents import migrate
+from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.migrations import COLLECTION, SchemaState
 from persistence.documents.sqlite import SqliteDaoFactory
 from tests.support.archive_checker import check as look_through
@@ -162,3 +164,32 @@ def test_an_archive_without_its_store_key_is_not_touched(sample: Sample) -> None
     assert "store.key" in refused.stderr
     assert run_cli("archive", "boxes", "--root", str(sample.root)).returncode == 2
     assert (sample.root / "archive.sqlite").stat().st_size >= before
+
+
+def test_a_configuration_without_the_hub_of_the_boxes_is_refused(sample: Sample) -> None:
+    with pytest.raises(UsageError, match="storage-alias"):
+        trio.run(upgrade_archive, embedded(sample.root, storage_alias="HD01"))
+    trio.run(upgrade_archive, embedded(sample.root))
+
+
+@pytest.mark.trio
+async def test_of_records_with_one_alias_the_one_that_counts_is_kept() -> None:
+    async with MemoryDaoFactory() as documents:
+        uploads = await documents.dao("uploads", dict, id_field="id")
+
+        async def enter(id_: str, alias: str, state: str, created: int, box: str = "box") -> None:
+            await uploads.insert({"id": id_, "box_id": box, "alias": alias, "state": state, "created": created})
+
+        await enter("1", "a", "failed", 1)
+        await enter("2", "a", "archived", 2)
+        await enter("3", "a", "cancelled", 3)
+        await enter("4", "b", "failed", 1)
+        await enter("5", "b", "cancelled", 2)
+        await enter("6", "a", "failed", 9, box="other")
+        assert await remove_doubles(documents) == 3
+        assert [upload["id"] async for upload in uploads.find_all(sort=["id"])] == ["2", "5", "6"]
+        assert await remove_doubles(documents) == 0
+        await enter("7", "a", "inbox", 4)
+        with pytest.raises(UsageError, match="'a'"):
+            await remove_doubles(documents)
+        assert await uploads.count() == 4, "neither of them may be lost"
