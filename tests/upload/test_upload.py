@@ -165,6 +165,24 @@ async def test_somebody_elses_upload_is_not_replaced_because_a_connection_broke_
     assert desk.archive.opened("data.bin") != b"other"
 
 
+@pytest.mark.parametrize(("listing", "code"), [(None, 4), (403, 4), (500, 5)])
+async def test_a_refusal_after_a_request_that_was_lost_is_told(
+    desk: Desk, listing: int | None, code: int, virtual_time: MockClock
+) -> None:
+    """The box is looked into first: the lost request may have been granted, and be the reason."""
+    desk.archive.cut("create")
+    desk.archive.fail("create", 409, {"exception_id": "boxStateError", "description": "", "data": {}})
+    if listing is not None:
+        desk.archive.fail("list", listing, times=100)
+    (outcome,) = await desk.upload(desk.file(10))
+    assert outcome.error is not None
+    assert outcome.error.exit_code == code
+    if isinstance(outcome.error, RefusedError):
+        assert outcome.error.exception_id == "boxStateError"
+    assert desk.archive.counts["list"] >= 1
+    assert desk.states == []
+
+
 async def test_a_part_that_was_damaged_on_its_way_is_sent_again(desk: Desk, virtual_time: MockClock) -> None:
     source = desk.file(10_600_000)
     desk.archive.misname(2)
