@@ -43,8 +43,8 @@ from tests.support.small_disk import small_disk_at
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 # Far below what a call without a deadline would take, far above what a busy machine needs.
-IN_TIME = 12
-AT_ONCE = 3
+IN_TIME = 20
+AT_ONCE = 10
 
 CALLS: dict[str, Callable[[ObjectStorage], Any]] = {
     "bucket_exists": lambda s: s.bucket_exists("bucket"),
@@ -120,7 +120,7 @@ async def test_a_server_that_hangs_ends_with_the_deadline(call: str, silent_port
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_cancelled_call_returns_at_once(call: str, silent_port: int) -> None:
-    async with s3_at(silent_port, deadline=2) as storage:
+    async with s3_at(silent_port, deadline=60) as storage:
         with anyio.move_on_after(0.15) as scope:
             await CALLS[call](storage)
         assert scope.cancelled_caught
