@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 import trio
 
-from connector.cli.interruption import Interrupted, SignalHandler
+from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from tests.support.desk import HandClock
 
 
@@ -101,3 +102,25 @@ def test_a_request_from_before_ends_a_job_before_it_begins(handler: Handler) -> 
 
     with pytest.raises(Interrupted):
         handler.run(job)
+
+
+def test_within_a_block_that_handles_signals_it_is_the_same_handler() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with handle_signals() as outer:
+        with handle_signals() as inner:
+            assert inner is outer
+        assert signal.getsignal(signal.SIGINT) is outer
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_beside_the_main_thread_nothing_is_handled() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        with handle_signals() as handler:
+            seen.append(signal.getsignal(signal.SIGINT) is handler)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
