@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from persistence.errors import InvalidValue, Rejected
 from persistence.testing.raising import raises
 from persistence.testing.servers import run_ceph
 from persistence.testing.servers.processes import ServerFailed, find_program, running, wait_until
@@ -45,13 +46,15 @@ def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+def refuse(message: str) -> None:
+    raise InvalidValue(message)
+
+
 def test_errors_of_the_suites_have_a_message() -> None:
-    with pytest.raises(AssertionError, match="message"):
-        with raises(ValueError):
-            raise ValueError("short")
-    with pytest.raises(AssertionError, match="not raised"):
-        with raises(ValueError):
-            pass
-    with raises(ValueError) as raised:
-        raise ValueError("This is wrong.")
-    assert str(raised.error) == "This is wrong."
+    with pytest.raises(AssertionError, match="message"), raises(InvalidValue):
+        refuse("short")
+    with pytest.raises(AssertionError, match="not raised"), raises(InvalidValue):
+        pass
+    with raises(Rejected) as raised:
+        refuse("This cannot be stored.")
+    assert raised.error.message == "This cannot be stored."
