@@ -14,11 +14,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from connector.errors import LocalError
 from connector.local.failures import local_failures
 from connector.local.positional import sync
 
@@ -163,14 +165,16 @@ class JournalFile:
             self._write(encode_written(number, facts, boot))
 
     def close(self) -> None:
-        """Close the file; the journal stays."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file, once (see `PositionalFile.close`); the journal stays."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with local_failures("write", self.path):
+                os.close(descriptor)
 
     def remove(self) -> None:
         """Close and delete the journal: the transfer is complete or given up."""
-        self.close()
+        with suppress(LocalError):  # what could not be written is not needed any more
+            self.close()
         with local_failures("remove", self.path):
             self.path.unlink(missing_ok=True)
 

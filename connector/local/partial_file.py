@@ -187,8 +187,8 @@ class PartialFile:
         check_target(self.target, overwrite=overwrite)
         with local_failures("write", self.target):
             before_rename(os.fstat(self._file.descriptor))
-        self._file.close()
         with local_failures("write", self.target):
+            self._file.close()
             os.replace(working_paths(self.target)[0], self.target)
             sync_directory(self.target.parent)
         self._completed = True
@@ -197,7 +197,8 @@ class PartialFile:
 
     def discard(self) -> None:
         """Remove the partial file, unless another process has taken over."""
-        self._file.close()
+        with suppress(OSError):  # what could not be written is not needed any more
+            self._file.close()
         self._lock_file.check()
         for path in working_paths(self.target):
             with local_failures("remove", path):
@@ -206,16 +207,15 @@ class PartialFile:
 
     def close(self) -> None:
         """Close the file. Unfinished, it stays with its journal, or is removed if there is none."""
-        try:
+        with local_failures("write", self.target), ExitStack() as after:
+            after.callback(self._lock_file.release)
+            if self._journal is not None:
+                after.callback(self._journal.close)
+            after.callback(self._file.close)
             if not self._completed and self._journal is None:
                 self.discard()
             elif not self._completed:
                 self._flush()
-        finally:
-            self._file.close()
-            if self._journal is not None:
-                self._journal.close()
-            self._lock_file.release()
 
     def _flush_if_due(self) -> None:
         with self._lock:

@@ -45,10 +45,10 @@ class PositionalFile:
             return self._transfer(offset, views, self._write_some)
 
     def close(self) -> None:
-        """Close the descriptor."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the descriptor, once: close(2) frees it even when it fails, and another file may have its number."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _transfer(self, offset: int, views: Sequence[memoryview], some: Callable[[list[memoryview], int], int]) -> int:
         pending = [view for view in views if len(view)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -77,8 +78,9 @@ class SourceFile:
             raise self._changed()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. What was only read is not lost if that fails."""
+        with suppress(OSError):
+            self._file.close()
 
     def _changed(self) -> SourceChangedError:
         return SourceChangedError(

@@ -70,9 +70,9 @@ class Disk:
 
     def close(self) -> None:
         """Leave the processes that write."""
-        if self._writers is not None:
-            os.close(self._writers)
-            self._writers = None
+        writers, self._writers = self._writers, None  # closed once, also if that fails: the number may be used again
+        if writers is not None:
+            os.close(writers)
 
     # Buckets
 
