@@ -134,10 +134,10 @@ def prepare_standard_streams() -> None:
     """Open missing standard streams, and let all of them accept any character.
 
     The descriptors 0 to 2 are occupied where they are closed: the next file that is opened would get such a number, and
-    what is meant for people would be written into it. What is printed to a closed standard output fails, since it is
-    missed; a closed standard error takes everything.
+    what is meant for people would be written into it. Reading a closed standard input fails, since it has not ended,
+    and printing to a closed standard output, since that is missed. A closed standard error takes everything.
     """
-    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:

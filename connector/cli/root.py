@@ -6,6 +6,7 @@ importing click; `tests/cli/test_startup.py` measures it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -31,8 +32,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
-OUTPUT_LOST = 3
-"""The exit code of `LocalError`, which is not imported here."""
+COMPLETION = "_CONNECTOR_COMPLETE"
+"""The variable by which shells ask click for completions: `eval "$(_CONNECTOR_COMPLETE=bash_source connector)"`."""
+USAGE, OUTPUT_LOST = 2, 3
+"""The exit codes of `UsageError` and `LocalError`, which are not imported here."""
 
 
 class LazyGroup(click.Group):
@@ -122,6 +125,8 @@ def run_command_line(arguments: Sequence[str] | None = None, obj: object = None)
             click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except (OSError, SystemExit) as error:  # click prints --help and --version, and exits where the reader has gone
+        if isinstance(error, SystemExit) and os.environ.get(COMPLETION):
+            return USAGE if error.code else 0  # it has completed words for a shell, or knows no such shell
         reason = error.strerror if isinstance(error, OSError) else "Broken pipe"
         with suppress(OSError, ValueError):
             click.echo(f"Error: standard output cannot be written: {reason}.", err=True)

@@ -12,6 +12,7 @@ from connector.cli.console import Console
 from connector.cli.context import AppContext
 from connector.config import Settings
 from connector.errors import UsageError
+from connector.local.failures import local_failures
 from connector.local.small_file import read_small_file
 
 TOKEN_VARIABLE = "CONNECTOR_ACCESS_TOKEN"
@@ -97,7 +98,8 @@ class Secrets:
             raise UsageError(
                 f"Standard input (-) cannot be both the data and the {what}.", hint="Give the secret by a file."
             )
-        line = self._context.stdin.line(PIPE_TIMEOUT)
+        with local_failures("read", "standard input"):
+            line = self._context.stdin.line(PIPE_TIMEOUT)
         if line is None:
             raise UsageError(
                 f"Standard input ended, or gave no {what} within {PIPE_TIMEOUT:.0f} seconds.",

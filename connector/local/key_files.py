@@ -110,7 +110,7 @@ def write_key_pair(private_path: Path, public_path: Path, *, passphrase: str | N
     """
     pair = KeyPair.of(os.urandom(KEY_SIZE))
     if passphrase:
-        body = c4gh.encode_private_key(pair.private, passphrase.encode(), None)
+        body = c4gh.encode_private_key(pair.private, _encoded(passphrase), None)
     else:
         none = c4gh.encode_string(None)
         body = c4gh.MAGIC_WORD + none + none + c4gh.encode_string(pair.private)

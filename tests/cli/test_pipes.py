@@ -211,3 +211,21 @@ def test_standard_output_that_is_closed(shell: Shell) -> None:
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert b"standard output" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encrypt", "-", "--recipient-public-key-path", "my.pub"],
+        ["decrypt", "-"],
+        ["ls", "--wkvs-url", "http://127.0.0.1:1/", "--token-file", "-"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_standard_input_that_is_closed_has_not_ended(shell: Shell, arguments: list[str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m connector "$@" <&-', sys.executable, *arguments],
+        cwd=shell.folder, env=shell.environment(), capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert b"standard input" in done.stderr

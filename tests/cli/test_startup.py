@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from connector.cli.root import run_command_line
+
 HEAVY = {"trio", "anyio", "httpx", "cryptography", "attr", "attrs", "cattrs", "crypt4gh", "nacl", "starlette", "jwt"}
 
 
@@ -41,3 +43,18 @@ def test_help_takes_little_more_than_importing_click() -> None:
         if ours <= 1.8 * click:
             return
     pytest.fail(f"--help takes {ours:.3f} s, importing click {click:.3f} s")
+
+
+def test_a_shell_completes_words(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    for instruction, words, code, said in (
+        ("bash_complete", "connector archive gr", 0, "plain,grant\nplain,grants\n"),
+        ("zsh_source", "", 0, "#compdef connector"),
+        ("another_source", "", 2, ""),  # of a shell that click does not know
+    ):
+        monkeypatch.setenv("_CONNECTOR_COMPLETE", instruction)
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", "2")
+        assert run_command_line([]) == code
+        out, err = capfd.readouterr()
+        assert out.startswith(said)
+        assert err == ""

@@ -36,7 +36,7 @@ def paths(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "my.sec", tmp_path / "my.pub"
 
 
-@pytest.mark.parametrize("passphrase", [None, "", "correct horse", "pässwörd \N{CAT FACE}", "x" * 1000])
+@pytest.mark.parametrize("passphrase", [None, "", "correct horse", "pässwörd \N{CAT FACE}", "\udcfc", "x" * 1000])
 def test_what_is_written_is_read(paths: tuple[Path, Path], passphrase: str | None) -> None:
     pair = write_key_pair(*paths, passphrase=passphrase)
     assert read_public_key(paths[1]) == pair.public
