@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str]:
     """The unfinished downloads in `output_dir`, by default in the current folder and the recorded ones; and a message
     that names the folders."""
+
+    def complain(error: ConnectorError) -> None:
+        invocation.console.error(str(error))
+
     if output_dir is not None:
-        return unfinished_downloads(output_dir), f"Looked for downloads in {output_dir}."
+        return unfinished_downloads(output_dir, complain), f"Looked for downloads in {output_dir}."
     here = Path.cwd()
-    found, looked, elsewhere = unfinished_downloads(Path()), [here], []
+    found, looked, elsewhere = unfinished_downloads(Path(), complain), [here], []
     for recorded in invocation.context.state_folder().outputs.find_all():
         if recorded.path == here:
             continue
@@ -27,10 +31,10 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
             elsewhere.append(f"{recorded.path} of {recorded.host}")
             continue
         try:
-            found += unfinished_downloads(recorded.path)
+            found += unfinished_downloads(recorded.path, complain)
             looked.append(recorded.path)
         except ConnectorError as error:
-            invocation.console.error(str(error))
+            complain(error)
     missing = f" Not visible from here: {', '.join(elsewhere)}." if elsewhere else ""
     return found, f"Looked for downloads in {', '.join(map(str, looked))}.{missing}"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from connector.errors import LocalError
 from connector.local.failures import local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
@@ -37,13 +38,25 @@ class UnfinishedDownload:
             lock_file.release()
 
 
-def unfinished_downloads(folder: Path) -> list[UnfinishedDownload]:
-    """The unfinished downloads in `folder`, by name. Blocks."""
+def unfinished_downloads(
+    folder: Path, on_unreadable: Callable[[LocalError], None] | None = None
+) -> list[UnfinishedDownload]:
+    """The unfinished downloads in `folder`, by name. Blocks.
+
+    A journal that cannot be read, as that of another user in a shared folder, is left out if `on_unreadable` takes its
+    error, which is raised otherwise.
+    """
     with local_failures("read", folder):
         journals = sorted(folder.glob(f"*{_JOURNAL}"))
     found = []
     for path in journals:
-        journal = load(path)
+        try:
+            journal = load(path)
+        except LocalError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(error)
+            continue
         if journal is None or journal.head.get("kind") not in ("download", "download-decrypted", "download-unverified"):
             continue
         target = path.with_name(path.name.removesuffix(_JOURNAL))

@@ -24,7 +24,7 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
         ca_file: Certificates (PEM) that are trusted instead of the system's.
 
     Raises:
-        LocalError: The file cannot be read, or is a folder.
+        LocalError: The file cannot be read, or is a folder; or the one that SSLKEYLOGFILE names cannot be written.
         UsageError: It is no file, or holds no certificates.
     """
     try:
@@ -34,6 +34,11 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
     except ssl.SSLError as error:
         raise UsageError(f"{ca_file} holds no certificates (PEM).", hint="Name another --ca-file.") from error
     except OSError as error:
+        if error.filename not in (None, str(ca_file)):
+            raise LocalError(
+                f"Could not write the keys of connections to {error.filename}: {error.strerror}.",
+                hint="The variable SSLKEYLOGFILE names that file: unset it, or name another one.",
+            ) from error
         raise LocalError(
             f"Could not read the certificates {ca_file}: {error.strerror or type(error).__name__}.",
             hint="Check the path and its permissions.",

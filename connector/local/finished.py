@@ -19,6 +19,7 @@ from pathlib import Path
 import attrs
 
 from connector.local.journal import decode_record, encode_record
+from connector.local.small_file import without_waiting
 
 _SUFFIX = ".finished"
 _LONGEST_LINE = 64 * 1024
@@ -53,6 +54,7 @@ class FinishedFile:
 
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_APPEND |= getattr(os, "O_NONBLOCK", 0)
 _INVALID = FinishedFile(-1, -1, None, "", verified=False)
 """Marks a record as invalid; no file is equal to it."""
 
@@ -118,7 +120,7 @@ class FinishedFiles:
 
 
 def _read_records(path: Path) -> Iterator[tuple[str, FinishedFile]]:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=without_waiting) as file:
         read = 0
         while (line := file.readline(_LONGEST_LINE)) and read < _MOST_BYTES:
             read += len(line)
@@ -157,7 +159,7 @@ def _prepare(path: Path) -> None:
     if not path.exists():
         _remove_old(path.parent)
         return
-    with path.open("r+b") as file:
+    with open(path, "r+b", opener=without_waiting) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":

@@ -23,6 +23,7 @@ import attrs
 from connector.errors import LocalError
 from connector.local.failures import local_failures
 from connector.local.positional import sync
+from connector.local.small_file import read_own_file
 
 VERSION = 1
 MAX_JOURNAL = 64 * 1024**2
@@ -200,8 +201,7 @@ def load(path: Path) -> Journal | None:
     """The valid beginning of the journal at `path`, `None` if there is none."""
     with local_failures("read", path):
         try:
-            with path.open("rb") as file:
-                return read_journal(file.read(MAX_JOURNAL))
+            return read_journal(read_own_file(path, MAX_JOURNAL))
         except FileNotFoundError:
             return None
 

@@ -15,6 +15,7 @@ import attrs
 from connector.errors import LocalError
 from connector.local.failures import local_failures
 from connector.local.lock_owner import LockOwner
+from connector.local.small_file import read_own_file
 from connector.transfer import NotReadyError
 
 STALE_AFTER = 180.0
@@ -22,6 +23,8 @@ STALE_AFTER = 180.0
 heartbeats, since a network file system may show the time of a file a minute late (`acregmax` in nfs(5))."""
 _EMPTY_STALE_AFTER = 20.0
 """The same for one that is empty: a process writes its name at once, unless it was killed in between."""
+_LONGEST = 64 * 1024
+"""Bytes that are read of a lock file."""
 _POLL_INTERVAL = 5.0
 """Seconds between two checks whether another machine has released its lock file."""
 
@@ -80,7 +83,7 @@ class Heartbeat:
                 marks = dict(self._marks)
             for path, mark in marks.items():
                 with contextlib.suppress(OSError, MemoryError):  # a file system may be unreachable for a moment
-                    if path.read_bytes() == mark:
+                    if read_own_file(path, _LONGEST) == mark:
                         os.utime(path)
 
 
@@ -190,7 +193,7 @@ class LockFile:
         """Whether the file is ours; if so, refresh it."""
         now = _both_clocks()
         try:
-            if self.path.read_bytes() != self._mark:
+            if read_own_file(self.path, _LONGEST) != self._mark:
                 return False
         except FileNotFoundError:
             return False
@@ -223,7 +226,7 @@ class _FoundLock:
     @classmethod
     def read(cls, path: Path) -> _FoundLock | None:
         try:
-            return cls(path, path.read_bytes(), path.stat().st_mtime)
+            return cls(path, read_own_file(path, _LONGEST), path.stat().st_mtime)
         except FileNotFoundError:
             return None  # released in this moment
 

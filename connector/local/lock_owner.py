@@ -43,7 +43,7 @@ class LockOwner:
             facts = json.loads(data)
             started, boot, pid_namespace = (facts.get(name) for name in ("started", "boot", "pid_namespace"))
             return cls(str(facts["host"]), int(facts["pid"]), started, boot, pid_namespace, bool(facts.get("touched")))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
 
     def encode(self) -> bytes:
@@ -67,7 +67,7 @@ class LockOwner:
         """Whether it still runs; only meaningful for a visible one."""
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
             return True

@@ -20,6 +20,7 @@ import platformdirs
 from connector.config import APPLICATION
 from connector.errors import LocalError
 from connector.local.journal import decode_record, encode_record
+from connector.local.small_file import read_own_file
 
 _NOWHERE = Path(os.devnull, APPLICATION)
 """The state folder of a user without a home: nothing can be created in it."""
@@ -84,8 +85,8 @@ class OutputFolders:
         found = []
         with suppress(OSError):
             for path in self.folder.glob(f"*{_SUFFIX}"):
-                with suppress(OSError, TypeError), path.open("rb") as file:
-                    record = decode_record(file.read(_LONGEST).rstrip(b"\n")) or {}
+                with suppress(OSError, TypeError):
+                    record = decode_record(read_own_file(path, _LONGEST).rstrip(b"\n")) or {}
                     if isinstance(record.get("folder"), str) and isinstance(record.get("host"), str):
                         found.append(RecordedFolder(Path(record["folder"]), record["host"], path))
         return found

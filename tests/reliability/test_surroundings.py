@@ -392,6 +392,15 @@ def test_a_ca_file_that_is_a_folder_is_no_fault_of_the_network(listener: str) ->
         assert "Trying again" not in desk.said
 
 
+def test_a_log_of_tls_keys_that_cannot_be_written(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("no-folder/x", "/"):
+        monkeypatch.setenv("SSLKEYLOGFILE", path)
+        desk = Desk(environment=ACCESS)
+        assert desk.run("ls", "--wkvs-url", f"https://{listener}/x") == 3, desk.said
+        assert "SSLKEYLOGFILE" in desk.said
+        assert "Trying again" not in desk.said
+
+
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "socks5h://127.0.0.1:1", "ftp://127.0.0.1:1", "http://[::1"])
 def test_a_proxy_of_a_kind_that_is_not_supported(listener: str, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy"):
