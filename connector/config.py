@@ -173,7 +173,8 @@ def _seconds(value: object) -> float:
     return parse_duration(str(value) if isinstance(value, int | float) else _text(value))
 
 
-def _web_address(value: object) -> str:
+def parse_web_address(value: object) -> str:
+    """Parse an address that begins with http:// or https://; raises `ValueError`."""
     text = _text(value).rstrip("/")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -183,7 +184,7 @@ def _web_address(value: object) -> str:
 
 
 def _wkvs_address(value: object) -> str:
-    url = _web_address(value)
+    url = parse_web_address(value)
     if "@" in urlsplit(url).netloc:
         raise ValueError("the address must not hold a user name or password")
     # People paste the whole address that their browser shows.
@@ -203,7 +204,7 @@ _PARSERS: Mapping[str, Callable[[object], Any]] = {
     "read_timeout": _seconds,
     "retries": _in_range(0, 100, _whole),
     "ca_file": parse_path,
-    "proxy": _web_address,
+    "proxy": parse_web_address,
 }
 
 SETTING_NAMES: tuple[str, ...] = tuple(_PARSERS)
@@ -280,7 +281,7 @@ def _read_toml(content: bytes, name: str) -> dict[str, object]:
 
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of deeply nested arrays
         what = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"not valid TOML: {error}"
         raise UsageError(f"{name}: {what}.") from None
     values: dict[str, object] = {}

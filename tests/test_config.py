@@ -164,6 +164,7 @@ def test_every_setting_can_be_said_in_all_three_places() -> None:
         ({}, {}, b"ca_file = 3", "config.toml, ca_file: "),
         ({}, {}, b"retries =", "config.toml: not valid TOML"),
         ({}, {}, b"\xff", "config.toml: not UTF-8"),
+        ({}, {}, b"retries = " + b"[" * 5000, "config.toml: not valid TOML"),
         ({}, {}, b"partsize = 1", "config.toml: there is no"),
         ({}, {}, b"read_timeout = true", "config.toml, read_timeout: expected seconds"),
         ({}, {"CONNECTOR_TOKEN_FILE": "a\0b"}, None, "CONNECTOR_TOKEN_FILE: a path"),

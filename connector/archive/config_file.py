@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 from cattrs import Converter, transform_error
@@ -32,7 +31,7 @@ from connector.archive.config import (
 from connector.archive.key_formats import parse_key, read_secret
 from connector.archive.master_keys import VARIABLE
 from connector.archive.settings import ArchiveSettings
-from connector.config import parse_size
+from connector.config import parse_path, parse_size, parse_web_address
 from connector.errors import LocalError, UsageError
 
 T = TypeVar("T")
@@ -44,6 +43,8 @@ STORAGES: Mapping[str, type] = {"filesystem": FilesystemBuckets, "s3": S3Buckets
 SETTING_NAMES = tuple(field.name for field in attrs.fields(ArchiveSettings))
 _TOP = ("public_url", *SETTING_NAMES)
 _SECRETS = frozenset({"secret_key", "session_token"})
+_LONGEST = 1024**2
+"""Bytes of a configuration."""
 _FROM_FILES = ("uri", "access_key", "secret_key", "session_token")
 """Keys whose value may be in a file, named by the key with `_file`."""
 
@@ -65,7 +66,7 @@ def read_config(
     name, content = str(file), _read(file)
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # of TOML, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of deeply nested arrays
         raise UsageError(f"{name}: not valid TOML: {error}.") from error
     _refuse_secrets(table, name)
     _apply_top(table, environment, options or {})
@@ -78,7 +79,8 @@ def read_config(
         raise UsageError(f"{name}: keys: a table is expected with nothing but directory, not {keys!r}.")
     directory = keys.get("directory", str(file.parent / "keys"))
     master = {"master_keys": environment[VARIABLE]} if environment.get(VARIABLE) else {}
-    return _structure({**table, "keys_directory": directory, **master, "settings": flat}, name)
+    config = _structure_as({**table, "keys_directory": directory, **master, "settings": flat}, ArchiveConfig, name)
+    return attrs.evolve(config, public_url=_web_address(config.public_url))
 
 
 def embedded_config(
@@ -105,9 +107,13 @@ def embedded_config(
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > _LONGEST:
+        raise UsageError(f"{path} has more than 1 MiB, so it is not the configuration of an archive.")
+    return content
 
 
 def _refuse_secrets(table: Table, name: str) -> None:
@@ -172,12 +178,12 @@ def _read_secrets(table: Table, directory: Path) -> None:
     """Replace the names of files with secrets by what they hold."""
     for hub in _tables(table.get("hubs")):
         if isinstance(hub.get("private_key"), str):
-            hub["private_key"] = read_secret(directory / hub["private_key"])
+            hub["private_key"] = read_secret(_path(directory, hub, "private_key"))
     for part in _tables([table.get("documents"), *(hub.get("storage") for hub in _tables(table.get("hubs")))]):
         for key in _FROM_FILES:
-            file = part.pop(f"{key}_file", None)
-            if isinstance(file, str):
-                part[key] = read_secret(directory / file).decode("utf-8", errors="replace").strip()
+            if isinstance(part.get(f"{key}_file"), str):
+                part[key] = read_secret(_path(directory, part, f"{key}_file")).decode("utf-8", errors="replace").strip()
+            part.pop(f"{key}_file", None)
 
 
 def _resolve_paths(table: Table, directory: Path) -> None:
@@ -185,7 +191,15 @@ def _resolve_paths(table: Table, directory: Path) -> None:
     for part in _tables(parts):
         for key in ("path", "directory", "ca_file"):
             if isinstance(part.get(key), str):
-                part[key] = str(directory / Path(part[key]).expanduser())
+                part[key] = str(_path(directory, part, key))
+
+
+def _path(directory: Path, part: Table, key: str) -> Path:
+    """The path that a key has, beginning at the directory unless it is absolute or in a home."""
+    try:
+        return directory / parse_path(part[key])
+    except ValueError as error:
+        raise UsageError(f"{key}: {error}.") from error
 
 
 def _decode_key(text: str, variable: str) -> bytes:
@@ -193,11 +207,6 @@ def _decode_key(text: str, variable: str) -> bytes:
         return parse_key(text.encode())
     except ValueError as error:
         raise UsageError(f"{variable}: not the base64 of a key of 32 bytes.") from error
-
-
-def _structure(table: Table, name: str) -> ArchiveConfig:
-    config = _structure_as(table, ArchiveConfig, name)
-    return attrs.evolve(config, public_url=_web_address(config.public_url))
 
 
 def _structure_as(table: Table, kind: type[T], name: str) -> T:
@@ -209,10 +218,10 @@ def _structure_as(table: Table, kind: type[T], name: str) -> T:
 
 
 def _web_address(url: str | None) -> str | None:
-    parts = urlsplit(url or "http://unset")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"public_url: {url!r} is not a web address; it begins with https:// or http://.")
-    return url.rstrip("/") if url else None
+    try:
+        return parse_web_address(url) if url else None
+    except ValueError as error:
+        raise UsageError(f"public_url: {error}.") from error
 
 
 def _reason(error: BaseException, kind: type | None) -> str:

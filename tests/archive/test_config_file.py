@@ -105,6 +105,7 @@ def test_the_database_may_be_named_by_the_environment_alone(read: Read) -> None:
     ("text", "words"),
     [
         ("public_url =", ["TOML"]),
+        (f"keys = {'[' * 5000}", ["TOML"]),
         (HUB, ["documents", "missing"]),
         (DOCUMENTS, ["hubs"]),
         (f"hubs = []\n{DOCUMENTS}", ["hubs"]),
@@ -114,6 +115,8 @@ def test_the_database_may_be_named_by_the_environment_alone(read: Read) -> None:
         (f"open_uploads = true\n{DOCUMENTS}{HUB}", ["open_uploads", "whole number"]),
         (f"manual_archival = 'maybe'\n{DOCUMENTS}{HUB}", ["manual_archival", "true or false"]),
         (f"public_url = 'archive.example.org'\n{DOCUMENTS}{HUB}", ["public_url", "https://"]),
+        (f"public_url = 'http://[::1'\n{DOCUMENTS}{HUB}", ["public_url"]),
+        (f"public_url = 'http://a:port'\n{DOCUMENTS}{HUB}", ["public_url"]),
         (f"keys = {{ directry = 'x' }}\n{DOCUMENTS}{HUB}", ["keys", "directry"]),
         (DOCUMENTS.replace("mongodb", "postgres", 1) + HUB, ["documents", "postgres", "sqlite"]),
         (DOCUMENTS.replace("uri", "url") + HUB, ["documents", "url", "uri is missing"]),
@@ -173,3 +176,23 @@ def test_every_setting_can_be_written(read: Read) -> None:
     text = "\n".join(f"{name} = {str(value).lower()}" for name, value in written.items())
     assert read(f"{text}\n{DOCUMENTS}{HUB}").settings == ArchiveSettings()
     assert set(written) <= set(SETTING_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (DOCUMENTS.replace('uri = "', 'uri_file = "\\u0000') + HUB, "uri_file"),
+        (DOCUMENTS + HUB + 'secret_key_file = "~no-such-user/x"', "secret_key_file"),
+        (DOCUMENTS + HUB + 'ca_file = "~no-such-user/x"', "ca_file"),
+        (DOCUMENTS + HUB.replace("[hubs.storage]", 'private_key = "\\u0000"\n[hubs.storage]'), "private_key"),
+        (DOCUMENTS + HUB + '[keys]\ndirectory = "~no-such-user/x"', "directory"),
+    ],
+)
+def test_what_cannot_be_a_path_is_named(read: Read, text: str, key: str) -> None:
+    with pytest.raises(UsageError, match=key):
+        read(text)
+
+
+def test_a_configuration_that_never_ends() -> None:
+    with pytest.raises(UsageError, match="1 MiB"):
+        read_config(Path("/dev/zero"), environment={})
