@@ -17,8 +17,16 @@ from typing import Any
 import attrs
 import pytest
 
+from connector.local.key_files import write_key_pair
+from tests.reliability import (
+    test_boundary_archive,
+    test_boundary_commands,
+    test_boundary_services,
+    test_boundary_transfers,
+)
 from tests.reliability.conftest import WalkKeys
-from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.reliability.test_surroundings import commands
+from tests.support import boundary
 from tests.support.walk import PLAIN, Walk, faults_of, walk_along
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and knows the system's functions of Linux")
@@ -68,47 +76,33 @@ def local_walks(keys: WalkKeys) -> dict[str, Walk]:
         both = ["new.pub", "new.sec"]
         return "" if found == both or not (found or done) else f"left: {found}"
 
+    def sealed_by_a_phrase(folder: Path) -> None:
+        pair = write_key_pair(folder / "my.sec", folder / "my.pub", passphrase="phrase")
+        (folder / "phrase").write_text("phrase")
+        (folder / "a").write_bytes(PLAIN)
+        public = ("--recipient-public-key-path", "my.pub")
+        ended = boundary.run(("encrypt", "a", *public), {"CONNECTOR_CONFIG": os.devnull}, folder, None)
+        assert (ended.code, len(pair.public)) == (0, 32), ended.err
+
     own = ("--my-private-key-path", "my.sec")
     return {
         "keygen": Walk(("keygen", "--sk", "new.sec", "--pk", "new.pub", "--nocrypt"), lambda folder: None, pair),
         "encrypt": Walk(("encrypt", "a", "b", "--recipient-public-key-path", "my.pub", *own), sources, encrypted),
         "decrypt": Walk(("decrypt", "--input-dir", ".", "--output-dir", "out", *own), sealed, decrypted),
         "status": Walk(("status",), lambda folder: None, lambda folder, done: ""),
-    }
-
-
-@pytest.fixture(scope="module")
-def archive_walks(
-    walk_keys: WalkKeys, walk_archive: ArchiveProcess, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Walk]:
-    """The walks of commands that administer the folder of an archive, or only list what one has."""
-    template = tmp_path_factory.mktemp("template") / "arch"
-    with served_archive(template) as another:
-        another.grant_upload(walk_keys.public)
-
-    def administered(folder: Path) -> None:
-        walk_keys.copy_to(folder)
-        shutil.copytree(template, folder / "arch")
-
-    def anything(folder: Path, done: bool) -> str:
-        return ""
-
-    grant = ("archive", "grant", "upload", "--root", "arch", "--public-key", "my.pub")
-    listing = {
-        "CONNECTOR_MY_PRIVATE_KEY_PATH": "my.sec",
-        "CONNECTOR_WKVS_URL": walk_archive.wkvs_url,
-        "CONNECTOR_RETRIES": "0",
-        "CONNECTOR_ACCESS_TOKEN": walk_archive.grant_upload(walk_keys.public),
-    }
-    return {
-        "archive files": Walk(("archive", "files", "--root", "arch"), administered, anything),
-        "archive boxes": Walk(("archive", "boxes", "--root", "arch"), administered, anything),
-        "archive grant": Walk(grant, administered, anything),
-        "ls": Walk(("ls",), walk_keys.copy_to, anything, listing),
+        "keygen, with a passphrase": Walk(
+            ("keygen", "--sk", "new.sec", "--pk", "new.pub"), lambda folder: None, pair, {"CONNECTOR_PASSPHRASE": "x"}
+        ),
+        "decrypt, with a passphrase": Walk(
+            ("decrypt", "a.c4gh", "--json", "--output-dir", "out", "--passphrase-file", "phrase", *own),
+            sealed_by_a_phrase,
+            lambda folder, done: part_made(folder / "out", {"a": PLAIN}),
+        ),
     }
 
 
 LOCAL = ("keygen", "encrypt", "decrypt", "status")
+WITH_PASSPHRASES = ("keygen, with a passphrase", "decrypt, with a passphrase")
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -148,8 +142,22 @@ def test_a_new_call_with_an_exception_that_nothing_catches_fails_the_walk(walk_k
         walk_along(walk, cases, tmp_path)
 
 
+def test_every_command_is_walked() -> None:
+    of_archives = [*test_boundary_archive.ALL, test_boundary_services.SERVE[1], test_boundary_services.WORK[1]]
+    walked = [
+        *LOCAL,
+        *test_boundary_commands.NAMES,
+        *test_boundary_transfers.WALKS,
+        "demo",
+        *(f"archive {name}" for name in of_archives),
+    ]
+    names = [" ".join(path) for path, _ in commands()]
+    assert len(names) > 20
+    assert [name for name in names if not any(f"{one} ".startswith(f"{name} ") for one in walked)] == []
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("name", [*LOCAL, "ls", "archive files", "archive boxes", "archive grant"])
-def test_the_whole_walk(walk_keys: WalkKeys, tmp_path: Path, name: str, archive_walks: dict[str, Walk]) -> None:
-    walk = {**local_walks(walk_keys), **archive_walks}[name]
+@pytest.mark.parametrize("name", [*LOCAL, *WITH_PASSPHRASES])
+def test_the_whole_walk(walk_keys: WalkKeys, tmp_path: Path, name: str) -> None:
+    walk = local_walks(walk_keys)[name]
     walk_along(walk, faults_of(walk, tmp_path / "plain"), tmp_path)

@@ -127,7 +127,10 @@ def walks(site: Site, keys: WalkKeys) -> dict[str, Walk]:
     }
 
 
-@pytest.mark.parametrize("name", ["ls", "ls of downloads", "status", "status --in-box", "rm", "discard"])
+NAMES = ("ls", "ls of downloads", "status", "status --in-box", "rm", "discard")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_whole_walk(site: Site, walk_keys: WalkKeys, tmp_path: Path, name: str) -> None:
     walk = walks(site, walk_keys)[name]
     walk_along(walk, faults_of(walk, tmp_path / "plain"), tmp_path)

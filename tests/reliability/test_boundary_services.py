@@ -29,6 +29,7 @@ from tests.reliability.conftest import WalkKeys
 from tests.support.archive_checker import check
 from tests.support.archive_process import serving
 from tests.support.boundary import Ended
+from tests.support.call_sites import ROOT
 from tests.support.contract_client import ContractClient, SealedFile
 from tests.support.walk import Case, Walk, faults_of, walk_along
 from tests.support.walked_archive import CONTENT, MANY, SETTINGS, WalkedArchive, faults_left, make_archive
@@ -58,6 +59,10 @@ def keys(walk_keys: WalkKeys) -> KeyPair:
 @pytest.fixture(scope="module")
 def made(keys: KeyPair, tmp_path_factory: pytest.TempPathFactory) -> WalkedArchive:
     return make_archive(tmp_path_factory.mktemp("template") / "arch", keys)
+
+
+BESIDE = ("archive", "serve", "--root", "arch", "--port", "0", *MANY)
+"""With a worker in a process of its own."""
 
 
 @attrs.frozen
@@ -90,7 +95,7 @@ def start_of(name: str, made: WalkedArchive) -> Walk:
 
     if name == "a new archive":
         return Start(SERVE, lambda folder: None, begun)
-    return Start({"serve": SERVE, "work": WORK}[name], prepare, whole)
+    return Start({"serve": SERVE, "work": WORK, "beside": BESIDE}[name], prepare, whole, {"PYTHONPATH": str(ROOT)})
 
 
 @attrs.define
@@ -383,3 +388,12 @@ def test_the_whole_walk_of_a_worker(made: WalkedArchive, keys: KeyPair, tmp_path
 def test_the_whole_walk_of_starts(made: WalkedArchive, tmp_path: Path, name: str) -> None:
     walk = start_of(name, made)
     walk_along(walk, faults_of(walk, tmp_path / "plain"), tmp_path)
+
+
+@pytest.mark.soak
+def test_the_calls_that_a_worker_beside_a_server_adds(made: WalkedArchive, tmp_path: Path) -> None:
+    known = {case.site for case in faults_of(start_of("serve", made), tmp_path / "known")}
+    walk = start_of("beside", made)
+    cases = [case for case in faults_of(walk, tmp_path / "plain") if case.site not in known]
+    assert any("child_process" in case.site.file for case in cases)
+    walk_along(walk, cases, tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,19 @@ class Transfers:
             archive.wait_for_file(row["file_id"])
         self._download_token = archive.grant_download(keys.public)
 
-    def upload(self, *suffixes: str) -> Walk:
-        """Upload files into a new box, whose aliases are the name of the working folder and these suffixes."""
+    def upload(self, *suffixes: str, words: Sequence[str] = ()) -> Walk:
+        """Upload files into a new box, whose aliases are the name of the working folder and these suffixes.
+
+        They are named by `words`, or by their paths.
+        """
         contents = {suffix: LARGE if suffix == "-large" else PLAIN for suffix in suffixes}
 
         def sources(folder: Path) -> None:
             self._keys.copy_to(folder)
             for suffix, content in contents.items():
                 (folder / f"{folder.name}{suffix}").write_bytes(content)
+            rows = [f"{folder.name}{suffix}\t{folder.name}{suffix}" for suffix in suffixes]
+            (folder / "list.tsv").write_text("\n".join(rows))
 
         def wrong(folder: Path, done: bool) -> str:
             changed = [s for s, content in contents.items() if (folder / f"{folder.name}{s}").read_bytes() != content]
@@ -60,7 +65,7 @@ class Transfers:
 
         token = self._archive.grant_upload(self._keys.public)
         options = {**self._common, "CONNECTOR_ACCESS_TOKEN": token, "CONNECTOR_PART_SIZE": "5MiB"}
-        return Walk(("upload", *(f"FOLDER{suffix}" for suffix in suffixes)), sources, wrong, options)
+        return Walk(("upload", *(words or [f"FOLDER{suffix}" for suffix in suffixes])), sources, wrong, options)
 
     def download(self, *options: str) -> Walk:
         """Download two files of two parts each."""
@@ -116,3 +121,36 @@ def test_the_whole_walk(transfers: Transfers, tmp_path: Path, name: str) -> None
     walk_along(walk, faults_of(walk, tmp_path / "plain"), tmp_path)
     # The archive compares each file with the sha256 that the client has stated of it.
     assert {row["state"] for row in transfers.uploads()} <= {"init", "inbox", "interrogated", "archived", "cancelled"}
+
+
+def again(walk: Walk, *options: str) -> Walk:
+    """The same command with these options, after a run that has succeeded."""
+
+    def prepare(folder: Path) -> None:
+        ended, complaint = walk.run(folder)
+        assert (ended.code, complaint) == (0, ""), ended.err
+
+    return attrs.evolve(walk, prepare=prepare, arguments=(*walk.arguments, *options))
+
+
+VARIANTS: dict[str, tuple[str, Callable[[Transfers], Walk]]] = {
+    "upload --wait": ("upload", lambda to: to.upload("-small", words=("--wait", "FOLDER-small"))),
+    "upload --tsv --dry-run": ("upload", lambda to: to.upload("-small", words=("--tsv", "list.tsv", "--dry-run"))),
+    "upload, again": ("upload", lambda to: again(to.upload("-small"))),
+    "upload, again, --verify-existing": ("upload", lambda to: again(to.upload("-small"), "--verify-existing")),
+    "upload, again, --overwrite": ("upload", lambda to: again(to.upload("-small"), "--overwrite")),
+    "download, again": ("download", lambda to: again(to.download())),
+    "download, again, --verify-existing": ("download", lambda to: again(to.download(), "--verify-existing")),
+    "download --no-verify": ("download", lambda to: to.download("--no-verify")),
+}
+"""Commands with options, beside those of the walks above."""
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_calls_that_options_add(transfers: Transfers, tmp_path: Path, name: str) -> None:
+    """Those of the same command without are walked above."""
+    plain, make = VARIANTS[name]
+    known = {case.site for case in faults_of(WALKS[plain](transfers, tmp_path), tmp_path / "known")}
+    walk = make(transfers)
+    cases = [case for case in faults_of(walk, tmp_path / "plain") if case.site not in known]
+    walk_along(walk, cases, tmp_path)
