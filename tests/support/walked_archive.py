@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -115,6 +116,24 @@ def run_steward(folder: Path, *arguments: str) -> boundary.Ended:
 
 
 def faults_left(folder: Path, *options: str) -> str:
-    """What `archive check` finds in the archive in `arch`."""
+    """What `archive check` finds in the archive in `arch`; the same content is checked once in a process."""
+    digest = _digest(folder / "arch")
+    if digest in _WHOLE:
+        return ""
     ended = run_steward(folder, "check", *options)
-    return "" if ended.code == 0 else f"the check finds: {ended.out}{ended.err}"
+    if ended.code == 0:
+        _WHOLE.add(digest)
+        return ""
+    return f"the check finds: {ended.out}{ended.err}"
+
+
+_WHOLE: set[bytes] = set()
+"""Digests of archives in which the check has found nothing: many commands fail before they change any."""
+
+
+def _digest(root: Path) -> bytes:
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        found.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
+    return found.digest()
