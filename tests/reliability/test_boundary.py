@@ -77,6 +77,13 @@ def local_walks(keys: WalkKeys) -> dict[str, Walk]:
         return "" if found == both or not (found or done) else f"left: {found}"
 
     def sealed_by_a_phrase(folder: Path) -> None:
+        made = keys.folder / "phrase"
+        if not made.exists():  # it takes longer than a case
+            made.mkdir()
+            make_key_with_a_phrase(made)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+
+    def make_key_with_a_phrase(folder: Path) -> None:
         pair = write_key_pair(folder / "my.sec", folder / "my.pub", passphrase="phrase")
         (folder / "phrase").write_text("phrase")
         (folder / "a").write_bytes(PLAIN)
