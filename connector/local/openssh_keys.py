@@ -43,6 +43,8 @@ def open_openssh_private_key(content: bytes, passphrase: Callable[[], bytes]) ->
         key = _load_protected(content, passphrase())
     except UnsupportedAlgorithm:
         key = _load_protected(_without_protection(content, passphrase), None)
+    except NotImplementedError as error:  # a compressed point of another kind of key
+        raise ValueError from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("it is of another kind")
     return bytes(SigningKey(key.private_bytes_raw()).to_curve25519_private_key())
@@ -59,7 +61,7 @@ def parse_openssh_public_key(line: bytes) -> bytes:
         if not isinstance(key, Ed25519PublicKey):
             raise ValueError("it is of another kind")
         return bytes(VerifyKey(key.public_bytes_raw()).to_curve25519_public_key())
-    except (UnsupportedAlgorithm, CryptoError, RuntimeError) as error:
+    except (UnsupportedAlgorithm, CryptoError, RuntimeError) as error:  # NotImplementedError is of the last kind
         raise ValueError from error
 
 

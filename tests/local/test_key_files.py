@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from crypt4gh.keys import get_private_key, get_public_key
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.bindings import crypto_sign_ed25519_pk_to_curve25519
 
@@ -280,3 +281,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_key_that_crypt4gh_made_is_read(paths: tuple[Path, Path]) -> None:
     subprocess.run([KEYGEN, "-f", "--nocrypt", "--sk", paths[0], "--pk", paths[1]], check=True, capture_output=True)
     assert KeyPair.of(read_private_key(paths[0], never)).public == read_public_key(paths[1])
+
+
+def test_a_compressed_point_is_of_another_kind_of_key(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    formats = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, *formats)
+    body = base64.b64decode(b"".join(private.splitlines()[1:-1]))
+    begin, end = private.splitlines()[0], private.splitlines()[-1]
+    written = base64.b64encode(body.replace(b"\0\0\0\x41\x04", b"\0\0\0\x41\x02"))
+    (tmp_path / "a.sec").write_bytes(b"\n".join([begin, written, end, b""]))
+    with pytest.raises(UsageError, match="no Crypt4GH private"):
+        read_private_key(tmp_path / "a.sec", never)
+    kind, text = (
+        key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).split()
+    )
+    body = base64.b64decode(text).replace(b"\0\0\0\x41\x04", b"\0\0\0\x41\x02")
+    (tmp_path / "a.pub").write_bytes(b" ".join([kind, base64.b64encode(body)]))
+    with pytest.raises(UsageError, match="no Crypt4GH public"):
+        read_public_key(tmp_path / "a.pub")
