@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _TOKENS_AHEAD = 8
 """Tokens that are requested together with the work package: further ones while the first files move."""
+_CONNECTIONS = 96
+"""Two for each file that is opened at once: address and header of small files far away are requested together."""
 _USUAL_OPEN_UPLOADS = 5
 """The default of archives; more is tried soon."""
 
@@ -104,7 +106,7 @@ async def open_session(
     options = HttpOptions(
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
-        max_connections=max(64, settings.max_concurrency or 0),
+        max_connections=max(_CONNECTIONS, settings.max_concurrency or 0),
         ca_file=settings.ca_file,
         proxy=settings.proxy,
         proxies=urllib.request.getproxies(),

@@ -45,7 +45,7 @@ class Scheduler:
         limit: ConcurrencyLimit,
         retrier: Retrier,
         observer: Observer,
-        window: int = 32,
+        window: int = 48,
         first: int | None = None,
         patience: float = 3600.0,
         round_trip: Callable[[], float] = lambda: 0.0,

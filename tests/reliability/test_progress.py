@@ -18,7 +18,7 @@ from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals as Unix has them")
 
-COUNT = 40
+COUNT = 60
 WIDTHS = pytest.mark.parametrize("width", [80, 120])
 STATE = re.compile(
     r"^(?:(\d+) FAILED, )?(\d+)(?: of |/)(\d+) files, (.+?) of (at least )?([\d.]+ \w?B)(?: \((\d+) %\))?"
@@ -67,7 +67,7 @@ def test_forty_small_uploads_count_from_the_start(scripted: Scripted, width: int
     assert terminal.finish() == 0
     seen = states(terminal)
     assert len(seen) > 5
-    assert {(found[3], found[5], found[6]) for found in seen} == {("40", None, f"{total / 1000:.2f} kB")}
+    assert {(found[3], found[5], found[6]) for found in seen} == {("60", None, f"{total / 1000:.2f} kB")}
     shares = [int(found[7]) for found in seen]
     assert shares == sorted(shares)
     assert any(0 < share < 100 for share in shares)
@@ -75,7 +75,7 @@ def test_forty_small_uploads_count_from_the_start(scripted: Scripted, width: int
     assert named, "the newest files have their names"
     lines = terminal.text.splitlines()
     assert sum(": uploaded" in line for line in lines) == COUNT
-    assert lines[-1] == "40 of 40 files uploaded."
+    assert lines[-1] == "60 of 60 files uploaded."
     assert not any(STATE.match(line) or line.startswith("  sample-") for line in lines), "nothing of it is left behind"
 
 
@@ -86,7 +86,7 @@ def test_downloads_know_their_number_at_the_start_and_their_sizes_as_they_open(s
     terminal = download(scripted, width)
     assert terminal.finish() == 0
     seen = states(terminal)
-    assert {found[3] for found in seen} == {"40"}
+    assert {found[3] for found in seen} == {"60"}
     unknown = [bool(found[5]) for found in seen]
     assert unknown[0]
     assert unknown == sorted(unknown, reverse=True), "at least, until all are known"
@@ -118,11 +118,11 @@ def test_a_failed_file_stays_in_the_denominator(scripted: Scripted, width: int) 
     assert terminal.finish() in (4, 5)
     seen = states(terminal)
     assert any(found[1] == "1" for found in seen)
-    assert {found[3] for found in seen} == {"40"}
+    assert {found[3] for found in seen} == {"60"}
     known = [found[6] for found in seen if not found[5]]
     assert len(set(known)) == 1, "its bytes stay in the sum"
     assert "99" in {found[7] for found in seen} or all(int(found[7] or 0) < 100 for found in seen)
-    assert terminal.text.splitlines()[-1] == "39 of 40 files downloaded, 1 failed."
+    assert terminal.text.splitlines()[-1] == "59 of 60 files downloaded, 1 failed."
 
 
 @WIDTHS
@@ -175,12 +175,12 @@ def test_all_at_once(scripted: Scripted, width: int) -> None:
     terminal = download(scripted, width)
     assert terminal.finish() == 4
     seen = states(terminal)
-    assert {found[3] for found in seen} == {"40"}
+    assert {found[3] for found in seen} == {"60"}
     assert any(found[1] for found in seen)
     assert any(RETRY.match(line) for look in terminal.looks for line in look.lines)
     lines = terminal.text.splitlines()
-    assert sum(": downloaded" in line for line in lines) == 39
-    assert lines[-1] == "39 of 40 files downloaded, 1 failed."
+    assert sum(": downloaded" in line for line in lines) == 59
+    assert lines[-1] == "59 of 60 files downloaded, 1 failed."
     assert " ".join(terminal.text.split()).count("answered 503") == 1
 
 
@@ -218,7 +218,7 @@ def test_a_simple_terminal_gets_one_line_without_escapes(scripted: Scripted) -> 
     terminal = download(scripted, 80, term="dumb")
     assert terminal.finish() == 0
     assert b"\x1b" not in terminal.raw
-    assert {found[3] for found in states(terminal)} == {"40"}
+    assert {found[3] for found in states(terminal)} == {"60"}
     assert not any(STATE.match(line) for line in terminal.text.splitlines())
 
 
