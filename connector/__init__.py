@@ -24,8 +24,7 @@ from typing import Any
 
 # Type checkers read the same names in __init__.pyi; a test compares the two.
 _PUBLIC_NAMES = {
-    "connector.clients.api_client": "ApiClient",
-    "connector.clients.cached_value": "CachedValue Expiring",
+    "connector.clients.api_client": "ApiClient CachedValue Expiring",
     "connector.clients.downloads": "DownloadClient",
     "connector.clients.api_transport": "ApiTransport",
     "connector.clients.objects": "ObjectClient",

@@ -1,9 +1,9 @@
 """The public names of the library, as type checkers see them."""
 
 from connector.clients.api_client import ApiClient as ApiClient
+from connector.clients.api_client import CachedValue as CachedValue
+from connector.clients.api_client import Expiring as Expiring
 from connector.clients.api_transport import ApiTransport as ApiTransport
-from connector.clients.cached_value import CachedValue as CachedValue
-from connector.clients.cached_value import Expiring as Expiring
 from connector.clients.downloads import DownloadClient as DownloadClient
 from connector.clients.objects import ObjectClient as ObjectClient
 from connector.clients.uploads import UploadClient as UploadClient

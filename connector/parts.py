@@ -1,4 +1,4 @@
-"""Parts of an object: arithmetic that depends on no file format.
+"""Parts of an object: their arithmetic, which depends on no file format, and their digests.
 
 Sources: the limits of S3 multipart uploads (5 MiB to 5 GiB a part, the last one may be smaller, at most 10,000 parts,
 an object of at most 5 TiB).
@@ -6,7 +6,8 @@ an object of at most 5 TiB).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import attrs
@@ -89,3 +90,33 @@ def split(part: Part, size: int, *, offset: int) -> Iterator[Part]:
         stop = min(start + size - (start - offset) % size, part.stop)
         yield Part(part.number, start, stop)
         start = stop
+
+
+@attrs.frozen
+class PartDigests:
+    """The md5 and sha256 (lower case hex) of one part as it was sent."""
+
+    md5: str
+    sha256: str
+
+
+def digest_part(data: memoryview) -> PartDigests:
+    """Both digests of one part. Takes a whole part so that hashlib releases the GIL."""
+    return PartDigests(
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), sha256=hashlib.sha256(data).hexdigest()
+    )
+
+
+def add_pieces(digest: hashlib._Hash, pieces: Iterable[memoryview]) -> None:
+    """Add pieces of data to a running digest. Blocks."""
+    for piece in pieces:
+        digest.update(piece)
+
+
+def multipart_etag(part_md5s: Iterable[str]) -> str:
+    """The ETag of a multipart object in S3: md5 over the binary part md5s, `-`, part count."""
+    digest = hashlib.md5(usedforsecurity=False)
+    count = 0
+    for count, md5 in enumerate(part_md5s, start=1):  # noqa: B007
+        digest.update(bytes.fromhex(md5))
+    return f"{digest.hexdigest()}-{count}"

@@ -13,8 +13,6 @@ import anyio
 import anyio.to_thread
 import sniffio
 
-from persistence.errors import DeadlineExceeded
-
 T = TypeVar("T")
 
 _POLL_INTERVAL: Final = 0.02
@@ -69,6 +67,8 @@ class Threads:
                         await anyio.sleep(_POLL_INTERVAL)
                     return await self._in_thread(call, cancelled)
         except TimeoutError as error:
+            from persistence.errors import DeadlineExceeded  # here, since most of what uses threads needs no storage
+
             raise DeadlineExceeded(f"{self._what} did not answer within {seconds:g} s.", hint=self._hint) from error
         finally:
             cancelled.set()

@@ -96,6 +96,6 @@ def test_both_are_found_where_they_are() -> None:
     said = runs_of_words("The disk is full: free some space.")
     assert pinned('assert "the disk is full" in done.err\nraises(E, match=r"free some\\ space")', said) == [1]
     assert pinned('assert f"{path}: disk is full" in done.err', said) == []
-    source = "from connector.http import opening\nimport os, connector\n"
-    assert patched(source + "patch.setattr(opening, 'x', 1)\npatch.setattr(os, 'x', 1)") == [3]
+    source = "from connector.http import pool\nimport os, connector\n"
+    assert patched(source + "patch.setattr(pool, 'x', 1)\npatch.setattr(os, 'x', 1)") == [3]
     assert patched(source + "mock.patch('connector.http.x')\nsetattr(connector.http, 'x', 1)") == [3, 4]

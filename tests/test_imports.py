@@ -411,7 +411,7 @@ def test_no_drawers_for_leftovers() -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("connector.crypt4gh.layout", "import connector.transfer.scheduler"),
+        ("connector.crypt4gh.segments", "import connector.transfer.scheduler"),
         ("connector.download.job", "from connector.upload import job"),
         ("connector.upload.job", "def f() -> None:\n    from ..download.job import run"),
         ("connector.archive.inbox", "from connector.clients.objects import fetch"),
@@ -445,7 +445,7 @@ def test_a_library_in_the_wrong_room_is_seen(name: str, source: str) -> None:
     [
         ("connector.download.job", "print('done')"),
         ("connector.clients.packages", "token = input()"),
-        ("connector.transfer.observer", "import sys\nsys.stderr.write('x')"),
+        ("connector.transfer.reporting", "import sys\nsys.stderr.write('x')"),
         ("connector.wire.lifetimes", "from datetime import datetime\nx = datetime.now()"),
         ("connector.crypt4gh.header", "open('key')"),
     ],

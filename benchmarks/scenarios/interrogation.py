@@ -33,8 +33,14 @@ from connector.archive.jobs import schedule
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
 from connector.crypt4gh.header import make_header, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
-from connector.crypt4gh.segments import PartSealer, SealedLayout, SegmentDecryptor
+from connector.crypt4gh.segments import (
+    CIPHER_SEGMENT_SIZE,
+    PartSealer,
+    SealedLayout,
+    SegmentDecryptor,
+    fit_upload_part_size,
+    sealed_size,
+)
 from connector.parts import Parts
 from tests.support.archive_process import ArchiveProcess, serving
 

@@ -19,9 +19,8 @@ import trio
 from connector.archive.assembly import open_archive
 from connector.archive.config import embedded
 from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
-from connector.crypt4gh.segments import SegmentDecryptor
-from connector.wire.digests import add_pieces, multipart_etag
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SegmentDecryptor
+from connector.parts import add_pieces, multipart_etag
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
 

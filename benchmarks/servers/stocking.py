@@ -25,8 +25,7 @@ from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, sealed_size
-from connector.crypt4gh.segments import PartSealer, SealedLayout
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, PartSealer, SealedLayout, sealed_size
 from connector.parts import Parts
 from persistence.objects.filesystem import FilesystemStorage
 

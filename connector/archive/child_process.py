@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import attrs
 import trio
 
-from connector.transfer.outcome import is_bug
+from connector.transfer.reporting import is_bug
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import attrs
 
 from connector.archive.inventory import FileView, Place
 from connector.archive.models import BoxState, FileUpload, Job, JobKind
-from connector.crypt4gh.layout import sealed_size
+from connector.crypt4gh.segments import sealed_size
 
 FaultKind = Literal[
     "lost_upload",

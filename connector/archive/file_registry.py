@@ -12,7 +12,7 @@ from connector.archive.database import Database
 from connector.archive.errors import NoSuchObject
 from connector.archive.models import Counter, FileUpload, RegisteredFile
 from connector.archive.settings import Clock, utc_now
-from connector.crypt4gh.layout import sealed_size
+from connector.crypt4gh.segments import sealed_size
 from persistence.errors import AlreadyExists, NotFound
 
 _ACCESSIONS = "accessions"

@@ -11,18 +11,22 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from connector.adapters.failures import cut_short, storage_failures
-from connector.adapters.object_parts import ObjectSink, ObjectSource
+from connector.adapters.object_parts import ObjectSink, ObjectSource, cut_short, storage_failures
 from connector.archive.hubs import Hub
 from connector.archive.models import FileUpload
 from connector.crypt4gh.header import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, fit_upload_part_size, sealed_size
-from connector.crypt4gh.segments import PartSealer, Plaintext, SealedLayout, SegmentDecryptor
+from connector.crypt4gh.segments import (
+    CIPHER_SEGMENT_SIZE,
+    PartSealer,
+    Plaintext,
+    SealedLayout,
+    SegmentDecryptor,
+    fit_upload_part_size,
+    sealed_size,
+)
 from connector.errors import NO_RETRY, IntegrityError
-from connector.parts import Part, Parts
-from connector.transfer.steps import Sequencer
-from connector.transfer.transfer import Progress
-from connector.wire.digests import add_pieces
+from connector.parts import Part, Parts, add_pieces
+from connector.transfer.transfer import Progress, Sequencer
 from persistence.threads import gil_yielder
 
 T = TypeVar("T")

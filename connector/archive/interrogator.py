@@ -9,7 +9,7 @@ from contextlib import suppress
 import attrs
 import trio
 
-from connector.adapters.failures import MissingObjectError, storage_failures
+from connector.adapters.object_parts import MissingObjectError, storage_failures
 from connector.archive.attempts import remove_earlier_attempts
 from connector.archive.database import Database
 from connector.archive.hubs import Hub, Hubs
@@ -23,7 +23,7 @@ from connector.archive.worker import Lease
 from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.observer import SilentObserver
+from connector.transfer.reporting import SilentObserver
 from connector.transfer.retry import Backoff, Retrier
 from connector.transfer.scheduler import Scheduler
 from persistence.errors import NotFound

@@ -7,7 +7,7 @@ import logging
 import trio
 
 from connector.archive.hubs import Hubs
-from connector.transfer.outcome import is_bug
+from connector.transfer.reporting import is_bug
 from persistence.objects.filesystem import FilesystemStorage
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import trio
 from connector.archive.config import FilesystemBuckets, HubConfig, MongodbDocuments, S3Buckets, SqliteDocuments
 from connector.archive.hubs import Hub
 from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
-from connector.transfer.outcome import is_this_machines
+from connector.transfer.reporting import is_this_machines
 from persistence.documents import DaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import DeadlineExceeded, PersistenceError, Rejected, Unavailable

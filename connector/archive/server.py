@@ -16,7 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from connector.archive.request_guard import AsgiApp, RequestGuard
 from connector.errors import LocalError
-from connector.transfer.outcome import is_bug, iter_leaf_errors
+from connector.transfer.reporting import is_bug, iter_leaf_errors
 
 _log = logging.getLogger(__name__)
 

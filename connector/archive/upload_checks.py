@@ -16,9 +16,8 @@ from connector.archive.errors import (
     UploadSizeMismatch,
 )
 from connector.archive.models import REPLACEABLE, Box, FileUpload
-from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
-from connector.parts import S3_MAX_OBJECT_SIZE, S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts
-from connector.wire.digests import multipart_etag
+from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.parts import S3_MAX_OBJECT_SIZE, S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Parts, multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.objects.values import ObjectStat
 

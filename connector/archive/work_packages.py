@@ -20,7 +20,7 @@ from connector.archive.models import Box, WorkPackage
 from connector.archive.settings import Clock, utc_now
 from connector.archive.tokens import TokenIssuer, WorkOrder
 from connector.archive.upload_checks import MAX_ALIAS
-from connector.crypt4gh.sealed_text import seal_text
+from connector.crypt4gh.keys import seal_text
 from connector.wire.payloads import WorkOrderRequest, WorkType
 from persistence.documents import Dao
 from persistence.errors import NotFound, PersistenceError

@@ -12,7 +12,7 @@ import trio
 
 from connector.archive.jobs import Change, JobQueue, LostLease, Next
 from connector.archive.models import Job, JobKind
-from connector.transfer.outcome import as_connector_error, is_bug, iter_leaf_errors
+from connector.transfer.reporting import as_connector_error, is_bug, iter_leaf_errors
 from persistence.errors import PersistenceError
 
 _log = logging.getLogger(__name__)

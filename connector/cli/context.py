@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
     from connector.local.pipes import PipeReader, PipeWriter
-    from connector.local.state_folder import StateFolder
+    from connector.local.user_folders import StateFolder
     from connector.recrypt import RecryptRequest
     from connector.session import Session
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Observer, Outcome
     from connector.wire.tokens import AccessToken
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
@@ -153,7 +152,7 @@ def _real_engine() -> Engine:
 
 
 def _users_state_folder() -> StateFolder:
-    from connector.local.state_folder import StateFolder
+    from connector.local.user_folders import StateFolder
 
     return StateFolder()
 

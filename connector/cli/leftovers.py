@@ -1,7 +1,8 @@
-"""Finds unfinished downloads for `status` and `discard`."""
+"""Finds what is unfinished, for `status` and `discard`: downloads of this machine, and open uploads in the box."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from connector.errors import ConnectorError
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.download.unfinished import UnfinishedDownload
+    from connector.upload.listing import AnnouncedUpload, UnfinishedUpload
+    from connector.wire.payloads import FileUpload
 
 
 def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str]:
@@ -44,3 +47,14 @@ def forget_folders(invocation: Invocation, downloads: list[UnfinishedDownload]) 
     folders = invocation.context.state_folder().outputs
     for folder in {download.target.parent.resolve() for download in downloads}:
         folders.forget_if_finished(folder)
+
+
+def announced_here(upload: FileUpload, announced: Sequence[AnnouncedUpload]) -> bool:
+    """Whether an open upload is, by name and size, one that a run on this machine requested without a response."""
+    return any(upload.alias == each.alias and upload.decrypted_size in (None, each.size) for each in announced)
+
+
+def not_unfinished_here(listed: Sequence[FileUpload], here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
+    """The open uploads of a box that are not among this machine's unfinished ones, sorted by alias."""
+    known = {upload.file_id for upload in here}
+    return sorted((upload for upload in listed if upload.id not in known), key=lambda upload: upload.alias)

@@ -90,59 +90,33 @@ def option(*names: str, **attributes: Any) -> Decorator[Any]:
     return click.option(*names, **attributes)
 
 
-def setting_options(*names: str, group: str) -> Decorator[Any]:
-    """Return a decorator that adds the options of the settings with these names, in this order, to a group."""
+def all_of(*decorators: Decorator[Any]) -> Decorator[Any]:
+    """Return a decorator that applies all of these; `--help` lists their options in the same order."""
 
     def decorate(function: F) -> F:
-        for name in reversed(names):
-            metavar, text = SETTINGS[name]
-            flag = "--" + name.replace("_", "-")
-            add = option(flag, name, cls=SettingOption, group=group, type=str, metavar=metavar, help=text)
-            function = add(function)
+        for decorator in reversed(decorators):
+            function = decorator(function)
         return function
 
     return decorate
 
 
-def key_options(function: F) -> F:
-    """Add the options that name the user's key pair."""
-    return setting_options("my_private_key_path", "my_public_key_path", "passphrase_file", group=WHERE)(function)  # type: ignore[no-any-return]
-
-
-def archive_options(function: F) -> F:
-    """Add the options that name the archive and configure the connection to it."""
-    network = setting_options("ca_file", "proxy", "connect_timeout", "read_timeout", "retries", group=TUNING)
-    return setting_options("wkvs_url", "token_file", group=WHERE)(network(function))  # type: ignore[no-any-return]
-
-
-def transfer_options(function: F) -> F:
-    """Add the options that every transfer has."""
-    return setting_options("part_size", "max_concurrency", "memory", group=TUNING)(function)  # type: ignore[no-any-return]
-
-
-def time_limit_options(function: F) -> F:
-    """Add the options that end a run before a batch system does."""
-    for decorate in (
-        option(
-            "--requeue-code",
-            type=click.IntRange(1, 255),
-            default=REQUEUE,
-            show_default=True,
-            metavar="N",
-            group=TUNING,
-            callback=_check_requeue_code,
-            help="Exit code when --until has stopped the run.",
-        ),
-        option(
-            "--until",
-            metavar="TIME|+SPAN",
-            group=TUNING,
-            help="Stop in good order before this time: 06:30, 2026-11-27T06:30, or +3h30m from now. The same command"
-            " resumes later.",
-        ),
-    ):
-        function = decorate(function)
-    return function
+def setting_options(*names: str, group: str) -> Decorator[Any]:
+    """Return a decorator that adds the options of the settings with these names, in this order, to a group."""
+    return all_of(
+        *(
+            option(
+                "--" + name.replace("_", "-"),
+                name,
+                cls=SettingOption,
+                group=group,
+                type=str,
+                metavar=SETTINGS[name][0],
+                help=SETTINGS[name][1],
+            )
+            for name in names
+        )
+    )
 
 
 def _check_requeue_code(ctx: click.Context, param: click.Parameter, value: int) -> int:
@@ -151,50 +125,85 @@ def _check_requeue_code(ctx: click.Context, param: click.Parameter, value: int) 
     return value
 
 
-def output_options(function: F) -> F:
-    """Add the options about what is printed, and the one that names the configuration file."""
-    for decorate in (
-        option("--debug", is_flag=True, group=OUTPUT, help="Show log lines, and the traceback of an unexpected error."),
-        option("--quiet", "-q", is_flag=True, group=OUTPUT, help="Print errors only."),
-        option(
-            "--json",
-            "as_json",
-            is_flag=True,
-            group=OUTPUT,
-            help="One JSON object per file on stdout.",
-            envvar="CONNECTOR_JSON",
-        ),
-        option("--config", group=OUTPUT, metavar="FILE", type=str, help="Configuration file (TOML)."),
-    ):
-        function = decorate(function)
-    return function
+key_options = setting_options("my_private_key_path", "my_public_key_path", "passphrase_file", group=WHERE)
+"""The options that name the user's key pair."""
 
+archive_options = all_of(
+    setting_options("wkvs_url", "token_file", group=WHERE),
+    setting_options("ca_file", "proxy", "connect_timeout", "read_timeout", "retries", group=TUNING),
+)
+"""The options that name the archive and configure the connection to it."""
 
-def overwrite_option(function: F) -> F:
-    """Add `--overwrite`."""
-    help = "Replace existing files, except those that an earlier run finished and that are unchanged since."
-    return option("--overwrite", is_flag=True, help=help)(function)  # type: ignore[no-any-return]
+transfer_options = setting_options("part_size", "max_concurrency", "memory", group=TUNING)
+"""The options that every transfer has."""
 
+time_limit_options = all_of(
+    option(
+        "--until",
+        metavar="TIME|+SPAN",
+        group=TUNING,
+        help="Stop in good order before this time: 06:30, 2026-11-27T06:30, or +3h30m from now. The same command"
+        " resumes later.",
+    ),
+    option(
+        "--requeue-code",
+        type=click.IntRange(1, 255),
+        default=REQUEUE,
+        show_default=True,
+        metavar="N",
+        group=TUNING,
+        callback=_check_requeue_code,
+        help="Exit code when --until has stopped the run.",
+    ),
+)
+"""The options that end a run before a batch system does."""
 
-def result_options(function: F) -> F:
-    """Add the options about the results of local commands: where they go, and what they may replace."""
-    return option(  # type: ignore[no-any-return]
+output_options = all_of(
+    option("--config", group=OUTPUT, metavar="FILE", type=str, help="Configuration file (TOML)."),
+    option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        group=OUTPUT,
+        help="One JSON object per file on stdout.",
+        envvar="CONNECTOR_JSON",
+    ),
+    option("--quiet", "-q", is_flag=True, group=OUTPUT, help="Print errors only."),
+    option("--debug", is_flag=True, group=OUTPUT, help="Show log lines, and the traceback of an unexpected error."),
+)
+"""The options about what is printed, and the one that names the configuration file."""
+
+_overwrite = option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace existing files, except those that an earlier run finished and that are unchanged since.",
+)
+
+existing_options = all_of(
+    _overwrite,
+    option("--skip-existing", is_flag=True, help="Skip existing files: the default."),
+    option("--verify-existing", is_flag=True, help="Compare also the content of existing files."),
+)
+"""The options about existing files. A command passes them to `check_existing_options`."""
+
+result_options = all_of(
+    option(
         "--output-dir",
         type=click.Path(file_okay=False, readable=False, path_type=Path),
         metavar="DIR",
         help="Where the results go. Default: beside each file.",
-    )(overwrite_option(function))
+    ),
+    _overwrite,
+)
+"""The options about the results of local commands: where they go, and what they may replace."""
 
-
-def existing_options(function: F) -> F:
-    """Add the options about existing files. A command passes them to `check_existing_options`."""
-    for decorate in (
-        option("--verify-existing", is_flag=True, help="Compare also the content of existing files."),
-        option("--skip-existing", is_flag=True, help="Skip existing files: the default."),
-        overwrite_option,
-    ):
-        function = decorate(function)
-    return function
+search_option = option(
+    "--output-dir",
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
+    metavar="DIR",
+    help="Look for downloads only there. Default: the current folder, and those with unfinished downloads.",
+)
+"""The `--output-dir` that restricts the search for unfinished downloads."""
 
 
 def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_existing: bool) -> None:
@@ -204,13 +213,3 @@ def check_existing_options(*, overwrite: bool, skip_existing: bool, verify_exist
     for name, given in (("--skip-existing", skip_existing), ("--verify-existing", verify_existing)):
         if overwrite and given:
             raise UsageError(f"--overwrite and {name} contradict each other.", hint="Leave one out.")
-
-
-def search_option(function: F) -> F:
-    """Add the `--output-dir` that restricts the search for unfinished downloads."""
-    return option(  # type: ignore[no-any-return]
-        "--output-dir",
-        type=click.Path(file_okay=False, readable=False, path_type=Path),
-        metavar="DIR",
-        help="Look for downloads only there. Default: the current folder, and those with unfinished downloads.",
-    )(function)

@@ -1,7 +1,8 @@
-"""The progress display: lines that are redrawn on a terminal, otherwise a periodic line.
+"""What a command says about its files: the progress display, and the report of each as it ends.
 
-Events are only counted (`meter`, `pauses`); `Progress.tick` updates the display, so that stalls are shown, too. Its
-layout is defined in `screen`. The clock is passed in.
+On a terminal the display is lines that are redrawn, otherwise a periodic line. Events are only counted (`meter`);
+`Progress.tick` updates the display, so that stalls are shown, too. Its layout is defined in `screen`. The clock is
+passed in.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
+
+import attrs
 
 from connector.cli import screen
 from connector.cli.console import Console, neutralised
-from connector.cli.meter import FileState, Meter
-from connector.cli.pauses import Pauses
-from connector.cli.report import Report
+from connector.cli.meter import FileState, Meter, Pauses
 from connector.errors import ConnectorError
-from connector.transfer.outcome import Outcome
+from connector.transfer.reporting import AlreadyThere, Outcome
 
 Display = Literal["log", "line", "screen"]
 """The abilities of standard error: plain lines, one line that is redrawn, or several with cursor movement."""
@@ -33,6 +35,108 @@ _CURSOR_TERMINALS = re.compile(
     "|mintty|cygwin|ansi|st-"
 )
 """Beginnings of the names of terminals with cursor movement."""
+
+SHORTEST_RATE = 0.1
+"""Seconds below which a rate is too inaccurate to be printed."""
+_COMPARED: Mapping[AlreadyThere, str] = {
+    "size": "only the size was compared",
+    "record": "unchanged since an earlier run finished it",
+    "sha256": "size and sha256 compared",
+}
+
+
+def error_fields(error: ConnectorError) -> dict[str, object]:
+    """Return the JSON fields of an error."""
+    return {
+        "family": error.family,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+
+
+def value_fields(value: object) -> dict[str, object]:
+    """Return the JSON fields of the result of a transfer: its public fields."""
+    kind = type(value)
+    if not attrs.has(kind):
+        return {}
+    fields = {field.name: getattr(value, field.name) for field in attrs.fields(kind) if field.repr}
+    return {name: field.hex() if isinstance(field, bytes) else field for name, field in fields.items()}
+
+
+def already_there(outcome: Outcome[Any]) -> AlreadyThere | None:
+    """Return what was compared of a file that existed before this run, `None` for any other."""
+    return getattr(outcome.value, "already_there", None)
+
+
+class Report:
+    """Reports each file once, and computes the exit code.
+
+    `verb` is the word for a finished file ("downloaded"). The JSON object of a finished file has the fields of its
+    outcome's value.
+    """
+
+    def __init__(self, console: Console, *, verb: str) -> None:
+        self._console = console
+        self._verb = verb
+        self._reported: list[Outcome[Any]] = []
+        self._planned: list[str] = []
+
+    def plan(self, labels: Iterable[str]) -> None:
+        """Add the files that are to be moved."""
+        self._planned += labels
+
+    def add(self, outcome: Outcome[Any], counted: tuple[int, float] | None = None) -> None:
+        """Report a file that has ended; `counted`: the bytes moved for it and the seconds they took."""
+        self._reported.append(outcome)
+        if outcome.error is not None:
+            if type(outcome.error) is ConnectorError:  # no family: a bug
+                self._console.trace(outcome.error)
+            self._console.error(str(outcome.error), label=outcome.label)
+            fields = {"name": outcome.label, "ok": False, "error": error_fields(outcome.error)}
+        else:
+            there = already_there(outcome)
+            became = f"{self._verb}{_figures(counted)}" if there is None else f"there already, {_COMPARED[there]}"
+            self._console.info(became, label=outcome.label)
+            fields = {"name": outcome.label, "ok": True, **value_fields(outcome.value)}
+        self._console.record(fields)
+
+    def conclude(self, outcomes: Sequence[Outcome[Any]]) -> int:
+        """Report the files that were not reported yet, and a summary; return the exit code of the command.
+
+        That is the highest code among the failed files, so that one failure among many is never 0.
+        """
+        reported = {id(outcome) for outcome in self._reported}
+        for outcome in outcomes:
+            if id(outcome) not in reported:
+                self.add(outcome)
+        codes = [outcome.error.exit_code for outcome in outcomes if outcome.error is not None]
+        if len(outcomes) > 1:
+            before = sum(already_there(outcome) is not None for outcome in outcomes)
+            earlier = f", {before} of them there already" if before else ""
+            failed = f", {len(codes)} failed" if codes else ""
+            self._console.info(f"{len(outcomes) - len(codes)} of {len(outcomes)} files {self._verb}{earlier}{failed}.")
+        return max(codes, default=0)
+
+    def interrupt(self, why: str, *, hint: str, exit_code: int) -> None:
+        """Report the files that are unfinished because the run was stopped."""
+        left = Counter(self._planned)
+        left.subtract(outcome.label for outcome in self._reported)  # two files of one name are two
+        unfinished = list((+left).elements())
+        error = {"family": "interrupted", "message": why, "hint": hint, "exit_code": exit_code}
+        for label in unfinished:
+            self._console.record({"name": label, "ok": False, "error": error})
+        if len(self._planned) > 1:
+            verb = "is" if len(unfinished) == 1 else "are"
+            self._console.info(f"{len(unfinished)} of {len(self._planned)} files {verb} unfinished.")
+
+
+def _figures(counted: tuple[int, float] | None) -> str:
+    if counted is None:
+        return ""
+    size, seconds = counted
+    rate = f", {size / seconds / 1e6:.1f} MB/s" if seconds >= SHORTEST_RATE else ""
+    return f", {screen.amount(size)} in {screen.span(seconds)}{rate}"
 
 
 def display_of(terminal: bool, environment: Mapping[str, str], *, platform: str = sys.platform) -> Display:

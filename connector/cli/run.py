@@ -18,23 +18,48 @@ from connector.cli.console import Console
 from connector.cli.context import AppContext
 from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from connector.cli.options import REQUEUE
-from connector.cli.progress import Progress, display_of
-from connector.cli.report import Report, error_fields
+from connector.cli.progress import Progress, Report, display_of, error_fields
 from connector.cli.secrets import Secrets
 from connector.config import Settings
 from connector.errors import ConnectorError
-from connector.local.config_file import read_settings
-from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome, as_connector_error, iter_leaf_errors
+from connector.local.user_folders import read_settings
+from connector.transfer.reporting import Observer, Outcome, as_connector_error, iter_leaf_errors
 
 if TYPE_CHECKING:
+    from connector.cli.context import Engine
     from connector.cli.time_limit import TimeLimit
+    from connector.crypt4gh.keys import KeyPair
+    from connector.session import Session
+    from connector.wire.tokens import AccessToken
 
 T = TypeVar("T")
 
 INTERRUPTED = 130
 
 RESUME_HINT = "Run the same command again to resume."
+
+
+@attrs.frozen
+class Access:
+    """All that is needed to open a session: settings, the user's keys and the access token of a work package."""
+
+    engine: Engine
+    settings: Settings
+    keys: KeyPair
+    token: AccessToken
+
+    def in_session(
+        self, job: Callable[[Session], Awaitable[T]], accessions: Sequence[str] | None = None
+    ) -> Callable[[Observer], Awaitable[T]]:
+        """Return a function that opens a session, see `open_session`, and runs `job` in it."""
+
+        async def work(observer: Observer) -> T:
+            async with self.engine.open_session(
+                self.settings, self.keys, self.token, observer=observer, accessions=accessions
+            ) as session:
+                return await job(session)
+
+        return work
 
 
 @attrs.frozen
@@ -47,6 +72,13 @@ class Invocation:
     context: AppContext
     limit: TimeLimit | None = None
     requeue_code: int = REQUEUE
+
+    def access(self) -> Access:
+        """Read the user's keys and the access token, prompting if necessary; `UsageError` if one is missing."""
+        from connector.wire.tokens import AccessToken  # with the payloads, which encrypt and decrypt do not need
+
+        keys = self.secrets.own_keys()
+        return Access(self.context.engine(), self.settings, keys, AccessToken.parse(self.secrets.access_token()))
 
     def transfer(
         self,

@@ -1,19 +1,24 @@
-"""The two secrets of a user: the access token of a work package and the passphrase of a private key.
+"""The secrets of a user: the access token of a work package, private keys and their passphrases.
 
-They come from a file, the environment, standard input or a hidden prompt, and never from the command line, which
-every other user of the machine can read.
+Token and passphrase come from a file, the environment, standard input or a hidden prompt, and never from the command
+line, which every other user of the machine can read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connector.cli.console import Console
 from connector.cli.context import AppContext
-from connector.config import Settings
+from connector.config import Settings, parse_path
 from connector.errors import UsageError
-from connector.local.failures import local_failures
-from connector.local.small_file import read_small_file
+from connector.local.disk import local_failures, read_small_file
+
+if TYPE_CHECKING:
+    from connector.crypt4gh.keys import KeyPair
 
 TOKEN_VARIABLE = "CONNECTOR_ACCESS_TOKEN"
 PASSPHRASE_VARIABLE = "CONNECTOR_PASSPHRASE"
@@ -83,6 +88,51 @@ class Secrets:
         self._console.hide(given)
         return given
 
+    def own_keys(self) -> KeyPair:
+        """Read the private key that the settings name; prompts for its passphrase if it has one.
+
+        Raises:
+            UsageError: When no key is named, and when the public key that is named belongs to another one.
+        """
+        path = self._settings.my_private_key_path
+        if path is None:
+            raise UsageError(
+                "No private key is given.",
+                hint="Give it with --my-private-key-path or CONNECTOR_MY_PRIVATE_KEY_PATH; connector keygen makes one.",
+            )
+        keys = _read_pair(path, self.passphrase)
+        self._check_public_key([path], [keys])
+        return keys
+
+    def own_private_keys(self, names: Sequence[str]) -> list[bytes]:
+        """Read the private keys of these names, or the one that the settings name; prompts for their passphrases.
+
+        Raises:
+            UsageError: As `own_keys`.
+        """
+        if not names:
+            return [self.own_keys().private]
+        try:
+            paths = [parse_path(name) for name in names]
+        except ValueError as error:
+            raise UsageError(f"--my-private-key-path: {error}.") from None
+        pairs = [_read_pair(path, partial(self.passphrase, of=path)) for path in paths]
+        self._check_public_key(paths, pairs)
+        return [pair.private for pair in pairs]
+
+    def _check_public_key(self, paths: Sequence[Path], pairs: Sequence[KeyPair]) -> None:
+        """Raise `UsageError` if the settings name a public key of none of the pairs, which were read from `paths`."""
+        public = self._settings.my_public_key_path
+        if public is None:
+            return
+        from connector.local.key_files import read_public_key
+
+        if read_public_key(public) not in [pair.public for pair in pairs]:
+            raise UsageError(
+                f"{public} is not the public key of {' or '.join(map(str, paths))}.",
+                hint="Name the two files of one pair; the public key may also be left out.",
+            )
+
     def _given(self, file: Path | None, variable: str, what: str) -> str | None:
         if file is not None:
             if str(file) == "-":
@@ -112,6 +162,14 @@ class Secrets:
             return self._context.ask(prompt)
         except EOFError:
             return ""
+
+
+def _read_pair(path: Path, passphrase: Callable[[], str]) -> KeyPair:
+    # Here, since most commands need no keys, and what opens them takes long to import.
+    from connector.crypt4gh.keys import KeyPair
+    from connector.local.key_files import read_private_key
+
+    return KeyPair.of(read_private_key(path, passphrase))
 
 
 def _first_line(file: Path, what: str) -> str:

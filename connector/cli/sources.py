@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 
 from connector.errors import UsageError
-from connector.local.small_file import read_small_file
-from connector.upload.source import UploadSource
+from connector.local.disk import read_small_file
+from connector.upload.journals import UploadSource
 
 LONGEST_LIST = 64 * 1024 * 1024
 """Bytes; a larger file is rejected, since it is probably no list."""

@@ -9,10 +9,8 @@ from collections.abc import Callable
 
 import attrs
 
-from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest, path_segment
-from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.refusals import error_from_response
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response, path_segment
 from connector.errors import BrokenError
 from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds
 from connector.wire.payloads import DrsObject, parse_payload

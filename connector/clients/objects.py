@@ -13,9 +13,7 @@ import httpx
 import trio
 
 from connector.clients.api_transport import FAILURES, broken, server_of
-from connector.clients.etags import EtagRecord, stored_md5
-from connector.clients.ranges import find_range, misbehaves
-from connector.clients.redirects import redirect_target
+from connector.clients.object_responses import EtagRecord, find_range, misbehaves, redirect_target, stored_md5
 from connector.errors import (
     RENEW,
     RETRY,

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest
-from connector.clients.cached_value import CachedValue
-from connector.clients.refusals import TokenRefusedError, error_from_response
+from connector.clients.api_client import ApiClient, CachedValue
+from connector.clients.api_transport import ApiReply, ApiRequest, TokenRefusedError, error_from_response
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Notify
 from connector.wire.payloads import (

@@ -7,10 +7,8 @@ import binascii
 
 import trio
 
-from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest
-from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.refusals import error_from_response
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response
 from connector.errors import BrokenError, ConnectorError
 from connector.wire.lifetimes import response_lifetime, usable_seconds
 from connector.wire.payloads import WellKnownValues, parse_payload

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from uuid import UUID
 
-from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest, path_segment
-from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.refusals import error_from_response
-from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.sealed_text import open_text
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response, path_segment
+from connector.crypt4gh.keys import KeyPair, open_text
 from connector.errors import BrokenError, RefusedError
 from connector.wire.lifetimes import response_lifetime, usable_seconds
 from connector.wire.payloads import WorkOrderRequest, WorkPackage, WorkType, parse_json, parse_payload, write_payload

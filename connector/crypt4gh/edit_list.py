@@ -13,7 +13,7 @@ from operator import attrgetter
 
 import attrs
 
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, opened_size
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, opened_size
 
 _ENDLESS = 2**64
 """Where the last range stops if the rest is kept: beyond all that a length can name."""

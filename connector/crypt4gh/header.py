@@ -19,7 +19,7 @@ from nacl.bindings import crypto_kx_client_session_keys, crypto_kx_server_sessio
 from nacl.exceptions import CryptoError
 from nacl.utils import random as nacl_random
 
-from connector.crypt4gh.layout import NONCE_SIZE, TAG_SIZE
+from connector.crypt4gh.segments import NONCE_SIZE, TAG_SIZE
 from connector.errors import IntegrityError, UsageError
 
 MAGIC = b"crypt4gh"

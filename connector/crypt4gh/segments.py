@@ -1,11 +1,13 @@
-"""Encrypts and decrypts the Crypt4GH segments of whole parts in place, in the part's buffer.
+"""Crypt4GH segments: their arithmetic, the part sizes that keep them whole, and their encryption in place.
 
-Source: Crypt4GH specification, section 3.2.1 (ChaCha20-IETF-Poly1305, the nonce first, the tag last). `cryptography`
-and `hashlib` release the GIL, so parts are processed in parallel threads; but each time they acquire it again they may
-wait for another thread. So the plaintext of a part is in only two pieces, each hashed, read or written in one call:
-that of the first segment in memory of its own, the rest at the front of the buffer. There the plaintext of a segment
-overlaps the encrypted bytes of the one before it, so segments are decrypted from first to last and encrypted from last
-to first, without a copy.
+Source: Crypt4GH specification, sections 3 and 3.2.1 (64 KiB data blocks, each sealed with ChaCha20-IETF-Poly1305, the
+12 byte nonce first, the 16 byte tag last).
+
+Parts are encrypted and decrypted in their buffers. `cryptography` and `hashlib` release the GIL, so parts are processed
+in parallel threads; but each time they acquire it again they may wait for another thread. So the plaintext of a part is
+in only two pieces, each hashed, read or written in one call: that of the first segment in memory of its own, the rest
+at the front of the buffer. There the plaintext of a segment overlaps the encrypted bytes of the one before it, so
+segments are decrypted from first to last and encrypted from last to first, without a copy.
 """
 
 from __future__ import annotations
@@ -19,17 +21,76 @@ import attrs
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from connector.crypt4gh.layout import (
-    CIPHER_SEGMENT_SIZE,
-    NONCE_SIZE,
-    SEGMENT_OVERHEAD,
-    SEGMENT_SIZE,
-    TAG_SIZE,
-    sealed_size,
-    segment_range,
-)
 from connector.errors import RETRY, IntegrityError
-from connector.parts import Part
+from connector.parts import S3_MAX_PART_SIZE, S3_MAX_PARTS, S3_MIN_PART_SIZE, Part, check_object_size
+
+NONCE_SIZE = 12
+TAG_SIZE = 16
+SEGMENT_OVERHEAD = NONCE_SIZE + TAG_SIZE
+SEGMENT_SIZE = 65_536
+CIPHER_SEGMENT_SIZE = SEGMENT_SIZE + SEGMENT_OVERHEAD
+HEADER_SIZE = 124
+"""Bytes of a Crypt4GH header with one recipient and one data key packet."""
+
+MAX_DOWNLOAD_PARTS = 100_000
+"""A limit of the connector: a journal names each part, and is held in memory when a download is resumed."""
+
+
+def sealed_size(plain_size: int) -> int:
+    """Bytes of the encrypted segments of `plain_size` bytes of plaintext, without the header."""
+    segments = -(-plain_size // SEGMENT_SIZE)
+    return plain_size + segments * SEGMENT_OVERHEAD
+
+
+def opened_size(content_size: int, *, checked: bool = True) -> int:
+    """Bytes of plaintext in `content_size` bytes of encrypted segments, without the header.
+
+    Raises:
+        IntegrityError: For a size that no sequence of segments can have, unless it is not `checked`.
+    """
+    full, rest = divmod(content_size, CIPHER_SEGMENT_SIZE)
+    if checked and (content_size < 0 or 0 < rest <= SEGMENT_OVERHEAD):
+        raise IntegrityError(
+            f"{content_size} bytes cannot be a whole number of Crypt4GH segments.",
+            hint="The file is truncated or not Crypt4GH; fetch it again.",
+        )
+    return full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
+
+
+def align_to_segments(part_size: int) -> int:
+    """Round `part_size` down to a multiple of an encrypted segment, but at least to one segment."""
+    return max(part_size // CIPHER_SEGMENT_SIZE, 1) * CIPHER_SEGMENT_SIZE
+
+
+def fit_upload_part_size(total: int, wanted: int) -> int:
+    """A part size close to `wanted` with which `total` bytes meet all limits of S3 multipart uploads.
+
+    The result is a multiple of an encrypted segment (65,564 bytes), at least 5 MiB, and large enough for at most
+    10,000 parts.
+
+    Raises:
+        UsageError: For more than `S3_MAX_OBJECT_SIZE` bytes.
+    """
+    check_object_size(total)
+    smallest = -(-max(S3_MIN_PART_SIZE, -(-total // S3_MAX_PARTS)) // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
+    return max(smallest, align_to_segments(min(wanted, S3_MAX_PART_SIZE)))
+
+
+def fit_download_part_size(total: int, wanted: int) -> int:
+    """A part size close to `wanted` with which `total` bytes are at most `MAX_DOWNLOAD_PARTS` parts.
+
+    The result is a multiple of an encrypted segment, so that parts hold whole segments, and at most 5 GiB.
+    """
+    smallest = -(-total // MAX_DOWNLOAD_PARTS // CIPHER_SEGMENT_SIZE) * CIPHER_SEGMENT_SIZE
+    return align_to_segments(min(max(smallest, wanted), S3_MAX_PART_SIZE))
+
+
+def segment_range(part: Part, *, offset: int) -> range:
+    """Indices of the segments that overlap `part` of an object whose first segment starts at `offset`."""
+    first = max(part.start - offset, 0) // CIPHER_SEGMENT_SIZE
+    last = -(-max(part.stop - offset, 0) // CIPHER_SEGMENT_SIZE)
+    return range(first, last)
+
 
 Plaintext = Sequence[memoryview]
 """Consecutive pieces of plaintext."""

@@ -1,14 +1,128 @@
-"""How the encrypted bytes of a download are processed: kept or decrypted, verified or not."""
+"""The content of one file in the archive: its address, its bytes, and how they are processed and hashed.
+
+The address is known once the file is staged, and renewed before it expires. The bytes are kept or decrypted, verified
+or not.
+"""
 
 from __future__ import annotations
 
-import attrs
+import hashlib
+from collections.abc import Callable
+from functools import partial
 
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, opened_size
-from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
-from connector.errors import IntegrityError
+import attrs
+import trio
+
+from connector.clients.api_client import CachedValue, Expiring
+from connector.clients.downloads import Staging
+from connector.clients.objects import UrlRefusedError
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Plaintext, SegmentDecryptor, opened_size
+from connector.download.request import DownloadContext
+from connector.errors import NO_RETRY, BrokenError, ConnectorError, IntegrityError
 from connector.local.partial_file import PartialFile
-from connector.parts import Part
+from connector.parts import Part, add_pieces
+from connector.transfer import Backoff, NotReadyError, Progress, RunContext, Sequencer
+from connector.wire.payloads import DrsObject
+
+_MIN_WAIT = 0.2
+_MAX_WAIT = 300.0
+_BACKOFF = Backoff()
+
+
+class StagedObject:
+    """A file in the archive that is staged or being staged.
+
+    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min and lengthened with jitter, which
+    spreads the requests for files that were requested at the same time. `timeout` bounds the whole wait for staging
+    (seconds).
+    """
+
+    def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
+        self._context = context
+        self._accession = accession
+        self._timeout = timeout
+        self._token = context.tokens.download_token(accession)
+        self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
+        self._staging_since: float | None = None
+        self._next_request = 0.0
+        self._raises_while_staging = False
+        self._size = 0
+        self._filled: dict[int, int] = {}
+
+    async def get_if_staged(self) -> DrsObject:
+        """The object with an address that is valid now.
+
+        Raises:
+            NotReadyError: While the archive stages it.
+            BrokenError: Once that has taken longer than the timeout.
+        """
+        self._raises_while_staging = True
+        try:
+            return await self._address.get()
+        finally:
+            self._raises_while_staging = False
+
+    async def header(self) -> bytes:
+        """The file's Crypt4GH header, encrypted for the user's key."""
+        return await self._context.downloads.envelope(self._token, self._accession)
+
+    def begin(self, size: int) -> None:
+        """Begin to fetch the object, which has `size` bytes, from its first part."""
+        self._size = size
+        self._filled.clear()
+
+    async def fetch(self, part: Part, buffer: memoryview, progress: Progress) -> None:
+        """Fill `buffer` with `part`.
+
+        What a failed call has received stays in the buffer, and the next call requests the rest only: otherwise a part
+        would never be complete over a connection that is closed every few megabytes.
+        """
+        filled = self._filled.pop(part.number, 0)
+        if filled:
+            progress(filled)
+        drs = await self._address.get()
+        if drs.size != self._size:
+            raise IntegrityError(
+                f"{self._accession} changed in the archive while it was fetched.", hint="Fetch it again."
+            )
+        assert drs.url is not None
+
+        def count(size: int) -> None:
+            nonlocal filled
+            filled += size
+            progress(size)
+
+        try:
+            start, rest = part.start + filled, buffer[filled:]
+            await self._context.objects.fetch_into(drs.url, start, part.stop, rest, count, size=self._size)
+        except ConnectorError as error:
+            if isinstance(error, UrlRefusedError):
+                self._address.refuse(drs)
+            if 0 < filled < part.size:
+                self._filled[part.number] = filled
+            raise
+
+    async def _fetch_address(self) -> Expiring[DrsObject]:
+        run = self._context.run
+        while True:
+            now = trio.current_time()
+            if self._next_request > now:
+                await trio.sleep_until(self._next_request)
+            self._staging_since = now if self._staging_since is None else self._staging_since
+            answer = await self._context.downloads.object(self._token, self._accession)
+            if not isinstance(answer, Staging):
+                self._staging_since = None
+                return answer
+            wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
+            self._next_request = trio.current_time() + wait
+            if self._next_request > self._staging_since + self._timeout:
+                raise BrokenError(
+                    f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
+                    hint="Run the same command again later.",
+                )
+            if self._raises_while_staging:
+                raise NotReadyError("The archive is staging the file.", seconds=wait)
+            run.observer.waiting(self._accession, wait, "The archive is staging the file.")
 
 
 @attrs.frozen
@@ -101,3 +215,73 @@ local file in bytes, and `verified` says whether the methods return the plaintex
 `process` raises `IntegrityError` for a segment that fails authentication, `read_back` returns `None` for a part that is
 missing or damaged.
 """
+
+
+_MAX_REORDER_WAIT = 0.2
+"""Seconds that a part waits for those before it; longer, and one stalled connection would block all parts."""
+
+ReadBack = Callable[[Part, memoryview], Plaintext | None]
+"""Reads a written part into the buffer and returns its plaintext; `None` if it is missing or damaged. Blocks."""
+
+
+class OrderedDigest:
+    """Adds the plaintext of parts in their order: from memory if they arrive in order, otherwise from the disk.
+
+    A part that arrives early waits a moment with its buffer. Then it is deferred: its buffer is freed, and it is read
+    back from the disk after the part before it.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._sha256 = hashlib.sha256()
+        self._sequencer = Sequencer()
+        self._deferred: dict[int, Part] = {}
+        self._stalled = 0  # the part that others have waited for too long: no other waits for it
+
+    def is_next(self, number: int) -> bool:
+        """Whether this part is added next."""
+        return number == self._sequencer.next
+
+    def has(self, number: int) -> bool:
+        """Whether this part was added or deferred: a part that is moved again must not be counted twice."""
+        return self._sequencer.is_done(number) or number in self._deferred
+
+    async def add(self, part: Part, plaintext: Callable[[], Plaintext]) -> None:
+        """Add what `plaintext` returns (it is called in a thread) after the parts before this one."""
+        async with self._sequencer.in_order(part.number):
+            await self._run.in_thread(lambda: add_pieces(self._sha256, plaintext()))
+
+    async def add_or_defer(self, part: Part, plaintext: Plaintext) -> None:
+        """Add the plaintext of a part that was written already, or defer it."""
+        if self._sequencer.next != self._stalled:
+            with trio.move_on_after(_MAX_REORDER_WAIT):
+                await self._sequencer.wait(part.number)
+        if self.is_next(part.number):
+            await self.add(part, lambda: plaintext)
+        else:
+            self._deferred[part.number] = part
+            self._stalled = self._sequencer.next
+
+    async def catch_up(self, buffer: memoryview, read_back: ReadBack) -> None:
+        """Add the deferred parts that are next; `buffer` must be as long as the longest of them.
+
+        Raises:
+            IntegrityError: If one of them is missing or damaged.
+        """
+        while (part := self._deferred.pop(self._sequencer.next, None)) is not None:
+            await self.add(part, partial(_written, part, buffer[: part.size], read_back))
+
+    def hexdigest(self) -> str:
+        """The sha256 of all parts so far, lower case hex."""
+        return self._sha256.hexdigest()
+
+
+def _written(part: Part, buffer: memoryview, read_back: ReadBack) -> Plaintext:
+    plaintext = read_back(part, buffer)
+    if plaintext is None:
+        raise IntegrityError(
+            f"The disk no longer holds bytes {part.start} to {part.stop} as they were written.",
+            hint="Check the disk, then run the same command again: those bytes are fetched again.",
+            advice=NO_RETRY,
+        )
+    return plaintext

@@ -1,4 +1,4 @@
-"""The download of one file, as a transfer of the scheduler."""
+"""Downloads as transfers: one file, and the files of one command."""
 
 from __future__ import annotations
 
@@ -6,20 +6,31 @@ from collections import Counter
 from collections.abc import Sequence
 
 import attrs
+import trio
 
 from connector.crypt4gh.header import OpenedHeader, open_header
-from connector.crypt4gh.layout import fit_download_part_size, opened_size
-from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
-from connector.download.content import Decrypt, KeepEncrypted, KeepUnverified, PartProcessor
-from connector.download.digest import OrderedDigest
-from connector.download.existing import find_existing
-from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest
-from connector.download.staging import StagedObject
+from connector.crypt4gh.segments import Plaintext, SegmentDecryptor, fit_download_part_size, opened_size
+from connector.download.content import (
+    Decrypt,
+    KeepEncrypted,
+    KeepUnverified,
+    OrderedDigest,
+    PartProcessor,
+    StagedObject,
+)
+from connector.download.request import (
+    DownloadContext,
+    DownloadedFile,
+    DownloadRequest,
+    find_existing,
+    finished_before,
+    target_exists,
+)
 from connector.errors import NO_RETRY, IntegrityError, RetryPolicy
 from connector.local.finished import FinishedFile
 from connector.local.partial_file import PartialFile, check_free, check_target
 from connector.parts import Part, Parts
-from connector.transfer import Progress, run_concurrently
+from connector.transfer import Outcome, Progress, Scheduler, run_concurrently
 from connector.wire.payloads import DrsObject
 
 _MAX_DAMAGED = 3
@@ -112,11 +123,11 @@ class Download:
                     # The usual case of small files: a single call in a thread.
                     await digest.add(part, lambda: state.processor.process(part, buffer, state.file))
                 else:
-                    plaintext = await self._run.in_thread(lambda: state.processor.process(part, buffer, state.file))
+                    plaintext = await self._run.in_thread(state.processor.process, part, buffer, state.file)
             if plaintext is not None and state.processor.verified and not digest.has(number):
                 await digest.add_or_defer(part, plaintext)
             if number not in state.file.done and state.journaled:
-                await self._run.in_thread(lambda: state.file.record(number, {}))
+                await self._run.in_thread(state.file.record, number, {})
             await digest.catch_up(buffer, lambda deferred, view: state.processor.read_back(deferred, view, state.file))
         except IntegrityError as error:
             self._damaged[number] += 1
@@ -165,7 +176,7 @@ class Download:
     async def _already_there(self) -> DownloadedFile | None:
         """The target, if it exists and is what would be fetched, by its size and the records of earlier runs."""
         request = self._request
-        existing = await self._run.in_thread(lambda: find_existing(request, self._context.finished))
+        existing = await self._run.in_thread(find_existing, request, self._context.finished)
         if existing is None or (request.overwrite and existing.record is None):
             return None
         drs = await self._staged.get_if_staged()
@@ -174,7 +185,7 @@ class Download:
             return None
         sha256 = drs.plaintext_sha256 or ""
         result = DownloadedFile(self.label, existing.target, existing.size, sha256, compared == "record", compared)
-        await self._run.in_thread(lambda: self._record(result, existing.mtime_ns))
+        await self._run.in_thread(self._record, result, existing.mtime_ns)
         return result
 
     def _record(self, result: DownloadedFile, mtime_ns: int) -> None:
@@ -217,9 +228,34 @@ class Download:
         state = self._opened
         if part.number not in state.file.done:
             return None
-        plaintext = await self._run.in_thread(lambda: state.processor.read_back(part, buffer, state.file))
+        plaintext = await self._run.in_thread(state.processor.read_back, part, buffer, state.file)
         # Reading back counts as progress; a damaged part is no longer kept.
         self._run.observer.progressed(self.label, 0)
         if plaintext is None:
             self._run.observer.kept(self.label, -part.size)
         return plaintext
+
+
+async def download_all(
+    requests: Sequence[DownloadRequest], context: DownloadContext, scheduler: Scheduler, *, verify_existing: bool
+) -> list[Outcome[DownloadedFile]]:
+    """Download the files of one command into one folder. The outcomes are in the order of the requests."""
+    if verify_existing:
+        from connector.download.verification import Verification
+
+        existing = await context.run.in_thread(lambda: list(map(target_exists, requests)))
+        return await scheduler.run(
+            Verification(request, context) if found else Download(request, context)
+            for request, found in zip(requests, existing, strict=True)
+        )
+    before = await context.run.in_thread(lambda: [finished_before(request, context.finished) for request in requests])
+    done: list[Outcome[DownloadedFile] | None] = []
+    for file in before:
+        done.append(None if file is None else scheduler.finished(Outcome(file.accession, value=file)))
+        await trio.lowlevel.checkpoint()
+    moved = iter(
+        await scheduler.run(
+            Download(request, context) for request, outcome in zip(requests, done, strict=True) if outcome is None
+        )
+    )
+    return [next(moved) if outcome is None else outcome for outcome in done]

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.failures import local_failures
+from connector.local.disk import local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.working_names import lock_path, working_paths
+from connector.local.names import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
 

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from connector.crypt4gh.header import open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
-from connector.crypt4gh.segments import Plaintext, SegmentDecryptor
-from connector.download.digest import OrderedDigest
-from connector.download.existing import ExistingFile, find_existing, read_header
-from connector.download.request import DownloadContext, DownloadedFile, DownloadRequest
-from connector.download.staging import StagedObject
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, Plaintext, SegmentDecryptor, align_to_segments
+from connector.download.content import OrderedDigest, StagedObject
+from connector.download.request import (
+    DownloadContext,
+    DownloadedFile,
+    DownloadRequest,
+    ExistingFile,
+    find_existing,
+    read_header,
+)
 from connector.errors import FileExistsAlready, IntegrityError, LocalError
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceFile
@@ -52,7 +56,7 @@ class Verification:
     async def open(self) -> Sequence[Part]:
         """Compare the sizes and open the file; `LocalError` if it was removed meanwhile."""
         request = self._request
-        existing = await self._run.in_thread(lambda: find_existing(request, self._context.finished))
+        existing = await self._run.in_thread(find_existing, request, self._context.finished)
         if existing is None:
             raise LocalError(f"{request.target} is gone.", hint="Run the same command again to fetch it.")
         drs = await self._staged.get_if_staged()
@@ -66,7 +70,7 @@ class Verification:
             existing.compare(drs, request)
         except FileExistsAlready as error:
             raise self._differs("its size is another") from error
-        self._state = await self._run.in_thread(lambda: self._open(existing, sha256))
+        self._state = await self._run.in_thread(self._open, existing, sha256)
         content_size = existing.content_size
         assert content_size is not None, "otherwise the sizes would differ"
         self._run.observer.opened(self.label, content_size)
@@ -74,7 +78,7 @@ class Verification:
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read one part and add its plaintext to the digest."""
-        await self._digest.add(part, await self._run.in_thread(lambda: self._read(part, buffer)))
+        await self._digest.add(part, await self._run.in_thread(self._read, part, buffer))
         progress(part.size)
 
     async def finish(self) -> DownloadedFile:
@@ -86,7 +90,7 @@ class Verification:
             raise self._differs(f"its sha256 is {sha256} instead of {state.sha256}")
         now = state.source.state
         record = FinishedFile(now.size, now.mtime_ns, sha256, self.label)
-        await self._run.in_thread(lambda: self._context.finished.add(record, request.target.name))
+        await self._run.in_thread(self._context.finished.add, record, request.target.name)
         return DownloadedFile(self.label, request.target, now.size, sha256, True, "sha256")
 
     async def close(self) -> None:
@@ -95,7 +99,7 @@ class Verification:
         if state is not None:
             await self._run.in_thread(state.source.close)
         if self._wrong:
-            await self._run.in_thread(lambda: self._context.finished.forget(self._request.target.name))
+            await self._run.in_thread(self._context.finished.forget, self._request.target.name)
 
     @property
     def _opened(self) -> _Opened:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from connector.http.client import HttpClient, HttpOptions, open_http
-from connector.http.opening import ProxyCredentialsError, UntrustedCertificateError
+from connector.http.pool import ProxyCredentialsError, UntrustedCertificateError
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError
 from connector.http.socket_stream import OnBytes

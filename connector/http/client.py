@@ -17,8 +17,7 @@ import trio
 
 from connector.errors import ConnectorError, UsageError
 from connector.http.connection import MAX_BODY_WITH_HEAD, Connection, Request, ResponseHead
-from connector.http.opening import check_proxy_credentials, open_connection
-from connector.http.pool import ConnectionPool
+from connector.http.pool import ConnectionPool, check_proxy_credentials, open_connection
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route, literal_address, proxy_for
 from connector.http.socket_stream import OnBytes

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import trio
 
-from connector.http.buffered_reader import BufferedReader
-from connector.http.connection import ResponseHead
+from connector.http.connection import BufferedReader, ResponseHead
 from connector.http.socket_stream import OnBytes
 
 MAX_ERROR_BODY = 1 << 16

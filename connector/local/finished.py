@@ -18,8 +18,8 @@ from pathlib import Path
 
 import attrs
 
+from connector.local.disk import without_waiting
 from connector.local.journal import decode_record, encode_record
-from connector.local.small_file import without_waiting
 
 _SUFFIX = ".finished"
 _LONGEST_LINE = 64 * 1024

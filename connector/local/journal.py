@@ -21,9 +21,7 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.failures import local_failures
-from connector.local.positional import sync
-from connector.local.small_file import read_own_file
+from connector.local.disk import local_failures, read_own_file, sync
 
 VERSION = 1
 MAX_JOURNAL = 64 * 1024**2

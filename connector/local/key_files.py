@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.errors import FileExistsAlready, UsageError
-from connector.local.failures import local_failures
-from connector.local.small_file import read_small_file
+from connector.local.disk import local_failures, read_small_file
 
 
 def read_public_key(path: Path) -> bytes:

@@ -13,9 +13,8 @@ from pathlib import Path
 import attrs
 
 from connector.errors import LocalError
-from connector.local.failures import local_failures
+from connector.local.disk import local_failures, read_own_file
 from connector.local.lock_owner import LockOwner
-from connector.local.small_file import read_own_file
 from connector.transfer import NotReadyError
 
 STALE_AFTER = 180.0

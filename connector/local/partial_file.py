@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import ConnectorError, FileExistsAlready, LocalError
-from connector.local.failures import local_failures
-from connector.local.free_space import NO_SPACE_CODES, check_space, no_space_error
+from connector.local.disk import (
+    NO_SPACE_CODES,
+    PositionalFile,
+    check_space,
+    local_failures,
+    no_space_error,
+    start_writeback,
+    sync,
+    sync_directory,
+)
 from connector.local.journal import Journal, JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.positional import PositionalFile, start_writeback, sync, sync_directory
-from connector.local.working_names import lock_path, working_paths
+from connector.local.names import lock_path, working_paths
 
 EXISTS_HINT = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
 WORKING_ENDINGS = (".part", ".part.journal", ".part.lock")

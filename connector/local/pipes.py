@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from connector.local.failures import local_failures
+from connector.local.disk import local_failures
 
 PIPE = Path("-")
 """How standard input and standard output are named where a file may be named."""

@@ -11,8 +11,7 @@ from pathlib import Path
 import attrs
 
 from connector.errors import LocalError, UsageError
-from connector.local.failures import local_failures
-from connector.local.positional import PositionalFile
+from connector.local.disk import PositionalFile, local_failures
 
 
 class SourceChangedError(LocalError):

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, Unpack
 
 import trio
 
@@ -15,17 +15,15 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
 from connector.errors import UsageError
-from connector.local.config_file import read_settings
+from connector.local.disk import missing_in, ready_folder
 from connector.local.key_files import read_private_key, read_public_key
-from connector.local.output_folder import missing_in, ready_folder
+from connector.local.user_folders import read_settings
 from connector.pipeline.progress import OnProgress, ProgressReporter
 from connector.recrypt import RecryptedFile
-from connector.recrypt.targets import decrypt_targets, encrypt_targets
+from connector.recrypt.request import decrypt_targets, encrypt_targets
 from connector.transfer import Outcome, SilentObserver
 from connector.upload import UploadedFile, UploadSource
 from connector.wire.tokens import AccessToken
-
-T = TypeVar("T")
 
 
 class LocalSettings(TypedDict, total=False):

@@ -1,10 +1,9 @@
 """Encrypting and decrypting local files, on the same scheduler as transfers, and pipes."""
 
-from connector.recrypt.decryption import Decryption
-from connector.recrypt.encryption import Encryption
 from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.recrypt.streams import decrypt_pipe, encrypt_pipe
+from connector.recrypt.transformations import Decryption, Encryption
 
 __all__ = [
     "Decryption",

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, align_to_segments
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, align_to_segments
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.partial_file import PartialFile, check_target, existing
 from connector.local.source_file import SourceFile
@@ -96,7 +96,7 @@ class Recryption:
 
     async def move(self, part: Part, buffer: memoryview, progress: Progress) -> None:
         """Read, transform and write one part."""
-        await self._run.in_thread(lambda: self._move_pieces(part, buffer))
+        await self._run.in_thread(self._move_pieces, part, buffer)
         progress(part.size)
 
     async def finish(self) -> RecryptedFile:

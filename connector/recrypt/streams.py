@@ -11,8 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from connector.crypt4gh.edit_list import kept_ranges, map_to_result, needed_segments
 from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, sealed_size
-from connector.crypt4gh.segments import PartSealer, SealedLayout, SegmentDecryptor
+from connector.crypt4gh.segments import (
+    CIPHER_SEGMENT_SIZE,
+    SEGMENT_SIZE,
+    PartSealer,
+    SealedLayout,
+    SegmentDecryptor,
+    sealed_size,
+)
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.pipes import PipeReader, PipeWriter
 from connector.parts import Part

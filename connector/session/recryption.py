@@ -12,7 +12,7 @@ import trio
 from connector.config import Settings
 from connector.local.finished import FinishedFiles
 from connector.local.pipes import PIPE, PipeReader, PipeWriter
-from connector.local.state_folder import StateFolder
+from connector.local.user_folders import StateFolder
 from connector.recrypt import Decryption, Encryption, RecryptedFile, Recryption, RecryptRequest, Transformation
 from connector.recrypt import decrypt_pipe as decrypted
 from connector.recrypt import encrypt_pipe as encrypted

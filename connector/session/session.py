@@ -21,11 +21,11 @@ from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.finished import FinishedFiles
 from connector.local.names import normalized
-from connector.local.state_folder import StateFolder
+from connector.local.user_folders import StateFolder
 from connector.session.engine import planned_files
 from connector.transfer import Outcome, RunContext, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
     from connector.download import DownloadedFile
     from connector.download.request import DownloadRequest
     from connector.upload import UploadBox, UploadedFile, UploadSource
-    from connector.upload.listing import ListedFile
+    from connector.upload.listing import ListedFile, UnfinishedUpload
     from connector.upload.plan import PlannedUpload
     from connector.upload.removal import UploadRemover
-    from connector.upload.unfinished import UnfinishedUpload
 
 
 @attrs.frozen
@@ -87,7 +86,7 @@ class Session:
             UsageError: If two files would have the same name in `output_dir`, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
-        from connector.download import DownloadBatch, DownloadContext, check_targets
+        from connector.download import DownloadContext, check_targets, download_all
 
         _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
@@ -106,7 +105,7 @@ class Session:
             # Two archives may have a file of the same accession.
             finished=await self._read_finished(f"{folder} {self.settings.wkvs_url}"),
         )
-        outcomes = await DownloadBatch(context, self.scheduler).run(requests, verify_existing=verify_existing)
+        outcomes = await download_all(requests, context, self.scheduler, verify_existing=verify_existing)
         await self.run.in_thread(self.state.outputs.forget_if_finished, folder)
         return outcomes
 
@@ -155,7 +154,7 @@ class Session:
         Raises:
             UsageError: If two files would get the same alias, before anything is sent.
         """
-        from connector.upload import UploadBatch, UploadContext, check_sources
+        from connector.upload import UploadContext, check_sources, upload_all
         from connector.upload.journals import UploadJournals
 
         _check_existing(overwrite, verify_existing)
@@ -175,7 +174,7 @@ class Session:
             overwrite=overwrite,
             verify_existing=verify_existing,
         )
-        return await UploadBatch(context, self.scheduler).run(sources)
+        return await upload_all(sources, context, self.scheduler)
 
     async def plan_upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False

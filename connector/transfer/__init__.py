@@ -1,14 +1,27 @@
 """The generic scheduler: moves the parts of transfers of any kind."""
 
 from connector.transfer.buffers import Buffer, BufferPool
-from connector.transfer.context import RunContext
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.observer import GuardedObserver, Observer, SilentObserver
-from connector.transfer.outcome import AlreadyThere, Outcome, as_connector_error
+from connector.transfer.reporting import (
+    AlreadyThere,
+    GuardedObserver,
+    Observer,
+    Outcome,
+    SilentObserver,
+    as_connector_error,
+)
 from connector.transfer.retry import Backoff, Notify, Polling, Retrier
 from connector.transfer.scheduler import Scheduler, check_in_trio
-from connector.transfer.steps import Sequencer, run_concurrently
-from connector.transfer.transfer import NotReadyError, OverloadedError, Progress, TooManyOpenTransfersError, Transfer
+from connector.transfer.transfer import (
+    NotReadyError,
+    OverloadedError,
+    Progress,
+    RunContext,
+    Sequencer,
+    TooManyOpenTransfersError,
+    Transfer,
+    run_concurrently,
+)
 
 __all__ = [
     "AlreadyThere",

@@ -10,12 +10,10 @@ import trio
 
 from connector.errors import ConnectorError, UsageError
 from connector.parts import Part, memory_budget
-from connector.transfer.active_transfer import ActiveTransfer
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.observer import GuardedObserver, Observer
-from connector.transfer.open_transfers import OpenTransferLimiter
-from connector.transfer.outcome import Outcome, as_connector_error
+from connector.transfer.open_transfers import ActiveTransfer, OpenTransferLimiter
+from connector.transfer.reporting import GuardedObserver, Observer, Outcome, as_connector_error
 from connector.transfer.retry import Retrier
 from connector.transfer.transfer import NotReadyError, OverloadedError, TooManyOpenTransfersError, Transfer
 

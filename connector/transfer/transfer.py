@@ -1,13 +1,22 @@
-"""The interface between the scheduler and transfers of any kind."""
+"""The interface between scheduler and transfers, and what transfers share: context, ordered and concurrent steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar, TypeVarTuple
 
-from connector.errors import BrokenError, RefusedError
+import attrs
+import trio
+
+from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.parts import Part
+from connector.transfer.reporting import GuardedObserver, Observer
+from persistence.threads import gil_yielder
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 T_co = TypeVar("T_co", covariant=True)
 
 Progress = Callable[[int], None]
@@ -59,3 +68,87 @@ class NotReadyError(BrokenError):
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+def _guarded(observer: Observer) -> GuardedObserver:
+    return GuardedObserver.of(observer)
+
+
+@attrs.frozen(kw_only=True)
+class RunContext:
+    """What all transfers of a run share; passed to each as one value.
+
+    Attributes:
+        threads: Bounds the threads for blocking work.
+        observer: Receives the events of transfers.
+        part_size: The requested size of parts in bytes.
+        uniform: Returns random numbers from [0, 1).
+    """
+
+    threads: trio.CapacityLimiter
+    observer: GuardedObserver = attrs.field(converter=_guarded)
+    part_size: int
+    uniform: Callable[[], float] = random.random
+
+    async def in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Run `work`, which blocks, in one of the threads, also beside a task that never idles."""
+        with gil_yielder():
+            return await trio.to_thread.run_sync(work, *arguments, limiter=self.threads)
+
+
+class Sequencer:
+    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires."""
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+        self._waiting: dict[int, trio.Event] = {}
+
+    @property
+    def next(self) -> int:
+        """The number of the step that runs next."""
+        return self._next
+
+    def is_done(self, number: int) -> bool:
+        """Whether this step has run: a part that is moved again must not be counted twice."""
+        return number < self._next
+
+    async def wait(self, number: int) -> None:
+        """Wait until `number` is next, without running it."""
+        while number > self._next:
+            await self._waiting.setdefault(number, trio.Event()).wait()
+
+    @asynccontextmanager
+    async def in_order(self, number: int) -> AsyncIterator[None]:
+        """Wait until `number` is next; leaving the block without an exception makes the following step next.
+
+        A step that has run before enters at once; see `is_done`.
+        """
+        await self.wait(number)
+        yield
+        if number < self._next:
+            return  # a part that is moved again: the following step is next already
+        self._next = number + 1
+        event = self._waiting.pop(self._next, None)
+        if event is not None:
+            event.set()
+
+
+async def run_concurrently(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Run all steps at once and wait for them.
+
+    A step that fails does not stop the others; when all have ended, the first error in the given order is raised, not
+    in a group.
+    """
+    errors: dict[int, ConnectorError] = {}
+
+    async def collect_error(number: int) -> None:
+        try:
+            await steps[number]()
+        except ConnectorError as error:
+            errors[number] = error
+
+    async with trio.open_nursery() as nursery:
+        for number in range(len(steps)):
+            nursery.start_soon(collect_error, number)
+    if errors:
+        raise errors[min(errors)]

@@ -1,10 +1,7 @@
 """Uploads: from a local file to the archive."""
 
-from connector.upload.batch import UploadBatch
-from connector.upload.box import UploadBox
-from connector.upload.context import UploadContext
-from connector.upload.existing import UploadedFile
-from connector.upload.job import Upload
-from connector.upload.source import UploadSource, check_sources
+from connector.upload.context import UploadBox, UploadContext, UploadedFile
+from connector.upload.job import Upload, upload_all
+from connector.upload.journals import UploadSource, check_sources
 
-__all__ = ["Upload", "UploadBatch", "UploadBox", "UploadContext", "UploadSource", "UploadedFile", "check_sources"]
+__all__ = ["Upload", "UploadBox", "UploadContext", "UploadSource", "UploadedFile", "check_sources", "upload_all"]

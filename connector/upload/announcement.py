@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
+from connector.crypt4gh.segments import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.source_file import SourceFile
-from connector.upload.context import LockedSource, UploadContext
-from connector.upload.existing import UploadedFile, alias_taken, compare
+from connector.upload.context import LockedSource, UploadContext, UploadedFile
+from connector.upload.existing import alias_taken, compare
 from connector.upload.states import INSPECT_BOX, Stage, after
 from connector.wire.payloads import CreatedUpload, FileUpload, UploadCreation
 

@@ -1,21 +1,122 @@
-"""The context that the uploads of one batch share, and the locked source of one of them."""
+"""The context that the uploads of one batch share, their results, their box with its tokens, their locked sources."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from uuid import UUID
 
 import attrs
+import trio
 
+from connector.clients.api_client import CachedValue
 from connector.clients.objects import ObjectClient
+from connector.clients.uploads import UploadClient
+from connector.clients.work_packages import WorkPackageClient
 from connector.crypt4gh.keys import KeyPair
+from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
 from connector.local.lock_file import LockFile
+from connector.local.names import normalized
 from connector.local.source_file import SourceFile
-from connector.transfer import RunContext
-from connector.upload.box import UploadBox
-from connector.upload.journals import UploadJournals
-from connector.upload.source import UploadSource, open_source
+from connector.transfer import AlreadyThere, Notify, RunContext
+from connector.upload.journals import UploadJournals, UploadSource, open_source
+from connector.wire.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+from connector.wire.tokens import WorkOrderToken
+
+REPLACEABLE = frozenset({"failed", "cancelled"})
+"""States of an upload that a new one under the same alias replaces."""
+OVERWRITABLE = frozenset({"init", "inbox"})
+"""Further such states, if overwriting is asked for."""
+COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
+"""States of an upload that was closed and did not fail."""
+
+
+@attrs.frozen
+class UploadedFile:
+    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: what was compared
+    if the file was in the box already; `sha256` is `None` if that was the size alone.
+    """
+
+    alias: str
+    file_id: UUID
+    size: int
+    sha256: str | None
+    already_there: AlreadyThere | None = None
+
+
+class UploadBox:
+    """One upload box. Tokens are requested for `research_box`; `uploads` is the client of its file upload box."""
+
+    def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
+        self._packages = packages
+        self._uploads = uploads
+        self.id = research_box
+        self._listed: dict[str, FileUpload] | None = None
+        self._unlisted: ConnectorError | None = None
+        self._listing = trio.Lock()
+
+    def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
+        """All file uploads in the box, of every state, page by page, sorted by alias."""
+        return self._uploads.pages(self._packages.box_token(self.id, "view"))
+
+    async def list(self) -> list[FileUpload]:
+        """All file uploads in the box, of every state, sorted by alias."""
+        return [upload async for page in self.pages() for upload in page]
+
+    def listed(self, alias: str) -> FileUpload | None:
+        """The upload with `alias` in the last listing of `find`; `None` also before the first one."""
+        return None if self._listed is None else self._listed.get(normalized(alias))
+
+    async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
+        """The upload with `alias`, unless a new one would replace it, from one listing for all callers.
+
+        `fresh`: list the box again, for uploads that may be newer.
+
+        Raises:
+            ConnectorError: The error of the listing, also in all later calls.
+        """
+        async with self._listing:
+            if self._unlisted is not None:
+                raise self._unlisted
+            if self._listed is None or fresh:
+                try:
+                    found = [upload async for page in self.pages() for upload in page]
+                except ConnectorError as error:
+                    self._unlisted = error
+                    raise
+                self._listed = {normalized(upload.alias): upload for upload in found if upload.state not in REPLACEABLE}
+            return self._listed.get(normalized(alias))
+
+    def create_token(self, alias: str) -> CachedValue[WorkOrderToken]:
+        """The token for the announcement of a file."""
+        return self._packages.box_token(self.id, "create", alias=alias)
+
+    async def create(
+        self, token: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
+    ) -> CreatedUpload:
+        """Announce a file; `notify` is called for each try that failed."""
+        return await self._uploads.create(token, creation, notify)
+
+    def upload_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
+        """The token for the part URLs of one file, shared by all its parts."""
+        return self._packages.box_token(self.id, "upload", file_id=file_id)
+
+    async def part_url(self, token: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
+        """A URL to put one part to."""
+        return await self._uploads.part_url(token, file_id, number)
+
+    def close_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
+        """The token for the completion of one file."""
+        return self._packages.box_token(self.id, "close", file_id=file_id)
+
+    async def complete(self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
+        """Complete an upload."""
+        await self._uploads.complete(token, file_id, completion)
+
+    async def delete(self, file_id: UUID) -> None:
+        """Delete a file upload."""
+        await self._uploads.delete(self._packages.box_token(self.id, "delete", file_id=file_id), file_id)
 
 
 @attrs.frozen(kw_only=True)

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from uuid import UUID
-
-import attrs
 
 from connector.errors import RefusedError
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceState
 from connector.transfer import AlreadyThere
+from connector.upload.context import COMPLETE, OVERWRITABLE, UploadedFile
 from connector.wire.payloads import FileUpload
-
-REPLACEABLE = frozenset({"failed", "cancelled"})
-"""States of an upload that a new one under the same alias replaces."""
-OVERWRITABLE = frozenset({"init", "inbox"})
-"""Further such states, if overwriting is asked for."""
-COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
-"""States of an upload that was closed and did not fail."""
-
-
-@attrs.frozen
-class UploadedFile:
-    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: what was compared
-    if the file was in the box already; `sha256` is `None` if that was the size alone.
-    """
-
-    alias: str
-    file_id: UUID
-    size: int
-    sha256: str | None
-    already_there: AlreadyThere | None = None
 
 
 def compare(listed: FileUpload | None, state: SourceState, record: FinishedFile | None) -> AlreadyThere | None:

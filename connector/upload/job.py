@@ -1,24 +1,25 @@
-"""The upload of one local file, as a transfer of the scheduler."""
+"""Uploads as transfers: one file, and the files of one command."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from uuid import UUID
 
 import trio
 
 from connector.crypt4gh.header import make_header
-from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
 from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
 from connector.local.finished import FinishedFile
-from connector.local.source_file import SourceChangedError, SourceFile
+from connector.local.source_file import SourceChangedError, SourceFile, SourceState
 from connector.parts import Part, Parts
-from connector.transfer import Progress
+from connector.transfer import Outcome, Progress, Scheduler
 from connector.upload.announcement import Announcement
-from connector.upload.context import LockedSource, UploadContext
-from connector.upload.existing import UploadedFile
+from connector.upload.context import LockedSource, UploadContext, UploadedFile
+from connector.upload.existing import uploaded_before
+from connector.upload.journals import UploadSource
 from connector.upload.sending import ManyParts, OnePart, Sending, changed_since
-from connector.upload.source import UploadSource
 from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, after, created
 from connector.wire.payloads import CreatedUpload
 
@@ -185,3 +186,47 @@ def _unreadable(source: UploadSource) -> LocalError:
         hint="Run the same command again.",
         advice=RetryPolicy(again=False, restart="unreadable"),
     )
+
+
+async def upload_all(
+    sources: Sequence[UploadSource], context: UploadContext, scheduler: Scheduler
+) -> list[Outcome[UploadedFile]]:
+    """Upload the files of one command into one box. The outcomes are in the order of the sources."""
+    before = [None] * len(sources) if context.verify_existing else await _uploaded_before(sources, context)
+    done = [
+        None if file is None else scheduler.finished(Outcome(source.alias, value=file))
+        for source, file in zip(sources, before, strict=True)
+    ]
+    moved = iter(
+        await scheduler.run(
+            Upload(source, context) for source, outcome in zip(sources, done, strict=True) if outcome is None
+        )
+    )
+    return [next(moved) if outcome is None else outcome for outcome in done]
+
+
+async def _uploaded_before(sources: Sequence[UploadSource], context: UploadContext) -> list[UploadedFile | None]:
+    """The files that an earlier run recorded, unchanged since, and that one listing of the box has.
+
+    `None` for all others, and for all if the box cannot be listed.
+    """
+    states = await context.run.in_thread(lambda: [_recorded(source, context) for source in sources])
+    found: list[UploadedFile | None] = [None] * len(sources)
+    for number, (source, state) in enumerate(zip(sources, states, strict=True)):
+        if state is not None:
+            try:
+                listed = await context.box.find(source.alias)
+            except ConnectorError:
+                break
+            found[number] = uploaded_before(listed, state, context.finished.find(*source.key))
+    return found
+
+
+def _recorded(source: UploadSource, context: UploadContext) -> SourceState | None:
+    """The state of a source that was recorded as finished, and whose upload has no journal."""
+    if context.finished.find(*source.key) is None or context.journals.path(context.box.id, source).exists():
+        return None
+    try:
+        return SourceState.of(os.stat(source.path))
+    except OSError:
+        return None  # the upload will report what is wrong with it

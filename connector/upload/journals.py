@@ -1,26 +1,93 @@
-"""The journals of unfinished uploads, so that the next run resumes at the first missing part.
+"""Sources of uploads, local files with their aliases in the box, and the journals of unfinished ones.
 
-A journal holds the file's secrets encrypted for the user's own Crypt4GH key: it discloses what was uploaded and the
-digests, but without the private key no part can be decrypted or forged.
+The next run resumes at the first missing part. A journal holds the file's secrets encrypted for the user's own Crypt4GH
+key: it discloses what was uploaded and the digests, but without the private key no part can be decrypted or forged.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 import attrs
 
+from connector.crypt4gh.header import is_crypt4gh
 from connector.crypt4gh.keys import KeyPair
-from connector.local.failures import local_failures
+from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.errors import UsageError
+from connector.local.disk import local_failures
 from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
-from connector.local.source_file import SourceState
-from connector.local.state_folder import state_failures
-from connector.upload.source import UploadSource
+from connector.local.names import normalized
+from connector.local.source_file import SourceFile, SourceState
+from connector.local.user_folders import state_failures
+from connector.parts import check_object_size
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts
+
+MAX_ALIAS = 255
+
+
+@attrs.frozen
+class UploadSource:
+    """A local file and its alias in the upload box."""
+
+    path: Path = attrs.field(converter=Path)
+    alias: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its key among the records of finished files."""
+        return self.alias, str(self.path.absolute())
+
+
+def check_sources(sources: Sequence[UploadSource]) -> None:
+    """Raise `UsageError` for aliases that are not valid, or that two files share."""
+    seen: dict[str, Path] = {}
+    for source in sources:
+        alias = source.alias
+        if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
+            raise UsageError(
+                f"{alias!r} is not a valid alias for {source.path}.",
+                hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
+            )
+        name = normalized(alias)
+        if name in seen:
+            raise UsageError(
+                f"{seen[name]} and {source.path} would both be called {alias!r} in the box.",
+                hint="Give them different aliases, with a TSV file.",
+            )
+        seen[name] = source.path
+
+
+def open_source(path: Path) -> SourceFile:
+    """Open a file to be sealed and sent. Blocks.
+
+    Raises:
+        UsageError: For an empty file (the contract has no room for one), one that is too large for an object and one
+            that is encrypted already (it would be sealed twice).
+        LocalError: If it cannot be read.
+    """
+    file = SourceFile.open(path)
+    try:
+        if file.state.size == 0:
+            raise UsageError(f"{path} is empty.", hint="An archive accepts no empty files; leave it out.")
+        check_object_size(HEADER_SIZE + sealed_size(file.state.size))
+        head = bytearray(min(8, file.state.size))
+        file.read_into(0, [memoryview(head)])
+        if is_crypt4gh(bytes(head)):
+            raise UsageError(
+                f"{path} is encrypted with Crypt4GH already.",
+                hint="Files are encrypted while they are uploaded: give the decrypted file (see connector decrypt).",
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
 
 SUFFIX = ".upload"
 

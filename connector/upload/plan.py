@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from connector.crypt4gh.layout import HEADER_SIZE, fit_upload_part_size, sealed_size
+from connector.crypt4gh.segments import HEADER_SIZE, fit_upload_part_size, sealed_size
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
 from connector.local.names import normalized
 from connector.local.source_file import SourceState
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
-from connector.upload.existing import OVERWRITABLE, REPLACEABLE, alias_taken, compare
-from connector.upload.source import UploadSource, open_source
+from connector.upload.context import OVERWRITABLE, REPLACEABLE
+from connector.upload.existing import alias_taken, compare
+from connector.upload.journals import UploadSource, open_source
 from connector.upload.states import UploadState
 from connector.wire.payloads import FileUpload
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
 import attrs
 
-from connector.clients.refusals import TokenRefusedError
+from connector.clients.api_transport import TokenRefusedError
 from connector.clients.uploads import ListingRefusedError
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
 from connector.local.names import normalized
 from connector.transfer import Outcome, RunContext
-from connector.upload.box import UploadBox
-from connector.upload.listing import UNKNOWN, ListedFile
-from connector.upload.unfinished import UnfinishedUpload, unfinished_uploads
+from connector.upload.context import UploadBox
+from connector.upload.listing import UNKNOWN, ListedFile, UnfinishedUpload, unfinished_uploads
 from connector.wire.payloads import FileUpload
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -130,18 +126,15 @@ class UploadRemover:
         assert upload.file_id is not None, "every upload has an id"
         file_id, alias = upload.file_id, upload.name
         unfinished = self.records.unfinished.get(file_id)
-        lock_file = None if unfinished is None else await self._in_thread(unfinished.lock)
+        lock_file = None if unfinished is None else await self.run.in_thread(unfinished.lock)
         try:
             if upload.state != "cancelled":
                 await self.box.delete(file_id)
-            await self._in_thread(lambda: self.records.forget(file_id, alias))
+            await self.run.in_thread(self.records.forget, file_id, alias)
         finally:
             if lock_file is not None:
                 lock_file.release()
         return attrs.evolve(upload, state="cancelled", state_updated=None)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self.run.in_thread(work)
 
 
 def _missing(alias: str, refused: ListingRefusedError | None) -> ConnectorError:

@@ -1,9 +1,10 @@
-"""Sending the parts of one upload: of a file of several parts, or of a single one."""
+"""Sending the parts of one upload, of a file of several parts or of a single one, with their URLs requested ahead."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import trio
@@ -12,14 +13,45 @@ from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
 from connector.errors import ConnectorError, RefusedError, RetryPolicy
 from connector.local.journal import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
-from connector.parts import Part, Parts
+from connector.parts import Part, PartDigests, Parts, add_pieces, digest_part, multipart_etag
 from connector.transfer import Progress, Sequencer, run_concurrently
 from connector.upload.context import LockedSource, UploadContext
-from connector.upload.source import UploadSource
+from connector.upload.journals import UploadSource
 from connector.upload.states import CLOSE, SentPart, Stage, StartedUpload, UploadState, after
-from connector.upload.urls_ahead import UrlsAhead
-from connector.wire.digests import PartDigests, add_pieces, digest_part, multipart_etag
 from connector.wire.payloads import UploadCompletion
+
+_MAX_AGE = 10.0
+"""Seconds for which a URL that was fetched ahead is used: presigned ones live for about a minute."""
+
+
+class UrlsAhead:
+    """URLs that are fetched while the parts before theirs are sent, which saves a round trip for each.
+
+    At most one for each part that is being sent. `missing`: the numbers of the parts in their order. If parts take so
+    long that a URL gets too old, no further ones are fetched ahead.
+    """
+
+    def __init__(self, missing: Iterator[int], fetch: Callable[[int], Awaitable[str]]) -> None:
+        self._missing = missing
+        self._fetch = fetch
+        self._begun = 0
+        self._urls: dict[int, tuple[float, str]] = {}
+        self._in_time = True
+
+    def take(self, number: int) -> str | None:
+        """The URL of a part that is about to be sent, if it was fetched ahead."""
+        self._begun = max(self._begun, number)
+        fetched, url = self._urls.pop(number, (trio.current_time(), None))
+        if trio.current_time() - fetched > _MAX_AGE:
+            self._in_time, url = False, None
+        return url
+
+    async def fetch_next(self) -> None:
+        """Fetch the URL of the next part for which that was not done and that has not begun, if there is one."""
+        number = next((number for number in self._missing if number > self._begun), None) if self._in_time else None
+        if number is not None:
+            url = await self._fetch(number)
+            self._urls[number] = trio.current_time(), url
 
 
 class Sending(ABC):
@@ -181,23 +213,23 @@ class ManyParts(Sending):
     async def begin(self) -> None:
         """Create the journal, or resume it and request the URL of the first missing part."""
         if self._state.stage is Stage.CREATED:
-            await self._run.in_thread(lambda: self._begin_journal(None))
+            await self._run.in_thread(self._begin_journal, None)
             return
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
             await self._fetch_url(missing)
         self._journal = await self._run.in_thread(
-            lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
+            self._context.journals.resume, self._context.box.id, self._locked.source
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
-        prepared = await self._run.in_thread(lambda: self._sealer.read_plaintext(part, buffer, self._file.read_into))
+        prepared = await self._run.in_thread(self._sealer.read_plaintext, part, buffer, self._file.read_into)
         if not self._sequencer.is_done(part.number):
             async with self._sequencer.in_order(part.number):
-                await self._run.in_thread(lambda: self._hash(part, prepared))
+                await self._run.in_thread(self._hash, part, prepared)
         if part.number in self._sent_before:
             return None
-        return await self._run.in_thread(lambda: self._sealed(part, prepared))
+        return await self._run.in_thread(self._sealed, part, prepared)
 
     async def _check_source(self) -> None:
         await self._run.in_thread(self._file.check_unchanged)
@@ -223,7 +255,7 @@ class OnePart(Sending):
                 raise
             self._sent_before = self._sent = {1: sealed}
         self._journal = await self._run.in_thread(
-            lambda: self._context.journals.resume(self._context.box.id, self._locked.source)
+            self._context.journals.resume, self._context.box.id, self._locked.source
         )
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:

@@ -20,12 +20,11 @@ from uuid import UUID
 
 import attrs
 
-from connector.crypt4gh.layout import HEADER_SIZE, sealed_size
-from connector.crypt4gh.sealed_text import open_text, seal_text
+from connector.crypt4gh.keys import open_text, seal_text
+from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
 from connector.errors import ConnectorError
 from connector.local.journal import Journal
-from connector.parts import Parts
-from connector.wire.digests import PartDigests
+from connector.parts import PartDigests, Parts
 
 KIND = "upload"
 ANNOUNCED_KIND = "upload-announced"

@@ -12,7 +12,7 @@ from connector.clients.uploads import ListingRefusedError
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.transfer import Outcome, RunContext
 from connector.transfer.retry import Polling
-from connector.upload.box import UploadBox
+from connector.upload.context import UploadBox
 from connector.upload.listing import ListedFile
 from connector.wire.payloads import FileUpload
 

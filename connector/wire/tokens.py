@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from connector.crypt4gh.sealed_text import open_text
+from connector.crypt4gh.keys import open_text
 from connector.errors import RefusedError, UsageError
 from connector.wire.payloads import read_payload
 

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from connector.adapters.failures import MissingObjectError, as_connector_error
-from connector.adapters.object_parts import ObjectSink, ObjectSource
+from connector.adapters.object_parts import MissingObjectError, ObjectSink, ObjectSource, as_connector_error
 from connector.errors import BrokenError, ConnectorError, IntegrityError, LocalError
 from connector.parts import Part, Parts
 from persistence.errors import ObjectNotFound, PersistenceError, SignatureRefused, StorageFull, Unreachable

@@ -15,7 +15,7 @@ from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
 from connector.archive.worker import Lease
 from connector.crypt4gh.header import make_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, HEADER_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, HEADER_SIZE
 from connector.wire.payloads import UploadCreation
 from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage

@@ -16,7 +16,7 @@ from connector.archive.master_keys import GivenMasterKeys
 from connector.archive.models import FileUpload
 from connector.archive.sealing import MasterKey
 from connector.archive.settings import utc_now
-from connector.crypt4gh.sealed_text import open_text
+from connector.crypt4gh.keys import open_text
 from connector.errors import LocalError, UsageError
 from connector.local.key_files import write_key_pair
 from persistence.documents.memory import MemoryDaoFactory

@@ -7,7 +7,7 @@ from connector.archive.assembly import Archive, assemble, open_key_ring
 from connector.archive.errors import Forbidden, InvalidRequest, NoSuchObject, Unauthenticated
 from connector.archive.models import WorkPackage
 from connector.archive.work_packages import hash_token
-from connector.crypt4gh.sealed_text import open_text
+from connector.crypt4gh.keys import open_text
 from connector.errors import UsageError
 from connector.wire.payloads import WorkOrderRequest
 from persistence.documents import DaoFactory

@@ -18,10 +18,8 @@ from benchmarks.servers.received import ReceivedFile
 from connector.archive.errors import UploadCompletionError
 from connector.crypt4gh.header import make_header
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import sealed_size
-from connector.crypt4gh.segments import PartSealer, SealedLayout
-from connector.parts import Parts
-from connector.wire.digests import multipart_etag
+from connector.crypt4gh.segments import PartSealer, SealedLayout, sealed_size
+from connector.parts import Parts, multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from tests.support.memory_archive import memory_archive
 

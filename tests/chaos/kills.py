@@ -22,7 +22,7 @@ from pathlib import Path
 
 import attrs
 
-from connector.crypt4gh.layout import align_to_segments, sealed_size
+from connector.crypt4gh.segments import align_to_segments, sealed_size
 from tests.support.chaos_stage import MIB, Stage, open_stage, sha256_of
 from tests.support.faults import Faults
 from tests.support.program import Done, finish

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
 from tests.support.contract_client import seal
 from tests.support.fake_archive import ENVELOPE
 from tests.support.served_fake import Said, Scene, User, response

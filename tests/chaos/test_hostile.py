@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from connector.config import Settings
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
 from connector.wire.tokens import AccessToken
 from tests.support.served_fake import User, endless, response, saying
 

@@ -15,10 +15,9 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
-from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome
-from connector.upload.source import UploadSource
-from connector.upload.unfinished import UnfinishedUpload
+from connector.transfer.reporting import Observer, Outcome
+from connector.upload.journals import UploadSource
+from connector.upload.listing import UnfinishedUpload
 from tests.support.desk import Desk, ScriptedInput
 
 TOKEN = "package-1:" + "Ab0/" * 20

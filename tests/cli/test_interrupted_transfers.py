@@ -19,7 +19,7 @@ import pytest
 
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
-from connector.upload.unfinished import unfinished_uploads
+from connector.upload.listing import unfinished_uploads
 from tests.support.archive_process import ArchiveProcess, served_archive
 
 ROOT = Path(__file__).resolve().parents[2]

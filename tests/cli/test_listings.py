@@ -12,12 +12,12 @@ import attrs
 import pytest
 
 from connector.cli.commands.ls import ago
-from connector.clients.refusals import TokenRefusedError
+from connector.clients.api_transport import TokenRefusedError
 from connector.errors import ConnectorError, RefusedError
 from connector.local.journal import encode_record
 from connector.local.key_files import write_key_pair
-from connector.local.state_folder import StateFolder
-from connector.transfer.outcome import Outcome
+from connector.local.user_folders import StateFolder
+from connector.transfer.reporting import Outcome
 from connector.upload.listing import UNKNOWN, ListedFile
 from tests.support.desk import Desk, ScriptedInput
 

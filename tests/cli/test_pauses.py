@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.cli.pauses import Pauses, cause_of
+from connector.cli.meter import Pauses, cause_of
 
 
 @pytest.mark.parametrize(

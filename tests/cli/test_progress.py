@@ -11,7 +11,7 @@ import pytest
 from connector.cli.console import Console
 from connector.cli.progress import Display, Progress, display_of
 from connector.errors import BrokenError, RetryPolicy
-from connector.transfer.outcome import Outcome
+from connector.transfer.reporting import Outcome
 from tests.support.desk import HandClock
 
 

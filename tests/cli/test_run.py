@@ -27,8 +27,7 @@ from connector.errors import (
     RefusedError,
     UsageError,
 )
-from connector.transfer.observer import Observer
-from connector.transfer.outcome import AlreadyThere, Outcome
+from connector.transfer.reporting import AlreadyThere, Observer, Outcome
 from tests.support.desk import Desk
 
 

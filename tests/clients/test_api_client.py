@@ -10,10 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_client import ApiClient
-from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
-from connector.clients.cached_value import CachedValue, Expiring
-from connector.clients.refusals import TokenRefusedError, error_from_response
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, TokenRefusedError, error_from_response
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.cached_value import CachedValue, Expiring
+from connector.clients.api_client import CachedValue, Expiring
 from connector.errors import RETRY, BrokenError
 
 pytestmark = pytest.mark.trio

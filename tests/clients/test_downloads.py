@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from connector.clients.cached_value import Expiring
+from connector.clients.api_client import Expiring
+from connector.clients.api_transport import TokenRefusedError
 from connector.clients.downloads import (
     USUAL_STAGING_WAIT,
     USUAL_URL_LIFETIME,
@@ -17,7 +18,6 @@ from connector.clients.downloads import (
     read_envelope,
     read_object,
 )
-from connector.clients.refusals import TokenRefusedError
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError
 from tests.clients.conftest import Reply

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connector.clients.etags import EtagRecord, stored_md5
+from connector.clients.object_responses import EtagRecord, stored_md5
 
 MD5, OTHER = "d41d8cd98f00b204e9800998ecf8427e", "0" * 32
 SSE = "x-amz-server-side-encryption"

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import trio
 
+from connector.clients.object_responses import MAX_WHOLE_OBJECT, find_range
 from connector.clients.objects import HttpObjectClient, ObjectClient, UrlRefusedError
-from connector.clients.ranges import MAX_WHOLE_OBJECT, find_range
 from connector.errors import RENEW, RETRY_NOW, BrokenError, ConnectorError, IntegrityError, RefusedError
 from connector.http import AddressPolicy, HttpClient, HttpOptions, open_http
 from connector.transfer import OverloadedError

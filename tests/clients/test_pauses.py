@@ -11,8 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from connector.clients.api_client import ApiClient, RequestedPauses
-from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport
-from connector.clients.refusals import error_from_response
+from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.retry import Backoff

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.clients.redirects import redirect_target
+from connector.clients.object_responses import redirect_target
 
 PATH_STYLE = "https://s3.example.org/bucket/a/key?X-Amz-Signature=1"
 HOST_STYLE = "https://bucket.s3.example.org/a/key?X-Amz-Signature=1"

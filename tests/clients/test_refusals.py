@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.clients.refusals import TokenRefusedError, error_from_response
+from connector.clients.api_transport import TokenRefusedError, error_from_response
 from connector.errors import NO_RETRY, BrokenError, RefusedError, RetryPolicy
 from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from tests.clients.conftest import Reply

@@ -9,9 +9,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from connector.clients.api_client import ApiClient
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
 from connector.clients.api_transport import ApiTransport
-from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.uploads import (
     UploadClient,
     build_complete_request,

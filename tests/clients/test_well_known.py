@@ -12,9 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_client import ApiClient
+from connector.clients.api_client import ApiClient, CachedValue, Expiring
 from connector.clients.api_transport import ApiTransport
-from connector.clients.cached_value import CachedValue, Expiring
 from connector.clients.downloads import DownloadClient
 from connector.clients.well_known import (
     SHORTEST_LIFETIME,

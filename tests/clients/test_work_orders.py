@@ -8,10 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
-from connector.clients.refusals import TokenRefusedError
+from connector.clients.api_transport import TokenRefusedError
 from connector.clients.work_packages import DEFAULT_TOKEN_LIFETIME, read_work_order_token
-from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.sealed_text import seal_text
+from connector.crypt4gh.keys import KeyPair, seal_text
 from connector.errors import BrokenError, RefusedError, UsageError
 from connector.wire.tokens import AccessToken
 from tests.clients.conftest import Reply

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.crypt4gh.edit_list import kept_ranges, kept_size, map_to_result, needed_segments
-from connector.crypt4gh.layout import SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.segments import SEGMENT_SIZE, sealed_size
 
 LENGTHS = st.one_of(*(st.integers(around - 2, around + 2) for around in (2, SEGMENT_SIZE, 3 * SEGMENT_SIZE // 2)))
 EDIT_LISTS = st.lists(LENGTHS, max_size=7)

@@ -21,8 +21,7 @@ from connector.crypt4gh.header import (
     make_header,
     open_header,
 )
-from connector.crypt4gh.layout import HEADER_SIZE
-from connector.crypt4gh.segments import SegmentDecryptor
+from connector.crypt4gh.segments import HEADER_SIZE, SegmentDecryptor
 from connector.errors import ConnectorError, IntegrityError, UsageError
 
 KEY = bytes(range(32))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.crypt4gh.layout import (
+from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     HEADER_SIZE,
     MAX_DOWNLOAD_PARTS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.public import PrivateKey, SealedBox
 
-from connector.crypt4gh.sealed_text import open_text, seal_text
+from connector.crypt4gh.keys import open_text, seal_text
 from connector.errors import RefusedError
 
 READER, STRANGER = PrivateKey(b"r" * 32), PrivateKey(b"s" * 32)

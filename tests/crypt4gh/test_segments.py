@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
 from connector.crypt4gh.header import make_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_OVERHEAD, SEGMENT_SIZE, sealed_size
-from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout, SegmentDecryptor
+from connector.crypt4gh.segments import (
+    CIPHER_SEGMENT_SIZE,
+    SEGMENT_OVERHEAD,
+    SEGMENT_SIZE,
+    PartSealer,
+    PreparedPart,
+    SealedLayout,
+    SegmentDecryptor,
+    sealed_size,
+)
 from connector.errors import RETRY, IntegrityError
 from connector.parts import Part, Parts
 

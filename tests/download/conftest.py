@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
 from connector.download import DownloadedFile
 from connector.session import Session
 from connector.transfer import Outcome

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from connector.crypt4gh.segments import Plaintext
-from connector.download.digest import OrderedDigest
+from connector.download.content import OrderedDigest
 from connector.errors import NO_RETRY, IntegrityError
 from connector.parts import Part, Parts
 from connector.transfer import RunContext, SilentObserver

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from connector.clients.api_transport import TokenRefusedError
 from connector.clients.objects import UrlRefusedError
-from connector.clients.refusals import TokenRefusedError
 from connector.errors import BrokenError, LocalError, RefusedError
 from connector.transfer import OverloadedError
 from tests.download.conftest import Desk

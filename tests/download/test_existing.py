@@ -13,8 +13,7 @@ import pytest
 from trio.testing import MockClock
 
 from connector.download import DownloadedFile
-from connector.download.existing import ExistingFile, read_header
-from connector.download.request import DownloadRequest
+from connector.download.request import DownloadRequest, ExistingFile, read_header
 from connector.errors import FileExistsAlready, IntegrityError, UsageError
 from connector.local.finished import FinishedFile
 from connector.transfer import Outcome

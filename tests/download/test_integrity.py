@@ -11,7 +11,7 @@ import pytest
 from trio.testing import MockClock
 
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
 from connector.errors import BrokenError, ConnectorError, FileExistsAlready, IntegrityError, RefusedError, UsageError
 from tests.download.conftest import Desk
 from tests.support.contract_client import seal

@@ -17,20 +17,18 @@ from hypothesis import strategies as st
 
 from connector.cli.console import neutralised, redacted
 from connector.cli.sources import parse_tsv
-from connector.clients.api_transport import ApiReply, server_of
+from connector.clients.api_transport import ApiReply, error_from_response, server_of
 from connector.clients.downloads import read_envelope, read_object
-from connector.clients.refusals import error_from_response
 from connector.clients.uploads import read_created, read_page, read_part_url
 from connector.clients.well_known import hub_key, read_values
 from connector.clients.work_packages import read_package, read_work_order_token
 from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
-from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.sealed_text import open_text, seal_text
+from connector.crypt4gh.keys import KeyPair, open_text, seal_text
 from connector.errors import ConnectorError
 from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
 from connector.local.names import safe_file_name
-from connector.upload.source import UploadSource, check_sources
+from connector.upload.journals import UploadSource, check_sources
 from connector.wire.lifetimes import (
     parse_cache_control,
     parse_delta_seconds,
@@ -140,7 +138,7 @@ def test_journals(fuzz: Fuzz) -> None:
 
 def test_unfinished_transfers_of_any_journal(fuzz: Fuzz, tmp_path: Path) -> None:
     from connector.download.unfinished import unfinished_downloads
-    from connector.upload.unfinished import unfinished_uploads
+    from connector.upload.listing import unfinished_uploads
 
     facts = st.dictionaries(
         st.sampled_from(["accession", "size", "part_size", "alias", "path", "box", "file_id", "sha256", "secrets"]),
@@ -163,7 +161,7 @@ def test_unfinished_transfers_of_any_journal(fuzz: Fuzz, tmp_path: Path) -> None
 def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Path) -> None:
     from uuid import UUID
 
-    from connector.crypt4gh.sealed_text import seal_text
+    from connector.crypt4gh.keys import seal_text
     from connector.local.source_file import SourceState
     from connector.upload.journals import UploadJournals
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from connector.http import HttpClient
-from connector.http.opening import bound_unsent
+from connector.http.pool import bound_unsent
 from connector.http.socket_stream import unacknowledged
 from tests.http.conftest import Serve
 from tests.support.http_calls import put

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connector.errors import LocalError, UsageError
-from connector.local.failures import local_failures
+from connector.local.disk import local_failures
 
 
 @pytest.mark.parametrize(

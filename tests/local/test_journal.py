@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from connector.crypt4gh.layout import MAX_DOWNLOAD_PARTS
+from connector.crypt4gh.segments import MAX_DOWNLOAD_PARTS
 from connector.local.journal import MAX_JOURNAL, encode_head, encode_part, encode_written, read_journal
 from connector.parts import S3_MAX_PARTS
 

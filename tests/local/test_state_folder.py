@@ -9,7 +9,7 @@ import pytest
 
 from connector.errors import LocalError
 from connector.local.journal import encode_record
-from connector.local.state_folder import OutputFolders, state_failures
+from connector.local.user_folders import OutputFolders, state_failures
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, HEADER_SIZE, SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, HEADER_SIZE, SEGMENT_SIZE, sealed_size
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, LocalError, UsageError
 from connector.local.source_file import SourceChangedError
 from connector.recrypt import RecryptedFile, RecryptRequest

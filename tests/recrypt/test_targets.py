@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from connector.errors import LocalError, UsageError
-from connector.local.output_folder import ready_folder
+from connector.local.disk import ready_folder
 from connector.recrypt import RecryptRequest as Request
-from connector.recrypt.targets import decrypt_targets, encrypt_targets
+from connector.recrypt.request import decrypt_targets, encrypt_targets
 
 
 def test_results_lie_beside_their_sources_or_in_the_folder_named() -> None:

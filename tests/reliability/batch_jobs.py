@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from connector.crypt4gh.layout import SEGMENT_SIZE
+from connector.crypt4gh.segments import SEGMENT_SIZE
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, Program, finish
 

@@ -17,7 +17,7 @@ import pytest
 
 import connector
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
 from connector.local.key_files import write_key_pair
 from tests.support import boundary
 from tests.support.archive_process import ArchiveProcess, served_archive

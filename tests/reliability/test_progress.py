@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from connector.crypt4gh.layout import SEGMENT_SIZE, sealed_size
+from connector.crypt4gh.segments import SEGMENT_SIZE, sealed_size
 from tests.reliability.conftest import Scripted
 from tests.support.terminal import Terminal
 

@@ -14,7 +14,7 @@ import attrs
 
 from connector.cli.context import AppContext, Engine, StandardInputKind
 from connector.cli.root import run_command_line
-from connector.local.state_folder import StateFolder
+from connector.local.user_folders import StateFolder
 from connector.session import Components, Session, decrypt_files, encrypt_files, open_session
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import httpx
 
 from connector.clients.api_transport import FAILURES, broken, server_of
-from connector.clients.etags import EtagRecord, stored_md5
+from connector.clients.object_responses import EtagRecord, find_range, stored_md5
 from connector.clients.objects import error_from_response
-from connector.clients.ranges import find_range
 from connector.errors import RETRY, RETRY_NOW, BrokenError, IntegrityError
 from connector.transfer import Progress
 

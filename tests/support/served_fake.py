@@ -20,7 +20,7 @@ import attrs
 import httpx
 import trio
 
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
 from connector.session import Components
 from connector.transfer import Backoff, Retrier
 from tests.support.contract_client import unseal

@@ -7,7 +7,7 @@ import pytest
 
 from connector.errors import BrokenError, ConnectorError, LocalError
 from connector.transfer import Outcome, as_connector_error
-from connector.transfer.outcome import is_bug
+from connector.transfer.reporting import is_bug
 from persistence.errors import CredentialsRefused, StorageFull, TransactionConflict, Unreachable
 
 

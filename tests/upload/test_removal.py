@@ -11,8 +11,7 @@ from trio.testing import MockClock
 from connector.errors import ConnectorError, LocalError, RefusedError
 from connector.local.finished import FinishedFile, FinishedFiles
 from connector.transfer import Outcome
-from connector.upload.listing import UNKNOWN, ListedFile
-from connector.upload.unfinished import unfinished_uploads
+from connector.upload.listing import UNKNOWN, ListedFile, unfinished_uploads
 from tests.support.fake_archive import Upload
 from tests.upload.conftest import Desk
 

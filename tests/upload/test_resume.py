@@ -20,7 +20,7 @@ from connector.local.journal import encode_part, encode_record, read_journal
 from connector.local.source_file import SourceChangedError, SourceState
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
-from connector.upload.unfinished import unfinished_uploads
+from connector.upload.listing import unfinished_uploads
 from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio

@@ -12,6 +12,7 @@ import pytest
 from connector.crypt4gh.keys import KeyPair
 from connector.local.journal import Journal, read_journal
 from connector.local.source_file import SourceState
+from connector.parts import PartDigests
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
 from connector.upload.states import (
@@ -24,7 +25,6 @@ from connector.upload.states import (
     fold,
     head_facts,
 )
-from connector.wire.digests import PartDigests
 
 OLD = Path(__file__).parent / "journals_of_ef454ea"
 """Left by the commit before uploads were states, with the keys and secrets of this module."""

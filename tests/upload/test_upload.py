@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from connector.clients.api_transport import TokenRefusedError
 from connector.clients.objects import UrlRefusedError
-from connector.clients.refusals import TokenRefusedError
-from connector.crypt4gh.layout import sealed_size
+from connector.crypt4gh.segments import sealed_size
 from connector.errors import IntegrityError, RefusedError, UsageError
 from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from connector.upload import UploadSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from connector.upload.urls_ahead import UrlsAhead
+from connector.upload.sending import UrlsAhead
 
 pytestmark = pytest.mark.trio
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.wire.digests import digest_part, multipart_etag
+from connector.parts import digest_part, multipart_etag
 
 
 def test_the_etag_of_an_upload_that_s3_made() -> None:

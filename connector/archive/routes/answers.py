@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from connector.archive.errors import ApiError, InvalidRequest
 from connector.errors import BrokenError
-from connector.transfer.outcome import as_connector_error, is_bug
+from connector.transfer.reporting import as_connector_error, is_bug
 from connector.wire.payloads import UploadCompletion, read_payload, write_payload
 from persistence.errors import Conflict, CredentialsRefused, StorageFull, Unavailable
 

@@ -23,7 +23,7 @@ from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import NO_ROOM, announced_length
 from connector.parts import S3_MAX_PART_SIZE
-from connector.transfer.outcome import is_bug
+from connector.transfer.reporting import is_bug
 from persistence import errors
 from persistence.objects.filesystem import FilesystemStorage, SignedRequest
 from persistence.objects.signing import content_disposition

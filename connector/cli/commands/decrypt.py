@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from connector.cli.run import Invocation
     from connector.recrypt import RecryptedFile
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Observer, Outcome
 
 
 @command()
@@ -69,15 +68,14 @@ def decrypt(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import own_private_keys
         from connector.cli.pipes import standard_pipes, without_pipe
-        from connector.local.output_folder import ready_folder
-        from connector.recrypt.targets import decrypt_targets
+        from connector.local.disk import ready_folder
+        from connector.recrypt.request import decrypt_targets
 
         named = without_pipe(files)
         pipes = standard_pipes(invocation, files, output_dir)
         requests = decrypt_targets(named, input_dir, output_dir) if named or pipes is None else []
-        keys = own_private_keys(invocation, private_key_names)
+        keys = invocation.secrets.own_private_keys(private_key_names)
         if requests and output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()

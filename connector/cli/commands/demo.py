@@ -35,8 +35,7 @@ def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: o
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.commands.demo_folder import working_folder
-        from connector.cli.commands.demo_run import Demonstration
+        from connector.cli.commands.demo_run import Demonstration, working_folder
         from connector.config import parse_size
         from connector.errors import UsageError
 

@@ -1,15 +1,17 @@
-"""The steps of a demonstration, each with its size and time."""
+"""The steps of a demonstration, each with its size and time, in a folder of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import trio
@@ -23,17 +25,52 @@ from connector.cli.commands.demo_archive import ArchiveProcess, serving
 from connector.cli.run import Invocation
 from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair
-from connector.errors import BrokenError, IntegrityError
+from connector.errors import BrokenError, IntegrityError, LocalError, UsageError
+from connector.local.disk import local_failures
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
-from connector.recrypt.targets import ENDING
+from connector.recrypt.request import ENDING
 from connector.session import Session
-from connector.transfer.observer import Observer
-from connector.transfer.outcome import Outcome
-from connector.upload.source import UploadSource
+from connector.transfer.reporting import Observer, Outcome
+from connector.upload.journals import UploadSource
 from connector.wire.tokens import AccessToken
 
-T = TypeVar("T")
+COPIES = 6
+"""Of each file: source, inbox, permanent bucket, download bucket, two downloads and one decrypted; the inbox is empty
+by the time of the downloads."""
+
+
+@contextmanager
+def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
+    """Create a folder with space for `needed` bytes of files in all their copies; it is removed again unless kept.
+
+    Raises:
+        UsageError: For a folder to keep that holds something already.
+        LocalError: When there is too little room.
+    """
+    if keep is not None:
+        with local_failures("use the folder", keep):
+            keep.mkdir(parents=True, exist_ok=True)
+            if any(keep.iterdir()):
+                raise UsageError(f"{keep} is not empty.", hint="Name a new folder.")
+        _check_room(keep, needed)
+        yield keep.resolve()
+        return
+    with local_failures("make a folder in", tempfile.gettempdir()):
+        temporary = tempfile.TemporaryDirectory(prefix="connector-demo-", ignore_cleanup_errors=True)
+    with temporary as folder:
+        _check_room(Path(folder), needed)
+        yield Path(folder)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed * COPIES:
+        raise LocalError(
+            f"The demonstration needs {amount(needed * COPIES)} in {folder}, and {amount(free)} are free.",
+            hint="Choose a smaller --size, or a folder elsewhere with --keep (or TMPDIR).",
+        )
+
 
 PIECE = 4 * 1024 * 1024
 POLL_EVERY = 0.1

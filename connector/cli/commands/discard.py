@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.download.unfinished import UnfinishedDownload
     from connector.session import Session
-    from connector.transfer.outcome import Outcome
-    from connector.upload.listing import ListedFile
-    from connector.upload.unfinished import UnfinishedUpload
+    from connector.transfer.reporting import Outcome
+    from connector.upload.listing import ListedFile, UnfinishedUpload
 
 _OPEN = frozenset({"init", "cancelled"})
 """States of what may be discarded as open; one that is cancelled was discarded before."""
@@ -50,7 +49,7 @@ def discard(
         from connector.cli.leftovers import find_downloads, forget_folders
         from connector.errors import UsageError
         from connector.local.names import normalized
-        from connector.upload.unfinished import unfinished_uploads
+        from connector.upload.listing import unfinished_uploads
 
         if everything and names:
             raise UsageError("--all and names contradict each other.", hint="Leave one out.")
@@ -85,9 +84,9 @@ def discard(
 
 
 def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDownload]) -> int:
-    from connector.cli.report import Report
+    from connector.cli.progress import Report
     from connector.errors import ConnectorError
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Outcome
 
     report = Report(invocation.console, verb="discarded")
     outcomes: list[Outcome[None]] = []
@@ -101,18 +100,17 @@ def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDow
 
 
 def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload], elsewhere: Sequence[str]) -> int:
-    from connector.cli.access import Access
 
     async def job(session: Session) -> Sequence[Outcome[ListedFile]]:
         others = _open(await session.find_uploads(elsewhere)) if elsewhere else []
         return [*await session.discard_uploads(uploads), *await session.remove(others)]
 
-    return invocation.transfer(Access.of(invocation).in_session(job), verb="discarded")
+    return invocation.transfer(invocation.access().in_session(job), verb="discarded")
 
 
 def _open(found: Sequence[Outcome[ListedFile]]) -> list[ListedFile]:
     """The uploads that were found, which must all be open: complete ones are not discarded by mistake."""
-    from connector.clients.refusals import TokenRefusedError
+    from connector.clients.api_transport import TokenRefusedError
     from connector.errors import RefusedError, UsageError
     from connector.upload.listing import UNKNOWN
 

@@ -68,14 +68,13 @@ def download(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import Access
         from connector.errors import UsageError
-        from connector.local.output_folder import missing_in, ready_folder
+        from connector.local.disk import missing_in, ready_folder
 
         if decrypt and no_verify:
             raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
         check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
-        access = Access.of(invocation)
+        access = invocation.access()
         ready_folder(output_dir)
         job = access.in_session(
             lambda session: session.download(

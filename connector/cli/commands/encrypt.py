@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from connector.cli.run import Invocation
     from connector.recrypt import RecryptedFile
-    from connector.transfer.observer import Observer
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Observer, Outcome
 
 
 @command()
@@ -62,18 +61,17 @@ def encrypt(
     def work(invocation: Invocation) -> int:
         import os
 
-        from connector.cli.access import own_keys
         from connector.cli.pipes import standard_pipes, without_pipe
         from connector.crypt4gh.keys import KEY_SIZE
+        from connector.local.disk import ready_folder
         from connector.local.key_files import read_public_key
-        from connector.local.output_folder import ready_folder
-        from connector.recrypt.targets import encrypt_targets
+        from connector.recrypt.request import encrypt_targets
 
         requests = encrypt_targets(without_pipe(files), output_dir)
         pipes = standard_pipes(invocation, files, output_dir)
         recipients = [read_public_key(path) for path in recipient_public_key_path]
         named = invocation.settings.my_private_key_path is not None
-        private_key = own_keys(invocation).private if named else os.urandom(KEY_SIZE)
+        private_key = invocation.secrets.own_keys().private if named else os.urandom(KEY_SIZE)
         if requests and output_dir is not None:
             ready_folder(output_dir)
         engine = invocation.context.engine()

@@ -34,8 +34,6 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
         import attrs
 
-        from connector.cli.access import Access
-
         console, now = invocation.console, datetime.now(UTC)
 
         async def job(session: Session) -> str:
@@ -51,7 +49,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
                 console.record({**attrs.asdict(file), "age": None if age is None else round(age)})
             return listed
 
-        listed = invocation.wait_for(Access.of(invocation).in_session(job))
+        listed = invocation.wait_for(invocation.access().in_session(job))
         if not listed:
             console.info("There are no files.")
         elif listed == "download":

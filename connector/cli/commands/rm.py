@@ -13,7 +13,7 @@ from connector.cli.options import archive_options, command, key_options, option,
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.session import Session
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Outcome
     from connector.upload.listing import ListedFile
 
 _ANSWER_SECONDS = 600.0
@@ -43,7 +43,6 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import Access
         from connector.cli.sources import aliases_of
         from connector.errors import UsageError
 
@@ -61,7 +60,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
             removed = iter(await session.remove([one.unwrap() for one in found if one.ok]))
             return [next(removed) if one.ok else one for one in found]
 
-        access = Access.of(invocation)
+        access = invocation.access()
         known: Sequence[Outcome[ListedFile]] = ()
         if not yes:
             known = invocation.wait_for(access.in_session(find))

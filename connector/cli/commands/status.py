@@ -12,7 +12,7 @@ from connector.cli.options import archive_options, command, key_options, option,
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
-    from connector.upload.unfinished import UnfinishedUpload
+    from connector.upload.listing import UnfinishedUpload
     from connector.wire.payloads import FileUpload
 
 
@@ -37,10 +37,9 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import announced_here
-        from connector.cli.leftovers import find_downloads
+        from connector.cli.leftovers import announced_here, find_downloads
         from connector.cli.screen import amount
-        from connector.upload.unfinished import announced_uploads, unfinished_uploads
+        from connector.upload.listing import announced_uploads, unfinished_uploads
 
         console, folder = invocation.console, invocation.context.state_folder().uploads
 
@@ -92,7 +91,7 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
 
 
 def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    from connector.cli.access import Access, not_unfinished_here
+    from connector.cli.leftovers import not_unfinished_here
 
-    look = Access.of(invocation).in_session(lambda session: session.open_in_box())
+    look = invocation.access().in_session(lambda session: session.open_in_box())
     return not_unfinished_here(invocation.wait_for(look), here)

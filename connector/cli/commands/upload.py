@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from connector.cli.run import Invocation
     from connector.session import Session
-    from connector.transfer.outcome import Outcome
+    from connector.transfer.reporting import Outcome
 
 
 @command()
@@ -80,8 +80,7 @@ def upload(
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.access import Access
-        from connector.cli.report import already_there
+        from connector.cli.progress import already_there
         from connector.cli.sources import upload_sources
         from connector.errors import UsageError
 
@@ -90,7 +89,7 @@ def upload(
             raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
         timeout = _wait_seconds(ctx, wait, wait_timeout)
         sources = upload_sources(paths, alias, tsv)
-        access = Access.of(invocation)
+        access = invocation.access()
         sent: list[Outcome[Any]] = []
 
         async def job(session: Session) -> Sequence[Outcome[Any]]:

@@ -1,6 +1,6 @@
-"""The state folder: journals of uploads, records of finished files and of the output folders of downloads.
+"""The user's folders: the state (journals of uploads, records of finished files and output folders), the settings.
 
-It is in the user's home by default, which the machines of a cluster share.
+Both are in the user's home by default, which the machines of a cluster share.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
 import platformdirs
 
-from connector.config import APPLICATION
-from connector.errors import LocalError
+from connector.config import APPLICATION, Settings, config_place, load_settings, option_name
+from connector.errors import LocalError, UsageError
+from connector.local.disk import read_own_file, read_small_file
 from connector.local.journal import decode_record, encode_record
-from connector.local.small_file import read_own_file
 
 _NOWHERE = Path(os.devnull, APPLICATION)
 """The state folder of a user without a home: nothing can be created in it."""
 _SUFFIX = ".output"
 _LONGEST = 64 * 1024
+_LONGEST_SETTINGS = 1024**2
 
 
 @attrs.frozen
@@ -140,3 +141,28 @@ class StateFolder:
     def outputs(self) -> OutputFolders:
         """The records of the output folders of downloads."""
         return OutputFolders(self.path / "outputs")
+
+
+def read_settings(
+    values: Mapping[str, object | None],
+    environment: Mapping[str, str],
+    *,
+    config: str | None = None,
+    name_of: Callable[[str], str] = option_name,
+) -> Settings:
+    """Put settings together as `load_settings` does; reads the configuration file, by default the user's. Blocks.
+
+    Raises:
+        UsageError: Naming the source of an invalid value, or a configuration file that cannot be read.
+    """
+    path, named = config_place(config, environment)
+    return load_settings(values, environment, _read(path, named), config_name=str(path), name_of=name_of)
+
+
+def _read(path: Path, named: bool) -> bytes | None:
+    try:
+        return read_small_file(path, "configuration file", limit=_LONGEST_SETTINGS)
+    except LocalError as error:
+        if not named and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise UsageError(error.message, hint=error.hint) from error

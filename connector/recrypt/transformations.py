@@ -1,15 +1,15 @@
-"""Decrypting a local Crypt4GH file."""
+"""Encrypting and decrypting a local file: what is read for a part, and what is written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from connector.crypt4gh.edit_list import KeptRange, kept_ranges, kept_size, map_to_result, needed_segments
-from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, open_header
-from connector.crypt4gh.layout import CIPHER_SEGMENT_SIZE
-from connector.crypt4gh.segments import SegmentDecryptor
+from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, make_header, open_header
+from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, PartSealer, SealedLayout, SegmentDecryptor, sealed_size
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.partial_file import PartialFile
 from connector.local.source_file import SourceFile
@@ -81,3 +81,43 @@ def _read_header(source: SourceFile, private_keys: Sequence[bytes]) -> OpenedHea
         if header_size(data, limit=MAX_LOCAL_HEADER_SIZE) is not None or length >= limit:
             return open_header(bytes(data), *private_keys, limit=MAX_LOCAL_HEADER_SIZE)
         length = min(length * 16, limit)
+
+
+class Encryption:
+    """The transformation that encrypts with a new session key; an empty file becomes a header alone.
+
+    `random_bytes` generates keys and nonces.
+    """
+
+    kind = "encryption"
+
+    def __init__(
+        self, private_key: bytes, recipients: Sequence[bytes], random_bytes: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._private_key = private_key
+        self._recipients = recipients
+        self._draw = random_bytes
+        self._sealer: PartSealer | None = None
+
+    @property
+    def name(self) -> str:
+        """Includes the recipients, since a file that is encrypted for others is a different result."""
+        return " ".join([self.kind, *sorted(key.hex() for key in self._recipients)])
+
+    def begin(self, source: SourceFile) -> Extent:
+        """Encode the header."""
+        session_key = self._draw(32)
+        header = make_header(session_key, sender_private_key=self._private_key, recipient_public_keys=self._recipients)
+        self._sealer = PartSealer(
+            SealedLayout(header, source.state.size),
+            session_key=session_key,
+            nonce_seed=self._draw(32),
+            random_bytes=self._draw,
+        )
+        total = len(header) + sealed_size(source.state.size)
+        return Extent(moved=total, made=total, shift=len(header))
+
+    def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
+        """Read, encrypt and write a part or a piece of one."""
+        assert self._sealer is not None, "begin() comes first"
+        target.write(part.start, [self._sealer.read_plaintext(part, buffer, source.read_into).seal()])
