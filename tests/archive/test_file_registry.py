@@ -12,6 +12,7 @@ from connector.archive import admin
 from connector.archive.file_registry import file_extension
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
+from connector.errors import UsageError
 from persistence.errors import AlreadyExists
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -56,6 +57,19 @@ def upload(file_id: str) -> FileUpload:
         state_updated=now,
         decrypted_sha256="0" * 64,
     )
+
+
+@pytest.mark.trio
+async def test_only_what_is_there_is_granted_or_tried_again() -> None:
+    async with memory_archive() as archive:
+        with pytest.raises(UsageError, match="no files"):
+            await admin.grant_download(archive, bytes(32), None)
+        await archive.database.files.insert(archive.registry.new_file(upload("one"), "GHGAF1"))
+        with pytest.raises(UsageError, match="GHGAF2"):
+            await admin.grant_download(archive, bytes(32), ["GHGAF1", "GHGAF2"])
+        with pytest.raises(UsageError, match="'one'"):
+            await admin.retry_jobs(archive, ["one"])
+        assert await admin.retry_jobs(archive, []) == 0
 
 
 @pytest.mark.trio

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -348,3 +348,118 @@ async def test_jobs_of_one_kind_do_not_hold_up_another(autojump_clock: trio.test
         assert await find_job(database, "other") is None
         assert sum(job.worker is not None for job in await queue.find_all()) == 4
         nursery.cancel_scope.cancel()
+
+
+async def test_who_can_do_nothing_more_asks_for_nothing() -> None:
+    async with queue_of("one") as (queue, database):
+        assert await queue.claim({"clean": 0}, worker="w") == []
+        assert await queue.claim({}, worker="w") == []
+        job = await find_job(database, "one")
+        assert job is not None
+        assert job.worker is None
+
+
+class BrokenQueue(JobQueue):
+    """One whose methods raise an error, where there is one for them."""
+
+    errors: ClassVar[dict[str, Exception]] = {}
+
+    async def _raise(self, method: str) -> None:
+        if method in self.errors:
+            raise self.errors[method]
+
+    async def claim(self, *arguments: Any, **options: Any) -> list[Job]:
+        await self._raise("claim")
+        return await super().claim(*arguments, **options)
+
+    async def extend(self, job: Job) -> bool:
+        await self._raise("extend")
+        return await super().extend(job)
+
+    async def fail(self, job: Job, reason: str) -> Job | None:
+        await self._raise("fail")
+        return await super().fail(job, reason)
+
+    async def give_back(self, job: Job) -> None:
+        await self._raise("give_back")
+        await super().give_back(job)
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
+    found: dict[str, Exception] = {}
+    monkeypatch.setattr(BrokenQueue, "errors", found)
+    return found
+
+
+async def fail(lease: Lease) -> None:
+    raise Unreachable("No storage.")
+
+
+@pytest.mark.parametrize("method", ["claim", "fail"])
+async def test_a_bug_of_the_queue_ends_the_worker(
+    errors: dict[str, Exception], method: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    errors[method] = KeyError("a bug")
+    async with queue_of("one") as (_, database):
+        with trio.fail_after(1000), pytest.RaisesGroup(KeyError, flatten_subgroups=True):
+            await worker_of(BrokenQueue(database, LEASE), fail).run()
+
+
+async def test_a_failure_that_cannot_be_recorded_is_one_more_try(
+    errors: dict[str, Exception], autojump_clock: trio.testing.MockClock
+) -> None:
+    tries: list[float] = []
+
+    async def work(lease: Lease) -> None:
+        tries.append(trio.current_time())
+        if len(tries) > 1:
+            return await lease.commit()
+        await fail(lease)
+
+    errors["fail"] = Unreachable("No database.")
+    async with queue_of("one") as (_, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(BrokenQueue(database, LEASE), work).run)
+        await trio.sleep(2 * LEASE)
+        assert await find_job(database, "one") is None
+        nursery.cancel_scope.cancel()
+    assert len(tries) == 2
+    assert tries[1] - tries[0] >= LEASE, "nothing else says that the first has failed"
+
+
+async def test_a_bug_while_a_lease_is_extended_is_recorded_with_the_job(
+    errors: dict[str, Exception], autojump_clock: trio.testing.MockClock
+) -> None:
+    async def work(lease: Lease) -> None:
+        await trio.sleep(LEASE / 2)
+        await lease.commit()
+
+    errors["extend"] = KeyError("a bug")
+    async with queue_of("one") as (_, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(BrokenQueue(database, LEASE), work).run)
+        await trio.sleep(LEASE / 2 + 1)
+        job = await find_job(database, "one")
+        assert job is not None
+        assert "bug" in (job.reason or "")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("error", [Unreachable("No database."), KeyError("a bug")])
+async def test_a_job_that_cannot_be_given_back_is_free_when_its_lease_ends(
+    errors: dict[str, Exception], error: Exception, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def work(lease: Lease) -> None:
+        await trio.sleep_forever()
+
+    errors["give_back"] = error
+    async with queue_of("one") as (queue, database):
+        told: list[BaseException] = []
+        try:
+            with trio.move_on_after(5):
+                await worker_of(BrokenQueue(database, LEASE), work).run()
+        except BaseExceptionGroup as group:
+            told += group.exceptions
+        assert bool(told) is isinstance(error, KeyError), "a bug is not hidden"
+        assert await take(queue) == []
+        await trio.sleep(LEASE)
+        assert [job.id for job in await take(queue)] == ["one"]

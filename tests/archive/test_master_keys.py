@@ -30,6 +30,21 @@ def test_a_key_file_is_readable_by_its_owner_only_and_read_again(tmp_path: Path)
     assert source.read() == {another.id: another}
 
 
+def test_no_file_is_written_over(tmp_path: Path) -> None:
+    source = MasterKeyDirectory(tmp_path)
+    (tmp_path / "master-2.key").write_bytes(base64.b64encode(b"k" * 32))
+    (tmp_path / "master-2.key").chmod(0o600)
+    key = source.create()
+    assert source.read().keys() == {key.id, MasterKey(b"k" * 32).id}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["master-2.key", "master-3.key"]
+
+
+def test_a_large_file_holds_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(70_000))
+    with pytest.raises(UsageError, match="secret"):
+        read_secret(tmp_path / "key")
+
+
 def test_processes_that_make_the_first_key_at_once_agree(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: MasterKeyDirectory(tmp_path).create().id, range(8)))

@@ -5,6 +5,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -19,10 +20,13 @@ from connector.archive.errors import (
 )
 from connector.archive.jobs import new_job
 from connector.archive.models import Box, FileUpload
+from connector.archive.settings import utc_now
+from connector.archive.upload_checks import check_completion
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.errors import NotFound, StorageFull
 from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import ObjectStat
 from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
 
@@ -44,6 +48,34 @@ def claimed(*parts: bytes, plaintext: bytes | None = None) -> UploadCompletion:
         encrypted_md5=f"{whole}-{len(parts)}",
         encrypted_parts_md5=tuple(md5.hexdigest() for md5 in md5s),
         encrypted_parts_sha256=("0" * 64,) * len(parts),
+    )
+
+
+async def test_digests_of_parts_that_do_not_make_the_object_are_refused() -> None:
+    """The object is whole, and the client's list of its parts is of another file."""
+    right, wrong = claimed(b"a" * 276), claimed(b"b" * 276)
+    upload = attrs.evolve(stored_upload(), encrypted_size=276)
+    stat = ObjectStat("bucket", "upload", 276, right.encrypted_md5, utc_now(ManualClock()))
+    check_completion(upload, right, stat)
+    for claim in (wrong, attrs.evolve(right, encrypted_parts_md5=wrong.encrypted_parts_md5)):
+        with pytest.raises(ChecksumMismatch):
+            check_completion(upload, claim, stat)
+
+
+def stored_upload() -> FileUpload:
+    now = utc_now(ManualClock())
+    return FileUpload(
+        id="upload",
+        box_id="box",
+        alias="a",
+        state="init",
+        storage_alias="embedded",
+        upload_id="u",
+        decrypted_size=124,
+        encrypted_size=276,
+        part_size=5 * MIB,
+        created=now,
+        state_updated=now,
     )
 
 
