@@ -96,6 +96,16 @@ def test_names_paths_and_listings_are_never_altered() -> None:
     assert err.getvalue() == "a-passphrase-as-long-as-a-name.bam: uploaded\n"
 
 
+def test_secrets_are_hidden_within_lists_too() -> None:
+    out = io.StringIO()
+    console = Console(out, io.StringIO(), as_json=True)
+    token = "Ab0-" * 20
+    console.hide(token)
+    console.record({"ok": False, "hint": [f"Not {token}.", (f"nor {token}.", 5)]})
+    assert token not in out.getvalue()
+    assert json.loads(out.getvalue())["hint"][1][1] == 5
+
+
 def test_quiet_leaves_the_complaints() -> None:
     err = io.StringIO()
     console = Console(io.StringIO(), err, quiet=True)

@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -217,6 +218,19 @@ def test_quiet_prints_failures_only() -> None:
     desk = Desk()
     assert try_out(desk, transferring(Outcome("a", Moved(7)), failed("b", LocalError("No."))), "-q") == 3
     assert desk.said == "b: No.\n"
+
+
+def test_an_error_of_the_display_is_told_once_and_ends_no_transfer() -> None:
+    async def job(observer: Observer) -> Sequence[Outcome[Moved]]:
+        not_a_name: Any = 5
+        observer.opened(not_a_name, 10)
+        await trio.sleep(0.7)  # it is drawn every 0.2 s
+        return [Outcome("a", Moved(7))]
+
+    desk = Desk(terminal=True, environment={"TERM": "xterm"})
+    assert try_out(desk, lambda invocation: invocation.transfer(job, verb="moved"), "--debug") == 0
+    assert desk.said.count("Traceback") == 1
+    assert desk.said.endswith("a: moved\n")
 
 
 def test_an_error_of_the_job_comes_through_as_itself() -> None:

@@ -33,6 +33,14 @@ def test_a_stream_that_was_closed() -> None:
     assert stream.failure
 
 
+def test_what_is_no_terminal_has_the_usual_size() -> None:
+    usual = OutputStream(None).size()
+    assert usual.columns >= 1
+    assert OutputStream(io.StringIO()).size() == usual
+    with open(os.devnull, "w") as null:
+        assert OutputStream(null).size() == usual
+
+
 def test_a_full_disk() -> None:
     with open("/dev/full", "w") as full:
         stream = OutputStream(full)
