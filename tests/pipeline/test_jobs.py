@@ -55,6 +55,13 @@ def test_encrypting_and_decrypting(tmp_path: Path) -> None:
         assert opened.unwrap().target.read_bytes() == content
 
 
+def test_what_is_encrypted_without_a_folder_lies_beside_its_source(tmp_path: Path) -> None:
+    (tmp_path / "a.bam").write_bytes(b"ACGT")
+    (sealed,) = connector.encrypt_files(tmp_path / "a.bam", recipients=bytes(31) + b"\x09")
+    assert sealed.unwrap().target == tmp_path / "a.bam.c4gh"
+    assert sealed.unwrap().target.exists()
+
+
 def test_settings_are_those_of_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     out, arguments = site.folder / "out", site.arguments
     url = arguments.pop("wkvs_url")

@@ -184,13 +184,13 @@ def test_a_machine_that_gets_faster_by_itself_is_no_reason_for_more() -> None:
 
 def test_a_long_transfer_takes_no_more_memory_than_a_short_one() -> None:
     climbed = 0
-    for seed in range(60):
+    for seed in range(30):
         share = waves(seed, longest=30)
         server = Server(adaptive(maximum=24), capacity=300 * MB, share=share, part=8 * MB, chunk=8 * MB, seed=seed)
         in_short = max(height for _, height in server.run(30).heights)
         climbed += max(height for _, height in server.run(570).heights) > in_short
     # It takes luck twice: one moment that makes a step down look dear, and one in which a step up looks worth it.
-    assert climbed <= 2
+    assert climbed <= 1
 
 
 @pytest.mark.parametrize("begin", [n / 10 for n in range(11)])
