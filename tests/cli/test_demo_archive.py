@@ -8,14 +8,14 @@ import pytest
 import trio
 
 from connector.cli.commands.demo_archive import serving
-from connector.errors import BrokenError
+from connector.errors import BrokenError, LocalError
 
 pytestmark = pytest.mark.trio
 
 
 async def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(b"a file where the folder should be")
-    with pytest.raises(BrokenError, match="did not start") as caught:
+    with pytest.raises(LocalError, match="did not start") as caught:
         async with serving(tmp_path / "archive", tmp_path / "log"):
             pass
     assert str(tmp_path / "archive") in caught.value.message

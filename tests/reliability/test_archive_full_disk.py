@@ -147,10 +147,10 @@ def test_every_step_on_a_full_disk(tmp_path: Path, small: str) -> None:
         assert len(whole.content) == staged.json()["size"]
         assert is_told(down.drs_object(rows["unstaged"]))
         assert steward.run("archive", "files", *root).code == 0
-        for words in (("grant", "upload", "--public-key", "user.pub"), ("lock", archive.run_admin("boxes")[0]["box"])):
-            assert went_well(steward.run("archive", *words, *root), 3), words
         (tmp_path / "source").write_bytes(os.urandom(MIB))
         assert went_well(archive.program.run("upload", "source", environment={"CONNECTOR_RETRIES": "0"}), 4, 5)
+        for words in (("grant", "upload", "--public-key", "user.pub"), ("lock", archive.run_admin("boxes")[0]["box"])):
+            assert went_well(steward.run("archive", *words, *root), 3), words
         with working(archive):  # whose jobs fail, and are tried again
             time.sleep(2)
             greedy.unlink()

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from connector.archive.child_process import apart_from_terminal
-from connector.errors import BrokenError
+from connector.errors import BrokenError, LocalError
 
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
@@ -34,6 +34,7 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
 
     Raises:
         BrokenError: With the last line of its output if it does not start.
+        LocalError: The same, if this machine is the cause.
     """
     command = [sys.executable, "-m", "connector", "archive", "serve", "--root", str(root), "--port", "0"]
     command += ["--retry-after", "1"]
@@ -57,8 +58,10 @@ async def _address(process: trio.Process, log: Path) -> str:
         if address is not None and output_text.endswith("\n"):
             return address[0]
         if process.poll() is not None:
-            last = output_text.strip().splitlines()
-            raise BrokenError(f"The archive did not start: {last[-1] if last else 'it printed nothing'}.")
+            lines = output_text.strip().splitlines()
+            last = lines[-1].removeprefix("Error: ").rstrip(".") if lines else "it printed nothing"
+            failure = LocalError if process.returncode == LocalError.exit_code else BrokenError
+            raise failure(f"The archive did not start: {last}.")
         await trio.sleep(0.02)
     raise BrokenError(f"The archive did not start within {START_TIMEOUT:.0f} seconds.")
 

@@ -177,45 +177,47 @@ class Disk:
         """Copy an object by hard links where the file system has them; a span of it by its bytes."""
         record = self.find(source)
         self.bucket(target[0])
+        if span is not None:
+            return self._copy_span(source, record, span, target)
         extents: list[Extent] = []
-        etag = record.etag
         try:
-            if span is None:
-                for extent in record.content:
-                    copied = self.new_content(target[0])
-                    self._link_or_copy(self.content(source[0], extent), copied)
-                    extents.append(Extent.of(copied, extent.size))
-            else:
-                extent, etag = self._copy_span(source, record, span, target[0])
-                extents.append(extent)
+            for extent in record.content:
+                copied = self.new_content(target[0])
+                extents.append(Extent.of(copied, extent.size))
+                self._link_or_copy(self.content(source[0], extent), copied)
+            return self.publish(target[0], Record(target[1], record.etag, now(), tuple(extents)))
         except BaseException as error:
             self.drop_content(target[0], extents)
             if isinstance(error, FileNotFoundError):
                 raise errors.ObjectChanged(*source) from error
             raise
-        return self.publish(target[0], Record(target[1], etag, now(), tuple(extents)))
 
-    def _copy_span(self, names: Names, record: Record, span: Span, to_bucket: str) -> tuple[Extent, str]:
+    def _copy_span(self, names: Names, record: Record, span: Span, to: Names, like: Record | None = None) -> ObjectStat:
+        """Copy a span of an object into one content file; `like`: what the copy keeps the etag and time of."""
         start, stop = check_span(names, record.size, *span)
-        with ContentWriter(self.new_content(to_bucket), self.durable) as writer:
-            for extent, first, last in record.spans(start, stop):
-                with open(self.content(names[0], extent), "rb") as source:
-                    source.seek(first)
-                    while first < last and (piece := source.read(min(last - first, 1024**2))):
-                        writer.write(memoryview(piece))
-                        first += len(piece)
-            return writer.finish(lambda written: (written.extent, written.md5))
+
+        def publish(copy: ContentWriter) -> ObjectStat:
+            etag, modified = (copy.md5, now()) if like is None else (like.etag, like.modified)
+            return self.publish(to[0], Record(to[1], etag, modified, (copy.extent,)))
+
+        try:
+            with ContentWriter(self.new_content(to[0]), self.durable) as writer:
+                for extent, first, last in record.spans(start, stop):
+                    with open(self.content(names[0], extent), "rb") as source:
+                        source.seek(first)
+                        while first < last and (piece := source.read(min(last - first, 1024**2))):
+                            writer.write(memoryview(piece))
+                            first += len(piece)
+                return writer.finish(publish)
+        except FileNotFoundError as error:
+            raise errors.ObjectChanged(*names) from error
 
     def single_file(self, names: Names) -> Path:
         """The one content file of an object, assembled from several first if necessary."""
         record = self.find(names)
         if len(record.content) != 1:
-            try:
-                extent, _ = self._copy_span(names, record, (0, None), names[0])
-            except FileNotFoundError as error:
-                raise errors.ObjectChanged(*names) from error
-            record = Record(names[1], record.etag, record.modified, (extent,))
-            self.publish(names[0], record)
+            self._copy_span(names, record, (0, None), names, like=record)
+            record = self.find(names)
         return self.content(names[0], record.content[0])
 
     # Content

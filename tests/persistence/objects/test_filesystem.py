@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from persistence.errors import ObjectChanged, SignatureExpired, SignatureRefused, UploadNotFound
+from persistence.errors import ObjectChanged, SignatureExpired, SignatureRefused, Unreachable, UploadNotFound
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
 from persistence.objects.filesystem.records import Extent, Record, read_record, write_record
@@ -53,6 +53,20 @@ async def test_no_content_is_left_behind(tmp_path: Path) -> None:
         assert content_files(tmp_path) == []
         await storage.delete_bucket("bucket")
         assert list((tmp_path / "trash").iterdir()) == []
+
+
+async def test_a_copy_whose_record_cannot_be_written_leaves_no_content(tmp_path: Path) -> None:
+    """As on a disk that is full."""
+    async with open_storage(tmp_path) as storage:
+        await storage.create_bucket("bucket")
+        await multipart(storage, b"1234", b"5678")
+        (tmp_path / "buckets" / "bucket" / "objects" / file_name("copy")).mkdir()
+        target = {"to_bucket": "bucket", "to_object_id": "copy"}
+        with pytest.raises(Unreachable):
+            await storage.copy_object("bucket", "object", **target)
+        with pytest.raises(Unreachable):
+            await storage.copy_object("bucket", "object", **target, byte_range=(1, 3))
+        assert len(content_files(tmp_path)) == 2
 
 
 async def test_a_completion_that_crashed_goes_on(tmp_path: Path) -> None:
