@@ -26,8 +26,8 @@ PLAIN = random.Random(3).randbytes(200_000)
 AT_ONCE = int(os.environ.get("WALK_PROCESSES", os.cpu_count() or 1))
 """Commands that run at a time: each waits for threads, a disk and perhaps an archive."""
 SITES = os.environ.get("WALK_SITES", "")
-"""A file of call sites that walks before have come to the end of, and that others leave out: of commands that share most
-of them, in a fraction of the time. Without it, each command is walked with all of its own."""
+"""A file of call sites that walks before have come to the end of, and that others leave out: it takes a fraction of
+the time. Without it, each command is walked with all of its own."""
 _NETWORK = ("socket.", "_socket.", "ssl.", "_ssl.")
 _OF_THE_NETWORK, _OF_THIS_MACHINE = (0, 3, 5), (0, 2, 3)
 """Exit codes of the right families: an error of this machine is no refusal, no broken connection and no damage."""
