@@ -84,13 +84,13 @@ class Announcement:
         token = box.create_token(self._creation.alias)  # not in __init__, which runs in a thread
         try:
             try:
-                return await box.create(token, self._creation, on_retry)
+                return await box.uploads.create(token, self._creation, on_retry)
             except RefusedError as error:
                 unacknowledged = self._unacknowledged or self._sent_before
                 if after(Stage.ANNOUNCED, error.exception_id, unacknowledged=unacknowledged) is not INSPECT_BOX:
                     raise
                 existing = await self._inspect_box(error)
-            return await box.create(token, self._creation) if existing is None else existing
+            return await box.uploads.create(token, self._creation) if existing is None else existing
         except RefusedError:
             # The archive holds nothing of it: a journal must not claim otherwise if this run is killed while it waits.
             await self._context.run.in_thread(self._erase)

@@ -19,9 +19,9 @@ from connector.local.finished import FinishedFiles
 from connector.local.lock_file import LockFile
 from connector.local.names import normalized
 from connector.local.source_file import SourceFile
-from connector.transfer import AlreadyThere, Notify, RunContext
+from connector.transfer import AlreadyThere, RunContext
 from connector.upload.journals import UploadJournals, UploadSource, open_source
-from connector.wire.payloads import CreatedUpload, FileUpload, UploadCompletion, UploadCreation
+from connector.wire.payloads import FileUpload
 from connector.wire.tokens import WorkOrderToken
 
 REPLACEABLE = frozenset({"failed", "cancelled"})
@@ -46,11 +46,11 @@ class UploadedFile:
 
 
 class UploadBox:
-    """One upload box. Tokens are requested for `research_box`; `uploads` is the client of its file upload box."""
+    """One upload box: `uploads` is the client of its file upload box, whose calls take tokens for `research_box`."""
 
     def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
         self._packages = packages
-        self._uploads = uploads
+        self.uploads = uploads
         self.id = research_box
         self._listed: dict[str, FileUpload] | None = None
         self._unlisted: ConnectorError | None = None
@@ -58,7 +58,7 @@ class UploadBox:
 
     def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, page by page, sorted by alias."""
-        return self._uploads.pages(self._packages.box_token(self.id, "view"))
+        return self.uploads.pages(self._packages.box_token(self.id, "view"))
 
     async def list(self) -> list[FileUpload]:
         """All file uploads in the box, of every state, sorted by alias."""
@@ -92,31 +92,17 @@ class UploadBox:
         """The token for the announcement of a file."""
         return self._packages.box_token(self.id, "create", alias=alias)
 
-    async def create(
-        self, token: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
-    ) -> CreatedUpload:
-        """Announce a file; `notify` is called for each try that failed."""
-        return await self._uploads.create(token, creation, notify)
-
     def upload_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
         """The token for the part URLs of one file, shared by all its parts."""
         return self._packages.box_token(self.id, "upload", file_id=file_id)
-
-    async def part_url(self, token: CachedValue[WorkOrderToken], file_id: UUID, number: int) -> str:
-        """A URL to put one part to."""
-        return await self._uploads.part_url(token, file_id, number)
 
     def close_token(self, file_id: UUID) -> CachedValue[WorkOrderToken]:
         """The token for the completion of one file."""
         return self._packages.box_token(self.id, "close", file_id=file_id)
 
-    async def complete(self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
-        """Complete an upload."""
-        await self._uploads.complete(token, file_id, completion)
-
     async def delete(self, file_id: UUID) -> None:
         """Delete a file upload."""
-        await self._uploads.delete(self._packages.box_token(self.id, "delete", file_id=file_id), file_id)
+        await self.uploads.delete(self._packages.box_token(self.id, "delete", file_id=file_id), file_id)
 
 
 @attrs.frozen(kw_only=True)

@@ -157,7 +157,7 @@ class Sending(ABC):
             encrypted_parts_sha256=tuple(one.sha256 for one in digests),
         )
         await self._locked.check_lock()
-        await self._context.box.complete(self._close_token, self.file_id, completion)
+        await self._context.box.uploads.complete(self._close_token, self.file_id, completion)
         return sha256
 
     def end(self) -> None:
@@ -192,7 +192,7 @@ class Sending(ABC):
         )
 
     async def _fetch_url(self, number: int) -> str:
-        return await self._context.box.part_url(self._upload_token, self.file_id, number)
+        return await self._context.box.uploads.part_url(self._upload_token, self.file_id, number)
 
     def _hash(self, part: Part, prepared: PreparedPart) -> None:
         """Add a part to the sha256, in order, and compare with what an earlier run had read up to here."""
