@@ -49,7 +49,7 @@ async def test_the_name_of_mongodbs_id_is_no_other_field() -> None:
 async def test_names_of_further_fields_are_no_operators_and_paths(name: str) -> None:
     codec = ModelCodec(Open, "id")
     assert codec.dump(Open.model_validate({"id": "1", "more": 5}))["more"] == 5
-    with pytest.raises(InvalidValue, match="name of a field"):
+    with pytest.raises(InvalidValue, match="name"):
         codec.dump(Open.model_validate({"id": "1", name: 5}))
 
 
