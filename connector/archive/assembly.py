@@ -31,6 +31,7 @@ from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.staging import StagingArea
 from connector.archive.tokens import TokenIssuer
 from connector.archive.upload_controller import UploadController
+from connector.archive.upload_creation import UploadCreator
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.work_packages import WorkPackageService
 from connector.archive.worker import Work, Worker
@@ -81,6 +82,7 @@ async def assemble(
     boxes = BoxService(database, clock)
     key_store = KeyStore(database.secrets, keys)
     tokens = TokenIssuer(keys, lifetime=settings.work_order_lifetime, leeway=settings.token_leeway, clock=clock)
+    creator = UploadCreator(database, boxes, uploads, hubs, settings, clock)
     staging = StagingArea(database, hubs, settings, clock)
     interrogator = Interrogator(database, key_store, hubs, settings.interrogation_memory, clock)
     registrar = Registrar(database, boxes, registry, hubs, settings.manual_archival, clock)
@@ -107,7 +109,7 @@ async def assemble(
         registry=registry,
         key_store=key_store,
         work_packages=WorkPackageService(database.packages, registry, tokens, clock, settings.package_lifetime),
-        uploads=UploadController(database, boxes, uploads, hubs, settings, clock),
+        uploads=UploadController(database, boxes, uploads, creator, hubs, settings, clock),
         downloads=DownloadController(registry, key_store, staging, hubs, settings),
         database=database,
         jobs=JobQueue(database, settings.job_lease),

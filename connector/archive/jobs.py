@@ -21,8 +21,9 @@ from persistence.errors import NotFound, PersistenceError
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
-_COMPLETION_TIME = timedelta(minutes=1)
-"""For which a storage may be completing an upload, also after the process that called for that has died."""
+STORAGE_DELAY = timedelta(minutes=1)
+"""For which a storage may be starting or completing an upload, also after the process that called for that has given it
+up or died."""
 _DIED = "The worker that had this job has died, or could not reach the database."
 
 Change = Callable[[Database], Awaitable[object]]
@@ -76,7 +77,7 @@ async def schedule_cleaning(database: Database, upload: FileUpload, now: datetim
 
     A serving process has no lease while it completes an upload. If it dies, the object may appear after all the same.
     """
-    due = now + _COMPLETION_TIME if upload.state == "init" else now
+    due = now + STORAGE_DELAY if upload.state == "init" else now
     await schedule(database, upload.id, "clean", hub=upload.storage_alias, now=due)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from connector.archive.app import SERVICES, WELL_KNOWN_PATH, make_app
-from connector.archive.assembly import open_archive
+from connector.archive.availability import open_when_available
 from connector.archive.child_process import ChildCommand, keep_running
 from connector.archive.config import ArchiveConfig
 from connector.archive.leftovers import remove_leftovers, settle
@@ -24,6 +24,7 @@ async def run_archive(
     port: int = 0,
     services: Collection[str] = SERVICES,
     worker: ChildCommand | None = None,
+    patience: float = 0.0,
     ready: Callable[[str], None] = lambda url: None,
     stop: trio.Event,
     server: ServerSettings = DEFAULT_SERVER_SETTINGS,
@@ -36,6 +37,7 @@ async def run_archive(
         port: The port; 0 for any free one.
         services: Which services to serve.
         worker: A worker to run beside the server.
+        patience: Seconds for which a database or storage that does not answer is waited for.
         ready: Called with the URL of the well-known values once connections are accepted.
         stop: Ends the server.
         server: How connections are treated.
@@ -48,7 +50,7 @@ async def run_archive(
     listener = open_listener(host, port)
     with listener:
         base_url = config.public_url or url_of(listener, host)
-        async with open_archive(config, base_url=base_url, check=True) as archive:
+        async with open_when_available(config, patience=patience, base_url=base_url) as archive:
             app = make_app(archive, base_url, services)
             await settle(archive.hubs, patience=_SETTLING_PATIENCE)
             async with trio.open_nursery() as background:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -48,7 +50,7 @@ DEFAULT_SERVER_SETTINGS = ServerSettings()
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Bind a listening socket.
+    """Bind a socket, on which `serve` listens: until then connections are refused, so that proxies try another server.
 
     Args:
         host: The name or address to listen on.
@@ -57,22 +59,27 @@ def open_listener(host: str, port: int) -> socket.socket:
     Raises:
         LocalError: The address cannot be used.
     """
-    try:
+    with _listening(host, port):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(_BACKLOG)
         except OSError:
             listener.close()
             raise
+    return listener
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise LocalError(
             f"Cannot listen on {host} port {port}: {error.strerror or error}.",
             hint="Choose another --port, or 0 for any free one.",
         ) from error
-    return listener
 
 
 def url_of(listener: socket.socket, host: str) -> str:
@@ -93,7 +100,12 @@ async def serve(
     """Answer requests with an ASGI application until `stop` is set, then finish those in progress, within limits.
 
     The listener is closed then.
+
+    Raises:
+        LocalError: Another process has begun to listen on its port meanwhile.
     """
+    with _listening(*listener.getsockname()[:2]):
+        listener.listen(_BACKLOG)
     guard = RequestGuard(app, idle_timeout=settings.idle_timeout)
     config = Config()
     config.keep_alive_timeout = settings.keep_alive

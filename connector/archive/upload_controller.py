@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import attrs
 import trio
 
 from connector.archive import errors
 from connector.archive import upload_checks as checks
-from connector.archive.boxes import BoxService, box_state_error
+from connector.archive.boxes import BoxService
 from connector.archive.database import Database
 from connector.archive.hubs import Hub, Hubs
-from connector.archive.jobs import new_job, schedule, schedule_cleaning
+from connector.archive.jobs import schedule, schedule_cleaning
 from connector.archive.models import (
-    OVERWRITABLE,
     RECEIVED,
-    REPLACEABLE,
-    Box,
     FileUpload,
     JobKind,
     RegisteredFile,
@@ -28,11 +23,11 @@ from connector.archive.models import (
 )
 from connector.archive.recent_checks import RecentChecks
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
+from connector.archive.upload_creation import UploadCreator
 from connector.archive.upload_repository import UploadChanged, UploadRepository
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import Sort
 from persistence.errors import (
-    AlreadyExists,
     NotFound,
     PartsMismatch,
     PersistenceError,
@@ -58,6 +53,7 @@ class UploadController:
     _database: Database
     _boxes: BoxService
     _uploads: UploadRepository
+    _creator: UploadCreator
     _hubs: Hubs
     _settings: ArchiveSettings
     _clock: Clock
@@ -72,24 +68,7 @@ class UploadController:
 
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
         """Open an upload; one of the same alias is replaced where the contract allows it."""
-        checks.check_announcement(wanted)
-        box = await self._boxes.get_open(box_id)
-        hub = self._hubs.get(box.storage_alias)
-        # Checked again when it is entered; here so that a refusal leaves nothing behind.
-        replaced = await self._find_replaced(self._uploads, box_id, wanted)
-        checks.check_room(box, wanted, replaced, self._settings.open_uploads)
-        checks.check_part_count(wanted)
-        file_id = str(uuid4())
-        now = await self._database.factory.now()
-        # Before the multipart upload: if this process dies, the job gives that up some day.
-        due = now + timedelta(seconds=self._settings.upload_lifetime)
-        await self._database.jobs.insert(new_job(file_id, "expire", hub=hub.alias, now=now, due=due))
-        try:
-            return await self._open(box, hub, file_id, wanted, now)
-        except BaseException:
-            with trio.move_on_after(10, shield=True), suppress(PersistenceError):
-                await self._abandon(hub, file_id)
-            raise
+        return await self._creator.create(box_id, wanted)
 
     async def part_url(self, box_id: str, file_id: str, number: int) -> str:
         """A presigned URL to PUT one part (numbered from 1)."""
@@ -159,71 +138,6 @@ class UploadController:
         # What its URLs lead to goes at once. The job does the same, and knows of attempts that no document names.
         with suppress(PersistenceError):
             await self._hubs.get(upload.storage_alias).free(upload, file)
-
-    async def _open(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation, now: datetime) -> FileUpload:
-        created = utc_now(self._clock)
-        upload = FileUpload(
-            id=file_id,
-            box_id=box.id,
-            alias=wanted.alias,
-            state="init",
-            storage_alias=hub.alias,
-            upload_id=await hub.storage.start_upload(hub.inbox, file_id),
-            decrypted_size=wanted.decrypted_size,
-            encrypted_size=wanted.encrypted_size,
-            part_size=wanted.part_size,
-            created=created,
-            state_updated=created,
-        )
-
-        async def enter(database: Database) -> None:
-            replaced = await self._find_replaced(UploadRepository(database, self._clock), box.id, wanted)
-            if replaced is not None:
-                await database.uploads.delete(replaced.id)
-                if replaced.state in OVERWRITABLE:
-                    await schedule_cleaning(database, replaced, now)
-            await database.uploads.insert(upload)
-            await self._take_room(database, box.id, wanted, replaced)
-
-        try:
-            await self._database.transact(enter)
-        except AlreadyExists as error:  # by another call at the same time
-            raise checks.alias_taken(wanted.alias) from error
-        return upload
-
-    async def _abandon(self, hub: Hub, file_id: str) -> None:
-        """Give up a multipart upload of which there is no document: one may have been stored without a response."""
-        now = await self._database.factory.now()
-
-        async def give_up(database: Database) -> None:
-            if await UploadRepository(database, self._clock).find(file_id) is None:
-                await schedule(database, file_id, "clean", hub=hub.alias, now=now)
-
-        await self._database.transact(give_up)
-
-    async def _find_replaced(self, uploads: UploadRepository, box_id: str, wanted: UploadCreation) -> FileUpload | None:
-        """The upload that the wanted one replaces, if there is one; `FileUploadAlreadyExists` if it may not."""
-        upload = await uploads.find_alias(box_id, wanted.alias)
-        replaceable = (*REPLACEABLE, *OVERWRITABLE) if wanted.overwrite else REPLACEABLE
-        if upload is not None and upload.state not in replaceable:
-            raise checks.alias_taken(wanted.alias)
-        return upload
-
-    async def _take_room(
-        self, database: Database, box_id: str, wanted: UploadCreation, replaced: FileUpload | None
-    ) -> None:
-        """Count the wanted upload in its box, if that is open and has room for it."""
-        box = await BoxService(database, self._clock).get_open(box_id)
-        checks.check_room(box, wanted, replaced, self._settings.open_uploads)
-        freed = checks.usage_of(replaced)
-        increments = {
-            "open_uploads": 1 - freed["open_uploads"],
-            "used_size": wanted.decrypted_size - freed["used_size"],
-        }
-        # In a transaction: what was checked is still so, or this conflicts with the one that changed it.
-        counted = await database.boxes.compare_and_set(box_id, expected={"state": "open"}, increments=increments)
-        if counted is None:
-            raise box_state_error(box)
 
     async def _assemble(self, box_id: str, file_id: str) -> tuple[FileUpload, ObjectStat | None]:
         """Make the object of an open upload; none if the upload was received before.

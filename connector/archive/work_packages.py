@@ -13,6 +13,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import attrs
+import trio
 
 from connector.archive.errors import Forbidden, InvalidRequest, Unauthenticated
 from connector.archive.file_registry import FileRegistry
@@ -29,6 +30,8 @@ _TOKEN_LENGTH = 24
 """Letters and digits of an access token: 142 random bits."""
 _USE_INTERVAL = timedelta(minutes=1)
 """How often the last use of a grant is written at most."""
+_NOTING_TIME = 0.5
+"""Seconds that this may take."""
 _TOKEN_ALPHABET = string.ascii_letters + string.digits
 
 
@@ -137,8 +140,9 @@ class WorkPackageService:
     async def _note_use(self, package: WorkPackage) -> None:
         now = utc_now(self._clock)
         if package.last_used is None or now - package.last_used >= _USE_INTERVAL:
-            # Of several processes one writes. A failure to write it is no reason to refuse the request.
-            with suppress(PersistenceError):
+            # Of several processes one writes. A failure to write it is no reason to refuse the request, nor is a writer
+            # of another process that is stopped in its transaction a reason to hold it up.
+            with trio.move_on_after(_NOTING_TIME), suppress(PersistenceError):
                 await self._packages.compare_and_set(
                     package.id, expected={"last_used": package.last_used}, changes={"last_used": now}
                 )

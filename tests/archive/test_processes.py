@@ -148,7 +148,8 @@ def s3_config(folder: Path, url: str, secret: str, *, mode: int = 0o600) -> Path
 
 def told(file: Path, code: int, *words: str, command: str = "serve") -> None:
     """A command ends at once with this code and one sentence that has these words."""
-    done = run_cli("archive", command, "--config", str(file))
+    waiting = ("--start-timeout", "0") if command in ("serve", "work") else ()
+    done = run_cli("archive", command, "--config", str(file), *waiting)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert "Traceback" not in done.stderr
     for word in words:

@@ -297,8 +297,15 @@ async def test_an_answer_that_takes_too_long_is_cut_off_when_the_server_stops() 
 async def test_a_port_that_is_taken() -> None:
     with open_listener("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(LocalError, match=f"port {port}"):
-            open_listener("127.0.0.1", port)
+        # A server that still waits for its database refuses connections.
+        with pytest.raises(OSError, match="connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+        with open_listener("127.0.0.1", port) as other:
+            other.listen()
+            with pytest.raises(LocalError, match=f"port {port}"):
+                await serve(http_only(echo_size), listener, stop=trio.Event())
+            with pytest.raises(LocalError, match=f"port {port}"):
+                open_listener("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(("host", "name"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")])

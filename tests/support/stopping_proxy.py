@@ -19,12 +19,12 @@ class StoppingProxy:
     transaction and is silent.
     """
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, upstream: tuple[str, int], *, port: int = 0) -> None:
         self._upstream = upstream
         self._victim: int | None = None
         self.stopped = threading.Event()
         self._released = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
 
     def arm(self, pid: int) -> None:

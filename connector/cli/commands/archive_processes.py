@@ -15,8 +15,8 @@ from connector.cli.options import GroupedOption, option
 if TYPE_CHECKING:
     import trio
 
+    from connector.archive.assembly import Archive
     from connector.archive.child_process import ChildCommand
-    from connector.archive.config import ArchiveConfig
     from connector.archive.models import JobKind
     from connector.cli.run import Invocation
 
@@ -49,6 +49,16 @@ class _PortOption(GroupedOption):
         return None if value and "://" in value else value
 
 
+_start_timeout_option = option(
+    "--start-timeout",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a database or storage that does not answer at the start.",
+)
+
+
 @click.command()
 @location_options
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -71,6 +81,7 @@ class _PortOption(GroupedOption):
     default=None,
     help="Whether to run a worker as well, in a process of its own. Default: with --root.",
 )
+@_start_timeout_option
 @_setting("--public-url", click.STRING, "How clients reach the archive, if not by host and port.", metavar="URL")
 @_setting("--storage-alias", click.STRING, "With --root: the name of the data hub. Default: embedded.", metavar="ALIAS")
 @_setting("--work-order-lifetime", _AT_LEAST_ONE, "How long a work order token lives. Default: 30.", metavar="SECONDS")
@@ -99,7 +110,14 @@ class _PortOption(GroupedOption):
 @archive_output_options
 @click.pass_context
 def serve(
-    ctx: click.Context, /, host: str, port: int, only: tuple[str, ...], worker: bool | None, **options: Any
+    ctx: click.Context,
+    /,
+    host: str,
+    port: int,
+    only: tuple[str, ...],
+    worker: bool | None,
+    start_timeout: float,
+    **options: Any,
 ) -> None:
     """Serve an archive until interrupted; an embedded one is made if there is none.
 
@@ -115,11 +133,21 @@ def serve(
             _worker_beside(ctx, options) if (ctx.params["root"] is not None if worker is None else worker) else None
         )
 
-        async def serve_until(stop: trio.Event) -> None:
+        async def serve_until(stop: trio.Event, started: Callable[[], None]) -> None:
             def ready(url: str) -> None:
+                started()
                 invocation.console.result(f"Archive ready at {url}")
 
-            await run_archive(config, host=host, port=port, services=only, worker=beside, ready=ready, stop=stop)
+            await run_archive(
+                config,
+                host=host,
+                port=port,
+                services=only,
+                worker=beside,
+                patience=start_timeout,
+                ready=ready,
+                stop=stop,
+            )
 
         _run_until_signalled(serve_until)
         return 0
@@ -134,6 +162,7 @@ def _worker_beside(ctx: click.Context, options: Mapping[str, Any]) -> ChildComma
     named = [(name, ctx.params[key]) for name, key in (("--root", "root"), ("--config", "config_file"))]
     command = [sys.executable, "-m", "connector", "archive", "work", "--until-input-ends"]
     command += [str(word) for name, value in named if value is not None for word in (name, value)]
+    command += ["--start-timeout", str(ctx.params["start_timeout"])]
     command += ["--debug"] if options.get("debug") else []
     given = {key: value for key, value in options.items() if value is not None and key not in ("debug", "quiet")}
     settings = {_variable(key): str(value) for key, value in given.items() if key not in ("root", "config_file")}
@@ -147,10 +176,11 @@ def _worker_beside(ctx: click.Context, options: Mapping[str, Any]) -> ChildComma
     metavar="KINDS",
     help="Do only jobs of these kinds, separated by commas: see `connector archive jobs`.",
 )
+@_start_timeout_option
 @option("--until-input-ends", is_flag=True, hidden=True, envvar=None, show_envvar=False)
 @archive_output_options
 @click.pass_context
-def work(ctx: click.Context, /, kinds: str | None, until_input_ends: bool, **_: object) -> None:
+def work(ctx: click.Context, /, kinds: str | None, start_timeout: float, until_input_ends: bool, **_: object) -> None:
     """Work for an archive until interrupted: interrogate, register and stage files, and clean up.
 
     Any number of workers may run, on any host; one that is interrupted gives its jobs back.
@@ -160,8 +190,12 @@ def work(ctx: click.Context, /, kinds: str | None, until_input_ends: bool, **_: 
     def main(invocation: Invocation) -> int:
         config, wanted = find_config(ctx), None if kinds is None else _read_kinds(kinds)
 
-        async def work_until(stop: trio.Event) -> None:
-            await _work(invocation, config, wanted, stop, until_input_ends)
+        async def work_until(stop: trio.Event, started: Callable[[], None]) -> None:
+            from connector.archive.availability import open_when_available
+
+            async with open_when_available(config, patience=start_timeout) as archive:
+                started()
+                await _work(invocation, archive, wanted, stop, until_input_ends)
 
         _run_until_signalled(work_until)
         return 0
@@ -183,7 +217,7 @@ def _read_kinds(text: str) -> list[JobKind]:
 
 async def _work(
     invocation: Invocation,
-    config: ArchiveConfig,
+    archive: Archive,
     kinds: Sequence[JobKind] | None,
     stop: trio.Event,
     until_input_ends: bool,
@@ -191,10 +225,9 @@ async def _work(
     import trio
 
     from connector.archive import child_process
-    from connector.archive.assembly import open_archive
     from connector.archive.leftovers import remove_leftovers, settle
 
-    async with open_archive(config, check=True) as archive, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         await settle(archive.hubs)
         nursery.start_soon(remove_leftovers, archive.hubs)
         nursery.start_soon(archive.make_worker(kinds).run)
@@ -205,23 +238,25 @@ async def _work(
         nursery.cancel_scope.cancel()
 
 
-def _run_until_signalled(job: Callable[[trio.Event], Awaitable[None]]) -> None:
-    """Run a job that ends when its event is set, which any signal does."""
+def _run_until_signalled(job: Callable[[trio.Event, Callable[[], None]], Awaitable[None]]) -> None:
+    """Run a job that ends when its event is set, which any signal does; until it has started it is cancelled."""
     import trio
 
     from connector.cli.interruption import handle_signals, handled_signals
 
     async def until_signalled() -> None:
-        stop = trio.Event()
+        stop, started = trio.Event(), trio.Event()
         with trio.open_signal_receiver(*handled_signals()) as signals:
-
-            async def watch() -> None:
-                async for _ in signals:
-                    stop.set()
-
             async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    async for _ in signals:
+                        stop.set()
+                        if not started.is_set():
+                            nursery.cancel_scope.cancel()
+
                 nursery.start_soon(watch)
-                await job(stop)
+                await job(stop, started.set)
                 nursery.cancel_scope.cancel()
 
     with handle_signals() as handler:
