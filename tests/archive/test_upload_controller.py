@@ -304,23 +304,36 @@ async def test_a_creation_that_was_killed_leaves_nothing_for_good(autojump_clock
         assert await archive.jobs.find_all() == []
 
 
-class SlowStorage(MemoryStorage):
-    """A storage whose responses take their time."""
+class LateStorage(MemoryStorage):
+    """A storage that starts uploads some seconds after it was asked, also for clients that do not wait any more."""
+
+    def __init__(self, nursery: trio.Nursery, delay: float) -> None:
+        super().__init__()
+        self._nursery = nursery
+        self._delay = delay
 
     async def start_upload(self, bucket: str, object_id: str) -> str:
-        upload_id = await super().start_upload(bucket, object_id)
-        await trio.sleep(5)
-        return upload_id
+        async def later() -> None:
+            await trio.sleep(self._delay)
+            await super(LateStorage, self).start_upload(bucket, object_id)
+
+        self._nursery.start_soon(later)
+        await trio.sleep_forever()
+        return ""
 
 
-async def test_a_creation_whose_client_goes_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_archive(storage=SlowStorage()) as archive:
+@pytest.mark.parametrize("delay", [0.0, 30.0])
+async def test_a_creation_whose_client_goes_leaves_nothing(
+    delay: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with trio.open_nursery() as nursery, memory_archive(storage=LateStorage(nursery, delay)) as archive:
         box = await new_box(archive)
         with trio.move_on_after(1):
             await archive.uploads.create(box.id, announced())
+        await trio.sleep(delay)
         assert len(await archive.hubs.default.storage.list_uploads("inbox")) == 1
         async with working(archive):
-            await at_rest(archive)
+            await trio.sleep(65)
         assert await archive.hubs.default.storage.list_uploads("inbox") == []
         assert await archive.jobs.find_all() == []
         assert await usage(archive, box) == (0, 0)
