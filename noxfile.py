@@ -25,7 +25,14 @@ ROOMS = ("crypt4gh", "wire", "transfer", "local", "clients", "download", "upload
 UNIT = [f"tests/{room}" for room in ROOMS]
 """The tests of the rooms that need no server."""
 ONE_UPLOAD_AND_DOWNLOAD = "tests/test_main_job.py"
-ARCHIVE_ON_CEPH = ("tests/archive/test_contract_client.py", "tests/test_main_job.py", "tests/test_refusals.py")
+ON_CEPH = (
+    "tests/persistence/objects/test_s3_suite.py",
+    "tests/archive/test_contract_client.py",
+    "tests/archive/test_rotation.py",
+    "tests/test_main_job.py",
+    "tests/test_refusals.py",
+    "tests/reliability/test_third_party.py",
+)
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
@@ -202,8 +209,14 @@ def ceph(session: nox.Session) -> None:
     """Run the storage suite, and the archive on MongoDB, against a real Ceph radosgw, from Debian's packages."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
     provide(session, CEPH_PROGRAMS | TEST_PROGRAMS)
-    arguments = session.posargs or ["tests/persistence/objects/test_s3_suite.py", *ARCHIVE_ON_CEPH, "-m", ""]
-    session.run("pytest", *arguments, env={"PERSISTENCE_TEST_S3_SERVER": "ceph", "CI": "true"})
+    # The embedded archive has no S3 server.
+    arguments = session.posargs or [*ON_CEPH, "-m", "", "-k", "cluster or test_s3_suite"]
+    environment = {
+        "PERSISTENCE_TEST_S3_SERVER": "ceph",
+        "CI": "true",
+        "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
+    }
+    session.run("pytest", *arguments, env=environment)
 
 
 @nox.session

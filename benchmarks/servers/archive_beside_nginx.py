@@ -36,6 +36,7 @@ from connector.archive.hubs import Hub
 from connector.archive.models import FileUpload
 from connector.archive.server import open_listener, serve
 from connector.archive.upload_controller import UploadController
+from connector.archive.upload_creation import UploadCreator
 from connector.parts import Parts
 from connector.wire.payloads import UploadCompletion
 from persistence.objects.values import ObjectStat
@@ -48,9 +49,15 @@ class UploadsBeside(UploadController):
     """Uploads whose parts come to lie in ``parts``, a folder for each, without passing through here."""
 
     def __init__(self, archive: Archive, parts: Path, base_url: str) -> None:
-        super().__init__(
-            archive.database, archive.boxes, archive.upload_repository, archive.hubs, archive.settings, clock=time.time
+        database, boxes, uploads, hubs, settings = (
+            archive.database,
+            archive.boxes,
+            archive.upload_repository,
+            archive.hubs,
+            archive.settings,
         )
+        creator = UploadCreator(database, boxes, uploads, hubs, settings, time.time)
+        super().__init__(database, boxes, uploads, creator, hubs, settings, time.time)
         self._parts = parts
         self._base_url = base_url
         self._claims: dict[str, UploadCompletion] = {}

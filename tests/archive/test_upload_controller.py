@@ -319,7 +319,6 @@ class LateStorage(MemoryStorage):
 
         self._nursery.start_soon(later)
         await trio.sleep_forever()
-        return ""
 
 
 @pytest.mark.parametrize("delay", [0.0, 30.0])
