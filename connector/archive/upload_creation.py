@@ -46,16 +46,19 @@ class UploadCreator:
         # Before the multipart upload: if this process dies, the job gives that up some day.
         due = now + timedelta(seconds=self._settings.upload_lifetime)
         await self._database.jobs.insert(new_job(file_id, "expire", hub=hub.alias, now=now, due=due))
+        upload = None
         try:
-            return await self._open(box, hub, file_id, wanted, now)
+            upload = await self._start(box, hub, file_id, wanted)
+            await self._enter(upload, wanted, now)
         except BaseException:
             with trio.move_on_after(10, shield=True), suppress(PersistenceError):
-                await self._abandon(hub, file_id)
+                await self._abandon(hub, file_id, is_started=upload is not None)
             raise
+        return upload
 
-    async def _open(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation, now: datetime) -> FileUpload:
+    async def _start(self, box: Box, hub: Hub, file_id: str, wanted: UploadCreation) -> FileUpload:
         created = utc_now(self._clock)
-        upload = FileUpload(
+        return FileUpload(
             id=file_id,
             box_id=box.id,
             alias=wanted.alias,
@@ -69,27 +72,28 @@ class UploadCreator:
             state_updated=created,
         )
 
+    async def _enter(self, upload: FileUpload, wanted: UploadCreation, now: datetime) -> None:
         async def enter(database: Database) -> None:
-            replaced = await self._find_replaced(UploadRepository(database, self._clock), box.id, wanted)
+            replaced = await self._find_replaced(UploadRepository(database, self._clock), upload.box_id, wanted)
             if replaced is not None:
                 await database.uploads.delete(replaced.id)
                 if replaced.state in OVERWRITABLE:
                     await schedule_cleaning(database, replaced, now)
             await database.uploads.insert(upload)
-            await self._take_room(database, box.id, wanted, replaced)
+            await self._take_room(database, upload.box_id, wanted, replaced)
 
         try:
             await self._database.transact(enter)
         except AlreadyExists as error:  # by another call at the same time
             raise checks.alias_taken(wanted.alias) from error
-        return upload
 
-    async def _abandon(self, hub: Hub, file_id: str) -> None:
-        """Give up a multipart upload of which there is no document: one may have been stored without a response.
+    async def _abandon(self, hub: Hub, file_id: str, *, is_started: bool) -> None:
+        """Give up a multipart upload of which there is no document, unless that was stored without a response.
 
-        The storage may also start it only after its client has stopped waiting.
+        If the storage has not said that it has started it, it may do so even now that it is not waited for.
         """
-        due = await self._database.factory.now() + STORAGE_DELAY
+        now = await self._database.factory.now()
+        due = now if is_started else now + STORAGE_DELAY
 
         async def give_up(database: Database) -> None:
             if await UploadRepository(database, self._clock).find(file_id) is None:
