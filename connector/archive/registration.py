@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from connector.archive.attempts import abort_uploads
 from connector.archive.boxes import BoxService
 from connector.archive.database import Database
 from connector.archive.file_registry import FileRegistry
@@ -40,6 +41,10 @@ class Registrar:
         if upload is None or upload.state not in UNREGISTERED:
             return await lease.commit()
         hub = self._hubs.get(upload.storage_alias)
+        # A request that was sent again for want of a response may have started a second multipart upload.
+        await abort_uploads(hub, hub.inbox, [upload.id])
+        if upload.object_id is not None:
+            await abort_uploads(hub, hub.permanent, [upload.object_id])
         with suppress(NotFound):  # removed by an earlier attempt
             await hub.storage.delete_object(hub.inbox, upload.id)
         if upload.state == "interrogated" and self._manual and await self._waits_for_steward(upload):

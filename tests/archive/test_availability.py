@@ -75,5 +75,4 @@ def test_it_is_not_waited_for_longer_than_that(tmp_path: Path) -> None:
         assert process.wait(timeout=20) == 5
     finally:
         end(process, log)
-    assert "tried again" in log.read_text()
     assert time.monotonic() - began > 1.5

@@ -244,6 +244,27 @@ async def test_an_object_that_appears_after_its_upload_was_deleted_is_removed(
         assert await archive.jobs.find_all() == []
 
 
+class RepeatingStorage(MemoryStorage):
+    """A storage whose response was lost, so that its client has asked again."""
+
+    async def start_upload(self, bucket: str, object_id: str) -> str:
+        await super().start_upload(bucket, object_id)
+        return await super().start_upload(bucket, object_id)
+
+
+async def test_uploads_that_were_started_twice_leave_nothing() -> None:
+    async with memory_archive(storage=RepeatingStorage()) as archive, working(archive):
+        box, storage = await new_box(archive, max_size=10**6), archive.hubs.default.storage
+        file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
+        upload = await archive.uploads.create(box.id, UploadCreation(**file.announcement("a")))
+        await put(archive, upload, file.content)
+        assert len(await storage.list_uploads("inbox")) == 2
+        await archive.uploads.close(box.id, upload.id, claimed(file.content, plaintext=file.plaintext))
+        await at_rest(archive)
+        assert (await archive.upload_repository.get(upload.id)).state == "archived"
+        assert [await storage.list_uploads(bucket) for bucket in ("inbox", "permanent")] == [[], []]
+
+
 async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted() -> None:
     async with memory_archive() as archive, working(archive):
         box = await new_box(archive, max_size=10**6)
