@@ -18,7 +18,7 @@ import trio
 from connector.archive.app import make_app
 from connector.archive.jobs import find_job, schedule
 from connector.archive.settings import utc_now
-from connector.crypt4gh.sealed_text import open_text
+from connector.crypt4gh.keys import open_text
 from connector.wire.payloads import UploadCreation
 from persistence.documents.sqlite import SqliteDaoFactory
 from persistence.errors import DeadlineExceeded
