@@ -126,7 +126,7 @@ def faults_of(walk: Walk, folder: Path) -> list[Case]:
     sites: dict[Site, int] = {}
     for number, calls in enumerate(walk.interrupted_at):
         ended, complaint = walk.run(folder.with_name(f"{folder.name}-{number}"), interrupted_at=calls)
-        assert (ended.code, complaint) == (0, ""), ended.err
+        assert (ended.code, complaint) == (0, ""), f"{complaint} {ended.err}"
         sites |= dict.fromkeys(ended.sites, calls)
         for name in ended.modules:
             with suppress(Exception):
