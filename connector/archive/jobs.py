@@ -7,7 +7,7 @@ nothing any more.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ import attrs
 from connector.archive.database import Database
 from connector.archive.models import FileUpload, Job, JobKind
 from connector.errors import LocalError
-from persistence.errors import NotFound, PersistenceError
+from persistence.errors import NotFound
 
 MAX_ATTEMPTS = 12
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
@@ -109,8 +109,8 @@ class JobQueue:
     _database: Database
     lease: float
 
-    async def claim(self, free: Mapping[JobKind, int], *, worker: str) -> list[Job]:
-        """Take jobs that are due, the oldest first.
+    async def claim(self, free: Mapping[JobKind, int], *, worker: str) -> AsyncIterator[Job]:
+        """Take jobs that are due, the oldest first, and give each as soon as it is taken.
 
         Args:
             free: How many of each kind the worker can do.
@@ -118,23 +118,18 @@ class JobQueue:
         """
         kinds = [kind for kind, count in free.items() if count > 0]
         if not kinds:
-            return []
+            return
         now = await self._database.factory.now()
-        claimed: list[Job] = []
+        left = dict(free)
         where = {"kind": {"$in": kinds}, "due": {"$lte": now}}
         # Twice as many as are needed: other workers find the same ones.
         found = self._database.jobs.find_all(where, sort=["due"], limit=2 * sum(free.values()))
         for job in [one async for one in found]:
-            if sum(one.kind == job.kind for one in claimed) < free[job.kind]:
-                try:
-                    mine = await self._take(job, worker, now)
-                except PersistenceError:
-                    if not claimed:
-                        raise
-                    break  # those that were taken before are done
+            if left[job.kind] > 0:
+                mine = await self._take(job, worker, now)
                 if mine is not None and not mine.is_set_aside:
-                    claimed.append(mine)
-        return claimed
+                    left[job.kind] -= 1
+                    yield mine
 
     async def _take(self, job: Job, worker: str, now: datetime) -> Job | None:
         changes: dict[str, Any] = {"worker": worker, "due": now + timedelta(seconds=self.lease)}

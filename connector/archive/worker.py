@@ -89,25 +89,27 @@ class Worker:
         async with trio.open_nursery() as nursery:
             while True:
                 jobs: list[Job] = []
+                pause = 0.0
                 # Only from here on is there certainly as much time as the lease has by the database's clock.
                 asked = trio.current_time()
                 try:
                     # Not cancelled between the claim and its answer: what was taken then could not be given back.
                     with trio.move_on_after(_GRACE, shield=True):
-                        jobs = await self._queue.claim(self._free, worker=self.name)
+                        async for job in self._queue.claim(self._free, worker=self.name):
+                            jobs.append(job)
                 except Exception as error:
                     if is_bug(error):
                         raise
                     _log.error("No jobs can be taken: %s", error)
-                    await trio.sleep(_PAUSE_AFTER_FAILURE)
-                    continue
+                    pause = _PAUSE_AFTER_FAILURE
                 for job in jobs:
                     self._free[job.kind] -= 1
                     nursery.start_soon(self._do, job, asked + self._queue.lease)
                 if jobs:
                     last_found = trio.current_time()
                 else:
-                    await trio.sleep(wait_when_idle(trio.current_time() - last_found))
+                    pause = pause or wait_when_idle(trio.current_time() - last_found)
+                await trio.sleep(pause)
 
     async def _do(self, job: Job, deadline: float) -> None:
         lease, ended = Lease(self._queue, job), False

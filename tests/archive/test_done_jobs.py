@@ -50,7 +50,7 @@ async def test_nothing_is_left_to_do(kind: JobKind, state: UploadState | None) -
         before = None if state is None else await archive.database.uploads.insert(upload(state))
         await schedule(archive.database, "upload", kind, hub="embedded", now=await archive.database.factory.now())
         await archive.hubs.default.storage.put_object("permanent", "upload.0", b"of another attempt")
-        (job,) = await archive.jobs.claim({kind: 1}, worker="w")
+        (job,) = [one async for one in archive.jobs.claim({kind: 1}, worker="w")]
         lease = Lease(archive.jobs, job)
         await archive.works[kind](lease)
         assert lease.is_over
@@ -62,7 +62,7 @@ async def test_nothing_is_left_to_do(kind: JobKind, state: UploadState | None) -
 async def test_an_upload_that_nothing_came_of_is_cleaned_when_it_expires() -> None:
     async with memory_archive() as archive:
         await schedule(archive.database, "upload", "expire", hub="embedded", now=await archive.database.factory.now())
-        (job,) = await archive.jobs.claim({"expire": 1}, worker="w")
+        (job,) = [one async for one in archive.jobs.claim({"expire": 1}, worker="w")]
         lease = Lease(archive.jobs, job)
         await archive.works["expire"](lease)
         assert lease.job.kind == "clean"

@@ -252,7 +252,7 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
         upload = await received(archive, b"data")
         jobs = archive.jobs
         async with trio.open_nursery() as nursery:
-            (job,) = await jobs.claim({"interrogate": 1}, worker="first")
+            (job,) = [one async for one in jobs.claim({"interrogate": 1}, worker="first")]
             lease = Lease(jobs, job)
             late: list[BaseException] = []
 
@@ -266,7 +266,7 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
             await storage.reached.wait()
             await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})
             storage.go_on.set()
-            (again,) = await jobs.claim({"interrogate": 1}, worker="second")
+            (again,) = [one async for one in jobs.claim({"interrogate": 1}, worker="second")]
             second = Lease(jobs, again)
             await archive.works["interrogate"](second)
             await archive.works["register"](second)
@@ -281,7 +281,7 @@ async def test_a_worker_that_is_stopped_before_its_last_step_leaves_nothing() ->
     """Its job is given back: it has not failed."""
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
-        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="stopped")
+        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="stopped")]
         await archive.hubs.default.storage.put_object("permanent", job.attempt_id, b"all of it")
         await archive.jobs.give_back(job)
         async with working(archive):
@@ -294,7 +294,7 @@ async def test_what_a_dead_worker_has_stored_is_removed_by_the_next() -> None:
     async with memory_archive() as archive:
         upload = await received(archive, b"data")
         storage = archive.hubs.default.storage
-        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="dead")
+        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="dead")]
         await storage.put_object("permanent", job.attempt_id, b"half of it")
         await storage.start_upload("permanent", job.attempt_id)
         await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})

@@ -8,7 +8,6 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import attrs
 import pytest
 import trio
 
@@ -16,7 +15,6 @@ from connector.archive.database import Database
 from connector.archive.jobs import MAX_ATTEMPTS, JobQueue, LostLease, Next, find_job, new_job, schedule, wait_after
 from connector.archive.models import Job, JobKind
 from connector.archive.worker import Lease, Work, Worker
-from persistence.documents import Dao
 from persistence.errors import Unreachable
 from tests.support.memory_archive import ManualClock, memory_archive
 
@@ -39,7 +37,7 @@ async def put(database: Database, subject: str, kind: JobKind = "clean") -> None
 
 
 async def take(queue: JobQueue, worker: str = "w", kind: JobKind = "clean", count: int = 10) -> list[Job]:
-    return await queue.claim({kind: count}, worker=worker)
+    return [job async for job in queue.claim({kind: count}, worker=worker)]
 
 
 def worker_of(queue: JobQueue, work: Work, *kinds: JobKind) -> Worker:
@@ -89,29 +87,31 @@ async def test_many_workers_share_the_jobs_without_doing_one_twice() -> None:
         assert sorted(taken) == sorted({f"job-{number}" for number in range(40)})
 
 
-async def test_jobs_are_not_forgotten_that_were_taken_before_the_database_went_away() -> None:
-    class Away:
-        """A collection of a database that goes away after two changes."""
+async def test_jobs_that_were_taken_before_the_database_went_away_are_done() -> None:
+    class Away(JobQueue):
+        """The queue of a database that goes away once two jobs are taken."""
 
-        def __init__(self, jobs: Dao[Job]) -> None:
-            self._jobs = jobs
-            self.changes_left = 2
+        async def claim(self, *arguments: Any, **options: Any) -> AsyncIterator[Job]:
+            taken = 0
+            async for job in super().claim(*arguments, **options):
+                yield job
+                taken += 1
+                if taken == 2:
+                    raise Unreachable("No database.")
 
-        def find_all(self, *arguments: Any, **options: Any) -> Any:
-            return self._jobs.find_all(*arguments, **options)
+    ended: list[str] = []
 
-        async def compare_and_set(self, *arguments: Any, **options: Any) -> Job | None:
-            if not self.changes_left:
-                raise Unreachable("No database.")
-            self.changes_left -= 1
-            return await self._jobs.compare_and_set(*arguments, **options)
+    async def work(lease: Lease) -> None:
+        ended.append(lease.job.id)
+        await lease.commit()
 
-    async with queue_of("one", "two", "three") as (_, database):
-        away: Any = Away(database.jobs)
-        queue = JobQueue(attrs.evolve(database, jobs=away), LEASE)
-        assert len(await take(queue)) == 2
-        with pytest.raises(Unreachable):
-            await take(queue)
+    async with queue_of("one", "two", "three") as (_, database), trio.open_nursery() as nursery:
+        nursery.start_soon(worker_of(Away(database, LEASE), work).run)
+        with trio.fail_after(20):
+            while len(ended) < 2:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+        assert len(set(ended)) == 2
 
 
 async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: trio.testing.MockClock) -> None:
@@ -264,10 +264,11 @@ async def test_a_worker_outlives_a_database_that_is_away(autojump_clock: trio.te
     class Away(JobQueue):
         until = 0.0
 
-        async def claim(self, *arguments: Any, **options: Any) -> list[Job]:
+        async def claim(self, *arguments: Any, **options: Any) -> AsyncIterator[Job]:
             if trio.current_time() < Away.until:
                 raise Unreachable("No database.")
-            return await super().claim(*arguments, **options)
+            async for job in super().claim(*arguments, **options):
+                yield job
 
     async with queue_of("one") as (_, database), trio.open_nursery() as nursery:
         Away.until = trio.current_time() + 300
@@ -283,9 +284,10 @@ async def test_an_idle_worker_asks_seldom_and_a_busy_one_often(autojump_clock: t
     asked: list[float] = []
 
     class Counted(JobQueue):
-        async def claim(self, *arguments, **options):  # type: ignore[no-untyped-def]
+        async def claim(self, *arguments: Any, **options: Any) -> AsyncIterator[Job]:
             asked.append(trio.current_time())
-            return await super().claim(*arguments, **options)
+            async for job in super().claim(*arguments, **options):
+                yield job
 
     async with queue_of() as (_, database), trio.open_nursery() as nursery:
         nursery.start_soon(worker_of(Counted(database, LEASE), done).run)
@@ -352,8 +354,8 @@ async def test_jobs_of_one_kind_do_not_hold_up_another(autojump_clock: trio.test
 
 async def test_who_can_do_nothing_more_asks_for_nothing() -> None:
     async with queue_of("one") as (queue, database):
-        assert await queue.claim({"clean": 0}, worker="w") == []
-        assert await queue.claim({}, worker="w") == []
+        assert await take(queue, count=0) == []
+        assert [job async for job in queue.claim({}, worker="w")] == []
         job = await find_job(database, "one")
         assert job is not None
         assert job.worker is None
@@ -368,9 +370,10 @@ class BrokenQueue(JobQueue):
         if method in self.errors:
             raise self.errors[method]
 
-    async def claim(self, *arguments: Any, **options: Any) -> list[Job]:
+    async def claim(self, *arguments: Any, **options: Any) -> AsyncIterator[Job]:
         await self._raise("claim")
-        return await super().claim(*arguments, **options)
+        async for job in super().claim(*arguments, **options):
+            yield job
 
     async def extend(self, job: Job) -> bool:
         await self._raise("extend")

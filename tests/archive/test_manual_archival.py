@@ -163,11 +163,11 @@ async def test_a_box_that_is_archived_while_its_last_file_is_interrogated(
     async with memory_archive(manual_archival=True) as archive:
         box = await make_box(archive)
         file_id = await upload(archive, box, "a")
-        (job,) = await archive.jobs.claim({"interrogate": 1}, worker="w")
+        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="w")]
         lease = Lease(archive.jobs, job)
         await archive.works["interrogate"](lease)
         await archive_box(archive, box)
-        (boxes,) = await archive.jobs.claim({"archive_box": 1}, worker="w")
+        (boxes,) = [one async for one in archive.jobs.claim({"archive_box": 1}, worker="w")]
         await archive.works["archive_box"](Lease(archive.jobs, boxes))
         assert (await archive.upload_repository.get(file_id)).state == "awaiting_archival"
         with pytest.raises(LostLease):

@@ -97,7 +97,7 @@ async def test_what_others_get_while_it_is_stopped(tmp_path: Path) -> None:
             assert all(answer.headers["retry-after"] for answer in answers)
             await trio.sleep(LEASE)
             with pytest.raises(DeadlineExceeded):
-                await archive.jobs.claim({"clean": 1}, worker="another")
+                [job async for job in archive.jobs.claim({"clean": 1}, worker="another")]
         # Its lease had ended, but no other one could take the job.
         assert await find_job(archive.database, "job") is None
         assert (await client.post(uploads, headers=create, json=announcement)).status_code == 201

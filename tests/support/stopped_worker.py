@@ -26,7 +26,7 @@ async def stop(_: Database) -> None:
 async def main(file: Path) -> None:
     async with SqliteDaoFactory(file) as factory:
         queue = JobQueue(await open_database(factory), LEASE)
-        (job,) = await queue.claim({"clean": 1}, worker="stopped")
+        (job,) = [one async for one in queue.claim({"clean": 1}, worker="stopped")]
         await queue.commit(job, stop, None)
 
 
