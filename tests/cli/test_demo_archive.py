@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import trio
 
 from connector.cli.commands.demo_archive import serving
 from connector.errors import BrokenError, LocalError
@@ -29,8 +28,7 @@ async def test_one_that_this_machine_cannot_hold(tmp_path: Path) -> None:
             pass
 
 
-async def test_one_that_takes_too_long_is_ended(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """By a clock that is faster than any process starts."""
-    with pytest.raises(BrokenError, match="within 30 seconds"):
-        async with serving(tmp_path / "archive", tmp_path / "log"):
+async def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(BrokenError, match="within 0 seconds"):
+        async with serving(tmp_path / "archive", tmp_path / "log", timeout=0):
             pass

@@ -41,11 +41,21 @@ class Site:
     left: Path
     uploads: Mapping[str, str]
     downloads: Mapping[str, str]
+    calls: int = 20
+    """After which a download leaves something."""
 
     def prepare(self, folder: Path) -> None:
         """Put keys, and what is left, into a folder."""
         self.keys.copy_to(folder)
         shutil.copytree(self.left, folder, dirs_exist_ok=True)
+        self.interrupt_download(folder)
+
+    def interrupt_download(self, folder: Path) -> int:
+        """Interrupt a download in a folder, whose own path the records of it have."""
+        arguments, environment = ("download", "--output-dir", "out"), self.downloads | _state_in(folder)
+        return interrupt(
+            arguments, environment, folder, lambda: any((folder / "out").glob("*.journal")), first=self.calls
+        )
 
     def upload(self, alias: str) -> None:
         """Put a file into the box."""
@@ -79,12 +89,16 @@ def site(walk_keys: WalkKeys, walk_archive: ArchiveProcess, tmp_path_factory: py
         "CONNECTOR_PART_SIZE": "131128",
     }
     (folder / "left").write_bytes(PLAIN)
-    state = {"XDG_STATE_HOME": str(folder / "state")}
-    interrupt(("upload", "left"), uploads | state, folder, lambda: any((folder / UPLOADS).glob("*.upload")))
-    interrupt(
-        ("download", "--output-dir", "out"), downloads | state, folder, lambda: any((folder / "out").glob("*.journal"))
-    )
-    return attrs.evolve(made, downloads=downloads)
+    uploading = uploads | _state_in(folder)
+    interrupt(("upload", "left"), uploading, folder, lambda: any((folder / UPLOADS).glob("*.upload")))
+    made = attrs.evolve(made, downloads=downloads)
+    elsewhere = tmp_path_factory.mktemp("download")
+    walk_keys.copy_to(elsewhere)
+    return attrs.evolve(made, calls=made.interrupt_download(elsewhere))
+
+
+def _state_in(folder: Path) -> dict[str, str]:
+    return {"XDG_STATE_HOME": str(folder / "state")}
 
 
 async def _uploads(archive: object) -> list[dict[str, str]]:
@@ -94,13 +108,18 @@ async def _uploads(archive: object) -> list[dict[str, str]]:
 
 
 def interrupt(
-    arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path, is_left: Callable[[], bool]
-) -> None:
-    """Kill a command as soon as it leaves something."""
-    for calls in range(20, 2000, 10):
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    folder: Path,
+    is_left: Callable[[], bool],
+    *,
+    first: int = 20,
+) -> int:
+    """Kill a command as soon as it leaves something; returns after how many calls."""
+    for calls in range(first, 2000, 10):
         boundary.run(arguments, environment, folder, None, kill_after=calls)
         if is_left():
-            return
+            return calls
     raise AssertionError("nothing is left")
 
 
@@ -115,9 +134,7 @@ def walks(site: Site, keys: WalkKeys) -> dict[str, Walk]:
 
     def discarded(folder: Path, done: bool) -> str:
         if not done:
-            again = boundary.run(
-                ("discard", "--all"), {**site.uploads, "XDG_STATE_HOME": str(folder / "state")}, folder, None
-            )
+            again = boundary.run(("discard", "--all"), site.uploads | _state_in(folder), folder, None)
             if again.code != 0:
                 return f"a second run fails: {again.err}"
         left = [*(folder / UPLOADS).glob("*.upload"), *(folder / "out").glob("*.part*")]

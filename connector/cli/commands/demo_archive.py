@@ -29,8 +29,10 @@ class ArchiveProcess:
 
 
 @asynccontextmanager
-async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
+async def serving(root: Path, log: Path, *, timeout: float = START_TIMEOUT) -> AsyncIterator[ArchiveProcess]:
     """Serve an archive below `root` as long as the block runs; its output goes to `log`.
+
+    `timeout`: seconds after which it should have started.
 
     Raises:
         BrokenError: With the last line of its output if it does not start.
@@ -44,14 +46,14 @@ async def serving(root: Path, log: Path) -> AsyncIterator[ArchiveProcess]:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **apart_from_terminal()
         )
     try:
-        yield ArchiveProcess(await _address(process, log), process)
+        yield ArchiveProcess(await _address(process, log, timeout), process)
     finally:
         with trio.CancelScope(shield=True):
             await _stop(process)
 
 
-async def _address(process: trio.Process, log: Path) -> str:
-    deadline = trio.current_time() + START_TIMEOUT
+async def _address(process: trio.Process, log: Path, timeout: float) -> str:
+    deadline = trio.current_time() + timeout
     while trio.current_time() < deadline:
         output_text = await trio.Path(log).read_text(errors="replace")
         address = _ADDRESS.search(output_text)
@@ -63,7 +65,7 @@ async def _address(process: trio.Process, log: Path) -> str:
             failure = LocalError if process.returncode == LocalError.exit_code else BrokenError
             raise failure(f"The archive did not start: {last}.")
         await trio.sleep(0.02)
-    raise BrokenError(f"The archive did not start within {START_TIMEOUT:.0f} seconds.")
+    raise BrokenError(f"The archive did not start within {timeout:.0f} seconds.")
 
 
 async def _stop(process: trio.Process) -> None:
