@@ -38,6 +38,8 @@ BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
 # Thousands of tests start programs. They are compiled once, also where the surroundings forbid Python to keep that.
 COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}
+BRANCHES = 95
+"""Percent of the branches of both packages that the tests have to take."""
 
 
 def group(*names: str) -> list[str]:
@@ -111,11 +113,11 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", *SEVERAL_AT_ONCE, env=surroundings)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
-    report_branches(session, Path(session.create_tmp()) / "coverage.json")
+    check_branches(session, Path(session.create_tmp()) / "coverage.json")
 
 
-def report_branches(session: nox.Session, report: Path) -> None:
-    """Tell how many branches were taken, of which coverage itself tells only together with lines."""
+def check_branches(session: nox.Session, report: Path) -> None:
+    """Fail unless enough branches were taken: coverage itself bounds only lines and branches together."""
     session.run("coverage", "json", "--quiet", "-o", str(report))
     measured = json.loads(report.read_text())
     taken, there = (measured["totals"][name] for name in ("covered_branches", "num_branches"))
@@ -127,7 +129,10 @@ def report_branches(session: nox.Session, report: Path) -> None:
     )
     if unseen:
         session.error(f"no test loads {', '.join(unseen)}")
-    session.log(f"{taken:,} of {there:,} branches: {taken / there:.2%}")
+    share = f"{taken:,} of {there:,} branches: {taken / there:.2%}"
+    if taken * 100 < BRANCHES * there:
+        session.error(f"{share}, less than {BRANCHES} %")
+    session.log(f"{share}, of at least {BRANCHES} %")
 
 
 @nox.session
