@@ -52,7 +52,7 @@ class Site:
 
     def interrupt_download(self, folder: Path) -> int:
         """Interrupt a download in a folder, whose own path the records of it have."""
-        arguments, environment = ("download", "--output-dir", "out"), self.downloads | _state_in(folder)
+        arguments, environment = ("download", "--output-dir", "out"), {**self.downloads, **_state_in(folder)}
         return interrupt(
             arguments, environment, folder, lambda: any((folder / "out").glob("*.journal")), first=self.calls
         )
@@ -134,7 +134,7 @@ def walks(site: Site, keys: WalkKeys) -> dict[str, Walk]:
 
     def discarded(folder: Path, done: bool) -> str:
         if not done:
-            again = boundary.run(("discard", "--all"), site.uploads | _state_in(folder), folder, None)
+            again = boundary.run(("discard", "--all"), {**site.uploads, **_state_in(folder)}, folder, None)
             if again.code != 0:
                 return f"a second run fails: {again.err}"
         left = [*(folder / UPLOADS).glob("*.upload"), *(folder / "out").glob("*.part*")]
