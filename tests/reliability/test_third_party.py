@@ -110,6 +110,7 @@ def test_ghga_connector_uploads_lists_and_removes(user: User) -> None:
     assert "WARNING" not in shown
     user.wait_for(one="archived", two="cancelled", drei="archived")
     if isinstance(user.archive, ArchiveProcess):
+        user.archive.wait_for_jobs()
         assert user.archive.stop() == 0
         assert check(user.archive.root).faults == []
 

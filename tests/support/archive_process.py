@@ -6,6 +6,7 @@ import io
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
+from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import ArchiveConfig, embedded
 from connector.archive.config_file import read_config
@@ -41,6 +43,13 @@ class ArchiveProcess(ServedArchive):
 
     def administer(self, job: Callable[[Archive], Awaitable[T]]) -> T:
         return _administer(self.config, job)
+
+    def wait_for_jobs(self) -> None:
+        """Wait until no job is due or in progress: what is looked at after that has been brought to its end."""
+        deadline = time.monotonic() + 20
+        while jobs := self.administer(admin.list_jobs):
+            assert time.monotonic() < deadline, jobs
+            time.sleep(0.1)
 
     def stop(self) -> int:
         """Ask the server to stop; gives its exit code."""

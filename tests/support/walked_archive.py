@@ -14,7 +14,7 @@ from connector.archive import admin
 from connector.archive.assembly import Archive
 from connector.crypt4gh.keys import KeyPair
 from tests.support import boundary
-from tests.support.archive_process import ArchiveProcess, serving
+from tests.support.archive_process import serving
 from tests.support.contract_client import ContractClient, SealedFile
 
 CONTENT = b"content" * 1000
@@ -75,7 +75,7 @@ def make_archive(root: Path, keys: KeyPair) -> WalkedArchive:
         client = ContractClient(served.wkvs_url, served.grant_upload(keys.public), keys.private, http)
         served.wait_for_file(client.upload("waiting", client.seal(CONTENT)), state="interrogated")
         locked_box = str(client.package().json()["file_upload_box_id"])
-        _wait_for_rest(served)
+        served.wait_for_jobs()
         served.administer(lambda archive: admin.set_box_state(archive, locked_box, "locked"))
     return WalkedArchive(
         root=root,
@@ -99,13 +99,6 @@ def _sent(client: ContractClient, alias: str, file: SealedFile) -> str:
 def _stage(client: ContractClient, accession: str) -> None:
     deadline = time.monotonic() + 20
     while client.drs_object(accession).status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _wait_for_rest(served: ArchiveProcess) -> None:
-    deadline = time.monotonic() + 20
-    while any(row["state"] == "running" for row in served.administer(admin.list_jobs)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
