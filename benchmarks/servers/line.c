@@ -57,7 +57,7 @@ typedef struct connection {
     double ready, reset, refused_until;
     direction to[2];              /* to[UP] reads socket[0], the client's; to[DOWN] reads socket[1], the server's */
 } connection;
-typedef struct { int listener, target, open; long long bytes[2]; long first[2]; } entrance;
+typedef struct { int listener, target, open, served; long long bytes[2]; long first[2]; } entrance;
 
 static double delay, largest, capacity, other = -1, other_from, other_to, first_window = 65536;
 static double mean_reset, mean_loss, mean_still, still_for, began = -1, credit[2];
@@ -83,7 +83,7 @@ static void pop(queue *q) { piece *p = q->first; q->first = p->next; free(p); }
 static void end_connection(connection *c, int reset) {
     struct linger hard = {1, 0};
     if (c->dead) return;
-    c->dead = 1; in[c->entrance].open--;
+    c->dead = 1; in[c->entrance].open--; in[c->entrance].served -= !c->refused;
     for (int i = 0; i < 2; i++) {
         if (c->socket[i] >= 0) {
             if (reset) setsockopt(c->socket[i], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
@@ -106,7 +106,7 @@ static void accept_all(int which, double now) {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(in[which].target), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         connection *c = calloc(1, sizeof *c);
         setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        c->refused = in[which].open >= most;
+        c->refused = in[which].served >= most;
         if (!c->refused) {
             server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
             setsockopt(server, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
@@ -124,7 +124,8 @@ static void accept_all(int which, double now) {
             d->window = fmin(first_window, largest); d->used = now; d->readable = c->writable[k] = 1;
             d->next_still = after(mean_still, now); d->next_loss = after(mean_loss, now);
         }
-        all[count++] = c; made++; in[which].open++; refusals += c->refused;
+        all[count++] = c; made++; refusals += c->refused;
+        in[which].open++; in[which].served += !c->refused;
         watch(c, 0);
         if (server >= 0) watch(c, 1);
     }

@@ -145,7 +145,7 @@ class ConcurrencyLimit:
     def _opened(self, enough: float = float("inf"), trips: int = _OPENING) -> Generator[None, float, bool]:
         """Whether a round was enough, before goodput rises no longer, as the windows of new connections are open."""
         earliest = self._now + trips * self._round_trip
-        highest = yield  # the first round still has the connections of the limit before
+        highest = float("-inf")  # the first round still has the connections of the limit before
         while (goodput := (yield)) < enough:
             if goodput <= _RISING * highest and self._now >= earliest:
                 return False

@@ -54,6 +54,7 @@ class Scheduler:
         self.observer = GuardedObserver.of(observer)
         self.open_transfers = OpenTransferLimiter(window, first=first, patience=patience)
         self.workers = 0
+        self.tries = trio.CapacityLimiter(limit.limit)  # a part that was refused waits until it is within the limit
         self.moving = 0
         self.buffered = 0
         self.round_trip = round_trip
@@ -123,7 +124,15 @@ class _PartMove:
 
     async def try_once(self) -> None:
         self._moved = 0
-        await self._transfer.move(self._part, self._buffer, self._progressed)
+        tries = self._scheduler.tries
+        try:
+            tries.acquire_nowait()  # no checkpoint: parts begin in their order
+        except trio.WouldBlock:
+            await tries.acquire()
+        try:
+            await self._transfer.move(self._part, self._buffer, self._progressed)
+        finally:
+            tries.release()
 
     def made_progress(self) -> bool:
         """Whether the try that failed moved more than all before."""
@@ -135,7 +144,7 @@ class _PartMove:
         if self._moved:
             scheduler.observer.progressed(label, -self._moved)
         if isinstance(error, OverloadedError):
-            scheduler.limit.refused(trio.current_time())
+            scheduler.tries.total_tokens = scheduler.limit.refused(trio.current_time())
         scheduler.observer.retried(label, error, delay)
 
     def _progressed(self, size: int) -> None:
@@ -145,7 +154,9 @@ class _PartMove:
         limit, now = scheduler.limit, trio.current_time()
         before, line = limit.limit, scheduler.round_trip()
         moving, buffered = scheduler.moving, scheduler.buffered
-        if limit.advanced(size, now, in_flight=moving, buffered=buffered, round_trip=line) > before:
+        after = limit.advanced(size, now, in_flight=moving, buffered=buffered, round_trip=line)
+        if after != before:
+            scheduler.tries.total_tokens = after
             scheduler.spawn_workers()
 
 

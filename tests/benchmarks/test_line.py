@@ -80,6 +80,10 @@ def test_connections_above_a_number_are_refused(tmp_path: Path) -> None:
             assert ask(first) < 10
             second.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
+            first.close()
+            time.sleep(0.2)
+            with socket.create_connection(("127.0.0.1", port)) as third:
+                assert ask(third) < 10, "a refused connection that is still open is none of those that are served"
         time.sleep(0.2)
     assert line.moments()[-1].refusals == 1
 

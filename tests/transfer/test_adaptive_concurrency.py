@@ -42,9 +42,9 @@ class Server:
         finally:
             self.serving -= 1
 
-    async def run(self, limit: ConcurrencyLimit, seconds: float) -> None:
+    async def run(self, limit: ConcurrencyLimit, seconds: float, part: int = 4 * MB) -> None:
         with trio.move_on_after(seconds):
-            big = Scripted("a", Parts(10**12, 4 * MB), on_move=self.move)
+            big = Scripted("a", Parts(10**12, part), on_move=self.move)
             await make_scheduler(limit, budget=200 * MB).run([big])
 
 
@@ -62,3 +62,16 @@ async def test_a_server_that_refuses_is_asked_no_more_than_it_serves(autojump_cl
     assert limit.limit in (5, 6)
     assert server.refused < 0.03 * server.requests
     assert server.through > 0.9 * 150 * 60 * MB
+
+
+async def test_what_was_refused_is_tried_again_within_the_lower_limit(autojump_clock: object) -> None:
+    server, limit = Server(most=6), ConcurrencyLimit(limit=9)
+    await server.run(limit, 3.5, part=20 * MB)
+    assert (limit.limit, server.refused) == (6, 3)
+    assert server.requests > 12
+
+
+async def test_each_second_brings_two_steps_where_they_gain_all_they_can(autojump_clock: object) -> None:
+    server, limit = Server(), ConcurrencyLimit(maximum=32)
+    await server.run(limit, 4)
+    assert limit.limit == 32
