@@ -7,6 +7,7 @@ import binascii
 import codecs
 import io
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -25,19 +26,28 @@ def read_secret(path: Path, *, platform: str = sys.platform) -> bytes:
     """Read a file with a secret. Blocks on the disk. Windows has no permission bits that tell who may read it.
 
     Raises:
-        LocalError: It cannot be read, or others than its owner may read it.
+        LocalError: It cannot be read, or others than its owner may read it, or it is a pipe, a device or a folder:
+            a process of the archive reads it again whenever keys have changed, and waits for nothing.
         UsageError: It is too large for a secret.
     """
     try:
-        with path.open("rb") as file:
-            mode, content = os.fstat(file.fileno()).st_mode, file.read(_LONGEST + 1)
+        with open(path, "rb", opener=_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_LONGEST + 1) if stat.S_ISREG(mode) else b""
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(mode):
+        raise LocalError(f"{path} is not a regular file, so it holds no secret.", hint="Write the secret into a file.")
     if len(content) > _LONGEST:
         raise UsageError(f"{path} has more than {_LONGEST} bytes, so it holds no secret.")
     if platform != "win32" and mode & _OTHERS:
         raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
     return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """An `opener` for `open` that does not wait until a pipe has a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_key(content: bytes) -> bytes:

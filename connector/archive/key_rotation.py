@@ -176,7 +176,7 @@ async def _new_master(ring: KeyRing) -> MasterKey:
     """A master key that is here and not in the ring yet, or a new one."""
     await ring.refresh()
     known = {key.id for key in ring.keys("master")}
-    here = await trio.to_thread.run_sync(ring.masters.read)
+    here = await trio.to_thread.run_sync(ring.masters.read, abandon_on_cancel=True)
     added = [key for key in here.values() if key.id not in known]
     return added[-1] if added else await trio.to_thread.run_sync(ring.masters.create)
 

@@ -67,9 +67,14 @@ def make_storage(config: FilesystemBuckets | S3Buckets, signer: UrlSigner) -> Ob
     Args:
         config: Its buckets.
         signer: Signs the presigned URLs of a directory; S3 servers have their own.
+
+    Raises:
+        LocalError: The certificates are in no regular file. OpenSSL would wait for a pipe.
     """
     if isinstance(config, FilesystemBuckets):
         return FilesystemStorage(config.path, signing=signer)
+    if config.ca_file is not None and not config.ca_file.is_file():
+        raise LocalError(f"There is no regular file {config.ca_file} with certificates.", hint="Correct ca_file.")
     from persistence.objects.s3 import S3Settings, S3Storage
 
     return S3Storage(S3Settings(**config.server))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,8 +20,10 @@ from connector.archive.config import (
     SqliteDocuments,
 )
 from connector.archive.config_file import SETTING_NAMES, embedded_config, read_config
+from connector.archive.providers import make_storage
 from connector.archive.settings import ArchiveSettings
 from connector.errors import LocalError, UsageError
+from persistence.objects.filesystem import UrlSigner
 
 Read = Callable[..., ArchiveConfig]
 
@@ -156,6 +161,29 @@ def test_files_that_are_not_there(read: Read, tmp_path: Path) -> None:
         read_config(tmp_path / "none.toml", environment={})
     with pytest.raises(LocalError, match=r"s3\.key"):
         read(f'{DOCUMENTS}{HUB}secret_key_file = "s3.key"\n')
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("key", ["uri_file", "private_key", "secret_key_file"])
+def test_secrets_in_pipes_are_refused_without_waiting(read: Read, tmp_path: Path, key: str) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    text = {
+        "uri_file": re.sub(r'uri = ".*"', 'uri_file = "pipe"', DOCUMENTS) + HUB,
+        "private_key": DOCUMENTS + HUB.replace("[hubs.storage]", 'private_key = "pipe"\n[hubs.storage]'),
+        "secret_key_file": DOCUMENTS + HUB + 'secret_key_file = "pipe"',
+    }
+    with pytest.raises(LocalError, match="regular"):
+        read(text[key])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("make", [getattr(os, "mkfifo", None), os.mkdir, None], ids=["pipe", "folder", "nothing"])
+def test_certificates_that_are_in_no_file(read: Read, tmp_path: Path, make: Callable[[Path], None] | None) -> None:
+    if make is not None:
+        make(tmp_path / "ca")
+    (hub,) = read(DOCUMENTS + HUB + 'ca_file = "ca"').hubs
+    with pytest.raises(LocalError, match="certificates"):
+        make_storage(hub.storage, UrlSigner("http://archive.invalid", b"0" * 16, time.time))
 
 
 def test_a_key_of_the_environment_that_is_none(read: Read) -> None:

@@ -45,6 +45,17 @@ def test_a_large_file_holds_no_secret(tmp_path: Path) -> None:
         read_secret(tmp_path / "key")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    """A pipe that has no writer, a device, a folder: a process that reads keys again must not be held up."""
+    os.mkfifo(tmp_path / "master-1.key", 0o600)
+    with pytest.raises(LocalError, match="regular"):
+        MasterKeyDirectory(tmp_path).read()
+    for path, told in ((Path(os.devnull), "regular"), (tmp_path, "cannot be read")):
+        with pytest.raises(LocalError, match=told):
+            read_secret(path)
+
+
 def test_processes_that_make_the_first_key_at_once_agree(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(lambda _: MasterKeyDirectory(tmp_path).create().id, range(8)))
