@@ -5,30 +5,12 @@ from __future__ import annotations
 import pytest
 
 from connector.archive.jobs import find_job, schedule
-from connector.archive.models import FileUpload, JobKind, UploadState
-from connector.archive.settings import utc_now
+from connector.archive.models import JobKind, UploadState
 from connector.archive.worker import Lease
-from tests.support.memory_archive import ManualClock, memory_archive
+from tests.support.memory_archive import memory_archive
+from tests.support.stored_upload import stored_upload
 
 pytestmark = pytest.mark.trio
-
-
-def upload(state: UploadState) -> FileUpload:
-    now = utc_now(ManualClock())
-    return FileUpload(
-        id="upload",
-        box_id="box",
-        alias="a.bam",
-        state=state,
-        storage_alias="embedded",
-        upload_id="u",
-        decrypted_size=1,
-        encrypted_size=153,
-        part_size=5 * 1024**2,
-        created=now,
-        state_updated=now,
-        decrypted_sha256="0" * 64,
-    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +29,7 @@ def upload(state: UploadState) -> FileUpload:
 async def test_nothing_is_left_to_do(kind: JobKind, state: UploadState | None) -> None:
     """The job ends, and neither the documents nor the storage are touched."""
     async with memory_archive() as archive:
-        before = None if state is None else await archive.database.uploads.insert(upload(state))
+        before = None if state is None else await archive.database.uploads.insert(stored_upload(state=state))
         await schedule(archive.database, "upload", kind, hub="embedded", now=await archive.database.factory.now())
         await archive.hubs.default.storage.put_object("permanent", "upload.0", b"of another attempt")
         (job,) = [one async for one in archive.jobs.claim({kind: 1}, worker="w")]

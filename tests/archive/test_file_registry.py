@@ -11,10 +11,10 @@ import trio
 from connector.archive import admin
 from connector.archive.file_registry import file_extension
 from connector.archive.models import FileUpload
-from connector.archive.settings import utc_now
 from connector.errors import UsageError
 from persistence.errors import AlreadyExists
-from tests.support.memory_archive import ManualClock, memory_archive
+from tests.support.memory_archive import memory_archive
+from tests.support.stored_upload import stored_upload
 
 
 @pytest.mark.parametrize(
@@ -39,23 +39,9 @@ def test_extensions(alias: str, extension: str) -> None:
     assert file_extension(alias) == extension
 
 
-def upload(file_id: str) -> FileUpload:
-    now = utc_now(ManualClock())
-    return FileUpload(
-        id=file_id,
-        box_id="box",
-        alias="a.bam",
-        state="interrogated",
-        object_id=f"{file_id}.1",
-        secret_id="s",
-        storage_alias="embedded",
-        upload_id="u",
-        decrypted_size=65_537,
-        encrypted_size=65_537 + 2 * 28 + 124,
-        part_size=5 * 1024**2,
-        created=now,
-        state_updated=now,
-        decrypted_sha256="0" * 64,
+def interrogated(file_id: str) -> FileUpload:
+    return stored_upload(
+        id=file_id, state="interrogated", object_id=f"{file_id}.1", secret_id="s", decrypted_size=65_537
     )
 
 
@@ -64,7 +50,7 @@ async def test_only_what_is_there_is_granted_or_tried_again() -> None:
     async with memory_archive() as archive:
         with pytest.raises(UsageError, match="no files"):
             await admin.grant_download(archive, bytes(32), None)
-        await archive.database.files.insert(archive.registry.new_file(upload("one"), "GHGAF1"))
+        await archive.database.files.insert(archive.registry.new_file(interrogated("one"), "GHGAF1"))
         with pytest.raises(UsageError, match="GHGAF2"):
             await admin.grant_download(archive, bytes(32), ["GHGAF1", "GHGAF2"])
         with pytest.raises(UsageError, match="'one'"):
@@ -90,7 +76,7 @@ async def test_accessions_are_unique() -> None:
 @pytest.mark.trio
 async def test_a_registered_file_has_no_header() -> None:
     async with memory_archive() as archive:
-        file = archive.registry.new_file(upload("file-1"), "GHGAF1")
+        file = archive.registry.new_file(interrogated("file-1"), "GHGAF1")
         assert file.encrypted_size == 65_537 + 2 * 28
         assert (file.object_id, file.secret_id) == ("file-1.1", "s")
 
@@ -110,8 +96,8 @@ class Between:
 @pytest.mark.trio
 async def test_an_upload_that_is_registered_meanwhile_is_listed_once() -> None:
     async with memory_archive() as archive:
-        file = archive.registry.new_file(upload("1"), "GHGAF1")
-        await archive.database.uploads.insert(upload("1"))
+        file = archive.registry.new_file(interrogated("1"), "GHGAF1")
+        await archive.database.uploads.insert(interrogated("1"))
 
         async def register() -> None:
             with suppress(AlreadyExists):

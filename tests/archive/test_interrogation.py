@@ -12,7 +12,6 @@ from connector.archive.assembly import Archive
 from connector.archive.database import Database
 from connector.archive.jobs import MAX_ATTEMPTS, LostLease, schedule
 from connector.archive.models import FileUpload
-from connector.archive.settings import utc_now
 from connector.archive.worker import Lease
 from connector.crypt4gh.header import make_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, HEADER_SIZE
@@ -22,6 +21,7 @@ from persistence.objects.memory import MemoryStorage
 from persistence.objects.values import Data, ObjectStat
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
 from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
+from tests.support.stored_upload import stored_upload
 
 pytestmark = pytest.mark.trio
 
@@ -30,20 +30,13 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
     """An upload in the inbox, as closing leaves it."""
     key = new_private_key()
     sealed = content or seal(plaintext, sender=key, recipient=archive.hubs.default.public_key).content
-    now = utc_now(ManualClock())
     box = await archive.boxes.create(title="", storage_alias="embedded")
-    upload = FileUpload(
+    upload = stored_upload(
         id=os.urandom(8).hex(),
         box_id=box.id,
-        alias="a.bam",
         state="inbox",
-        storage_alias="embedded",
-        upload_id="u",
         decrypted_size=len(plaintext),
         encrypted_size=len(sealed),
-        part_size=5 * MIB,
-        created=now,
-        state_updated=now,
         decrypted_sha256=sha256 or hashlib.sha256(plaintext).hexdigest(),
     )
     await archive.hubs.default.storage.put_object("inbox", upload.id, sealed)

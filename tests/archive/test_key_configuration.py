@@ -13,15 +13,14 @@ from connector.archive.app import make_app
 from connector.archive.assembly import Archive, assemble, open_archive, open_key_ring
 from connector.archive.config_file import embedded_config, read_config
 from connector.archive.master_keys import GivenMasterKeys
-from connector.archive.models import FileUpload
 from connector.archive.sealing import MasterKey
-from connector.archive.settings import utc_now
 from connector.crypt4gh.keys import open_text
 from connector.errors import LocalError, UsageError
 from connector.local.key_files import write_key_pair
 from persistence.documents.memory import MemoryDaoFactory
 from tests.support.contract_client import bearer, new_private_key, public_of
 from tests.support.memory_archive import ManualClock, memory_archive
+from tests.support.stored_upload import stored_upload
 
 pytestmark = pytest.mark.trio
 
@@ -120,22 +119,7 @@ async def test_a_host_that_lacks_the_new_master_key_asks_clients_to_wait() -> No
 
 async def register(archive: Archive) -> str:
     """Register a file without content; returns its accession."""
-    now, secret_id = utc_now(ManualClock()), await archive.key_store.deposit(bytes(32))
-    upload = FileUpload(
-        id="file",
-        box_id="box",
-        alias="a",
-        state="archived",
-        storage_alias="embedded",
-        upload_id="upload",
-        decrypted_size=1,
-        encrypted_size=153,
-        part_size=5 * 1024**2,
-        created=now,
-        state_updated=now,
-        decrypted_sha256="0" * 64,
-        secret_id=secret_id,
-        object_id="object",
-    )
+    secret_id = await archive.key_store.deposit(bytes(32))
+    upload = stored_upload(state="archived", secret_id=secret_id, object_id="object")
     file = archive.registry.new_file(upload, await archive.registry.next_accession())
     return (await archive.database.files.insert(file)).accession

@@ -29,6 +29,7 @@ from persistence.objects.memory import MemoryStorage
 from persistence.objects.values import ObjectStat
 from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
+from tests.support.stored_upload import stored_upload
 
 pytestmark = pytest.mark.trio
 
@@ -54,29 +55,12 @@ def claimed(*parts: bytes, plaintext: bytes | None = None) -> UploadCompletion:
 async def test_digests_of_parts_that_do_not_make_the_object_are_refused() -> None:
     """The object is whole, and the client's list of its parts is of another file."""
     right, wrong = claimed(b"a" * 276), claimed(b"b" * 276)
-    upload = attrs.evolve(stored_upload(), encrypted_size=276)
+    upload = stored_upload(decrypted_size=124)
     stat = ObjectStat("bucket", "upload", 276, right.encrypted_md5, utc_now(ManualClock()))
     check_completion(upload, right, stat)
     for claim in (wrong, attrs.evolve(right, encrypted_parts_md5=wrong.encrypted_parts_md5)):
         with pytest.raises(ChecksumMismatch):
             check_completion(upload, claim, stat)
-
-
-def stored_upload() -> FileUpload:
-    now = utc_now(ManualClock())
-    return FileUpload(
-        id="upload",
-        box_id="box",
-        alias="a",
-        state="init",
-        storage_alias="embedded",
-        upload_id="u",
-        decrypted_size=124,
-        encrypted_size=276,
-        part_size=5 * MIB,
-        created=now,
-        state_updated=now,
-    )
 
 
 async def new_box(archive: Archive, **options: Any) -> Box:

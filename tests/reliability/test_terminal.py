@@ -13,13 +13,13 @@ import pytest
 from connector.archive import admin
 from connector.archive.assembly import Archive
 from connector.archive.jobs import new_job
-from connector.archive.models import FileUpload
 from connector.cli.console import neutralised
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
 from tests.support.archive_process import ArchiveProcess, run_cli
 from tests.support.fake_archive import FakeArchive, Upload
 from tests.support.served_fake import Said, ServedFake, User, serving
+from tests.support.stored_upload import stored_upload
 
 EVIL = "a\x1b[2J\r\x9b31m\u202e\x07\u2028b\nall is well"
 """Clears the screen, turns colours and directions, rings, and claims a line."""
@@ -101,20 +101,7 @@ def test_stored_texts_of_an_archive(tmp_path: Path) -> None:
         granted = await admin.grant_upload(archive, keys.public, title=EVIL)
         box = granted.package.box_id
         now = await archive.database.factory.now()
-        upload = FileUpload(
-            id="0b8c2d2c-0000-4000-8000-000000000000",
-            box_id=str(box),
-            alias=EVIL,
-            state="failed",
-            storage_alias="embedded",
-            upload_id="x",
-            decrypted_size=1,
-            encrypted_size=1,
-            part_size=1,
-            created=now,
-            state_updated=now,
-            failure=EVIL,
-        )
+        upload = stored_upload(box_id=str(box), alias=EVIL, state="failed", failure=EVIL)
         await archive.database.uploads.insert(upload)
         job = new_job(EVIL, "clean", hub=EVIL, now=now, due=now)
         await archive.database.jobs.insert(job)
