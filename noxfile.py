@@ -25,14 +25,20 @@ ROOMS = ("crypt4gh", "wire", "transfer", "local", "clients", "download", "upload
 UNIT = [f"tests/{room}" for room in ROOMS]
 """The tests of the rooms that need no server."""
 ONE_UPLOAD_AND_DOWNLOAD = "tests/test_main_job.py"
-ON_CEPH = (
-    "tests/persistence/objects/test_s3_suite.py",
-    "tests/archive/test_contract_client.py",
-    "tests/archive/test_rotation.py",
+ON_A_CLUSTER = (
+    "tests/archive",
+    "tests/cli",
     "tests/test_main_job.py",
     "tests/test_refusals.py",
+    "tests/reliability/test_commands.py",
     "tests/reliability/test_third_party.py",
 )
+"""The contract tests, those of the command line, and the clients of others: where there are tests of both set-ups."""
+LOAD = "tests/archive/test_load.py"
+ON_ITS_SERVERS = {
+    "juicefs": ("tests/persistence/test_from_hexkit.py",),
+    "ceph": ("tests/persistence/objects/test_s3_suite.py",),
+}
 BATCH_SYSTEMS = "tests/reliability/test_batch_systems.py"
 # Many tests wait for a time to pass or for a process; every worker has servers of its own.
 SEVERAL_AT_ONCE = ("-n", "3", "--dist", "worksteal")
@@ -210,18 +216,32 @@ def schema(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Test an archive of two servers behind nginx and two workers, on MongoDB (a replica set of three) and JuiceFS."""
+    test_cluster(session, "juicefs")
+
+
+@nox.session
 def ceph(session: nox.Session) -> None:
-    """Run the storage suite, and the archive on MongoDB, against a real Ceph radosgw, from Debian's packages."""
+    """The same on a real Ceph radosgw, from Debian's packages, and the storage suite on that."""
+    provide(session, CEPH_PROGRAMS)
+    test_cluster(session, "ceph")
+
+
+def test_cluster(session: nox.Session, s3_server: str) -> None:
+    """Run those tests of both set-ups that run on a cluster, in one run on the same servers; or what is asked for."""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))
-    provide(session, CEPH_PROGRAMS | TEST_PROGRAMS)
-    # The embedded archive has no S3 server.
-    arguments = session.posargs or [*ON_CEPH, "-m", "", "-k", "cluster or test_s3_suite"]
+    provide(session, TEST_PROGRAMS)
+    more = ON_ITS_SERVERS[s3_server]
+    chosen = " or ".join(["cluster", *(Path(file).stem for file in more)])
+    usual = (*ON_A_CLUSTER, *more, "--ignore", LOAD, "-m", "", "-k", chosen)
     environment = {
-        "PERSISTENCE_TEST_S3_SERVER": "ceph",
+        "PERSISTENCE_TEST_S3_SERVER": s3_server,
         "CI": "true",
         "GHGA_CONNECTOR": install_apart(session, GHGA_CONNECTOR, "ghga-connector"),
+        "HEXKIT_PYTHON": install_apart(session, HEXKIT, "python"),
     }
-    session.run("pytest", *arguments, env=environment)
+    session.run("pytest", *(session.posargs or usual), env=environment)
 
 
 @nox.session

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from persistence.testing.servers import S3Endpoint
     from tests.support.archive_cluster import ArchiveCluster
+    from tests.support.served_archive import MakeArchive, ServedArchive
 
 # Before the plugin is imported, which imports the suites.
 pytest.register_assert_rewrite("persistence.testing")
@@ -66,3 +67,23 @@ def cluster(make_cluster: Callable[..., AbstractContextManager[ArchiveCluster]])
     """An archive of two serving processes behind nginx and two workers, for the whole session."""
     with make_cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def make_archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeArchive:
+    """Runs archives of either set-up with settings of ``archive.toml``: ``make_archive("cluster", open_uploads=1)``.
+
+    ``embedded`` is one command on SQLite and files; ``cluster`` is two serving processes behind nginx and two workers,
+    on MongoDB and S3.
+    """
+    from tests.support.archive_process import served_archive
+
+    def make(set_up: str, **settings: float) -> AbstractContextManager[ServedArchive]:
+        if set_up == "cluster":
+            make_cluster = request.getfixturevalue("make_cluster")
+            lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
+            return make_cluster(settings=lines)  # type: ignore[no-any-return]
+        options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        return served_archive(tmp_path_factory.mktemp("embedded") / "archive", *options)
+
+    return make

@@ -13,21 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
-from tests.support.served_archive import ServedArchive
+from tests.support.served_archive import SET_UPS, MakeArchive, ServedArchive
 
 PART = 80 * 65_536 - 124
 """Plaintext bytes of an upload of exactly one part of 5 MiB, rounded to segments, with its envelope."""
 
 
 @pytest.fixture(scope="module", params=["embedded", "cluster"])
-def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedArchive]:
-    if request.param == "cluster":
-        with request.getfixturevalue("make_cluster")(settings="staging_delay = 0.2") as archive:
-            yield archive
-        return
-    with served_archive(tmp_path_factory.mktemp("archive"), "--staging-delay", "0.2") as archive:
+def archive(request: pytest.FixtureRequest, make_archive: MakeArchive) -> Iterator[ServedArchive]:
+    with make_archive(request.param, staging_delay=0.2) as archive:
         yield archive
 
 
@@ -115,8 +110,11 @@ def registered(user: CommandLine, archive: ServedArchive, count: int) -> dict[st
         time.sleep(0.2)
 
 
-def test_jobs_that_upload_into_one_box_at_once_wait_for_each_other(tmp_path: Path) -> None:
-    with served_archive(tmp_path / "archive", "--open-uploads", "1") as archive:
+@pytest.mark.parametrize("set_up", SET_UPS)
+def test_jobs_that_upload_into_one_box_at_once_wait_for_each_other(
+    set_up: str, make_archive: MakeArchive, tmp_path: Path
+) -> None:
+    with make_archive(set_up, open_uploads=1) as archive:
         user = CommandLine.of(archive, tmp_path / "user")
         token = user.last_line("archive", "grant", "upload", *archive.location, "--public-key", "my.pub")
         jobs = [[noise(user.folder / f"{job}-{number}", 1000 + number) for number in range(6)] for job in range(3)]

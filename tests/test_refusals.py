@@ -7,7 +7,6 @@ import random
 import re
 import socket
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,10 +14,9 @@ import pytest
 
 from connector.archive import admin
 from connector.local.key_files import write_key_pair
-from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
 from tests.support.contract_client import seal
-from tests.support.served_archive import ServedArchive
+from tests.support.served_archive import SET_UPS, MakeArchive, ServedArchive
 
 SENTENCE = re.compile(r"(Error: )?[^\n]+[.!?]( [^\n]+)?")
 PLAINTEXT = random.Random(3).randbytes(200_000)
@@ -45,12 +43,11 @@ class Stand:
         return [upload["alias"] for upload in uploads]
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("cluster", marks=pytest.mark.soak)])
-def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    make = partial(served_archive, tmp_path_factory.mktemp("archive"))
-    if request.param == "cluster":
-        make = request.getfixturevalue("make_cluster")
-    with make() as archive:
+@pytest.fixture(scope="module", params=SET_UPS)
+def stand(
+    request: pytest.FixtureRequest, make_archive: MakeArchive, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stand]:
+    with make_archive(request.param) as archive:
         user = CommandLine.of(archive, tmp_path_factory.mktemp("user"))
         writing = archive.grant_upload(user.keys.public)
         (user.folder / "data.bin").write_bytes(PLAINTEXT)

@@ -7,9 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
-from tests.support.served_archive import ServedArchive
+from tests.support.served_archive import MakeArchive, ServedArchive
 
 
 @pytest.fixture(scope="session")
@@ -19,28 +18,26 @@ def http() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
-def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedArchive]:
+def set_up(request: pytest.FixtureRequest) -> str:
+    """What the archives of the tests are made of."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def archive(set_up: str, make_archive: MakeArchive, request: pytest.FixtureRequest) -> Iterator[ServedArchive]:
     """An archive with the lifetimes of the contract, of either set-up."""
-    if request.param == "cluster":
+    if set_up == "cluster":
         yield request.getfixturevalue("cluster")
         return
-    with served_archive(tmp_path_factory.mktemp("archive")) as served:
+    with make_archive(set_up) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
-def hasty_archive(
-    archive: ServedArchive, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServedArchive]:
+def hasty_archive(set_up: str, make_archive: MakeArchive) -> Iterator[ServedArchive]:
     """An archive whose tokens and URLs live for two seconds at most, and that takes its time to stage."""
     hasty = {"work_order_lifetime": 2, "token_leeway": 0, "url_lifetime": 2, "staging_delay": 0.3, "retry_after": 2}
-    if not isinstance(archive, ArchiveProcess):
-        settings = "\n".join(f"{name} = {value}" for name, value in hasty.items())
-        with request.getfixturevalue("make_cluster")(settings=settings, servers=1, workers=1) as served:
-            yield served
-        return
-    options = [word for name, value in hasty.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    with served_archive(tmp_path_factory.mktemp("hasty"), *options) as served:
+    with make_archive(set_up, **hasty) as served:
         yield served
 
 

@@ -6,6 +6,8 @@ import base64
 import os
 import signal
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from connector.archive.jobs import new_job
 from connector.cli.interruption import SIGNALS
 from tests.support.archive_process import run_cli, run_cli_json, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
+from tests.support.served_archive import SET_UPS, MakeArchive
 
 
 def write_public_key(path: Path, private_key: bytes) -> Path:
@@ -37,14 +40,20 @@ def key_file(tmp_path: Path, private_key: bytes) -> str:
     return str(write_public_key(tmp_path / "user.pub", private_key))
 
 
-@pytest.fixture(scope="module")
-def empty_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive with a box and nothing in it."""
+@pytest.fixture(scope="module", params=SET_UPS)
+def empty(
+    request: pytest.FixtureRequest, make_archive: MakeArchive, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, ...]]:
+    """Where an archive is that has a box and nothing in it."""
     folder = tmp_path_factory.mktemp("empty")
     key = write_public_key(folder / "user.pub", new_private_key())
-    made = run_cli("archive", "grant", "upload", "--root", str(folder / "archive"), "--public-key", str(key))
-    assert made.returncode == 0
-    return folder / "archive"
+    with ExitStack() as stack:
+        where: tuple[str, ...] = ("--root", str(folder / "archive"))
+        if request.param == "cluster":
+            where = tuple(map(str, stack.enter_context(make_archive(request.param)).location))
+        made = run_cli("archive", "grant", "upload", *where, "--public-key", str(key))
+        assert made.returncode == 0
+        yield where
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -61,72 +70,70 @@ def test_the_keys_are_for_the_owner_only(root: Path) -> None:
         assert {stat.S_IMODE(path.stat().st_mode) for path in (root / "keys").iterdir()} == {0o600}
 
 
+@pytest.mark.parametrize("set_up", SET_UPS)
 def test_grants_and_listings_beside_a_running_server(
-    root: Path, key_file: str, private_key: bytes, http: httpx.Client
+    set_up: str, make_archive: MakeArchive, key_file: str, private_key: bytes, http: httpx.Client
 ) -> None:
-    with served_archive(root) as served:
+    with make_archive(set_up) as served:
+        where = tuple(map(str, served.location))
         granted = run_cli(
-            "archive",
-            "grant",
-            "upload",
-            "--root",
-            str(root),
-            "--public-key",
-            key_file,
-            "--title",
-            "T",
-            "--max-size",
-            "1KiB",
+            "archive", "grant", "upload", *where, "--public-key", key_file, "--title", "T", "--max-size", "1KiB"
         )
         assert granted.returncode == 0, granted.stderr
         token = granted.stdout.splitlines()[-1]
         user = ContractClient(served.wkvs_url, token, private_key, http)
         file_id = user.upload("sample.fastq.gz", user.seal(b"reads"))
         served.wait_for_file(file_id)
-        (box,) = run_cli_json("archive", "boxes", "--root", str(root), "--json")
+        (box,) = run_cli_json("archive", "boxes", *where, "--json")
         assert (box["title"], box["max_size"], box["size"], box["state"]) == ("T", 1024, 5, "open")
         assert box["uploads"] == {"archived": 1}
-        (file,) = run_cli_json("archive", "files", "--root", str(root), "--json")
+        (file,) = run_cli_json("archive", "files", *where, "--json")
         assert (file["alias"], file["state"], file["decrypted_size"]) == ("sample.fastq.gz", "archived", 5)
         assert file["box"] == box["box"]
-        shown = run_cli("archive", "files", "--root", str(root)).stdout
+        shown = run_cli("archive", "files", *where).stdout
         assert file["accession"] in shown
         assert "sample.fastq.gz" in shown
         for arguments in (["--all"], [file["accession"]]):
-            granted = run_cli("archive", "grant", "download", "--root", str(root), "--public-key", key_file, *arguments)
+            granted = run_cli("archive", "grant", "download", *where, "--public-key", key_file, *arguments)
             reader = ContractClient(served.wkvs_url, granted.stdout.splitlines()[-1], private_key, http)
             assert reader.package().json()["files"] == {file["accession"]: ".fastq.gz"}
-        assert run_cli("archive", "lock", "--root", str(root), box["box"]).returncode == 0
+        assert run_cli("archive", "lock", *where, box["box"]).returncode == 0
         assert user.create("more", user.seal(b"x")).json()["exception_id"] == "boxStateError"
-        assert run_cli("archive", "unlock", "--root", str(root), box["box"]).returncode == 0
+        assert run_cli("archive", "unlock", *where, box["box"]).returncode == 0
         assert user.create("more", user.seal(b"x")).status_code == 201
-        assert len(run_cli_json("archive", "files", "--root", str(root), "--uploads", "--json")) == 2
+        assert len(run_cli_json("archive", "files", *where, "--uploads", "--json")) == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["files", "--root", "{missing}"], "no archive"),
-        (["boxes", "--root", "{missing}", "--json"], "no archive"),
-        (["grant", "download", "--root", "{missing}", "--public-key", "{key}", "--all"], "no archive"),
-        (["grant", "download", "--root", "{root}", "--public-key", "{key}", "--all"], "no files yet"),
-        (["grant", "download", "--root", "{root}", "--public-key", "{key}"], "Which files"),
-        (["grant", "download", "--root", "{root}", "--public-key", "{key}", "--all", "GHGAF1"], "Which files"),
-        (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--max-size", "much"], "much"),
-        (["grant", "upload", "--root", "{root}", "--public-key", "{key}", "--box", "nope"], "no box"),
-        (["lock", "--root", "{root}", "nope"], "no box"),
-        (["archive-box", "--root", "{root}", "nope"], "no box"),
+        (["grant", "download", "--public-key", "{key}", "--all"], "no files yet"),
+        (["grant", "download", "--public-key", "{key}"], "Which files"),
+        (["grant", "download", "--public-key", "{key}", "--all", "GHGAF1"], "Which files"),
+        (["grant", "upload", "--public-key", "{key}", "--max-size", "much"], "much"),
+        (["grant", "upload", "--public-key", "{key}", "--box", "nope"], "no box"),
+        (["lock", "nope"], "no box"),
+        (["archive-box", "nope"], "no box"),
     ],
 )
 def test_refusals_are_sentences_with_exit_code_2(
-    empty_root: Path, tmp_path: Path, key_file: str, arguments: list[str], says: str
+    empty: tuple[str, ...], key_file: str, arguments: list[str], says: str
 ) -> None:
-    names = {"root": str(empty_root), "missing": str(tmp_path / "missing"), "key": key_file}
-    done = run_cli("archive", *(argument.format(**names) for argument in arguments))
+    done = run_cli("archive", *(argument.format(key=key_file) for argument in arguments), *empty)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["files"], ["boxes", "--json"], ["grant", "download", "--public-key", "{key}", "--all"]]
+)
+def test_an_archive_that_does_not_exist(tmp_path: Path, key_file: str, arguments: list[str]) -> None:
+    missing = tmp_path / "missing"
+    done = run_cli("archive", *(argument.format(key=key_file) for argument in arguments), "--root", str(missing))
+    assert done.returncode == 2
+    assert "no archive" in done.stderr
+    assert not missing.exists()
 
 
 def test_a_missing_key_file(root: Path, tmp_path: Path) -> None:

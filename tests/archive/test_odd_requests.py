@@ -13,7 +13,7 @@ import pytest
 from tests.support.archive_process import ArchiveProcess
 from tests.support.contract_client import bearer
 
-pytestmark = pytest.mark.parametrize("archive", ["embedded"], indirect=True)
+pytestmark = pytest.mark.parametrize("set_up", ["embedded"], indirect=True)
 """The server by itself: what stands in front of several of them refuses much of this with words of its own."""
 
 MIB = 1024**2

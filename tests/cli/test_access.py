@@ -13,9 +13,9 @@ import pytest
 
 from connector.local.journal import JournalFile
 from connector.upload.states import ANNOUNCED_KIND
-from tests.support.archive_process import served_archive
 from tests.support.command_line import CommandLine
 from tests.support.contract_client import ContractClient
+from tests.support.served_archive import SET_UPS, MakeArchive
 
 
 @attrs.frozen
@@ -37,9 +37,9 @@ class Stand:
         return {item["alias"]: item["state"] for item in self.other.list_uploads().json()["items"]}
 
 
-@pytest.fixture
-def stand(tmp_path: Path) -> Iterator[Stand]:
-    with served_archive(tmp_path / "archive") as archive, httpx.Client() as http:
+@pytest.fixture(params=SET_UPS)
+def stand(request: pytest.FixtureRequest, make_archive: MakeArchive, tmp_path: Path) -> Iterator[Stand]:
+    with make_archive(request.param) as archive, httpx.Client() as http:
         user = CommandLine.of(archive, tmp_path / "user")
         token = archive.grant_upload(user.keys.public)
         yield Stand(user, token, ContractClient(archive.wkvs_url, token, user.keys.private, http))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import pytest
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
 from connector.upload.listing import unfinished_uploads
-from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.archive_process import served_archive
+from tests.support.served_archive import SET_UPS, ServedArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 11 * 1024 * 1024
@@ -32,7 +34,7 @@ SLOW = 3_000_000
 class Stand:
     """An archive behind a slow line, and commands against it as processes of their own."""
 
-    archive: ArchiveProcess
+    archive: ServedArchive
     keys: KeyPair
     folder: Path
 
@@ -92,23 +94,35 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture
-def stand(tmp_path: Path) -> Iterator[Stand]:
-    port, upstream = free_port(), free_port()
-    keys = write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
-    options = ("--port", str(upstream), "--public-url", f"http://127.0.0.1:{port}")
-    with served_archive(tmp_path / "archive", *options) as archive:
-        line = [sys.executable, "-m", "tests.support.fault_proxy", "--upstream", f"127.0.0.1:{upstream}"]
-        proxy = subprocess.Popen(
-            [*line, "--port", str(port), "--bytes-per-second", str(SLOW)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert proxy.stdout is not None
-        try:
-            assert proxy.stdout.readline().startswith("listening")
+@contextmanager
+def slow_line(port: int, upstream: str) -> Iterator[None]:
+    """Pass on what comes to a port, slowly."""
+    line = [sys.executable, "-m", "tests.support.fault_proxy", "--upstream", upstream]
+    proxy = subprocess.Popen(
+        [*line, "--port", str(port), "--bytes-per-second", str(SLOW)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert proxy.stdout is not None
+    try:
+        assert proxy.stdout.readline().startswith("listening")
+        yield
+    finally:
+        proxy.terminate()
+        proxy.communicate(timeout=30)
+
+
+@pytest.fixture(params=SET_UPS)
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    port, keys = free_port(), write_key_pair(tmp_path / "my.sec", tmp_path / "my.pub", passphrase=None)
+    if request.param == "cluster":
+        s3, make_cluster = request.getfixturevalue("s3_server"), request.getfixturevalue("make_cluster")
+        slow = attrs.evolve(s3, url=f"http://127.0.0.1:{port}")
+        with slow_line(port, s3.url.removeprefix("http://")), make_cluster(s3=slow) as archive:
             yield Stand(archive, keys, tmp_path)
-        finally:
-            proxy.terminate()
-            proxy.communicate(timeout=30)
+        return
+    upstream = free_port()
+    options = ("--port", str(upstream), "--public-url", f"http://127.0.0.1:{port}")
+    with served_archive(tmp_path / "archive", *options) as archive, slow_line(port, f"127.0.0.1:{upstream}"):
+        yield Stand(archive, keys, tmp_path)
 
 
 def test_both_ways_go_on_after_a_signal_in_the_middle(stand: Stand) -> None:

@@ -23,10 +23,12 @@ from uuid import UUID
 import attrs
 import pytest
 
+from connector.archive import admin
 from tests.reliability.conftest import Scripted, open_scripted
-from tests.support.chaos_stage import Stage
+from tests.support.command_line import CommandLine
 from tests.support.fake_archive import Upload
 from tests.support.program import Done, command, environment, finish
+from tests.support.served_archive import SET_UPS, MakeArchive
 
 SIZE = 10_600_000  # 3 parts
 EVER = 10_000
@@ -417,21 +419,26 @@ def test_a_box_of_30_000_uploads_is_listed_in_little_memory(scripted: Scripted) 
     print(f"peak memory: {alone / 1e6:.1f} MB with one upload, {many / 1e6:.1f} MB with 30,000")
 
 
-def test_a_real_archive_checks_lists_and_removes(stage: Stage) -> None:
-    token = stage.archive.grant_upload(stage.keys.public)
-    paths = [stage.source(name, 3000) for name in ("a.bin", "b.bin")]
-    done = stage.run("upload", *paths, "--wait", token=token)
-    assert done.code == 0, done.err
-    rows = [json.loads(line) for line in stage.run("ls", "--json", token=token).out.splitlines()]
-    assert [(row["name"], row["size"]) for row in rows] == [("a.bin", 3000), ("b.bin", 3000)]
-    assert {row["state"] for row in rows} <= {"interrogated", "awaiting_archival", "archived"}
-    assert all(0 <= row["age"] < 600 for row in rows)
-    removed = stage.run("rm", "--yes", "a.bin", token=token)
-    assert removed.code == 0, removed.err
-    states = {
-        row["name"]: row["state"] for row in map(json.loads, stage.run("ls", "--json", token=token).out.splitlines())
-    }
-    assert states.get("a.bin") in (None, "cancelled")
-    assert states["b.bin"] in ("interrogated", "awaiting_archival", "archived")
-    download = stage.run("ls", "--json", token=stage.grant_download())
-    assert [json.loads(line)["kind"] for line in download.out.splitlines()] == ["download"]
+@pytest.mark.parametrize("set_up", SET_UPS)
+def test_a_real_archive_checks_lists_and_removes(set_up: str, make_archive: MakeArchive, tmp_path: Path) -> None:
+    with make_archive(set_up) as archive:
+        user = CommandLine.of(archive, tmp_path)
+        token = archive.grant_upload(user.keys.public)
+        for name in ("a.bin", "b.bin"):
+            (tmp_path / name).write_bytes(bytes(3000))
+        done = user.run("upload", "a.bin", "b.bin", "--wait", token=token)
+        assert done.returncode == 0, done.stderr
+        rows = [json.loads(line) for line in user.run("ls", "--json", token=token).stdout.splitlines()]
+        assert [(row["name"], row["size"]) for row in rows] == [("a.bin", 3000), ("b.bin", 3000)]
+        assert {row["state"] for row in rows} <= {"interrogated", "awaiting_archival", "archived"}
+        assert all(0 <= row["age"] < 600 for row in rows)
+        removed = user.run("rm", "--yes", "a.bin", token=token)
+        assert removed.returncode == 0, removed.stderr
+        listed = map(json.loads, user.run("ls", "--json", token=token).stdout.splitlines())
+        states = {row["name"]: row["state"] for row in listed}
+        assert states.get("a.bin") in (None, "cancelled")
+        assert states["b.bin"] in ("interrogated", "awaiting_archival", "archived")
+        rows = archive.administer(lambda opened: admin.list_files(opened, uploads=True))
+        archive.wait_for_file(next(row["file_id"] for row in rows if row["alias"] == "b.bin"))
+        download = user.run("ls", "--json", token=archive.grant_download(user.keys.public))
+        assert [json.loads(line)["kind"] for line in download.stdout.splitlines()] == ["download"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -19,10 +18,10 @@ from connector.archive import admin
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
 from tests.support.archive_checker import check
-from tests.support.archive_process import ArchiveProcess, served_archive
+from tests.support.archive_process import ArchiveProcess
 from tests.support.chaos_stage import MIB
 from tests.support.dialog import converse
-from tests.support.served_archive import ServedArchive
+from tests.support.served_archive import SET_UPS, MakeArchive, ServedArchive
 
 PROGRAM = os.environ.get("GHGA_CONNECTOR")
 
@@ -74,12 +73,9 @@ class User:
             time.sleep(0.3)
 
 
-@pytest.fixture(params=["embedded", pytest.param("cluster", marks=pytest.mark.soak)])
-def user(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[User]:
-    make = partial(served_archive, tmp_path / "archive")
-    if request.param == "cluster":
-        make = request.getfixturevalue("make_cluster")
-    with make() as archive:
+@pytest.fixture(params=SET_UPS)
+def user(request: pytest.FixtureRequest, make_archive: MakeArchive, tmp_path: Path) -> Iterator[User]:
+    with make_archive(request.param) as archive:
         yield User(tmp_path, archive, write_key_pair(tmp_path / "key.sec", tmp_path / "key.pub", passphrase=None))
 
 

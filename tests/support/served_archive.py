@@ -7,8 +7,11 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from connector.archive import admin
 from connector.archive.assembly import Archive
@@ -17,6 +20,8 @@ from connector.archive.config import ArchiveConfig
 T = TypeVar("T")
 
 READY = "Archive ready at "
+SET_UPS = ("embedded", pytest.param("cluster", marks=pytest.mark.soak))
+"""Of tests that run on both; on a cluster ``nox -s cluster`` runs them."""
 
 
 class ServedArchive(ABC):
@@ -60,6 +65,9 @@ class ServedArchive(ABC):
                 return row
             assert time.monotonic() < deadline, f"still not {state}: {row}"
             time.sleep(0.05)
+
+
+MakeArchive = Callable[..., AbstractContextManager[ServedArchive]]
 
 
 def start(command: str, log: Path, *options: str | Path) -> subprocess.Popen[str]:
