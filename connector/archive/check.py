@@ -45,6 +45,8 @@ from persistence.objects.filesystem import FilesystemStorage
 
 LOST = "The archive has lost what was sent of this file; upload it again."
 _MOMENT = 1.0
+_LOOKS = 5
+"""Times that a file is looked at again whose documents are changed at that moment."""
 _MOST_SUSPECTS = 1000
 """Files that are looked at again together."""
 
@@ -108,10 +110,15 @@ class ArchiveCheck:
         return left
 
     async def _confirmed(self, view: FileView, inventory: Inventory, around: Surroundings) -> list[Fault]:
-        """The faults of a file as it is now."""
-        view = await inventory.look_again(view)
-        # Boxes come and are archived, and keys are rotated, while the archive is checked.
-        faults = list(find_faults(view, around)) and list(find_faults(view, await self._surroundings()))
+        """The faults of a file as it is now; none of one that is changed as often as it is looked at."""
+        for _ in range(_LOOKS):
+            view = await inventory.look_again(view)
+            # Boxes come and are archived, and keys are rotated, while the archive is checked.
+            faults = list(find_faults(view, around)) and list(find_faults(view, await self._surroundings()))
+            if not faults or await inventory.is_current(view):
+                break
+        else:
+            return []
         return [
             fault
             for fault in faults

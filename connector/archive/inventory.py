@@ -126,12 +126,7 @@ class Inventory:
     async def look_again(self, view: FileView) -> FileView:
         """What there is now about a file: documents first, then what they and an earlier view name."""
         database, file_id = self._database, view.file_id
-        upload = job = None
-        with suppress(NotFound):
-            job = await database.jobs.get_by_id(file_id)
-        with suppress(NotFound):
-            upload = await database.uploads.get_by_id(file_id)
-        file = await database.files.find_one({"file_id": file_id})
+        upload, file, job = await self._documents_of(file_id)
         named = {document.secret_id for document in (upload, file) if document is not None and document.secret_id}
         secrets = []
         for secret_id in sorted({secret.id for secret in view.secrets} | named):
@@ -140,6 +135,18 @@ class Inventory:
         places = {stored.place for stored in view.objects} | set(named_places(upload, file))
         objects = [await self._find(place) for place in sorted(places, key=repr) if place.hub in self._hubs]
         return FileView(file_id, upload, file, job, tuple(secrets), tuple(one for one in objects if one is not None))
+
+    async def is_current(self, view: FileView) -> bool:
+        """Whether the documents are still those of the view: then nothing was changed while the rest was looked up."""
+        return await self._documents_of(view.file_id) == (view.upload, view.file, view.job)
+
+    async def _documents_of(self, file_id: str) -> tuple[FileUpload | None, RegisteredFile | None, Job | None]:
+        upload = job = None
+        with suppress(NotFound):
+            job = await self._database.jobs.get_by_id(file_id)
+        with suppress(NotFound):
+            upload = await self._database.uploads.get_by_id(file_id)
+        return upload, await self._database.files.find_one({"file_id": file_id}), job
 
     async def is_secret_used(self, secret_id: str) -> bool:
         """Whether any document names a secret, whatever the secret's own name; reads all of them."""

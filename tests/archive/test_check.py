@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
@@ -27,6 +28,8 @@ from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import DaoFactory
 from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
 from persistence.objects.filesystem import FilesystemStorage
+from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import ObjectStat
 from tests.support.archive_process import run_cli
 from tests.support.contract_client import SealedFile, new_private_key, seal
 from tests.support.memory_archive import at_rest, memory_archive, working
@@ -371,6 +374,42 @@ async def test_an_archive_that_is_busy_has_no_faults(documents: DaoFactory | Non
             "leftover_object",
         }
         assert await check(archive, repair=True) == []
+
+
+class WatchedStorage(MemoryStorage):
+    """Calls ``change`` whenever it is asked about an object, as another process may do something at any moment."""
+
+    change: Callable[[], Awaitable[object]] | None = None
+
+    async def stat(self, bucket: str, object_id: str) -> ObjectStat:
+        if self.change is not None:
+            await self.change()
+        return await super().stat(bucket, object_id)
+
+
+@pytest.mark.parametrize("changes", [1, 1000])
+@pytest.mark.trio
+async def test_what_is_changed_while_it_is_looked_at_is_no_fault(changes: int) -> None:
+    storage = WatchedStorage()
+    async with memory_archive(storage=storage) as archive:
+        await furnish(archive)
+        file = await file_of(archive, "staged")
+        assert file.staged_id is not None
+        await storage.delete_object("download", file.staged_id)
+        count = 0
+
+        async def unstage() -> None:
+            """As the worker that has removed the copy does it; or clients that ask for it all the time."""
+            nonlocal count
+            count += 1
+            told = {"staged_id": None} if changes == 1 else {"last_used": file.registered + timedelta(seconds=count)}
+            await archive.database.files.compare_and_set(file.accession, expected={}, changes=told)
+
+        storage.change = unstage
+        assert await check(archive) == []
+        assert count > 1
+        storage.change = None
+        assert [fault.kind for fault in await check(archive)] == (["missing_copy"] if changes > 1 else [])
 
 
 def test_the_command_tells_and_repairs(root: Path) -> None:
