@@ -36,8 +36,8 @@ LEAD = 2
 """Uploads that are done before anything happens."""
 SMALL_CLIENTS = 16
 FULL_SECONDS = 30.0
-SMALL_DISK = "400m"
-"""Of the storage, where that gets full: with room for the files that are uploaded, and their copies."""
+SMALL_DISKS = {"full": ("juicefs", "1500m"), "full_database": ("mongod", "1500m")}
+"""Servers whose disk gets full, and its size: with room for all that comes into it otherwise."""
 
 Outage = Callable[[Processes, float], Iterator[float]]
 """Does something to the processes, and yields how many seconds to wait before what it does next."""
@@ -89,6 +89,14 @@ def full(processes: Processes, seconds: float) -> Iterator[float]:
     greedy.unlink()
 
 
+def full_database(processes: Processes, seconds: float) -> Iterator[float]:
+    """The disk of all members of the replica set is full for a while; those that end then are started again."""
+    greedy = fill(processes.data / "mongod")
+    yield min(seconds, FULL_SECONDS)
+    greedy.unlink()
+    processes.start_members()
+
+
 def busy(processes: Processes, seconds: float) -> Iterator[float]:
     """No outage: many more clients send and fetch small files."""
     with ThreadPoolExecutor(1) as threads:
@@ -100,7 +108,9 @@ def busy(processes: Processes, seconds: float) -> Iterator[float]:
         assert load.acknowledged
 
 
-OUTAGES: dict[str, Outage] = {one.__name__: one for one in (election, storage, stall, restart, full, busy)}
+OUTAGES: dict[str, Outage] = {
+    one.__name__: one for one in (election, storage, stall, restart, full, full_database, busy)
+}
 
 
 @attrs.frozen
@@ -126,14 +136,14 @@ class Outcome:
 
 @contextmanager
 def site(outage: str, folder: Path) -> Iterator[tuple[ArchiveCluster, Processes]]:
-    """A cluster, whose storage has a small disk if that is to be full."""
-    if outage != "full":
+    """A cluster, one of whose servers has a small disk if that is to be full."""
+    if outage not in SMALL_DISKS:
         with open_cluster(folder) as opened:
             yield opened
         return
-    data = folder / "data"
+    data, (server, size) = folder / "data", SMALL_DISKS[outage]
     data.mkdir()
-    with small_disk_at(data / "juicefs", SMALL_DISK), open_cluster_at(data, folder) as opened:
+    with small_disk_at(data / server, size), open_cluster_at(data, folder) as opened:
         yield opened
 
 

@@ -151,9 +151,14 @@ class Processes:
         for kind, count in (("server", len(self.cluster.servers)), ("worker", len(self.cluster.workers))):
             for index in range(count):
                 self._start(kind, index)
-        for port in self._members:
-            self._start_member(port)
+        self.start_members()
         self.start_storage()
+
+    def start_members(self) -> None:
+        """Start those members of the replica set again that do not run."""
+        for port, process in self._members.items():
+            if process.poll() is not None:
+                self._start_member(port)
 
     def start_storage(self) -> None:
         """Start the S3 server again."""
