@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -138,7 +139,8 @@ class Processes:
 
     def kill_all(self) -> None:
         """Kill everything at once, as when the power fails."""
-        everything = (*self.cluster.servers, *self.cluster.workers, *self._members.values(), self.storage)
+        ours = [*self.cluster.servers, *self.cluster.workers]
+        everything: list[subprocess.Popen[Any]] = [*ours, *self._members.values(), self.storage]
         for process in everything:
             process.kill()
         for process in everything:
