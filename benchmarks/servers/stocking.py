@@ -76,7 +76,8 @@ async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
     object_id, secret = str(uuid4()), os.urandom(32)
     sealed = SealedFile(path, secret)
     await hub.storage.put_object(hub.download, object_id, sealed.pieces())
-    os.link(await hub.storage.local_path(hub.download, object_id), served / object_id)
+    _, [(content, _)] = await hub.storage.local_files(hub.download, object_id)
+    os.link(content, served / object_id)
     upload = FileUpload(
         id=object_id,
         box_id="stocked",

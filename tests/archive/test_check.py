@@ -176,7 +176,7 @@ async def write_content(archive: Archive, bucket: str) -> Path:
     """A content file as a process leaves it that is killed before it names it."""
     storage = archive.hubs.default.storage
     assert isinstance(storage, FilesystemStorage)
-    other = await storage.local_path("permanent", (await file_of(archive, "archived")).object_id)
+    _, [(other, _), *_] = await storage.local_files("permanent", (await file_of(archive, "archived")).object_id)
     name = os.urandom(16).hex()
     path = other.parents[3] / bucket / "data" / name[:2] / name
     path.parent.mkdir(exist_ok=True)

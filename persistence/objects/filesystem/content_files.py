@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
-from persistence.objects.filesystem.records import Extent
+from persistence.objects.filesystem.records import Extent, NotSynced
 
 T = TypeVar("T")
 
 
 class ContentWriter:
-    """Writes one content file, which is deleted at the end of a `with` block unless `finish` was called.
+    """Writes one content file, which is deleted at the end of a `with` block unless a record names it.
 
     All methods block. The deletion is quick enough for an event loop.
 
@@ -65,9 +65,12 @@ class ContentWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
         self._file.close()
-        result = name(self)
         self._named = True
-        return result
+        try:
+            return name(self)
+        except BaseException as error:
+            self._named = isinstance(error, NotSynced)
+            raise
 
 
 def read_at(path: Path, offset: int, view: memoryview) -> int:

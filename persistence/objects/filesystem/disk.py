@@ -23,7 +23,7 @@ from threading import Lock
 from persistence import errors
 from persistence.objects.filesystem.content_files import ContentWriter
 from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
-from persistence.objects.filesystem.records import Extent, Record, read_record, write_record
+from persistence.objects.filesystem.records import Extent, NotSynced, Record, read_record, write_record
 from persistence.objects.naming import check_span
 from persistence.objects.values import Names, ObjectStat, Span, now
 
@@ -136,7 +136,7 @@ class Disk:
                 yield record
 
     def publish(self, bucket: str, record: Record, *, overwrite: bool = True) -> ObjectStat:
-        """Make a record the valid one of its object and delete the content of the one before."""
+        """Make a record the valid one of its object and delete the content of the one before; `NotSynced`."""
         path = self._record_path(bucket, record.id)
         with self._exchange:
             before = read_record(path) if overwrite else None
@@ -186,19 +186,20 @@ class Disk:
                 extents.append(Extent.of(copied, extent.size))
                 self._link_or_copy(self.content(source[0], extent), copied)
             return self.publish(target[0], Record(target[1], record.etag, now(), tuple(extents)))
+        except NotSynced:
+            raise
         except BaseException as error:
             self.drop_content(target[0], extents)
             if isinstance(error, FileNotFoundError):
                 raise errors.ObjectChanged(*source) from error
             raise
 
-    def _copy_span(self, names: Names, record: Record, span: Span, to: Names, like: Record | None = None) -> ObjectStat:
-        """Copy a span of an object into one content file; `like`: what the copy keeps the etag and time of."""
+    def _copy_span(self, names: Names, record: Record, span: Span, to: Names) -> ObjectStat:
+        """Copy a span of an object into one content file."""
         start, stop = check_span(names, record.size, *span)
 
         def publish(copy: ContentWriter) -> ObjectStat:
-            etag, modified = (copy.md5, now()) if like is None else (like.etag, like.modified)
-            return self.publish(to[0], Record(to[1], etag, modified, (copy.extent,)))
+            return self.publish(to[0], Record(to[1], copy.md5, now(), (copy.extent,)))
 
         try:
             with ContentWriter(self.new_content(to[0]), self.durable) as writer:
@@ -211,14 +212,6 @@ class Disk:
                 return writer.finish(publish)
         except FileNotFoundError as error:
             raise errors.ObjectChanged(*names) from error
-
-    def single_file(self, names: Names) -> Path:
-        """The one content file of an object, assembled from several first if necessary."""
-        record = self.find(names)
-        if len(record.content) != 1:
-            self._copy_span(names, record, (0, None), names, like=record)
-            record = self.find(names)
-        return self.content(names[0], record.content[0])
 
     # Content
 

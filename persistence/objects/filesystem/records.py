@@ -8,6 +8,7 @@ one content file, a multipart object one per part.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
 import os
 import secrets
@@ -25,6 +26,10 @@ from cattrs.preconf.json import make_converter
 from persistence.objects.values import ObjectStat
 
 _CONVERTER: Final = make_converter(detailed_validation=False)
+
+
+class NotSynced(OSError):
+    """A file has its new name or content, which may be lost in a power cut: what it names must be kept."""
 
 
 class Extent(NamedTuple):
@@ -96,28 +101,33 @@ def _read_cached(path: Path, _mtime: int, _inode: int, _size: int) -> Record:
 
 
 def write_record(path: Path, record: Record, *, durable: bool, exclusive: bool = False) -> None:
-    """Make a record the valid one of its object; `FileExistsError` if exclusive and there is one."""
+    """Make a record the valid one of its object; errors as from `write_file`."""
     write_file(path, _CONVERTER.dumps(record).encode(), durable=durable, exclusive=exclusive)
 
 
 def write_file(path: Path, content: bytes, *, durable: bool, exclusive: bool = False) -> None:
-    """Write a small file so that it appears whole; `FileExistsError` if exclusive and it exists."""
+    """Write a small file so that it appears whole.
+
+    Raises:
+        FileExistsError: it exists, and the call is exclusive.
+        NotSynced: it has appeared. After any other error it has not.
+    """
     aside = path.with_name(f".{secrets.token_hex(8)}.new")
-    try:
-        with open(aside, "xb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        if exclusive:
-            _link_new(aside, path)
-        else:
-            os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync_folder(path.parent)
+    with synced_folder(path.parent) if durable else contextlib.nullcontext():
+        try:
+            with open(aside, "xb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if exclusive:
+                _link_new(aside, path)
+            else:
+                os.replace(aside, path)
+        finally:
+            # It was renamed, or has a second name; what cannot be deleted now is left over.
+            with contextlib.suppress(OSError):
+                os.unlink(aside)
 
 
 def _link_new(aside: Path, path: Path) -> None:
@@ -127,17 +137,29 @@ def _link_new(aside: Path, path: Path) -> None:
         # It exists, or there are no hard links here: create the file, then replace it. A crash leaves an empty file.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         os.replace(aside, path)
-    else:
-        os.unlink(aside)
 
 
-def sync_folder(folder: Path, *, platform: str = sys.platform) -> None:
-    """Make a rename in the folder survive a power cut; Windows has no call for it."""
-    if platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
+@contextlib.contextmanager
+def synced_folder(folder: Path, *, platform: str = sys.platform) -> Iterator[None]:
+    """Make what is renamed in a folder within the block survive a power cut; Windows has no call for it.
+
+    The folder is opened first, so that no descriptor is lacking afterwards, nor the folder if it is renamed itself.
+
+    Raises:
+        NotSynced: at the end of the block.
+    """
+    if platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield
         try:
             os.fsync(descriptor)
-        finally:
+        except OSError as error:
+            raise NotSynced(error.errno, error.strerror) from error
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written through it
             os.close(descriptor)
 
 

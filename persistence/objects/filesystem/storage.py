@@ -191,19 +191,11 @@ class FilesystemStorage(SignedStorage):
         """
         return [path for path in await self._all(self._leftovers.find_content(bucket)) if path is not None]
 
-    async def local_path(self, bucket: str, object_id: str) -> Path:
-        """A file with the whole content of an object, for a server that sends it itself.
-
-        A multipart object is first assembled into one file, once. The file must not be changed; it remains until the
-        object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
-        """
-        return await self._run(self._disk.single_file, check_names(bucket, object_id))
-
     async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, list[tuple[Path, int]]]:
         """The result of :meth:`stat`, and the files (with their bytes) that hold the object one after the other.
 
-        For a server that sends them itself without assembling a multipart object. They must not be changed; they may
-        be deleted when the object is replaced or deleted. `BucketNotFound`, `ObjectNotFound`.
+        For a server that sends them itself. They must not be changed; they may be deleted when the object is replaced
+        or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
         record = await self._run(self._disk.find, check_names(bucket, object_id))
         return record.stat(bucket), [(self._disk.content(bucket, extent), extent.size) for extent in record.content]

@@ -2,9 +2,9 @@
 
 An open upload is a folder with one small file per part that names the part's content file. Completion first renames
 the folder, so that no part is added or removed any more, then publishes the record; the content is not touched. After
-a failure the folder is renamed back; after a crash it is left in the state `closing`, and the next completion or abort
-takes it over. The call that renames a folder owns it: a completion whose folder was taken by an abort withdraws the
-record that it has published.
+a failure the folder is renamed back; after a crash, or if the published record could not be synced, it is left in the
+state `closing`, and the next completion or abort takes it over. The call that renames a folder owns it: a completion
+whose folder was taken by an abort withdraws the record that it has published.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from persistence.errors import BucketNotFound
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import Extent, Record, read_json, write_file
+from persistence.objects.filesystem.records import Extent, NotSynced, Record, read_json, write_file
 from persistence.objects.multipart import ExpectedParts, UploadKey, multipart_etag
 from persistence.objects.values import Names, ObjectStat, PartStat, UploadRef, now
 
@@ -99,6 +99,9 @@ class Uploads:
             extents = tuple(Extent(file, part.size) for part, file in stored)
             record = Record(upload.object_id, multipart_etag(parts), now(), extents)
             stat = self._disk.publish(upload.bucket, record)
+        except NotSynced:
+            # Published: in an open upload, a part could be replaced whose content the object has.
+            raise
         except Exception:
             # The disk may be full: open the upload again.
             self._rename(closing, self._folder(upload), upload)

@@ -66,8 +66,6 @@ class ConditionalWrites:
     async def _is_refused(self, operation: Operation, **arguments: Any) -> bool:
         try:
             await self._calls.api(operation, **arguments, **IF_NEW)
-        except ObjectExists:
-            return True
-        except Rejected:
-            pass  # the header itself is refused
+        except (ObjectExists, Rejected) as error:
+            return isinstance(error, ObjectExists)  # otherwise the header itself is refused
         return False

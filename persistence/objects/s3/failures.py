@@ -27,7 +27,7 @@ def translated(error: Exception, target: Target) -> errors.PersistenceError:
     if isinstance(error, exceptions.ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return _of_code(code, status, str(error), target)
+        return from_code(code, str(error), target, status)
     if isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError | TimeoutError):
         return errors.DeadlineExceeded(f"{target.where} did not answer in time.")
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
@@ -40,14 +40,16 @@ def translated(error: Exception, target: Target) -> errors.PersistenceError:
     return errors.ServiceFailed(f"The call of {target.where} failed: {error}.")
 
 
-def from_code(code: str, message: str, target: Target) -> errors.PersistenceError:
-    """The error for an S3 error code."""
-    return _of_code(code, 0, f"{code}: {message}", target)
+def from_code(code: str, text: str, target: Target, status: int = 0) -> errors.PersistenceError:
+    """The error for an S3 error code.
 
-
-def _of_code(code: str, status: int, text: str, target: Target) -> errors.PersistenceError:
+    Args:
+        code: one of S3's, or the status of a response without a body.
+        text: what the server said.
+        target: what was called.
+        status: of the response, if the code is not one of an entry in it.
+    """
     code = _SAME.get(code, code)
-    # Where a response has no body, the code is its status.
     status = int(code) if code.isdigit() else _STATUS.get(code, status)
     if code in _KNOWN or status in _KNOWN:
         return (_KNOWN.get(code) or _KNOWN[status])(target)

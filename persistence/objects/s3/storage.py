@@ -105,7 +105,7 @@ class S3Storage(S3Uploads):
             answer = await self._calls.api("delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
             for entry in answer.get("Errors", ()):
                 target = Target(self._calls.settings.where, bucket, entry["Key"])
-                error = from_code(entry.get("Code", ""), entry.get("Message", ""), target)
+                error = from_code(entry.get("Code", ""), f"{entry.get('Code')}: {entry.get('Message', '')}", target)
                 if isinstance(error, errors.BucketNotFound):
                     raise error
                 if not isinstance(error, errors.ObjectNotFound):

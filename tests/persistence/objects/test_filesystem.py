@@ -92,18 +92,6 @@ async def test_two_storages_on_one_root_see_the_same(tmp_path: Path) -> None:
             assert buffer[:count] == content
 
 
-async def test_a_multipart_object_is_one_file_when_asked_for(tmp_path: Path) -> None:
-    async with open_storage(tmp_path) as storage:
-        await storage.create_bucket("bucket")
-        await multipart(storage, b"1234", b"5678", b"9")
-        before = await storage.stat("bucket", "object")
-        path = await storage.local_path("bucket", "object")
-        assert path.read_bytes() == b"123456789"
-        assert await storage.local_path("bucket", "object") == path
-        assert await storage.stat("bucket", "object") == before
-        assert content_files(tmp_path) == [path]
-
-
 async def test_the_files_of_a_multipart_object_in_order(tmp_path: Path) -> None:
     async with open_storage(tmp_path) as storage:
         await storage.create_bucket("bucket")

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from persistence.objects.filesystem.disk import Disk
-from persistence.objects.filesystem.records import sync_folder
+from persistence.objects.filesystem.records import synced_folder
 
 
 def test_windows_cannot_sync_a_folder(tmp_path: Path) -> None:
-    sync_folder(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        sync_folder(tmp_path / "none")
-    sync_folder(tmp_path / "none", platform="win32")
+    with synced_folder(tmp_path):
+        pass
+    with pytest.raises(FileNotFoundError), synced_folder(tmp_path / "none"):
+        pass
+    with synced_folder(tmp_path / "none", platform="win32"):
+        pass
 
 
 @pytest.mark.parametrize(("platform", "alone"), [("linux", False), ("darwin", False), ("win32", True)])
