@@ -64,7 +64,7 @@ def check_plain(answer: httpx.Response, status: int) -> None:
 
 def until_gone(request: Callable[[], httpx.Response]) -> httpx.Response:
     """Repeat a request until it is answered with 404: what a deleted file took up is freed a moment later."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (answer := request()).status_code != 404:
         assert time.monotonic() < deadline, answer.status_code
         time.sleep(0.05)

@@ -67,7 +67,7 @@ class Stage:
 
     async def until_taken(self, file_id: str, *, after: int = 0) -> Job:
         """The job of a file, once a worker has it under a token after this one."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while True:
                 job = await find_job(self.archive.database, file_id)
                 if job is not None and job.worker is not None and job.token > after:
@@ -75,7 +75,7 @@ class Stage:
                 await trio.sleep(0.002)
 
     async def until_archived(self, *file_ids: str) -> None:
-        with trio.fail_after(40):
+        with trio.fail_after(60):
             for file_id in file_ids:
                 while (await self.archive.upload_repository.get(file_id)).state != "archived":
                     await trio.sleep(0.02)
@@ -124,7 +124,7 @@ async def test_a_worker_that_was_stopped_beyond_its_lease_does_no_harm(
             assert (await stage.archive.upload_repository.get(file_id)).object_id == again.attempt_id
             first.send_signal(signal.SIGCONT)
             # It is alive and works on.
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while await stage.archive.hubs.default.storage.list_uploads("permanent"):
                     await trio.sleep(0.1)
             await stage.until_archived(*[await stage.upload(f"more-{number}", 1000) for number in range(4)])

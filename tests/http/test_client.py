@@ -19,6 +19,7 @@ from connector.http import AddressPolicy, ForbiddenAddressError, HttpClient, Htt
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.trio
 
@@ -332,7 +333,7 @@ async def test_addresses_are_checked_before_a_byte_is_sent(serve: Serve) -> None
                 await get(http, f"http://{host}:{server.port}/x")
     finally:
         trio.socket.set_custom_hostname_resolver(before)
-    await trio.sleep(0.05)
+    await until(lambda: heads)
     assert heads == [b""], "no byte was sent"
 
 

@@ -168,14 +168,15 @@ async def test_names_that_do_not_resolve(client: HttpClient) -> None:
         await get(client, "http://no-such-host.invalid/")
 
 
-async def test_slow_is_not_idle(serve: Serve) -> None:
+async def test_slow_is_not_idle(serve: Serve, mock_clock: trio.testing.MockClock) -> None:
     """Every byte starts the idle timeout again."""
 
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
         for _ in range(5):
-            await trio.sleep(0.25)
+            await trio.testing.wait_all_tasks_blocked(0.02)  # the client has read that
+            mock_clock.jump(0.8)
             await peer.send(b"xx")
 
     server = await serve(scene)

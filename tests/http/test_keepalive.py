@@ -6,11 +6,13 @@ import httpx
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from connector.http import HttpClient, HttpOptions, open_http
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, Scene, answering, response
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.trio
 
@@ -43,16 +45,21 @@ async def test_leftover_bytes_end_the_connection(serve: Serve, client: HttpClien
 
 
 async def test_bytes_that_come_while_idle_end_the_connection(serve: Serve, client: HttpClient) -> None:
+    idle, sent = trio.Event(), trio.Event()
+
     async def scene(peer: Peer) -> None:
         await peer.head()
         await peer.send(OK)
-        await trio.sleep(0.02)
+        await idle.wait()
         await peer.send(response("408 Request Timeout", b"forged"))
+        sent.set()
         await peer.gone()
 
     server = await serve(scene)
     await get(client, server.url)
-    await trio.sleep(0.1)
+    idle.set()
+    await sent.wait()
+    await trio.sleep(0.05)  # for the system to deliver it
     assert (await get(client, server.url)).body == b"hello"
     assert server.connections == 2
 
@@ -60,18 +67,20 @@ async def test_bytes_that_come_while_idle_end_the_connection(serve: Serve, clien
 async def test_a_connection_closed_while_idle_is_not_tried(serve: Serve, client: HttpClient) -> None:
     server = await serve(answering(OK, then="close"))
     await get(client, server.url)
-    await trio.sleep(0.05)
+    await until(lambda: not server.open)
+    await trio.sleep(0.05)  # for it to be closed, and the system to say so
     assert (await client.api.post(server.url, content=b"x")).text == "hello"
     assert server.connections == 2
 
 
-async def test_expiry(serve: Serve) -> None:
+async def test_expiry(serve: Serve, mock_clock: MockClock) -> None:
     server = await serve(answering(OK, times=5))
     async with open_http(HttpOptions(keepalive_expiry=0.5)) as client:
         await get(client, server.url)
+        mock_clock.jump(0.4)
         await get(client, server.url)
         assert server.connections == 1
-        await trio.sleep(0.6)
+        mock_clock.jump(0.6)
         await get(client, server.url)
         assert server.connections == 2
 
@@ -175,7 +184,7 @@ class TestPool:
             for server in servers:
                 await get(client, server.url)
             assert client.pool.idle == 2
-            await trio.sleep(0.05)
+            await until(lambda: not servers[0].open)
             assert [server.open for server in servers] == [0, 1, 1]
 
     async def test_slots_are_given_in_the_order_of_asking(self, serve: Serve, nursery: trio.Nursery) -> None:
@@ -198,8 +207,7 @@ class TestPool:
         async with open_http(HttpOptions()) as client:
             await get(client, server.url)
             assert server.open == 1
-        await trio.sleep(0.05)
-        assert server.open == 0
+        await until(lambda: not server.open)
         assert client.pool.idle == 0
 
 
@@ -223,12 +231,14 @@ class TestConnectingAhead:
         assert (client.pool.idle, client.pool.in_use) == (0, 0)
 
 
-async def test_the_round_trip_is_that_of_the_fastest_response(serve: Serve, client: HttpClient) -> None:
+async def test_the_round_trip_is_that_of_the_fastest_response(
+    serve: Serve, mock_clock: MockClock, client: HttpClient
+) -> None:
     delays = iter([0.2, 0.1, 0.3])
 
     async def scene(peer: Peer) -> None:
         while await peer.head():
-            await trio.sleep(next(delays))
+            mock_clock.jump(next(delays))
             await peer.send(OK)
 
     server = await serve(scene)
@@ -237,5 +247,5 @@ async def test_the_round_trip_is_that_of_the_fastest_response(serve: Serve, clie
     for _ in range(3):
         await get(client, server.url)
         seen.append(client.round_trip)
-    assert 0.2 <= seen[0] < 0.3
-    assert 0.1 <= seen[1] <= seen[2] <= seen[1] * 1.03 < 0.2
+    assert seen[:2] == pytest.approx([0.2, 0.1])
+    assert seen[1] <= seen[2] <= seen[1] * 1.03

@@ -18,6 +18,7 @@ from connector.http.socket_stream import unacknowledged
 from tests.http.conftest import Serve
 from tests.support.http_calls import put
 from tests.support.scripted_server import Peer, response
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.trio
 
@@ -177,6 +178,7 @@ async def test_only_what_has_arrived_counts(serve: Serve, client: HttpClient) ->
     server = await serve(scene)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put, client, server.url, HUGE, seen.append)
+        await until(lambda: seen)
         await trio.sleep(0.3)
         # The server's system has acknowledged what it has room for: 6 MiB at most by default (tcp_rmem).
         assert 0 < sum(seen) < read + (7 << 20)

@@ -16,7 +16,7 @@ from connector.local.lock_file import Heartbeat, LockFile
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not condition():
         if time.monotonic() > until:
             return False

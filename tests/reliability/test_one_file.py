@@ -207,7 +207,7 @@ def test_a_session_that_has_ended_says_so(scripted: Scripted, package: str) -> N
             "upload": [lambda: session.upload([source]), session.open_in_box],
         }
         for use in uses[package]:
-            with trio.fail_after(10), pytest.raises(connector.UsageError, match="session has ended"):
+            with trio.fail_after(60), pytest.raises(connector.UsageError, match="session has ended"):
                 await use()
 
     trio.run(main)

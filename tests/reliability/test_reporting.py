@@ -206,14 +206,14 @@ def test_a_closed_standard_error_is_no_file_of_ours(scripted: Scripted) -> None:
         process = scripted.program.start("download", "--output-dir", scripted.folder / "out", **streams)
     try:
         part = scripted.folder / "out" / "GHGAF1.bin.c4gh.part"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not part.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert os.readlink(f"/proc/{process.pid}/fd/2") == os.devnull
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.communicate()

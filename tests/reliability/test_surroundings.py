@@ -315,7 +315,7 @@ def test_the_variables_of_a_kubernetes_service_called_connector(place: Place) ->
         line = process.stdout.readline()
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
     assert line.startswith("Archive ready") or "in use" in said, said
 
 

@@ -96,14 +96,14 @@ def test_a_server_with_too_few_descriptors_answers_when_it_has_some_again(tmp_pa
     clients = []
     try:
         for _ in range(60):
-            clients.append(socket.create_connection((address.hostname, address.port), timeout=10))
+            clients.append(socket.create_connection((address.hostname, address.port), timeout=60))
         time.sleep(0.5)
         for client in clients:
             client.close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
-                answer = httpx.get(f"{served.wkvs_url}/values", timeout=5, trust_env=False)
+                answer = httpx.get(f"{served.wkvs_url}/values", timeout=20, trust_env=False)
                 if answer.status_code == 200:
                     break
                 assert answer.status_code == 503, answer.text

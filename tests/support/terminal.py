@@ -51,7 +51,7 @@ class Terminal:
         self._screen.resize(height, width)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
-    def wait_until(self, seen: Callable[[Look], Any], *, seconds: float = 20) -> Look:
+    def wait_until(self, seen: Callable[[Look], Any], *, seconds: float = 60) -> Look:
         """Wait until something can be seen."""
         deadline = time.monotonic() + seconds
         while True:

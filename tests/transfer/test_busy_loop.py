@@ -23,7 +23,7 @@ async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it
     settings = connector.Settings()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(never_rest, chunk)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             request = connector.RecryptRequest(source, sealed)
             (outcome,) = await session.encrypt_files(settings, keys.private, [keys.public], [request])
             assert outcome.ok
