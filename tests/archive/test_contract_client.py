@@ -636,13 +636,12 @@ class TestTokens:
 
 
 def wait_for_staging(user: ContractClient, accession: str) -> dict[str, Any]:
-    for _ in range(100):
-        answer = user.drs_object(accession)
-        if answer.status_code == 200:
-            return answer.json()  # type: ignore[no-any-return]
+    deadline = time.monotonic() + 60
+    while (answer := user.drs_object(accession)).status_code != 200:
         assert answer.status_code == 202
+        assert time.monotonic() < deadline, "not staged in time"
         time.sleep(0.05)
-    raise AssertionError("not staged in time")
+    return answer.json()  # type: ignore[no-any-return]
 
 
 class TestDownloads:

@@ -145,7 +145,7 @@ async def test_a_worker_that_is_killed_or_told_to_end_loses_no_job(
             job = await stage.until_taken(file_id, after=job.token)
             assert job.attempts == 1
             second.terminate()
-            assert second.wait(10) == 0
+            assert second.wait(60) == 0
         job_after = await find_job(stage.archive.database, file_id)
         if job_after is not None:  # it was not quicker than the signal
             assert (job_after.worker, job_after.attempts) == (None, 1)

@@ -184,7 +184,7 @@ def test_a_reader_that_has_enough(shell: Shell, command: str) -> None:
         os.close(theirs)
         reader.read(100)
         reader.close()
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 3, said
     assert said.count(b"\n") == 1
     assert b"Broken pipe" in said
@@ -197,7 +197,7 @@ def test_a_pipe_that_nobody_fills_is_left_when_asked_to(shell: Shell) -> None:
             [sys.executable, "-m", "connector", "decrypt", "-", "--until", "+1s"],
             cwd=shell.folder, env=shell.environment(), stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 75, said
     finally:
         os.close(ours)

@@ -148,7 +148,7 @@ def test_a_pipe_that_says_nothing_does_not_hang_us() -> None:
     reader, writer = os.pipe()
     began = time.monotonic()
     assert ProcessInput(reader).line(0.1) is None
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     os.close(writer)
     os.close(reader)
 

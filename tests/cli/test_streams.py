@@ -77,7 +77,7 @@ def test_a_pipe_that_does_not_block_is_waited_for() -> None:
         stream = OutputStream(pipe)
         for number in range(1000):
             stream.write(f"{number:019}\n")
-    reader.join(10)
+    reader.join(60)
     os.close(ours)
     assert not stream.failure
     assert b"".join(read) == b"".join(b"%019d\n" % number for number in range(1000))

@@ -213,7 +213,7 @@ def test_a_key_in_a_pipe_is_read_once(paths: tuple[Path, Path]) -> None:
         writer = threading.Thread(target=path.write_bytes, args=(content,))
         writer.start()
         assert read(path) == expected
-        writer.join(10)
+        writer.join(60)
 
 
 def test_a_huge_file_is_no_key(tmp_path: Path) -> None:

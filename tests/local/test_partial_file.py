@@ -207,13 +207,13 @@ def test_while_one_thread_waits_for_the_disk_the_others_go_on(target: Path, monk
 
     def slow(descriptor: int) -> None:
         waiting.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     partial = opened(target, flush_bytes=10)
     monkeypatch.setattr(os, "fdatasync", slow)
     first = threading.Thread(target=write, args=(partial, 1))
     first.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60)
     write(partial, 2)  # would wait, too, if it synced
     go_on.set()
     first.join()

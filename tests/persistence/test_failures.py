@@ -102,7 +102,7 @@ async def settled(before: tuple[int, int]) -> tuple[int, int]:
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_server_that_is_gone_is_unreachable(call: str) -> None:
-    async with s3_at(free_port(), deadline=5) as storage:
+    async with s3_at(free_port(), deadline=15) as storage:
         began = time.monotonic()
         with pytest.raises(Unreachable):
             await CALLS[call](storage)

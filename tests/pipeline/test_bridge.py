@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-import os
 import pickle
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -27,16 +26,13 @@ PARTS = 20
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
-def a_second() -> float:
-    """A second, or longer if more processes than processors want to run: each gets its share of them only."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-
-
 @contextmanager
 def ending_soon() -> Iterator[None]:
-    began = time.monotonic()
+    """Within a second of the processor's time: by the clock it may be more, on a machine that is busy."""
+    began, used = time.monotonic(), time.process_time()
     yield
-    assert time.monotonic() - began < a_second()
+    assert time.process_time() - used < 1
+    assert time.monotonic() - began < 30
 
 
 def assert_resumes(site: Site) -> None:
@@ -79,22 +75,22 @@ def test_plain_code_fails_as_the_library_does(site: Site) -> None:
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_ends_it_in_good_order(site: Site, raised: type[BaseException]) -> None:
     site.archive.latency["get"] = 0.1
-    began: list[float] = []
+    soon, seen = ExitStack(), list[connector.FileProgress]()
 
     def interrupt(progress: connector.FileProgress) -> None:
-        if progress.transferred > SIZE / 4 and not began:
-            began.append(time.monotonic())
+        if progress.transferred > SIZE / 4 and not seen:
+            seen.append(progress)
+            soon.enter_context(ending_soon())
             if raised is SystemExit:
                 raise SystemExit(3)
             signal.raise_signal(signal.SIGINT)  # Ctrl-C
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(raised):
+        with soon, pytest.raises(raised):
             connector.download_files(
                 ONE, output_dir=site.folder / "out", decrypt=True, on_progress=interrupt, **site.arguments
             )
-        assert time.monotonic() - began[0] < a_second()
     finally:
         signal.signal(signal.SIGINT, handler)
     assert_resumes(site)
@@ -158,7 +154,7 @@ def test_a_cancelled_asyncio_task_ends_with_its_engine(site: Site, moment: str) 
         if moment == "at the start":
             await asyncio.sleep(0)
         else:
-            await asyncio.wait_for(moved.wait(), 10)
+            await asyncio.wait_for(moved.wait(), 60)
         with ending_soon():
             task.cancel("enough")
             if moment == "twice":
@@ -193,8 +189,8 @@ except KeyboardInterrupt:
 
 
 def test_an_event_loop_that_is_left_does_not_keep_the_process(site: Site) -> None:
-    site.archive.latency["get"] = 1
-    done = site.script(ABANDONED, timeout=25)  # the downloads would take 30 s
+    site.archive.latency["get"] = 3
+    done = site.script(ABANDONED, timeout=60)  # the downloads would take 90 s
     assert (done.out.strip(), done.code) == ("['connector']", 0), done.err
 
 
@@ -249,7 +245,6 @@ def test_after_fork(site: Site) -> None:
 
 
 SPAWN = """
-import os
 from functools import partial
 from multiprocessing import get_context
 import connector

@@ -66,6 +66,13 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> Non
         time.sleep(0.01)
 
 
+def wait_until_told(process: subprocess.Popen[str], files: int) -> None:
+    """Wait until a command has told that so many files are finished, which it has recorded then."""
+    assert process.stdout is not None
+    for _ in range(files):
+        assert json.loads(process.stdout.readline())["ok"]
+
+
 def interrupted(scripted: Scripted, done: int, how: str, *arguments: str) -> None:
     """Download all files, and interrupt that when the first ``done`` of them have their names."""
     scripted.archive.package_type = "download"
@@ -267,10 +274,9 @@ def test_uploads_interrupted_after_any_file_end_with_0(scripted: Scripted, done:
     files, finished = sources(scripted), set(NAMES[:done])
     scripted.archive.package_type = "upload"
     scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
-    process = scripted.program.start("upload", *files)
+    process = scripted.program.start("upload", *files, "--json")
     if done < len(NAMES):
-        wait_until(lambda: len(in_inbox(scripted)) == done, process)
-        time.sleep(0.2)  # for the command to hear of the last one
+        wait_until_told(process, done)
         process.send_signal(SIGNALS[how])
     said = finish(process)
     assert said.code == (CODES[how] if done < len(NAMES) else 0), said.err
@@ -373,13 +379,8 @@ def test_an_interrupted_batch_that_overwrites_uploads_gets_to_its_end(scripted: 
     sources(scripted)
     scripted.archive.package_type = "upload"
     scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
-    process = scripted.program.start("upload", *files, "--overwrite")
-    sizes = scripted.archive.uploads
-    wait_until(
-        lambda: sum(one.state == "inbox" and one.announced["decrypted_size"] > 5 for one in list(sizes.values())) == 3,
-        process,
-    )
-    time.sleep(0.2)
+    process = scripted.program.start("upload", *files, "--overwrite", "--json")
+    wait_until_told(process, 3)
     process.send_signal(SIGNALS[how])
     assert finish(process).code == CODES[how]
     with watched_uploads(scripted) as sent:

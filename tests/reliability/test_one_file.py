@@ -217,12 +217,12 @@ def test_leaving_a_session_ends_what_it_transfers(scripted: Scripted) -> None:
     out = scripted.folder / "out"
     out.mkdir()
     download(scripted)
-    scripted.archive.latency["get"] = 20
+    scripted.archive.latency["get"] = 300
     ended: list[connector.ConnectorError] = []
 
     async def main() -> None:
         token = AccessToken.parse(scripted.archive.access_token)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 async with connector.open_session(settings_of(scripted), scripted.keys, token) as session:
 

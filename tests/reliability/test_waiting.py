@@ -73,7 +73,7 @@ def test_a_wait_that_times_out_goes_on_with_the_same_command(scripted: Scripted,
     began = time.monotonic()
     done = scripted.upload(*files, "--wait", "--wait-timeout", "1s")
     assert done.code == 5
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert "inbox" in done.err
     assert set(states(scripted).values()) == {"inbox"}, "what is uploaded stays"
     puts = scripted.archive.counts["put"]

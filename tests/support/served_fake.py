@@ -202,12 +202,12 @@ def serving(server: ServedFake) -> Iterator[ServedFake]:
     thread = threading.Thread(target=lambda: trio.run(main), name="archive in memory")
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield server
     finally:
         for token, scope in ends:
             token.run_sync_soon(scope.cancel)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -97,7 +97,7 @@ async def test_a_transaction_does_not_wait_for_a_primary_again_and_again(tmp_pat
             began = time.monotonic()
             with pytest.raises(Unavailable):
                 await factory.with_transaction(work, attempts=100)
-            assert time.monotonic() - began < 3 * deadline
+            assert time.monotonic() - began < 15 * deadline, "a hundred attempts would take 160 s"
 
 
 def primary_of(uri: str) -> int:
