@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -11,8 +12,16 @@ PATIENCE: Final = 60.0
 """Seconds after which what has not come yet will not come."""
 
 
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait until a condition holds, in this thread."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 async def until(holds: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition holds, in this task."""
     with trio.fail_after(PATIENCE):
         while not holds():
             await trio.sleep(0.005)
