@@ -40,7 +40,7 @@ class ArchiveUser:
 
     def state(self, file_id: str) -> str:
         """The state of an upload once it rests."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             items = self.client.list_uploads(limit=100).json()["items"]
             state = str(next(item["state"] for item in items if item["id"] == file_id))
@@ -56,8 +56,8 @@ class ArchiveUser:
         return file_id, file
 
     def faults(self) -> list[str]:
-        """What the checker finds, once it finds nothing or after ten seconds."""
-        deadline = time.monotonic() + 10
+        """What the checker finds, once it finds nothing or after a minute."""
+        deadline = time.monotonic() + 60
         while (found := check(self.served.root).faults) and time.monotonic() < deadline:
             time.sleep(0.1)
         return found
@@ -79,7 +79,7 @@ def served_below(place: Path, folder: Path, *options: str) -> Iterator[ArchiveUs
             "CONNECTOR_PART_SIZE": "5MiB",
             "CONNECTOR_RETRIES": "1",
         }
-        with httpx.Client(timeout=20, trust_env=False) as http:
+        with httpx.Client(timeout=60, trust_env=False) as http:
             yield ArchiveUser(
                 served, keys, ContractClient(served.wkvs_url, token, keys.private, http), Program(folder, settings)
             )
