@@ -91,7 +91,7 @@ async def test_what_others_get_while_it_is_stopped(tmp_path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
                     nursery.start_soon(ask)
-            # Two may wait after each other: for the lock of this process, and for that of the file. All would take 12 s.
+            # Two may wait after each other: for the lock of this process, and for that of the file; all, for 12 s.
             assert trio.current_time() - began < 6 * DEADLINE
             assert {(answer.status_code, answer.json()["exception_id"]) for answer in answers} == {(503, "unavailable")}
             assert all(answer.headers["retry-after"] for answer in answers)
