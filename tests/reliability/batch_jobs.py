@@ -33,7 +33,7 @@ def node(name: str) -> tuple[str, ...]:
     pytest.skip("NOT TESTED: this machine cannot play two nodes, since unshare --uts does not work")
 
 
-def until(condition: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -128,6 +128,10 @@ class Job:
         until(lambda: self.moved >= before + parts or process.poll() is not None, "nothing moves")
         assert process.poll() is None, process.communicate()
         return process
+
+    def hold_up(self, seconds: float) -> None:
+        """Have each part that is asked for, or sent, from now on take so long."""
+        self.scripted.archive.latency = {"get": seconds, "put": seconds}
 
     @property
     def moved(self) -> int:
