@@ -245,6 +245,7 @@ def test_after_fork(site: Site) -> None:
 
 
 SPAWN = """
+import os
 from functools import partial
 from multiprocessing import get_context
 import connector
