@@ -7,10 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from connector.cli.commands.demo_run import working_folder
+from tests.support.small_disk import small_disk_at
 
 
 def demo(*arguments: object) -> list[str]:
@@ -92,3 +97,15 @@ def test_sizes_that_cannot_be(tmp_path: Path, size: str) -> None:
     assert answer.returncode in (2, 3)
     assert len(answer.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    told: list[str] = []
+    with ExitStack() as mounts:
+        with working_folder(None, needed=1, on_left=told.append) as folder:
+            (folder / "file").write_bytes(b"x")
+            mounts.enter_context(small_disk_at(folder / "mounted", "1m"))
+        assert len(told) == 1
+        assert str(folder) in told[0]
+        assert os.listdir(folder) == ["mounted"], "all else is removed"

@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def faults_of(walk: Walk, folder: Path) -> list[Case]:
             with suppress(Exception):
                 importlib.import_module(name)
     assert len(sites) > 5, "nothing was watched"
-    for known in _sites_walked():
+    for known in sites_walked():
         sites.pop(known, None)
     return [Case(site, fault, calls) for site, calls in sorted(sites.items()) for fault in site.faults()]
 
@@ -147,15 +147,21 @@ def walk_along(walk: Walk, cases: Sequence[Case], folder: Path) -> None:
     print(f"{len(sites)} call sites, {len(cases)} faults, {met} of them met, {len(complaints)} wrong")
     assert not complaints, "\n".join(complaints)
     assert (set(ended), len(lines)) == ({0}, len(cases))
+    note_walked(sites)
+
+
+def sites_walked() -> set[Site]:
+    """The call sites that other walks leave out: none, unless `SITES` is set."""
+    path = Path(SITES or os.devnull)
+    rows = [line.split("\t") for line in (path.read_text().splitlines() if path.exists() else [])]
+    return {Site(file, int(line), call) for file, line, call in rows}
+
+
+def note_walked(sites: Iterable[Site]) -> None:
+    """Note call sites that a walk has come to the end of, if `SITES` is set."""
     if SITES:
         with open(SITES, "a") as known:
             known.writelines(f"{site.file}\t{site.line}\t{site.call}\n" for site in sites)
-
-
-def _sites_walked() -> list[Site]:
-    path = Path(SITES or os.devnull)
-    rows = [line.split("\t") for line in (path.read_text().splitlines() if path.exists() else [])]
-    return [Site(file, int(line), call) for file, line, call in rows]
 
 
 def _fork(walk: Walk, cases: Sequence[Case], folder: Path, share: int) -> int:

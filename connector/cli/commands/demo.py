@@ -45,7 +45,7 @@ def demo(ctx: click.Context, /, size: str, files: int, keep: Path | None, **_: o
             raise UsageError(f"--size: {error}.") from None
         if file_size < 1:
             raise UsageError("--size: an archive takes no empty files.")
-        with working_folder(keep, needed=file_size * files) as folder:
+        with working_folder(keep, needed=file_size * files, on_left=invocation.console.error) as folder:
             demonstration = Demonstration(invocation, folder, file_size, files)
             invocation.wait_for(demonstration.run, on_force_quit=demonstration.kill_archive)
             demonstration.print_table()

@@ -26,7 +26,7 @@ from connector.cli.run import Invocation
 from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError, LocalError, UsageError
-from connector.local.disk import local_failures
+from connector.local.disk import free_space, local_failures
 from connector.local.key_files import write_key_pair
 from connector.recrypt import RecryptRequest
 from connector.recrypt.request import ENDING
@@ -41,8 +41,10 @@ by the time of the downloads."""
 
 
 @contextmanager
-def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
+def working_folder(keep: Path | None, *, needed: int, on_left: Callable[[str], None]) -> Iterator[Path]:
     """Create a folder with space for `needed` bytes of files in all their copies; it is removed again unless kept.
+
+    `on_left` gets a message if it cannot be removed.
 
     Raises:
         UsageError: For a folder to keep that holds something already.
@@ -57,15 +59,27 @@ def working_folder(keep: Path | None, *, needed: int) -> Iterator[Path]:
         yield keep.resolve()
         return
     with local_failures("make a folder in", tempfile.gettempdir()):
-        temporary = tempfile.TemporaryDirectory(prefix="connector-demo-", ignore_cleanup_errors=True)
-    with temporary as folder:
-        _check_room(Path(folder), needed)
-        yield Path(folder)
+        folder = Path(tempfile.mkdtemp(prefix="connector-demo-"))
+    try:
+        _check_room(folder, needed)
+        yield folder
+    finally:
+        _remove(folder, on_left)
+
+
+def _remove(folder: Path, on_left: Callable[[str], None]) -> None:
+    try:
+        shutil.rmtree(folder)
+    except (OSError, ValueError, MemoryError) as error:
+        shutil.rmtree(folder, ignore_errors=True)  # all that can be
+        if os.path.lexists(folder):
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            on_left(f"{folder} cannot be removed: {reason}. Remove it yourself.")
 
 
 def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed * COPIES:
+    free = free_space(folder / "archive")
+    if free is not None and free < needed * COPIES:
         raise LocalError(
             f"The demonstration needs {amount(needed * COPIES)} in {folder}, and {amount(free)} are free.",
             hint="Choose a smaller --size, or a folder elsewhere with --keep (or TMPDIR).",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -139,11 +140,15 @@ def _link_new(aside: Path, path: Path) -> None:
         os.replace(aside, path)
 
 
+_CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors of file systems that cannot sync a folder (some of FUSE, SMB and 9p)."""
+
+
 @contextlib.contextmanager
 def synced_folder(folder: Path, *, platform: str = sys.platform) -> Iterator[None]:
-    """Make what is renamed in a folder within the block survive a power cut; Windows has no call for it.
+    """Make what is renamed in a folder within the block survive a power cut, where the system has a call for it.
 
-    The folder is opened first, so that no descriptor is lacking afterwards, nor the folder if it is renamed itself.
+    Windows has none, nor have some file systems. The folder is opened first, so that no descriptor is lacking afterwards, nor the folder if it is renamed itself.
 
     Raises:
         NotSynced: at the end of the block.
@@ -157,7 +162,8 @@ def synced_folder(folder: Path, *, platform: str = sys.platform) -> Iterator[Non
         try:
             os.fsync(descriptor)
         except OSError as error:
-            raise NotSynced(error.errno, error.strerror) from error
+            if error.errno not in _CANNOT_SYNC:
+                raise NotSynced(error.errno, error.strerror) from error
     finally:
         with contextlib.suppress(OSError):  # nothing was written through it
             os.close(descriptor)

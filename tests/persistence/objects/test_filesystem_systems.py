@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,18 @@ def test_windows_cannot_sync_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), synced_folder(tmp_path / "none"):
         pass
     with synced_folder(tmp_path / "none", platform="win32"):
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has a file system that cannot sync")
+def test_a_file_system_that_cannot_sync_a_folder() -> None:
+    descriptor = os.open("/proc", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    with synced_folder(Path("/proc")):
         pass
 
 
