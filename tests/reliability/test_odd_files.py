@@ -146,20 +146,17 @@ def test_streams_that_are_closed(place: Place, stream: str) -> None:
     done = subprocess.run(
         ["bash", "-c", f'"$0" "$@" {direction}', *command("encrypt", "-", "--recipient-public-key-path", "my.pub")],
         cwd=place.folder, env=environment(XDG_STATE_HOME=str(place.folder / "state")),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, errors="replace", timeout=60,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert ("standard input" if stream == "0" else "standard output") in done.stderr
 
 
-@pytest.mark.parametrize("room", [0, 64])
-def test_a_demonstration_on_a_full_disk(tmp_path: Path, place: Place, room: int) -> None:
-    """Before anything is made, and when its archive starts; `room` in KiB."""
+def test_a_demonstration_on_a_full_disk(tmp_path: Path, place: Place) -> None:
     with small_disk_at(tmp_path / "small", "4m") as small:
-        fill(small)
-        if room:
-            os.truncate(small / "greedy", (small / "greedy").stat().st_size - room * 1024)
+        greedy = fill(small)
+        os.truncate(greedy, greedy.stat().st_size - 64 * 1024)  # room for keys, but for no archive
         code, _, said = place.run("demo", "--size", "1", environment={"TMPDIR": str(small)})
         assert code == 3, said
-        assert said.strip()
+        assert "full" in said or "room" in said, said
         assert os.listdir(small) == ["greedy"]
