@@ -148,7 +148,8 @@ _CANNOT_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 def synced_folder(folder: Path, *, platform: str = sys.platform) -> Iterator[None]:
     """Make what is renamed in a folder within the block survive a power cut, where the system has a call for it.
 
-    Windows has none, nor have some file systems. The folder is opened first, so that no descriptor is lacking afterwards, nor the folder if it is renamed itself.
+    Windows has none, nor have some file systems. The folder is opened first, so that no descriptor is lacking
+    afterwards, nor the folder if it is renamed itself.
 
     Raises:
         NotSynced: at the end of the block.
