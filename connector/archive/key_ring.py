@@ -258,5 +258,5 @@ class KeyRing:
         return True
 
     async def _read_masters(self) -> None:
-        # A directory on a network file system may hang: whoever is stopped meanwhile does not wait for it.
+        # A directory on a network file system may hang: a process that is stopped does not wait for it.
         self._master_keys = await trio.to_thread.run_sync(self.masters.read, abandon_on_cancel=True)
