@@ -84,15 +84,17 @@ def restart(processes: Processes, seconds: float) -> Iterator[float]:
 
 def full(processes: Processes, seconds: float) -> Iterator[float]:
     """The storage's disk is full for a while."""
-    greedy = fill(processes.data / "juicefs")
-    yield min(seconds, FULL_SECONDS)
+    for _ in range(int(min(seconds, FULL_SECONDS))):
+        greedy = fill(processes.data / "juicefs")  # again and again, since what is removed there makes room
+        yield 1.0
     greedy.unlink()
 
 
 def full_database(processes: Processes, seconds: float) -> Iterator[float]:
     """The disk of all members of the replica set is full for a while; those that end then are started again."""
-    greedy = fill(processes.data / "mongod")
-    yield min(seconds, FULL_SECONDS)
+    for _ in range(int(min(seconds, FULL_SECONDS))):
+        greedy = fill(processes.data / "mongod")
+        yield 1.0
     greedy.unlink()
     processes.start_members()
 
