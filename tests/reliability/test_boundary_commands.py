@@ -14,6 +14,7 @@ import pytest
 
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import read_private_key
+from connector.upload.listing import unfinished_uploads
 from tests.reliability.conftest import WalkKeys
 from tests.support import boundary
 from tests.support.archive_process import ArchiveProcess
@@ -90,7 +91,8 @@ def site(walk_keys: WalkKeys, walk_archive: ArchiveProcess, tmp_path_factory: py
     }
     (folder / "left").write_bytes(PLAIN)
     uploading = uploads | _state_in(folder)
-    interrupt(("upload", "left"), uploading, folder, lambda: any((folder / UPLOADS).glob("*.upload")))
+    # Not earlier: what was only announced is not known to be in the box, and is not discarded.
+    interrupt(("upload", "left"), uploading, folder, lambda: bool(unfinished_uploads(folder / UPLOADS)))
     made = attrs.evolve(made, downloads=downloads)
     elsewhere = tmp_path_factory.mktemp("download")
     walk_keys.copy_to(elsewhere)
