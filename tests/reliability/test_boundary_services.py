@@ -311,8 +311,9 @@ class Jobs:
             now = time.time()
             at = f"$t:{datetime.fromtimestamp(now, UTC).isoformat(timespec='milliseconds')[:23]}Z"
             changes = {"kind": "stage", "created": at, "due": at, "token": int(now * 1000), "worker": None}
-            job = json.dumps(json.loads(job) | changes | {"attempts": 0})
-            database.executemany("INSERT INTO jobs (id, doc) VALUES (?, ?)", [(one, job) for one in ids])
+            planned = json.loads(job) | changes | {"attempts": 0}
+            rows = [(one, json.dumps(planned | {"id": one})) for one in ids]
+            database.executemany("INSERT INTO jobs (id, doc) VALUES (?, ?)", rows)
 
     def _document(self, collection: str, document: str, field: str = "state") -> Any:
         with sqlite3.connect(self.database, timeout=10) as database:
