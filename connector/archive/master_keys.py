@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
@@ -140,7 +141,10 @@ class MasterKeyDirectory(MasterKeySource):
 
     def _files(self) -> dict[Path, MasterKey]:
         try:
-            paths = sorted(self.path.glob(_PATTERN))
+            # `Path.glob` would take a directory that cannot be read for an empty one.
+            paths = sorted(self.path / name for name in os.listdir(self.path) if fnmatch(name, _PATTERN))
+        except FileNotFoundError:
+            return {}
         except OSError as error:
             raise LocalError(f"The master keys in {self.path} cannot be read: {error.strerror}.") from error
         return {path: _read(path) for path in paths}

@@ -16,21 +16,24 @@ if TYPE_CHECKING:
     from connector.wire.payloads import FileUpload
 
 
-def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str]:
-    """The unfinished downloads in `output_dir`, by default in the current folder and the recorded ones; and a message
-    that names the folders."""
+def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str, int]:
+    """The unfinished downloads in `output_dir`, by default in the current folder and the recorded ones; a message that
+    names the folders; and how many journals, records and folders cannot be read, of which errors were printed."""
+    unreadable = 0
 
     def complain(error: ConnectorError) -> None:
+        nonlocal unreadable
+        unreadable += 1
         invocation.console.error(str(error))
 
     if output_dir is not None:
-        return unfinished_downloads(output_dir, complain), f"Looked for downloads in {output_dir}."
+        return unfinished_downloads(output_dir, complain), f"Looked for downloads in {output_dir}.", unreadable
     here = Path.cwd()
     found, looked, elsewhere = unfinished_downloads(Path(), complain), [here], []
-    for recorded in invocation.context.state_folder().outputs.find_all():
+    for recorded in invocation.context.state_folder().outputs.find_all(complain):
         if recorded.path == here:
             continue
-        if not recorded.is_visible:
+        if recorded.is_gone:
             elsewhere.append(f"{recorded.path} of {recorded.host}")
             continue
         try:
@@ -39,7 +42,7 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
         except ConnectorError as error:
             complain(error)
     missing = f" Not visible from here: {', '.join(elsewhere)}." if elsewhere else ""
-    return found, f"Looked for downloads in {', '.join(map(str, looked))}.{missing}"
+    return found, f"Looked for downloads in {', '.join(map(str, looked))}.{missing}", unreadable
 
 
 def forget_folders(invocation: Invocation, downloads: list[UnfinishedDownload]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.disk import local_failures
+from connector.local.disk import files_named, local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
@@ -46,10 +46,8 @@ def unfinished_downloads(
     A journal that cannot be read, as that of another user in a shared folder, is left out if `on_unreadable` takes its
     error, which is raised otherwise.
     """
-    with local_failures("read", folder):
-        journals = sorted(folder.glob(f"*{_JOURNAL}"))
     found = []
-    for path in journals:
+    for path in files_named(folder, _JOURNAL):
         try:
             journal = load(path)
         except LocalError as error:

@@ -94,6 +94,22 @@ def ready_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def files_named(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder whose names end so, sorted; none if there is no such folder. Blocks.
+
+    `Path.glob` takes a folder that cannot be read for an empty one.
+
+    Raises:
+        LocalError: If it cannot be read.
+    """
+    with local_failures("look into", folder):
+        try:
+            names = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return sorted(folder / name for name in names if name.endswith(ending))
+
+
 def missing_in(folder: Path, names: Sequence[str]) -> list[str]:
     """The names with which no file in the folder begins; `LocalError` if it cannot be read."""
     with local_failures("look into", folder):

@@ -267,7 +267,8 @@ class _FoundLock:
         if _FoundLock.read(aside) != attrs.evolve(self, path=aside):
             with contextlib.suppress(OSError):
                 os.link(aside, self.path)
-        aside.unlink()
+        with contextlib.suppress(OSError):  # it is out of the way; what cannot be deleted is left over
+            aside.unlink()
 
     def _untouched_seconds(self) -> float:
         """Seconds since it was touched, by the clock of its file system: the time of a file created just now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ import platformdirs
 
 from connector.config import APPLICATION, Settings, config_place, load_settings, option_name
 from connector.errors import LocalError, UsageError
-from connector.local.disk import read_own_file, read_small_file
+from connector.local.disk import files_named, local_failures, read_own_file, read_small_file
 from connector.local.journal import decode_record, encode_record
 
 _NOWHERE = Path(os.devnull, APPLICATION)
@@ -38,9 +39,14 @@ class RecordedFolder:
     record: Path
 
     @property
-    def is_visible(self) -> bool:
-        """Whether the folder exists on this machine."""
-        return self.path.is_dir()
+    def is_gone(self) -> bool:
+        """Whether there is certainly no such folder on this machine."""
+        try:
+            return not stat.S_ISDIR(os.stat(self.path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except (OSError, ValueError):
+            return False
 
 
 @attrs.frozen
@@ -67,30 +73,40 @@ class OutputFolders:
     def forget_if_finished(self, output: Path) -> None:
         """Drop the record of this machine about `output` if nothing unfinished is left there."""
         with suppress(OSError):
-            if not any(output.glob("*.part*")):
+            if not any(".part" in name for name in os.listdir(output)):
                 self._record_of(output).unlink(missing_ok=True)
 
-    def find_all(self) -> list[RecordedFolder]:
-        """All recorded folders by path, each once, this machine's first; drops those of its own that do not exist."""
+    def find_all(self, on_unreadable: Callable[[LocalError], None]) -> list[RecordedFolder]:
+        """All recorded folders by path, each once, this machine's first; drops those of its own that do not exist.
+
+        `on_unreadable` gets the error of a record, or of all of them, that cannot be read.
+        """
         found: dict[Path, RecordedFolder] = {}
         host = socket.gethostname()
-        for recorded in sorted(self._read(), key=lambda recorded: (recorded.path, recorded.host != host)):
-            if recorded.host == host and not recorded.is_visible:
+        for recorded in sorted(self._read(on_unreadable), key=lambda recorded: (recorded.path, recorded.host != host)):
+            if recorded.host == host and recorded.is_gone:
                 with suppress(OSError):
                     recorded.record.unlink(missing_ok=True)
             else:
                 found.setdefault(recorded.path, recorded)
         return list(found.values())
 
-    def _read(self) -> list[RecordedFolder]:
-        found = []
-        with suppress(OSError):
-            for path in self.folder.glob(f"*{_SUFFIX}"):
-                with suppress(OSError, TypeError):
-                    record = decode_record(read_own_file(path, _LONGEST).rstrip(b"\n")) or {}
-                    if isinstance(record.get("folder"), str) and isinstance(record.get("host"), str):
-                        found.append(RecordedFolder(Path(record["folder"]), record["host"], path))
-        return found
+    def _read(self, on_unreadable: Callable[[LocalError], None]) -> Iterator[RecordedFolder]:
+        try:
+            paths = files_named(self.folder, _SUFFIX)
+        except LocalError as error:
+            return on_unreadable(error)
+        for path in paths:
+            try:
+                with local_failures("read", path):
+                    content = read_own_file(path, _LONGEST)
+            except LocalError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # forgotten just now
+                    on_unreadable(error)
+                continue
+            record = decode_record(content.rstrip(b"\n")) or {}
+            if isinstance(record.get("folder"), str) and isinstance(record.get("host"), str):
+                yield RecordedFolder(Path(record["folder"]), record["host"], path)
 
     def _record_of(self, output: Path) -> Path:
         name = f"{socket.gethostname()}\0{output}"

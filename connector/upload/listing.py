@@ -13,7 +13,7 @@ from uuid import UUID
 
 import attrs
 
-from connector.local.disk import local_failures
+from connector.local.disk import files_named, local_failures
 from connector.local.journal import Journal, load
 from connector.local.lock_file import LockFile
 from connector.upload.journals import SUFFIX, lock_path
@@ -129,9 +129,7 @@ def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
 
 
 def _journals(folder: Path, kind: str) -> Iterator[tuple[Path, Journal]]:
-    with local_failures("read", folder):
-        paths = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
-    for path in paths:
+    for path in files_named(folder, SUFFIX):
         journal = load(path)
         if journal is not None and journal.head.get("kind") == kind:
             yield path, journal

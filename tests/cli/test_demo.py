@@ -104,7 +104,8 @@ def test_a_folder_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: p
     told: list[str] = []
     with ExitStack() as mounts:
         with working_folder(None, needed=1, on_left=told.append) as folder:
-            (folder / "file").write_bytes(b"x")
+            for number in range(20):  # before and after it in the folder
+                (folder / str(number)).write_bytes(b"x")
             mounts.enter_context(small_disk_at(folder / "mounted", "1m"))
         assert len(told) == 1
         assert str(folder) in told[0]

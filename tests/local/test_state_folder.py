@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.errors import LocalError
+from connector.local.disk import files_named
 from connector.local.journal import encode_record
 from connector.local.user_folders import OutputFolders, state_failures
 
@@ -17,8 +18,12 @@ def folders(tmp_path: Path) -> OutputFolders:
     return OutputFolders(tmp_path / "state" / "outputs")
 
 
+def raised(error: LocalError) -> None:
+    raise error
+
+
 def paths(folders: OutputFolders) -> list[Path]:
-    return [noted.path for noted in folders.find_all()]
+    return [noted.path for noted in folders.find_all(raised)]
 
 
 def test_a_folder_is_noted_once_and_until_nothing_is_unfinished(folders: OutputFolders, tmp_path: Path) -> None:
@@ -54,12 +59,26 @@ def test_folders_of_another_machine_are_kept_though_they_are_not_here(folders: O
     for name, folder in (("scratch", "/scratch/of/node7"), ("shared", str(out))):
         record = encode_record({"folder": folder, "host": "node7"})
         (folders.folder / f"{name}.output").write_bytes(record)
-    noted = folders.find_all()
-    assert [(one.path, one.host, one.is_visible) for one in noted] == [
-        (Path("/scratch/of/node7"), "node7", False),
-        (out, socket.gethostname(), True),
+    noted = folders.find_all(raised)
+    assert [(one.path, one.host, one.is_gone) for one in noted] == [
+        (Path("/scratch/of/node7"), "node7", True),
+        (out, socket.gethostname(), False),
     ]
     assert len(list(folders.folder.iterdir())) == 3
+
+
+def test_what_cannot_be_read_is_told_and_not_forgotten(folders: OutputFolders, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    folders.add(loop / "out")
+    assert paths(folders) == [loop / "out"]
+    errors: list[LocalError] = []
+    assert OutputFolders(loop).find_all(errors.append) == []
+    assert str(loop) in errors[0].message
+    with pytest.raises(LocalError):
+        files_named(loop, "")
+    assert files_named(tmp_path / "none", "") == []
+    assert files_named(tmp_path, "op") == [loop]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0000000000000000 {}\n", encode_record({"folder": 5})])

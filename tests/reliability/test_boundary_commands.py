@@ -139,7 +139,9 @@ def walks(site: Site, keys: WalkKeys) -> dict[str, Walk]:
             again = boundary.run(("discard", "--all"), {**site.uploads, **_state_in(folder)}, folder, None)
             if again.code != 0:
                 return f"a second run fails: {again.err}"
-        left = [*(folder / UPLOADS).glob("*.upload"), *(folder / "out").glob("*.part*")]
+        found = [*(folder / UPLOADS).glob("*.upload"), *(folder / "out").glob("*.part*")]
+        # A lock file that cannot be deleted is one of a process that has ended: the next one takes it over.
+        left = [path for path in found if ".lock" not in path.name]
         return f"left: {left}" if left else ""
 
     def listed(*arguments: str) -> Walk:

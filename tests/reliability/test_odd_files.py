@@ -65,6 +65,20 @@ def test_journals_that_cannot_be_read_hide_no_other(place: Place) -> None:
     assert code == 0, said
     assert "M" in out
     assert "a.part.journal" in said
+    # Nor that nothing more may be left.
+    code, _, said = place.run("discard", "--all", "--output-dir", ".")
+    assert code == 3, said
+    assert "M: discarded" in said
+
+
+def test_records_of_folders_that_cannot_be_read(place: Place) -> None:
+    state = place.folder / "state" / "connector"
+    state.mkdir(parents=True)
+    (state / "outputs").symlink_to("outputs")  # to itself
+    for arguments, expected in ((["status"], 0), (["discard", "--all"], 3)):
+        code, _, said = place.run(*arguments)
+        assert code == expected, said
+        assert str(state / "outputs") in said
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def discard(
 
     def work(invocation: Invocation) -> int:
         from connector.cli.leftovers import find_downloads, forget_folders
-        from connector.errors import UsageError
+        from connector.errors import LocalError, UsageError
         from connector.local.names import normalized
         from connector.upload.listing import unfinished_uploads
 
@@ -63,7 +63,7 @@ def discard(
         folder = invocation.context.state_folder().uploads
         wanted = {*map(normalized, names)}
         uploads = [one for one in unfinished_uploads(folder) if everything or normalized(one.alias) in wanted]
-        found, looked = find_downloads(invocation, output_dir)
+        found, looked, unreadable = find_downloads(invocation, output_dir)
         downloads = [one for one in found if everything or normalized(one.accession) in wanted]
         known = {normalized(one.alias) for one in uploads} | {normalized(one.accession) for one in downloads}
         unknown = [name for name in dict.fromkeys(names) if normalized(name) not in known]
@@ -72,13 +72,14 @@ def discard(
                 f"Nothing unfinished is called {', '.join(unknown)}.",
                 hint=f"{looked} See: connector status. For uploads that were started elsewhere, give --in-box.",
             )
-        if not uploads and not downloads and not unknown:
+        if not uploads and not downloads and not unknown and not unreadable:
             invocation.console.info(f"Nothing is unfinished. {looked}")
         code = _discard_downloads(invocation, downloads)
         forget_folders(invocation, downloads)
         if uploads or unknown:
             code = max(code, _discard_uploads(invocation, uploads, unknown))
-        return code
+        # There may be more: it is not all that was discarded.
+        return max(code, LocalError.exit_code) if everything and unreadable else code
 
     run(ctx, work, resume_hint="Run the same command again to discard the rest.")
 

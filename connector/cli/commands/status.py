@@ -48,7 +48,7 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
                 console.result(line)
 
         uploads = unfinished_uploads(folder)
-        downloads, looked = find_downloads(invocation, output_dir)
+        downloads, looked, _ = find_downloads(invocation, output_dir)
         for upload in uploads:
             show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
             console.record(
