@@ -377,7 +377,8 @@ def walk_worker(made: WalkedArchive, keys: KeyPair, folder: Path, *, sample: int
         scene = work_scene(served.wkvs_url, keys, made, folder, sample)
         played = play(WORK, WORKING, folder, scene, seconds=seconds)
     print(played.ended.out)
-    assert [*verdict(played, folder), *check(folder / "arch").faults] == []
+    # Content that could not be deleted, the fault of some cases, is removed by the next process.
+    assert [*what_is_wrong(played), *do_jobs(folder)] == []
 
 
 def test_a_sample_of_the_faults_of_a_server(made: WalkedArchive, keys: KeyPair, tmp_path: Path) -> None:

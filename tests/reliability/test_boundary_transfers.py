@@ -15,7 +15,8 @@ import pytest
 from connector.archive import admin
 from tests.reliability.conftest import WalkKeys
 from tests.support.archive_process import ArchiveProcess
-from tests.support.walk import PLAIN, Walk, faults_of, walk_along
+from tests.support.boundary import Ended
+from tests.support.walk import PLAIN, Case, Walk, faults_of, walk_along
 
 pytestmark = [
     pytest.mark.soak,
@@ -134,12 +135,27 @@ def again(walk: Walk, *options: str) -> Walk:
     return attrs.evolve(walk, prepare=prepare, arguments=(*walk.arguments, *options))
 
 
+def replacing(walk: Walk) -> Walk:
+    """The same command with `--overwrite`, after a run that has succeeded."""
+    return Replacing(**attrs.asdict(again(walk, "--overwrite"), recurse=False))
+
+
+@attrs.frozen
+class Replacing(Walk):
+    """An upload with `--overwrite`: what the archive keeps by now is replaced only by one that has the record of it."""
+
+    def _complaint(self, ended: Ended, folder: Path, case: Case | None) -> str:
+        complaint = super()._complaint(ended, folder, case)
+        without_record = case is not None and case.site.file == "connector/local/finished.py"
+        return "" if ended.code == 4 and without_record and "in the box already" in ended.err else complaint
+
+
 VARIANTS: dict[str, tuple[str, Callable[[Transfers], Walk]]] = {
     "upload --wait": ("upload", lambda to: to.upload("-small", words=("--wait", "FOLDER-small"))),
     "upload --tsv --dry-run": ("upload", lambda to: to.upload("-small", words=("--tsv", "list.tsv", "--dry-run"))),
     "upload, again": ("upload", lambda to: again(to.upload("-small"))),
     "upload, again, --verify-existing": ("upload", lambda to: again(to.upload("-small"), "--verify-existing")),
-    "upload, again, --overwrite": ("upload", lambda to: again(to.upload("-small"), "--overwrite")),
+    "upload, again, --overwrite": ("upload", lambda to: replacing(to.upload("-small"))),
     "download, again": ("download", lambda to: again(to.download())),
     "download, again, --verify-existing": ("download", lambda to: again(to.download(), "--verify-existing")),
     "download --no-verify": ("download", lambda to: to.download("--no-verify")),

@@ -23,7 +23,15 @@ _LIBRARY = sysconfig.get_path("stdlib")
 _PACKAGES = sysconfig.get_path("purelib")
 _CARRIERS = tuple(
     f"{_PACKAGES}/trio/{name}.py"
-    for name in ("_socket", "_highlevel_open_tcp_stream", "_threads", "_path", "_core/_thread_cache")
+    for name in (
+        "_socket",
+        "_highlevel_open_tcp_stream",
+        "_threads",
+        "_path",
+        "_core/_thread_cache",
+        "_subprocess",
+        "_unix_pipes",
+    )
 )
 """Modules of libraries that call the system for us: what fails there fails for us."""
 _MODULES = frozenset(
