@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from tests.support.observers import Notes
 from tests.support.virtual_time import let_time_pass
 
 MIB = 1024**2
+
+
+@lru_cache(maxsize=4)
+def noise(size: int) -> bytes:
+    """Random bytes, the same for each file of a size."""
+    return random.Random(size).randbytes(size)
 
 
 class Desk:
@@ -42,7 +49,7 @@ class Desk:
 
     def file(self, size: int, name: str = "data.bin") -> UploadSource:
         path = self.folder / name
-        path.write_bytes(random.Random(size).randbytes(size))
+        path.write_bytes(noise(size))
         return UploadSource(path, name)
 
     @classmethod
