@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from connector.crypt4gh.keys import KeyPair
+from connector.download.unfinished import unfinished_downloads
 from connector.local.key_files import read_private_key
 from connector.upload.listing import unfinished_uploads
 from tests.reliability.conftest import WalkKeys
@@ -55,7 +56,7 @@ class Site:
         """Interrupt a download in a folder, whose own path the records of it have."""
         arguments, environment = ("download", "--output-dir", "out"), {**self.downloads, **_state_in(folder)}
         return interrupt(
-            arguments, environment, folder, lambda: any((folder / "out").glob("*.journal")), first=self.calls
+            arguments, environment, folder, lambda: bool(unfinished_downloads(folder / "out")), first=self.calls
         )
 
     def upload(self, alias: str) -> None:
