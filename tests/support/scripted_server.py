@@ -57,6 +57,10 @@ class Peer:
         except trio.BrokenResourceError:
             pass
 
+    def limit_unread(self, size: int) -> None:
+        """Have the system acknowledge not much more than twice so many bytes that were not read yet."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def reset(self) -> None:
         """Close with a TCP reset: what was not read on either side is lost."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
