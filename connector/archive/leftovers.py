@@ -7,6 +7,7 @@ import logging
 import trio
 
 from connector.archive.hubs import Hubs
+from connector.archive.providers import opening
 from connector.transfer.reporting import is_bug
 from persistence.objects.filesystem import FilesystemStorage
 
@@ -21,14 +22,18 @@ async def settle(hubs: Hubs, *, patience: float = 0.0) -> None:
     Args:
         hubs: The hubs.
         patience: Seconds to wait for the others. The worker of a server that was killed ends a moment after it.
+
+    Raises:
+        LocalError: A directory cannot be used.
     """
     for hub in hubs:
         if isinstance(hub.storage, FilesystemStorage):
             deadline = trio.current_time() + patience
-            while not await hub.storage.settle():
-                if trio.current_time() >= deadline:
-                    break
-                await trio.sleep(_POLL_INTERVAL)
+            with opening(f"The storage of hub {hub.alias}"):  # a folder may have gone since it was opened
+                while not await hub.storage.settle():
+                    if trio.current_time() >= deadline:
+                        break
+                    await trio.sleep(_POLL_INTERVAL)
 
 
 async def remove_leftovers(hubs: Hubs) -> None:

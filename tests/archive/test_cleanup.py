@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -22,8 +22,14 @@ import trio
 
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
+from connector.archive.hubs import Hub, Hubs
+from connector.archive.key_ring import KeyRing
 from connector.archive.leftovers import remove_leftovers, settle
+from connector.errors import LocalError
 from connector.wire.payloads import UploadCompletion, UploadCreation
+from persistence.errors import BucketNotFound
+from persistence.objects.filesystem import FilesystemStorage
+from persistence.objects.signing import UrlSigner
 from tests.support.archive_checker import check
 from tests.support.contract_client import MIB, SealedFile, new_private_key, seal
 from tests.support.memory_archive import at_rest, working
@@ -299,6 +305,23 @@ def names(plants: dict[Callable[[Planter], None], str]) -> list[str]:
 def planter(furnished: Path, tmp_path: Path) -> Planter:
     shutil.copytree(furnished, tmp_path / "archive")
     return Planter(tmp_path / "archive")
+
+
+class Emptied(FilesystemStorage):
+    """Storage whose folders go while it is looked through."""
+
+    async def settle(self) -> bool:
+        raise BucketNotFound("inbox")
+
+
+def test_a_bucket_that_has_gone_is_named(tmp_path: Path) -> None:
+    hub = Hub(
+        alias="here",
+        ring=cast(KeyRing, None),
+        storage=Emptied(tmp_path, signing=UrlSigner("http://here", bytes(16), time.time)),
+    )
+    with pytest.raises(LocalError, match="inbox"):
+        trio.run(settle, Hubs([hub]))
 
 
 def test_an_archive_at_rest_has_no_faults_and_a_start_changes_nothing(planter: Planter) -> None:

@@ -77,12 +77,13 @@ class Used:
 
     traps: Traps
     out: Path
+    err: Path
     over: threading.Event = attrs.field(factory=threading.Event)
 
     def first_line(self) -> str:
-        """The first line of the output, which says that the service is ready; empty if it ends without."""
+        """The first line of the output, which says that the service is ready; empty if it ends, or runs, without."""
         while not (text := self.out.read_text()).endswith("\n"):
-            if self.over.wait(0.01):
+            if self.over.wait(0.01) or "standard output cannot be written" in self.err.read_text(errors="replace"):
                 return ""
         return text.splitlines()[0]
 
@@ -145,7 +146,7 @@ def _in_child(
     sys.modules["trio._core._thread_cache"].IDLE_TIMEOUT = 0  # type: ignore[attr-defined]
     become_command(arguments, environment, folder, [Path(os.devnull), *files[:2]])
     traps, wrong = Traps(), list[str]()
-    used = Used(traps, files[0])
+    used = Used(traps, files[0], files[1])
 
     def act() -> None:
         try:

@@ -83,7 +83,7 @@ class Disk:
     def bucket(self, bucket: str) -> Path:
         """The folder of a bucket; `BucketNotFound`."""
         folder = self.path(bucket)
-        if not folder.is_dir():
+        if not self.has_bucket(bucket):
             raise errors.BucketNotFound(bucket)
         return folder
 
@@ -131,8 +131,7 @@ class Disk:
     def records(self, bucket: str) -> Iterator[Record]:
         """The records of all objects that exist from the first step to the last; `BucketNotFound`."""
         for path in list(self._record_files(self.bucket(bucket))):
-            record = read_record(path)
-            if record is not None:
+            if record := read_record(path):
                 yield record
 
     def publish(self, bucket: str, record: Record, *, overwrite: bool = True) -> ObjectStat:

@@ -121,10 +121,8 @@ def write_file(path: Path, content: bytes, *, durable: bool, exclusive: bool = F
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            if exclusive:
-                _link_new(aside, path)
-            else:
-                os.replace(aside, path)
+            rename = _link_new if exclusive else os.replace
+            rename(aside, path)
         finally:
             # It was renamed, or has a second name; what cannot be deleted now is left over.
             with contextlib.suppress(OSError):
