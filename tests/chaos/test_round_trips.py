@@ -62,7 +62,7 @@ def scheme() -> str:
 
 @pytest.fixture
 def far(user: User, tmp_path: Path, scheme: str) -> Iterator[Far]:
-    """Round trips of 0.2 s: much longer than anything is computed for."""
+    """Round trips of 0.4 s: much longer than anything is computed for, also on a busy machine."""
     ports = [free_port() for _ in range(5)]
     urls = [f"{scheme}://127.0.0.1:{port}" for port in ports]
     user.archive.apis = {name: f"{url}/{name}" for name, url in zip(("wps", "dcs", "ucs"), urls[1:], strict=False)}
@@ -75,7 +75,7 @@ def far(user: User, tmp_path: Path, scheme: str) -> Iterator[Far]:
         authority.issue_cert("127.0.0.1").configure_cert(user.server.tls)
         settings = attrs.evolve(settings, ca_file=tmp_path / "ca.pem")
     user.out.mkdir()
-    with Line(Conditions(200, 4, 100), dict.fromkeys(ports, user.server.port), tmp_path) as line:
+    with Line(Conditions(400, 4, 100), dict.fromkeys(ports, user.server.port), tmp_path) as line:
         yield Far(user, line, settings, AccessToken.parse(user.archive.access_token))
 
 
