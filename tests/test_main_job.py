@@ -101,7 +101,7 @@ def test_the_main_job(archive: ServedArchive, tmp_path: Path) -> None:
 
 def registered(user: CommandLine, archive: ServedArchive, count: int) -> dict[str, str]:
     """Accessions by alias, once so many files are registered."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         files = json.loads(user.run("archive", "files", *archive.location, "--json").stdout)
         if len(files) == count:

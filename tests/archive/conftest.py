@@ -13,7 +13,7 @@ from tests.support.served_archive import MakeArchive, ServedArchive
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=180, trust_env=False) as client:
         yield client
 
 
@@ -35,8 +35,8 @@ def archive(set_up: str, make_archive: MakeArchive, request: pytest.FixtureReque
 
 @pytest.fixture(scope="session")
 def hasty_archive(set_up: str, make_archive: MakeArchive) -> Iterator[ServedArchive]:
-    """An archive whose tokens and URLs live for two seconds at most, and that takes its time to stage."""
-    hasty = {"work_order_lifetime": 2, "token_leeway": 0, "url_lifetime": 2, "staging_delay": 0.3, "retry_after": 2}
+    """An archive whose URLs live for four seconds at most, and that takes its time to stage."""
+    hasty = {"url_lifetime": 4, "staging_delay": 0.3, "retry_after": 2}
     with make_archive(set_up, **hasty) as served:
         yield served
 

@@ -59,7 +59,7 @@ async def furnish(archive: Archive) -> None:
         await send(archive, box.id, "failed", damage=True)
         await at_rest(archive)
         staged = await file_of(archive, "staged")
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             while isinstance(await archive.downloads.get_object(staged.accession, host="h"), int):
                 await trio.sleep(0.01)
         await archive.uploads.cancel(box.id, (await file_of(archive, "deleted")).file_id)

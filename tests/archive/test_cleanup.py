@@ -46,7 +46,7 @@ async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, c
 
 
 async def until(archive: Archive, file_id: str, state: str) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         while (await archive.upload_repository.get(file_id)).state != state:
             await trio.sleep(0.01)
 
@@ -63,7 +63,7 @@ async def furnish(root: Path) -> None:
         await until(archive, archived, "archived")
         file = await archive.registry.find(archived)
         assert file is not None
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             while isinstance(await archive.downloads.get_object(file.accession, host="h"), int):
                 await trio.sleep(0.01)
         deleted = await send(archive, box.id, "deleted", sealed(100))

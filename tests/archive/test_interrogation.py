@@ -229,7 +229,7 @@ async def test_an_upload_withdrawn_meanwhile_leaves_nothing(
             storage.go_on.set()
             other = await received(archive, b"other")
             done = await until(archive, other, "archived")
-            with trio.fail_after(60):
+            with trio.fail_after(180):
                 while any(job.kind != "expire" for job in await archive.jobs.find_all()):
                     await trio.sleep(0.1)
         assert await names(archive, "permanent") == [done.object_id]

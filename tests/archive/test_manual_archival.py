@@ -42,7 +42,7 @@ async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) 
 
 
 async def until(archive: Archive, file_id: str, state: str) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         while (await archive.upload_repository.get(file_id)).state != state:
             await trio.sleep(0.01)
 

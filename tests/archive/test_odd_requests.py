@@ -23,7 +23,7 @@ BIG = 10**30
 def raw(archive: ArchiveProcess, request: bytes) -> tuple[int, bytes]:
     """Send these bytes, and return the status and the body of the answer."""
     address = urlsplit(archive.wkvs_url)
-    with socket.create_connection((address.hostname, address.port), timeout=60) as sock:
+    with socket.create_connection((address.hostname, address.port), timeout=180) as sock:
         sock.sendall(request)
         received = b""
         while data := sock.recv(65536):

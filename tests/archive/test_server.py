@@ -282,7 +282,7 @@ async def test_answers_under_way_are_finished_when_the_server_stops() -> None:
     address = listener.getsockname()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, http_only(app), listener, stop=stop, settings=ServerSettings(grace=5)))
+        await nursery.start(partial(serve, http_only(app), listener, stop=stop, settings=ServerSettings(grace=60)))
         stream = await trio.open_tcp_stream(*address)
         async with stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -170,7 +170,7 @@ def test_a_process_that_stops_in_a_transaction_holds_up_its_box_alone_and_not_fo
         proxy.arm(pid)
         try:
             waiting = threads.submit(frozen.create, "frozen", user.seal(b"content"))
-            assert proxy.stopped.wait(60)
+            assert proxy.stopped.wait(180)
             beside, box = Stopwatch(), Stopwatch()
             use(another, file_ids[1], beside, "another")
             use(same, file_ids[0], box, "same")

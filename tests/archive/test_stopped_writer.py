@@ -25,13 +25,14 @@ from persistence.errors import DeadlineExceeded
 from tests.support.contract_client import bearer, new_private_key, public_of, seal
 from tests.support.memory_archive import ManualClock, memory_archive
 from tests.support.stopped_worker import LEASE
+from tests.support.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.trio,
     pytest.mark.skipif(not hasattr(os, "waitid"), reason="waits until a process is stopped"),
 ]
 
-DEADLINE = 1.5
+DEADLINE = 3.0
 
 
 @asynccontextmanager
@@ -43,7 +44,7 @@ async def stopped_worker(file: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
         assert process.poll() is None
         yield process
         process.send_signal(signal.SIGCONT)
-        assert await trio.to_thread.run_sync(process.wait, 60) == 0
+        assert await trio.to_thread.run_sync(process.wait, PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
@@ -75,10 +76,10 @@ async def test_what_others_get_while_it_is_stopped(tmp_path: Path) -> None:
 
         uploads = f"/ucs/boxes/{box.id}/uploads"
         async with stopped_worker(file):
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):  # they are refused after the deadline if they wait
                 view = bearer(await token("view"))
                 assert (await client.get(uploads, headers=view)).json()["total_count"] == 1
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):  # they are refused after the deadline if they wait
                 part = bearer(await token("upload", file_id=upload.id))
                 assert (await client.get(f"{uploads}/{upload.id}/parts/1", headers=part)).status_code == 200
             create, announcement = bearer(await token("create", alias="second")), sealed.announcement("second")
@@ -91,7 +92,7 @@ async def test_what_others_get_while_it_is_stopped(tmp_path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
                     nursery.start_soon(ask)
-            # Two may wait after each other: for the lock of this process, and for that of the file; all, for 12 s.
+            # Two may wait after each other: for the lock of this process, and for that of the file; all, for 24 s.
             assert trio.current_time() - began < 6 * DEADLINE
             assert {(answer.status_code, answer.json()["exception_id"]) for answer in answers} == {(503, "unavailable")}
             assert all(answer.headers["retry-after"] for answer in answers)

@@ -105,7 +105,7 @@ async def boxes(archive: Archive) -> list[Box]:
 
 
 def fetch(user: ContractClient, accession: str) -> bytes:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (answer := user.drs_object(accession)).status_code == 202:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -69,7 +69,7 @@ def test_windows_open_and_round_trips_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_capacity_is_shared_and_changes(tmp_path: Path) -> None:
-    with served(tmp_path, Conditions(2, 4, 4, ("-C", "1e6", "-T", "0.5", "-U", "1.5"))) as (_, port):
+    with served(tmp_path, Conditions(2, 4, 4, ("-C", "1e6", "-T", "0.5", "-U", "60"))) as (_, port):
         with socket.create_connection(("127.0.0.1", port)) as client:
             assert ask(client) > 0.2
             assert ask(client) + ask(client) > 0.6  # at full capacity it would be 0.5

@@ -132,7 +132,7 @@ class Processes:
         """Start again whatever does not run, and wait until all servers are ready and there is a primary."""
         self._due = {name: (0.0, start) for name, (_, start) in self._due.items()}
         self.restart_due()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self.primary() is None:
             assert time.monotonic() < deadline, "no primary was elected"
             time.sleep(0.2)

@@ -303,7 +303,7 @@ def test_two_processes_on_one_target(stage: Stage) -> None:
     command = ("download", "--output-dir", stage.folder / "two", "--part-size", "5MiB", "--max-concurrency", 2)
     first = stage.start(*command, token=token)
     lock = stage.folder / "two" / f"{published.accession}.bin.c4gh.part.lock"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not lock.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -65,7 +65,7 @@ def test_what_is_kept(tmp_path: Path) -> None:
     for folder in ("decrypted-on-the-way", "decrypted-afterwards"):
         (came,) = (kept / folder).iterdir()
         assert came.read_bytes() == source
-    again = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    again = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=180)
     assert again.returncode == 2
     assert "is not empty" in again.stderr
 
@@ -84,7 +84,7 @@ def test_interrupted_it_takes_the_archive_and_the_folder_with_it(tmp_path: Path)
             break
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 130, err
     assert "Interrupted by SIGINT" in err
     assert "identical" not in out
@@ -93,7 +93,9 @@ def test_interrupted_it_takes_the_archive_and_the_folder_with_it(tmp_path: Path)
 
 @pytest.mark.parametrize("size", ["0", "much", "4096TiB"])
 def test_sizes_that_cannot_be(tmp_path: Path, size: str) -> None:
-    answer = subprocess.run(demo("--size", size), env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(
+        demo("--size", size), env=environment(tmp_path), capture_output=True, text=True, timeout=180
+    )
     assert answer.returncode in (2, 3)
     assert len(answer.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,12 +21,15 @@ from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
 from connector.upload.listing import unfinished_uploads
 from tests.support.archive_process import served_archive
+from tests.support.chaos_stage import free_port, proxy_thread
+from tests.support.fault_proxy import FaultProxy
+from tests.support.faults import Faults
 from tests.support.served_archive import SET_UPS, ServedArchive
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = 11 * 1024 * 1024
-SLOW = 3_000_000
-"""Bytes per second and connection: slow enough for a signal to come in the middle."""
+SLOW = Faults(bytes_per_second=3_000_000)
+CRAWL = Faults(bytes_per_second=10_000)
+"""Before a signal: the transfer is not done before it gets it, however busy this machine is."""
 
 
 @attrs.frozen
@@ -35,6 +37,7 @@ class Stand:
     """An archive behind a slow line, and commands against it as processes of their own."""
 
     archive: ServedArchive
+    line: FaultProxy
     keys: KeyPair
     folder: Path
 
@@ -65,7 +68,7 @@ class Stand:
 
     def run(self, token: str, *arguments: str) -> tuple[int, str, str]:
         process = self.start(token, *arguments)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     def unfinished(self) -> list[dict[str, Any]]:
@@ -76,38 +79,27 @@ class Stand:
     def interrupt(self, token: str, number: signal.Signals, when: Callable[[], bool], *arguments: str) -> str:
         """Start a command, send a signal once ``when`` holds, and return what it said."""
         process = self.start(token, *arguments)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not when():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        self.line.faults = CRAWL
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
+        self.line.faults = SLOW
         assert process.returncode == 128 + number, err
         assert "Traceback" not in err
         assert out == ""
         return err
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
-def slow_line(port: int, upstream: str) -> Iterator[None]:
+def slow_line(port: int, upstream: int) -> Iterator[FaultProxy]:
     """Pass on what comes to a port, slowly."""
-    line = [sys.executable, "-m", "tests.support.fault_proxy", "--upstream", upstream]
-    proxy = subprocess.Popen(
-        [*line, "--port", str(port), "--bytes-per-second", str(SLOW)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert proxy.stdout is not None
-    try:
-        assert proxy.stdout.readline().startswith("listening")
-        yield
-    finally:
-        proxy.terminate()
-        proxy.communicate(timeout=30)
+    with proxy_thread(("127.0.0.1", upstream), port) as proxy:
+        proxy.faults = SLOW
+        yield proxy
 
 
 @pytest.fixture(params=SET_UPS)
@@ -116,13 +108,13 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     if request.param == "cluster":
         s3, make_cluster = request.getfixturevalue("s3_server"), request.getfixturevalue("make_cluster")
         slow = attrs.evolve(s3, url=f"http://127.0.0.1:{port}")
-        with slow_line(port, s3.url.removeprefix("http://")), make_cluster(s3=slow) as archive:
-            yield Stand(archive, keys, tmp_path)
+        with slow_line(port, int(s3.url.rpartition(":")[2])) as line, make_cluster(s3=slow) as archive:
+            yield Stand(archive, line, keys, tmp_path)
         return
     upstream = free_port()
     options = ("--port", str(upstream), "--public-url", f"http://127.0.0.1:{port}")
-    with served_archive(tmp_path / "archive", *options) as archive, slow_line(port, f"127.0.0.1:{upstream}"):
-        yield Stand(archive, keys, tmp_path)
+    with served_archive(tmp_path / "archive", *options) as archive, slow_line(port, upstream) as line:
+        yield Stand(archive, line, keys, tmp_path)
 
 
 def test_both_ways_go_on_after_a_signal_in_the_middle(stand: Stand) -> None:
@@ -144,7 +136,7 @@ def test_both_ways_go_on_after_a_signal_in_the_middle(stand: Stand) -> None:
     (record,) = [json.loads(line) for line in out.splitlines()]
     assert record["sha256"] == digest
     assert stand.unfinished() == []
-    file = stand.archive.wait_for_file(record["file_id"], seconds=60)
+    file = stand.archive.wait_for_file(record["file_id"])
 
     download = stand.archive.grant_download(stand.keys.public)
     arguments = ("download", "--output-dir", "out", "--decrypt", "--part-size", "1MiB")

@@ -13,7 +13,7 @@ import pytest
 def run(arguments: str, **streams: object) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     command = [sys.executable, "-c", f"import sys; from connector.cli import flushed; {arguments}"]
-    return subprocess.run(command, text=True, env=environment, timeout=60, check=False, **streams)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, text=True, env=environment, timeout=180, check=False, **streams)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.parametrize("code", [0, 1, 6, 130])
@@ -38,6 +38,6 @@ def test_streams_that_are_not_there_do_not_matter() -> None:
 def test_what_runs_at_exit_runs(tmp_path: Path) -> None:
     profile = tmp_path / "profile"
     command: list[str | Path] = [sys.executable, "-m", "cProfile", "-o", profile, "-m", "connector", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "connector")
     assert profile.stat().st_size

@@ -38,7 +38,7 @@ class Shell:
             [sys.executable, "-m", "connector", *arguments],
             cwd=self.folder,
             env=self.environment(environment),
-            timeout=60,
+            timeout=180,
             **{"capture_output": True, **given, **options},
         )
         assert b"Traceback" not in (done.stderr or b""), done.stderr
@@ -184,7 +184,7 @@ def test_a_reader_that_has_enough(shell: Shell, command: str) -> None:
         os.close(theirs)
         reader.read(100)
         reader.close()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     assert process.returncode == 3, said
     assert said.count(b"\n") == 1
     assert b"Broken pipe" in said
@@ -197,7 +197,7 @@ def test_a_pipe_that_nobody_fills_is_left_when_asked_to(shell: Shell) -> None:
             [sys.executable, "-m", "connector", "decrypt", "-", "--until", "+1s"],
             cwd=shell.folder, env=shell.environment(), stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
         assert process.returncode == 75, said
     finally:
         os.close(ours)
@@ -207,7 +207,7 @@ def test_a_pipe_that_nobody_fills_is_left_when_asked_to(shell: Shell) -> None:
 def test_standard_output_that_is_closed(shell: Shell) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$0" -m connector encrypt - --recipient-public-key-path my.pub >&-', sys.executable],
-        cwd=shell.folder, env=shell.environment(), input=b"x", stderr=subprocess.PIPE, timeout=60,
+        cwd=shell.folder, env=shell.environment(), input=b"x", stderr=subprocess.PIPE, timeout=180,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert b"standard output" in done.stderr
@@ -225,7 +225,7 @@ def test_standard_output_that_is_closed(shell: Shell) -> None:
 def test_standard_input_that_is_closed_has_not_ended(shell: Shell, arguments: list[str]) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$0" -m connector "$@" <&-', sys.executable, *arguments],
-        cwd=shell.folder, env=shell.environment(), capture_output=True, timeout=60,
+        cwd=shell.folder, env=shell.environment(), capture_output=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert b"standard input" in done.stderr

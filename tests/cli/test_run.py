@@ -30,6 +30,7 @@ from connector.errors import (
 )
 from connector.transfer.reporting import AlreadyThere, Observer, Outcome
 from tests.support.desk import Desk
+from tests.support.waiting import until
 
 
 def try_out(desk: Desk, work: Callable[[Invocation], int], *arguments: str) -> int:
@@ -224,7 +225,8 @@ def test_an_error_of_the_display_is_told_once_and_ends_no_transfer() -> None:
     async def job(observer: Observer) -> Sequence[Outcome[Moved]]:
         not_a_name: Any = 5
         observer.opened(not_a_name, 10)
-        await trio.sleep(0.7)  # it is drawn every 0.2 s
+        await until(lambda: "Traceback" in desk.said)
+        await trio.sleep(0.5)  # it is drawn every 0.2 s
         return [Outcome("a", Moved(7))]
 
     desk = Desk(terminal=True, environment={"TERM": "xterm"})
@@ -285,7 +287,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             text=True,
             preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignore else None,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not ready.exists():
             assert process.poll() is None, process.stderr
             assert time.monotonic() < deadline
@@ -311,7 +313,7 @@ def test_one_signal_ends_a_run_in_good_order(
 ) -> None:
     process = start()
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == code
     assert out == "unwound\n"
     assert f"Interrupted by {number.name}" in err
@@ -326,7 +328,7 @@ def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[s
     time.sleep(0.5)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "Ended at once" in err
     assert time.monotonic() - began < 50
@@ -339,7 +341,7 @@ def test_two_of_one_moment_are_one_request(start: Callable[..., subprocess.Popen
     # Stopped, it has both when it goes on, however long this process is kept from sending the second one.
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode in (130, 143)
     assert out == "unwound\n"
     assert "Ended at once" not in err
@@ -351,7 +353,7 @@ def test_the_system_repeats_sigxcpu_which_is_no_second_request(start: Callable[.
     for _ in range(3):
         process.send_signal(signal.SIGXCPU)
         time.sleep(0.3)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 152
     assert "Interrupted by SIGXCPU" in err
 
@@ -362,7 +364,7 @@ def test_under_nohup_a_hangup_is_ignored(start: Callable[..., subprocess.Popen[s
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert process.returncode == 143
 
 
@@ -385,7 +387,7 @@ def test_what_was_there_before_is_said_to_be() -> None:
 
 def test_a_run_stops_in_time_for_its_limit(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("--until", "+6s")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 75
     assert out == "unwound\n"
     assert "(--until)" in err
@@ -396,7 +398,7 @@ def test_what_does_not_stop_in_time_for_its_limit_is_ended_with_the_same_code(
     start: Callable[..., subprocess.Popen[str]],
 ) -> None:
     process = start("--until", "+6s", "--requeue-code", "104", stubborn=60)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 104
     assert out == "unwound\n"
     assert "Ended at once" in err
@@ -405,7 +407,7 @@ def test_what_does_not_stop_in_time_for_its_limit_is_ended_with_the_same_code(
 def test_a_signal_comes_before_the_limit(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("--until", "+1h")
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert process.returncode == 143
 
 

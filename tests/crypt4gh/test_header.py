@@ -205,11 +205,11 @@ def test_the_most_packets_that_pass_do_not_hold_anybody_up() -> None:
     """Neither a quarter of a million empty packets nor as many sealed ones as fit."""
     empty = PREFIX + struct.pack("<I", 250_000) + struct.pack("<I", 4) * 250_000
     sealed = PREFIX + struct.pack("<I", 9_000) + envelope(STRANGER)[16:] * 9_000
-    started = time.perf_counter()
+    started = time.process_time()
     for data in (empty, sealed):
         with pytest.raises(IntegrityError, match="different key"):
             open_header(data, bytes(READER))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33), bytes(32), b"\1" + bytes(31)])

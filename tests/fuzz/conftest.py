@@ -34,9 +34,9 @@ def fuzz() -> Fuzz:
         def batch(value: Any) -> None:
             nonlocal examples
             examples += 1
-            began = time.monotonic()
+            began = time.process_time()
             check(value)
-            assert time.monotonic() - began < 15, "that took too long"
+            assert time.process_time() - began < 15, "that took too long"
 
         while time.monotonic() < until:
             batch()

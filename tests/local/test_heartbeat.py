@@ -92,5 +92,5 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 def test_a_forked_process_has_a_heartbeat_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORK]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=180)
     assert done.stdout.strip() == "1"

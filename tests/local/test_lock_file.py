@@ -47,11 +47,11 @@ class Holder:
         self.said = self.process.stdout.readline().strip()
 
     def end(self, last_word: str = "") -> None:
-        self.process.communicate(last_word, timeout=60)
+        self.process.communicate(last_word, timeout=180)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=180)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_of_many_processes_exactly_one_gets_it(path: Path) -> None:
     ]
     said = [process.stdout.readline().split(":")[0].strip() for process in processes]  # type: ignore[union-attr]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert sorted(said) == ["held", "refused", "refused", "refused"]
 
 

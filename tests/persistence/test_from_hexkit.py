@@ -105,7 +105,7 @@ def versions(
     after = Version(sys.executable, "after", request.param, f"{code}{os.pathsep}{ROOT}", environment)
     yield database, before, after
     for version in (before, after):
-        version.process.communicate(timeout=60)
+        version.process.communicate(timeout=180)
 
 
 @pytest.mark.parametrize("first", ["before", "after"])

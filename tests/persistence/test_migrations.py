@@ -64,7 +64,7 @@ async def test_killed_in_the_middle_each_document_is_migrated_once(database: str
         for _ in range(KILLS):
             process = start(database)
             before = await counters.count({"count": 0})
-            with anyio.fail_after(60):
+            with anyio.fail_after(180):
                 while await counters.count({"count": 0}) == before:
                     await anyio.sleep(0.01)
             time.sleep(chance.uniform(0, 0.1))

@@ -39,7 +39,7 @@ def nothing_leaks(site: Site) -> Iterator[None]:
     """The test leaves neither descriptors nor threads; of both ends, since the archive is in this process."""
     before = _in_use()
     yield
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not _is_within(after := _in_use(), before) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert _is_within(after, before), (before, after)

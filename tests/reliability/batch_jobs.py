@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -23,6 +23,10 @@ SIZE = PARTS * 79 * SEGMENT_SIZE - 100_000
 """Bytes of a file of so many parts of 5 MiB, the least of an upload; in a download a part is whole segments."""
 
 
+LIMITS = (8, 30, 120)
+"""Seconds after which a run is stopped: a machine that is so busy that the first is over too soon has more."""
+
+
 def node(name: str) -> tuple[str, ...]:
     """A runner that gives the command behind it a host name of its own; skips where nobody may do that."""
     for unshare in (("unshare", "--uts"), ("unshare", "--user", "--map-root-user", "--uts")):
@@ -33,7 +37,7 @@ def node(name: str) -> tuple[str, ...]:
     pytest.skip("NOT TESTED: this machine cannot play two nodes, since unshare --uts does not work")
 
 
-def until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], what: str, *, seconds: float = 180) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -115,6 +119,7 @@ class Job:
 
     def start(self, *more: object, on: str = "", **options: object) -> subprocess.Popen[str]:
         """Start the command."""
+        self.let_go()
         return self.program(on).start(*self.command, *more, **{"preexec_fn": nothing_ignored, **options})
 
     def run(self, *more: object, on: str = "", **options: object) -> Done:
@@ -122,12 +127,40 @@ class Job:
         return finish(self.start(*more, on=on, **options))
 
     def start_and_wait(self, *more: object, parts: int = 4, on: str = "", **options: object) -> subprocess.Popen[str]:
-        """Start the command and wait until some parts are through."""
-        before = self.moved
+        """Start the command and wait until some parts are through, and no more come before :meth:`let_go`."""
         process = self.start(*more, on=on, **options)
-        until(lambda: self.moved >= before + parts or process.poll() is not None, "nothing moves")
-        assert process.poll() is None, process.communicate()
+        self.wait_within(process, parts)
         return process
+
+    def wait_within(self, process: subprocess.Popen[str], parts: int = 4) -> None:
+        """Wait until so many more parts are through. The next ones wait, or it might be done before it is stopped."""
+        last = self.hold_after(parts)
+        until(lambda: self.moved > last or process.poll() is not None, "nothing moves")
+        assert process.poll() is None, process.communicate()
+
+    def hold_after(self, parts: int) -> int:
+        """Let later parts wait, until :meth:`let_go`; gives the number of the last one that is answered."""
+        last = self.moved + parts
+        self.scripted.archive.most_answered = {"get": last, "put": last}
+        return last
+
+    def let_go(self) -> None:
+        """Answer the parts that wait, and all that follow."""
+        self.scripted.archive.most_answered.clear()
+
+    def run_within_limit(
+        self, *more: object, on: str = "", said: str = "", environment: Mapping[str, str] = {}
+    ) -> Done:
+        """Run the command until its ``--until`` ends it amid its parts, or once it has ``said`` something."""
+        before = self.moved
+        for seconds in LIMITS:
+            patient = {"CONNECTOR_READ_TIMEOUT": "600", **(environment or {})}
+            process = self.start("--until", f"+{seconds}s", *more, on=on, environment=patient)
+            self.hold_after(4)
+            done = finish(process)
+            if said in done.err if said else self.moved > before:
+                break
+        return done
 
     def hold_up(self, seconds: float) -> None:
         """Have each part that is asked for, or sent, from now on take so long."""

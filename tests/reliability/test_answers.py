@@ -176,7 +176,7 @@ class Scene:
         else:
             self.archive.stick("complete")
         process = self.scripted.program.start("upload", NAME, "--max-concurrency", 1)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self.archive.reached.is_set():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline

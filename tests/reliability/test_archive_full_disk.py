@@ -169,7 +169,7 @@ def test_every_step_on_a_full_disk(tmp_path: Path, small: str) -> None:
 
 
 def wait_until_staged(client: ContractClient, accession: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while client.drs_object(accession).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)

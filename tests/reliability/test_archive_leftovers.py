@@ -118,7 +118,7 @@ def test_a_steward_archives_a_box(tmp_path: Path, running: bool) -> None:
         assert (done.code, "is archived" in done.err) == (0, True)
         if not running:
             archive.served.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while states() != dict.fromkeys(names[:2], "archived"):
             assert time.monotonic() < deadline, states()
             time.sleep(0.1)

@@ -9,9 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.reliability.conftest import Scripted
-from tests.support.fake_archive import BASE, FakeArchive
-from tests.support.program import Done, on_another_clock
-from tests.support.served_fake import ServedFake
+from tests.support.fake_archive import FakeArchive
 
 
 class TestRefusedTokens:
@@ -99,47 +97,3 @@ class TestSpreading:
         first, back = times[:16], times[16:32]
         assert min(back) >= min(first) + 2.0
         assert max(back) - min(back) > 0.4, "16 parts of 17 come back over a second"
-
-
-def moved(server: ServedFake) -> bool:
-    """Whether the last request was for the new address."""
-    return server.targets[-1].startswith("/moved/")
-
-
-class TestSessionsOfHours:
-    """The clocks of both sides run so fast that a part takes minutes."""
-
-    def download(self, scripted: Scripted, *, parts: int, rate: float) -> Done:
-        scripted.archive.rate = rate
-        scripted.archive.latency["get"] = 0.5
-        scripted.archive.add_file("GHGAF01", os.urandom((2 * parts - 1) * 65_536))
-        environment = on_another_clock(rate=rate) | {"CONNECTOR_READ_TIMEOUT": "100000"}
-        return scripted.download(CONNECTOR_MAX_CONCURRENCY="1", **environment)
-
-    def test_an_archive_that_moves_is_followed(self, scripted: Scripted) -> None:
-        """It is known by its new address from the start, and by its old one until 600 s later."""
-        archive, server = scripted.archive, scripted.server
-        archive.fail("object", 410, times=1000, when=lambda _: archive.counts["get"] > 8 and not moved(server))
-        archive.fields["values"] = lambda _: archive.apis.update(dcs=f"{BASE}/moved/dcs") or {}
-        done = self.download(scripted, parts=10, rate=150)
-        assert done.code == 0, done.err
-        assert any(target.startswith("/moved/") for target in server.targets)
-        assert 2 <= archive.counts["values"] < 10
-
-    def test_values_that_cannot_be_renewed_stay_in_use(self, scripted: Scripted) -> None:
-        scripted.archive.fail("values", 503, times=1000, when=lambda _: scripted.archive.counts["values"] > 1)
-        done = self.download(scripted, parts=8, rate=200)
-        assert done.code == 0, done.err
-        assert scripted.archive.counts["values"] > 1
-
-    def test_nothing_is_used_for_more_than_an_hour(self, scripted: Scripted) -> None:
-        scripted.archive.url_seconds = scripted.archive.token_seconds = 10.0**7
-        done = self.download(scripted, parts=8, rate=2000)
-        assert done.code == 0, done.err
-        assert 2 <= scripted.archive.counts["object"] < 8, "a part takes 1000 s or more"
-
-    def test_tokens_and_addresses_are_renewed_before_they_expire(self, scripted: Scripted) -> None:
-        done = self.download(scripted, parts=6, rate=100)
-        assert done.code == 0, done.err
-        assert scripted.archive.counts["get"] == 6, "none was refused"
-        assert 3 <= scripted.archive.counts["object"] <= 7, "each is good for 60 s, and a part takes 50 s or more"

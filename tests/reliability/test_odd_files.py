@@ -160,7 +160,7 @@ def test_streams_that_are_closed(place: Place, stream: str) -> None:
     done = subprocess.run(
         ["bash", "-c", f'"$0" "$@" {direction}', *command("encrypt", "-", "--recipient-public-key-path", "my.pub")],
         cwd=place.folder, env=environment(XDG_STATE_HOME=str(place.folder / "state")),
-        capture_output=True, text=True, errors="replace", timeout=60,
+        capture_output=True, text=True, errors="replace", timeout=180,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert ("standard input" if stream == "0" else "standard output") in done.stderr

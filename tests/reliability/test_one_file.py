@@ -207,7 +207,7 @@ def test_a_session_that_has_ended_says_so(scripted: Scripted, package: str) -> N
             "upload": [lambda: session.upload([source]), session.open_in_box],
         }
         for use in uses[package]:
-            with trio.fail_after(60), pytest.raises(connector.UsageError, match="session has ended"):
+            with trio.fail_after(180), pytest.raises(connector.UsageError, match="session has ended"):
                 await use()
 
     trio.run(main)
@@ -222,7 +222,7 @@ def test_leaving_a_session_ends_what_it_transfers(scripted: Scripted) -> None:
 
     async def main() -> None:
         token = AccessToken.parse(scripted.archive.access_token)
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             async with trio.open_nursery() as nursery:
                 async with connector.open_session(settings_of(scripted), scripted.keys, token) as session:
 

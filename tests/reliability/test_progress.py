@@ -15,6 +15,7 @@ import pytest
 from connector.crypt4gh.segments import SEGMENT_SIZE, sealed_size
 from tests.reliability.conftest import Scripted
 from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals as Unix has them")
 
@@ -198,19 +199,25 @@ def test_an_interrupted_command_leaves_the_terminal_as_it_was(scripted: Scripted
 
 
 def test_a_window_that_becomes_narrow_is_followed(scripted: Scripted) -> None:
-    small_downloads(scripted, seconds=3)
+    small_downloads(scripted, seconds=300)
+    scripted.program.settings.update(CONNECTOR_READ_TIMEOUT="600")  # type: ignore[attr-defined]
     terminal = download(scripted, 120)
     terminal.wait_until(lambda look: any(STATE.match(line) for line in look.lines))
+
+    def written(since: int) -> list[str]:
+        return re.split(r"\x1b\[\d*[A-K]|[\r\n]", bytes(terminal.raw[since:]).decode(errors="replace"))
+
+    def all_that_is_written_is_narrow() -> bool:
+        """Of what comes from now on, which may be what was written a while ago."""
+        since = len(terminal.raw)
+        wait_until(lambda: sum(bool(STATE.match(line)) for line in written(since)) > 3)
+        return all(len(line) < 40 for line in written(since))
+
+    assert not all_that_is_written_is_narrow()
     terminal.resize(40, 24)
-    began = len(terminal.looks)
-    terminal.wait_until(lambda look: look in terminal.looks[began + 3 :])
-    before = len(terminal.raw)
-    time.sleep(1)
-    written = re.split(r"\x1b\[\d*[A-K]|[\r\n]", bytes(terminal.raw[before:]).decode())
+    wait_until(all_that_is_written_is_narrow)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.finish() == 130
-    assert any(STATE.match(line) for line in written)
-    assert all(len(line) < 40 for line in written), written
 
 
 def test_a_simple_terminal_gets_one_line_without_escapes(scripted: Scripted) -> None:

@@ -206,14 +206,14 @@ def test_a_closed_standard_error_is_no_file_of_ours(scripted: Scripted) -> None:
         process = scripted.program.start("download", "--output-dir", scripted.folder / "out", **streams)
     try:
         part = scripted.folder / "out" / "GHGAF1.bin.c4gh.part"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not part.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert os.readlink(f"/proc/{process.pid}/fd/2") == os.devnull
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(180) == 130
     finally:
         process.kill()
         process.communicate()
@@ -271,7 +271,7 @@ def test_nothing_waits_for_a_person_who_reads(scripted: Scripted) -> None:
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
-        line = head.communicate(timeout=60)[0]
+        line = head.communicate(timeout=180)[0]
     assert json.loads(line)["ok"] is True
     assert finish(process).code in (0, 3)  # whether the second line came before the reader went
     assert received(scripted) == ["inbox", "inbox"]

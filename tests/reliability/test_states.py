@@ -32,7 +32,7 @@ def killed(scripted: Scripted, *arguments: object, at: Callable[[FakeArchive], b
     """Start an upload, and end it with a signal when the archive has come so far."""
     scripted.archive.package_type = "upload"
     process = scripted.program.start("upload", "--max-concurrency", 1, *arguments)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not at(scripted.archive):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

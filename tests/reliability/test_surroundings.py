@@ -64,7 +64,7 @@ class Place:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=60,
+            timeout=180,
             **options,
         )
         said = done.stdout + done.stderr
@@ -199,7 +199,7 @@ def test_inputs_that_can_be_read_only_once(place: Place) -> None:
     done = subprocess.run(
         ["bash", "-c", script, *command()],
         cwd=place.folder, env=environment(XDG_STATE_HOME=str(place.folder / "state")),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "only once" in done.stderr
@@ -315,7 +315,7 @@ def test_the_variables_of_a_kubernetes_service_called_connector(place: Place) ->
         line = process.stdout.readline()
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     assert line.startswith("Archive ready") or "in use" in said, said
 
 

@@ -62,7 +62,7 @@ def test_one_unreadable_file_among_those_to_upload(scripted: Scripted, tmp_path:
     scripted.archive.package_type = "upload"
     words = [*powerless.get("program", (sys.executable, "-m", "connector")), "upload", "a", "b", "c"]
     done = subprocess.run(
-        words, cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=60
+        words, cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 3, done.stderr
     assert "b: Could not" in done.stderr
@@ -94,11 +94,11 @@ def test_a_server_with_too_few_descriptors_answers_when_it_has_some_again(tmp_pa
     clients = []
     try:
         for _ in range(60):
-            clients.append(socket.create_connection((address.hostname, address.port), timeout=60))
+            clients.append(socket.create_connection((address.hostname, address.port), timeout=180))
         time.sleep(0.5)
         for client in clients:
             client.close()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 answer = httpx.get(f"{served.wkvs_url}/values", timeout=20, trust_env=False)
@@ -140,7 +140,7 @@ def test_a_mount_that_cannot_sync_or_tell_its_free_space(scripted: Scripted, tmp
     def run(*words: object) -> None:
         done = subprocess.run(
             [sys.executable, "-c", ODD_MOUNT, *map(str, words)],
-            cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 
@@ -162,7 +162,7 @@ def test_lists_and_keys_that_can_be_read_only_once(scripted: Scripted, tmp_path:
     )
     done = subprocess.run(
         ["bash", "-c", script, sys.executable],
-        cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, env=environment(**scripted.program.settings), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [upload.alias for upload in scripted.archive.uploads.values()] == ["alias"]

@@ -67,7 +67,7 @@ class User:
 
     def wait_for(self, **states: str) -> None:
         """Wait until these aliases are in these states."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self.states() != states:
             assert time.monotonic() < deadline, self.states()
             time.sleep(0.3)

@@ -46,7 +46,7 @@ class ArchiveProcess(ServedArchive):
 
     def wait_for_jobs(self) -> None:
         """Wait until no job is due or in progress: what is looked at after that has been brought to its end."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while jobs := self.administer(admin.list_jobs):
             assert time.monotonic() < deadline, jobs
             time.sleep(0.1)
@@ -54,7 +54,7 @@ class ArchiveProcess(ServedArchive):
     def stop(self) -> int:
         """Ask the server to stop; gives its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=180)
 
 
 @attrs.frozen

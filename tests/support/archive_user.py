@@ -40,7 +40,7 @@ class ArchiveUser:
 
     def state(self, file_id: str) -> str:
         """The state of an upload once it rests."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             items = self.client.list_uploads(limit=100).json()["items"]
             state = str(next(item["state"] for item in items if item["id"] == file_id))
@@ -57,7 +57,7 @@ class ArchiveUser:
 
     def faults(self) -> list[str]:
         """What the checker finds, once it finds nothing or after a minute."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while (found := check(self.served.root).faults) and time.monotonic() < deadline:
             time.sleep(0.1)
         return found

@@ -53,12 +53,12 @@ def proxy_thread(upstream: tuple[str, int], port: int) -> Iterator[FaultProxy]:
     thread = threading.Thread(target=lambda: trio.run(main), name="fault proxy")
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(60)
         yield proxy
     finally:
         for token, scope in tokens:
             token.run_sync_soon(scope.cancel)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -98,7 +98,7 @@ class Stage:
         extra = {"CONNECTOR_ACCESS_TOKEN": token} if token else {}
         return self.program.start(*arguments, environment={**extra, **environment})
 
-    def run(self, *arguments: object, token: str = "", timeout: float = 120, **environment: str) -> Done:
+    def run(self, *arguments: object, token: str = "", timeout: float = 300, **environment: str) -> Done:
         """Run a command to its end."""
         return finish(self.start(*arguments, token=token, **environment), timeout=timeout)
 
@@ -120,7 +120,7 @@ class Stage:
         assert done.code == 0, done.err
         return self.registered(name, seconds=120)
 
-    def registered(self, alias: str, *, seconds: float = 60) -> Published:
+    def registered(self, alias: str, *, seconds: float = 180) -> Published:
         """The newest registered file of this alias, once there is one; checked against the local source."""
         deadline = time.monotonic() + seconds
         while True:

@@ -47,7 +47,7 @@ class CommandLine:
             env={**ours, **settings, **environment},
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=300,
             **({"stdin": subprocess.DEVNULL} if given is None else {"input": given}),
         )
         assert "Traceback" not in done.stderr, done.stderr

@@ -60,7 +60,7 @@ def converse(
                 answered = len(shown)
                 os.write(ours, waiting.pop(0)[1].encode() + b"\r")
         assert not waiting, f"ended before {waiting[0][0]!r}: {shown}"
-        return process.wait(60), shown
+        return process.wait(180), shown
     finally:
         process.kill()
         process.wait()

@@ -125,14 +125,14 @@ class FakeArchive:
         self.orders: list[str] = []
         self.most_open = 0
         self.latency: dict[str, float] = {}
+        self.most_answered: dict[str, int] = {}
+        """The number of the last request of a kind that is answered; later ones are, once there is no such number."""
         self.colliding: set[str] = set()
         """Kinds of requests of which one that comes while another is being handled is done, and answered with 500."""
         self._handled: Counter[str] = Counter()
         self.stuck: dict[str, Callable[[httpx.Request], bool]] = {}
         self.reached = trio.Event()
         self.apis = {name: f"{BASE}/{name}" for name in ("wps", "dcs", "ucs")}
-        self.rate = 1.0
-        """How fast its clock runs."""
         self.fields: dict[str, Fields] = {}
         """Header fields that answers of a kind have besides or instead, given the time by the archive's clock."""
         self._failing: list[Failing] = []
@@ -141,7 +141,7 @@ class FakeArchive:
     @property
     def time(self) -> float:
         """Seconds by its clock."""
-        return trio.current_time() * self.rate
+        return trio.current_time()
 
     # What tests prepare ----------------------------------------------------------------------------------------------
 
@@ -256,6 +256,7 @@ class FakeArchive:
         await request.aread()
         kind = _kind(request)
         self.counts[kind] += 1
+        number = self.counts[kind]
         if kind in self.stuck and self.stuck[kind](request):
             self.reached.set()
             await trio.sleep_forever()
@@ -269,6 +270,8 @@ class FakeArchive:
         self._handled[kind] += 1
         try:
             await trio.sleep(self.latency.get(kind, 0.0))
+            while number > self.most_answered.get(kind, number):
+                await trio.sleep(0.01)
         finally:
             self._handled[kind] -= 1
         return self._sent(answer, self.fields.get(kind))

@@ -85,6 +85,6 @@ async def working(archive: Archive) -> AsyncIterator[None]:
 
 async def at_rest(archive: Archive) -> None:
     """Wait until nothing is due or in progress."""
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         while await archive.jobs.find_all(scheduled=False):
             await trio.sleep(0.01)

@@ -50,7 +50,7 @@ class Site:
         """Whether the decrypted file has the content that the archive has."""
         return (self.folder / folder / f"{accession}.bin").read_bytes() == self.archive.files[accession].plaintext
 
-    def script(self, code: str, *, timeout: float = 60) -> Done:
+    def script(self, code: str, *, timeout: float = 180) -> Done:
         """Run a script as a user does, in this folder."""
         path = self.folder / "script.py"
         path.write_text(code)

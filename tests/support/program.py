@@ -41,13 +41,12 @@ def environment(**ours: str) -> dict[str, str]:
     return {**inherited, "CONNECTOR_CONFIG": os.devnull, **ours}
 
 
-def on_another_clock(*, shift: float = 0.0, rate: float = 1.0) -> dict[str, str]:
-    """Environment of a command whose clocks are off by ``shift`` seconds, and run ``rate`` times as fast."""
+def on_another_clock(*, shift: float) -> dict[str, str]:
+    """Environment of a command whose time of day is off by ``shift`` seconds."""
     paths = [str(other_clock.__path__[0]), *filter(None, [environment().get("PYTHONPATH")])]
     return {
         "PYTHONPATH": os.pathsep.join(paths),
         "CHAOS_CLOCK_SHIFT": str(shift),
-        "CHAOS_CLOCK_RATE": str(rate),
     }
 
 
@@ -87,12 +86,12 @@ class Program:
             **{**pipes, **options},
         )
 
-    def run(self, *arguments: object, timeout: float = 120, **options: Any) -> Done:
+    def run(self, *arguments: object, timeout: float = 300, **options: Any) -> Done:
         """Run a command to its end; one that does not end is killed and fails the test with what it said."""
         return finish(self.start(*arguments, **options), timeout=timeout)
 
 
-def finish(process: subprocess.Popen[str], *, timeout: float = 120) -> Done:
+def finish(process: subprocess.Popen[str], *, timeout: float = 300) -> Done:
     """Wait for a command; one that does not end is killed and fails the test with what it said."""
     try:
         out, err = process.communicate(timeout=timeout)

@@ -55,7 +55,7 @@ class ServedArchive(ABC):
         """An access token for downloads."""
         return self.administer(lambda archive: admin.grant_download(archive, public_key, accessions)).access_token
 
-    def wait_for_file(self, file_id: str, *, state: str = "archived", seconds: float = 60) -> dict[str, Any]:
+    def wait_for_file(self, file_id: str, *, state: str = "archived", seconds: float = 180) -> dict[str, Any]:
         """What is listed about an upload, once it is in ``state``."""
         deadline = time.monotonic() + seconds
         while True:
@@ -90,7 +90,7 @@ def end(process: subprocess.Popen[str], log: Path) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(timeout=60)
+        process.wait(timeout=180)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -44,6 +44,6 @@ def fill(place: Path) -> Path:
 
 def _unmount(place: Path) -> None:
     """Unmount, once the worker of a killed server has noticed that its input ended and let go of its files."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while subprocess.run(["umount", place], check=time.monotonic() > deadline).returncode:
         time.sleep(0.2)

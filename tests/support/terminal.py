@@ -51,7 +51,7 @@ class Terminal:
         self._screen.resize(height, width)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
-    def wait_until(self, seen: Callable[[Look], Any], *, seconds: float = 60) -> Look:
+    def wait_until(self, seen: Callable[[Look], Any], *, seconds: float = 180) -> Look:
         """Wait until something can be seen."""
         deadline = time.monotonic() + seconds
         while True:
@@ -61,7 +61,7 @@ class Terminal:
             assert time.monotonic() < deadline, self.text
             time.sleep(0.02)
 
-    def finish(self, *, seconds: float = 60) -> int:
+    def finish(self, *, seconds: float = 180) -> int:
         """Wait for the command and return its exit code; the terminal must be as it was before."""
         try:
             self.process.communicate(timeout=seconds)

@@ -166,9 +166,9 @@ async def test_speed_limits_hold_for_each_connection(client: HttpClient, proxy: 
     proxy.faults = Faults(bytes_per_second=300_000)
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for _ in range(6):
+        for _ in range(20):
             nursery.start_soon(outcome, client, proxy)
-    assert 0.6 < trio.current_time() - start < 4, "300 kB take a second, and 6 s if the six shared the limit"
+    assert 0.6 < trio.current_time() - start < 15, "300 kB take a second, and 20 s if all of them shared the limit"
 
 
 async def test_crowds(client: HttpClient, proxy: FaultProxy) -> None:
@@ -246,7 +246,7 @@ async def test_as_a_process(client: HttpClient, storage: Storage, nursery: trio.
     )
     assert process.stdout is not None
     try:
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             line = b""
             while not line.endswith(b"\n"):
                 line += await process.stdout.receive_some(1000)

@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 """Seconds after which what has not come yet will not come."""
 
 

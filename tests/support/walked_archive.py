@@ -97,7 +97,7 @@ def _sent(client: ContractClient, alias: str, file: SealedFile) -> str:
 
 
 def _stage(client: ContractClient, accession: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while client.drs_object(accession).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -120,7 +120,7 @@ async def test_what_runs_when_the_session_ends_is_closed_in_order(autojump_clock
         except UsageError as error:
             ended.append(error)
 
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await trio.sleep(5.5)

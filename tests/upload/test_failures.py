@@ -235,5 +235,5 @@ async def test_deleting_may_fail_too(desk: Desk, virtual_time: MockClock) -> Non
 async def test_an_archive_that_hangs_while_we_delete_does_not_hold_us(desk: Desk, virtual_time: MockClock) -> None:
     desk.archive.fail("put", 400, times=10**6)
     desk.archive.stick("delete")
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         await failed(desk, desk.file(SMALL))

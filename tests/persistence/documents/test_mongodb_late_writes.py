@@ -70,7 +70,7 @@ async def upsert(factory: MongoDaoFactory, jobs: Dao[Job], value: str, *, in_tra
 
 async def until_answered(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call on a machine that is too busy for the short deadline."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(180):
         while True:
             try:
                 return await call()

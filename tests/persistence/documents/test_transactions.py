@@ -90,7 +90,7 @@ async def in_another_task(tasks: TaskGroup, call: Callable[[], Awaitable[object]
 
 @pytest.mark.parametrize("kind", [MemoryDaoFactory, SqliteDaoFactory])
 async def test_an_unbound_write_inside_fails_in_time(kind: type, tmp_path: Path) -> None:
-    made = kind(deadline=0.3) if kind is MemoryDaoFactory else kind(tmp_path / "documents.db", deadline=0.3)
+    made = kind(deadline=1.0) if kind is MemoryDaoFactory else kind(tmp_path / "documents.db", deadline=1.0)
     async with made as factory:
         jobs = await factory.dao("jobs", Job, id_field="id")
         with pytest.raises(NotBound):
@@ -100,5 +100,5 @@ async def test_an_unbound_write_inside_fails_in_time(kind: type, tmp_path: Path)
             began = anyio.current_time()
             with pytest.raises(DeadlineExceeded):
                 await in_another_task(tasks, lambda: jobs.insert(Job(1)))
-            assert 0.25 < anyio.current_time() - began < 30
+            assert 0.9 < anyio.current_time() - began < 30
         await jobs.insert(Job(1))

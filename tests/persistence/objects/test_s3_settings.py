@@ -89,13 +89,13 @@ def server(authority: trustme.CA) -> Iterator[str]:
 
 async def test_a_certificate_of_ones_own_is_trusted(authority: trustme.CA, server: str, tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    async with S3Storage(S3Settings(server, "key", "secret", ca_file=tmp_path / "ca.pem", deadline=5)) as storage:
+    async with S3Storage(S3Settings(server, "key", "secret", ca_file=tmp_path / "ca.pem", deadline=30)) as storage:
         assert await storage.list_buckets() == ["one"]
         with pytest.raises(StorageFull):
             await storage.put_object("one", "object", b"content")
 
 
 async def test_without_it_the_server_is_not_trusted(server: str) -> None:
-    async with S3Storage(S3Settings(server, "key", "secret", deadline=5, attempts=1)) as storage:
+    async with S3Storage(S3Settings(server, "key", "secret", deadline=30, attempts=1)) as storage:
         with pytest.raises(Unavailable, match="certificate"):
             await storage.list_buckets()

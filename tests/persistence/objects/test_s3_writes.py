@@ -104,7 +104,7 @@ def old_server() -> Iterator[S3Settings]:
     with ThreadingHTTPServer(("127.0.0.1", 0), OldServer) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield S3Settings(f"http://127.0.0.1:{server.server_port}", "key", "secret", part_size=4, deadline=5)
+        yield S3Settings(f"http://127.0.0.1:{server.server_port}", "key", "secret", part_size=4, deadline=30)
         server.shutdown()
         thread.join()
 
