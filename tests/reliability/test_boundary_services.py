@@ -382,7 +382,7 @@ def walk_worker(made: WalkedArchive, keys: KeyPair, folder: Path, *, sample: int
 
 
 def test_a_sample_of_the_faults_of_a_server(made: WalkedArchive, keys: KeyPair, tmp_path: Path) -> None:
-    walk_server(made, keys, tmp_path, sample=SAMPLE, seconds=60)
+    walk_server(made, keys, tmp_path, sample=SAMPLE, seconds=600)
 
 
 @pytest.mark.soak

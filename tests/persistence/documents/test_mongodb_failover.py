@@ -20,7 +20,7 @@ from persistence.testing.servers import run_mongod, run_replica_set
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 DEADLINE = 20.0
-MARGIN = 5.0
+MARGIN = 20.0
 INSERTS, INCREMENTS, TRANSACTIONS = 100, 50, 50
 COUNTER = -1
 
