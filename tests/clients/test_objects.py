@@ -58,7 +58,7 @@ class Storage:
 
 @pytest.fixture
 async def storage(nursery: trio.Nursery) -> AsyncIterator[Storage]:
-    async with open_http(HttpOptions(connect_timeout=5, read_timeout=5)) as http:
+    async with open_http(HttpOptions(connect_timeout=60, read_timeout=60)) as http:
         yield Storage(http, nursery)
         assert http.pool.in_use == 0
 

@@ -26,7 +26,7 @@ async def serve(nursery: trio.Nursery) -> Serve:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(max_connections=4, connect_timeout=5, read_timeout=5)) as client:
+    async with open_http(HttpOptions(max_connections=4, connect_timeout=60, read_timeout=60)) as client:
         yield client
         assert client.pool.in_use == 0, "a request left its slot taken"
 

@@ -34,7 +34,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(ca_file: Path) -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(ca_file=ca_file, connect_timeout=5, read_timeout=5)) as client:
+    async with open_http(HttpOptions(ca_file=ca_file, connect_timeout=60, read_timeout=60)) as client:
         yield client
 
 

@@ -66,7 +66,7 @@ def open_scripted(folder: Path) -> Iterator[Scripted]:
             "CONNECTOR_ACCESS_TOKEN": server.archive.access_token,
             "CONNECTOR_PART_SIZE": str(2 * CIPHER_SEGMENT_SIZE),
             "CONNECTOR_RETRIES": "3",
-            "CONNECTOR_READ_TIMEOUT": "5",
+            "CONNECTOR_READ_TIMEOUT": "60",
         }
         yield Scripted(folder, keys, server, Program(folder, settings))
 

@@ -48,7 +48,7 @@ WORKING = {
     "CONNECTOR_ARCHIVE_STAGING_DELAY": "1.2",
 }
 """So that leases are extended and copies removed while a walk lasts."""
-SAMPLE = 25
+SAMPLE, SAMPLE_OF_JOBS = 25, 4
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +383,10 @@ def walk_worker(made: WalkedArchive, keys: KeyPair, folder: Path, *, sample: int
 
 def test_a_sample_of_the_faults_of_a_server(made: WalkedArchive, keys: KeyPair, tmp_path: Path) -> None:
     walk_server(made, keys, tmp_path, sample=SAMPLE, seconds=600)
+
+
+def test_a_sample_of_the_faults_of_a_worker(made: WalkedArchive, keys: KeyPair, tmp_path: Path) -> None:
+    walk_worker(made, keys, tmp_path, sample=SAMPLE_OF_JOBS, seconds=600)
 
 
 @pytest.mark.soak

@@ -251,7 +251,7 @@ class User:
             "CONNECTOR_PART_SIZE": str(self.PART),
             "CONNECTOR_MAX_CONCURRENCY": "2",
             "CONNECTOR_RETRIES": "3",
-            "CONNECTOR_READ_TIMEOUT": "2",
+            "CONNECTOR_READ_TIMEOUT": "30",
         }
         settings |= environment
         if NAMED:

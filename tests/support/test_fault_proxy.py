@@ -58,7 +58,7 @@ async def proxy(storage: Storage, nursery: trio.Nursery) -> FaultProxy:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(keepalive_expiry=5, connect_timeout=5, read_timeout=5)) as client:
+    async with open_http(HttpOptions(keepalive_expiry=5, connect_timeout=60, read_timeout=60)) as client:
         yield client
 
 

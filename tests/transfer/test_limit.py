@@ -93,7 +93,7 @@ class Server:
         return sum(size for at, size in self.through if start <= at < stop) / (stop - start)
 
     def height_at(self, moment: float) -> int:
-        return [height for at, height in self.heights if at <= moment][-1]
+        return self.heights[bisect.bisect(self.heights, moment, key=lambda height: height[0]) - 1][1]
 
     def share_of_time_at(self, wanted: set[int], start: float, stop: float) -> float:
         steps = 1000
@@ -117,11 +117,11 @@ def test_a_server_limited_per_connection_is_scaled_to_its_best_within_ten_second
     def server(limit: ConcurrencyLimit) -> Server:
         return Server(limit, per_connection=10 * MB, noise=noise, part=part, chunk=MB // 4, seed=seed)
 
-    best = max(server(ConcurrencyLimit.fixed(n)).run(20).goodput(5, 15) for n in (4, 8, 16))
+    best = max(server(ConcurrencyLimit.fixed(n)).run(15).goodput(5, 15) for n in (8, 16))
     assert best > 125 * MB
-    adapted = server(adaptive()).run(60)
+    adapted = server(adaptive()).run(30)
     assert adapted.goodput(5, 10) > 0.9 * best
-    assert adapted.goodput(10, 60) > 0.95 * best
+    assert adapted.goodput(10, 30) > 0.95 * best
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
@@ -133,13 +133,13 @@ def test_a_server_that_refuses_above_a_number_is_used_to_that_number_and_hardly_
     def server(limit: ConcurrencyLimit) -> Server:
         return Server(limit, per_connection=speed, refuses_above=most, noise=noise, chunk=speed // 8, seed=most)
 
-    best = server(ConcurrencyLimit.fixed(most)).run(60).goodput(10, 60)
+    best = server(ConcurrencyLimit.fixed(most)).run(30).goodput(10, 30)
     adapted = server(adaptive()).run(60)
     refused, requests = adapted.refused, adapted.requests
-    adapted.run(600)
+    adapted.run(180)
     assert adapted.refused - refused < 0.03 * (adapted.requests - requests)
-    assert adapted.goodput(30, 600) > 0.9 * best
-    assert adapted.share_of_time_at({most, most - 1}, 60, 600) > 0.8
+    assert adapted.goodput(30, 240) > 0.9 * best
+    assert adapted.share_of_time_at({most, most - 1}, 60, 240) > 0.8
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -152,9 +152,9 @@ def test_within_the_first_minute_too_few_are_refused(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_a_server_limited_as_a_whole_is_not_given_ever_more(seed: int, noise: float) -> None:
-    server = Server(adaptive(), capacity=100 * MB, noise=noise, seed=seed).run(1200)
-    assert server.goodput(10, 1200) > 0.93 * 100 * MB
-    heights = [server.height_at(moment) for moment in range(60, 1200)]
+    server = Server(adaptive(), capacity=100 * MB, noise=noise, seed=seed).run(400)
+    assert server.goodput(10, 400) > 0.93 * 100 * MB
+    heights = [server.height_at(moment) for moment in range(60, 400)]
     assert sum(heights) / len(heights) < 5
     assert max(heights) <= 8
 
@@ -175,7 +175,12 @@ def waves(seed: int, *, longest: float = 2) -> Callable[[float], float]:
 
 def test_a_machine_that_gets_faster_by_itself_is_no_reason_for_more() -> None:
     highest = [
-        max(h for _, h in Server(adaptive(), capacity=300 * MB, share=waves(seed), seed=seed).run(60).heights)
+        max(
+            h
+            for _, h in Server(adaptive(), capacity=300 * MB, share=waves(seed), seed=seed, chunk=2 * MB)
+            .run(60)
+            .heights
+        )
         for seed in range(40)
     ]
     # It takes a fast moment just in the trial and slow ones before and after it; without the look back it was 9.
@@ -184,7 +189,7 @@ def test_a_machine_that_gets_faster_by_itself_is_no_reason_for_more() -> None:
 
 def test_a_long_transfer_takes_no_more_memory_than_a_short_one() -> None:
     climbed = 0
-    for seed in range(30):
+    for seed in range(16):
         share = waves(seed, longest=30)
         server = Server(adaptive(maximum=24), capacity=300 * MB, share=share, part=8 * MB, chunk=8 * MB, seed=seed)
         in_short = max(height for _, height in server.run(30).heights)
@@ -214,17 +219,17 @@ def test_a_line_that_is_faster_in_its_first_second_is_measured_anew(seconds: flo
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_brings_nothing_is_given_up_in_time(seed: int) -> None:
-    server = Server(adaptive(limit=16), capacity=100 * MB, noise=0.1, seed=seed).run(600)
-    assert server.goodput(10, 600) > 0.93 * 100 * MB
-    assert server.height_at(600) < 8
+    server = Server(adaptive(limit=16), capacity=100 * MB, noise=0.1, seed=seed).run(300)
+    assert server.goodput(10, 300) > 0.93 * 100 * MB
+    assert server.height_at(300) < 8
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_where_more_stops_to_help_it_stops(seed: int) -> None:
     """Six connections of 10 MB/s fill 55 MB/s."""
-    server = Server(adaptive(), per_connection=10 * MB, capacity=55 * MB, noise=0.1, seed=seed).run(600)
-    assert server.goodput(10, 600) > 0.95 * 55 * MB
-    assert server.share_of_time_at({5, 6, 7, 8}, 30, 600) > 0.85
+    server = Server(adaptive(), per_connection=10 * MB, capacity=55 * MB, noise=0.1, seed=seed).run(300)
+    assert server.goodput(10, 300) > 0.95 * 55 * MB
+    assert server.share_of_time_at({5, 6, 7, 8}, 30, 300) > 0.85
 
 
 def test_it_follows_a_server_that_gets_room_again() -> None:

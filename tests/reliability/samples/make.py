@@ -46,7 +46,7 @@ def make(folder: Path) -> None:
 
         def killed(until: Callable[[], bool], *arguments: object, **environment: str) -> None:
             process = program.start(*arguments, environment=environment)
-            deadline = time.monotonic() + 25
+            deadline = time.monotonic() + 180
             while not until():
                 if time.monotonic() > deadline or process.poll() is not None:
                     process.kill()
