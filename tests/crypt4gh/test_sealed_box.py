@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.public import PrivateKey, SealedBox
 
@@ -13,6 +13,7 @@ from connector.errors import RefusedError
 READER, STRANGER = PrivateKey(b"r" * 32), PrivateKey(b"s" * 32)
 
 
+@settings(max_examples=30)
 @given(st.text())
 def test_what_was_sealed_opens_again(text: str) -> None:
     assert open_text(seal_text(text, bytes(READER.public_key)), bytes(READER)) == text

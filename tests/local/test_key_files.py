@@ -133,7 +133,7 @@ def ssh_pair(folder: Path, *options: str, words: str = "", kind: str = "ed25519"
     [
         ("", []),
         ("pässwörd \N{CAT FACE}", []),
-        ("x y", ["-Z", "aes256-cbc"]),
+        ("x y", ["-Z", "aes256-cbc", "-a", "1"]),
         ("x y", ["-Z", "aes128-ctr", "-a", "1"]),
         ("x y", ["-Z", "aes192-ctr", "-a", "1"]),
         ("x y", ["-Z", "aes128-cbc", "-a", "1"]),

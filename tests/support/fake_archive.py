@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
@@ -35,6 +36,12 @@ SECRET = "archive's own secret, 32 bytes or more"
 Fields = Callable[[datetime], Mapping[str, Sequence[str]]]
 """Field names with their values: one for each line, none for a field that is left out."""
 Fault = Callable[[httpx.Request], httpx.Response | None]
+
+
+@lru_cache(maxsize=4)
+def md5_of(part: bytes) -> str:
+    """The MD5 of a part, which is asked for when it is stored and when the upload is closed."""
+    return hashlib.md5(part).hexdigest()
 
 
 @dataclass
@@ -69,6 +76,7 @@ class Upload:
     parts: dict[int, bytes] = field(default_factory=dict)
     lost: bool = False
     """Whether the storage has forgotten its multipart upload, as lifecycle rules make it."""
+    _unsealed: tuple[list[bytes], bytes] | None = None
 
     @property
     def alias(self) -> str:
@@ -77,6 +85,14 @@ class Upload:
     @property
     def content(self) -> bytes:
         return b"".join(self.parts[number] for number in sorted(self.parts))
+
+    def plaintext(self, private_key: bytes) -> bytes:
+        """Its content, opened with the hub's key; once as long as the parts are the same."""
+        parts = [self.parts[number] for number in sorted(self.parts)]
+        if self._unsealed is None or list(map(id, parts)) != list(map(id, self._unsealed[0])):
+            content = self.content
+            self._unsealed = parts, unseal(content[:ENVELOPE], content[ENVELOPE:], private_key)
+        return self._unsealed[1]
 
 
 @dataclass
@@ -112,7 +128,7 @@ class FakeArchive:
         self.box_state = "open"
         self.separate_keys = False
         """Whether the upload service verifies ``view`` tokens by another key than they are signed with."""
-        self.etag: Callable[[bytes], dict[str, str]] = lambda part: {"ETag": f'"{hashlib.md5(part).hexdigest()}"'}
+        self.etag: Callable[[bytes], dict[str, str]] = lambda part: {"ETag": f'"{md5_of(part)}"'}
         """What the storage says of a stored part."""
         self.interrogates_at: int | None = None
         """The listing at which received uploads are interrogated, counted from the first; never if ``None``."""
@@ -246,8 +262,7 @@ class FakeArchive:
 
     def opened(self, alias: str) -> bytes:
         """The plaintext of an upload, opened with the hub's key."""
-        upload = self.upload_of(alias)
-        return unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
+        return self.upload_of(alias).plaintext(self.hub.private)
 
     # The archive -----------------------------------------------------------------------------------------------------
 
@@ -444,17 +459,17 @@ class FakeArchive:
         whole = sorted(upload.parts) == list(range(1, -(-announced["encrypted_size"] // announced["part_size"]) + 1))
         even = all(len(part) == announced["part_size"] for part in parts[:-1])
         _require(whole and even, 500, "uploadCompletionError")
-        md5s = [hashlib.md5(part) for part in parts]
+        md5s = [md5_of(part) for part in parts]
         right = {
-            "encrypted_md5": f"{hashlib.md5(b''.join(m.digest() for m in md5s)).hexdigest()}-{len(parts)}",
-            "encrypted_parts_md5": [md5.hexdigest() for md5 in md5s],
+            "encrypted_md5": f"{hashlib.md5(bytes.fromhex(''.join(md5s))).hexdigest()}-{len(parts)}",
+            "encrypted_parts_md5": md5s,
             "encrypted_parts_sha256": [hashlib.sha256(part).hexdigest() for part in parts],
         }
         upload.state = "failed"
-        _require(len(upload.content) == announced["encrypted_size"], 400, "uploadSizeMismatch")
+        _require(sum(map(len, parts)) == announced["encrypted_size"], 400, "uploadSizeMismatch")
         _require({name: body[name] for name in right} == right, 400, "checksumMismatch")
         # What follows is found out later, when the archive looks into the file.
-        plaintext = unseal(upload.content[:ENVELOPE], upload.content[ENVELOPE:], self.hub.private)
+        plaintext = upload.plaintext(self.hub.private)
         if hashlib.sha256(plaintext).hexdigest() == body["decrypted_sha256"]:
             upload.state = "inbox"
         else:

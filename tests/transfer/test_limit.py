@@ -175,12 +175,7 @@ def waves(seed: int, *, longest: float = 2) -> Callable[[float], float]:
 
 def test_a_machine_that_gets_faster_by_itself_is_no_reason_for_more() -> None:
     highest = [
-        max(
-            h
-            for _, h in Server(adaptive(), capacity=300 * MB, share=waves(seed), seed=seed, chunk=2 * MB)
-            .run(60)
-            .heights
-        )
+        max(h for _, h in Server(adaptive(), capacity=300 * MB, share=waves(seed), seed=seed).run(60).heights)
         for seed in range(40)
     ]
     # It takes a fast moment just in the trial and slow ones before and after it; without the look back it was 9.

@@ -125,17 +125,19 @@ async def test_without_the_hubs_key_nothing_is_sealed_or_left(
     assert desk.states == ["cancelled"]
 
 
-@pytest.mark.parametrize("size", [SMALL, BIG])
 @pytest.mark.parametrize(
-    ("kind", "status", "exception_id"),
+    ("size", "kind", "status", "exception_id"),
     [
-        ("part-url", 404, "s3UploadNotFound"),
-        ("part-url", 404, "fileUploadNotFound"),
-        ("complete", 500, "uploadCompletionError"),
-        ("complete", 400, "checksumMismatch"),
-        ("complete", 400, "uploadSizeMismatch"),
-        ("complete", 409, "fileUploadStateError"),
-        ("complete", 404, "fileUploadNotFound"),
+        (SMALL, "part-url", 404, "s3UploadNotFound"),
+        (BIG, "part-url", 404, "s3UploadNotFound"),
+        (SMALL, "part-url", 404, "fileUploadNotFound"),
+        (SMALL, "complete", 500, "uploadCompletionError"),
+        (BIG, "complete", 500, "uploadCompletionError"),
+        (SMALL, "complete", 400, "checksumMismatch"),
+        (BIG, "complete", 400, "checksumMismatch"),
+        (SMALL, "complete", 400, "uploadSizeMismatch"),
+        (SMALL, "complete", 409, "fileUploadStateError"),
+        (SMALL, "complete", 404, "fileUploadNotFound"),
     ],
 )
 async def test_what_cannot_be_completed_is_deleted_and_starts_again_once(

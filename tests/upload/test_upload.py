@@ -145,7 +145,7 @@ async def test_a_busy_storage_is_asked_again(desk: Desk, virtual_time: MockClock
 async def test_a_connection_that_is_cut_is_made_again(
     desk: Desk, kind: str, after: bool, virtual_time: MockClock
 ) -> None:
-    source = desk.file(10_600_000)
+    source = desk.file(ONE_PART + 1)
     desk.archive.cut(kind, after=after)
     (outcome,) = await desk.upload(source)
     assert outcome.ok, outcome.error
