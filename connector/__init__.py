@@ -53,19 +53,16 @@ _PUBLIC_NAMES = {
     "connector.upload": "UploadSource UploadedFile",
     "connector.wire.tokens": "AccessToken WorkOrderToken",
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC_NAMES.items() for name in names.split()}
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(" ".join(_PUBLIC_NAMES.values()).split())
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        module = _MODULE_OF[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    value = getattr(import_module(module), name)
-    globals()[name] = value
-    return value
+    for module, names in _PUBLIC_NAMES.items():
+        if name in names.split():
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

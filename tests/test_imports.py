@@ -33,12 +33,11 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "clients": frozenset({"errors", "crypt4gh", "wire", "transfer", "http"}),
     "download": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
     "upload": frozenset({"errors", "parts", "crypt4gh", "wire", "transfer", "local", "clients"}),
-    "recrypt": frozenset({"errors", "parts", "crypt4gh", "transfer", "local"}),
+    "recrypt": frozenset({"errors", "config", "parts", "crypt4gh", "transfer", "local"}),
     "adapters": frozenset({"errors", "parts", "persistence"}),
     "archive": frozenset({"errors", "config", "parts", "crypt4gh", "wire", "transfer", "adapters", "persistence"}),
     "session": frozenset(
-        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
-        | {"download", "upload", "recrypt"}
+        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"} | {"download", "upload"}
     ),
     "pipeline": frozenset(
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "download", "upload", "recrypt", "session"}

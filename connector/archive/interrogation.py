@@ -26,7 +26,7 @@ from connector.crypt4gh.segments import (
 )
 from connector.errors import NO_RETRY, IntegrityError
 from connector.parts import Part, Parts, add_pieces
-from connector.transfer.transfer import Progress, Sequencer
+from connector.transfer import Progress, Sequencer
 from persistence.threads import gil_yielder
 
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from connector.errors import ConnectorError, IntegrityError
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.reporting import SilentObserver
-from connector.transfer.retry import Backoff, Retrier
 from connector.transfer.scheduler import Scheduler
+from connector.transfer.steps import Backoff, Retrier
 from persistence.errors import NotFound
 
 _log = logging.getLogger(__name__)

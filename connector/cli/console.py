@@ -57,6 +57,24 @@ def _escape(letter: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def amount(size: float) -> str:
+    """Format a number of bytes: `1.23 GB` (powers of ten, like the MB/s beside it)."""
+    for unit, factor in _STEPS:
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}" if size < 100 * factor else f"{size / factor:.0f} {unit}"
+    return f"{size:.0f} B"
+
+
+def span(seconds: float) -> str:
+    """Format a duration: `0:07`, `12:34`, `1:02:03`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class OutputStream:
     """Writes to a stream and never raises. `failure` states why something was not written; empty if all was.
 

@@ -1,4 +1,4 @@
-"""The environment of a command: streams, variables, clocks, prompts, state folder and the engine.
+"""The environment of a command: streams, variables, clocks, prompts, state folder and the session.
 
 Commands get it as one value, so that tests hand in their own instead of patching the process.
 """
@@ -21,11 +21,9 @@ import attrs
 if TYPE_CHECKING:
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
-    from connector.local.pipes import PipeReader, PipeWriter
     from connector.local.user_folders import StateFolder
-    from connector.recrypt import RecryptRequest
     from connector.session import Session
-    from connector.transfer.reporting import Observer, Outcome
+    from connector.transfer.reporting import Observer
     from connector.wire.tokens import AccessToken
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
@@ -81,10 +79,10 @@ class ProcessInput:
         return line.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
-class Engine(Protocol):
-    """The functions of `connector.session` that commands call."""
+class OpenSession(Protocol):
+    """`connector.session.open_session`, as commands call it."""
 
-    def open_session(
+    def __call__(
         self,
         settings: Settings,
         keys: KeyPair,
@@ -96,59 +94,11 @@ class Engine(Protocol):
     ) -> AbstractAsyncContextManager[Session]:
         """Open a session with an archive."""
 
-    async def decrypt_files(
-        self,
-        settings: Settings,
-        private_key: bytes,
-        requests: Sequence[RecryptRequest],
-        *,
-        more_private_keys: Sequence[bytes] = (),
-        overwrite: bool,
-        observer: Observer,
-    ) -> Sequence[Outcome[Any]]:
-        """Decrypt files on this machine."""
 
-    async def encrypt_files(
-        self,
-        settings: Settings,
-        private_key: bytes,
-        recipients: Sequence[bytes],
-        requests: Sequence[RecryptRequest],
-        *,
-        overwrite: bool,
-        observer: Observer,
-    ) -> Sequence[Outcome[Any]]:
-        """Encrypt files on this machine."""
+def _open_session(*arguments: Any, **options: Any) -> AbstractAsyncContextManager[Session]:
+    from connector.session import open_session  # loading it takes a while, and many commands do not need it
 
-    async def decrypt_pipe(
-        self,
-        private_keys: Sequence[bytes],
-        source: PipeReader,
-        target: PipeWriter,
-        *,
-        size: int | None,
-        observer: Observer,
-    ) -> Outcome[Any]:
-        """Decrypt from one pipe into another."""
-
-    async def encrypt_pipe(
-        self,
-        private_key: bytes,
-        recipients: Sequence[bytes],
-        source: PipeReader,
-        target: PipeWriter,
-        *,
-        size: int | None,
-        observer: Observer,
-    ) -> Outcome[Any]:
-        """Encrypt from one pipe into another."""
-
-
-def _real_engine() -> Engine:
-    # Imported here: loading the engine takes a while, and keygen does not need it.
-    from connector import session
-
-    return session
+    return open_session(*arguments, **options)
 
 
 def _users_state_folder() -> StateFolder:
@@ -172,7 +122,7 @@ class AppContext:
     ask: Callable[[str], str] = getpass.getpass
     clock: Callable[[], float] = time.monotonic
     time_of_day: Callable[[], float] = time.time
-    engine: Callable[[], Engine] = _real_engine
+    open_session: OpenSession = _open_session
     state_folder: Callable[[], StateFolder] = _users_state_folder
 
 

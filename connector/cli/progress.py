@@ -17,7 +17,7 @@ from typing import Any, Literal
 import attrs
 
 from connector.cli import screen
-from connector.cli.console import Console, neutralised
+from connector.cli.console import Console, amount, neutralised, span
 from connector.cli.meter import FileState, Meter, Pauses
 from connector.errors import ConnectorError
 from connector.transfer.reporting import AlreadyThere, Outcome
@@ -136,7 +136,7 @@ def _figures(counted: tuple[int, float] | None) -> str:
         return ""
     size, seconds = counted
     rate = f", {size / seconds / 1e6:.1f} MB/s" if seconds >= SHORTEST_RATE else ""
-    return f", {screen.amount(size)} in {screen.span(seconds)}{rate}"
+    return f", {amount(size)} in {span(seconds)}{rate}"
 
 
 def display_of(terminal: bool, environment: Mapping[str, str], *, platform: str = sys.platform) -> Display:
@@ -262,7 +262,9 @@ class Progress:
     def _draw(self, now: float) -> None:
         state = self._meter.state(now, newest=screen.NAMES)
         pauses = [
-            screen.Waiting(self._shown(self._console.clean(pause.text)), seconds, len(pause.labels), pause.waits)
+            screen.pause_line(
+                self._shown(self._console.clean(pause.text)), seconds, files=len(pause.labels), waits=pause.waits
+            )
             for pause in self._pauses.current(now)
             if (seconds := pause.seconds(now)) is not None
         ]

@@ -26,7 +26,7 @@ from connector.local.user_folders import read_settings
 from connector.transfer.reporting import Observer, Outcome, as_connector_error, iter_leaf_errors
 
 if TYPE_CHECKING:
-    from connector.cli.context import Engine
+    from connector.cli.context import OpenSession
     from connector.cli.time_limit import TimeLimit
     from connector.crypt4gh.keys import KeyPair
     from connector.session import Session
@@ -43,7 +43,7 @@ RESUME_HINT = "Run the same command again to resume."
 class Access:
     """All that is needed to open a session: settings, the user's keys and the access token of a work package."""
 
-    engine: Engine
+    open_session: OpenSession
     settings: Settings
     keys: KeyPair
     token: AccessToken
@@ -54,7 +54,7 @@ class Access:
         """Return a function that opens a session, see `open_session`, and runs `job` in it."""
 
         async def work(observer: Observer) -> T:
-            async with self.engine.open_session(
+            async with self.open_session(
                 self.settings, self.keys, self.token, observer=observer, accessions=accessions
             ) as session:
                 return await job(session)
@@ -78,7 +78,7 @@ class Invocation:
         from connector.wire.tokens import AccessToken  # with the payloads, which encrypt and decrypt do not need
 
         keys = self.secrets.own_keys()
-        return Access(self.context.engine(), self.settings, keys, AccessToken.parse(self.secrets.access_token()))
+        return Access(self.context.open_session, self.settings, keys, AccessToken.parse(self.secrets.access_token()))
 
     def transfer(
         self,

@@ -1,44 +1,17 @@
-"""The layout of the progress display: sizes, times, and the state of a command in lines that fit. Pure."""
+"""The layout of the progress display: the state of a command in lines that fit. Pure."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-import attrs
-
+from connector.cli.console import amount, span
 from connector.cli.meter import FileState, State
 
 NAMES = 4
 """Files that are shown by their names."""
 _PAUSES = 2
 _LINES_OF_PAUSE = 3
-_STEPS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
-
-
-def amount(size: float) -> str:
-    """Format a number of bytes: `1.23 GB` (powers of ten, like the MB/s beside it)."""
-    for unit, factor in _STEPS:
-        if size >= factor:
-            return f"{size / factor:.2f} {unit}" if size < 100 * factor else f"{size / factor:.0f} {unit}"
-    return f"{size:.0f} B"
-
-
-def span(seconds: float) -> str:
-    """Format a duration: `0:07`, `12:34`, `1:02:03`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@attrs.frozen
-class Waiting:
-    """A pause as it is shown: `seconds` to the next try (0: it is being made), and how many `files` it concerns."""
-
-    text: str
-    seconds: int
-    files: int = 1
-    waits: bool = False
 
 
 def columns(text: str) -> int:
@@ -126,34 +99,35 @@ def one_line(state: State) -> str:
     return ", ".join(summary(state))
 
 
-def pause_line(pause: Waiting) -> str:
-    """Return a pause in one line, the countdown first, so that a long reason does not hide it."""
-    files = f", {pause.files} files" if pause.files > 1 else ""
-    left = f"{pause.seconds} s" if pause.seconds < 60 else span(pause.seconds)
-    if pause.waits:
-        return f"Waiting{f' {left}' if pause.seconds else ''}{files}: {pause.text}"
-    return f"Trying again {f'in {left}' if pause.seconds else 'now'}{files}: {pause.text}"
+def pause_line(text: str, seconds: int, *, files: int = 1, waits: bool = False) -> str:
+    """Return a pause in one line, the countdown first, so that a long reason does not hide it.
+
+    `seconds` to the next try (0: it is being made), and how many `files` it concerns.
+    """
+    concerned = f", {files} files" if files > 1 else ""
+    left = f"{seconds} s" if seconds < 60 else span(seconds)
+    if waits:
+        return f"Waiting{f' {left}' if seconds else ''}{concerned}: {text}"
+    return f"Trying again {f'in {left}' if seconds else 'now'}{concerned}: {text}"
 
 
-def lines(
-    state: State, newest: Sequence[FileState], pauses: Sequence[Waiting], *, width: int, height: int
-) -> list[str]:
-    """Return the display for a terminal of this size: all files, why some pause, and the newest with their names.
+def lines(state: State, newest: Sequence[FileState], pauses: Sequence[str], *, width: int, height: int) -> list[str]:
+    """Return the display for a terminal of this size: all files, lines of pauses, and the newest with their names.
 
     One column stays free, since some terminals wrap as soon as the last one is written, and one line for the prompt.
     """
     width, room = max(1, width - 1), max(1, height - 1)
     drawn = _joined(summary(state), width)
     for pause in pauses[:_PAUSES]:
-        drawn += wrapped(pause_line(pause), width, _LINES_OF_PAUSE)
+        drawn += wrapped(pause, width, _LINES_OF_PAUSE)
     if state.total > 1:
         drawn += _names(newest, width)
     return drawn[:room]
 
 
-def single_line(state: State, pauses: Sequence[Waiting], *, width: int) -> str:
+def single_line(state: State, pauses: Sequence[str], *, width: int) -> str:
     """Return the display in a single line: why there is a pause, otherwise the state of all files."""
-    return cut(pause_line(pauses[0]) if pauses else one_line(state), max(1, width - 1))
+    return cut(pauses[0] if pauses else one_line(state), max(1, width - 1))
 
 
 def _joined(pieces: Iterable[str], width: int) -> list[str]:

@@ -1,14 +1,18 @@
-"""The upload API (UCS): boxes, file uploads in them, and URLs for their parts."""
+"""The upload API (UCS): boxes, file uploads in them, and URLs for their parts; and a box with its tokens."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from unicodedata import normalize
 from uuid import UUID
+
+import trio
 
 from connector.clients.api_client import ApiClient, CachedValue
 from connector.clients.api_transport import ApiReply, ApiRequest, TokenRefusedError, error_from_response
-from connector.errors import BrokenError, RefusedError
+from connector.clients.work_packages import WorkPackageClient
+from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import Notify
 from connector.wire.payloads import (
     CreatedUpload,
@@ -16,6 +20,7 @@ from connector.wire.payloads import (
     FileUploadPage,
     UploadCompletion,
     UploadCreation,
+    WorkType,
     parse_json,
     parse_payload,
     write_payload,
@@ -191,3 +196,63 @@ class UploadClient:
         await self._api.authorized(
             token, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted
         )
+
+
+REPLACEABLE = frozenset({"failed", "cancelled"})
+"""States of an upload that a new one under the same alias replaces."""
+
+
+class UploadBox:
+    """One upload box: `uploads` is the client of its file upload box, whose calls take tokens for `research_box`."""
+
+    def __init__(self, packages: WorkPackageClient, uploads: UploadClient, research_box: UUID) -> None:
+        self._packages = packages
+        self.uploads = uploads
+        self.id = research_box
+        self._listed: dict[str, FileUpload] | None = None
+        self._unlisted: ConnectorError | None = None
+        self._listing = trio.Lock()
+
+    def pages(self) -> AsyncIterator[Sequence[FileUpload]]:
+        """All file uploads in the box, of every state, page by page, sorted by alias."""
+        return self.uploads.pages(self.token("view"))
+
+    async def list(self) -> list[FileUpload]:
+        """All file uploads in the box, of every state, sorted by alias."""
+        return [upload async for page in self.pages() for upload in page]
+
+    def listed(self, alias: str) -> FileUpload | None:
+        """The upload with `alias` in the last listing of `find`; `None` also before the first one."""
+        return None if self._listed is None else self._listed.get(normalize("NFC", alias))
+
+    async def find(self, alias: str, *, fresh: bool = False) -> FileUpload | None:
+        """The upload with `alias`, unless a new one would replace it, from one listing for all callers.
+
+        `fresh`: list the box again, for uploads that may be newer.
+
+        Raises:
+            ConnectorError: The error of the listing, also in all later calls.
+        """
+        async with self._listing:
+            if self._unlisted is not None:
+                raise self._unlisted
+            if self._listed is None or fresh:
+                try:
+                    found = await self.list()
+                except ConnectorError as error:
+                    self._unlisted = error
+                    raise
+                self._listed = {
+                    normalize("NFC", upload.alias): upload for upload in found if upload.state not in REPLACEABLE
+                }
+            return self._listed.get(normalize("NFC", alias))
+
+    def token(
+        self, work_type: WorkType, *, alias: str | None = None, file_id: UUID | None = None
+    ) -> CachedValue[WorkOrderToken]:
+        """The token for one kind of operation on the box or on a file in it, shared by all its requests."""
+        return self._packages.box_token(self.id, work_type, alias=alias, file_id=file_id)
+
+    async def delete(self, file_id: UUID) -> None:
+        """Delete a file upload."""
+        await self.uploads.delete(self.token("delete", file_id=file_id), file_id)

@@ -42,6 +42,11 @@ def sealed_size(plain_size: int) -> int:
     return plain_size + segments * SEGMENT_OVERHEAD
 
 
+def file_size(plain_size: int) -> int:
+    """Bytes of an encrypted file with one recipient: its header, and the segments of `plain_size` bytes."""
+    return HEADER_SIZE + sealed_size(plain_size)
+
+
 def opened_size(content_size: int, *, checked: bool = True) -> int:
     """Bytes of plaintext in `content_size` bytes of encrypted segments, without the header.
 
@@ -111,9 +116,8 @@ class SegmentDecryptor:
     def open_part(self, buffer: memoryview, *, first_segment: int = 0) -> Plaintext:
         """Open all segments in `buffer` and return their plaintext, all but the first 64 KiB of it in the buffer.
 
-        `first_segment` is the index of the first one in the file, for the message. Raises
-        `IntegrityError` naming the damaged byte range of the sealed content; the buffer is
-        then partly opened and good for nothing but to be filled again.
+        `first_segment` is the index of the first one in the file, for the message. Raises `IntegrityError` naming the
+        damaged byte range; the buffer is then partly opened and has to be filled again.
         """
         if not buffer:
             return []
@@ -121,7 +125,7 @@ class SegmentDecryptor:
         last = (len(buffer) - 1) // CIPHER_SEGMENT_SIZE
         if len(buffer) - last * CIPHER_SEGMENT_SIZE <= SEGMENT_OVERHEAD:
             raise damaged_segment(buffer, last, first_segment)
-        # As little as possible around the call for each segment: this code holds the GIL.
+        # As little as possible around each call: this code holds the GIL.
         index, open_into = 0, self._open_into
         try:
             open_into(buffer[:NONCE_SIZE], buffer[NONCE_SIZE:CIPHER_SEGMENT_SIZE], None, first)
@@ -151,10 +155,7 @@ def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
 
 
 def damaged_segment(buffer: memoryview, index: int, before: int) -> IntegrityError:
-    """The error for a segment of `buffer` that fails authentication; a retry helps if it was damaged in transit.
-
-    `before`: number of segments of the file before those in the buffer.
-    """
+    """The error for a segment of `buffer`, which `before` others precede: a retry helps if transit has damaged it."""
     start = (before + index) * CIPHER_SEGMENT_SIZE
     size = len(buffer[index * CIPHER_SEGMENT_SIZE :][:CIPHER_SEGMENT_SIZE])
     return IntegrityError(

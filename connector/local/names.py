@@ -34,7 +34,7 @@ def safe_file_name(name: str, ending: str = "") -> str:
         name: What the archive calls it.
         ending: Follows it, and stays when the name is cut.
     """
-    text = normalized(name + ending)
+    text = unicodedata.normalize("NFC", name + ending)  # macOS writes the same letters decomposed
     safe = text.translate(_UNDERSCORES)
     if not safe.isprintable():
         safe = "".join(letter if letter.isprintable() else "_" for letter in safe)
@@ -50,11 +50,6 @@ def safe_file_name(name: str, ending: str = "") -> str:
     kept = safe[-len(ending) :] if 0 < len(ending.encode("utf-8", "surrogatepass")) <= _LONGEST_ENDING else ""
     room = MAX_LENGTH - len(f"~{digest}{kept}".encode())
     return f"{safe.encode()[:room].decode('utf-8', 'ignore')}~{digest}{kept}"
-
-
-def normalized(name: str) -> str:
-    """The composed Unicode form (NFC), in which names are compared: macOS writes the same letters decomposed."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def collision_key(name: str) -> str:

@@ -1,10 +1,10 @@
-"""A local file that is read for a transfer, and checked for changes meanwhile."""
+"""Local files that are read for a transfer, and checked for changes meanwhile."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,3 +86,18 @@ class SourceFile:
             f"{self.path} changed while it was read.",
             hint="Nothing was completed; let no program write to it, then run the same command again.",
         )
+
+
+def planned_files(
+    files: Iterable[tuple[str, Path]], moved: Callable[[int], int] = lambda size: size
+) -> list[tuple[str, int | None]]:
+    """The label of each file, and the bytes that will be moved if its size is known. Blocks."""
+    planned: list[tuple[str, int | None]] = []
+    for label, path in files:
+        size = None
+        with suppress(OSError, ValueError):  # the file's own outcome will report why
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode) and found.st_size:
+                size = moved(found.st_size)
+        planned.append((label, size))
+    return planned

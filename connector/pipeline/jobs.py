@@ -1,4 +1,4 @@
-"""The four jobs over files, from plain arguments: the session does the work."""
+"""The four jobs over files, from plain arguments: a session, or `connector.recrypt`, does the work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, TypedDict, Unpack
 
 import trio
 
-from connector import session
 from connector.config import Settings
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
@@ -20,7 +19,10 @@ from connector.local.key_files import read_private_key, read_public_key
 from connector.local.user_folders import read_settings
 from connector.pipeline.progress import OnProgress, ProgressReporter
 from connector.recrypt import RecryptedFile
+from connector.recrypt import decrypt_files as decrypt_all
+from connector.recrypt import encrypt_files as encrypt_all
 from connector.recrypt.request import decrypt_targets, encrypt_targets
+from connector.session import open_session
 from connector.transfer import Outcome, SilentObserver
 from connector.upload import UploadedFile, UploadSource
 from connector.wire.tokens import AccessToken
@@ -88,7 +90,7 @@ async def download_files(
     wanted = [accessions] if isinstance(accessions, str) else list(accessions)
     missing = await _in_thread(missing_in, Path(output_dir), wanted)
     observer, access = _observer(on_progress), AccessToken.parse(token)
-    async with session.open_session(found, keys, access, observer=observer, accessions=missing) as opened:
+    async with open_session(found, keys, access, observer=observer, accessions=missing) as opened:
         return await opened.download(
             wanted,
             output_dir=Path(output_dir),
@@ -138,7 +140,7 @@ async def upload_files(
     sources = [each if isinstance(each, UploadSource) else UploadSource(Path(each), Path(each).name) for each in given]
     found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
     observer = _observer(on_progress)
-    async with session.open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
+    async with open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
         outcomes = await opened.upload(sources, overwrite=overwrite, verify_existing=verify_existing)
         sent = {each.label: each.value.file_id for each in outcomes if each.value is not None}
         if not wait or not sent:
@@ -183,7 +185,7 @@ async def decrypt_files(
     if folder is not None:
         await _in_thread(ready_folder, folder)
     observer = _observer(on_progress)
-    return await session.decrypt_files(found, keys.private, requests, overwrite=overwrite, observer=observer)
+    return await decrypt_all(found, keys.private, requests, overwrite=overwrite, observer=observer)
 
 
 async def encrypt_files(
@@ -227,9 +229,7 @@ async def encrypt_files(
     if folder is not None:
         await _in_thread(ready_folder, folder)
     observer = _observer(on_progress)
-    return await session.encrypt_files(
-        found, keys.private, public_keys, requests, overwrite=overwrite, observer=observer
-    )
+    return await encrypt_all(found, keys.private, public_keys, requests, overwrite=overwrite, observer=observer)
 
 
 _in_thread = trio.to_thread.run_sync

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+import trio
+
 from connector.crypt4gh.edit_list import kept_ranges, map_to_result, needed_segments
 from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
 from connector.crypt4gh.segments import (
@@ -20,8 +22,10 @@ from connector.crypt4gh.segments import (
     sealed_size,
 )
 from connector.errors import NO_RETRY, IntegrityError
-from connector.local.pipes import PipeReader, PipeWriter
+from connector.local.pipes import PIPE, PipeReader, PipeWriter
 from connector.parts import Part
+from connector.recrypt.request import RecryptedFile
+from connector.transfer import GuardedObserver, Observer, Outcome, as_connector_error
 
 _SEGMENTS = 64
 """Segments of a piece (4 MiB)."""
@@ -95,6 +99,26 @@ def encrypt_pipe(
         yield filled
         if filled < len(plain):
             break
+
+
+async def move_all(
+    pieces: Iterator[int], target: PipeWriter, *, size: int | None, observer: Observer
+) -> Outcome[RecryptedFile]:
+    """Run one of these to its end, with `target`; `size`: the bytes to be read, if that is known."""
+    observer = GuardedObserver.of(observer)
+    label = str(PIPE)
+    observer.planned([(label, size)])
+    observer.opened(label, size)
+    try:
+        # Abandoned when cancelled, since a pipe that another program neither fills nor empties blocks for ever.
+        while (count := await trio.to_thread.run_sync(next, pieces, None, abandon_on_cancel=True)) is not None:
+            observer.progressed(label, count)
+        outcome = Outcome(label, value=RecryptedFile(PIPE, PIPE, target.written))
+    except Exception as error:
+        outcome = Outcome(label, error=as_connector_error(error))
+    outcome = observer.checked(outcome)
+    observer.finished(outcome)
+    return observer.checked(outcome)
 
 
 def _read_header(source: PipeReader) -> bytearray:

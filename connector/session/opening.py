@@ -22,15 +22,18 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import ConnectorError, UsageError
 from connector.http import AddressPolicy, HttpOptions, open_http
 from connector.local.user_folders import StateFolder
-from connector.session.engine import make_threads, network_limit, open_scheduler
 from connector.session.session import Session
 from connector.transfer import (
+    BufferPool,
+    ConcurrencyLimit,
     GuardedObserver,
     Observer,
     Retrier,
     RunContext,
+    Scheduler,
     SilentObserver,
     check_in_trio,
+    make_threads,
     run_concurrently,
 )
 from connector.wire.payloads import WorkPackage
@@ -50,6 +53,14 @@ _CONNECTIONS = 96
 """Two for each file that is opened at once: address and header of small files far away are requested together."""
 _USUAL_OPEN_UPLOADS = 5
 """The default of archives; more is tried soon."""
+_MAXIMUM = 32
+"""Enough for 320 MB/s with 10 per connection; parts of the default size are bounded by the memory first."""
+_INITIAL = 4
+_FAR = 600
+"""Parts of the slow start, times the square of the round trip in seconds: far away each connection is slower, and the
+search takes longer. Of smaller parts, more, with as many bytes."""
+_MINIMUM = 2
+"""However many requests are refused: one stalled connection must not block everything."""
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +125,6 @@ async def open_session(
     )
     retrier = parts.retrier or Retrier(attempts=settings.retries + 1)
     async with AsyncExitStack() as stack:
-        threads = parts.threads or make_threads()
         http = await stack.enter_async_context(open_http(options))
         transport = ApiTransport(parts.api or http.api, deadline=settings.read_timeout)
         well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)
@@ -135,7 +145,15 @@ async def open_session(
         is_ours = parts.api is None and parts.packages is None
         await run_concurrently(open_package, *tokens, *([connect_ahead] if is_ours else []))
         (package,) = found
-        first = _USUAL_OPEN_UPLOADS if package.type == "upload" else None
+        scheduler = Scheduler(
+            pool=BufferPool(settings.memory),
+            limit=network_limit(settings, http.round_trip),
+            retrier=retrier,
+            observer=observer,
+            first=_USUAL_OPEN_UPLOADS if package.type == "upload" else None,
+            round_trip=lambda: http.round_trip,
+        )
+        stack.callback(scheduler.close)
         yield Session(
             settings=settings,
             keys=keys,
@@ -146,19 +164,28 @@ async def open_session(
             objects=parts.objects or HttpObjectClient(http),
             downloads=parts.downloads,
             uploads=parts.uploads,
-            scheduler=stack.enter_context(
-                open_scheduler(
-                    settings,
-                    retrier,
-                    observer,
-                    network_limit(settings, http.round_trip),
-                    first=first,
-                    round_trip=lambda: http.round_trip,
-                )
+            scheduler=scheduler,
+            run=RunContext(
+                threads=parts.threads or make_threads(),
+                observer=observer,
+                part_size=settings.part_size,
+                uniform=parts.uniform,
             ),
-            run=RunContext(threads=threads, observer=observer, part_size=settings.part_size, uniform=parts.uniform),
             state=StateFolder(state_folder),
         )
+
+
+def network_limit(settings: Settings, round_trip: float) -> ConcurrencyLimit:
+    """A limit that adapts to line and archive, within the memory for buffers, or the one of the settings.
+
+    `round_trip` of the line in seconds: at 0.1 s and more a slow start leads higher.
+    """
+    if settings.max_concurrency is not None:
+        return ConcurrencyLimit.fixed(settings.max_concurrency)
+    most = max(_INITIAL, min(_MAXIMUM, settings.memory // settings.part_size))
+    first = min(int(_FAR * round_trip**2), most)
+    threshold = first * settings.part_size if first > _INITIAL else 0
+    return ConcurrencyLimit(minimum=_MINIMUM, maximum=most, limit=_INITIAL, threshold=threshold)
 
 
 async def _fetch_token(packages: WorkPackageClient, accession: str) -> None:

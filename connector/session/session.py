@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from uuid import UUID
 
 import attrs
@@ -21,21 +22,20 @@ from connector.clients.well_known import WellKnown
 from connector.clients.work_packages import WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import file_size
 from connector.errors import LocalError, RefusedError, UsageError
 from connector.local.finished import FinishedFiles
-from connector.local.names import normalized
+from connector.local.source_file import planned_files
 from connector.local.user_folders import StateFolder
-from connector.session.engine import planned_files
 from connector.transfer import Outcome, RunContext, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
 
 if TYPE_CHECKING:
     from connector.clients.downloads import DownloadClient
-    from connector.clients.uploads import UploadClient
+    from connector.clients.uploads import UploadBox, UploadClient
     from connector.download import DownloadedFile
     from connector.download.request import DownloadRequest
-    from connector.upload import UploadBox, UploadedFile, UploadSource
+    from connector.upload import UploadedFile, UploadSource
     from connector.upload.listing import ListedFile, UnfinishedUpload
     from connector.upload.plan import PlannedUpload
     from connector.upload.removal import UploadRemover
@@ -127,8 +127,8 @@ class Session:
                 "This work package is for uploads.",
                 hint="Ask for one for downloads; this one is used with: connector upload",
             )
-        known = {normalized(accession): accession for accession in files}
-        named = [name if name in files else known.get(normalized(name), name) for name in accessions]
+        known = {normalize("NFC", accession): accession for accession in files}
+        named = [name if name in files else known.get(normalize("NFC", name), name) for name in accessions]
         missing = [accession for accession in named if accession not in files]
         if missing:
             raise RefusedError(
@@ -154,15 +154,13 @@ class Session:
         Raises:
             UsageError: If two files would get the same alias, before anything is sent.
         """
-        from connector.upload import UploadContext, check_sources, upload_all
-        from connector.upload.journals import UploadJournals
+        from connector.upload import UploadContext, UploadJournals, check_sources, upload_all
 
         _check_existing(overwrite, verify_existing)
         check_sources(sources)
         box = self.box()
         files = [(source.alias, source.path) for source in sources]
-        plan = partial(planned_files, files, lambda size: HEADER_SIZE + sealed_size(size))
-        self.run.observer.planned(await self.run.in_thread(plan))
+        self.run.observer.planned(await self.run.in_thread(planned_files, files, file_size))
         context = UploadContext(
             run=self.run,
             box=box,
@@ -180,8 +178,7 @@ class Session:
         self, sources: Sequence[UploadSource], *, overwrite: bool = False
     ) -> list[Outcome[PlannedUpload]]:
         """Plan what `upload` would do with these sources, without doing it."""
-        from connector.upload import check_sources
-        from connector.upload.journals import UploadJournals
+        from connector.upload import UploadJournals, check_sources
         from connector.upload.plan import UploadPlanner
 
         check_sources(sources)
@@ -269,8 +266,7 @@ class Session:
 
     def box(self) -> UploadBox:
         """The package's upload box; `RefusedError` if it has none."""
-        from connector.clients.uploads import UploadClient
-        from connector.upload import UploadBox
+        from connector.clients.uploads import UploadBox, UploadClient
 
         self.scheduler.check_open()
         package = self.package

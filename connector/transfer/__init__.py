@@ -10,17 +10,23 @@ from connector.transfer.reporting import (
     SilentObserver,
     as_connector_error,
 )
-from connector.transfer.retry import Backoff, Notify, Polling, Retrier
 from connector.transfer.scheduler import Scheduler, check_in_trio
-from connector.transfer.transfer import (
+from connector.transfer.steps import (
+    Backoff,
+    Notify,
+    Polling,
+    Retrier,
+    RunContext,
+    Sequencer,
+    make_threads,
+    run_concurrently,
+)
+from connector.transfer.transfers import (
     NotReadyError,
     OverloadedError,
     Progress,
-    RunContext,
-    Sequencer,
     TooManyOpenTransfersError,
     Transfer,
-    run_concurrently,
 )
 
 __all__ = [
@@ -46,5 +52,6 @@ __all__ = [
     "Transfer",
     "as_connector_error",
     "check_in_trio",
+    "make_threads",
     "run_concurrently",
 ]

@@ -12,10 +12,16 @@ from connector.errors import ConnectorError, UsageError
 from connector.parts import Part, memory_budget
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.open_transfers import ActiveTransfer, OpenTransferLimiter
 from connector.transfer.reporting import GuardedObserver, Observer, Outcome, as_connector_error
-from connector.transfer.retry import Retrier
-from connector.transfer.transfer import NotReadyError, OverloadedError, TooManyOpenTransfersError, Transfer
+from connector.transfer.steps import Retrier
+from connector.transfer.transfers import (
+    ActiveTransfer,
+    NotReadyError,
+    OpenTransferLimiter,
+    OverloadedError,
+    TooManyOpenTransfersError,
+    Transfer,
+)
 
 T = TypeVar("T")
 
@@ -94,10 +100,11 @@ class Scheduler:
         return self.observer.checked(outcome)
 
     def close(self) -> None:
-        """Cancel running transfers and accept no more: the session's memory and connections are about to close."""
+        """Cancel running transfers, accept no more, and free the memory of the buffers."""
         self._closed = True
         for batch in self._batches:
             batch.cancel()
+        self.pool.close()
 
     def spawn_workers(self) -> None:
         """Start as many workers as the limit and the parts allow, for the oldest batch first."""

@@ -1,7 +1,7 @@
 """Uploads: from a local file to the archive."""
 
-from connector.upload.context import UploadBox, UploadContext, UploadedFile
 from connector.upload.job import Upload, upload_all
-from connector.upload.journals import UploadSource, check_sources
+from connector.upload.journals import UploadContext, UploadJournals, UploadSource, check_sources
+from connector.upload.states import UploadedFile
 
-__all__ = ["Upload", "UploadBox", "UploadContext", "UploadSource", "UploadedFile", "check_sources", "upload_all"]
+__all__ = ["Upload", "UploadContext", "UploadJournals", "UploadSource", "UploadedFile", "check_sources", "upload_all"]

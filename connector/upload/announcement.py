@@ -7,12 +7,12 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from connector.crypt4gh.segments import HEADER_SIZE, fit_upload_part_size, sealed_size
+from connector.crypt4gh.segments import file_size, fit_upload_part_size
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.source_file import SourceFile
-from connector.upload.context import LockedSource, UploadContext, UploadedFile
 from connector.upload.existing import alias_taken, compare
-from connector.upload.states import INSPECT_BOX, Stage, after
+from connector.upload.journals import LockedSource, UploadContext
+from connector.upload.states import INSPECT_BOX, Stage, UploadedFile, after
 from connector.wire.payloads import CreatedUpload, FileUpload, UploadCreation
 
 _PIECE = 4 * 1024**2
@@ -33,7 +33,7 @@ class Announcement:
         self._unacknowledged = False
         self._journaled = sent_before
         self._sent = sent_before
-        total = HEADER_SIZE + sealed_size(file.state.size)
+        total = file_size(file.state.size)
         self._creation = UploadCreation(
             alias=locked.source.alias,
             decrypted_size=file.state.size,
@@ -68,7 +68,7 @@ class Announcement:
             existing = None if listed is None else await self._compared(listed)
             if existing is not None and self._suffices(existing):
                 return existing
-        await context.box.create_token(alias).get()
+        await context.box.token("create", alias=alias).get()
         return None
 
     async def send(self) -> CreatedUpload | UploadedFile:
@@ -81,7 +81,7 @@ class Announcement:
             self._unacknowledged = self._unacknowledged or isinstance(error, BrokenError)
 
         box = self._context.box
-        token = box.create_token(self._creation.alias)  # not in __init__, which runs in a thread
+        token = box.token("create", alias=self._creation.alias)  # not in __init__, which runs in a thread
         try:
             try:
                 return await box.uploads.create(token, self._creation, on_retry)

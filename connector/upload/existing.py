@@ -8,8 +8,13 @@ from connector.errors import RefusedError
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceState
 from connector.transfer import AlreadyThere
-from connector.upload.context import COMPLETE, OVERWRITABLE, UploadedFile
+from connector.upload.states import UploadedFile
 from connector.wire.payloads import FileUpload
+
+OVERWRITABLE = frozenset({"init", "inbox"})
+"""States of an upload that a new one under the same alias replaces if overwriting is asked for."""
+COMPLETE = frozenset({"inbox", "interrogated", "awaiting_archival", "archived"})
+"""States of an upload that was closed and did not fail."""
 
 
 def compare(listed: FileUpload | None, state: SourceState, record: FinishedFile | None) -> AlreadyThere | None:

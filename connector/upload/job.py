@@ -9,18 +9,17 @@ from uuid import UUID
 import trio
 
 from connector.crypt4gh.header import make_header
-from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import file_size
 from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
 from connector.local.finished import FinishedFile
 from connector.local.source_file import SourceChangedError, SourceFile, SourceState
 from connector.parts import Part, Parts
 from connector.transfer import Outcome, Progress, Scheduler
 from connector.upload.announcement import Announcement
-from connector.upload.context import LockedSource, UploadContext, UploadedFile
 from connector.upload.existing import uploaded_before
-from connector.upload.journals import UploadSource
+from connector.upload.journals import LockedSource, UploadContext, UploadSource
 from connector.upload.sending import ManyParts, OnePart, Sending, changed_since
-from connector.upload.states import Stage, StartedUpload, UploadSecrets, UploadState, after, created
+from connector.upload.states import Stage, StartedUpload, UploadedFile, UploadSecrets, UploadState, after, created
 from connector.wire.payloads import CreatedUpload
 
 _DELETE_TIMEOUT = 5.0
@@ -74,7 +73,7 @@ class Upload:
         if state.started is None:
             self._unusable = True
             raise changed_since(self._source) if state.changed else _unreadable(self._source)
-        total = HEADER_SIZE + sealed_size(self._opened.state.size)
+        total = file_size(self._opened.state.size)
         parts = Parts(total, state.started.part_size)
         kind = OnePart if len(parts) == 1 else ManyParts
         self._sending = kind(self._context, self._locked, self._opened, state, parts)

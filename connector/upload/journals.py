@@ -1,4 +1,4 @@
-"""Sources of uploads, local files with their aliases in the box, and the journals of unfinished ones.
+"""Sources of uploads: local files with their aliases in the box, their locks, and the journals of unfinished ones.
 
 The next run resumes at the first missing part. A journal holds the file's secrets encrypted for the user's own Crypt4GH
 key: it discloses what was uploaded and the digests, but without the private key no part can be decrypted or forged.
@@ -9,23 +9,27 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from unicodedata import normalize
 from uuid import UUID
 
 import attrs
 
+from connector.clients.objects import ObjectClient
+from connector.clients.uploads import UploadBox
 from connector.crypt4gh.header import is_crypt4gh
 from connector.crypt4gh.keys import KeyPair
-from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import file_size
 from connector.errors import UsageError
 from connector.local.disk import local_failures
+from connector.local.finished import FinishedFiles
 from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
-from connector.local.names import normalized
 from connector.local.source_file import SourceFile, SourceState
 from connector.local.user_folders import state_failures
 from connector.parts import check_object_size
+from connector.transfer import RunContext
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts
 
 MAX_ALIAS = 255
@@ -54,7 +58,7 @@ def check_sources(sources: Sequence[UploadSource]) -> None:
                 f"{alias!r} is not a valid alias for {source.path}.",
                 hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
             )
-        name = normalized(alias)
+        name = normalize("NFC", alias)
         if name in seen:
             raise UsageError(
                 f"{seen[name]} and {source.path} would both be called {alias!r} in the box.",
@@ -75,7 +79,7 @@ def open_source(path: Path) -> SourceFile:
     try:
         if file.state.size == 0:
             raise UsageError(f"{path} is empty.", hint="An archive accepts no empty files; leave it out.")
-        check_object_size(HEADER_SIZE + sealed_size(file.state.size))
+        check_object_size(file_size(file.state.size))
         head = bytearray(min(8, file.state.size))
         file.read_into(0, [memoryview(head)])
         if is_crypt4gh(bytes(head)):
@@ -180,3 +184,72 @@ class UploadJournals:
             return False
         with local_failures("read", source.path):
             return os.stat(source.path).st_ctime_ns > os.stat(path).st_mtime_ns
+
+
+@attrs.frozen(kw_only=True)
+class UploadContext:
+    """What the uploads of one batch share.
+
+    Attributes:
+        hub_key: Returns the public key of a storage alias.
+        finished: The records of what earlier runs finished in the box.
+        overwrite: Whether uploads in the box are replaced, unless an earlier run sent them from the same source.
+        verify_existing: Whether sources are read to compare their content.
+        random_bytes: Generates keys and nonces.
+    """
+
+    run: RunContext
+    box: UploadBox
+    objects: ObjectClient
+    keys: KeyPair
+    hub_key: Callable[[str], Awaitable[bytes]]
+    journals: UploadJournals
+    finished: FinishedFiles
+    overwrite: bool = False
+    verify_existing: bool = False
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+
+class LockedSource:
+    """A source that is being uploaded, and the lock file of its upload.
+
+    Methods block, and are called in threads, except `check_lock`.
+    """
+
+    def __init__(self, source: UploadSource, context: UploadContext) -> None:
+        self.source = source
+        self._context = context
+        self._file: SourceFile | None = None
+        self._lock: LockFile | None = None
+
+    def take(self) -> SourceFile:
+        """Open the source and lock its upload; may be called again.
+
+        Raises:
+            LocalError: If the file cannot be read, or another process uploads it.
+            NotReadyError: If whether that process still runs is not visible from here.
+        """
+        if self._file is None:
+            self._file = open_source(self.source.path)
+        if self._lock is None:
+            self._lock = self._context.journals.lock(self._context.box.id, self.source)
+        return self._file
+
+    def check(self) -> None:
+        """Raise `LocalError` if another process has taken over."""
+        if self._lock is not None:
+            self._lock.check()
+
+    async def check_lock(self) -> None:
+        """`check` before anything is sent: parts that another process encrypts have other bytes."""
+        if self._lock is not None and self._lock.may_be_lost:
+            await self._context.run.in_thread(self._lock.check)
+
+    def release(self) -> None:
+        """Release source and lock; `take` may be called again."""
+        file, self._file = self._file, None
+        lock_file, self._lock = self._lock, None
+        if file is not None:
+            file.close()
+        if lock_file is not None:
+            lock_file.release()

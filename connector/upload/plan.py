@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from unicodedata import normalize
 
 import attrs
 
-from connector.crypt4gh.segments import HEADER_SIZE, fit_upload_part_size, sealed_size
+from connector.clients.uploads import REPLACEABLE
+from connector.crypt4gh.segments import file_size, fit_upload_part_size
 from connector.errors import ConnectorError
 from connector.local.finished import FinishedFiles
-from connector.local.names import normalized
 from connector.local.source_file import SourceState
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
-from connector.upload.context import OVERWRITABLE, REPLACEABLE
-from connector.upload.existing import alias_taken, compare
+from connector.upload.existing import OVERWRITABLE, alias_taken, compare
 from connector.upload.journals import UploadSource, open_source
 from connector.upload.states import UploadState
 from connector.wire.payloads import FileUpload
@@ -36,7 +36,7 @@ class PlannedUpload:
 
 
 def _by_alias(listed: Sequence[FileUpload]) -> Mapping[str, FileUpload]:
-    return {normalized(upload.alias): upload for upload in listed if upload.state not in REPLACEABLE}
+    return {normalize("NFC", upload.alias): upload for upload in listed if upload.state not in REPLACEABLE}
 
 
 @attrs.frozen
@@ -64,7 +64,7 @@ class UploadPlanner:
             size = file.state.size
             earlier = self.earlier(source, file.state)
             compared = self._compared(source, file.state, earlier)
-            total = HEADER_SIZE + sealed_size(size)
+            total = file_size(size)
             started = None if earlier is None else earlier.started
             fitted = started.part_size if started is not None else fit_upload_part_size(total, self.part_size)
             parts = Parts(total, fitted)
@@ -76,7 +76,7 @@ class UploadPlanner:
 
     def _compared(self, source: UploadSource, state: SourceState, earlier: UploadState | None) -> AlreadyThere | None:
         """What was compared if the file is in the box; an error if the alias is taken by another one."""
-        listed = self.listed.get(normalized(source.alias))
+        listed = self.listed.get(normalize("NFC", source.alias))
         if listed is None or (earlier is not None and listed.state == "init" and earlier.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE

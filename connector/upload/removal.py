@@ -6,17 +6,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 from uuid import UUID
 
 import attrs
 
 from connector.clients.api_transport import TokenRefusedError
-from connector.clients.uploads import ListingRefusedError
+from connector.clients.uploads import ListingRefusedError, UploadBox
 from connector.errors import ConnectorError, RefusedError
 from connector.local.finished import FinishedFiles
-from connector.local.names import normalized
 from connector.transfer import Outcome, RunContext
-from connector.upload.context import UploadBox
 from connector.upload.listing import UNKNOWN, ListedFile, UnfinishedUpload, unfinished_uploads
 from connector.wire.payloads import FileUpload
 
@@ -75,14 +74,14 @@ class UploadRemover:
     async def find(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads with these aliases, in their order: as the box lists them, or if the archive refuses to list it,
         by this machine's records (which may have several of an alias, of which at most one is in the box)."""
-        wanted = {*aliases, *map(normalized, aliases)}
+        wanted = {*aliases, *(normalize("NFC", alias) for alias in aliases)}
         found: dict[str, list[ListedFile]] = {}
         similar: dict[str, list[ListedFile]] = {}  # by another Unicode form of their alias
         refused: ListingRefusedError | None = None
         try:
             async for page in self.box.pages():
                 for upload in page:
-                    for alias, uploads in ((upload.alias, found), (normalized(upload.alias), similar)):
+                    for alias, uploads in ((upload.alias, found), (normalize("NFC", upload.alias), similar)):
                         # An archive may list deleted uploads beside the one that has the alias now.
                         if alias in wanted and (alias not in uploads or upload.state != "cancelled"):
                             uploads[alias] = [ListedFile.of_upload(upload)]
@@ -91,7 +90,7 @@ class UploadRemover:
             found = {alias: self.records.find(alias) for alias in aliases}
         outcomes: list[Outcome[ListedFile]] = []
         for alias in dict.fromkeys(aliases):
-            named = found.get(alias) or similar.get(normalized(alias), [])
+            named = found.get(alias) or similar.get(normalize("NFC", alias), [])
             outcomes += [Outcome(alias, upload) for upload in named]
             if not named:
                 outcomes.append(Outcome(alias, error=_missing(alias, refused)))

@@ -15,8 +15,7 @@ from connector.local.journal import JournalFile
 from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, PartDigests, Parts, add_pieces, digest_part, multipart_etag
 from connector.transfer import Progress, Sequencer, run_concurrently
-from connector.upload.context import LockedSource, UploadContext
-from connector.upload.journals import UploadSource
+from connector.upload.journals import LockedSource, UploadContext, UploadSource
 from connector.upload.states import CLOSE, SentPart, Stage, StartedUpload, UploadState, after
 from connector.wire.payloads import UploadCompletion
 
@@ -72,8 +71,8 @@ class Sending(ABC):
         self._parts = parts
         self._started: StartedUpload = state.started
         self.file_id = state.started.file_id
-        self._upload_token = context.box.upload_token(self.file_id)
-        self._close_token = context.box.close_token(self.file_id)
+        self._upload_token = context.box.token("upload", file_id=self.file_id)
+        self._close_token = context.box.token("close", file_id=self.file_id)
         self._sealer = PartSealer(
             SealedLayout(self._started.header, file.state.size),
             session_key=self._started.secrets.session_key,

@@ -21,10 +21,11 @@ from uuid import UUID
 import attrs
 
 from connector.crypt4gh.keys import open_text, seal_text
-from connector.crypt4gh.segments import HEADER_SIZE, sealed_size
+from connector.crypt4gh.segments import file_size
 from connector.errors import ConnectorError
 from connector.local.journal import Journal
 from connector.parts import PartDigests, Parts
+from connector.transfer import AlreadyThere
 
 KIND = "upload"
 ANNOUNCED_KIND = "upload-announced"
@@ -101,6 +102,19 @@ class UploadState:
         return all(part.plain is not None for part in sent)
 
 
+@attrs.frozen
+class UploadedFile:
+    """A finished upload. `size` and `sha256` (lower case hex) are of the plaintext; `already_there`: what was compared
+    if the file was in the box already; `sha256` is `None` if that was the size alone.
+    """
+
+    alias: str
+    file_id: UUID
+    size: int
+    sha256: str | None
+    already_there: AlreadyThere | None = None
+
+
 def created(started: StartedUpload) -> UploadState:
     """The state of an upload that the archive has created."""
     return UploadState(Stage.CREATED, started.file_id, started)
@@ -121,7 +135,7 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
         started = _read_started(head, file_id, private_key)
         parts = {number: _read_part(facts) for number, facts in journal.parts.items()}
         sealed = None if head.get("sealed") is None else _read_part(head["sealed"])
-        total = len(Parts(HEADER_SIZE + sealed_size(int(head["size"])), started.part_size))
+        total = len(Parts(file_size(int(head["size"])), started.part_size))
     except (ConnectorError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return UploadState(Stage.CREATED, file_id)  # damaged, or encrypted for a different key of ours
     stored = {number: part for number, part in parts.items() if number <= total}

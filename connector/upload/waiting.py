@@ -8,11 +8,10 @@ from uuid import UUID
 import attrs
 import trio
 
-from connector.clients.uploads import ListingRefusedError
+from connector.clients.uploads import ListingRefusedError, UploadBox
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.transfer import Outcome, RunContext
-from connector.transfer.retry import Polling
-from connector.upload.context import UploadBox
+from connector.transfer.steps import Polling
 from connector.upload.listing import ListedFile
 from connector.wire.payloads import FileUpload
 

@@ -52,8 +52,6 @@ class FakeBox:
         self.removed += [upload.name for upload in uploads]
         return [Outcome(upload.name, upload) for upload in uploads]
 
-    decrypt_files = encrypt_files = None
-
 
 @pytest.fixture
 def box() -> FakeBox:
@@ -74,8 +72,8 @@ def desk_of(box: FakeBox, state: StateFolder, stdin: ScriptedInput | None = None
         "CONNECTOR_WKVS_URL": "https://archive.example/.well-known",
         "CONNECTOR_MY_PRIVATE_KEY_PATH": str(folder / "my.sec"),
     }
-    engine: Any = box
-    return Desk(engine=engine, state_folder=state.path, environment=environment, stdin=stdin)
+    open_session: Any = box.open_session
+    return Desk(open_session=open_session, state_folder=state.path, environment=environment, stdin=stdin)
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth  # of pyte
 
+from connector.cli.console import amount, span
 from connector.cli.meter import FileState, State
-from connector.cli.screen import Waiting, amount, columns, cut, lines, one_line, shortened, single_line, span, wrapped
+from connector.cli.screen import columns, cut, lines, one_line, pause_line, shortened, single_line, wrapped
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ REASON = "https://archive.example cannot be reached: The name archive.example ca
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_pause_stands_on_lines_of_its_own_with_its_seconds_first(width: int) -> None:
-    drawn = lines(state(), [], [Waiting(REASON, 12, files=3)], width=width, height=24)
+    drawn = lines(state(), [], [pause_line(REASON, 12, files=3)], width=width, height=24)
     assert all(len(line) < width for line in drawn)
     (first,) = [line for line in drawn if line.startswith("Trying again in 12 s, 3 files:")]
     if width >= 80:
@@ -68,9 +69,9 @@ def test_a_pause_stands_on_lines_of_its_own_with_its_seconds_first(width: int) -
 
 
 def test_where_there_is_one_line_the_pause_has_it() -> None:
-    assert single_line(state(), [Waiting(REASON, 12)], width=60) == f"Trying again in 12 s: {REASON[:34]}..."
+    assert single_line(state(), [pause_line(REASON, 12)], width=60) == f"Trying again in 12 s: {REASON[:34]}..."
     assert single_line(state(), [], width=200) == one_line(state())
-    assert single_line(state(), [Waiting("staging", 75, waits=True)], width=60) == "Waiting 1:15: staging"
+    assert single_line(state(), [pause_line("staging", 75, waits=True)], width=60) == "Waiting 1:15: staging"
 
 
 def test_the_newest_files_have_their_names() -> None:
@@ -92,7 +93,7 @@ def test_the_newest_files_have_their_names() -> None:
 )
 def test_what_is_drawn_fits(width: int, height: int, names: list[str], paused: bool) -> None:
     newest = [FileState(name, 1, 3) for name in names]
-    pauses = [Waiting(REASON, 7)] if paused else []
+    pauses = [pause_line(REASON, 7)] if paused else []
     drawn = lines(state(failed=1), newest, pauses, width=width, height=height)
     assert 1 <= len(drawn) <= max(1, height - 1)
     assert all(columns(line) <= max(1, width - 1) for line in drawn)

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.sources import Row, aliases_of, parse_tsv
+from connector.cli.tsv import parse_tsv, read_tsv
 from connector.errors import UsageError
 
 
 def test_paths_and_aliases_around_comments_and_blank_lines() -> None:
     content = b"# files of June\n\na b.bam\tSAMPLE_1\r\n  # more\n  \n/data/\xc3\xbc.bam \t SAMPLE_2"
-    assert parse_tsv(content, "list.tsv") == [Row("a b.bam", "SAMPLE_1", 3), Row("/data/ü.bam", "SAMPLE_2", 6)]
+    assert parse_tsv(content, "list.tsv") == [("a b.bam", "SAMPLE_1"), ("/data/ü.bam", "SAMPLE_2")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_before_a_list(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "list").write_bytes("a\tÄ\r\n".encode(encoding))
-    assert aliases_of(tmp_path / "list") == ["Ä"]
+    assert read_tsv(tmp_path / "list") == [("a", "Ä")]
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_any_bytes_are_a_list_or_a_usage_error(content: bytes) -> None:
         rows = parse_tsv(content, "list.tsv")
     except UsageError:
         return
-    assert len({row.alias for row in rows}) == len({row.path for row in rows}) == len(rows) > 0
+    assert len({alias for _, alias in rows}) == len({path for path, _ in rows}) == len(rows) > 0

@@ -14,7 +14,7 @@ from connector.clients.api_client import ApiClient, CachedValue, Expiring
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, TokenRefusedError, error_from_response
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, Retrier, SilentObserver
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 from connector.wire.tokens import WorkOrderToken
 from tests.clients.conftest import Handler
 

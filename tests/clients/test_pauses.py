@@ -14,7 +14,7 @@ from connector.clients.api_client import ApiClient, RequestedPauses
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, error_from_response
 from connector.errors import RETRY, ConnectorError, RetryPolicy
 from connector.transfer import OverloadedError, Retrier, SilentObserver
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 from tests.clients.conftest import Handler
 
 pytestmark = pytest.mark.trio

@@ -11,8 +11,7 @@ import pytest
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import FileExistsAlready
-from connector.recrypt import RecryptedFile, RecryptRequest
-from connector.session import decrypt_files, encrypt_files
+from connector.recrypt import RecryptedFile, RecryptRequest, decrypt_files, encrypt_files
 from connector.transfer import Outcome
 
 pytestmark = pytest.mark.trio

@@ -6,16 +6,12 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from connector.cli.context import AppContext, Engine, StandardInputKind
+from connector.cli.context import AppContext, OpenSession, StandardInputKind
 from connector.cli.root import run_command_line
 from connector.local.user_folders import StateFolder
-from connector.session import Components, Session, decrypt_files, encrypt_files, open_session
 
 
 class ScriptedInput:
@@ -43,26 +39,13 @@ class HandClock:
         return self.now
 
 
-@attrs.frozen
-class ComponentEngine:
-    """The real engine, with these parts of its sessions replaced."""
-
-    components: Components
-
-    def open_session(self, *arguments: Any, **options: Any) -> AbstractAsyncContextManager[Session]:
-        return open_session(*arguments, components=self.components, **options)
-
-    decrypt_files = staticmethod(decrypt_files)
-    encrypt_files = staticmethod(encrypt_files)
-
-
 class Desk:
     """Runs commands in this process and keeps what they print."""
 
     def __init__(
         self,
         *,
-        engine: Engine | None = None,
+        open_session: OpenSession | None = None,
         environment: dict[str, str] | None = None,
         stdin: ScriptedInput | None = None,
         answers: Sequence[str] = (),
@@ -75,8 +58,8 @@ class Desk:
         self.answers = list(answers)
         self.clock = HandClock()
         given: dict[str, Any] = {}
-        if engine is not None:
-            given["engine"] = lambda: engine
+        if open_session is not None:
+            given["open_session"] = open_session
         if state_folder is not None:
             given["state_folder"] = lambda: StateFolder(state_folder)
         self.around = AppContext(

@@ -12,7 +12,7 @@ from connector.errors import ConnectorError
 from connector.parts import Part
 from connector.transfer import BufferPool, Observer, Outcome, Progress, Retrier, Scheduler
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 
 Move = Callable[["Scripted", Part, memoryview, Progress], Awaitable[None]]
 Step = Callable[["Scripted"], Awaitable[None]]

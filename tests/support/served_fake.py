@@ -13,6 +13,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ import httpx
 import trio
 
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE
-from connector.session import Components
+from connector.session import Components, open_session
 from connector.transfer import Backoff, Retrier
 from tests.support.contract_client import unseal
-from tests.support.desk import ComponentEngine, Desk
+from tests.support.desk import Desk
 from tests.support.fake_archive import BASE, ENVELOPE, STORAGE, FakeArchive, _kind
 from tests.support.http_messages import Body, Head, Messages
 from tests.support.program import NAMED, Program
@@ -259,8 +260,8 @@ class User:
             return Said(done.code, done.out, done.err)
         # Waits as long as by default, in a tenth of the time.
         retrier = Retrier(attempts=int(settings["CONNECTOR_RETRIES"]) + 1, backoff=Backoff(base=0.05, cap=3.0))
-        engine: Any = ComponentEngine(attrs.evolve(self.components, retrier=retrier))
-        desk = Desk(environment=settings, engine=engine)
+        components = attrs.evolve(self.components, retrier=retrier)
+        desk = Desk(environment=settings, open_session=partial(open_session, components=components))
         code = desk.run(command, *arguments)
         return Said(code, desk.out.getvalue(), desk.err.getvalue())
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 
 
 @pytest.mark.parametrize(

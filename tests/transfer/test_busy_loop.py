@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import connector
-from connector import session
+from connector.recrypt import decrypt_files, encrypt_files
 from tests.support.restless import never_rest
 
 pytestmark = pytest.mark.trio
@@ -25,9 +25,9 @@ async def test_a_task_that_always_computes_does_not_stop_the_transfers_beside_it
         nursery.start_soon(never_rest, chunk)
         with trio.fail_after(60):
             request = connector.RecryptRequest(source, sealed)
-            (outcome,) = await session.encrypt_files(settings, keys.private, [keys.public], [request])
+            (outcome,) = await encrypt_files(settings, keys.private, [keys.public], [request])
             assert outcome.ok
-            (outcome,) = await session.decrypt_files(settings, keys.private, [connector.RecryptRequest(sealed, opened)])
+            (outcome,) = await decrypt_files(settings, keys.private, [connector.RecryptRequest(sealed, opened)])
             assert outcome.ok
         nursery.cancel_scope.cancel()
     assert opened.read_bytes() == source.read_bytes()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 
 MB = 1_000_000
 PART = 16 * MB

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from connector.transfer.retry import Polling
+from connector.transfer.steps import Polling
 
 
 @pytest.mark.parametrize(

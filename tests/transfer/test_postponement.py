@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from connector.parts import Part, Parts
 from connector.transfer import BufferPool, NotReadyError, Observer, Progress, Retrier, Scheduler, SilentObserver
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.open_transfers import OpenTransferLimiter
+from connector.transfer.transfers import OpenTransferLimiter
 from tests.support.observers import Notes
 
 pytestmark = pytest.mark.trio

@@ -10,7 +10,7 @@ import trio
 
 from connector.errors import NO_RETRY, RENEW, RETRY, BrokenError, ConnectorError, RetryPolicy
 from connector.transfer import Retrier
-from connector.transfer.retry import Backoff
+from connector.transfer.steps import Backoff
 
 pytestmark = pytest.mark.trio
 

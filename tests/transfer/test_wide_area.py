@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from connector.config import Settings
-from connector.session.engine import network_limit
+from connector.session.opening import network_limit
 from tests.support.wide_area_line import MB, MIB, WideAreaLine
 
 WAYS = pytest.mark.parametrize("up", [False, True], ids=["down", "up"])

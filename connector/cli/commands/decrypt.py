@@ -70,6 +70,7 @@ def decrypt(
     def work(invocation: Invocation) -> int:
         from connector.cli.pipes import standard_pipes, without_pipe
         from connector.local.disk import ready_folder
+        from connector.recrypt import decrypt_files, decrypt_pipe, move_all
         from connector.recrypt.request import decrypt_targets
 
         named = without_pipe(files)
@@ -78,16 +79,14 @@ def decrypt(
         keys = invocation.secrets.own_private_keys(private_key_names)
         if requests and output_dir is not None:
             ready_folder(output_dir)
-        engine = invocation.context.engine()
 
         async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
             outcomes: list[Outcome[RecryptedFile]] = []
             if pipes is not None:
-                outcomes.append(
-                    await engine.decrypt_pipe(keys, pipes.source, pipes.target, size=pipes.size, observer=observer)
-                )
+                pieces = decrypt_pipe(pipes.source, pipes.target, keys)
+                outcomes.append(await move_all(pieces, pipes.target, size=pipes.size, observer=observer))
             if requests:
-                outcomes += await engine.decrypt_files(
+                outcomes += await decrypt_files(
                     invocation.settings,
                     keys[0],
                     requests,

@@ -22,13 +22,13 @@ from connector.archive import admin
 from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
+from connector.cli.console import amount
 from connector.cli.run import Invocation
-from connector.cli.screen import amount
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError, LocalError, UsageError
 from connector.local.disk import free_space, local_failures
 from connector.local.key_files import write_key_pair
-from connector.recrypt import RecryptRequest
+from connector.recrypt import RecryptRequest, decrypt_files
 from connector.recrypt.request import ENDING
 from connector.session import Session
 from connector.transfer.reporting import Observer, Outcome
@@ -208,12 +208,8 @@ class Demonstration:
             RecryptRequest(path, folder / path.name.removesuffix(ENDING))
             for path in sorted((self._folder / "encrypted").iterdir())
         ]
-        engine = self._invocation.context.engine()
-        _unwrap_all(
-            await engine.decrypt_files(
-                self._invocation.settings, keys.private, requests, overwrite=False, observer=observer
-            )
-        )
+        settings = self._invocation.settings
+        _unwrap_all(await decrypt_files(settings, keys.private, requests, overwrite=False, observer=observer))
 
     async def _compare(self, names: dict[str, str]) -> None:
         for folder in ("decrypted-on-the-way", "decrypted-afterwards"):
@@ -229,9 +225,10 @@ class Demonstration:
     def _session(self, keys: KeyPair, token: str, observer: Observer) -> AbstractAsyncContextManager[Session]:
         assert self._archive is not None
         settings = attrs.evolve(self._invocation.settings, wkvs_url=self._archive.wkvs_url, proxy=None, ca_file=None)
-        engine = self._invocation.context.engine()
         state = self._folder / "state"  # Not the user's own state folder.
-        return engine.open_session(settings, keys, AccessToken.parse(token), observer=observer, state_folder=state)
+        return self._invocation.context.open_session(
+            settings, keys, AccessToken.parse(token), observer=observer, state_folder=state
+        )
 
 
 def _unwrap_all(outcomes: Sequence[Outcome[Any]]) -> None:

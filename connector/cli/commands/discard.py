@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import click
 
@@ -48,7 +49,6 @@ def discard(
     def work(invocation: Invocation) -> int:
         from connector.cli.leftovers import find_downloads, forget_folders
         from connector.errors import LocalError, UsageError
-        from connector.local.names import normalized
         from connector.upload.listing import unfinished_uploads
 
         if everything and names:
@@ -61,12 +61,13 @@ def discard(
                 hint="See: connector status --in-box",
             )
         folder = invocation.context.state_folder().uploads
-        wanted = {*map(normalized, names)}
-        uploads = [one for one in unfinished_uploads(folder) if everything or normalized(one.alias) in wanted]
+        wanted = {normalize("NFC", name) for name in names}
+        uploads = [one for one in unfinished_uploads(folder) if everything or normalize("NFC", one.alias) in wanted]
         found, looked, unreadable = find_downloads(invocation, output_dir)
-        downloads = [one for one in found if everything or normalized(one.accession) in wanted]
-        known = {normalized(one.alias) for one in uploads} | {normalized(one.accession) for one in downloads}
-        unknown = [name for name in dict.fromkeys(names) if normalized(name) not in known]
+        downloads = [one for one in found if everything or normalize("NFC", one.accession) in wanted]
+        known = {normalize("NFC", one.alias) for one in uploads}
+        known |= {normalize("NFC", one.accession) for one in downloads}
+        unknown = [name for name in dict.fromkeys(names) if normalize("NFC", name) not in known]
         if unknown and not in_box:
             raise UsageError(
                 f"Nothing unfinished is called {', '.join(unknown)}.",

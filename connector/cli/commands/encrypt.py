@@ -65,6 +65,7 @@ def encrypt(
         from connector.crypt4gh.keys import KEY_SIZE
         from connector.local.disk import ready_folder
         from connector.local.key_files import read_public_key
+        from connector.recrypt import encrypt_files, encrypt_pipe, move_all
         from connector.recrypt.request import encrypt_targets
 
         requests = encrypt_targets(without_pipe(files), output_dir)
@@ -74,17 +75,14 @@ def encrypt(
         private_key = invocation.secrets.own_keys().private if named else os.urandom(KEY_SIZE)
         if requests and output_dir is not None:
             ready_folder(output_dir)
-        engine = invocation.context.engine()
 
         async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
             outcomes: list[Outcome[RecryptedFile]] = []
             if pipes is not None:
-                source, target, size = pipes.source, pipes.target, pipes.size
-                outcomes.append(
-                    await engine.encrypt_pipe(private_key, recipients, source, target, size=size, observer=observer)
-                )
+                pieces = encrypt_pipe(pipes.source, pipes.target, private_key, recipients)
+                outcomes.append(await move_all(pieces, pipes.target, size=pipes.size, observer=observer))
             if requests:
-                outcomes += await engine.encrypt_files(
+                outcomes += await encrypt_files(
                     invocation.settings, private_key, recipients, requests, overwrite=overwrite, observer=observer
                 )
             return outcomes

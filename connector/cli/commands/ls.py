@@ -60,7 +60,7 @@ def ls(ctx: click.Context, /, **_: object) -> None:
 
 
 def _line(file: ListedFile, age: float | None) -> str:
-    from connector.cli.screen import amount
+    from connector.cli.console import amount
 
     size = _UNKNOWN if file.size is None else amount(file.size)
     name = file.name if file.file_name in (None, file.name) else f"{file.name}  {file.file_name}"

@@ -43,10 +43,10 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
-        from connector.cli.sources import aliases_of
+        from connector.cli.tsv import read_tsv
         from connector.errors import UsageError
 
-        names = [*dict.fromkeys([*aliases, *(aliases_of(tsv) if tsv is not None else [])])]
+        names = [*dict.fromkeys([*aliases, *(alias for _, alias in (read_tsv(tsv) if tsv is not None else []))])]
         if not names:
             raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
         if not yes and invocation.context.stdin.kind() != "terminal":
@@ -72,7 +72,7 @@ def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: b
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:
     """Ask whether to remove these; `UsageError` for any answer but yes."""
-    from connector.cli.screen import amount
+    from connector.cli.console import amount
     from connector.errors import UsageError
 
     if not uploads:

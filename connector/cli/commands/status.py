@@ -37,8 +37,8 @@ def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: ob
     from connector.cli.run import run
 
     def work(invocation: Invocation) -> int:
+        from connector.cli.console import amount
         from connector.cli.leftovers import announced_here, find_downloads
-        from connector.cli.screen import amount
         from connector.upload.listing import announced_uploads, unfinished_uploads
 
         console, folder = invocation.console, invocation.context.state_folder().uploads

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.session import Session
     from connector.transfer.reporting import Outcome
+    from connector.upload import UploadSource
 
 
 @command()
@@ -81,14 +82,13 @@ def upload(
 
     def work(invocation: Invocation) -> int:
         from connector.cli.progress import already_there
-        from connector.cli.sources import upload_sources
         from connector.errors import UsageError
 
         check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
         if dry_run and verify_existing:
             raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
         timeout = _wait_seconds(ctx, wait, wait_timeout)
-        sources = upload_sources(paths, alias, tsv)
+        sources = _sources(paths, alias, tsv)
         access = invocation.access()
         sent: list[Outcome[Any]] = []
 
@@ -113,6 +113,23 @@ def upload(
         return code
 
     run(ctx, work)
+
+
+def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list[UploadSource]:
+    """The named files, and those of the list, whose paths are relative to the working folder like the others."""
+    from connector.errors import UsageError
+    from connector.upload import UploadSource
+
+    if alias is not None and (len(paths) != 1 or tsv is not None):
+        raise UsageError("--alias goes with exactly one PATH.", hint="For several files write a list and give --tsv.")
+    sources = [UploadSource(path, path.name if alias is None else alias) for path in paths]
+    if tsv is not None:
+        from connector.cli.tsv import read_tsv
+
+        sources += [UploadSource(Path(path), name) for path, name in read_tsv(tsv)]
+    if not sources:
+        raise UsageError("There is nothing to upload.", hint="Name files, or a list of files with --tsv.")
+    return sources
 
 
 def _wait_seconds(ctx: click.Context, wait: bool, text: str | None) -> float:

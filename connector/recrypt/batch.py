@@ -1,31 +1,35 @@
-"""Encrypts and decrypts local files, without importing anything of the network."""
+"""The files of one command, encrypted or decrypted on this machine, without importing anything of the network."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
-import trio
-
 from connector.config import Settings
 from connector.local.finished import FinishedFiles
-from connector.local.pipes import PIPE, PipeReader, PipeWriter
+from connector.local.source_file import planned_files
 from connector.local.user_folders import StateFolder
-from connector.recrypt import Decryption, Encryption, RecryptedFile, Recryption, RecryptRequest, Transformation
-from connector.recrypt import decrypt_pipe as decrypted
-from connector.recrypt import encrypt_pipe as encrypted
-from connector.session.engine import local_limit, make_threads, open_scheduler, planned_files
+from connector.recrypt.job import Recryption, Transformation
+from connector.recrypt.request import RecryptedFile, RecryptRequest
+from connector.recrypt.transformations import Decryption, Encryption
 from connector.transfer import (
+    BufferPool,
+    ConcurrencyLimit,
     GuardedObserver,
     Observer,
     Outcome,
     Retrier,
     RunContext,
+    Scheduler,
     SilentObserver,
-    as_connector_error,
 )
+
+_MOST_PARTS = 32
+"""Parts that are processed at once at most, however many cores there are."""
 
 
 async def decrypt_files(
@@ -70,53 +74,6 @@ async def encrypt_files(
     )
 
 
-async def decrypt_pipe(
-    private_keys: Sequence[bytes],
-    source: PipeReader,
-    target: PipeWriter,
-    *,
-    size: int | None = None,
-    observer: Observer | None = None,
-) -> Outcome[RecryptedFile]:
-    """Decrypt what is read from `source`, of which `size` bytes are expected if that is known, into `target`.
-
-    The plaintext of each segment is authentic when it is written; that all of it is there is known at the end only.
-    """
-    return await _pump(decrypted(source, target, private_keys), target, size, observer)
-
-
-async def encrypt_pipe(
-    private_key: bytes,
-    recipients: Sequence[bytes],
-    source: PipeReader,
-    target: PipeWriter,
-    *,
-    size: int | None = None,
-    observer: Observer | None = None,
-) -> Outcome[RecryptedFile]:
-    """Encrypt what is read from `source` for `recipients` into `target`; `size` as for `decrypt_pipe`."""
-    return await _pump(encrypted(source, target, private_key, recipients), target, size, observer)
-
-
-async def _pump(
-    pieces: Iterator[int], target: PipeWriter, size: int | None, observer: Observer | None
-) -> Outcome[RecryptedFile]:
-    observer = GuardedObserver.of(observer or SilentObserver())
-    label = str(PIPE)
-    observer.planned([(label, size)])
-    observer.opened(label, size)
-    try:
-        # Abandoned when cancelled, since a pipe that another program neither fills nor empties blocks for ever.
-        while (count := await trio.to_thread.run_sync(next, pieces, None, abandon_on_cancel=True)) is not None:
-            observer.progressed(label, count)
-        outcome = Outcome(label, value=RecryptedFile(PIPE, PIPE, target.written))
-    except Exception as error:
-        outcome = Outcome(label, error=as_connector_error(error))
-    outcome = observer.checked(outcome)
-    observer.finished(outcome)
-    return observer.checked(outcome)
-
-
 async def _recrypt(
     settings: Settings,
     requests: Sequence[RecryptRequest],
@@ -128,19 +85,20 @@ async def _recrypt(
     finished = cache(partial(FinishedFiles.read, StateFolder(state_folder).finished))
     observer = GuardedObserver.of(observer or SilentObserver())
     labels = _labels(requests)
-    run = RunContext(threads=make_threads(), observer=observer, part_size=settings.part_size)
-    with open_scheduler(settings, Retrier(attempts=1), observer, local_limit()) as scheduler:
+    run = RunContext(observer=observer, part_size=settings.part_size)
+    # One part per core, and one more that waits for the disk.
+    at_once = settings.max_concurrency or min((os.cpu_count() or 2) + 1, _MOST_PARTS)
+    scheduler = Scheduler(
+        pool=BufferPool(settings.memory),
+        limit=ConcurrencyLimit.fixed(at_once),
+        retrier=Retrier(attempts=1),
+        observer=observer,
+    )
+    with closing(scheduler):
         files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
         observer.planned(await run.in_thread(planned_files, files))
         return await scheduler.run(
-            Recryption(
-                request,
-                transformation(),
-                run,
-                overwrite=overwrite,
-                finished=finished,
-                label=label,
-            )
+            Recryption(request, transformation(), run, overwrite=overwrite, finished=finished, label=label)
             for label, request in zip(labels, requests, strict=True)
         )
 

@@ -1,17 +1,25 @@
-"""The retry loop and its waits. An error tells whether to try again; the loop decides how often and when."""
+"""How the steps of transfers run: in threads, in order, concurrently, and again after an error.
+
+The error tells whether to try again; the retry loop decides how often and when.
+"""
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar, TypeVarTuple
 
 import attrs
 import trio
 
 from connector.errors import ConnectorError
+from connector.transfer.reporting import GuardedObserver, Observer
+from persistence.threads import gil_yielder
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 Notify = Callable[[ConnectorError, float], None]
 
 
@@ -129,3 +137,96 @@ class Retrier:
     def requested_delay(self, seconds: float) -> float | None:
         """Seconds to wait when the server requests so many, `None` if that is too long."""
         return self.backoff.wait_requested(seconds, self.uniform) if seconds <= self.longest_wait else None
+
+
+_THREADS = max(4, (os.cpu_count() or 2) + 2)
+"""Threads that read, seal, hash and write: some wait for the disk while others compute."""
+
+
+def make_threads() -> trio.CapacityLimiter:
+    """The threads for the blocking work of one run."""
+    return trio.CapacityLimiter(_THREADS)
+
+
+def _guarded(observer: Observer) -> GuardedObserver:
+    return GuardedObserver.of(observer)
+
+
+@attrs.frozen(kw_only=True)
+class RunContext:
+    """What all transfers of a run share; passed to each as one value.
+
+    Attributes:
+        threads: Bounds the threads for blocking work.
+        observer: Receives the events of transfers.
+        part_size: The requested size of parts in bytes.
+        uniform: Returns random numbers from [0, 1).
+    """
+
+    threads: trio.CapacityLimiter = attrs.field(factory=make_threads)
+    observer: GuardedObserver = attrs.field(converter=_guarded)
+    part_size: int
+    uniform: Callable[[], float] = random.random
+
+    async def in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Run `work`, which blocks, in one of the threads, also beside a task that never idles."""
+        with gil_yielder():
+            return await trio.to_thread.run_sync(work, *arguments, limiter=self.threads)
+
+
+class Sequencer:
+    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires."""
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+        self._waiting: dict[int, trio.Event] = {}
+
+    @property
+    def next(self) -> int:
+        """The number of the step that runs next."""
+        return self._next
+
+    def is_done(self, number: int) -> bool:
+        """Whether this step has run: a part that is moved again must not be counted twice."""
+        return number < self._next
+
+    async def wait(self, number: int) -> None:
+        """Wait until `number` is next, without running it."""
+        while number > self._next:
+            await self._waiting.setdefault(number, trio.Event()).wait()
+
+    @asynccontextmanager
+    async def in_order(self, number: int) -> AsyncIterator[None]:
+        """Wait until `number` is next; leaving the block without an exception makes the following step next.
+
+        A step that has run before enters at once; see `is_done`.
+        """
+        await self.wait(number)
+        yield
+        if number < self._next:
+            return  # a part that is moved again: the following step is next already
+        self._next = number + 1
+        event = self._waiting.pop(self._next, None)
+        if event is not None:
+            event.set()
+
+
+async def run_concurrently(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Run all steps at once and wait for them.
+
+    A step that fails does not stop the others; when all have ended, the first error in the given order is raised, not
+    in a group.
+    """
+    errors: dict[int, ConnectorError] = {}
+
+    async def collect_error(number: int) -> None:
+        try:
+            await steps[number]()
+        except ConnectorError as error:
+            errors[number] = error
+
+    async with trio.open_nursery() as nursery:
+        for number in range(len(steps)):
+            nursery.start_soon(collect_error, number)
+    if errors:
+        raise errors[min(errors)]
