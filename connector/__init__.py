@@ -24,12 +24,12 @@ from typing import Any
 
 # Type checkers read the same names in __init__.pyi; a test compares the two.
 _PUBLIC_NAMES = {
-    "connector.clients.api_client": "ApiClient CachedValue Expiring",
+    "connector.clients.api_client": "ApiClient CachedValue Expiring WorkOrderToken",
     "connector.clients.downloads": "DownloadClient",
     "connector.clients.api_transport": "ApiTransport",
     "connector.clients.objects": "ObjectClient",
     "connector.clients.uploads": "UploadClient",
-    "connector.clients.work_packages": "WorkPackageClient",
+    "connector.clients.work_packages": "AccessToken WorkPackageClient",
     "connector.config": "Settings load_settings",
     "connector.crypt4gh.keys": "KeyPair",
     "connector.download": "Download DownloadContext DownloadRequest DownloadTokens DownloadedFile",
@@ -51,7 +51,6 @@ _PUBLIC_NAMES = {
         "Retrier RunContext Scheduler SilentObserver Transfer"
     ),
     "connector.upload": "UploadSource UploadedFile",
-    "connector.wire.tokens": "AccessToken WorkOrderToken",
 }
 
 __all__ = sorted(" ".join(_PUBLIC_NAMES.values()).split())

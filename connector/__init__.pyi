@@ -3,10 +3,12 @@
 from connector.clients.api_client import ApiClient as ApiClient
 from connector.clients.api_client import CachedValue as CachedValue
 from connector.clients.api_client import Expiring as Expiring
+from connector.clients.api_client import WorkOrderToken as WorkOrderToken
 from connector.clients.api_transport import ApiTransport as ApiTransport
 from connector.clients.downloads import DownloadClient as DownloadClient
 from connector.clients.objects import ObjectClient as ObjectClient
 from connector.clients.uploads import UploadClient as UploadClient
+from connector.clients.work_packages import AccessToken as AccessToken
 from connector.clients.work_packages import WorkPackageClient as WorkPackageClient
 from connector.config import Settings as Settings
 from connector.config import load_settings as load_settings
@@ -60,5 +62,3 @@ from connector.transfer import SilentObserver as SilentObserver
 from connector.transfer import Transfer as Transfer
 from connector.upload import UploadedFile as UploadedFile
 from connector.upload import UploadSource as UploadSource
-from connector.wire.tokens import AccessToken as AccessToken
-from connector.wire.tokens import WorkOrderToken as WorkOrderToken

@@ -24,7 +24,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "config": frozenset({"errors"}),
     "parts": frozenset({"errors"}),
     "crypt4gh": frozenset({"errors", "parts"}),
-    "wire": frozenset({"errors", "crypt4gh"}),
+    "wire": frozenset({"errors"}),
     # Of `persistence` the one helper that lets threads have the GIL.
     "transfer": frozenset({"errors", "parts", "persistence"}),
     # Of `transfer` for an error that the scheduler knows.
@@ -40,7 +40,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "http", "clients"} | {"download", "upload"}
     ),
     "pipeline": frozenset(
-        {"errors", "config", "crypt4gh", "wire", "transfer", "local", "download", "upload", "recrypt", "session"}
+        {"errors", "config", "crypt4gh", "transfer", "local", "clients", "download", "upload", "recrypt", "session"}
     ),
     "cli": frozenset(
         {"errors", "config", "crypt4gh", "wire", "transfer", "local", "clients", "download", "upload", "recrypt"}

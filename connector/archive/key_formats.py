@@ -31,7 +31,8 @@ def read_secret(path: Path, *, platform: str = sys.platform) -> bytes:
         UsageError: It is too large for a secret.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        # The opener does not wait until a pipe has a writer.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_LONGEST + 1) if stat.S_ISREG(mode) else b""
     except OSError as error:
@@ -43,11 +44,6 @@ def read_secret(path: Path, *, platform: str = sys.platform) -> bytes:
     if platform != "win32" and mode & _OTHERS:
         raise LocalError(f"Others may read the secret in {path}.", hint=f"Run chmod 600 {path}.")
     return content.removeprefix(codecs.BOM_UTF8)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """An `opener` for `open` that does not wait until a pipe has a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_key(content: bytes) -> bytes:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 import attrs
 
 if TYPE_CHECKING:
+    from connector.clients.work_packages import AccessToken
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
     from connector.local.user_folders import StateFolder
     from connector.session import Session
     from connector.transfer.reporting import Observer
-    from connector.wire.tokens import AccessToken
 
 StandardInputKind = Literal["terminal", "pipe", "nothing"]
 

@@ -28,9 +28,9 @@ from connector.transfer.reporting import Observer, Outcome, as_connector_error, 
 if TYPE_CHECKING:
     from connector.cli.context import OpenSession
     from connector.cli.time_limit import TimeLimit
+    from connector.clients.work_packages import AccessToken
     from connector.crypt4gh.keys import KeyPair
     from connector.session import Session
-    from connector.wire.tokens import AccessToken
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Invocation:
 
     def access(self) -> Access:
         """Read the user's keys and the access token, prompting if necessary; `UsageError` if one is missing."""
-        from connector.wire.tokens import AccessToken  # with the payloads, which encrypt and decrypt do not need
+        from connector.clients.work_packages import AccessToken  # with httpx, which encrypt and decrypt do not need
 
         keys = self.secrets.own_keys()
         return Access(self.context.open_session, self.settings, keys, AccessToken.parse(self.secrets.access_token()))

@@ -14,7 +14,6 @@ import trio
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, TokenRefusedError
 from connector.errors import ConnectorError
 from connector.transfer import Notify, Observer, OverloadedError, Retrier
-from connector.wire.tokens import WorkOrderToken
 
 T = TypeVar("T")
 
@@ -152,6 +151,13 @@ class RequestedPauses:
 
     def _left(self, request: ApiRequest) -> float:
         return self._until.get((request.method, request.url), 0.0) - self._clock()
+
+
+@attrs.frozen(eq=False)
+class WorkOrderToken:
+    """A decrypted work order token: valid for one kind of operation on one file or box."""
+
+    token: str = attrs.field(repr=False)
 
 
 class ApiClient:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 
 import attrs
 
-from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
 from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response, path_segment
 from connector.errors import BrokenError
 from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds
 from connector.wire.payloads import DrsObject, parse_payload
-from connector.wire.tokens import WorkOrderToken
 
 USUAL_URL_LIFETIME = 60.0
 """Seconds; for an archive that does not state the lifetime of its URLs."""

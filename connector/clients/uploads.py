@@ -9,7 +9,7 @@ from uuid import UUID
 
 import trio
 
-from connector.clients.api_client import ApiClient, CachedValue
+from connector.clients.api_client import ApiClient, CachedValue, WorkOrderToken
 from connector.clients.api_transport import ApiReply, ApiRequest, TokenRefusedError, error_from_response
 from connector.clients.work_packages import WorkPackageClient
 from connector.errors import BrokenError, ConnectorError, RefusedError
@@ -25,7 +25,6 @@ from connector.wire.payloads import (
     parse_payload,
     write_payload,
 )
-from connector.wire.tokens import WorkOrderToken
 
 PAGE_SIZE = 1000
 """The largest page that the contract allows."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from connector.clients.api_client import CachedValue
+from connector.clients.api_client import CachedValue, WorkOrderToken
 from connector.clients.downloads import DownloadClient
 from connector.clients.objects import ObjectClient
 from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size
@@ -20,7 +20,6 @@ from connector.local.names import collision_key, safe_file_name
 from connector.local.partial_file import EXISTS_HINT, WORKING_ENDINGS, existing
 from connector.transfer import AlreadyThere, RunContext
 from connector.wire.payloads import DrsObject
-from connector.wire.tokens import WorkOrderToken
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 import trio
 
+from connector.clients.work_packages import AccessToken
 from connector.config import Settings
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
@@ -25,7 +26,6 @@ from connector.recrypt.request import decrypt_targets, encrypt_targets
 from connector.session import open_session
 from connector.transfer import Outcome, SilentObserver
 from connector.upload import UploadedFile, UploadSource
-from connector.wire.tokens import AccessToken
 
 
 class LocalSettings(TypedDict, total=False):

@@ -16,7 +16,7 @@ from connector.clients.api_client import ApiClient
 from connector.clients.api_transport import ApiTransport
 from connector.clients.objects import HttpObjectClient
 from connector.clients.well_known import WellKnown
-from connector.clients.work_packages import WorkPackageClient
+from connector.clients.work_packages import AccessToken, WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import ConnectorError, UsageError
@@ -37,7 +37,6 @@ from connector.transfer import (
     run_concurrently,
 )
 from connector.wire.payloads import WorkPackage
-from connector.wire.tokens import AccessToken
 
 if TYPE_CHECKING:
     import httpx

@@ -14,9 +14,9 @@ import httpx
 import pytest
 import trio
 
+from connector.clients.work_packages import AccessToken
 from connector.config import Settings
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
-from connector.wire.tokens import AccessToken
 from tests.support.served_fake import User, endless, response, saying
 
 MIB = 1024**2

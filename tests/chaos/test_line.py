@@ -156,9 +156,9 @@ def test_a_line_that_is_cut_all_the_time_and_brings_a_little_each_time(user: Use
 @pytest.mark.trio
 async def test_names_that_do_not_resolve_for_a_while(user: User, data: bytes) -> None:
     """The resolver of this machine says no three times, then finds the archive after all."""
+    from connector.clients.work_packages import AccessToken
     from connector.config import Settings
     from connector.session import open_session
-    from connector.wire.tokens import AccessToken
 
     asked: list[object] = []
 

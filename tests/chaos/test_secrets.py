@@ -11,11 +11,12 @@ from typing import Any
 import attrs
 import pytest
 
+from connector.clients.api_client import WorkOrderToken
+from connector.clients.work_packages import AccessToken
 from connector.crypt4gh.keys import KeyPair
 from connector.local.journal import load
 from connector.session import Components
 from connector.upload.states import fold
-from connector.wire.tokens import AccessToken, WorkOrderToken
 from tests.support.chaos_stage import MIB, Stage
 from tests.support.served_fake import Scene, User, resetting, saying, silent
 

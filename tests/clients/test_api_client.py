@@ -10,12 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
 from connector.clients.api_transport import ApiReply, ApiRequest, ApiTransport, TokenRefusedError, error_from_response
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError, Retrier, SilentObserver
 from connector.transfer.steps import Backoff
-from connector.wire.tokens import WorkOrderToken
 from tests.clients.conftest import Handler
 
 pytestmark = pytest.mark.trio

@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
 from connector.clients.api_transport import ApiTransport
 from connector.clients.uploads import (
     UploadClient,
@@ -27,7 +27,6 @@ from connector.clients.uploads import (
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver, TooManyOpenTransfersError
 from connector.wire.payloads import FileUpload, UploadCompletion, UploadCreation
-from connector.wire.tokens import WorkOrderToken
 from tests.clients.conftest import Handler, Reply
 
 API = "https://a.test/ucs"

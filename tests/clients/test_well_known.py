@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_client import ApiClient, CachedValue, Expiring
+from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
 from connector.clients.api_transport import ApiTransport
 from connector.clients.downloads import DownloadClient
 from connector.clients.well_known import (
@@ -25,7 +25,6 @@ from connector.clients.well_known import (
 )
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
-from connector.wire.tokens import WorkOrderToken
 from tests.clients.conftest import Handler, Reply
 
 KEY = bytes(range(32))

@@ -9,10 +9,9 @@ import jwt
 import pytest
 
 from connector.clients.api_transport import TokenRefusedError
-from connector.clients.work_packages import DEFAULT_TOKEN_LIFETIME, read_work_order_token
+from connector.clients.work_packages import DEFAULT_TOKEN_LIFETIME, AccessToken, read_work_order_token
 from connector.crypt4gh.keys import KeyPair, seal_text
 from connector.errors import BrokenError, RefusedError, UsageError
-from connector.wire.tokens import AccessToken
 from tests.clients.conftest import Reply
 
 OURS = KeyPair.of(os.urandom(32))

@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.clients.api_client import ApiClient
+from connector.clients.api_client import ApiClient, WorkOrderToken
 from connector.clients.api_transport import ApiTransport
 from connector.clients.work_packages import (
+    AccessToken,
     WorkPackageClient,
     build_box_token_request,
     build_download_token_request,
@@ -25,7 +26,6 @@ from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
 from connector.wire.payloads import WorkOrderRequest
-from connector.wire.tokens import AccessToken, WorkOrderToken
 from tests.clients.conftest import Handler, Reply
 from tests.support.fake_archive import BASE, FakeArchive
 

@@ -21,7 +21,13 @@ from connector.clients.api_transport import ApiReply, error_from_response, serve
 from connector.clients.downloads import read_envelope, read_object
 from connector.clients.uploads import read_created, read_page, read_part_url
 from connector.clients.well_known import hub_key, read_values
-from connector.clients.work_packages import read_package, read_work_order_token
+from connector.clients.work_packages import (
+    AccessToken,
+    WorkOrderClaims,
+    read_claims,
+    read_package,
+    read_work_order_token,
+)
 from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
 from connector.crypt4gh.keys import KeyPair, open_text, seal_text
@@ -47,7 +53,6 @@ from connector.wire.payloads import (
     WorkPackage,
     parse_payload,
 )
-from connector.wire.tokens import AccessToken, WorkOrderClaims, read_claims
 from tests.fuzz.conftest import Fuzz
 
 KEYS = KeyPair.of(b"u" * 32)

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 import connector
-from connector.wire.tokens import AccessToken
+from connector.clients.work_packages import AccessToken
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import trio
 
+from connector.clients.work_packages import AccessToken
 from connector.config import Settings
 from connector.session import Components, Session, open_session
 from connector.transfer import Backoff, Observer, Retrier
-from connector.wire.tokens import AccessToken
 from tests.support.fake_archive import BASE, FakeArchive
 from tests.support.fake_objects import FakeObjects
 

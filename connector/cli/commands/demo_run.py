@@ -24,6 +24,7 @@ from connector.archive.config import embedded
 from connector.cli.commands.demo_archive import ArchiveProcess, serving
 from connector.cli.console import amount
 from connector.cli.run import Invocation
+from connector.clients.work_packages import AccessToken
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError, LocalError, UsageError
 from connector.local.disk import free_space, local_failures
@@ -33,7 +34,6 @@ from connector.recrypt.request import ENDING
 from connector.session import Session
 from connector.transfer.reporting import Observer, Outcome
 from connector.upload.journals import UploadSource
-from connector.wire.tokens import AccessToken
 
 COPIES = 6
 """Of each file: source, inbox, permanent bucket, download bucket, two downloads and one decrypted; the inbox is empty

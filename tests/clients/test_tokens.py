@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.clients.work_packages import WorkOrderClaims, check_recipient, read_claims
 from connector.errors import ConnectorError, RefusedError
-from connector.wire.tokens import WorkOrderClaims, check_recipient, read_claims
 
 SECRET = "a secret that only the archive has"
 
