@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -30,11 +31,6 @@ class Staging:
     seconds: float
 
 
-def build_object_request(api_url: str, accession: str, token: str) -> ApiRequest:
-    """Request a DRS object."""
-    return ApiRequest("GET", f"{api_url}/objects/{path_segment(accession)}", token=token)
-
-
 def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
     """Read a DRS object with the lifetime of its URL, or the wait until it is staged."""
     if reply.status == 202:
@@ -54,11 +50,6 @@ def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
     signed = presigned_lifetime(drs.url, reply.headers, reply.received)
     seconds = usable_seconds([fresh, signed], otherwise=USUAL_URL_LIFETIME)
     return Expiring(drs, seconds, reply.asked)
-
-
-def build_envelope_request(api_url: str, accession: str, token: str) -> ApiRequest:
-    """Request the envelope (Crypt4GH header) of a file, encrypted for the key in the token."""
-    return ApiRequest("GET", f"{api_url}/objects/{path_segment(accession)}/envelopes", token=token)
 
 
 def read_envelope(reply: ApiReply) -> bytes:
@@ -83,18 +74,14 @@ class DownloadClient:
         self._api = api
         self._current_url = api_url
 
-    @property
-    def _api_url(self) -> str:
-        return self._current_url().rstrip("/")
-
     async def object(self, token: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject] | Staging:
         """The file's DRS object, or how long to wait before the next request."""
-        return await self._api.authorized(
-            token, lambda token: build_object_request(self._api_url, accession, token), read_object
-        )
+        return await self._api.authorized(token, partial(self._request, accession, ""), read_object)
 
     async def envelope(self, token: CachedValue[WorkOrderToken], accession: str) -> bytes:
-        """The file's envelope."""
-        return await self._api.authorized(
-            token, lambda token: build_envelope_request(self._api_url, accession, token), read_envelope
-        )
+        """The file's envelope (Crypt4GH header), encrypted for the key in the token."""
+        return await self._api.authorized(token, partial(self._request, accession, "/envelopes"), read_envelope)
+
+    def _request(self, accession: str, of_object: str, token: str) -> ApiRequest:
+        url = f"{self._current_url().rstrip('/')}/objects/{path_segment(accession)}{of_object}"
+        return ApiRequest("GET", url, token=token)

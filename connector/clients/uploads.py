@@ -47,11 +47,6 @@ class ListingRefusedError(TokenRefusedError):
         )
 
 
-def build_list_request(api_url: str, box: UUID, token: str, *, skip: int = 0) -> ApiRequest:
-    """Request a page of the file uploads in a box."""
-    return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads", token=token, params={"skip": skip, "limit": PAGE_SIZE})
-
-
 def read_page(reply: ApiReply) -> FileUploadPage:
     """Read such a page."""
     if reply.status == 401:
@@ -61,21 +56,11 @@ def read_page(reply: ApiReply) -> FileUploadPage:
     return parse_payload(reply.body, FileUploadPage, what=_WHO)
 
 
-def build_create_request(api_url: str, box: UUID, token: str, creation: UploadCreation) -> ApiRequest:
-    """Announce a file."""
-    return ApiRequest("POST", f"{api_url}/boxes/{box}/uploads", token=token, data=write_payload(creation))
-
-
 def read_created(reply: ApiReply, alias: str) -> CreatedUpload:
     """Read the id of an announced file."""
     if reply.status != 201:
         raise error_from_response(reply, f"create an upload for {alias}")
     return parse_payload(reply.body, CreatedUpload, what=_WHO)
-
-
-def build_part_url_request(api_url: str, box: UUID, file_id: UUID, number: int, token: str) -> ApiRequest:
-    """Request the URL to put one part to (1-based)."""
-    return ApiRequest("GET", f"{api_url}/boxes/{box}/uploads/{file_id}/parts/{number}", token=token)
 
 
 def read_part_url(reply: ApiReply) -> str:
@@ -86,14 +71,6 @@ def read_part_url(reply: ApiReply) -> str:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise BrokenError("The upload service sent no valid part URL.", hint="Tell the archive's operators.")
     return url
-
-
-def build_complete_request(
-    api_url: str, box: UUID, file_id: UUID, token: str, completion: UploadCompletion
-) -> ApiRequest:
-    """Complete an upload."""
-    url = f"{api_url}/boxes/{box}/uploads/{file_id}"
-    return ApiRequest("PATCH", url, token=token, data=write_payload(completion))
 
 
 def read_completed(reply: ApiReply) -> None:
@@ -111,11 +88,6 @@ _DELETION_HINTS = {
     **_OPERATORS,
 }
 _NOT_FOUND = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound", "s3UploadDetailsNotFound"})
-
-
-def build_delete_request(api_url: str, box: UUID, file_id: UUID, token: str) -> ApiRequest:
-    """Delete an upload."""
-    return ApiRequest("DELETE", f"{api_url}/boxes/{box}/uploads/{file_id}", token=token)
 
 
 def read_deleted(reply: ApiReply) -> None:
@@ -141,8 +113,8 @@ class UploadClient:
         self._max_listed = max_listed
 
     @property
-    def _api_url(self) -> str:
-        return self._current_url().rstrip("/")
+    def _uploads_url(self) -> str:
+        return f"{self._current_url().rstrip('/')}/boxes/{self._box}/uploads"
 
     async def pages(self, token: CachedValue[WorkOrderToken]) -> AsyncIterator[Sequence[FileUpload]]:
         """All file uploads in the box, of every state, page by page, sorted by alias.
@@ -161,7 +133,7 @@ class UploadClient:
                 raise BrokenError(f"The upload box lists more than {self._max_listed} files.", hint="Tell the archive.")
 
     def _list_request(self, token: str, *, skip: int) -> ApiRequest:
-        return build_list_request(self._api_url, self._box, token, skip=skip)
+        return ApiRequest("GET", self._uploads_url, token=token, params={"skip": skip, "limit": PAGE_SIZE})
 
     async def create(
         self, token: CachedValue[WorkOrderToken], creation: UploadCreation, notify: Notify | None = None
@@ -169,8 +141,8 @@ class UploadClient:
         """Announce a file; `TooManyOpenTransfersError` when the box is full."""
         return await self._api.authorized(
             token,
-            lambda token: build_create_request(self._api_url, self._box, token, creation),
-            lambda reply: read_created(reply, creation.alias),
+            lambda token: ApiRequest("POST", self._uploads_url, token=token, data=write_payload(creation)),
+            partial(read_created, alias=creation.alias),
             notify=notify,
         )
 
@@ -178,22 +150,23 @@ class UploadClient:
         """A URL to put part `number` to; short-lived, so it is fetched when the part is ready."""
         return await self._api.authorized(
             token,
-            lambda token: build_part_url_request(self._api_url, self._box, file_id, number, token),
+            lambda token: ApiRequest("GET", f"{self._uploads_url}/{file_id}/parts/{number}", token=token),
             read_part_url,
         )
 
     async def complete(self, token: CachedValue[WorkOrderToken], file_id: UUID, completion: UploadCompletion) -> None:
         """Complete an upload; may be repeated."""
+        data = write_payload(completion)
         await self._api.authorized(
             token,
-            lambda token: build_complete_request(self._api_url, self._box, file_id, token, completion),
+            lambda token: ApiRequest("PATCH", f"{self._uploads_url}/{file_id}", token=token, data=data),
             read_completed,
         )
 
     async def delete(self, token: CachedValue[WorkOrderToken], file_id: UUID) -> None:
         """Delete an upload."""
         await self._api.authorized(
-            token, lambda token: build_delete_request(self._api_url, self._box, file_id, token), read_deleted
+            token, lambda token: ApiRequest("DELETE", f"{self._uploads_url}/{file_id}", token=token), read_deleted
         )
 
 

@@ -24,11 +24,6 @@ _RETRY_SECONDS = 300.0
 """Time between the tries of a renewal that failed; the old values are used meanwhile."""
 
 
-def build_values_request(wkvs_url: str) -> ApiRequest:
-    """Request all values; `wkvs_url` as in the settings, without `/values`."""
-    return ApiRequest("GET", f"{wkvs_url.rstrip('/')}/values")
-
-
 def read_values(reply: ApiReply) -> Expiring[WellKnownValues]:
     """Read them; raises `BrokenError` if this is not a well-known values service."""
     if reply.status != 200:
@@ -43,12 +38,12 @@ class WellKnown:
 
     While the service is unreachable, the last values stay in use, as in a cache that is disconnected (RFC 9111, section
     4.2.4): a transfer does not fail because its archive's address cannot be confirmed.
-    `api` is one that does not ask for these values itself.
+    `api` is one that does not ask for these values itself; `wkvs_url` as in the settings, without `/values`.
     """
 
     def __init__(self, api: ApiClient, wkvs_url: str) -> None:
         self._api = api
-        self._request = build_values_request(wkvs_url)
+        self._request = ApiRequest("GET", f"{wkvs_url.rstrip('/')}/values")
         self._cached = CachedValue(self._fetch)
         self._values: WellKnownValues | None = None
 

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import attrs
@@ -119,11 +119,6 @@ def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
         )
 
 
-def build_package_request(api_url: str, package_id: str, bearer: str) -> ApiRequest:
-    """Request a work package."""
-    return ApiRequest("GET", f"{api_url}/work-packages/{path_segment(package_id)}", token=bearer)
-
-
 def read_package(reply: ApiReply) -> WorkPackage:
     """Read a work package; `RefusedError` if the access token is wrong or has expired."""
     if reply.status in (401, 403):
@@ -135,22 +130,6 @@ def read_package(reply: ApiReply) -> WorkPackage:
     if reply.status != 200:
         raise error_from_response(reply, "open the work package")
     return parse_payload(reply.body, WorkPackage, what="The work package service")
-
-
-def build_download_token_request(api_url: str, package_id: str, bearer: str, accession: str) -> ApiRequest:
-    """Request a token to download one file."""
-    package = path_segment(package_id)
-    url = f"{api_url}/work-packages/{package}/files/{path_segment(accession)}/work-order-tokens"
-    return ApiRequest("POST", url, token=bearer)
-
-
-def build_box_token_request(
-    api_url: str, package_id: str, bearer: str, research_box: UUID, order: WorkOrderRequest
-) -> ApiRequest:
-    """Request a token for one operation on an upload box (by the research data upload box's id)."""
-    package = path_segment(package_id)
-    url = f"{api_url}/work-packages/{package}/boxes/{research_box}/work-order-tokens"
-    return ApiRequest("POST", url, token=bearer, data=write_payload(order))
 
 
 def read_work_order_token(reply: ApiReply, keys: KeyPair) -> Expiring[WorkOrderToken]:
@@ -192,32 +171,28 @@ class WorkPackageClient:
 
     async def package(self) -> WorkPackage:
         """The work package."""
-        return await self._api.call(
-            lambda: build_package_request(self._api_url, self._access.package_id, self._bearer()), read_package
-        )
+        return await self._api.call(lambda: self._request("GET"), read_package)
 
     def download_token(self, accession: str) -> CachedValue[WorkOrderToken]:
         """The token to download one file, cached for its lifetime; nothing is fetched yet."""
-        return self._cached_token(
-            ("download", accession),
-            lambda: build_download_token_request(self._api_url, self._access.package_id, self._bearer(), accession),
-        )
+        return self._cached_token(("download", accession), f"files/{path_segment(accession)}")
 
     def box_token(
         self, research_box: UUID, work_type: WorkType, *, alias: str | None = None, file_id: UUID | None = None
     ) -> CachedValue[WorkOrderToken]:
-        """The token for one kind of operation on a box or a file in it; nothing is fetched yet."""
+        """The token for one kind of operation on a box (by the research data upload box's id) or a file in it; nothing
+        is fetched yet."""
         order = WorkOrderRequest(work_type, alias, file_id)
-        return self._cached_token(
-            (research_box, order),
-            lambda: build_box_token_request(
-                self._api_url, self._access.package_id, self._bearer(), research_box, order
-            ),
-        )
+        return self._cached_token((research_box, order), f"boxes/{research_box}", write_payload(order))
 
-    def _cached_token(self, key: Hashable, build: Callable[[], ApiRequest]) -> CachedValue[WorkOrderToken]:
+    def _cached_token(self, key: Hashable, subject: str, data: Any = None) -> CachedValue[WorkOrderToken]:
+        """The token for a `subject`, a file or box of the package; `data` tells the operation."""
+
         async def fetch() -> Expiring[WorkOrderToken]:
-            return await self._api.call(build, lambda reply: read_work_order_token(reply, self._keys))
+            return await self._api.call(
+                lambda: self._request("POST", f"/{subject}/work-order-tokens", data),
+                lambda reply: read_work_order_token(reply, self._keys),
+            )
 
         order = self._tokens.get(key)
         if order is None:
@@ -236,11 +211,8 @@ class WorkPackageClient:
             self._tokens = dict(in_use[-_MAX_TOKENS:])
             self._sweep_at = max(_SWEEP_FROM, 2 * len(self._tokens))
 
-    @property
-    def _api_url(self) -> str:
-        return self._current_url().rstrip("/")
-
-    def _bearer(self) -> str:
+    def _request(self, method: Literal["GET", "POST"], of_package: str = "", data: Any = None) -> ApiRequest:
         if self._secret is None:
             self._secret = self._access.bearer(self._keys.private)
-        return self._secret
+        package = f"{self._current_url().rstrip('/')}/work-packages/{path_segment(self._access.package_id)}"
+        return ApiRequest(method, package + of_package, token=self._secret, data=data)

@@ -12,15 +12,14 @@ from connector.clients.api_transport import TokenRefusedError
 from connector.clients.downloads import (
     USUAL_STAGING_WAIT,
     USUAL_URL_LIFETIME,
+    DownloadClient,
     Staging,
-    build_envelope_request,
-    build_object_request,
     read_envelope,
     read_object,
 )
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.transfer import OverloadedError
-from tests.clients.conftest import Reply
+from tests.clients.conftest import KeptRequests, Reply
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -38,10 +37,14 @@ def drs(url: str | None = "https://s3.test/b/o?sig=1", **changes: Any) -> dict[s
     return body | changes
 
 
-def test_requests_carry_the_accession_and_the_token() -> None:
-    request = build_object_request("https://a.test/dcs", "a/b", "wot")
-    assert (request.url, request.token) == ("https://a.test/dcs/objects/a%2Fb", "wot")
-    assert build_envelope_request("https://a.test/dcs", "a", "wot").url == "https://a.test/dcs/objects/a/envelopes"
+@pytest.mark.trio
+async def test_requests_carry_the_accession_and_the_token(requests: KeptRequests) -> None:
+    client = DownloadClient(requests.api, lambda: "https://a.test/dcs/")
+    requests.answers = [(200, drs()), (200, "YQ==")]
+    await client.object(requests.token, "a/b")
+    assert requests.last() == ("GET", "https://a.test/dcs/objects/a%2Fb", "t")
+    assert await client.envelope(requests.token, "a") == b"a"
+    assert requests.last() == ("GET", "https://a.test/dcs/objects/a/envelopes", "t")
 
 
 def test_an_object_is_lent_for_as_long_as_the_answer_is_fresh(reply: Reply) -> None:

@@ -13,11 +13,6 @@ from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkO
 from connector.clients.api_transport import ApiTransport
 from connector.clients.uploads import (
     UploadClient,
-    build_complete_request,
-    build_create_request,
-    build_delete_request,
-    build_list_request,
-    build_part_url_request,
     read_completed,
     read_created,
     read_deleted,
@@ -27,39 +22,47 @@ from connector.clients.uploads import (
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver, TooManyOpenTransfersError
 from connector.wire.payloads import FileUpload, UploadCompletion, UploadCreation
-from tests.clients.conftest import Handler, Reply
+from tests.clients.conftest import Handler, KeptRequests, Reply
 
 API = "https://a.test/ucs"
 BOX = UUID(int=1)
 FILE = UUID(int=2)
 
 
-def test_requests_are_spelled_as_the_contract_says() -> None:
+@pytest.mark.trio
+async def test_requests_are_spelled_as_the_contract_says(requests: KeptRequests) -> None:
     uploads = f"{API}/boxes/{BOX}/uploads"
-    assert build_list_request(API, BOX, "t", skip=100).params == {"skip": 100, "limit": 1000}
-    creation = UploadCreation("a", 10, 162, 5242880, overwrite=True)
-    create = build_create_request(API, BOX, "t", creation)
-    assert (create.method, create.url) == ("POST", uploads)
-    assert create.data == {
+    client = UploadClient(requests.api, lambda: f"{API}/", BOX)
+    requests.answers = [
+        (200, {"items": [], "total_count": 0}),
+        (201, {"file_id": str(FILE), "alias": "a", "storage_alias": "HD01"}),
+        (200, "https://s3.test/part"),
+        (204, None),
+        (204, None),
+    ]
+    assert [page async for page in client.pages(requests.token)] == [()]
+    assert requests.last() == ("GET", f"{uploads}?skip=0&limit=1000", "t")
+    await client.create(requests.token, UploadCreation("a", 10, 162, 5242880, overwrite=True))
+    assert requests.last() == ("POST", uploads, "t")
+    assert requests.last_body() == {
         "alias": "a",
         "decrypted_size": 10,
         "encrypted_size": 162,
         "part_size": 5242880,
         "overwrite": True,
     }
-    part = build_part_url_request(API, BOX, FILE, 7, "t")
-    assert (part.method, part.url) == ("GET", f"{uploads}/{FILE}/parts/7")
-    complete = build_complete_request(API, BOX, FILE, "t", UploadCompletion("aa", "bb-2", ("c", "d"), ("e", "f")))
-    assert (complete.method, complete.url) == ("PATCH", f"{uploads}/{FILE}")
-    assert complete.data == {
+    await client.part_url(requests.token, FILE, 7)
+    assert requests.last() == ("GET", f"{uploads}/{FILE}/parts/7", "t")
+    await client.complete(requests.token, FILE, UploadCompletion("aa", "bb-2", ("c", "d"), ("e", "f")))
+    assert requests.last() == ("PATCH", f"{uploads}/{FILE}", "t")
+    assert requests.last_body() == {
         "decrypted_sha256": "aa",
         "encrypted_md5": "bb-2",
         "encrypted_parts_md5": ["c", "d"],
         "encrypted_parts_sha256": ["e", "f"],
     }
-    delete = build_delete_request(API, BOX, FILE, "t")
-    assert (delete.method, delete.url) == ("DELETE", f"{uploads}/{FILE}")
-    assert {r.token for r in (create, part, complete, delete)} == {"t"}
+    await client.delete(requests.token, FILE)
+    assert requests.last() == ("DELETE", f"{uploads}/{FILE}", "t")
 
 
 def test_answers_are_read(reply: Reply) -> None:

@@ -19,13 +19,12 @@ from connector.clients.well_known import (
     SHORTEST_LIFETIME,
     USUAL_LIFETIME,
     WellKnown,
-    build_values_request,
     hub_key,
     read_values,
 )
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
-from tests.clients.conftest import Handler, Reply
+from tests.clients.conftest import Handler, KeptRequests, Reply
 
 KEY = bytes(range(32))
 VALUES = {
@@ -36,10 +35,12 @@ VALUES = {
 }
 
 
+@pytest.mark.trio
 @pytest.mark.parametrize("url", ["https://a.test/wkvs", "https://a.test/wkvs/"])
-def test_all_values_are_asked_for_at_once(url: str) -> None:
-    request = build_values_request(url)
-    assert (request.method, request.url, request.token) == ("GET", "https://a.test/wkvs/values", None)
+async def test_all_values_are_asked_for_at_once(requests: KeptRequests, url: str) -> None:
+    requests.answers = [(200, VALUES)]
+    await WellKnown(requests.api, url).refresh()
+    assert requests.last() == ("GET", "https://a.test/wkvs/values", None)
 
 
 def test_values_are_read_and_what_else_is_there_passed_over(reply: Reply) -> None:

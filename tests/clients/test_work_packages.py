@@ -17,45 +17,54 @@ from connector.clients.api_transport import ApiTransport
 from connector.clients.work_packages import (
     AccessToken,
     WorkPackageClient,
-    build_box_token_request,
-    build_download_token_request,
-    build_package_request,
     read_package,
 )
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, seal_text
 from connector.errors import BrokenError, RefusedError
 from connector.transfer import Retrier, SilentObserver
-from connector.wire.payloads import WorkOrderRequest
-from tests.clients.conftest import Handler, Reply
+from tests.clients.conftest import Handler, KeptRequests, Reply
 from tests.support.fake_archive import BASE, FakeArchive
 
 API = "https://a.test/wps"
 BOX = UUID(int=1)
 FILE = UUID(int=2)
+KEYS = KeyPair.of(b"u" * 32)
 
 
-def test_a_package_is_asked_for_with_the_opened_access_token() -> None:
-    request = build_package_request(API, "p1", "secret")
-    assert (request.method, request.url) == ("GET", "https://a.test/wps/work-packages/p1")
-    assert request.token == "secret"
+@pytest.fixture
+def client(requests: KeptRequests) -> WorkPackageClient:
+    access = AccessToken("p1", seal_text("secret", KEYS.public))
+    return WorkPackageClient(requests.api, lambda: f"{API}/", access, KEYS)
 
 
-def test_a_token_for_a_file_is_asked_for_without_a_body() -> None:
-    request = build_download_token_request(API, "p1", "secret", "GHGAF01")
-    assert (request.method, request.data) == ("POST", None)
-    assert request.url == "https://a.test/wps/work-packages/p1/files/GHGAF01/work-order-tokens"
+@pytest.mark.trio
+async def test_a_package_is_asked_for_with_the_opened_access_token(
+    client: WorkPackageClient, requests: KeptRequests
+) -> None:
+    requests.answers = [(200, {"type": "download", "files": {}})]
+    await client.package()
+    assert requests.last() == ("GET", f"{API}/work-packages/p1", "secret")
 
 
-def test_an_accession_cannot_lead_elsewhere() -> None:
-    request = build_download_token_request(API, "p1", "secret", "../../x?y#z")
-    assert request.url == "https://a.test/wps/work-packages/p1/files/..%2F..%2Fx%3Fy%23z/work-order-tokens"
+@pytest.mark.trio
+@pytest.mark.parametrize(("accession", "segment"), [("GHGAF01", "GHGAF01"), ("../../x?y#z", "..%2F..%2Fx%3Fy%23z")])
+async def test_a_token_for_a_file_is_asked_for_without_a_body_and_cannot_lead_elsewhere(
+    client: WorkPackageClient, requests: KeptRequests, accession: str, segment: str
+) -> None:
+    requests.answers = [(403, {})]
+    with pytest.raises(RefusedError):
+        await client.download_token(accession).get()
+    assert requests.last() == ("POST", f"{API}/work-packages/p1/files/{segment}/work-order-tokens", "secret")
+    assert requests.last_body() is None
 
 
-def test_a_token_for_a_box_says_what_it_is_for() -> None:
-    request = build_box_token_request(API, "p1", "secret", BOX, WorkOrderRequest("upload", file_id=FILE))
-    assert request.method == "POST"
-    assert request.url == f"https://a.test/wps/work-packages/p1/boxes/{BOX}/work-order-tokens"
-    assert request.data == {"work_type": "upload", "alias": None, "file_id": str(FILE)}
+@pytest.mark.trio
+async def test_a_token_for_a_box_says_what_it_is_for(client: WorkPackageClient, requests: KeptRequests) -> None:
+    requests.answers = [(403, {})]
+    with pytest.raises(RefusedError):
+        await client.box_token(BOX, "upload", file_id=FILE).get()
+    assert requests.last() == ("POST", f"{API}/work-packages/p1/boxes/{BOX}/work-order-tokens", "secret")
+    assert requests.last_body() == {"work_type": "upload", "alias": None, "file_id": str(FILE)}
 
 
 def test_a_package_for_downloads(reply: Reply) -> None:
