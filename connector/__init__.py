@@ -37,7 +37,7 @@ _PUBLIC_NAMES = {
         "BrokenError ConnectorError FileExistsAlready IntegrityError LocalError RefusedError RetryPolicy UsageError"
     ),
     "connector.http": "AddressPolicy",
-    "connector.local.finished": "FinishedFiles",
+    "connector.local.state_folder": "FinishedFiles",
     "connector.local.key_files": "read_private_key read_public_key write_key_pair",
     "connector.parts": "Part Parts",
     "connector.pipeline": (

@@ -27,10 +27,10 @@ from connector.errors import RefusedError as RefusedError
 from connector.errors import RetryPolicy as RetryPolicy
 from connector.errors import UsageError as UsageError
 from connector.http import AddressPolicy as AddressPolicy
-from connector.local.finished import FinishedFiles as FinishedFiles
 from connector.local.key_files import read_private_key as read_private_key
 from connector.local.key_files import read_public_key as read_public_key
 from connector.local.key_files import write_key_pair as write_key_pair
+from connector.local.state_folder import FinishedFiles as FinishedFiles
 from connector.parts import Part as Part
 from connector.parts import Parts as Parts
 from connector.pipeline import FileProgress as FileProgress

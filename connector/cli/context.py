@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from connector.clients.work_packages import AccessToken
     from connector.config import Settings
     from connector.crypt4gh.keys import KeyPair
-    from connector.local.user_folders import StateFolder
+    from connector.local.state_folder import StateFolder
     from connector.session import Session
     from connector.transfer.reporting import Observer
 
@@ -102,7 +102,7 @@ def _open_session(*arguments: Any, **options: Any) -> AbstractAsyncContextManage
 
 
 def _users_state_folder() -> StateFolder:
-    from connector.local.user_folders import StateFolder
+    from connector.local.state_folder import StateFolder
 
     return StateFolder()
 

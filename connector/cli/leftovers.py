@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import ConnectorError
+from connector.local.targets import OutputFolders
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -30,7 +31,7 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
         return unfinished_downloads(output_dir, complain), f"Looked for downloads in {output_dir}.", unreadable
     here = Path.cwd()
     found, looked, elsewhere = unfinished_downloads(Path(), complain), [here], []
-    for recorded in invocation.context.state_folder().outputs.find_all(complain):
+    for recorded in OutputFolders(invocation.context.state_folder().outputs).find_all(complain):
         if recorded.path == here:
             continue
         if recorded.is_gone:
@@ -47,7 +48,7 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
 
 def forget_folders(invocation: Invocation, downloads: list[UnfinishedDownload]) -> None:
     """Drop the records of folders in which nothing unfinished is left after these were discarded."""
-    folders = invocation.context.state_folder().outputs
+    folders = OutputFolders(invocation.context.state_folder().outputs)
     for folder in {download.target.parent.resolve() for download in downloads}:
         folders.forget_if_finished(folder)
 

@@ -22,7 +22,7 @@ from connector.cli.progress import Progress, Report, display_of, error_fields
 from connector.cli.secrets import Secrets
 from connector.config import Settings
 from connector.errors import ConnectorError
-from connector.local.user_folders import read_settings
+from connector.local.disk import read_settings
 from connector.transfer.reporting import Observer, Outcome, as_connector_error, iter_leaf_errors
 
 if TYPE_CHECKING:

@@ -27,8 +27,9 @@ from connector.download.request import (
     target_exists,
 )
 from connector.errors import NO_RETRY, IntegrityError, RetryPolicy
-from connector.local.finished import FinishedFile
-from connector.local.partial_file import PartialFile, check_free, check_target
+from connector.local.partial_file import PartialFile
+from connector.local.state_folder import FinishedFile
+from connector.local.targets import check_free, check_target
 from connector.parts import Part, Parts
 from connector.transfer import Outcome, Progress, Scheduler, run_concurrently
 from connector.wire.payloads import DrsObject

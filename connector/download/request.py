@@ -15,9 +15,8 @@ from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size
 from connector.crypt4gh.segments import opened_size
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, UsageError
 from connector.local.disk import local_failures
-from connector.local.finished import FinishedFile, FinishedFiles
-from connector.local.names import collision_key, safe_file_name
-from connector.local.partial_file import EXISTS_HINT, WORKING_ENDINGS, existing
+from connector.local.state_folder import FinishedFile, FinishedFiles
+from connector.local.targets import EXISTS_HINT, WORKING_ENDINGS, collision_key, existing, safe_file_name
 from connector.transfer import AlreadyThere, RunContext
 from connector.wire.payloads import DrsObject
 

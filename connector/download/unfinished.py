@@ -13,7 +13,7 @@ from connector.local.disk import files_named, local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.names import lock_path, working_paths
+from connector.local.targets import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
 

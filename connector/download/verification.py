@@ -18,8 +18,8 @@ from connector.download.request import (
     read_header,
 )
 from connector.errors import FileExistsAlready, IntegrityError, LocalError
-from connector.local.finished import FinishedFile
-from connector.local.source_file import SourceFile
+from connector.local.files import SourceFile
+from connector.local.state_folder import FinishedFile
 from connector.parts import Part, Parts
 from connector.transfer import Progress
 

@@ -21,7 +21,8 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.disk import local_failures, read_own_file, sync
+from connector.local.disk import local_failures, read_own_file
+from connector.local.files import sync
 
 VERSION = 1
 MAX_JOURNAL = 64 * 1024**2

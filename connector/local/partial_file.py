@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,57 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from connector.errors import ConnectorError, FileExistsAlready, LocalError
-from connector.local.disk import (
-    NO_SPACE_CODES,
-    PositionalFile,
-    check_space,
-    local_failures,
-    no_space_error,
-    start_writeback,
-    sync,
-    sync_directory,
-)
+from connector.local.disk import local_failures
+from connector.local.files import PositionalFile, start_writeback, sync, sync_directory
 from connector.local.journal import Journal, JournalFile, load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
-from connector.local.names import lock_path, working_paths
+from connector.local.targets import NO_SPACE_CODES, check_space, check_target, lock_path, no_space_error, working_paths
 
-EXISTS_HINT = "Move it away, or choose another output folder, and run the same command again; --overwrite replaces it."
-WORKING_ENDINGS = (".part", ".part.journal", ".part.lock")
-"""What follows the name of a target in those of its partial file, journal and lock file."""
 FLUSH_BYTES = 64 * 1024**2
 _FLUSH_SECONDS = 5.0
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Raise `FileExistsAlready` if `target` exists and may not be overwritten."""
-    if os.path.lexists(target):
-        if target.is_dir():
-            raise LocalError(f"{target} is a folder.", hint="Move it away or choose another output folder.")
-        if not overwrite:
-            _remove_leftovers(target)
-            raise FileExistsAlready(f"{target} exists already.", hint=EXISTS_HINT)
-
-
-def check_free(target: Path) -> None:
-    """Raise what `PartialFile.open` would raise if another process works on `target`, before any request is sent."""
-    LockFile.check_free(lock_path(target), target)
-
-
-def existing(target: Path) -> os.stat_result | None:
-    """The state of `target` if it is a file. Removes what a process left that was killed right after the rename."""
-    try:
-        with local_failures("look at", target):
-            state = os.stat(target)
-    except LocalError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
-    if not stat.S_ISREG(state.st_mode):
-        return None
-    _remove_leftovers(target)
-    return state
 
 
 class PartialFile:
@@ -258,19 +215,6 @@ class PartialFile:
                 if error.errno not in NO_SPACE_CODES:
                     raise
                 raise no_space_error(error, self.target, self._size - _allocated_size(self._file)) from error
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what a process left beside `target` that was killed right after the rename."""
-    path, journal_path = working_paths(target)
-    if path.exists() or not (journal_path.exists() or lock_path(target).exists()):
-        return
-    with suppress(ConnectorError, OSError):  # the other process may be about to remove them itself
-        lock_file = LockFile.take(lock_path(target), target)
-        try:
-            journal_path.unlink(missing_ok=True)
-        finally:
-            lock_file.release()
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:

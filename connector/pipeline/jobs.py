@@ -15,9 +15,8 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
 from connector.errors import UsageError
-from connector.local.disk import missing_in, ready_folder
+from connector.local.disk import missing_in, read_settings, ready_folder
 from connector.local.key_files import read_private_key, read_public_key
-from connector.local.user_folders import read_settings
 from connector.pipeline.progress import OnProgress, ProgressReporter
 from connector.recrypt import RecryptedFile
 from connector.recrypt import decrypt_files as decrypt_all

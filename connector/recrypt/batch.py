@@ -10,9 +10,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from connector.config import Settings
-from connector.local.finished import FinishedFiles
-from connector.local.source_file import planned_files
-from connector.local.user_folders import StateFolder
+from connector.local.files import planned_files
+from connector.local.state_folder import FinishedFiles, StateFolder
 from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.recrypt.transformations import Decryption, Encryption

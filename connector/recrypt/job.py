@@ -9,9 +9,10 @@ from typing import Protocol
 import attrs
 
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, align_to_segments
-from connector.local.finished import FinishedFile, FinishedFiles
-from connector.local.partial_file import PartialFile, check_target, existing
-from connector.local.source_file import SourceFile
+from connector.local.files import SourceFile
+from connector.local.partial_file import PartialFile
+from connector.local.state_folder import FinishedFile, FinishedFiles
+from connector.local.targets import check_target, existing
 from connector.parts import Part, Parts, split
 from connector.recrypt.request import RecryptedFile, RecryptRequest, compare, is_recorded, origin_of
 from connector.transfer import Progress, RunContext

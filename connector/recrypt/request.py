@@ -11,9 +11,9 @@ import attrs
 
 from connector.errors import FileExistsAlready, UsageError
 from connector.local.disk import local_failures
-from connector.local.finished import FinishedFile
-from connector.local.partial_file import EXISTS_HINT
-from connector.local.source_file import SourceState
+from connector.local.files import SourceState
+from connector.local.state_folder import FinishedFile
+from connector.local.targets import EXISTS_HINT
 from connector.transfer import AlreadyThere
 
 

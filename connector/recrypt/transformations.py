@@ -11,8 +11,8 @@ from connector.crypt4gh.edit_list import KeptRange, kept_ranges, kept_size, map_
 from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, make_header, open_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, PartSealer, SealedLayout, SegmentDecryptor, sealed_size
 from connector.errors import NO_RETRY, IntegrityError
+from connector.local.files import SourceFile
 from connector.local.partial_file import PartialFile
-from connector.local.source_file import SourceFile
 from connector.parts import Part
 from connector.recrypt.job import Extent
 

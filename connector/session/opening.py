@@ -21,7 +21,7 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import ConnectorError, UsageError
 from connector.http import AddressPolicy, HttpOptions, open_http
-from connector.local.user_folders import StateFolder
+from connector.local.state_folder import StateFolder
 from connector.session.session import Session
 from connector.transfer import (
     BufferPool,

@@ -24,9 +24,8 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.segments import file_size
 from connector.errors import LocalError, RefusedError, UsageError
-from connector.local.finished import FinishedFiles
-from connector.local.source_file import planned_files
-from connector.local.user_folders import StateFolder
+from connector.local.files import planned_files
+from connector.local.state_folder import FinishedFiles, StateFolder
 from connector.transfer import Outcome, RunContext, Scheduler
 from connector.wire.payloads import FileUpload, WorkPackage
 
@@ -87,6 +86,7 @@ class Session:
         """
         from connector.clients.downloads import DownloadClient
         from connector.download import DownloadContext, check_targets, download_all
+        from connector.local.targets import OutputFolders
 
         _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
@@ -94,8 +94,8 @@ class Session:
         requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
         check_targets(requests)
         self.run.observer.planned([(request.accession, None) for request in requests])
-        folder = Path(await trio.Path(output_dir).resolve())
-        await self.run.in_thread(self.state.outputs.add, folder)
+        folder, outputs = Path(await trio.Path(output_dir).resolve()), OutputFolders(self.state.outputs)
+        await self.run.in_thread(outputs.add, folder)
         context = DownloadContext(
             run=self.run,
             tokens=self.packages,
@@ -106,7 +106,7 @@ class Session:
             finished=await self._read_finished(f"{folder} {self.settings.wkvs_url}"),
         )
         outcomes = await download_all(requests, context, self.scheduler, verify_existing=verify_existing)
-        await self.run.in_thread(self.state.outputs.forget_if_finished, folder)
+        await self.run.in_thread(outputs.forget_if_finished, folder)
         return outcomes
 
     def _requests(

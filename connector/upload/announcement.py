@@ -9,7 +9,7 @@ from uuid import UUID
 
 from connector.crypt4gh.segments import file_size, fit_upload_part_size
 from connector.errors import BrokenError, ConnectorError, RefusedError
-from connector.local.source_file import SourceFile
+from connector.local.files import SourceFile
 from connector.upload.existing import alias_taken, compare
 from connector.upload.journals import LockedSource, UploadContext
 from connector.upload.states import INSPECT_BOX, Stage, UploadedFile, after

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from connector.errors import RefusedError
-from connector.local.finished import FinishedFile
-from connector.local.source_file import SourceState
+from connector.local.files import SourceState
+from connector.local.state_folder import FinishedFile
 from connector.transfer import AlreadyThere
 from connector.upload.states import UploadedFile
 from connector.wire.payloads import FileUpload

@@ -11,8 +11,8 @@ import trio
 from connector.crypt4gh.header import make_header
 from connector.crypt4gh.segments import file_size
 from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
-from connector.local.finished import FinishedFile
-from connector.local.source_file import SourceChangedError, SourceFile, SourceState
+from connector.local.files import SourceChangedError, SourceFile, SourceState
+from connector.local.state_folder import FinishedFile
 from connector.parts import Part, Parts
 from connector.transfer import Outcome, Progress, Scheduler
 from connector.upload.announcement import Announcement

@@ -23,11 +23,10 @@ from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.segments import file_size
 from connector.errors import UsageError
 from connector.local.disk import local_failures
-from connector.local.finished import FinishedFiles
+from connector.local.files import SourceFile, SourceState
 from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
-from connector.local.source_file import SourceFile, SourceState
-from connector.local.user_folders import state_failures
+from connector.local.state_folder import FinishedFiles, state_failures
 from connector.parts import check_object_size
 from connector.transfer import RunContext
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts

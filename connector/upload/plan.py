@@ -10,8 +10,8 @@ import attrs
 from connector.clients.uploads import REPLACEABLE
 from connector.crypt4gh.segments import file_size, fit_upload_part_size
 from connector.errors import ConnectorError
-from connector.local.finished import FinishedFiles
-from connector.local.source_file import SourceState
+from connector.local.files import SourceState
+from connector.local.state_folder import FinishedFiles
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
 from connector.upload.existing import OVERWRITABLE, alias_taken, compare

@@ -14,7 +14,7 @@ import attrs
 from connector.clients.api_transport import TokenRefusedError
 from connector.clients.uploads import ListingRefusedError, UploadBox
 from connector.errors import ConnectorError, RefusedError
-from connector.local.finished import FinishedFiles
+from connector.local.state_folder import FinishedFiles
 from connector.transfer import Outcome, RunContext
 from connector.upload.listing import UNKNOWN, ListedFile, UnfinishedUpload, unfinished_uploads
 from connector.wire.payloads import FileUpload

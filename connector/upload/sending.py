@@ -11,8 +11,8 @@ import trio
 
 from connector.crypt4gh.segments import PartSealer, PreparedPart, SealedLayout
 from connector.errors import ConnectorError, RefusedError, RetryPolicy
+from connector.local.files import SourceChangedError, SourceFile
 from connector.local.journal import JournalFile
-from connector.local.source_file import SourceChangedError, SourceFile
 from connector.parts import Part, PartDigests, Parts, add_pieces, digest_part, multipart_etag
 from connector.transfer import Progress, Sequencer, run_concurrently
 from connector.upload.journals import LockedSource, UploadContext, UploadSource

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from connector.local.lock_file import LockFile
-from connector.local.names import lock_path, working_paths
+from connector.local.targets import lock_path, working_paths
 from tests.support.chaos_stage import MIB, Stage
 from tests.support.faults import Faults
 from tests.support.program import finish

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from connector.local.source_file import SourceState
-from connector.local.user_folders import StateFolder
+from connector.local.files import SourceState
+from connector.local.state_folder import StateFolder
 from connector.upload.journals import UploadJournals, UploadSource
 from tests.support.chaos_stage import MIB
 from tests.support.fake_archive import Upload

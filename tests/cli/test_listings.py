@@ -16,7 +16,8 @@ from connector.clients.api_transport import TokenRefusedError
 from connector.errors import ConnectorError, RefusedError
 from connector.local.journal import encode_record
 from connector.local.key_files import write_key_pair
-from connector.local.user_folders import StateFolder
+from connector.local.state_folder import StateFolder
+from connector.local.targets import OutputFolders
 from connector.transfer.reporting import Outcome
 from connector.upload.listing import UNKNOWN, ListedFile
 from tests.support.desk import Desk, ScriptedInput
@@ -170,9 +171,9 @@ def test_recorded_folders_are_looked_into_once_and_those_of_other_machines_named
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
-        state.outputs.add(folder)
+        OutputFolders(state.outputs).add(folder)
     record = encode_record({"folder": "/scratch/of/node7", "host": "node7"})
-    (state.outputs.folder / "node7.output").write_bytes(record)
+    (state.outputs / "node7.output").write_bytes(record)
     monkeypatch.chdir(here)
     assert desk.run("status") == 0
     assert desk.said.count(str(here)) == 1

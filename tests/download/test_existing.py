@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from connector.download import DownloadedFile
 from connector.download.request import DownloadRequest, ExistingFile, read_header
 from connector.errors import FileExistsAlready, IntegrityError, UsageError
-from connector.local.finished import FinishedFile
+from connector.local.state_folder import FinishedFile
 from connector.transfer import Outcome
 from connector.wire.payloads import Checksum, DrsObject
 from tests.download.conftest import Desk

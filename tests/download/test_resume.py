@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from connector.errors import LocalError
-from connector.local.names import working_paths
 from connector.local.partial_file import PartialFile
+from connector.local.targets import working_paths
 from tests.download.conftest import Desk
 
 pytestmark = pytest.mark.trio

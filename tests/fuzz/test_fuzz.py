@@ -33,7 +33,7 @@ from connector.crypt4gh.header import header_size, make_header, open_header
 from connector.crypt4gh.keys import KeyPair, open_text, seal_text
 from connector.errors import ConnectorError
 from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
-from connector.local.names import safe_file_name
+from connector.local.targets import safe_file_name
 from connector.upload.journals import UploadSource, check_sources
 from connector.wire.lifetimes import (
     parse_cache_control,
@@ -167,7 +167,7 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Pa
     from uuid import UUID
 
     from connector.crypt4gh.keys import seal_text
-    from connector.local.source_file import SourceState
+    from connector.local.files import SourceState
     from connector.upload.journals import UploadJournals
 
     journals = UploadJournals(tmp_path, KEYS)

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from connector.errors import LocalError
-from connector.local.disk import PositionalFile
+from connector.local.files import PositionalFile, SourceFile
 from connector.local.journal import JournalFile
-from connector.local.names import lock_path, working_paths
 from connector.local.partial_file import PartialFile
-from connector.local.source_file import SourceFile
+from connector.local.targets import lock_path, working_paths
 
 pytestmark = [
     pytest.mark.usefixtures("no_open_files_left"),

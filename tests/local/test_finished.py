@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from connector.local.finished import FinishedFile, FinishedFiles
+from connector.local.state_folder import FinishedFile, FinishedFiles
 
 FILE = FinishedFile(10, 1_700_000_000_123_456_789, "ab" * 32, "GHGAF01")
 

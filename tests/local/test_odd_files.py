@@ -12,13 +12,12 @@ import pytest
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import LocalError
-from connector.local.finished import FinishedFile, FinishedFiles
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import LockOwner
-from connector.local.names import lock_path, working_paths
 from connector.local.partial_file import PartialFile
-from connector.local.user_folders import OutputFolders
+from connector.local.state_folder import FinishedFile, FinishedFiles
+from connector.local.targets import OutputFolders, lock_path, working_paths
 from connector.transfer import NotReadyError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes and devices of Linux")

@@ -21,8 +21,8 @@ from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
 from connector.local.journal import encode_part, load
 from connector.local.lock_file import LockFile
-from connector.local.names import lock_path, working_paths
-from connector.local.partial_file import FLUSH_BYTES, PartialFile, check_target, existing
+from connector.local.partial_file import FLUSH_BYTES, PartialFile
+from connector.local.targets import check_target, existing, lock_path, working_paths
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 

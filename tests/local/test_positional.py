@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connector.local import disk
-from connector.local.disk import PositionalFile, start_writeback, sync, sync_directory
+from connector.local.files import PositionalFile, start_writeback, sync, sync_directory
 
 DATA = random.Random(7).randbytes(10_000)
 

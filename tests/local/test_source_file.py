@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connector.errors import LocalError, UsageError
-from connector.local.source_file import SourceChangedError, SourceFile
+from connector.local.files import SourceChangedError, SourceFile
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 

@@ -10,7 +10,8 @@ import pytest
 from connector.errors import LocalError
 from connector.local.disk import files_named
 from connector.local.journal import encode_record
-from connector.local.user_folders import OutputFolders, state_failures
+from connector.local.state_folder import state_failures
+from connector.local.targets import OutputFolders
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from connector.errors import LocalError
 from connector.local.journal import JournalFile, load
-from connector.local.names import working_paths
 from connector.local.partial_file import PartialFile
+from connector.local.targets import working_paths
 
 FACTS = {"accession": "A", "size": 30, "part_size": 10}
 

@@ -21,7 +21,7 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, HEADER_SIZE, SEGMENT_SIZE, sealed_size
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, LocalError, UsageError
-from connector.local.source_file import SourceChangedError
+from connector.local.files import SourceChangedError
 from connector.recrypt import RecryptedFile, RecryptRequest, decrypt_files, encrypt_files
 from connector.transfer import Outcome
 from tests.support.contract_client import seal, unseal

@@ -15,8 +15,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from connector.local.names import lock_path, working_paths
 from connector.local.partial_file import PartialFile
+from connector.local.targets import lock_path, working_paths
 from tests.reliability.conftest import Scripted
 from tests.reliability.test_surroundings import Place, place
 from tests.support.chaos_stage import MIB

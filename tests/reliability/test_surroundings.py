@@ -20,10 +20,9 @@ import pytest
 from connector.cli.console import neutralised
 from connector.cli.root import LazyGroup, cli
 from connector.errors import LocalError
-from connector.local.disk import check_space
 from connector.local.key_files import write_key_pair
-from connector.local.names import lock_path, working_paths
 from connector.local.partial_file import PartialFile
+from connector.local.targets import check_space, lock_path, working_paths
 from tests.reliability.conftest import Scripted
 from tests.support.desk import Desk
 from tests.support.program import NAMED, PYTHON, Program, command, environment

@@ -11,7 +11,7 @@ from typing import Any
 
 from connector.cli.context import AppContext, OpenSession, StandardInputKind
 from connector.cli.root import run_command_line
-from connector.local.user_folders import StateFolder
+from connector.local.state_folder import StateFolder
 
 
 class ScriptedInput:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from connector.local.finished import FinishedFile
-from connector.local.source_file import SourceState
+from connector.local.files import SourceState
+from connector.local.state_folder import FinishedFile
 from connector.upload.existing import alias_taken, compare
 from connector.wire.payloads import FileUpload
 

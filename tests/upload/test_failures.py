@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from connector.errors import BrokenError, ConnectorError, IntegrityError, LocalError, RefusedError
-from connector.local.source_file import SourceChangedError
+from connector.local.files import SourceChangedError
 from connector.transfer import OverloadedError
 from connector.upload import UploadSource
 from tests.upload.conftest import Desk

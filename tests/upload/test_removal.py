@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from connector.errors import ConnectorError, LocalError, RefusedError
-from connector.local.finished import FinishedFile, FinishedFiles
+from connector.local.state_folder import FinishedFile, FinishedFiles
 from connector.transfer import Outcome
 from connector.upload.listing import UNKNOWN, ListedFile, unfinished_uploads
 from tests.support.fake_archive import Upload

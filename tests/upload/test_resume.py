@@ -16,8 +16,8 @@ from trio.testing import MockClock
 
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import LocalError, RefusedError
+from connector.local.files import SourceChangedError, SourceState
 from connector.local.journal import encode_part, encode_record, read_journal
-from connector.local.source_file import SourceChangedError, SourceState
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
 from connector.upload.listing import unfinished_uploads

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from connector.crypt4gh.keys import KeyPair
+from connector.local.files import SourceState
 from connector.local.journal import Journal, read_journal
-from connector.local.source_file import SourceState
 from connector.parts import PartDigests
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals

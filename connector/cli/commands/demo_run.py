@@ -27,8 +27,9 @@ from connector.cli.run import Invocation
 from connector.clients.work_packages import AccessToken
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import BrokenError, IntegrityError, LocalError, UsageError
-from connector.local.disk import free_space, local_failures
+from connector.local.disk import local_failures
 from connector.local.key_files import write_key_pair
+from connector.local.targets import free_space
 from connector.recrypt import RecryptRequest, decrypt_files
 from connector.recrypt.request import ENDING
 from connector.session import Session

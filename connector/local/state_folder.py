@@ -1,26 +1,33 @@
-"""Records of the files that earlier runs finished, so that the next run of the same command need not move them again.
+"""The user's state folder: the journals of unfinished uploads, and the records of what earlier runs finished.
 
-There is one file of records in the state folder for each output folder or upload box, in the line format of journals: a
-truncated or damaged line loses that record alone. If records cannot be read or written, no transfer fails, and only the
-sizes of existing files are compared.
+It is in the user's home by default, which the machines of a cluster share. By its records the next run of the same
+command need not move finished files again. There is one file of records for each output folder or upload box, in the
+line format of journals: a truncated or damaged line loses that record alone. If records cannot be read or written, no
+transfer fails, and only the sizes of existing files are compared.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
+import platformdirs
 
+from connector.config import APPLICATION
+from connector.errors import LocalError
 from connector.local.disk import without_waiting
 from connector.local.journal import decode_record, encode_record
 
+_NOWHERE = Path(os.devnull, APPLICATION)
+"""The state folder of a user without a home: nothing can be created in it."""
 _SUFFIX = ".finished"
 _LONGEST_LINE = 64 * 1024
 _MOST_BYTES = 512 * 1024**2
@@ -28,6 +35,52 @@ _SUPERSEDED = 1000
 """Superseded records (or as many as are valid) from which the file is rewritten without them."""
 _KEPT_SECONDS = 365 * 86_400.0
 """Files to which no record was added for so long are removed."""
+
+
+def _or_users(path: Path | None) -> Path:
+    if path is not None:
+        return path
+    try:
+        found = Path(platformdirs.user_state_dir(APPLICATION))
+    except RuntimeError:
+        return _NOWHERE
+    # Older versions of platformdirs leave "~" in it: no folder of that name must be created where the command runs.
+    return found if found.is_absolute() else _NOWHERE
+
+
+@attrs.frozen
+class StateFolder:
+    """The state folder of a user, by default the system's place for it; nothing is created before it is needed."""
+
+    path: Path = attrs.field(default=None, converter=_or_users)
+
+    @property
+    def uploads(self) -> Path:
+        """The folder of the journals of unfinished uploads."""
+        return self.path / "uploads"
+
+    @property
+    def finished(self) -> Path:
+        """The folder of the records of finished files (`FinishedFiles`)."""
+        return self.path / "finished"
+
+    @property
+    def outputs(self) -> Path:
+        """The folder of the records of output folders (`OutputFolders`)."""
+        return self.path / "outputs"
+
+
+@contextmanager
+def state_failures(*, platform: str = sys.platform) -> Iterator[None]:
+    """Add to a `LocalError` about the state folder how it is moved, unless another process is its cause."""
+    try:
+        yield
+    except LocalError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        variable = "LOCALAPPDATA" if platform == "win32" else "XDG_STATE_HOME"
+        hint = f"The state of uploads is kept there; {variable} names another folder for it."
+        raise LocalError(error.message, hint=hint) from error.__cause__
 
 
 @attrs.frozen

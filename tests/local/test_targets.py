@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.local.names import MAX_LENGTH, collision_key, safe_file_name
+from connector.local.targets import MAX_LENGTH, collision_key, safe_file_name
 
 COMPOSED, DECOMPOSED = "\u00fc", "u\u0308"
 TEXTS = st.text() | st.text("aA./\\: \u0308\u00fc-~()*CONcon1\0", max_size=12) | st.text(min_size=150, max_size=400)
