@@ -146,7 +146,7 @@ class Replacing(Walk):
 
     def _complaint(self, ended: Ended, folder: Path, case: Case | None) -> str:
         complaint = super()._complaint(ended, folder, case)
-        without_record = case is not None and case.site.file == "connector/local/finished.py"
+        without_record = case is not None and case.site.file == "connector/local/state_folder.py"
         return "" if ended.code == 4 and without_record and "already" in ended.err else complaint
 
 
