@@ -7,6 +7,7 @@ ordinary click option.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,9 +77,25 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def command() -> Callable[[Callable[..., Any]], GroupedCommand]:
-    """Return the decorator that turns a function into a command."""
-    return click.command(cls=GroupedCommand)
+def command(
+    name: str | None = None, *, cls: type[click.Command] = GroupedCommand, resume_hint: str | None = None
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Return the decorator that turns a function into a command.
+
+    The function gets an `Invocation` and the values of its options, and returns the exit code, `None` for 0.
+    `resume_hint`: see `connector.cli.run.run`.
+    """
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        @functools.wraps(function)
+        def call(**options: Any) -> None:
+            from connector.cli.run import run  # only where a command runs: it loads what `--help` does not need
+
+            run(click.get_current_context(), functools.partial(function, **options), resume_hint=resume_hint)
+
+        return click.command(name, cls=cls)(call)
+
+    return decorate
 
 
 def option(*names: str, **attributes: Any) -> Decorator[Any]:

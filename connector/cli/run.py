@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -132,11 +133,8 @@ class Invocation:
                                 self.console.trace(error)
                                 shown = False  # an error of the display must not end the transfers
 
-                return handler.run(
-                    lambda: _with_ticker(ticks, lambda: job(progress)),
-                    on_request=on_request,
-                    on_force_quit=on_force_quit,
-                )
+                work = partial(_with_ticker, ticks, partial(job, progress))
+                return handler.run(work, on_request=on_request, on_force_quit=on_force_quit)
         finally:
             progress.close()
 
@@ -169,22 +167,35 @@ async def _with_ticker(ticks: Callable[[], Awaitable[None]], job: Callable[[], A
     return result[0]
 
 
-def run(ctx: click.Context, work: Callable[[Invocation], int], *, resume_hint: str = RESUME_HINT) -> None:
+def run(ctx: click.Context, work: Callable[[Invocation], int | None], *, resume_hint: str | None = None) -> None:
     """Do the work of a command and leave click with its exit code.
 
-    `ctx.obj` may hold `AppContext` to use instead of the real ones. `resume_hint` is what an interrupted
-    user is told.
+    `ctx.obj` may hold an `AppContext` to use instead of the real one. `resume_hint` is what a user is told who has
+    interrupted it, by default to run the same command again.
     """
     context = ctx.obj if isinstance(ctx.obj, AppContext) else AppContext()
     options: Mapping[str, Any] = ctx.params
     console = Console(context.out, context.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
     console.debug = bool(options.get("debug"))
     _set_up_logging(console)
-    ctx.exit(
-        console.exit_code(
-            _run_reporting_errors(lambda: work(_invocation(options, context, console)), console, resume_hint)
-        )
-    )
+    try:
+        code = work(_invocation(options, context, console)) or 0
+    except Interrupted as interrupted:
+        hint = RESUME_HINT if resume_hint is None else resume_hint
+        console.error(f"{interrupted} {hint}".rstrip())
+        code = interrupted.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.error("Interrupted.")
+        code = INTERRUPTED
+    except Exception as error:
+        console.trace(error)
+        errors = [as_connector_error(one) for one in iter_leaf_errors(error)]
+        for one in errors:
+            console.error(f"Error: {one}")
+            console.record({"ok": False, "error": error_fields(one)})
+        codes = [one.exit_code for one in errors]
+        code = ConnectorError.exit_code if ConnectorError.exit_code in codes else max(codes)
+    ctx.exit(console.exit_code(code))
 
 
 def _invocation(options: Mapping[str, Any], context: AppContext, console: Console) -> Invocation:
@@ -197,25 +208,6 @@ def _invocation(options: Mapping[str, Any], context: AppContext, console: Consol
         limit = TimeLimit.read(until, context.time_of_day())
     requeue_code = options.get("requeue_code", REQUEUE)
     return Invocation(settings, console, Secrets(settings, context, console), context, limit, requeue_code)
-
-
-def _run_reporting_errors(work: Callable[[], int], console: Console, resume_hint: str) -> int:
-    try:
-        return work()
-    except Interrupted as interrupted:
-        console.error(f"{interrupted} {resume_hint}".rstrip())
-        return interrupted.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.error("Interrupted.")
-        return INTERRUPTED
-    except Exception as error:
-        console.trace(error)
-        errors = [as_connector_error(one) for one in iter_leaf_errors(error)]
-        for one in errors:
-            console.error(f"Error: {one}")
-            console.record({"ok": False, "error": error_fields(one)})
-        codes = [one.exit_code for one in errors]
-        return ConnectorError.exit_code if ConnectorError.exit_code in codes else max(codes)
 
 
 class _ConsoleHandler(logging.Handler):

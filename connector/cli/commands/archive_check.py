@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import click
-
-from connector.cli.commands.archive_options import archive_output_options, find_archive, location_options, with_archive
+from connector.cli.commands.archive_options import archive_command, archive_output_options, find_archive, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -16,68 +14,52 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-@click.command()
-@location_options
+@archive_command()
 @option("--repair", is_flag=True, envvar=None, show_envvar=False, help="Mend what is safe to mend.")
 @option("--json", "as_lines", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON object for each line.")
 @archive_output_options
-@click.pass_context
-def check(ctx: click.Context, /, repair: bool, as_lines: bool, **_: object) -> None:
+def check(invocation: Invocation, /, repair: bool, as_lines: bool, **_: object) -> None:
     """Compare the archive's records with its objects, uploads, staged copies, secrets, counters and jobs.
 
     May run beside the archive. Ends with 0 if nothing is wrong, or all of it was repaired, and with 6 otherwise.
     """
-    from connector.cli.run import run
+    from connector.errors import IntegrityError
 
-    def work(invocation: Invocation) -> int:
-        from connector.errors import IntegrityError
+    found = repaired = 0
 
-        found = repaired = 0
+    def report(fault: Fault, is_repaired: bool) -> None:
+        nonlocal found, repaired
+        found, repaired = found + 1, repaired + is_repaired
+        row = {"fault": fault.kind, "subject": fault.subject, "message": fault.message}
+        state = "repaired" if is_repaired else "repairable" if fault.repair is not None else "lost"
+        if as_lines:
+            invocation.console.result(json.dumps({**row, "state": state}))
+        else:
+            invocation.console.result(f"{state}: {fault.kind} {fault.subject}: {fault.message}")
 
-        def report(fault: Fault, is_repaired: bool) -> None:
-            nonlocal found, repaired
-            found, repaired = found + 1, repaired + is_repaired
-            row = {"fault": fault.kind, "subject": fault.subject, "message": fault.message}
-            state = "repaired" if is_repaired else "repairable" if fault.repair is not None else "lost"
-            if as_lines:
-                invocation.console.result(json.dumps({**row, "state": state}))
-            else:
-                invocation.console.result(f"{state}: {fault.kind} {fault.subject}: {fault.message}")
+    async def job(archive: Archive) -> int:
+        return await archive.check.run(report, repair=repair)
 
-        async def job(archive: Archive) -> int:
-            return await archive.check.run(report, repair=repair)
-
-        left = with_archive(ctx, job)
-        if left:
-            raise IntegrityError(
-                f"{found} fault(s) found, {repaired} repaired.",
-                hint="" if repair else "Run it with --repair to mend what is safe.",
-            )
-        invocation.console.info(f"{found} fault(s) found, all repaired." if found else "Nothing is wrong.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    left = with_archive(job)
+    if left:
+        raise IntegrityError(
+            f"{found} fault(s) found, {repaired} repaired.",
+            hint="" if repair else "Run it with --repair to mend what is safe.",
+        )
+    invocation.console.info(f"{found} fault(s) found, all repaired." if found else "Nothing is wrong.")
 
 
-@click.command()
-@location_options
+@archive_command()
 @archive_output_options
-@click.pass_context
-def upgrade(ctx: click.Context, /, **_: object) -> None:
+def upgrade(invocation: Invocation, /, **_: object) -> None:
     """Bring the database of an earlier version up to date. Stop all processes of the archive first.
 
     May be interrupted and run again.
     """
-    from connector.cli.run import run
+    from connector.archive.upgrade import upgrade_archive
+    from connector.cli.interruption import handle_signals
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive.upgrade import upgrade_archive
-        from connector.cli.interruption import handle_signals
-
-        config = find_archive(ctx)
-        with handle_signals() as handler:
-            changed = handler.run(lambda: upgrade_archive(config))
-        invocation.console.info(f"{changed} document(s) changed." if changed else "The database is up to date.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    config = find_archive()
+    with handle_signals() as handler:
+        changed = handler.run(lambda: upgrade_archive(config))
+    invocation.console.info(f"{changed} document(s) changed." if changed else "The database is up to date.")

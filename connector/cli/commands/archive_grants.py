@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import Size, archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_options import Size, archive_command, archive_output_options, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -47,33 +46,21 @@ def read_lifetime(text: str | None, now: float) -> float | None:
     return lifetime
 
 
-@click.group()
-def grant() -> None:
-    """Grant access; the access token is the last line of standard output."""
+_key_option = option(
+    "--public-key",
+    required=True,
+    type=click.Path(readable=False, path_type=Path),
+    metavar="FILE",
+    help="The user's Crypt4GH public key.",
+)
+_expires_option = option(
+    "--expires",
+    metavar="WHEN",
+    help="When the grant ends: in a time span (12h, 90d), or after a day (2027-06-30, UTC). Default: 30d.",
+)
 
 
-def _key_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    decorate = option(
-        "--public-key",
-        required=True,
-        type=click.Path(readable=False, path_type=Path),
-        metavar="FILE",
-        help="The user's Crypt4GH public key.",
-    )
-    return decorate(function)  # type: ignore[no-any-return]
-
-
-def _expires_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    decorate = option(
-        "--expires",
-        metavar="WHEN",
-        help="When the grant ends: in a time span (12h, 90d), or after a day (2027-06-30, UTC). Default: 30d.",
-    )
-    return decorate(function)  # type: ignore[no-any-return]
-
-
-@grant.command("upload")
-@location_options
+@archive_command("upload")
 @_key_option
 @option("--title", default="", help="What the box is for.")
 @option("--max-size", type=Size(), metavar="SIZE", help="Bytes of plaintext that the box may hold.")
@@ -81,9 +68,8 @@ def _expires_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @option("--box", metavar="ID", help="Give access to this box instead of a new one.")
 @_expires_option
 @archive_output_options
-@click.pass_context
 def grant_upload(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     public_key: Path,
     title: str,
@@ -94,44 +80,36 @@ def grant_upload(
     **_: object,
 ) -> None:
     """Let the owner of a key upload into a box."""
-    from connector.cli.run import run
+    from connector.archive import admin
+    from connector.local.key_files import read_public_key
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive import admin
-        from connector.local.key_files import read_public_key
+    key = read_public_key(public_key)
+    lifetime = read_lifetime(expires, invocation.context.time_of_day())
 
-        key = read_public_key(public_key)
-        lifetime = read_lifetime(expires, invocation.context.time_of_day())
+    async def job(archive: Archive) -> str:
+        granted = await admin.grant_upload(
+            archive,
+            key,
+            title=title,
+            max_size=max_size,
+            storage_alias=storage_alias,
+            box_id=box,
+            lifetime=lifetime,
+        )
+        invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
+        return granted.access_token
 
-        async def job(archive: Archive) -> str:
-            granted = await admin.grant_upload(
-                archive,
-                key,
-                title=title,
-                max_size=max_size,
-                storage_alias=storage_alias,
-                box_id=box,
-                lifetime=lifetime,
-            )
-            invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
-            return granted.access_token
-
-        invocation.console.result(with_archive(ctx, job, create=True))
-        return 0
-
-    run(ctx, work, resume_hint="")
+    invocation.console.result(with_archive(job, create=True))
 
 
-@grant.command("download")
-@location_options
+@archive_command("download")
 @_key_option
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All registered files.")
 @_expires_option
 @archive_output_options
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
-@click.pass_context
 def grant_download(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     public_key: Path,
     everything: bool,
@@ -140,73 +118,60 @@ def grant_download(
     **_: object,
 ) -> None:
     """Let the owner of a key download files."""
-    from connector.cli.run import run
+    from connector.archive import admin
+    from connector.errors import UsageError
+    from connector.local.key_files import read_public_key
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive import admin
-        from connector.errors import UsageError
-        from connector.local.key_files import read_public_key
+    if everything == bool(accessions):
+        raise UsageError("Which files?", hint="Name their accessions, or give --all.")
+    key = read_public_key(public_key)
+    lifetime = read_lifetime(expires, invocation.context.time_of_day())
 
-        if everything == bool(accessions):
-            raise UsageError("Which files?", hint="Name their accessions, or give --all.")
-        key = read_public_key(public_key)
-        lifetime = read_lifetime(expires, invocation.context.time_of_day())
+    async def job(archive: Archive) -> str:
+        granted = await admin.grant_download(archive, key, None if everything else accessions, lifetime=lifetime)
+        count = len(granted.package.files or {})
+        invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
+        return granted.access_token
 
-        async def job(archive: Archive) -> str:
-            granted = await admin.grant_download(archive, key, None if everything else accessions, lifetime=lifetime)
-            count = len(granted.package.files or {})
-            invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
-            return granted.access_token
-
-        invocation.console.result(with_archive(ctx, job))
-        return 0
-
-    run(ctx, work, resume_hint="")
+    invocation.console.result(with_archive(job))
 
 
-@click.command()
-@location_options
+@click.group()
+def grant() -> None:
+    """Grant access; the access token is the last line of standard output."""
+
+
+grant.add_command(grant_upload)
+grant.add_command(grant_download)
+
+
+@archive_command()
 @json_option
 @archive_output_options
-@click.pass_context
-def grants(ctx: click.Context, /, as_array: bool, **_: object) -> None:
+def grants(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the grants: what they permit, until when, and when they were used last."""
-    from connector.cli.run import run
+    from connector.archive import admin
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive import admin
-
-        rows = with_archive(ctx, admin.list_grants)
-        shown = [
-            {**row, "permits": row["box"] or f"{len(row['files'])} file(s)"}
-            | {name: row[name] and row[name][:19] for name in ("expires", "last_used")}
-            for row in rows
-        ]
-        columns = ("grant", "type", "state", "expires", "last_used", "permits")
-        print_rows(invocation, rows if as_array else shown, columns, as_array=as_array)
-        return 0
-
-    run(ctx, work, resume_hint="")
+    rows = with_archive(admin.list_grants)
+    shown = [
+        {**row, "permits": row["box"] or f"{len(row['files'])} file(s)"}
+        | {name: row[name] and row[name][:19] for name in ("expires", "last_used")}
+        for row in rows
+    ]
+    columns = ("grant", "type", "state", "expires", "last_used", "permits")
+    print_rows(invocation, rows if as_array else shown, columns, as_array=as_array)
 
 
-@click.command()
-@location_options
+@archive_command()
 @archive_output_options
 @click.argument("named", nargs=-1, required=True, metavar="GRANT...")
-@click.pass_context
-def revoke(ctx: click.Context, /, named: tuple[str, ...], **_: object) -> None:
+def revoke(invocation: Invocation, /, named: tuple[str, ...], **_: object) -> None:
     """End grants at once, named by their ids or access tokens.
 
     Every process refuses the next request with them. Presigned URLs that were given out before live to their end, a
     minute by default.
     """
-    from connector.cli.run import run
+    from connector.archive import admin
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive import admin
-
-        with_archive(ctx, lambda archive: admin.revoke_grants(archive, named))
-        invocation.console.info(f"{len(named)} grant(s) revoked.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    with_archive(lambda archive: admin.revoke_grants(archive, named))
+    invocation.console.info(f"{len(named)} grant(s) revoked.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_options import archive_command, archive_output_options, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 _COLUMNS = ("job", "kind", "state", "due", "attempts", "worker", "reason")
 
 
-@click.command()
-@location_options
+@archive_command()
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="Also jobs whose time will come.")
 @json_option
 @archive_output_options
 @click.argument("action", type=click.Choice(["retry"]), required=False, metavar="[retry")
 @click.argument("ids", nargs=-1, metavar="[JOB]...]")
-@click.pass_context
 def jobs(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     everything: bool,
     as_array: bool,
@@ -37,17 +35,11 @@ def jobs(
 
     A job that has failed too often is set aside with its reason: `jobs retry` tries those again, these or all.
     """
-    from connector.cli.run import run
+    from connector.archive import admin
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive import admin
-
-        if action is None:
-            rows = with_archive(ctx, lambda archive: admin.list_jobs(archive, scheduled=everything))
-            print_rows(invocation, rows, _COLUMNS, as_array=as_array)
-        else:
-            count = with_archive(ctx, lambda archive: admin.retry_jobs(archive, ids))
-            invocation.console.info(f"{count} job(s) are tried again.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    if action is None:
+        rows = with_archive(lambda archive: admin.list_jobs(archive, scheduled=everything))
+        print_rows(invocation, rows, _COLUMNS, as_array=as_array)
+    else:
+        count = with_archive(lambda archive: admin.retry_jobs(archive, ids))
+        invocation.console.info(f"{count} job(s) are tried again.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_output_options, location_options, with_archive
+from connector.cli.commands.archive_options import archive_command, archive_output_options, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -16,35 +16,25 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-@click.command()
-@location_options
+@archive_command()
 @json_option
 @archive_output_options
-@click.pass_context
-def keys(ctx: click.Context, /, as_array: bool, **_: object) -> None:
+def keys(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the keys, current and old ones, and what still needs an old one. Nothing secret is shown."""
-    from connector.cli.run import run
+    from connector.archive.key_rotation import describe
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive.key_rotation import describe
+    async def job(archive: Archive) -> list[dict[str, object]]:
+        return describe(await archive.key_rotation.list())
 
-        async def job(archive: Archive) -> list[dict[str, object]]:
-            return describe(await archive.key_rotation.list())
-
-        columns = ("kind", "storage_alias", "key", "state", "created", "needed_by")
-        print_rows(invocation, with_archive(ctx, job), columns, as_array=as_array)
-        return 0
-
-    run(ctx, work, resume_hint="")
+    columns = ("kind", "storage_alias", "key", "state", "created", "needed_by")
+    print_rows(invocation, with_archive(job), columns, as_array=as_array)
 
 
-@click.command("rotate-key")
-@location_options
+@archive_command("rotate-key")
 @archive_output_options
 @click.argument("kind", type=click.Choice(["master", "signing", "hub", "url"]))
 @click.argument("storage_alias", required=False, metavar="[STORAGE_ALIAS]")
-@click.pass_context
-def rotate_key(ctx: click.Context, /, kind: KeyKind, storage_alias: str | None, **_: object) -> None:
+def rotate_key(invocation: Invocation, /, kind: KeyKind, storage_alias: str | None, **_: object) -> None:
     """Replace a key by a new one; what the old one has signed or sealed stays valid.
 
     master: the key under which all secrets are sealed; they are sealed again. signing: of work order tokens. hub: the
@@ -53,38 +43,24 @@ def rotate_key(ctx: click.Context, /, kind: KeyKind, storage_alias: str | None, 
     Running processes follow by themselves. If they have master keys of their own (other hosts, the environment), add
     the new one to all of them first.
     """
-    from connector.cli.run import run
+    from connector.errors import UsageError
 
-    def work(invocation: Invocation) -> int:
-        from connector.errors import UsageError
+    if storage_alias is not None and kind != "hub":
+        raise UsageError("Only the key of a hub belongs to a storage alias.", hint="Leave it out.")
 
-        if storage_alias is not None and kind != "hub":
-            raise UsageError("Only the key of a hub belongs to a storage alias.", hint="Leave it out.")
+    async def job(archive: Archive) -> str:
+        hub = archive.hubs.get(storage_alias or archive.hubs.default.alias).alias if kind == "hub" else ""
+        return await archive.key_rotation.rotate(kind, hub)
 
-        async def job(archive: Archive) -> str:
-            hub = archive.hubs.get(storage_alias or archive.hubs.default.alias).alias if kind == "hub" else ""
-            return await archive.key_rotation.rotate(kind, hub)
-
-        key_id = with_archive(ctx, job)
-        invocation.console.info(f"The current {kind} key is {key_id}.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    key_id = with_archive(job)
+    invocation.console.info(f"The current {kind} key is {key_id}.")
 
 
-@click.command("remove-key")
-@location_options
+@archive_command("remove-key")
 @option("--force", is_flag=True, envvar=None, show_envvar=False, help="Also if it is needed, because it has leaked.")
 @archive_output_options
 @click.argument("key")
-@click.pass_context
-def remove_key(ctx: click.Context, /, key: str, force: bool, **_: object) -> None:
+def remove_key(invocation: Invocation, /, key: str, force: bool, **_: object) -> None:
     """Remove an old key that nothing needs any more."""
-    from connector.cli.run import run
-
-    def work(invocation: Invocation) -> int:
-        with_archive(ctx, lambda archive: archive.key_rotation.remove(key, force=force))
-        invocation.console.info(f"The key {key} is removed.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    with_archive(lambda archive: archive.key_rotation.remove(key, force=force))
+    invocation.console.info(f"The key {key} is removed.")

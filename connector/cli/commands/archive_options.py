@@ -1,4 +1,4 @@
-"""What the commands of `connector archive` share: their options, and the open archive."""
+"""What the commands of `connector archive` share: how they name the archive, open it, and print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from connector.cli.options import option
+from connector.cli.options import all_of, command, option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
@@ -34,38 +34,41 @@ class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(str(error), param, ctx)
 
 
-def location_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--root` and `--config`, of which a command needs one; `find_config` reads them."""
-    root = option(
+_location_options = all_of(
+    option(
         "--root",
         envvar="CONNECTOR_ARCHIVE_ROOT",
         type=click.Path(file_okay=False, readable=False, path_type=Path),
         metavar="DIR",
         help="The directory of an embedded archive.",
-    )
-    config = option(
+    ),
+    option(
         "--config",
         "config_file",
         envvar="CONNECTOR_ARCHIVE_CONFIG",
         type=click.Path(dir_okay=False, readable=False, path_type=Path),
         metavar="FILE",
         help="The configuration of an archive (archive.toml).",
-    )
-    return root(config(function))  # type: ignore[no-any-return]
+    ),
+)
+
+archive_output_options = all_of(
+    option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error."),
+    option("--quiet", "-q", is_flag=True, help="Print errors only."),
+)
+"""The options about what is printed."""
 
 
-def archive_output_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options about what is printed."""
-    debug = option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error.")
-    quiet = option("--quiet", "-q", is_flag=True, help="Print errors only.")
-    return debug(quiet(function))  # type: ignore[no-any-return]
+def archive_command(name: str | None = None) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Return the decorator for a command about an archive, which `--root` or `--config` names."""
+    decorate = command(name, cls=click.Command, resume_hint="")
+    return lambda function: decorate(_location_options(function))
 
 
-def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) -> ArchiveConfig:
-    """Read the configuration that `--config` names, or that `--root` stands for.
+def find_config(options: Mapping[str, Any] | None = None) -> ArchiveConfig:
+    """Read the configuration that `--config` of the present command names, or that `--root` stands for.
 
     Args:
-        ctx: Of a command with `location_options`.
         options: Values of other options by the name of their key in the configuration; None means not given.
 
     Raises:
@@ -75,6 +78,7 @@ def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) ->
     from connector.archive.config_file import embedded_config, read_config
     from connector.errors import UsageError
 
+    ctx = click.get_current_context()
     root, file = ctx.params["root"], ctx.params["config_file"]
     if root is not None and file is not None:
         # What is typed takes precedence over what the environment holds.
@@ -89,7 +93,7 @@ def find_config(ctx: click.Context, options: Mapping[str, Any] | None = None) ->
     return embedded_config(root, options=options)
 
 
-def find_archive(ctx: click.Context) -> ArchiveConfig:
+def find_archive() -> ArchiveConfig:
     """Read the configuration of an archive that exists.
 
     Raises:
@@ -99,7 +103,7 @@ def find_archive(ctx: click.Context) -> ArchiveConfig:
     from connector.archive.assembly import archive_exists
     from connector.errors import UsageError
 
-    config = find_config(ctx)
+    config = find_config()
     if not archive_exists(config):
         raise UsageError(
             f"There is no archive in {config.documents.path.parent}.",  # type: ignore[union-attr]
@@ -108,13 +112,13 @@ def find_archive(ctx: click.Context) -> ArchiveConfig:
     return config
 
 
-def with_archive(ctx: click.Context, job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
-    """Run `job` with the archive that the options of a command name; it must exist unless `create` is given."""
+def with_archive(job: Callable[[Archive], Awaitable[T]], *, create: bool = False) -> T:
+    """Run `job` with the archive that the present command names; it must exist unless `create` is given."""
     from connector.archive.assembly import open_archive
     from connector.archive.providers import opening
     from connector.cli.interruption import handle_signals
 
-    config = find_config(ctx) if create else find_archive(ctx)
+    config = find_config() if create else find_archive()
 
     async def main() -> T:
         async with open_archive(config) as archive:

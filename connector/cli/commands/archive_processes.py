@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from connector.cli.commands.archive_options import archive_output_options, find_config, location_options
+from connector.cli.commands.archive_options import archive_command, archive_output_options, find_config
 from connector.cli.options import GroupedOption, option
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ _start_timeout_option = option(
 )
 
 
-@click.command()
-@location_options
+@archive_command()
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @option(
     "--port",
@@ -108,9 +107,8 @@ _start_timeout_option = option(
     default=None,
 )
 @archive_output_options
-@click.pass_context
 def serve(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     host: str,
     port: int,
@@ -123,54 +121,47 @@ def serve(
 
     Prints one line with the URL of the well-known values, which clients need, when it is ready.
     """
-    from connector.cli.run import run
+    from connector.archive.runner import run_archive
 
-    def work(invocation: Invocation) -> int:
-        from connector.archive.runner import run_archive
+    config = find_config(options)
+    beside = (
+        _worker_beside(options, start_timeout) if (options["root"] is not None if worker is None else worker) else None
+    )
 
-        config = find_config(ctx, options)
-        beside = (
-            _worker_beside(ctx, options) if (ctx.params["root"] is not None if worker is None else worker) else None
+    async def serve_until(stop: trio.Event, started: Callable[[], None]) -> None:
+        def ready(url: str) -> None:
+            started()
+            invocation.console.result(f"Archive ready at {url}")
+
+        await run_archive(
+            config,
+            host=host,
+            port=port,
+            services=only,
+            worker=beside,
+            patience=start_timeout,
+            ready=ready,
+            stop=stop,
         )
 
-        async def serve_until(stop: trio.Event, started: Callable[[], None]) -> None:
-            def ready(url: str) -> None:
-                started()
-                invocation.console.result(f"Archive ready at {url}")
-
-            await run_archive(
-                config,
-                host=host,
-                port=port,
-                services=only,
-                worker=beside,
-                patience=start_timeout,
-                ready=ready,
-                stop=stop,
-            )
-
-        _run_until_signalled(serve_until)
-        return 0
-
-    run(ctx, work, resume_hint="")
+    _run_until_signalled(serve_until)
 
 
-def _worker_beside(ctx: click.Context, options: Mapping[str, Any]) -> ChildCommand:
+def _worker_beside(options: Mapping[str, Any], start_timeout: float) -> ChildCommand:
     """The command of the worker that `serve` runs: for the same archive, with the same settings."""
     from connector.archive.child_process import ChildCommand
 
-    named = [(name, ctx.params[key]) for name, key in (("--root", "root"), ("--config", "config_file"))]
+    named = [(name, options[key]) for name, key in (("--root", "root"), ("--config", "config_file"))]
     command = [sys.executable, "-m", "connector", "archive", "work", "--until-input-ends"]
     command += [str(word) for name, value in named if value is not None for word in (name, value)]
-    command += ["--start-timeout", str(ctx.params["start_timeout"])]
+    command += ["--start-timeout", str(start_timeout)]
     command += ["--debug"] if options.get("debug") else []
     given = {key: value for key, value in options.items() if value is not None and key not in ("debug", "quiet")}
     settings = {_variable(key): str(value) for key, value in given.items() if key not in ("root", "config_file")}
     return ChildCommand(command, {**os.environ, **settings})
 
 
-@click.command()
-@location_options
+@archive_command()
 @option(
     "--kinds",
     metavar="KINDS",
@@ -179,28 +170,23 @@ def _worker_beside(ctx: click.Context, options: Mapping[str, Any]) -> ChildComma
 @_start_timeout_option
 @option("--until-input-ends", is_flag=True, hidden=True, envvar=None, show_envvar=False)
 @archive_output_options
-@click.pass_context
-def work(ctx: click.Context, /, kinds: str | None, start_timeout: float, until_input_ends: bool, **_: object) -> None:
+def work(
+    invocation: Invocation, /, kinds: str | None, start_timeout: float, until_input_ends: bool, **_: object
+) -> None:
     """Work for an archive until interrupted: interrogate, register and stage files, and clean up.
 
     Any number of workers may run, on any host; one that is interrupted gives its jobs back.
     """
-    from connector.cli.run import run
+    config, wanted = find_config(), None if kinds is None else _read_kinds(kinds)
 
-    def main(invocation: Invocation) -> int:
-        config, wanted = find_config(ctx), None if kinds is None else _read_kinds(kinds)
+    async def work_until(stop: trio.Event, started: Callable[[], None]) -> None:
+        from connector.archive.availability import open_when_available
 
-        async def work_until(stop: trio.Event, started: Callable[[], None]) -> None:
-            from connector.archive.availability import open_when_available
+        async with open_when_available(config, patience=start_timeout) as archive:
+            started()
+            await _work(invocation, archive, wanted, stop, until_input_ends)
 
-            async with open_when_available(config, patience=start_timeout) as archive:
-                started()
-                await _work(invocation, archive, wanted, stop, until_input_ends)
-
-        _run_until_signalled(work_until)
-        return 0
-
-    run(ctx, main, resume_hint="")
+    _run_until_signalled(work_until)
 
 
 def _read_kinds(text: str) -> list[JobKind]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from connector.cli.console import neutralised
@@ -13,12 +13,9 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json`."""
-    decorate = option(
-        "--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output."
-    )
-    return decorate(function)  # type: ignore[no-any-return]
+json_option = option(
+    "--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output."
+)
 
 
 def print_rows(

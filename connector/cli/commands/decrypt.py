@@ -49,9 +49,8 @@ if TYPE_CHECKING:
 @transfer_options
 @time_limit_options
 @output_options
-@click.pass_context
 def decrypt(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     files: tuple[Path, ...],
     input_dir: Path | None,
@@ -59,43 +58,38 @@ def decrypt(
     output_dir: Path | None,
     overwrite: bool,
     **_: object,
-) -> None:
+) -> int:
     """Decrypt Crypt4GH files on this machine.
 
     NAME.c4gh becomes NAME; - is standard input, which is decrypted to standard output. The encrypted file stays. A
     result that exists already, with the right size, is not written again.
     """
-    from connector.cli.run import run
+    from connector.cli.pipes import standard_pipes, without_pipe
+    from connector.local.disk import ready_folder
+    from connector.recrypt import decrypt_files, decrypt_pipe, move_all
+    from connector.recrypt.request import decrypt_targets
 
-    def work(invocation: Invocation) -> int:
-        from connector.cli.pipes import standard_pipes, without_pipe
-        from connector.local.disk import ready_folder
-        from connector.recrypt import decrypt_files, decrypt_pipe, move_all
-        from connector.recrypt.request import decrypt_targets
+    named = without_pipe(files)
+    pipes = standard_pipes(invocation, files, output_dir)
+    requests = decrypt_targets(named, input_dir, output_dir) if named or pipes is None else []
+    keys = invocation.secrets.own_private_keys(private_key_names)
+    if requests and output_dir is not None:
+        ready_folder(output_dir)
 
-        named = without_pipe(files)
-        pipes = standard_pipes(invocation, files, output_dir)
-        requests = decrypt_targets(named, input_dir, output_dir) if named or pipes is None else []
-        keys = invocation.secrets.own_private_keys(private_key_names)
-        if requests and output_dir is not None:
-            ready_folder(output_dir)
+    async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
+        outcomes: list[Outcome[RecryptedFile]] = []
+        if pipes is not None:
+            pieces = decrypt_pipe(pipes.source, pipes.target, keys)
+            outcomes.append(await move_all(pieces, pipes.target, size=pipes.size, observer=observer))
+        if requests:
+            outcomes += await decrypt_files(
+                invocation.settings,
+                keys[0],
+                requests,
+                more_private_keys=keys[1:],
+                overwrite=overwrite,
+                observer=observer,
+            )
+        return outcomes
 
-        async def job(observer: Observer) -> Sequence[Outcome[RecryptedFile]]:
-            outcomes: list[Outcome[RecryptedFile]] = []
-            if pipes is not None:
-                pieces = decrypt_pipe(pipes.source, pipes.target, keys)
-                outcomes.append(await move_all(pieces, pipes.target, size=pipes.size, observer=observer))
-            if requests:
-                outcomes += await decrypt_files(
-                    invocation.settings,
-                    keys[0],
-                    requests,
-                    more_private_keys=keys[1:],
-                    overwrite=overwrite,
-                    observer=observer,
-                )
-            return outcomes
-
-        return invocation.transfer(job, verb="decrypted")
-
-    run(ctx, work)
+    return invocation.transfer(job, verb="decrypted")

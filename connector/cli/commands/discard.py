@@ -22,7 +22,7 @@ _OPEN = frozenset({"init", "cancelled"})
 """States of what may be discarded as open; one that is cancelled was discarded before."""
 
 
-@command()
+@command(resume_hint="Run the same command again to discard the rest.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All that connector status lists.")
 @search_option
@@ -36,53 +36,53 @@ _OPEN = frozenset({"init", "cancelled"})
 @archive_options
 @key_options
 @output_options
-@click.pass_context
 def discard(
-    ctx: click.Context, /, names: tuple[str, ...], everything: bool, output_dir: Path | None, in_box: bool, **_: object
-) -> None:
+    invocation: Invocation,
+    /,
+    names: tuple[str, ...],
+    everything: bool,
+    output_dir: Path | None,
+    in_box: bool,
+    **_: object,
+) -> int:
     """Discard unfinished transfers: uploads by alias, downloads by accession.
 
     An upload is deleted in the archive too, with the access token that it was started with.
     """
-    from connector.cli.run import run
+    from connector.cli.leftovers import find_downloads, forget_folders
+    from connector.errors import LocalError, UsageError
+    from connector.upload.listing import unfinished_uploads
 
-    def work(invocation: Invocation) -> int:
-        from connector.cli.leftovers import find_downloads, forget_folders
-        from connector.errors import LocalError, UsageError
-        from connector.upload.listing import unfinished_uploads
-
-        if everything and names:
-            raise UsageError("--all and names contradict each other.", hint="Leave one out.")
-        if not everything and not names:
-            raise UsageError("Nothing to discard was named.", hint="Name aliases or accessions, or give --all.")
-        if in_box and everything:
-            raise UsageError(
-                "--in-box goes with names, since others may be sending what is open there.",
-                hint="See: connector status --in-box",
-            )
-        folder = invocation.context.state_folder().uploads
-        wanted = {normalize("NFC", name) for name in names}
-        uploads = [one for one in unfinished_uploads(folder) if everything or normalize("NFC", one.alias) in wanted]
-        found, looked, unreadable = find_downloads(invocation, output_dir)
-        downloads = [one for one in found if everything or normalize("NFC", one.accession) in wanted]
-        known = {normalize("NFC", one.alias) for one in uploads}
-        known |= {normalize("NFC", one.accession) for one in downloads}
-        unknown = [name for name in dict.fromkeys(names) if normalize("NFC", name) not in known]
-        if unknown and not in_box:
-            raise UsageError(
-                f"Nothing unfinished is called {', '.join(unknown)}.",
-                hint=f"{looked} See: connector status. For uploads that were started elsewhere, give --in-box.",
-            )
-        if not uploads and not downloads and not unknown and not unreadable:
-            invocation.console.info(f"Nothing is unfinished. {looked}")
-        code = _discard_downloads(invocation, downloads)
-        forget_folders(invocation, downloads)
-        if uploads or unknown:
-            code = max(code, _discard_uploads(invocation, uploads, unknown))
-        # There may be more: it is not all that was discarded.
-        return max(code, LocalError.exit_code) if everything and unreadable else code
-
-    run(ctx, work, resume_hint="Run the same command again to discard the rest.")
+    if everything and names:
+        raise UsageError("--all and names contradict each other.", hint="Leave one out.")
+    if not everything and not names:
+        raise UsageError("Nothing to discard was named.", hint="Name aliases or accessions, or give --all.")
+    if in_box and everything:
+        raise UsageError(
+            "--in-box goes with names, since others may be sending what is open there.",
+            hint="See: connector status --in-box",
+        )
+    folder = invocation.context.state_folder().uploads
+    wanted = {normalize("NFC", name) for name in names}
+    uploads = [one for one in unfinished_uploads(folder) if everything or normalize("NFC", one.alias) in wanted]
+    found, looked, unreadable = find_downloads(invocation, output_dir)
+    downloads = [one for one in found if everything or normalize("NFC", one.accession) in wanted]
+    known = {normalize("NFC", one.alias) for one in uploads}
+    known |= {normalize("NFC", one.accession) for one in downloads}
+    unknown = [name for name in dict.fromkeys(names) if normalize("NFC", name) not in known]
+    if unknown and not in_box:
+        raise UsageError(
+            f"Nothing unfinished is called {', '.join(unknown)}.",
+            hint=f"{looked} See: connector status. For uploads that were started elsewhere, give --in-box.",
+        )
+    if not uploads and not downloads and not unknown and not unreadable:
+        invocation.console.info(f"Nothing is unfinished. {looked}")
+    code = _discard_downloads(invocation, downloads)
+    forget_folders(invocation, downloads)
+    if uploads or unknown:
+        code = max(code, _discard_uploads(invocation, uploads, unknown))
+    # There may be more: it is not all that was discarded.
+    return max(code, LocalError.exit_code) if everything and unreadable else code
 
 
 def _discard_downloads(invocation: Invocation, downloads: Sequence[UnfinishedDownload]) -> int:

@@ -44,9 +44,8 @@ if TYPE_CHECKING:
 @transfer_options
 @time_limit_options
 @output_options
-@click.pass_context
 def download(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     accessions: tuple[str, ...],
     output_dir: Path,
@@ -56,7 +55,7 @@ def download(
     skip_existing: bool,
     verify_existing: bool,
     **_: object,
-) -> None:
+) -> int:
     """Fetch the files of your work package.
 
     All of them, or those whose ACCESSION is named. A file is called ACCESSION and its extension, then .c4gh unless it
@@ -65,28 +64,23 @@ def download(
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
-    from connector.cli.run import run
+    from connector.errors import UsageError
+    from connector.local.disk import missing_in, ready_folder
 
-    def work(invocation: Invocation) -> int:
-        from connector.errors import UsageError
-        from connector.local.disk import missing_in, ready_folder
-
-        if decrypt and no_verify:
-            raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
-        check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
-        access = invocation.access()
-        ready_folder(output_dir)
-        job = access.in_session(
-            lambda session: session.download(
-                accessions,
-                output_dir=output_dir,
-                decrypt=decrypt,
-                overwrite=overwrite,
-                verify=not no_verify,
-                verify_existing=verify_existing,
-            ),
-            accessions=missing_in(output_dir, accessions),
-        )
-        return invocation.transfer(job, verb="downloaded")
-
-    run(ctx, work)
+    if decrypt and no_verify:
+        raise UsageError("What is decrypted is verified on the way.", hint="Leave out --no-verify.")
+    check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
+    access = invocation.access()
+    ready_folder(output_dir)
+    job = access.in_session(
+        lambda session: session.download(
+            accessions,
+            output_dir=output_dir,
+            decrypt=decrypt,
+            overwrite=overwrite,
+            verify=not no_verify,
+            verify_existing=verify_existing,
+        ),
+        accessions=missing_in(output_dir, accessions),
+    )
+    return invocation.transfer(job, verb="downloaded")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
-@command()
+@command(resume_hint="")
 @option(
     "--sk",
     required=True,
@@ -31,22 +31,15 @@ if TYPE_CHECKING:
 @option("--nocrypt", is_flag=True, help="Do not protect the private key with a passphrase.")
 @setting_options("passphrase_file", group=WHERE)
 @output_options
-@click.pass_context
-def keygen(ctx: click.Context, /, sk: Path, pk: Path, nocrypt: bool, **_: object) -> None:
+def keygen(invocation: Invocation, /, sk: Path, pk: Path, nocrypt: bool, **_: object) -> None:
     """Make a Crypt4GH key pair.
 
     The private key is protected with a passphrase from --passphrase-file, CONNECTOR_PASSPHRASE or a prompt. Existing
     files are never overwritten.
     """
-    from connector.cli.run import run
+    from connector.local.key_files import write_key_pair
 
-    def work(invocation: Invocation) -> int:
-        from connector.local.key_files import write_key_pair
-
-        pair = write_key_pair(sk, pk, passphrase=None if nocrypt else invocation.secrets.passphrase(new=True))
-        invocation.console.info(f"Private key: {sk} (keep it secret, and keep it)")
-        invocation.console.info(f"Public key:  {pk}")
-        invocation.console.record({"sk": str(sk), "pk": str(pk), "public_key": pair.public_base64})
-        return 0
-
-    run(ctx, work, resume_hint="")
+    pair = write_key_pair(sk, pk, passphrase=None if nocrypt else invocation.secrets.passphrase(new=True))
+    invocation.console.info(f"Private key: {sk} (keep it secret, and keep it)")
+    invocation.console.info(f"Public key:  {pk}")
+    invocation.console.record({"sk": str(sk), "pk": str(pk), "public_key": pair.public_base64})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from connector.cli.options import archive_options, command, key_options, output_options
 
 if TYPE_CHECKING:
@@ -16,47 +14,40 @@ if TYPE_CHECKING:
 _UNKNOWN = "unknown"
 
 
-@command()
+@command(resume_hint="")
 @archive_options
 @key_options
 @output_options
-@click.pass_context
-def ls(ctx: click.Context, /, **_: object) -> None:
+def ls(invocation: Invocation, /, **_: object) -> None:
     """List the files of your work package and their states.
 
     Of uploads, all that the box holds: state, size, since when, name, and the reason of a failure. Of files to
     download, accession and file name: their sizes are not asked for, since the archive would stage each file to tell.
     """
-    from connector.cli.run import run
+    from datetime import UTC, datetime
 
-    def work(invocation: Invocation) -> int:
-        from datetime import UTC, datetime
+    import attrs
 
-        import attrs
+    console, now = invocation.console, datetime.now(UTC)
 
-        console, now = invocation.console, datetime.now(UTC)
+    async def job(session: Session) -> str:
+        listed = ""
+        async for file in session.list_files():
+            age = file.age(now)
+            if not console.as_json:
+                if not listed:
+                    console.info(_row("STATE", "SIZE", "AGE", "NAME"))
+                reason = f": {console.clean(file.failure_reason)}" if file.failure_reason else ""
+                console.result(_line(file, age) + reason)
+            listed = file.kind
+            console.record({**attrs.asdict(file), "age": None if age is None else round(age)})
+        return listed
 
-        async def job(session: Session) -> str:
-            listed = ""
-            async for file in session.list_files():
-                age = file.age(now)
-                if not console.as_json:
-                    if not listed:
-                        console.info(_row("STATE", "SIZE", "AGE", "NAME"))
-                    reason = f": {console.clean(file.failure_reason)}" if file.failure_reason else ""
-                    console.result(_line(file, age) + reason)
-                listed = file.kind
-                console.record({**attrs.asdict(file), "age": None if age is None else round(age)})
-            return listed
-
-        listed = invocation.wait_for(invocation.access().in_session(job))
-        if not listed:
-            console.info("There are no files.")
-        elif listed == "download":
-            console.info("States and sizes are not requested: the archive would have to stage each file.")
-        return 0
-
-    run(ctx, work, resume_hint="")
+    listed = invocation.wait_for(invocation.access().in_session(job))
+    if not listed:
+        console.info("There are no files.")
+    elif listed == "download":
+        console.info("States and sizes are not requested: the archive would have to stage each file.")
 
 
 def _line(file: ListedFile, age: float | None) -> str:

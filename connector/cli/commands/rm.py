@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 600.0
 
 
-@command()
+@command(resume_hint="Run the same command again to remove the rest.")
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @option(
     "--tsv",
@@ -33,41 +33,35 @@ _ANSWER_SECONDS = 600.0
 @archive_options
 @key_options
 @output_options
-@click.pass_context
-def rm(ctx: click.Context, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> None:
+def rm(invocation: Invocation, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> int:
     """Remove uploads from your upload box, complete ones too.
 
     The archive deletes them, and this machine's records of them are removed. Uploads that are archived, or in a locked
     box, cannot be removed.
     """
-    from connector.cli.run import run
+    from connector.cli.tsv import read_tsv
+    from connector.errors import UsageError
 
-    def work(invocation: Invocation) -> int:
-        from connector.cli.tsv import read_tsv
-        from connector.errors import UsageError
+    names = [*dict.fromkeys([*aliases, *(alias for _, alias in (read_tsv(tsv) if tsv is not None else []))])]
+    if not names:
+        raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
+    if not yes and invocation.context.stdin.kind() != "terminal":
+        raise UsageError("Without a terminal there is no prompt.", hint="Give --yes to remove uploads without it.")
 
-        names = [*dict.fromkeys([*aliases, *(alias for _, alias in (read_tsv(tsv) if tsv is not None else []))])]
-        if not names:
-            raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
-        if not yes and invocation.context.stdin.kind() != "terminal":
-            raise UsageError("Without a terminal there is no prompt.", hint="Give --yes to remove uploads without it.")
+    async def find(session: Session) -> Sequence[Outcome[ListedFile]]:
+        return await session.find_uploads(names)
 
-        async def find(session: Session) -> Sequence[Outcome[ListedFile]]:
-            return await session.find_uploads(names)
+    async def remove(session: Session) -> Sequence[Outcome[ListedFile]]:
+        found = known or await find(session)
+        removed = iter(await session.remove([one.unwrap() for one in found if one.ok]))
+        return [next(removed) if one.ok else one for one in found]
 
-        async def remove(session: Session) -> Sequence[Outcome[ListedFile]]:
-            found = known or await find(session)
-            removed = iter(await session.remove([one.unwrap() for one in found if one.ok]))
-            return [next(removed) if one.ok else one for one in found]
-
-        access = invocation.access()
-        known: Sequence[Outcome[ListedFile]] = ()
-        if not yes:
-            known = invocation.wait_for(access.in_session(find))
-            _confirm(invocation, [one.unwrap() for one in known if one.ok])
-        return invocation.transfer(access.in_session(remove), verb="removed")
-
-    run(ctx, work, resume_hint="Run the same command again to remove the rest.")
+    access = invocation.access()
+    known: Sequence[Outcome[ListedFile]] = ()
+    if not yes:
+        known = invocation.wait_for(access.in_session(find))
+        _confirm(invocation, [one.unwrap() for one in known if one.ok])
+    return invocation.transfer(access.in_session(remove), verb="removed")
 
 
 def _confirm(invocation: Invocation, uploads: Sequence[ListedFile]) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from connector.cli.options import archive_options, command, key_options, option, output_options, search_option
 
 if TYPE_CHECKING:
@@ -28,66 +26,59 @@ if TYPE_CHECKING:
 @archive_options
 @key_options
 @output_options
-@click.pass_context
-def status(ctx: click.Context, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
+def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
 
     Each is resumed when its command is run again, or removed with: connector discard
     """
-    from connector.cli.run import run
+    from connector.cli.console import amount
+    from connector.cli.leftovers import announced_here, find_downloads
+    from connector.upload.listing import announced_uploads, unfinished_uploads
 
-    def work(invocation: Invocation) -> int:
-        from connector.cli.console import amount
-        from connector.cli.leftovers import announced_here, find_downloads
-        from connector.upload.listing import announced_uploads, unfinished_uploads
+    console, folder = invocation.console, invocation.context.state_folder().uploads
 
-        console, folder = invocation.console, invocation.context.state_folder().uploads
+    def show(line: str) -> None:
+        if not console.as_json:
+            console.result(line)
 
-        def show(line: str) -> None:
-            if not console.as_json:
-                console.result(line)
-
-        uploads = unfinished_uploads(folder)
-        downloads, looked, _ = find_downloads(invocation, output_dir)
-        for upload in uploads:
-            show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
-            console.record(
-                {"kind": "upload", "name": upload.alias, "path": upload.path, "done": upload.done, "size": upload.size}
-            )
-        for download in downloads:
-            done, size = amount(download.done), amount(download.size)
-            show(f"download  {download.accession}: {done} of {size} into {download.target}")
-            console.record(
-                {
-                    "kind": "download",
-                    "name": download.accession,
-                    "path": download.target,
-                    "done": download.done,
-                    "size": download.size,
-                }
-            )
-        others = _others_in_box(invocation, uploads) if in_box else []
-        announced = announced_uploads(folder) if others else []
-        for listed in others:
-            here = announced_here(listed, announced)
-            begun = "announced from here, without a response; upload it again" if here else "started elsewhere"
-            size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
-            show(f"in box    {listed.alias}: open{size}, {begun}")
-            console.record(
-                {
-                    "kind": "in box",
-                    "name": listed.alias,
-                    "file_id": listed.id,
-                    "size": listed.decrypted_size,
-                    "announced_here": here,
-                }
-            )
-        if not uploads and not downloads and not others:
-            console.info("Nothing is unfinished.")
-        console.info(looked)
-        return 0
-
-    run(ctx, work)
+    uploads = unfinished_uploads(folder)
+    downloads, looked, _ = find_downloads(invocation, output_dir)
+    for upload in uploads:
+        show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
+        console.record(
+            {"kind": "upload", "name": upload.alias, "path": upload.path, "done": upload.done, "size": upload.size}
+        )
+    for download in downloads:
+        done, size = amount(download.done), amount(download.size)
+        show(f"download  {download.accession}: {done} of {size} into {download.target}")
+        console.record(
+            {
+                "kind": "download",
+                "name": download.accession,
+                "path": download.target,
+                "done": download.done,
+                "size": download.size,
+            }
+        )
+    others = _others_in_box(invocation, uploads) if in_box else []
+    announced = announced_uploads(folder) if others else []
+    for listed in others:
+        here = announced_here(listed, announced)
+        begun = "announced from here, without a response; upload it again" if here else "started elsewhere"
+        size = "" if listed.decrypted_size is None else f", {amount(listed.decrypted_size)}"
+        show(f"in box    {listed.alias}: open{size}, {begun}")
+        console.record(
+            {
+                "kind": "in box",
+                "name": listed.alias,
+                "file_id": listed.id,
+                "size": listed.decrypted_size,
+                "announced_here": here,
+            }
+        )
+    if not uploads and not downloads and not others:
+        console.info("Nothing is unfinished.")
+    console.info(looked)
 
 
 def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:

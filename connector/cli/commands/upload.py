@@ -56,9 +56,8 @@ if TYPE_CHECKING:
 @transfer_options
 @time_limit_options
 @output_options
-@click.pass_context
 def upload(
-    ctx: click.Context,
+    invocation: Invocation,
     /,
     paths: tuple[Path, ...],
     alias: str | None,
@@ -70,7 +69,7 @@ def upload(
     skip_existing: bool,
     verify_existing: bool,
     **_: object,
-) -> None:
+) -> int:
     """Encrypt files and send them to your upload box.
 
     They are encrypted on this machine, for the data hub's key, while they are sent. After an interruption the same
@@ -78,41 +77,36 @@ def upload(
 
     The access token comes from --token-file, CONNECTOR_ACCESS_TOKEN, standard input or a prompt.
     """
-    from connector.cli.run import run
+    from connector.cli.progress import already_there
+    from connector.errors import UsageError
 
-    def work(invocation: Invocation) -> int:
-        from connector.cli.progress import already_there
-        from connector.errors import UsageError
+    check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
+    if dry_run and verify_existing:
+        raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
+    timeout = _wait_seconds(wait, wait_timeout)
+    sources = _sources(paths, alias, tsv)
+    access = invocation.access()
+    sent: list[Outcome[Any]] = []
 
-        check_existing_options(overwrite=overwrite, skip_existing=skip_existing, verify_existing=verify_existing)
-        if dry_run and verify_existing:
-            raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
-        timeout = _wait_seconds(ctx, wait, wait_timeout)
-        sources = _sources(paths, alias, tsv)
-        access = invocation.access()
-        sent: list[Outcome[Any]] = []
-
-        async def job(session: Session) -> Sequence[Outcome[Any]]:
-            if dry_run:
-                return await session.plan_upload(sources, overwrite=overwrite)
-            sent.extend(await session.upload(sources, overwrite=overwrite, verify_existing=verify_existing))
-            return sent
-
+    async def job(session: Session) -> Sequence[Outcome[Any]]:
         if dry_run:
-            return invocation.transfer(access.in_session(job), verb="could be uploaded")
-        code = invocation.transfer(access.in_session(job), verb="uploaded")
-        unknown = sum(already_there(outcome) == "size" for outcome in sent) if verify_existing else 0
-        if unknown:
-            invocation.console.info(
-                f"The content of {unknown} could not be verified: not sent from here, and the archive states no sha256."
-            )
-        there = {outcome.label: outcome.unwrap().file_id for outcome in sent if outcome.ok} if wait else {}
-        if there:
-            waiting = access.in_session(lambda session: session.wait_for(there, timeout=timeout))
-            code = max(code, invocation.transfer(waiting, verb="checked by the archive"))
-        return code
+            return await session.plan_upload(sources, overwrite=overwrite)
+        sent.extend(await session.upload(sources, overwrite=overwrite, verify_existing=verify_existing))
+        return sent
 
-    run(ctx, work)
+    if dry_run:
+        return invocation.transfer(access.in_session(job), verb="could be uploaded")
+    code = invocation.transfer(access.in_session(job), verb="uploaded")
+    unknown = sum(already_there(outcome) == "size" for outcome in sent) if verify_existing else 0
+    if unknown:
+        invocation.console.info(
+            f"The content of {unknown} could not be verified: not sent from here, and the archive states no sha256."
+        )
+    there = {outcome.label: outcome.unwrap().file_id for outcome in sent if outcome.ok} if wait else {}
+    if there:
+        waiting = access.in_session(lambda session: session.wait_for(there, timeout=timeout))
+        code = max(code, invocation.transfer(waiting, verb="checked by the archive"))
+    return code
 
 
 def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list[UploadSource]:
@@ -132,13 +126,14 @@ def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list
     return sources
 
 
-def _wait_seconds(ctx: click.Context, wait: bool, text: str | None) -> float:
+def _wait_seconds(wait: bool, text: str | None) -> float:
     from connector.config import parse_duration
     from connector.errors import UsageError
 
     if text is None:
         return math.inf
-    if not wait and ctx.get_parameter_source("wait_timeout") is ParameterSource.COMMANDLINE:
+    source = click.get_current_context().get_parameter_source("wait_timeout")
+    if not wait and source is ParameterSource.COMMANDLINE:
         raise UsageError("--wait-timeout goes with --wait.", hint="Give both, or none.")
     try:
         return parse_duration(text)
