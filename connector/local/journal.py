@@ -61,21 +61,6 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     return _digest(body) + b" " + body + b"\n"
 
 
-def encode_head(kind: str, facts: Mapping[str, Any]) -> bytes:
-    """The first line of a journal of `kind` (`download`, `upload`) about the transfer that `facts` identify."""
-    return encode_record({"journal": VERSION, "kind": kind, **facts})
-
-
-def encode_part(number: int, facts: Mapping[str, Any]) -> bytes:
-    """The line that records part `number` as done."""
-    return encode_record({"part": number, **facts})
-
-
-def encode_written(number: int, facts: Mapping[str, Any], boot: str) -> bytes:
-    """The line that records part `number` as written during this boot of the machine."""
-    return encode_record({"written": number, "boot": boot, **facts})
-
-
 def read_journal(data: bytes) -> Journal | None:
     """Read the valid beginning of a journal; `None` if not even its head is valid. Never raises."""
     head: Mapping[str, Any] | None = None
@@ -133,7 +118,7 @@ class JournalFile:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
             journal = cls(new, descriptor, lasting=lasting)
             try:
-                journal._append(encode_head(kind, facts))
+                journal._append(encode_record({"journal": VERSION, "kind": kind, **facts}))
                 os.replace(new, path)
             except BaseException:
                 journal.remove()
@@ -157,12 +142,12 @@ class JournalFile:
     def add_parts(self, parts: Mapping[int, Mapping[str, Any]]) -> None:
         """Record finished parts; the records are synced when this returns."""
         with local_failures("write", self.path):
-            self._append(b"".join(encode_part(number, facts) for number, facts in parts.items()))
+            self._append(b"".join(encode_record({"part": number, **facts}) for number, facts in parts.items()))
 
     def add_written(self, number: int, facts: Mapping[str, Any], boot: str) -> None:
         """Record that a part is written; neither the part nor this record is synced."""
         with local_failures("write", self.path):
-            self._write(encode_written(number, facts, boot))
+            self._write(encode_record({"written": number, "boot": boot, **facts}))
 
     def close(self) -> None:
         """Close the file, once (see `PositionalFile.close`); the journal stays."""

@@ -231,9 +231,8 @@ class _Batch(Generic[T]):
             scheduler.observer.waiting(label, delay, f"{error.message} {error.hint}".rstrip())
 
         await scheduler.retrier.run(transfer.prepare, notify=retry_notice)
-        parts = await scheduler.open_transfers.acquire(
-            (self, number), lambda: scheduler.retrier.run(transfer.open, notify=retry_notice), full=waits_for_others
-        )
+        opening = partial(scheduler.retrier.run, transfer.open, notify=retry_notice)
+        parts = await scheduler.open_transfers.acquire((self, number), opening, full=waits_for_others)
         scheduler.report_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
         active = self._active[number] = ActiveTransfer(transfer, parts)
         active.check_done()

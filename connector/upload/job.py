@@ -113,7 +113,7 @@ class Upload:
             with trio.move_on_after(_DELETE_TIMEOUT):
                 finished = await self._delete(self._file_id)
         try:
-            await self._run.in_thread(lambda: self._release(forget=finished))
+            await self._run.in_thread(self._release, finished)
         finally:
             self._reset()
 
@@ -145,7 +145,7 @@ class Upload:
         self._unusable = self._unusable or isinstance(error, SourceChangedError) or bool(error.advice.restart)
         return error
 
-    def _release(self, *, forget: bool) -> None:
+    def _release(self, forget: bool) -> None:
         try:
             if self._sending is not None:
                 self._sending.end()

@@ -32,7 +32,7 @@ from connector.config import load_settings, parse_size
 from connector.crypt4gh.header import header_size, make_header, open_header
 from connector.crypt4gh.keys import KeyPair, open_text, seal_text
 from connector.errors import ConnectorError
-from connector.local.journal import encode_head, encode_part, encode_record, encode_written, read_journal
+from connector.local.journal import encode_record, read_journal
 from connector.local.targets import safe_file_name
 from connector.upload.journals import UploadSource, check_sources
 from connector.wire.lifetimes import (
@@ -54,6 +54,7 @@ from connector.wire.payloads import (
     parse_payload,
 )
 from tests.fuzz.conftest import Fuzz
+from tests.support.journal_lines import head_line, part_line, written_line
 
 KEYS = KeyPair.of(b"u" * 32)
 ENVELOPE = make_header(b"k" * 32, sender_private_key=KEYS.private, recipient_public_keys=[KEYS.public])
@@ -114,10 +115,10 @@ def test_envelopes(fuzz: Fuzz) -> None:
 
 JOURNAL = b"".join(
     [
-        encode_head("download", {"accession": "A", "size": 100}),
-        encode_written(1, {}, "boot"),
-        encode_part(1, {"md5": "x"}),
-        encode_part(2, {}),
+        head_line("download", {"accession": "A", "size": 100}),
+        written_line(1, "boot"),
+        part_line(1, {"md5": "x"}),
+        part_line(2, {}),
     ]
 )
 records = st.dictionaries(st.text(), json_values, max_size=4) | st.fixed_dictionaries(
@@ -152,7 +153,7 @@ def test_unfinished_transfers_of_any_journal(fuzz: Fuzz, tmp_path: Path) -> None
 
     def check(given: tuple[str, dict[str, Any], list[int]]) -> None:
         kind, head, parts = given
-        data = encode_head(kind, head) + b"".join(encode_part(number, {}) for number in parts)
+        data = head_line(kind, head) + b"".join(part_line(number, {}) for number in parts)
         (tmp_path / "x.part.journal").write_bytes(data)
         (tmp_path / "x.upload").write_bytes(data)
         with our_errors_only():
@@ -187,7 +188,7 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Pa
 
     def check(given: tuple[dict[str, Any], dict[str, Any]]) -> None:
         head, part = given
-        journals.path(box, source).write_bytes(encode_head("upload", head) + encode_record({"part": 1, **part}))
+        journals.path(box, source).write_bytes(head_line("upload", head) + encode_record({"part": 1, **part}))
         journals.find(box, source, state)
 
     part_facts = st.dictionaries(st.sampled_from(["md5", "sha256", "plain"]), json_values)

@@ -19,10 +19,11 @@ import pytest
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
-from connector.local.journal import encode_part, load
+from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.partial_file import FLUSH_BYTES, PartialFile
 from connector.local.targets import check_target, existing, lock_path, working_paths
+from tests.support.journal_lines import part_line
 
 pytestmark = pytest.mark.usefixtures("no_open_files_left")
 
@@ -125,7 +126,7 @@ def opened_done(target: Path) -> list[int]:
         partial.close()
 
 
-@pytest.mark.parametrize("tail", [b"0123456789abcdef {", b"\x00" * 40, encode_part(3, {})[:-1], b"\n", b"garbage\n"])
+@pytest.mark.parametrize("tail", [b"0123456789abcdef {", b"\x00" * 40, part_line(3, {})[:-1], b"\n", b"garbage\n"])
 def test_a_torn_line_is_cut_off_before_anything_is_added(target: Path, tail: bytes) -> None:
     _, journal = interrupted(target, 1)
     journal.write_bytes(journal.read_bytes() + tail)

@@ -17,10 +17,11 @@ from trio.testing import MockClock
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import LocalError, RefusedError
 from connector.local.files import SourceChangedError, SourceState
-from connector.local.journal import encode_part, encode_record, read_journal
+from connector.local.journal import encode_record, read_journal
 from connector.upload import UploadSource
 from connector.upload.journals import UploadJournals
 from connector.upload.listing import unfinished_uploads
+from tests.support.journal_lines import part_line
 from tests.upload.conftest import Desk
 
 pytestmark = pytest.mark.trio
@@ -299,7 +300,7 @@ def without_digests_of_the_source(path: Path) -> None:
         head["sealed"] = {name: value for name, value in head["sealed"].items() if name != "plain"}
     records = [encode_record(head)]
     for number, facts in ({} if "sealed" in head else journal.parts).items():
-        records.append(encode_part(number, {name: facts[name] for name in ("md5", "sha256")}))
+        records.append(part_line(number, {name: facts[name] for name in ("md5", "sha256")}))
     path.write_bytes(b"".join(records))
 
 
