@@ -6,6 +6,7 @@ Importing this package is cheap on purpose: `connector --help` answers before an
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from contextlib import suppress
@@ -21,7 +22,6 @@ def main() -> NoReturn:
 
     with handle_signals() as handler:
         try:
-            from connector.cli.console import prepare_standard_streams
             from connector.cli.root import run_command_line
 
             prepare_standard_streams()
@@ -38,6 +38,27 @@ def main() -> NoReturn:
     # The interpreter would search all that was loaded for cycles, for 30 ms, to release what the system takes anyway.
     gc.freeze()
     sys.exit(flushed(code))
+
+
+def prepare_standard_streams() -> None:
+    """Open missing standard streams, and let all of them accept any character.
+
+    The descriptors 0 to 2 are occupied where they are closed: the next file that is opened would get such a number, and
+    what is meant for people would be written into it. Reading a closed standard input fails, since it has not ended,
+    and printing to a closed standard output, since that is missed. A closed standard error takes everything.
+    """
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def flushed(code: int) -> int:

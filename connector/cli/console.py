@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import logging
 import os
 import re
 import select
@@ -148,27 +148,6 @@ def _descriptor(stream: TextIO | None, platform: str) -> int | None:
     return None
 
 
-def prepare_standard_streams() -> None:
-    """Open missing standard streams, and let all of them accept any character.
-
-    The descriptors 0 to 2 are occupied where they are closed: the next file that is opened would get such a number, and
-    what is meant for people would be written into it. Reading a closed standard input fails, since it has not ended,
-    and printing to a closed standard output, since that is missed. A closed standard error takes everything.
-    """
-    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, mode)  # gets the lowest number that is free
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 class Console:
     """The two output streams of one command. Never raises, since an output error must not end a transfer.
 
@@ -256,3 +235,38 @@ class Console:
         if self._out.failure and not self._missed:
             self._missed = True
             self.error(f"Error: standard output cannot be written: {self._out.failure}. Lines are missing there.")
+
+
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.error(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
+            if record.exc_info and record.exc_info[1] is not None:
+                self._console.trace(record.exc_info[1])
+        except Exception:
+            self.handleError(record)
+
+
+def send_logs_to(console: Console) -> None:
+    """Print the log lines of all libraries, warnings or with `--debug` nearly all, but none that hold secrets."""
+    # crypt4gh logs session keys and private keys at DEBUG level, which must never be printed.
+    silenced = logging.getLogger("crypt4gh")
+    silenced.setLevel(logging.CRITICAL + 1)
+    silenced.propagate = False
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("crypt4gh."):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _ConsoleHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_ConsoleHandler(console))
+    root.setLevel(logging.DEBUG if console.debug else logging.WARNING)
+    # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
+    for name in ("httpcore", "h11", "hpack"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    # Its INFO lines are whole URLs, and a presigned one grants access to a file.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

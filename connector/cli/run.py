@@ -5,29 +5,32 @@ Errors become messages and exit codes (docs/exit-codes.md) only here.
 
 from __future__ import annotations
 
-import logging
+import getpass
 import math
+import os
+import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import attrs
 import click
 import trio
 
-from connector.cli.console import Console
-from connector.cli.context import AppContext
+from connector.cli.console import Console, send_logs_to
 from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, Report, display_of, error_fields
-from connector.cli.secrets import Secrets
+from connector.cli.secrets import ProcessInput, Secrets, StandardInput, has_terminal
 from connector.config import Settings
 from connector.errors import ConnectorError
 from connector.local.disk import read_settings
+from connector.local.state_folder import StateFolder
 from connector.transfer.reporting import Observer, Outcome, as_connector_error, iter_leaf_errors
 
 if TYPE_CHECKING:
-    from connector.cli.context import OpenSession
     from connector.cli.time_limit import TimeLimit
     from connector.clients.work_packages import AccessToken
     from connector.crypt4gh.keys import KeyPair
@@ -40,11 +43,47 @@ INTERRUPTED = 130
 RESUME_HINT = "Run the same command again to resume."
 
 
+def _open_session(*arguments: Any, **options: Any) -> AbstractAsyncContextManager[Session]:
+    from connector.session import open_session  # loading it takes a while, and many commands do not need it
+
+    return open_session(*arguments, **options)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+@attrs.frozen(kw_only=True)
+class AppContext:
+    """The environment of a command; by default that of the process.
+
+    Commands get it as one value, so that tests hand in their own instead of patching the process. `open_session` is
+    that of `connector.session`.
+    """
+
+    environment: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
+    stdin: StandardInput = attrs.field(factory=ProcessInput)
+    out: TextIO | None = attrs.field(factory=lambda: sys.stdout)
+    err: TextIO | None = attrs.field(factory=lambda: sys.stderr)
+    err_is_terminal: bool = attrs.field(factory=lambda: _is_terminal(sys.stderr))
+    input_descriptor: int = 0
+    output_descriptor: int = 1
+    has_terminal: Callable[[], bool] = has_terminal
+    ask: Callable[[str], str] = getpass.getpass
+    clock: Callable[[], float] = time.monotonic
+    time_of_day: Callable[[], float] = time.time
+    open_session: Callable[..., AbstractAsyncContextManager[Session]] = _open_session
+    state_folder: Callable[[], StateFolder] = StateFolder
+
+
 @attrs.frozen
 class Access:
     """All that is needed to open a session: settings, the user's keys and the access token of a work package."""
 
-    open_session: OpenSession
+    open_session: Callable[..., AbstractAsyncContextManager[Session]]
     settings: Settings
     keys: KeyPair
     token: AccessToken
@@ -177,7 +216,7 @@ def run(ctx: click.Context, work: Callable[[Invocation], int | None], *, resume_
     options: Mapping[str, Any] = ctx.params
     console = Console(context.out, context.err, quiet=bool(options.get("quiet")), as_json=bool(options.get("as_json")))
     console.debug = bool(options.get("debug"))
-    _set_up_logging(console)
+    send_logs_to(console)
     try:
         code = work(_invocation(options, context, console)) or 0
     except Interrupted as interrupted:
@@ -206,39 +245,12 @@ def _invocation(options: Mapping[str, Any], context: AppContext, console: Consol
         from connector.cli.time_limit import TimeLimit
 
         limit = TimeLimit.read(until, context.time_of_day())
-    requeue_code = options.get("requeue_code", REQUEUE)
-    return Invocation(settings, console, Secrets(settings, context, console), context, limit, requeue_code)
-
-
-class _ConsoleHandler(logging.Handler):
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._console.error(f"{record.levelname.lower()} {record.name}: {record.getMessage()}")
-            if record.exc_info and record.exc_info[1] is not None:
-                self._console.trace(record.exc_info[1])
-        except Exception:
-            self.handleError(record)
-
-
-def _set_up_logging(console: Console) -> None:
-    # crypt4gh logs session keys and private keys at DEBUG level, which must never be printed.
-    silenced = logging.getLogger("crypt4gh")
-    silenced.setLevel(logging.CRITICAL + 1)
-    silenced.propagate = False
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith("crypt4gh."):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _ConsoleHandler)]:
-        root.removeHandler(handler)
-    root.addHandler(_ConsoleHandler(console))
-    root.setLevel(logging.DEBUG if console.debug else logging.WARNING)
-    # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
-    for name in ("httpcore", "h11", "hpack"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    # Its INFO lines are whole URLs, and a presigned one grants access to a file.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    secrets = Secrets(
+        settings,
+        console,
+        environment=context.environment,
+        stdin=context.stdin,
+        ask=context.ask,
+        can_ask=context.has_terminal,
+    )
+    return Invocation(settings, console, secrets, context, limit, options.get("requeue_code", REQUEUE))

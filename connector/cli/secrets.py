@@ -6,13 +6,17 @@ line, which every other user of the machine can read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from connector.cli.console import Console
-from connector.cli.context import AppContext
 from connector.config import Settings, parse_path
 from connector.errors import UsageError
 from connector.local.disk import local_failures, read_small_file
@@ -27,16 +31,91 @@ PIPE_TIMEOUT = 30.0
 """Seconds in which a piped secret must arrive; then it is an error."""
 
 
+StandardInputKind = Literal["terminal", "pipe", "nothing"]
+
+
+class StandardInput(Protocol):
+    """Standard input as far as secrets are read from it."""
+
+    def kind(self) -> StandardInputKind:
+        """Return what it is connected to: a terminal, a pipe or file, or nothing."""
+
+    def line(self, seconds: float) -> str | None:
+        """Return the next line without its end, or None when it has ended or `seconds` have passed."""
+
+
+class ProcessInput:
+    """The standard input of this process, read a byte at a time so that no more is consumed than needed."""
+
+    _LONGEST = 1 << 20
+
+    def __init__(
+        self, descriptor: int = 0, clock: Callable[[], float] = time.monotonic, *, platform: str = sys.platform
+    ) -> None:
+        self._descriptor = descriptor
+        self._platform = platform
+        self._clock = clock
+
+    def kind(self) -> StandardInputKind:
+        """Return what it is connected to; a closed one and `/dev/null` count as nothing."""
+        try:
+            if os.isatty(self._descriptor):
+                return "terminal"
+            mode = os.fstat(self._descriptor).st_mode
+        except OSError:
+            return "nothing"
+        return "nothing" if stat.S_ISCHR(mode) else "pipe"
+
+    def line(self, seconds: float) -> str | None:
+        """Return the next line; never waits longer than `seconds` in all."""
+        deadline = self._clock() + seconds
+        line = bytearray()
+        while len(line) < self._LONGEST:
+            if self._platform != "win32":  # There, select takes sockets only.
+                left = deadline - self._clock()
+                if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
+                    return None
+            byte = os.read(self._descriptor, 1)
+            if not byte and not line:
+                return None
+            if not byte or byte == b"\n":
+                break
+            line += byte
+        return line.decode("utf-8", "surrogateescape").rstrip("\r")
+
+
+def has_terminal() -> bool:
+    """Whether the process has a terminal of which `getpass` can ask, whatever its standard streams are."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True
+
+
 class Secrets:
     """Reads the secrets of one command, each when it is first needed, and lets the console hide them.
 
-    `input_is_data`: standard input is what the command works on, so that no secret is read from it.
+    `ask` prompts for one; `can_ask` tells whether it can although standard input is no terminal. `input_is_data`:
+    standard input is what the command works on, so that no secret is read from it.
     """
 
-    def __init__(self, settings: Settings, context: AppContext, console: Console) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        *,
+        environment: Mapping[str, str],
+        stdin: StandardInput,
+        ask: Callable[[str], str],
+        can_ask: Callable[[], bool],
+    ) -> None:
         self._settings = settings
-        self._context = context
         self._console = console
+        self._environment = environment
+        self._stdin = stdin
+        self._prompt = ask
+        self._has_terminal = can_ask
         self.input_is_data = False
 
     def access_token(self) -> str:
@@ -49,9 +128,9 @@ class Secrets:
             UsageError: When there is none.
         """
         given = self._given(self._settings.token_file, TOKEN_VARIABLE, "token")
-        if given is None and self._context.stdin.kind() == "pipe":
+        if given is None and self._stdin.kind() == "pipe":
             given = self._piped("access token")
-        if given is None and self._context.stdin.kind() == "terminal":
+        if given is None and self._stdin.kind() == "terminal":
             given = self._asked("Access token of the work package: ")
         token = (given or "").strip()
         if not token:
@@ -138,10 +217,10 @@ class Secrets:
             if str(file) == "-":
                 return self._piped(what)
             return _first_line(file, what)
-        return self._context.environment.get(variable) or None
+        return self._environment.get(variable) or None
 
     def _can_ask(self) -> bool:
-        return self._context.has_terminal() if self.input_is_data else self._context.stdin.kind() == "terminal"
+        return self._has_terminal() if self.input_is_data else self._stdin.kind() == "terminal"
 
     def _piped(self, what: str) -> str:
         if self.input_is_data:
@@ -149,7 +228,7 @@ class Secrets:
                 f"Standard input (-) cannot be both the data and the {what}.", hint="Give the secret by a file."
             )
         with local_failures("read", "standard input"):
-            line = self._context.stdin.line(PIPE_TIMEOUT)
+            line = self._stdin.line(PIPE_TIMEOUT)
         if line is None:
             raise UsageError(
                 f"Standard input ended, or gave no {what} within {PIPE_TIMEOUT:.0f} seconds.",
@@ -159,7 +238,7 @@ class Secrets:
 
     def _asked(self, prompt: str) -> str:
         try:
-            return self._context.ask(prompt)
+            return self._prompt(prompt)
         except EOFError:
             return ""
 

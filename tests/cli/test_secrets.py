@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.cli.console import Console
-from connector.cli.context import ProcessInput
-from connector.cli.secrets import Secrets
+from connector.cli.secrets import ProcessInput, Secrets
 from connector.config import Settings
 from connector.errors import ConnectorError, LocalError, UsageError
 from tests.support.desk import Desk, ScriptedInput
@@ -19,7 +18,15 @@ TOKEN = "package:" + "Ab0/" * 10
 
 def make(desk: Desk, *, token_file: Path | None = None, passphrase_file: Path | None = None) -> Secrets:
     settings = Settings(token_file=token_file, passphrase_file=passphrase_file)
-    return Secrets(settings, desk.around, Console(desk.out, desk.err))
+    around = desk.around
+    return Secrets(
+        settings,
+        Console(desk.out, desk.err),
+        environment=around.environment,
+        stdin=around.stdin,
+        ask=around.ask,
+        can_ask=around.has_terminal,
+    )
 
 
 def piped(*lines: str) -> ScriptedInput:

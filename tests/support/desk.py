@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from connector.cli.context import AppContext, OpenSession, StandardInputKind
 from connector.cli.root import run_command_line
+from connector.cli.run import AppContext
+from connector.cli.secrets import StandardInputKind
 from connector.local.state_folder import StateFolder
 
 
@@ -45,7 +46,7 @@ class Desk:
     def __init__(
         self,
         *,
-        open_session: OpenSession | None = None,
+        open_session: Callable[..., Any] | None = None,
         environment: dict[str, str] | None = None,
         stdin: ScriptedInput | None = None,
         answers: Sequence[str] = (),
