@@ -428,7 +428,7 @@ def test_a_wrong_arrow_is_seen(name: str, source: str) -> None:
     ("name", "source"),
     [
         ("connector.wire.lifetimes", "import time"),
-        ("connector.crypt4gh.header", "from os import urandom"),
+        ("connector.crypt4gh.keys", "from os import urandom"),
         ("connector.parts", "def f() -> None:\n    from pathlib import Path"),
         ("connector.clients.objects", "import click"),
         ("connector.download.job", "from starlette.requests import Request"),
@@ -446,7 +446,7 @@ def test_a_library_in_the_wrong_room_is_seen(name: str, source: str) -> None:
         ("connector.clients.packages", "token = input()"),
         ("connector.transfer.reporting", "import sys\nsys.stderr.write('x')"),
         ("connector.wire.lifetimes", "from datetime import datetime\nx = datetime.now()"),
-        ("connector.crypt4gh.header", "open('key')"),
+        ("connector.crypt4gh.keys", "open('key')"),
     ],
 )
 def test_an_impure_call_is_seen(name: str, source: str) -> None:

@@ -32,7 +32,7 @@ from connector.archive.interrogation import PART_SIZE
 from connector.archive.jobs import schedule
 from connector.archive.models import FileUpload
 from connector.archive.settings import utc_now
-from connector.crypt4gh.header import make_header, open_header
+from connector.crypt4gh.keys import make_header, open_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     PartSealer,

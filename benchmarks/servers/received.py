@@ -18,7 +18,7 @@ import trio
 
 from connector.archive.assembly import open_archive
 from connector.archive.config import embedded
-from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size, open_header
+from connector.crypt4gh.keys import MAX_HEADER_SIZE, header_size, open_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SegmentDecryptor
 from connector.parts import add_pieces, multipart_etag
 

@@ -11,7 +11,7 @@ from connector.archive.hubs import Hubs
 from connector.archive.key_store import KeyStore
 from connector.archive.settings import ArchiveSettings
 from connector.archive.staging import StagingArea, staging_wait
-from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import make_header
 from connector.wire.payloads import AccessMethod, AccessUrl, Checksum, DrsObject
 from persistence.errors import NotFound
 

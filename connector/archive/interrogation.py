@@ -14,7 +14,7 @@ import trio
 from connector.adapters.object_parts import ObjectSink, ObjectSource, cut_short, storage_failures
 from connector.archive.hubs import Hub
 from connector.archive.models import FileUpload
-from connector.crypt4gh.header import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
+from connector.crypt4gh.keys import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     PartSealer,

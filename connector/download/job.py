@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from connector.crypt4gh.header import OpenedHeader, open_header
+from connector.crypt4gh.keys import OpenedHeader, open_header
 from connector.crypt4gh.segments import Plaintext, SegmentDecryptor, fit_download_part_size, opened_size
 from connector.download.content import (
     Decrypt,

@@ -11,7 +11,7 @@ import attrs
 from connector.clients.api_client import CachedValue, WorkOrderToken
 from connector.clients.downloads import DownloadClient
 from connector.clients.objects import ObjectClient
-from connector.crypt4gh.header import MAX_HEADER_SIZE, header_size
+from connector.crypt4gh.keys import MAX_HEADER_SIZE, header_size
 from connector.crypt4gh.segments import opened_size
 from connector.errors import ConnectorError, FileExistsAlready, IntegrityError, UsageError
 from connector.local.disk import local_failures

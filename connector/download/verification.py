@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from connector.crypt4gh.header import open_header
+from connector.crypt4gh.keys import open_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, Plaintext, SegmentDecryptor, align_to_segments
 from connector.download.content import OrderedDigest, StagedObject
 from connector.download.request import (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import trio
 
 from connector.crypt4gh.edit_list import kept_ranges, map_to_result, needed_segments
-from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
+from connector.crypt4gh.keys import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     SEGMENT_SIZE,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from connector.crypt4gh.edit_list import KeptRange, kept_ranges, kept_size, map_to_result, needed_segments
-from connector.crypt4gh.header import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, make_header, open_header
+from connector.crypt4gh.keys import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, make_header, open_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, PartSealer, SealedLayout, SegmentDecryptor, sealed_size
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.files import SourceFile

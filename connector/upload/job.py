@@ -8,7 +8,7 @@ from uuid import UUID
 
 import trio
 
-from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import make_header
 from connector.crypt4gh.segments import file_size
 from connector.errors import ConnectorError, LocalError, RefusedError, RetryPolicy
 from connector.local.files import SourceChangedError, SourceFile, SourceState

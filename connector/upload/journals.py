@@ -18,8 +18,7 @@ import attrs
 
 from connector.clients.objects import ObjectClient
 from connector.clients.uploads import UploadBox
-from connector.crypt4gh.header import is_crypt4gh
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, is_crypt4gh
 from connector.crypt4gh.segments import file_size
 from connector.errors import UsageError
 from connector.local.disk import local_failures

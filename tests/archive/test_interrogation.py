@@ -13,7 +13,7 @@ from connector.archive.database import Database
 from connector.archive.jobs import MAX_ATTEMPTS, LostLease, schedule
 from connector.archive.models import FileUpload
 from connector.archive.worker import Lease
-from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import make_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, HEADER_SIZE
 from connector.wire.payloads import UploadCreation
 from persistence.errors import Unreachable

@@ -16,8 +16,7 @@ from benchmarks.data import make_random_file, sha256_of
 from benchmarks.servers.archive_beside_nginx import UploadsBeside, with_parts
 from benchmarks.servers.received import ReceivedFile
 from connector.archive.errors import UploadCompletionError
-from connector.crypt4gh.header import make_header
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, make_header
 from connector.crypt4gh.segments import PartSealer, SealedLayout, sealed_size
 from connector.parts import Parts, multipart_etag
 from connector.wire.payloads import UploadCompletion, UploadCreation

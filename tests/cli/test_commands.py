@@ -11,8 +11,7 @@ import attrs
 import pytest
 
 from connector.config import Settings
-from connector.crypt4gh.header import open_header
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, open_header
 from connector.errors import BrokenError, ConnectorError, RefusedError
 from connector.local.key_files import write_key_pair
 from connector.transfer.reporting import Observer, Outcome

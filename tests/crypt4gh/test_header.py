@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
-from connector.crypt4gh.header import (
+from connector.crypt4gh.keys import (
     MAX_HEADER_SIZE,
     MAX_LOCAL_HEADER_SIZE,
     OpenedHeader,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.public import PrivateKey
 
-from connector.crypt4gh.header import make_header
+from connector.crypt4gh.keys import make_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     SEGMENT_OVERHEAD,

@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from nacl.bindings import crypto_kx_server_session_keys
 
 from connector.crypt4gh.edit_list import kept_ranges, kept_size, map_to_result, needed_segments
-from connector.crypt4gh.header import open_header
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, open_header
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, SegmentDecryptor
 from connector.errors import IntegrityError
 from connector.recrypt import decrypt_pipe

@@ -29,8 +29,7 @@ from connector.clients.work_packages import (
     read_work_order_token,
 )
 from connector.config import load_settings, parse_size
-from connector.crypt4gh.header import header_size, make_header, open_header
-from connector.crypt4gh.keys import KeyPair, open_text, seal_text
+from connector.crypt4gh.keys import KeyPair, header_size, make_header, open_header, open_text, seal_text
 from connector.errors import ConnectorError
 from connector.local.journal import encode_record, read_journal
 from connector.local.targets import safe_file_name
