@@ -128,7 +128,7 @@ class Download:
             if plaintext is not None and state.processor.verified and not digest.has(number):
                 await digest.add_or_defer(part, plaintext)
             if number not in state.file.done and state.journaled:
-                await self._run.in_thread(state.file.record, number, {})
+                await self._run.in_thread(state.file.record, number)
             await digest.catch_up(buffer, lambda deferred, view: state.processor.read_back(deferred, view, state.file))
         except IntegrityError as error:
             self._damaged[number] += 1

@@ -46,13 +46,10 @@ class Journal:
     length: int
     written: Mapping[int, Mapping[str, Any]] = attrs.field(factory=dict)
 
-    def unsynced(self, boot: str | None) -> dict[int, Mapping[str, Any]]:
+    def unsynced(self, boot: str | None) -> set[int]:
         """The parts that exist unless the machine was restarted since; `boot`: its present boot id."""
-        return {
-            number: record
-            for number, record in self.written.items()
-            if number not in self.parts and boot is not None and record.get("boot") == boot
-        }
+        found = {number for number, record in self.written.items() if boot is not None and record.get("boot") == boot}
+        return found - self.parts.keys()
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -144,10 +141,10 @@ class JournalFile:
         with local_failures("write", self.path):
             self._append(b"".join(encode_record({"part": number, **facts}) for number, facts in parts.items()))
 
-    def add_written(self, number: int, facts: Mapping[str, Any], boot: str) -> None:
-        """Record that a part is written; neither the part nor this record is synced."""
+    def add_written(self, number: int, boot: str) -> None:
+        """Record that a part is written during this `boot`; neither the part nor this record is synced."""
         with local_failures("write", self.path):
-            self._write(encode_record({"written": number, "boot": boot, **facts}))
+            self._write(encode_record({"written": number, "boot": boot}))
 
     def close(self) -> None:
         """Close the file, once (see `PositionalFile.close`); the journal stays."""

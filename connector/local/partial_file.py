@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class PartialFile:
         flush_bytes: int,
     ) -> None:
         self.target = target
-        self.done: Mapping[int, Mapping[str, Any]] = {}
+        self.done: Set[int] = frozenset()
         self._size = size
         self._lock_file = lock_file
         self._file = file
@@ -53,7 +53,7 @@ class PartialFile:
         self._boot = boot
         self._flush_bytes = flush_bytes
         self._lock = threading.Lock()
-        self._pending: dict[int, Mapping[str, Any]] = {}
+        self._pending: set[int] = set()
         self._unsynced = 0
         self._last_flush = time.monotonic()
         self._flushing = False
@@ -72,7 +72,7 @@ class PartialFile:
     ) -> PartialFile:
         """Open the partial file of `target`, which will have `size` bytes.
 
-        One whose journal has the same `kind` and `facts` is resumed: `done` then holds the records of its parts. Any
+        One whose journal has the same `kind` and `facts` is resumed: `done` then holds the numbers of its parts. Any
         other is restarted. `boot` returns the present boot id.
 
         Raises:
@@ -106,7 +106,7 @@ class PartialFile:
         partial = cls(target, size, lock_file, file, journal, boot=boot(), flush_bytes=flush_bytes)
         if earlier is not None:
             partial._pending = earlier.unsynced(partial._boot)
-            partial.done = {**earlier.parts, **partial._pending}
+            partial.done = earlier.parts.keys() | partial._pending
         return partial
 
     def write(self, offset: int, views: Sequence[memoryview]) -> None:
@@ -123,15 +123,15 @@ class PartialFile:
         with local_failures("read", self.target):
             return self._file.read_into(offset, views) == sum(map(len, views))
 
-    def record(self, number: int, facts: Mapping[str, Any]) -> None:
+    def record(self, number: int) -> None:
         """Record that part `number` is written; it is recorded as done once its data is synced."""
         if self._journal is None:
             return
         self._lock_file.check()
         with self._lock:
-            self._pending[number] = facts
+            self._pending.add(number)
             if self._boot is not None:
-                self._journal.add_written(number, facts, self._boot)
+                self._journal.add_written(number, self._boot)
         self._flush_if_due()
 
     def complete(
@@ -196,14 +196,14 @@ class PartialFile:
         if self._file.descriptor < 0:
             return
         with self._lock:
-            batch, self._pending = self._pending, {}
+            batch, self._pending = self._pending, set()
             self._unsynced, self._last_flush = 0, time.monotonic()
         if batch and self._journal is not None:
             with self._translated_write_errors():
                 sync(self._file.descriptor)
             self._lock_file.check()
             with self._lock:
-                self._journal.add_parts(batch)
+                self._journal.add_parts({number: {} for number in sorted(batch)})
 
     @contextmanager
     def _translated_write_errors(self) -> Iterator[None]:

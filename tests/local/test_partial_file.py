@@ -52,7 +52,7 @@ def recorded(target: Path) -> Mapping[int, Mapping[str, Any]]:
 def write(partial: PartialFile, *numbers: int) -> None:
     for number in numbers:
         partial.write((number - 1) * 10, [memoryview(PARTS[number])])
-        partial.record(number, {"n": number})
+        partial.record(number)
 
 
 def interrupted(target: Path, *numbers: int) -> tuple[Path, Path]:
@@ -83,7 +83,6 @@ def test_the_next_run_goes_on(target: Path) -> None:
     interrupted(target, 1, 3)
     partial = opened(target)
     assert sorted(partial.done) == [1, 3]
-    assert partial.done[3]["n"] == 3
     write(partial, 2)
     partial.complete()
     partial.close()
@@ -112,7 +111,7 @@ def test_other_facts_begin_anew(target: Path, changes: dict[str, Any]) -> None:
         kind=changes.get("kind", "download"),
         facts=FACTS | {k: v for k, v in changes.items() if k != "kind"},
     )
-    assert partial.done == {}
+    assert not partial.done
     assert working_paths(target)[0].stat().st_size == 0
     partial.close()
     assert opened_done(target) == []
@@ -157,7 +156,7 @@ def test_a_journal_whose_working_copy_is_gone_is_not_believed(target: Path) -> N
     path, _ = interrupted(target, 1, 2)
     path.unlink()
     partial = opened(target)
-    assert partial.done == {}
+    assert not partial.done
     partial.close()
 
 
@@ -252,7 +251,7 @@ def test_what_is_worthless_is_removed(target: Path) -> None:
 def test_without_facts_there_is_no_journal_and_nothing_unfinished_stays(target: Path) -> None:
     partial = PartialFile.open(target, size=10, kind="download", facts=None)
     partial.write(0, [memoryview(PARTS[1])])
-    partial.record(1, {})
+    partial.record(1)
     assert not working_paths(target)[1].exists()
     partial.close()
     assert os.listdir(target.parent) == []
@@ -434,7 +433,7 @@ def test_who_was_taken_over_writes_nothing_more(target: Path) -> None:
     write(partial, 1)
     lock_path(target).write_text("another's")
     before = [path.read_bytes() for path in working_paths(target)]
-    steps: list[Callable[[], object]] = [lambda: partial.write(0, [memoryview(b"x")]), lambda: partial.record(2, {})]
+    steps: list[Callable[[], object]] = [lambda: partial.write(0, [memoryview(b"x")]), lambda: partial.record(2)]
     for step in steps:
         with pytest.raises(LocalError, match="taken over"):
             step()
