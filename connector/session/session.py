@@ -167,7 +167,7 @@ class Session:
             objects=self.objects,
             keys=self.keys,
             hub_key=self.well_known.hub_key,
-            journals=UploadJournals(self.state.uploads, self.keys),
+            journals=UploadJournals(self.state.uploads, self.keys, box.id),
             finished=await self._read_finished(str(box.id)),
             overwrite=overwrite,
             verify_existing=verify_existing,
@@ -189,7 +189,7 @@ class Session:
             listed = []  # uploading needs no listing
         part_size, memory = self.settings.part_size, self.settings.memory
         finished = await self._read_finished(str(box.id))
-        left = partial(UploadJournals(self.state.uploads, self.keys).find, box.id)
+        left = UploadJournals(self.state.uploads, self.keys, box.id).find
         planner = UploadPlanner(listed, finished, left, part_size, memory, overwrite)
         outcomes = await self.run.in_thread(planner.plan, sources)
         for outcome in outcomes:

@@ -97,12 +97,12 @@ class Announcement:
             raise
 
     def _write(self) -> None:
-        self._context.journals.announce(self._context.box.id, self._locked.source, self._file.state)
+        self._context.journals.announce(self._locked.source, self._file.state)
         self._journaled = True
 
     def _erase(self) -> None:
         self._locked.check()
-        self._context.journals.remove(self._context.box.id, self._locked.source)
+        self._context.journals.remove(self._locked.source)
         self._journaled = self._sent = False
 
     async def _inspect_box(self, refused: RefusedError) -> UploadedFile | None:

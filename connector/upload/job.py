@@ -120,7 +120,7 @@ class Upload:
     def _take(self) -> None:
         """Find the journal of an earlier run; without one, journal that the upload is about to be announced."""
         self._file = self._locked.take()
-        self._previous = self._context.journals.find(self._context.box.id, self._source, self._file.state)
+        self._previous = self._context.journals.find(self._source, self._file.state)
         if self._previous is None or self._previous.stage is Stage.ANNOUNCED:
             self._announcement = Announcement(
                 self._context, self._locked, self._file, sent_before=self._previous is not None
@@ -156,7 +156,7 @@ class Upload:
                 self._context.finished.add(record, *self._source.key)
             if forget:  # otherwise the next run resumes or deletes it
                 self._locked.check()
-                self._context.journals.remove(self._context.box.id, self._source)
+                self._context.journals.remove(self._source)
         finally:
             self._locked.release()
 
@@ -223,7 +223,7 @@ async def _uploaded_before(sources: Sequence[UploadSource], context: UploadConte
 
 def _recorded(source: UploadSource, context: UploadContext) -> SourceState | None:
     """The state of a source that was recorded as finished, and whose upload has no journal."""
-    if context.finished.find(*source.key) is None or context.journals.path(context.box.id, source).exists():
+    if context.finished.find(*source.key) is None or context.journals.path(source).exists():
         return None
     try:
         return SourceState.of(os.stat(source.path))

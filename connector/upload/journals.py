@@ -101,22 +101,23 @@ def lock_path(journal: Path) -> Path:
 
 @attrs.frozen
 class UploadJournals:
-    """The journals of unfinished uploads in one folder. Methods block: call them in threads."""
+    """The journals, in one folder, of unfinished uploads into one box. Methods block: call them in threads."""
 
     folder: Path
     keys: KeyPair
+    box: UUID
 
-    def path(self, box: UUID, source: UploadSource) -> Path:
-        """The path of the journal of this source in this box."""
-        name = "\0".join([str(box), source.alias, str(source.path.absolute())])
+    def path(self, source: UploadSource) -> Path:
+        """The path of the journal of this source."""
+        name = "\0".join([str(self.box), source.alias, str(source.path.absolute())])
         return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
-    def find(self, box: UUID, source: UploadSource, state: SourceState) -> UploadState | None:
+    def find(self, source: UploadSource, state: SourceState) -> UploadState | None:
         """The state of the upload of this source that an earlier run recorded, if any.
 
         `state`: of the source now. If the source has changed, that upload cannot be resumed.
         """
-        path = self.path(box, source)
+        path = self.path(source)
         journal = load(path)
         left = None if journal is None else fold(journal, self.keys.private)
         if journal is None or left is None or left.started is None:
@@ -127,28 +128,28 @@ class UploadJournals:
             return attrs.evolve(left, started=None, changed=True)
         return left
 
-    def lock(self, box: UUID, source: UploadSource) -> LockFile:
+    def lock(self, source: UploadSource) -> LockFile:
         """Lock this upload; see `LockFile.take_or_wait`."""
         with state_failures():
             with local_failures("write", self.folder):
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return LockFile.take_or_wait(lock_path(self.path(box, source)), source.alias)
+            return LockFile.take_or_wait(lock_path(self.path(source)), source.alias)
 
-    def announce(self, box: UUID, source: UploadSource, state: SourceState) -> None:
+    def announce(self, source: UploadSource, state: SourceState) -> None:
         """Record that an upload for this source, which is locked, is about to be announced."""
-        facts = {"box": str(box), "alias": source.alias, "size": state.size}
+        facts = {"box": str(self.box), "alias": source.alias, "size": state.size}
         with state_failures():
-            JournalFile.begin(self.path(box, source), ANNOUNCED_KIND, facts, lasting=False).close()
+            JournalFile.begin(self.path(source), ANNOUNCED_KIND, facts, lasting=False).close()
 
     def begin(
-        self, box: UUID, source: UploadSource, state: SourceState, started: StartedUpload, sealed: SentPart | None
+        self, source: UploadSource, state: SourceState, started: StartedUpload, sealed: SentPart | None
     ) -> JournalFile:
         """Start a journal for an upload that the archive has created.
 
         With `sealed`, its only part, the journal need not survive a power failure: one part is soon sent again.
         """
         facts = {
-            "box": str(box),
+            "box": str(self.box),
             "alias": source.alias,
             "path": str(source.path.absolute()),
             "size": state.size,
@@ -156,18 +157,18 @@ class UploadJournals:
             **head_facts(started, self.keys.public, sealed),
         }
         with state_failures():
-            return JournalFile.begin(self.path(box, source), KIND, facts, lasting=sealed is None)
+            return JournalFile.begin(self.path(source), KIND, facts, lasting=sealed is None)
 
-    def resume(self, box: UUID, source: UploadSource) -> JournalFile:
+    def resume(self, source: UploadSource) -> JournalFile:
         """Add to the journal of an earlier run."""
-        path = self.path(box, source)
+        path = self.path(source)
         journal = load(path)
         assert journal is not None, "it was found before, while locked"
         return JournalFile.resume(path, journal)
 
-    def remove(self, box: UUID, source: UploadSource) -> None:
+    def remove(self, source: UploadSource) -> None:
         """Remove the journal of this source."""
-        path = self.path(box, source)
+        path = self.path(source)
         with local_failures("remove", path):
             path.unlink(missing_ok=True)
 
@@ -230,7 +231,7 @@ class LockedSource:
         if self._file is None:
             self._file = open_source(self.source.path)
         if self._lock is None:
-            self._lock = self._context.journals.lock(self._context.box.id, self.source)
+            self._lock = self._context.journals.lock(self.source)
         return self._file
 
     def check(self) -> None:

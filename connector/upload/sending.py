@@ -186,9 +186,7 @@ class Sending(ABC):
     def _begin_journal(self, sealed: SentPart | None) -> None:
         self.end()  # that of a previous try, whose encrypted bytes were different
         context = self._context
-        self._journal = context.journals.begin(
-            context.box.id, self._locked.source, self._file.state, self._started, sealed
-        )
+        self._journal = context.journals.begin(self._locked.source, self._file.state, self._started, sealed)
 
     async def _fetch_url(self, number: int) -> str:
         return await self._context.box.uploads.part_url(self._upload_token, self.file_id, number)
@@ -217,9 +215,7 @@ class ManyParts(Sending):
         missing = next((part.number for part in self._parts if part.number not in self._sent), None)
         if missing is not None:
             await self._fetch_url(missing)
-        self._journal = await self._run.in_thread(
-            self._context.journals.resume, self._context.box.id, self._locked.source
-        )
+        self._journal = await self._run.in_thread(self._context.journals.resume, self._locked.source)
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
         prepared = await self._run.in_thread(self._sealer.read_plaintext, part, buffer, self._file.read_into)
@@ -253,9 +249,7 @@ class OnePart(Sending):
             if sealed is None or after(Stage.SENDING, error.exception_id, sealed=True) is not CLOSE:
                 raise
             self._sent_before = self._sent = {1: sealed}
-        self._journal = await self._run.in_thread(
-            self._context.journals.resume, self._context.box.id, self._locked.source
-        )
+        self._journal = await self._run.in_thread(self._context.journals.resume, self._locked.source)
 
     async def _seal(self, part: Part, buffer: memoryview) -> SentPart | None:
         def work() -> SentPart | None:

@@ -25,10 +25,10 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 def announced(user: User, path: Path) -> None:
     """What is on the disk when the archive is asked to create the upload."""
-    journals = UploadJournals(StateFolder().uploads, user.archive.user)
+    journals = UploadJournals(StateFolder().uploads, user.archive.user, user.archive.research_box)
     source = UploadSource(path, path.name)
-    journals.lock(user.archive.research_box, source).release()
-    journals.announce(user.archive.research_box, source, SourceState.of(path.stat()))
+    journals.lock(source).release()
+    journals.announce(source, SourceState.of(path.stat()))
 
 
 def created(user: User, path: Path, size: int) -> None:

@@ -170,8 +170,8 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Pa
     from connector.local.files import SourceState
     from connector.upload.journals import UploadJournals
 
-    journals = UploadJournals(tmp_path, KEYS)
     box, source, state = UUID(int=1), UploadSource(tmp_path / "x", "x"), SourceState(10, 5, 1, 1)
+    journals = UploadJournals(tmp_path, KEYS, box)
     source.path.write_bytes(bytes(10))
     good_secrets = seal_text(json.dumps({"session_key": "AAAA", "nonce_seed": "AAAA"}), KEYS.public)
     facts = st.fixed_dictionaries(
@@ -187,8 +187,8 @@ def test_uploads_that_are_gone_on_with_from_any_journal(fuzz: Fuzz, tmp_path: Pa
 
     def check(given: tuple[dict[str, Any], dict[str, Any]]) -> None:
         head, part = given
-        journals.path(box, source).write_bytes(head_line("upload", head) + encode_record({"part": 1, **part}))
-        journals.find(box, source, state)
+        journals.path(source).write_bytes(head_line("upload", head) + encode_record({"part": 1, **part}))
+        journals.find(source, state)
 
     part_facts = st.dictionaries(st.sampled_from(["md5", "sha256", "plain"]), json_values)
     assert fuzz(st.tuples(facts, part_facts), check) > 20

@@ -86,8 +86,8 @@ async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk: Desk, virtua
     assert journal.parent.stat().st_mode & 0o777 == 0o700
     head = json.loads(journal.read_bytes().splitlines()[0].partition(b" ")[2])
     assert head["alias"] == "data.bin"
-    journals = UploadJournals(journal.parent, desk.user)
-    left = journals.find(desk.archive.research_box, desk_source(desk), state_of(desk))
+    journals = UploadJournals(journal.parent, desk.user, desk.archive.research_box)
+    left = journals.find(desk_source(desk), state_of(desk))
     assert left is not None
     assert left.started is not None
     secrets = left.started.secrets

@@ -154,12 +154,12 @@ def source(tmp_path: Path) -> UploadSource:
 
 def found(source: UploadSource, name: str = "many", *, kept: bool = True) -> UploadState | None:
     """What is found of an old journal that was written after the source, unless it is not ``kept`` to that."""
-    journals = UploadJournals(source.path.parent, USER)
-    path = journals.path(BOX, source)
+    journals = UploadJournals(source.path.parent, USER, BOX)
+    path = journals.path(source)
     path.write_bytes((OLD / f"{name}.upload").read_bytes())
     written = os.stat(source.path).st_ctime_ns + (1 if kept else -1)
     os.utime(path, ns=(written, written))
-    return journals.find(BOX, source, SourceState.of(os.stat(source.path)))
+    return journals.find(source, SourceState.of(os.stat(source.path)))
 
 
 def test_an_old_journal_is_resumed_where_the_source_was_not_touched_since(source: UploadSource) -> None:
@@ -186,19 +186,19 @@ def test_no_journal_is_resumed_where_size_or_time_changed(source: UploadSource, 
 
 
 def test_a_journal_with_digests_of_the_source_needs_no_file_times(source: UploadSource) -> None:
-    journals = UploadJournals(source.path.parent, USER)
+    journals = UploadJournals(source.path.parent, USER, BOX)
     state = SourceState.of(os.stat(source.path))
-    file = journals.begin(BOX, source, state, STARTED, None)
+    file = journals.begin(source, state, STARTED, None)
     file.add_parts({1: part(1).facts()})
     file.close()
     os.utime(file.path, ns=(0, 0))
-    assert journals.find(BOX, source, state) == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {1: part(1)})
+    assert journals.find(source, state) == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {1: part(1)})
 
 
 def test_a_new_journal_differs_from_an_old_one_by_the_digests_of_the_source_alone(source: UploadSource) -> None:
     """So that an older version, where both are installed, resumes it too."""
-    journals = UploadJournals(source.path.parent, USER)
-    file = journals.begin(BOX, source, SourceState.of(os.stat(source.path)), STARTED, None)
+    journals = UploadJournals(source.path.parent, USER, BOX)
+    file = journals.begin(source, SourceState.of(os.stat(source.path)), STARTED, None)
     file.add_parts({1: part(1).facts()})
     file.close()
     new = read_journal(file.path.read_bytes())
