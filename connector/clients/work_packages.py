@@ -100,14 +100,11 @@ def _decode(token: str) -> dict[str, Any]:
     parts = token.split(".")
     if len(parts) != 3:
         raise ValueError("a JWT has three parts")
-    header, claims = (json.loads(_from_base64url(part)) for part in parts[:2])
+    padded = [part + "=" * (-len(part) % 4) for part in parts[:2]]
+    header, claims = (json.loads(base64.b64decode(part, altchars=b"-_", validate=True)) for part in padded)
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise ValueError("header and claims of a JWT are objects")
     return claims
-
-
-def _from_base64url(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def check_recipient(claims: WorkOrderClaims, public_key_base64: str) -> None:
