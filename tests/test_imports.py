@@ -48,7 +48,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     ),
     "__main__": frozenset({"cli"}),
     "connector": frozenset(
-        {"errors", "config", "parts", "crypt4gh", "wire", "transfer", "local", "http", "clients"}
+        {"errors", "config", "parts", "crypt4gh", "transfer", "local", "http", "clients"}
         | {"download", "upload", "recrypt", "session", "pipeline"}
     ),
     "persistence": frozenset(),

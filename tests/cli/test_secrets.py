@@ -16,12 +16,18 @@ from tests.support.desk import Desk, ScriptedInput
 TOKEN = "package:" + "Ab0/" * 10
 
 
-def make(desk: Desk, *, token_file: Path | None = None, passphrase_file: Path | None = None) -> Secrets:
+def make(
+    desk: Desk,
+    *,
+    token_file: Path | None = None,
+    passphrase_file: Path | None = None,
+    console: Console | None = None,
+) -> Secrets:
     settings = Settings(token_file=token_file, passphrase_file=passphrase_file)
     around = desk.around
     return Secrets(
         settings,
-        Console(desk.out, desk.err),
+        console or Console(desk.out, desk.err),
         environment=around.environment,
         stdin=around.stdin,
         ask=around.ask,
@@ -125,7 +131,7 @@ def test_files_that_hold_nothing_or_are_not_there(tmp_path: Path) -> None:
 def test_what_was_found_is_hidden_from_then_on() -> None:
     desk = Desk(environment={"CONNECTOR_ACCESS_TOKEN": TOKEN, "CONNECTOR_PASSPHRASE": "open-sesame-said-ali-baba"})
     console = Console(desk.out, desk.err)
-    secrets = Secrets(Settings(), desk.around, console)
+    secrets = make(desk, console=console)
     secrets.access_token()
     secrets.passphrase()
     console.error(f"{TOKEN} {TOKEN.partition(':')[2]} open-sesame-said-ali-baba")
