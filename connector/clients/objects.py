@@ -178,14 +178,7 @@ class HttpObjectClient:
         Returns:
             Scheme and host of the server, for messages, and its response.
         """
-        sent = 0
-
-        def count(size: int) -> None:
-            nonlocal sent
-            sent += size
-            on_bytes(size)
-
-        response = await self._http.request(method, url, headers, body, count)
+        response = await self._http.request(method, url, headers, body, on_bytes)
         target = redirect_target(url, response.status, response.headers)
         if target is None:
             return server_of(url), response
@@ -193,8 +186,8 @@ class HttpObjectClient:
             await response.read_error()
         finally:
             response.close()
-        if sent:
-            on_bytes(-sent)
+        if response.sent:
+            on_bytes(-response.sent)
         with self._failures(target):
             return server_of(target), await self._http.request(method, target, headers, body, on_bytes)
 

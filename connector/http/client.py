@@ -158,7 +158,8 @@ class HttpClient:
             if len(body) <= MAX_BODY_WITH_HEAD:
                 known = self._latencies.get(route, math.inf)
                 self._latencies[route] = min(trio.current_time() - connection.requested, known * _DRIFT)
-            response = Response(method, head, connection.reader, partial(self._release, connection))
+            release = partial(self._release, connection)
+            response = Response(method, head, connection.reader, release, sent=connection.sent)
         except BaseException as error:
             self.pool.release(connection, reusable=False)
             if isinstance(error, httpx.TransportError):
@@ -185,22 +186,14 @@ class HttpClient:
         self, connection: Connection, request: Request, on_bytes: OnBytes | None
     ) -> ResponseHead | None:
         """Send on a connection that was idle; `None` if the server had closed it (RFC 9112, section 9.6)."""
-        sent = 0
-
-        def count(size: int) -> None:
-            nonlocal sent
-            sent += size
-            if on_bytes is not None:
-                on_bytes(size)
-
         try:
-            return await connection.send_request(request, count)
+            return await connection.send_request(request, on_bytes)
         except _STALE:
             if connection.responded or request.method not in _IDEMPOTENT:
                 raise
         connection.stream.close()
-        if sent and on_bytes is not None:
-            on_bytes(-sent)
+        if connection.sent and on_bytes is not None:
+            on_bytes(-connection.sent)
         return None
 
     async def _connect(self, route: Route) -> Connection:

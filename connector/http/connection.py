@@ -140,8 +140,8 @@ class _EarlyResponse:
 
 
 class Connection:
-    """A stream with its reader. `idle_since` is the pool's note, `requested` when the last request was begun, and
-    `responded` whether it was answered by anything at all."""
+    """A stream with its reader. `idle_since` is the pool's note, `requested` when the last request was begun, `sent` the
+    bytes of its body that have arrived, and `responded` whether it was answered by anything at all."""
 
     def __init__(self, route: Route, stream: SocketStream) -> None:
         self.route = route
@@ -149,6 +149,7 @@ class Connection:
         self.reader = BufferedReader(stream)
         self.idle_since = math.inf
         self.requested = -math.inf
+        self.sent = 0
         self._received_before = 0
 
     @property
@@ -173,7 +174,13 @@ class Connection:
             httpx.TransportError: The connection failed or timed out, or the server does not speak HTTP.
             httpx.LocalProtocolError: The request cannot be written down.
         """
-        self._received_before, self.requested = self.reader.received, trio.current_time()
+        self._received_before, self.requested, self.sent = self.reader.received, trio.current_time(), 0
+
+        def count(size: int) -> None:
+            self.sent += size
+            if on_bytes is not None:
+                on_bytes(size)
+
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         try:
             head = parser.send(h11.Request(method=request.method, target=request.target, headers=request.headers))
@@ -183,29 +190,21 @@ class Connection:
         if len(request.body) <= MAX_BODY_WITH_HEAD:
             # The kernel takes it all at once, so there is no need to listen meanwhile.
             await self.stream.send_all(memoryview(head + request.body))
-            if request.body and on_bytes is not None:
-                on_bytes(len(request.body))
+            if request.body:
+                count(len(request.body))
             return await self._receive_head(parser)
 
         await self.stream.send_all(memoryview(head))
         early = _EarlyResponse()
         failure: Exception | None = None
         is_complete = False
-        left = len(request.body)
-
-        def count(size: int) -> None:
-            nonlocal left
-            left -= size
-            if on_bytes is not None:
-                on_bytes(size)
-
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, parser, early)
             with early.sending:
                 try:
                     await self.stream.send_all(request.body, count)
                     is_complete = True
-                    await self.stream.wait_acknowledged(left, count)
+                    await self.stream.wait_acknowledged(len(request.body) - self.sent, count)
                 except Exception as error:  # the nursery would wrap it in a group
                     failure = error
             if isinstance(failure, httpx.WriteError):
@@ -216,8 +215,8 @@ class Connection:
         if failure is not None and not isinstance(failure, httpx.WriteError | httpx.WriteTimeout):
             raise failure  # raised by on_bytes, so the server's response does not explain it
         if early.head is not None:
-            if early.head.status < 300 and is_complete and left:
-                count(left)  # the response says that they have arrived
+            if early.head.status < 300 and is_complete and self.sent < len(request.body):
+                count(len(request.body) - self.sent)  # the response says that they have arrived
             if early.head.status < 300 and not is_complete:
                 raise httpx.RemoteProtocolError(
                     f"{self.stream.peer} answered {early.head.status} before it had the whole body."

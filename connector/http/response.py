@@ -29,17 +29,25 @@ class Response(httpx.AsyncByteStream):
         head: Status and header fields.
         reader: Where the body comes from.
         release: Told once, when the connection is free, whether another request may use it.
+        sent: Bytes of the request's body that have arrived.
 
     Raises:
         httpx.RemoteProtocolError: The end of the body cannot be told (RFC 9112, section 6.3).
     """
 
     def __init__(
-        self, method: str, head: ResponseHead, reader: BufferedReader, release: Callable[[bool], None]
+        self,
+        method: str,
+        head: ResponseHead,
+        reader: BufferedReader,
+        release: Callable[[bool], None],
+        *,
+        sent: int = 0,
     ) -> None:
         self.status = head.status
         self.reason = head.reason
         self.headers = head.headers
+        self.sent = sent
         self._reader = reader
         self._release: Callable[[bool], None] | None = release
         self._keep_alive = head.keep_alive
