@@ -140,8 +140,8 @@ class _EarlyResponse:
 
 
 class Connection:
-    """A stream with its reader. `idle_since` is the pool's note, `requested` when the last request was begun, `sent` the
-    bytes of its body that have arrived, and `responded` whether it was answered by anything at all."""
+    """A stream with its reader. `idle_since` is the pool's note, `requested` when the last request was begun, `sent`
+    the bytes of its body that have arrived, and `responded` whether it was answered by anything at all."""
 
     def __init__(self, route: Route, stream: SocketStream) -> None:
         self.route = route

@@ -19,7 +19,7 @@ from connector.upload.announcement import Announcement
 from connector.upload.existing import uploaded_before
 from connector.upload.journals import LockedSource, UploadContext, UploadSource
 from connector.upload.sending import ManyParts, OnePart, Sending, changed_since
-from connector.upload.states import Stage, StartedUpload, UploadedFile, UploadSecrets, UploadState, after, created
+from connector.upload.states import Stage, StartedUpload, UploadedFile, UploadState, after, created
 from connector.wire.payloads import CreatedUpload
 
 _DELETE_TIMEOUT = 5.0
@@ -128,13 +128,13 @@ class Upload:
             self._announcement.write()
 
     async def _start(self, upload: CreatedUpload, part_size: int) -> StartedUpload:
-        secrets = UploadSecrets(session_key=self._context.random_bytes(32), nonce_seed=self._context.random_bytes(32))
+        session_key, nonce_seed = self._context.random_bytes(32), self._context.random_bytes(32)
         header = make_header(
-            secrets.session_key,
+            session_key,
             sender_private_key=self._context.keys.private,
             recipient_public_keys=[await self._context.hub_key(upload.storage_alias)],
         )
-        return StartedUpload(upload.file_id, part_size, header, secrets)
+        return StartedUpload(upload.file_id, part_size, header, session_key, nonce_seed)
 
     def _classify(self, stage: Stage, error: RefusedError | SourceChangedError) -> RefusedError | SourceChangedError:
         """Derive from an error whether the upload is still usable; the error to raise may advise a restart."""

@@ -75,8 +75,8 @@ class Sending(ABC):
         self._close_token = context.box.token("close", file_id=self.file_id)
         self._sealer = PartSealer(
             SealedLayout(self._started.header, file.state.size),
-            session_key=self._started.secrets.session_key,
-            nonce_seed=self._started.secrets.nonce_seed,
+            session_key=self._started.session_key,
+            nonce_seed=self._started.nonce_seed,
             random_bytes=context.random_bytes,
         )
         self._sent = dict(state.parts)

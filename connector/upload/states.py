@@ -44,21 +44,17 @@ class Stage(Enum):
 
 
 @attrs.frozen
-class UploadSecrets:
-    """The secrets of a file: its session key, and the seed of the nonces at part borders (32 bytes each)."""
-
-    session_key: bytes = attrs.field(repr=False)
-    nonce_seed: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
 class StartedUpload:
-    """An upload that the archive has created: all that is needed to resume it."""
+    """An upload that the archive has created: all that is needed to resume it.
+
+    Its secrets are the session key, and the seed of the nonces at part borders (32 bytes each).
+    """
 
     file_id: UUID
     part_size: int
     header: bytes
-    secrets: UploadSecrets
+    session_key: bytes = attrs.field(repr=False)
+    nonce_seed: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -147,7 +143,7 @@ def fold(journal: Journal, private_key: bytes) -> UploadState | None:
 
 def head_facts(started: StartedUpload, public_key: bytes, sealed: SentPart | None) -> dict[str, Any]:
     """The fields of a journal's head for an upload that the archive has created: the reverse of `fold`."""
-    secrets = {"session_key": _encode(started.secrets.session_key), "nonce_seed": _encode(started.secrets.nonce_seed)}
+    secrets = {"session_key": _encode(started.session_key), "nonce_seed": _encode(started.nonce_seed)}
     facts: dict[str, Any] = {
         "file_id": str(started.file_id),
         "part_size": started.part_size,
@@ -163,7 +159,8 @@ def _read_started(head: Mapping[str, Any], file_id: UUID, private_key: bytes) ->
         file_id,
         int(head["part_size"]),
         base64.b64decode(head["envelope"]),
-        UploadSecrets(base64.b64decode(secrets["session_key"]), base64.b64decode(secrets["nonce_seed"])),
+        base64.b64decode(secrets["session_key"]),
+        base64.b64decode(secrets["nonce_seed"]),
     )
 
 

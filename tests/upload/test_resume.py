@@ -90,7 +90,7 @@ async def test_a_journal_is_for_its_owner_and_tells_no_secret(desk: Desk, virtua
     left = journals.find(desk_source(desk), state_of(desk))
     assert left is not None
     assert left.started is not None
-    secrets = left.started.secrets
+    secrets = left.started
     for secret in (secrets.session_key, secrets.nonce_seed):
         assert secret not in journal.read_bytes()
         assert secret.hex().encode() not in journal.read_bytes()

@@ -19,7 +19,6 @@ from connector.upload.states import (
     SentPart,
     Stage,
     StartedUpload,
-    UploadSecrets,
     UploadState,
     created,
     fold,
@@ -31,7 +30,7 @@ OLD = Path(__file__).parent / "journals_of_ef454ea"
 USER, OTHER = KeyPair.of(b"u" * 32), KeyPair.of(b"v" * 32)
 BOX = UUID(int=1)
 SIZE, PART_SIZE = 10_600_000, 80 * 65_564  # three parts
-STARTED = StartedUpload(UUID(int=7), PART_SIZE, b"envelope", UploadSecrets(b"k" * 32, b"n" * 32))
+STARTED = StartedUpload(UUID(int=7), PART_SIZE, b"envelope", b"k" * 32, b"n" * 32)
 SEALED = SentPart(PartDigests("a" * 32, "b" * 64), "c" * 64)
 
 
@@ -123,7 +122,8 @@ def test_an_old_journal_of_many_parts() -> None:
     assert state is not None
     assert (state.stage, state.file_id, sorted(state.parts)) == (Stage.SENDING, UUID(int=7), [1, 3])
     assert state.started is not None
-    assert (state.started.part_size, state.started.secrets) == (PART_SIZE, STARTED.secrets)
+    assert state.started.part_size == PART_SIZE
+    assert (state.started.session_key, state.started.nonce_seed) == (STARTED.session_key, STARTED.nonce_seed)
     assert state.parts[3] == SentPart(PartDigests(f"{3:032x}", f"{3:064x}"), None)
     assert not state.is_verifiable
 
