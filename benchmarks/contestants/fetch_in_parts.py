@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import trio
 
 from connector.clients.objects import HttpObjectClient, ObjectClient
-from connector.http import HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 
 MIB = 1 << 20
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    async with open_http(HttpOptions()) as http:
+    async with aclosing(HttpClient(HttpOptions())) as http:
         reply = await http.api.get(arguments.url, headers={"Range": "bytes=0-0"})
         total = int(reply.headers["content-range"].rpartition("/")[2])
         descriptor = os.open(arguments.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from connector.http.client import HttpClient, HttpOptions, open_http
+from connector.http.client import HttpClient, HttpOptions
 from connector.http.pool import ProxyCredentialsError, UntrustedCertificateError
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError
@@ -21,5 +21,4 @@ __all__ = [
     "ProxyCredentialsError",
     "Response",
     "UntrustedCertificateError",
-    "open_http",
 ]

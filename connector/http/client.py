@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -65,6 +64,8 @@ class HttpOptions:
 
 class HttpClient:
     """Sends HTTP/1.1 requests over pooled connections. Redirects are responses like any other, never followed.
+
+    `aclose` ends the connections: use it in `contextlib.aclosing`.
 
     Attributes:
         api: The same connections as an `httpx.AsyncClient`, for calls whose bodies are small. It keeps no
@@ -229,16 +230,6 @@ class HttpClient:
         if self._ssl_context is None:
             self._ssl_context = make_ssl_context(self._options.ca_file)
         return self._ssl_context
-
-
-@asynccontextmanager
-async def open_http(options: HttpOptions) -> AsyncIterator[HttpClient]:
-    """Open the client that talks to the archive's APIs and to storage hosts; its connections end with the block."""
-    client = HttpClient(options)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 def _request(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from connector.clients.work_packages import AccessToken, WorkPackageClient
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
 from connector.errors import ConnectorError, UsageError
-from connector.http import AddressPolicy, HttpOptions, open_http
+from connector.http import AddressPolicy, HttpClient, HttpOptions
 from connector.local.state_folder import StateFolder
 from connector.session.session import Session
 from connector.transfer import (
@@ -124,7 +124,7 @@ async def open_session(
     )
     retrier = parts.retrier or Retrier(attempts=settings.retries + 1)
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(open_http(options))
+        http = await stack.enter_async_context(aclosing(HttpClient(options)))
         transport = ApiTransport(parts.api or http.api, deadline=settings.read_timeout)
         well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)
         api = ApiClient(transport, retrier, observer, refresh=well_known.refresh)

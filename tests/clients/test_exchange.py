@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from trio.testing import MockClock
 
 from connector.clients.api_transport import MAX_BODY, ApiRequest, ApiTransport, broken
 from connector.errors import NO_RETRY, RETRY, RETRY_NOW, BrokenError, RetryPolicy
-from connector.http import HttpOptions, UntrustedCertificateError, open_http
+from connector.http import HttpClient, HttpOptions, UntrustedCertificateError
 from connector.transfer import OverloadedError
 from tests.clients.conftest import Handler
 from tests.support.scripted_server import ScriptedServer, answering, response
@@ -159,7 +160,7 @@ NO_ADDRESSES = ["ftp://archive.test/x", "archive.test/x", "", "http://", "http:/
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
 async def test_an_address_that_is_none_is_not_tried_again(url: str) -> None:
-    async with open_http(HttpOptions()) as client:
+    async with aclosing(HttpClient(HttpOptions())) as client:
         with pytest.raises(BrokenError, match="usable address") as caught:
             await ApiTransport(client.api).send(ApiRequest("GET", url))
     assert caught.value.advice == NO_RETRY
@@ -167,7 +168,7 @@ async def test_an_address_that_is_none_is_not_tried_again(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/x", "http://a b.invalid/x", "http://[bad/x"])
 async def test_an_odd_address_meets_no_foreign_error(url: str) -> None:
-    async with open_http(HttpOptions()) as client:
+    async with aclosing(HttpClient(HttpOptions())) as client:
         with pytest.raises(BrokenError):
             await ApiTransport(client.api).send(ApiRequest("GET", url))
 
@@ -177,7 +178,7 @@ async def test_a_port_that_is_none_is_not_taken_for_another(port: int, nursery: 
     """Resolvers take some of them modulo 65,536."""
     server = await nursery.start(ScriptedServer(answering(response("200 OK", b"{}"))).run)
     its_own = httpx.URL(server.url).port or 0
-    async with open_http(HttpOptions()) as client:
+    async with aclosing(HttpClient(HttpOptions())) as client:
         for number in (port, its_own + 65_536):
             with pytest.raises(BrokenError, match="usable address") as caught:
                 await ApiTransport(client.api).send(ApiRequest("GET", f"http://127.0.0.1:{number}/x"))

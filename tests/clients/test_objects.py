@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import trio
 from connector.clients.object_responses import MAX_WHOLE_OBJECT, find_range
 from connector.clients.objects import HttpObjectClient, ObjectClient, UrlRefusedError
 from connector.errors import RENEW, RETRY_NOW, BrokenError, ConnectorError, IntegrityError, RefusedError
-from connector.http import AddressPolicy, HttpClient, HttpOptions, open_http
+from connector.http import AddressPolicy, HttpClient, HttpOptions
 from connector.transfer import OverloadedError
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
 
@@ -58,7 +59,7 @@ class Storage:
 
 @pytest.fixture
 async def storage(nursery: trio.Nursery) -> AsyncIterator[Storage]:
-    async with open_http(HttpOptions(connect_timeout=60, read_timeout=60)) as http:
+    async with aclosing(HttpClient(HttpOptions(connect_timeout=60, read_timeout=60))) as http:
         yield Storage(http, nursery)
         assert http.pool.in_use == 0
 
@@ -247,7 +248,7 @@ class TestRedirects:
             def is_allowed(self, host: str, port: int, address: str) -> bool:
                 return port == here.port
 
-        async with open_http(HttpOptions(address_policy=OnePort("archive.test", 443))) as http:
+        async with aclosing(HttpClient(HttpOptions(address_policy=OnePort("archive.test", 443)))) as http:
             with pytest.raises(BrokenError, match="connected to") as caught:
                 await HttpObjectClient(http).fetch_into(
                     here.url, START, STOP, memoryview(bytearray(512)), lambda _: None
@@ -350,7 +351,7 @@ async def test_a_part_that_trickles_for_ever_ends_at_the_deadline(nursery: trio.
             await trio.sleep(0.01)
 
     server: ScriptedServer = await nursery.start(ScriptedServer(scene).run)
-    async with open_http(HttpOptions()) as http:
+    async with aclosing(HttpClient(HttpOptions())) as http:
         with trio.fail_after(30), pytest.raises(OverloadedError, match=r"more than 0\.3 seconds") as caught:
             await HttpObjectClient(http, deadline=0.3).fetch_into(
                 server.url, START, STOP, memoryview(bytearray(STOP - START)), lambda _: None

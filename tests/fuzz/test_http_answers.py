@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import aclosing
 
 import attrs
 import trio
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from connector.clients.api_transport import ApiRequest, ApiTransport
 from connector.clients.objects import HttpObjectClient
 from connector.errors import ConnectorError
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.fuzz.conftest import Fuzz
 from tests.support.http_answers import CODERS, CONTENT, ETAG, HARMLESS, Answer, Range, answers, ranges
 from tests.support.scripted_server import Peer, ScriptedServer
@@ -166,7 +167,7 @@ def test_every_form_of_answer(fuzz: Fuzz) -> None:
             server = Server()
             async with trio.open_nursery() as nursery:
                 scripted: ScriptedServer = await nursery.start(ScriptedServer(server).run)
-                async with open_http(HttpOptions(connect_timeout=30, read_timeout=30)) as http:
+                async with aclosing(HttpClient(HttpOptions(connect_timeout=30, read_timeout=30))) as http:
                     client = Client(http, server, scripted.url)
                     for exchange in exchanges:
                         await client.run(exchange)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 import trio
 import trustme
 
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.support.scripted_server import Scene, ScriptedServer
 
 Serve = Callable[..., Awaitable[ScriptedServer]]
@@ -26,7 +27,7 @@ async def serve(nursery: trio.Nursery) -> Serve:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(max_connections=4, connect_timeout=60, read_timeout=60)) as client:
+    async with aclosing(HttpClient(HttpOptions(max_connections=4, connect_timeout=60, read_timeout=60))) as client:
         yield client
         assert client.pool.in_use == 0, "a request left its slot taken"
 

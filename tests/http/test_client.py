@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import trustme
 
 from connector.clients.api_transport import broken
 from connector.errors import UsageError
-from connector.http import AddressPolicy, ForbiddenAddressError, HttpClient, HttpOptions, open_http
+from connector.http import AddressPolicy, ForbiddenAddressError, HttpClient, HttpOptions
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, ScriptedServer, answering, chunked, response
@@ -53,7 +54,7 @@ class TestApi:
     async def test_the_user_agent_is_named_and_connections_end_with_the_block(self, serve: Serve) -> None:
         heads = Heads(response(body=b"ok"))
         server = await serve(heads)
-        async with open_http(HttpOptions()) as http:
+        async with aclosing(HttpClient(HttpOptions())) as http:
             await http.api.get(server.url)
             await get(http, server.url)
             assert server.open == 1
@@ -169,7 +170,7 @@ class TestProxy:
         proxy = await serve(heads)
         address = f"http://user:p%40ss@127.0.0.1:{proxy.port}"
         options = HttpOptions(proxy=address) if how == "option" else HttpOptions(proxies={"http": address})
-        async with open_http(options) as http:
+        async with aclosing(HttpClient(options)) as http:
             buffer = bytearray(2)
             assert await get_into(http, "http://storage.invalid/object?signature=s", buffer) == 2
             assert (await http.api.get("http://archive.invalid/values")).text == "ok"
@@ -190,7 +191,7 @@ class TestProxy:
         server = await serve(heads, ssl_context=server_tls)
         proxy, connects = await tunnels(server)
         options = HttpOptions(proxy=f"http://u:p@127.0.0.1:{proxy.port}", ca_file=write_ca(authority, tmp_path))
-        async with open_http(options) as http:
+        async with aclosing(HttpClient(options)) as http:
             assert await get_into(http, server.url, bytearray(2)) == 2
             assert (await http.api.get(server.url)).text == "ok"
             assert (await put(http, server.url, b"x" * 3_000_000)).status == 200
@@ -205,7 +206,7 @@ class TestProxy:
     ) -> None:
         server = await serve(Heads(response()), ssl_context=server_tls)
         proxy, _ = await tunnels(server)
-        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
+        async with aclosing(HttpClient(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}"))) as http:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(http, server.url)
 
@@ -213,7 +214,7 @@ class TestProxy:
     async def test_a_proxy_that_refuses_is_named(self, serve: Serve, tunnels: Proxied, status: str) -> None:
         server = await serve(Heads(response()))
         proxy, _ = await tunnels(server, response(status, b"no"))
-        async with open_http(HttpOptions(proxy=f"http://u:secret@127.0.0.1:{proxy.port}")) as http:
+        async with aclosing(HttpClient(HttpOptions(proxy=f"http://u:secret@127.0.0.1:{proxy.port}"))) as http:
             with pytest.raises(httpx.ProxyError, match=status[:3]) as caught:
                 await get(http, server.url.replace("http:", "https:"))
             assert http.pool.in_use == 0
@@ -222,7 +223,7 @@ class TestProxy:
     @pytest.mark.parametrize("scheme", ["http", "https"])
     @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://no-such-proxy.invalid:3128", "http://a..b:1"])
     async def test_a_proxy_that_cannot_be_reached_is_named(self, scheme: str, proxy: str) -> None:
-        async with open_http(HttpOptions(proxies={"all": proxy})) as http:
+        async with aclosing(HttpClient(HttpOptions(proxies={"all": proxy}))) as http:
             with pytest.raises(httpx.ProxyError, match=f"{proxy[7:]} .ALL_PROXY.") as caught:
                 await get(http, f"{scheme}://storage.invalid/x")
         error = broken(caught.value, "https://storage.invalid")
@@ -244,7 +245,9 @@ class TestProxy:
     ) -> None:
         fields = [("Proxy-Authenticate", challenge)] if challenge else []
         proxy = await serve(Heads(response("407 Proxy Authentication Required", b"no", *fields)))
-        async with open_http(HttpOptions(proxies={"all": f"http://{credentials}127.0.0.1:{proxy.port}"})) as http:
+        async with aclosing(
+            HttpClient(HttpOptions(proxies={"all": f"http://{credentials}127.0.0.1:{proxy.port}"}))
+        ) as http:
             with pytest.raises(httpx.ProxyError, match=f"407.*{said}") as caught:
                 await get(http, f"{scheme}://storage.invalid/x")
             assert http.pool.in_use == 0
@@ -258,14 +261,16 @@ class TestProxy:
             await peer.gone()
 
         proxy = await serve(scene)
-        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", connect_timeout=0.2)) as http:
+        async with aclosing(
+            HttpClient(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", connect_timeout=0.2))
+        ) as http:
             with trio.fail_after(30), pytest.raises(httpx.ConnectTimeout):
                 await get(http, "https://storage.invalid/x")
 
     async def test_data_before_the_tunnel_is_used_is_not_taken_for_tls(self, serve: Serve, tunnels: Proxied) -> None:
         server = await serve(Heads(response()))
         proxy, _ = await tunnels(server, b"HTTP/1.1 200 OK\r\n\r\nforged")
-        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}")) as http:
+        async with aclosing(HttpClient(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}"))) as http:
             with pytest.raises(httpx.ProxyError, match="before"):
                 await get(http, server.url.replace("http:", "https:"))
 
@@ -275,14 +280,14 @@ class TestProxy:
         heads = Heads(response(body=b"ok"))
         proxy = await serve(heads, ssl_context=server_tls)
         options = HttpOptions(proxy=f"https://127.0.0.1:{proxy.port}", ca_file=write_ca(authority, tmp_path))
-        async with open_http(options) as http:
+        async with aclosing(HttpClient(options)) as http:
             assert (await get(http, "http://storage.invalid/x")).body == b"ok"
 
     @pytest.mark.parametrize(
         "proxy", ["socks5://u:secret@127.0.0.1:9", "https://127.0.0.1:9", "http://u:secret@127.0.0.1:x"]
     )
     async def test_proxies_that_are_not_supported(self, proxy: str) -> None:
-        async with open_http(HttpOptions(proxy=proxy)) as http:
+        async with aclosing(HttpClient(HttpOptions(proxy=proxy))) as http:
             with pytest.raises(UsageError, match="proxy") as caught:
                 await get(http, "https://storage.invalid/x")
         assert "secret" not in str(caught.value)
@@ -290,7 +295,7 @@ class TestProxy:
     async def test_hosts_that_are_excepted_are_reached_straight(self, serve: Serve) -> None:
         server = await serve(answering(response(body=b"ok")))
         options = HttpOptions(proxies={"http": "http://127.0.0.1:9", "no": "127.0.0.1"})
-        async with open_http(options) as http:
+        async with aclosing(HttpClient(options)) as http:
             assert (await get(http, server.url)).body == b"ok"
 
     async def test_a_proxys_password_is_not_shown(self) -> None:
@@ -300,7 +305,9 @@ class TestProxy:
     async def test_addresses_that_a_url_spells_out_are_checked_for_the_proxy(self, serve: Serve, host: str) -> None:
         proxy = await serve(Heads(response()))
         policy = AddressPolicy.of("https://archive.example/values")
-        async with open_http(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", address_policy=policy)) as http:
+        async with aclosing(
+            HttpClient(HttpOptions(proxy=f"http://127.0.0.1:{proxy.port}", address_policy=policy))
+        ) as http:
             with pytest.raises(ForbiddenAddressError):
                 await get(http, f"http://{host}/latest/meta-data")
             assert (await get(http, "http://storage.invalid/x")).status == 200, (
@@ -328,7 +335,9 @@ async def test_addresses_are_checked_before_a_byte_is_sent(serve: Serve) -> None
 
     before = trio.socket.set_custom_hostname_resolver(Here())
     try:
-        async with open_http(HttpOptions(address_policy=AddressPolicy.of("https://archive.example"))) as http:
+        async with aclosing(
+            HttpClient(HttpOptions(address_policy=AddressPolicy.of("https://archive.example")))
+        ) as http:
             with pytest.raises(ForbiddenAddressError, match=r"127\.0\.0\.1 is not allowed"):
                 await get(http, f"http://{host}:{server.port}/x")
     finally:

@@ -6,6 +6,7 @@ import math
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, ScriptedServer, answering, response
@@ -72,7 +73,7 @@ PHASES: dict[str, tuple[str, type[httpx.TimeoutException]]] = {
 async def run(phase: str, server: ScriptedServer, **seconds: float) -> None:
     given: dict[str, Any] = {"connect_timeout": math.inf, "read_timeout": math.inf, **seconds}
     options = HttpOptions(**given)
-    async with open_http(options) as client:
+    async with aclosing(HttpClient(options)) as client:
         try:
             if phase == "sending":
                 await put(client, server.url, HUGE)
@@ -112,7 +113,7 @@ async def test_cancellation(serve: Serve, phase: str) -> None:
 
 async def test_waiting_for_a_slot_can_be_cancelled(serve: Serve) -> None:
     server = await serve(answering(OK))
-    async with open_http(HttpOptions(max_connections=1)) as client:
+    async with aclosing(HttpClient(HttpOptions(max_connections=1))) as client:
         holder = await client.request("GET", server.url)
         with trio.move_on_after(0.05) as scope:
             await get(client, server.url)
@@ -144,7 +145,7 @@ async def deaf_port() -> AsyncIterator[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse instead of keeping silent")
 class TestConnecting:
     async def test_times_out(self, deaf_port: int) -> None:
-        async with open_http(HttpOptions(connect_timeout=0.1)) as client:
+        async with aclosing(HttpClient(HttpOptions(connect_timeout=0.1))) as client:
             with trio.fail_after(30), pytest.raises(httpx.ConnectTimeout):
                 await get(client, f"http://127.0.0.1:{deaf_port}/")
 
@@ -180,7 +181,7 @@ async def test_slow_is_not_idle(serve: Serve, mock_clock: trio.testing.MockClock
             await peer.send(b"xx")
 
     server = await serve(scene)
-    async with open_http(HttpOptions(read_timeout=1.0)) as client:
+    async with aclosing(HttpClient(HttpOptions(read_timeout=1.0))) as client:
         assert await get_into(client, server.url, bytearray(10)) == 10
 
 
@@ -191,6 +192,6 @@ async def test_a_stuck_error_body_does_not_hide_the_status(serve: Serve) -> None
         await peer.gone()
 
     server = await serve(scene)
-    async with open_http(HttpOptions(read_timeout=0.1)) as client:
+    async with aclosing(HttpClient(HttpOptions(read_timeout=0.1))) as client:
         reply = await client.api.get(server.url)
     assert (reply.status_code, reply.content) == (503, b"<Err")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 import httpx
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
 from tests.support.scripted_server import Peer, Scene, answering, response
@@ -75,7 +77,7 @@ async def test_a_connection_closed_while_idle_is_not_tried(serve: Serve, client:
 
 async def test_expiry(serve: Serve, mock_clock: MockClock) -> None:
     server = await serve(answering(OK, times=5))
-    async with open_http(HttpOptions(keepalive_expiry=0.5)) as client:
+    async with aclosing(HttpClient(HttpOptions(keepalive_expiry=0.5))) as client:
         await get(client, server.url)
         mock_clock.jump(0.4)
         await get(client, server.url)
@@ -170,7 +172,7 @@ class TestPool:
                 await peer.send(OK)
 
         server = await serve(scene)
-        async with open_http(HttpOptions(max_connections=3)) as client:
+        async with aclosing(HttpClient(HttpOptions(max_connections=3))) as client:
             async with trio.open_nursery() as requests:
                 for _ in range(20):
                     requests.start_soon(get, client, server.url)
@@ -180,7 +182,7 @@ class TestPool:
 
     async def test_idle_connections_make_room_for_another_host(self, serve: Serve) -> None:
         servers = [await serve(answering(OK, times=9)) for _ in range(3)]
-        async with open_http(HttpOptions(max_connections=2)) as client:
+        async with aclosing(HttpClient(HttpOptions(max_connections=2))) as client:
             for server in servers:
                 await get(client, server.url)
             assert client.pool.idle == 2
@@ -190,7 +192,7 @@ class TestPool:
     async def test_slots_are_given_in_the_order_of_asking(self, serve: Serve, nursery: trio.Nursery) -> None:
         server = await serve(answering(OK, times=9))
         done: list[int] = []
-        async with open_http(HttpOptions(max_connections=1)) as client:
+        async with aclosing(HttpClient(HttpOptions(max_connections=1))) as client:
 
             async def ask(number: int) -> None:
                 await get(client, server.url)
@@ -204,7 +206,7 @@ class TestPool:
 
     async def test_closing_closes(self, serve: Serve) -> None:
         server = await serve(answering(OK, times=9))
-        async with open_http(HttpOptions()) as client:
+        async with aclosing(HttpClient(HttpOptions())) as client:
             await get(client, server.url)
             assert server.open == 1
         await until(lambda: not server.open)

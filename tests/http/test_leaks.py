@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import ssl
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
 
-from connector.http import HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.http.conftest import Serve
 from tests.support.http_calls import get_into, put
 from tests.support.scripted_server import Peer, response
@@ -38,7 +39,7 @@ async def test_cancelled_at_random_moments(
     authority.cert_pem.write_to_path(str(ca_file))
     server = await serve(scene, ssl_context=server_tls if tls else None)
     completed = 0
-    async with open_http(HttpOptions(max_connections=5, read_timeout=10, ca_file=ca_file)) as client:
+    async with aclosing(HttpClient(HttpOptions(max_connections=5, read_timeout=10, ca_file=ca_file))) as client:
 
         async def once(upload: bool, patience: float) -> None:
             nonlocal completed

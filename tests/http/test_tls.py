@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import trio
 import trustme
 
 from connector.errors import ConnectorError, LocalError, UsageError
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from connector.http.tls import make_ssl_context
 from tests.http.conftest import Serve
 from tests.support.http_calls import get, get_into, put
@@ -34,7 +35,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(ca_file: Path) -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(ca_file=ca_file, connect_timeout=60, read_timeout=60)) as client:
+    async with aclosing(HttpClient(HttpOptions(ca_file=ca_file, connect_timeout=60, read_timeout=60))) as client:
         yield client
 
 
@@ -109,7 +110,7 @@ class TestTrust:
 
     async def test_an_unknown_authority_is_refused(self, serve: Serve, server_tls: ssl.SSLContext) -> None:
         server = await serve(answering(OK), ssl_context=server_tls)
-        async with open_http(HttpOptions()) as client:
+        async with aclosing(HttpClient(HttpOptions())) as client:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
@@ -119,7 +120,7 @@ class TestTrust:
         path = tmp_path / "other.pem"
         trustme.CA().cert_pem.write_to_path(str(path))
         server = await serve(answering(OK), ssl_context=server_tls)
-        async with open_http(HttpOptions(ca_file=path)) as client:
+        async with aclosing(HttpClient(HttpOptions(ca_file=path))) as client:
             with pytest.raises(httpx.ConnectError, match="not trusted"):
                 await get(client, server.url)
 
@@ -161,7 +162,7 @@ async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
     if content is not None:
         path.write_bytes(content)
     server = await serve(answering(OK), ssl_context=server_tls)
-    async with open_http(HttpOptions(ca_file=path)) as client:
+    async with aclosing(HttpClient(HttpOptions(ca_file=path))) as client:
         with pytest.raises(ConnectorError, match=r"ca\.pem") as caught:
             await get(client, f"https://localhost:{server.port}/")
     assert type(caught.value) is expected

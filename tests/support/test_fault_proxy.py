@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import httpx
 import pytest
 import trio
 
-from connector.http import HttpClient, HttpOptions, open_http
+from connector.http import HttpClient, HttpOptions
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
 from tests.support.http_calls import Reply, get, put
@@ -58,7 +59,7 @@ async def proxy(storage: Storage, nursery: trio.Nursery) -> FaultProxy:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpOptions(keepalive_expiry=5, connect_timeout=60, read_timeout=60)) as client:
+    async with aclosing(HttpClient(HttpOptions(keepalive_expiry=5, connect_timeout=60, read_timeout=60))) as client:
         yield client
 
 
