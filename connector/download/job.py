@@ -195,18 +195,14 @@ class Download:
 
     async def _fetch_address_and_header(self) -> tuple[DrsObject, bytes]:
         """Request address and header concurrently. The header is kept while the file is being staged."""
-        found: list[DrsObject] = []
 
-        async def address() -> None:
-            found.append(await self._staged.get_if_staged())
-
-        async def header() -> None:
+        async def header() -> bytes:
             if self._header is None:
                 self._header = await self._staged.header()
+            return self._header
 
-        await run_concurrently(address, header)
-        assert self._header is not None
-        return found[0], self._header
+        drs, data = await run_concurrently(self._staged.get_if_staged, header)
+        return drs, data
 
     def _checked_header(self, drs: DrsObject, data: bytes) -> OpenedHeader:
         header = open_header(data, self._context.private_key)

@@ -129,10 +129,6 @@ async def open_session(
         well_known = WellKnown(ApiClient(transport, retrier, observer), settings.wkvs_url)
         api = ApiClient(transport, retrier, observer, refresh=well_known.refresh)
         packages = parts.packages or WorkPackageClient(api, lambda: well_known.values.wps_api_url, token, keys)
-        found: list[WorkPackage] = []
-
-        async def open_package() -> None:
-            found.append(await packages.package())
 
         async def connect_ahead() -> None:
             await well_known.refresh()
@@ -142,8 +138,8 @@ async def open_session(
 
         tokens = [partial(_fetch_token, packages, accession) for accession in (accessions or ())[:_TOKENS_AHEAD]]
         is_ours = parts.api is None and parts.packages is None
-        await run_concurrently(open_package, *tokens, *([connect_ahead] if is_ours else []))
-        (package,) = found
+        opened = await run_concurrently(packages.package, *tokens, *([connect_ahead] if is_ours else []))
+        package: WorkPackage = opened[0]
         scheduler = Scheduler(
             pool=BufferPool(settings.memory),
             limit=network_limit(settings, http.round_trip),

@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -211,22 +211,24 @@ class Sequencer:
             event.set()
 
 
-async def run_concurrently(*steps: Callable[[], Awaitable[object]]) -> None:
-    """Run all steps at once and wait for them.
+async def run_concurrently(*steps: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Run all steps at once and return their results in the given order.
 
     A step that fails does not stop the others; when all have ended, the first error in the given order is raised, not
     in a group.
     """
+    results: list[Any] = [None] * len(steps)
     errors: dict[int, ConnectorError] = {}
 
-    async def collect_error(number: int) -> None:
+    async def run(number: int) -> None:
         try:
-            await steps[number]()
+            results[number] = await steps[number]()
         except ConnectorError as error:
             errors[number] = error
 
     async with trio.open_nursery() as nursery:
         for number in range(len(steps)):
-            nursery.start_soon(collect_error, number)
+            nursery.start_soon(run, number)
     if errors:
         raise errors[min(errors)]
+    return results

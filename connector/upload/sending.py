@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -111,18 +112,11 @@ class Sending(ABC):
             await self._seal(part, buffer)
             progress(0)  # reading parts that are stored already takes a while, but is no stall
             return
-        sealed: list[SentPart | None] = []
-        urls: list[str] = []
 
-        async def seal() -> None:
-            sealed.append(await self._seal(part, buffer))
+        async def get_url() -> str:
+            return self._urls.take(part.number) or await self._fetch_url(part.number)
 
-        async def get_url() -> None:
-            urls.append(self._urls.take(part.number) or await self._fetch_url(part.number))
-
-        await run_concurrently(seal, get_url)
-        (sent,), (url,) = sealed, urls
-        assert sent is not None, "it is a part that no earlier run has sent"
+        sent, url = await run_concurrently(partial(self._seal, part, buffer), get_url)
         await self._locked.check_lock()
         put = trio.CancelScope()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -12,11 +13,12 @@ from connector.transfer import run_concurrently
 pytestmark = pytest.mark.trio
 
 
-async def test_all_steps_are_taken_at_once(autojump_clock: MockClock) -> None:
-    async def step() -> None:
-        await trio.sleep(1)
+async def test_all_steps_are_taken_at_once_and_their_results_come_in_order(autojump_clock: MockClock) -> None:
+    async def step(seconds: float) -> float:
+        await trio.sleep(seconds)
+        return seconds
 
-    await run_concurrently(step, step, step)
+    assert await run_concurrently(partial(step, 1.0), partial(step, 0.5), partial(step, 0.75)) == [1.0, 0.5, 0.75]
     assert trio.current_time() == pytest.approx(1, abs=0.01)
 
 
