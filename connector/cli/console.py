@@ -171,7 +171,7 @@ class Console:
         that word in a message would disclose the passphrase, while showing it discloses nothing, since no message is
         built from a passphrase.
         """
-        if len(secret) >= _SHORTEST_SECRET and not any(letter.isspace() for letter in secret):
+        if len(secret) >= _SHORTEST_SECRET and secret.split() == [secret]:
             self._known.add(secret)
 
     def clean(self, text: str) -> str:

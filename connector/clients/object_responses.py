@@ -81,12 +81,14 @@ _ENCRYPTION = re.compile(r"x-amz-server-side-encryption|x-goog-encryption-kms", 
 
 def stored_md5(headers: Mapping[str, str]) -> str | None:
     """Return the md5 (lower case hex) of the stored bytes, `None` if the response's ETag cannot be one."""
+    etag = ""
     for name, value in headers.items():
         # SSE-C has the same value, AES256, under a longer name.
         plain_name = name.lower() == "x-amz-server-side-encryption"
         if _ENCRYPTION.match(name) and not (plain_name and value.strip().upper() == "AES256"):
             return None
-    etag = next((value for name, value in headers.items() if name.lower() == "etag"), "").strip().strip('"').lower()
+        if name.lower() == "etag":
+            etag = value.strip().strip('"').lower()
     return etag if _MD5.fullmatch(etag) else None
 
 

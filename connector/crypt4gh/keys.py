@@ -152,8 +152,7 @@ def make_header(
     encrypted = [
         _encrypt_packet(packet, sender_private_key, key, random_bytes(NONCE_SIZE)) for key in recipient_public_keys
     ]
-    lengths = (_LENGTH.pack(_LENGTH.size + len(packet)) for packet in encrypted)
-    body = b"".join(length + packet for length, packet in zip(lengths, encrypted, strict=True))
+    body = b"".join(_LENGTH.pack(_LENGTH.size + len(packet)) + packet for packet in encrypted)
     return _PREFIX.pack(MAGIC, VERSION, len(encrypted)) + body
 
 

@@ -186,7 +186,7 @@ class SealedLayout:
 
     def whole_segments(self, part: Part) -> range:
         """Indices of the segments that are completely in `part`."""
-        start, stop = (max(border - len(self.header), 0) for border in (part.start, part.stop))
+        start, stop = max(part.start - len(self.header), 0), max(part.stop - len(self.header), 0)
         first = -(-start // CIPHER_SEGMENT_SIZE)
         last = self.segment_count if stop >= sealed_size(self.plain_size) else stop // CIPHER_SEGMENT_SIZE
         return range(first, max(first, last))
