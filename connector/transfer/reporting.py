@@ -152,11 +152,14 @@ class Observer(Protocol):
         """A transfer has ended."""
 
 
-class SilentObserver(Observer):
+class SilentObserver:
     """An observer that does nothing."""
 
     def planned(self, files: Sequence[tuple[str, int | None]]) -> None:
         """A batch begins: the label of each file, and the size that `opened` will report if it is known already."""
+
+    def opened(self, label: str, size: int) -> None:
+        """Do nothing."""
 
     def kept(self, label: str, size: int) -> None:
         """`size` bytes of a file that was just opened need not be moved, since an earlier run has moved them.
@@ -164,8 +167,20 @@ class SilentObserver(Observer):
         Negative when some turn out to be damaged and are moved again.
         """
 
+    def progressed(self, label: str, size: int) -> None:
+        """Do nothing."""
+
+    def retried(self, label: str, error: ConnectorError, delay: float) -> None:
+        """Do nothing."""
+
+    def waiting(self, label: str, delay: float, why: str) -> None:
+        """Do nothing."""
+
     def budget_raised(self, label: str, before: int, after: int) -> None:
         """One part of the transfer takes more than the memory budget of `before` bytes, which is now `after`."""
+
+    def finished(self, outcome: Outcome[Any]) -> None:
+        """Do nothing."""
 
 
 class GuardedObserver:

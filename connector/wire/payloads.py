@@ -175,10 +175,8 @@ def _make_converter() -> Converter:
         converter.register_structure_hook(kind, _checked)
     converter.register_structure_hook(str, lambda value, _: _text(value))
     converter.register_structure_hook(float, lambda value, _: _finite(value))
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Literal, _one_of)
-    converter.register_structure_hook_factory(
-        lambda kind: get_origin(kind) is tuple, lambda kind: _tuple_of(converter, kind)
-    )
+    converter.register_structure_hook_factory(_is_choice, _one_of)
+    converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_of(converter, kind))
     return converter
 
 
@@ -201,6 +199,14 @@ def _finite(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
         raise TypeError("a number expected")
     return float(value)
+
+
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
 
 
 def _one_of(kind: Any) -> Callable[[Any, Any], Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.local import disk
+from connector.local import files
 from connector.local.files import PositionalFile, start_writeback, sync, sync_directory
 
 DATA = random.Random(7).randbytes(10_000)
@@ -126,7 +126,7 @@ def test_syncing_goes_on_without_fdatasync(
     monkeypatch.delattr(os, "fdatasync")
     sync(file.descriptor)
     sync_directory(tmp_path)
-    assert os.sysconf("SC_IOV_MAX") >= disk._IOV_MAX
+    assert os.sysconf("SC_IOV_MAX") >= files._IOV_MAX
 
 
 def test_writeback_is_a_hint_that_changes_nothing_of_the_content(

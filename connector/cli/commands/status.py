@@ -42,7 +42,7 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
             console.result(line)
 
     uploads = unfinished_uploads(folder)
-    downloads, looked, _ = find_downloads(invocation, output_dir)
+    downloads, looked, _unreadable = find_downloads(invocation, output_dir)
     for upload in uploads:
         show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
         console.record(
