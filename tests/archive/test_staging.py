@@ -12,6 +12,7 @@ from connector.archive.settings import utc_now
 from connector.archive.staging import StagingArea, staging_wait
 from persistence.errors import ServiceFailed, Unreachable
 from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import ObjectStat
 from tests.support.memory_archive import ManualClock, memory_archive, working
 
 pytestmark = pytest.mark.trio
@@ -107,10 +108,10 @@ class AwayStorage(MemoryStorage):
 
     away = False
 
-    async def copy_object(self, *names: str, **target: Any) -> None:
+    async def copy_object(self, *names: str, **target: Any) -> ObjectStat:
         if self.away:
             raise Unreachable("No storage.")
-        await super().copy_object(*names, **target)
+        return await super().copy_object(*names, **target)
 
 
 async def test_a_download_is_served_soon_after_the_storage_is_back(autojump_clock: trio.testing.MockClock) -> None:
