@@ -210,19 +210,20 @@ class JobQueue:
         return [job async for job in self._database.jobs.find_all({} if scheduled else present, sort=["due"])]
 
     async def retry(self, subjects: Iterable[str] | None = None) -> list[str]:
-        """Make jobs that were set aside due at once, these or all.
+        """Make jobs due at once, these or all, that were set aside or wait after a failure.
 
         Returns:
             The ids of those that are.
         """
         now = await self._database.factory.now()
+        failed = {"worker": None, "$or": [{"due": None}, {"attempts": {"$gt": 0}}]}
         if subjects is None:
-            subjects = [job.id async for job in self._database.jobs.find_all({"due": None})]
+            subjects = [job.id async for job in self._database.jobs.find_all(failed)]
         retried = []
         for subject in subjects:
             with suppress(NotFound):
                 changes = {"due": now, "attempts": 0}
-                if await self._database.jobs.compare_and_set(subject, expected={"due": None}, changes=changes):
+                if await self._database.jobs.compare_and_set(subject, expected=failed, changes=changes):
                     retried.append(subject)
         return retried
 

@@ -138,6 +138,23 @@ async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: tr
         assert len(await take(queue)) == 1
 
 
+async def test_a_job_that_waits_after_a_failure_is_tried_again_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As after an outage of the storage; what is done at its time, or just now, is left alone."""
+    async with queue_of("failed", "running") as (queue, database):
+        failed, running = await take(queue)
+        await queue.fail(failed, "No storage.")
+        later = await database.factory.now() + timedelta(hours=1)
+        await database.jobs.insert(new_job("later", "clean", hub="hub", now=later, due=later))
+        assert await take(queue, "other") == []
+        assert await queue.retry(["running", "later"]) == []
+        assert await queue.retry() == ["failed"]
+        (again,) = await take(queue, "other")
+        assert (again.id, again.attempts) == ("failed", 0)
+        assert await queue.extend(running)
+
+
 async def test_what_is_called_for_takes_a_job_from_its_worker(autojump_clock: trio.testing.MockClock) -> None:
     """The new one waits until the old worker has certainly stopped."""
     async with queue_of("one", kind="interrogate") as (queue, database):
