@@ -66,7 +66,7 @@ async def complete_ring(ring: KeyRing, hub_keys: Mapping[str, bytes | None]) -> 
         await ring.add("url", os.urandom(KEY_SIZE))
     for alias, private_key in hub_keys.items():
         if private_key is not None:
-            await ring.add_hub_key(alias, private_key)
+            ring.configured.add(await ring.add_hub_key(alias, private_key))
         elif not await ring.count("hub", alias):
             await ring.add_hub_key(alias, os.urandom(KEY_SIZE))
 
@@ -129,7 +129,7 @@ class KeyRotation:
                 which something is sealed: that would be lost.
 
         Raises:
-            UsageError: There is no such key, or it is still needed.
+            UsageError: There is no such key, or it is still needed, or configured.
         """
         use = next((use for use in await self.list() if use.key.id == key_id), None)
         if use is None:
@@ -137,6 +137,11 @@ class KeyRotation:
         if use.is_current:
             raise UsageError(
                 f"The key {key_id} is the current one.", hint="Rotate it first: connector archive rotate-key"
+            )
+        if key_id in self._ring.configured:
+            raise UsageError(
+                f"The key {key_id} is in the configuration: it would be the current one again after the next start.",
+                hint=f"Take private_key of the hub {use.key.hub} out of the configuration of all hosts first.",
             )
         if sealed := await self._sealed_under(use.key):
             raise UsageError(
