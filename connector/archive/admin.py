@@ -146,15 +146,15 @@ async def list_jobs(archive: Archive, *, scheduled: bool = False) -> list[dict[s
 
 
 async def retry_jobs(archive: Archive, jobs: Sequence[str]) -> int:
-    """Try jobs again that were set aside, these or all; returns how many those are.
+    """Try jobs again at once that have failed, these or all; returns how many those are.
 
     Raises:
-        UsageError: One of them was not set aside.
+        UsageError: One of them has not failed.
     """
     retried = await archive.jobs.retry(jobs or None)
     for job in jobs:
         if job not in retried:
-            raise UsageError(f"No job {job!r} is set aside.", hint="`connector archive jobs` lists what there is.")
+            raise UsageError(f"No job {job!r} has failed.", hint="`connector archive jobs` lists what there is.")
     return len(retried)
 
 

@@ -38,6 +38,9 @@ _HEADER_GUESS = 1024
 _INLINE_SIZE = 2 * CIPHER_SEGMENT_SIZE
 """Bytes up to which a part is decrypted and encrypted without a thread, which would take longer to reach."""
 _SECRET_SIZE = 32
+_CLEANUP = 5.0
+"""Seconds for removing what an unfinished interrogation has stored. A worker that is stopped gives its job back after
+that, also where the storage does not answer; what is left then the next attempt removes."""
 
 
 @attrs.define(eq=False)
@@ -125,7 +128,8 @@ class Interrogation:
 
     async def close(self) -> None:
         """Remove what an unfinished interrogation has stored."""
-        await self._sink.abandon()
+        with trio.move_on_after(_CLEANUP):
+            await self._sink.abandon()
 
     async def _read_head(self, size: int) -> bytes:
         buffer = bytearray(min(size, self._upload.encrypted_size))

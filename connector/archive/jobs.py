@@ -19,8 +19,11 @@ from connector.archive.models import FileUpload, Job, JobKind
 from connector.errors import LocalError
 from persistence.errors import NotFound
 
-MAX_ATTEMPTS = 12
-_FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
+_FIRST_WAIT = timedelta(seconds=5)
+_PATIENCE = (12, timedelta(minutes=10))
+_PATIENCE_OF_USERS: Mapping[JobKind, tuple[int, timedelta]] = {"stage": (104, timedelta(seconds=30))}
+"""How often a job is tried, and the longest wait between two tries: 50 minutes in all. Somebody waits for a staged
+copy, and gets it soon after a storage is back that was away."""
 STORAGE_DELAY = timedelta(minutes=1)
 """For which a storage may be starting or completing an upload, also after the process that called for that has given it
 up or died."""
@@ -42,9 +45,14 @@ class Next:
     due: datetime | None = None
 
 
-def wait_after(attempts: int) -> timedelta:
-    """How long to wait after so many failures (1 or more): doubled each time, 50 minutes in all."""
-    return min(_FIRST_WAIT * int(2 ** min(attempts - 1, 20)), _LONGEST_WAIT)
+def most_attempts(kind: JobKind) -> int:
+    """The number of the failure after which a job of this kind is set aside."""
+    return _PATIENCE_OF_USERS.get(kind, _PATIENCE)[0]
+
+
+def wait_after(kind: JobKind, attempts: int) -> timedelta:
+    """How long to wait after so many failures (1 or more) of such a job: twice as long each time, up to a bound."""
+    return min(_FIRST_WAIT * int(2 ** min(attempts - 1, 20)), _PATIENCE_OF_USERS.get(kind, _PATIENCE)[1])
 
 
 async def schedule(database: Database, subject: str, kind: JobKind, *, hub: str, now: datetime) -> None:
@@ -135,7 +143,7 @@ class JobQueue:
         changes: dict[str, Any] = {"worker": worker, "due": now + timedelta(seconds=self.lease)}
         if job.worker is not None:
             changes |= {"attempts": job.attempts + 1, "reason": _DIED}
-            if job.attempts + 1 >= MAX_ATTEMPTS:
+            if job.attempts + 1 >= most_attempts(job.kind):
                 changes |= {"worker": None, "due": None}
         expected = {"token": job.token, "worker": job.worker, "due": {"$lte": now}}
         return await self._change(job, expected, changes, increments={"token": 1})
@@ -156,7 +164,8 @@ class JobQueue:
             The job; `None` if it is no longer the worker's.
         """
         attempts = job.attempts + 1
-        due = None if attempts >= MAX_ATTEMPTS else await self._database.factory.now() + wait_after(attempts)
+        is_last = attempts >= most_attempts(job.kind)
+        due = None if is_last else await self._database.factory.now() + wait_after(job.kind, attempts)
         changes = {"due": due, "worker": None, "attempts": attempts, "reason": reason}
         return await self._change(job, _held(job), changes)
 
@@ -201,19 +210,20 @@ class JobQueue:
         return [job async for job in self._database.jobs.find_all({} if scheduled else present, sort=["due"])]
 
     async def retry(self, subjects: Iterable[str] | None = None) -> list[str]:
-        """Make jobs that were set aside due at once, these or all.
+        """Make jobs due at once, these or all, that were set aside or wait after a failure.
 
         Returns:
             The ids of those that are.
         """
         now = await self._database.factory.now()
+        failed = {"worker": None, "$or": [{"due": None}, {"attempts": {"$gt": 0}}]}
         if subjects is None:
-            subjects = [job.id async for job in self._database.jobs.find_all({"due": None})]
+            subjects = [job.id async for job in self._database.jobs.find_all(failed)]
         retried = []
         for subject in subjects:
             with suppress(NotFound):
                 changes = {"due": now, "attempts": 0}
-                if await self._database.jobs.compare_and_set(subject, expected={"due": None}, changes=changes):
+                if await self._database.jobs.compare_and_set(subject, expected=failed, changes=changes):
                     retried.append(subject)
         return retried
 

@@ -73,11 +73,16 @@ class KeyRing:
         keys: The documents.
         masters: The master keys.
         now: The database's clock.
+
+    Attributes:
+        masters: The master keys.
+        configured: The ids of keys that are given in the configuration of this process.
     """
 
     def __init__(self, keys: Dao[ArchiveKey], masters: MasterKeySource, now: Callable[[], Awaitable[datetime]]) -> None:
         self._keys = keys
         self.masters = masters
+        self.configured: set[str] = set()
         self._now = now
         self._master_keys: Mapping[str, MasterKey] = {}
         self._opened: dict[str, bytes] = {}

@@ -21,6 +21,9 @@ from connector.errors import UsageError
 
 HUB_KEY_CACHED = timedelta(hours=1)
 """How long clients may encrypt for a hub key that they have fetched before it was superseded."""
+SECRETS_UNDER_WAY = timedelta(minutes=10)
+"""How long a worker may take to store a secret that it has sealed before the master key was superseded: the transaction
+is repeated after conflicts, and waits while a primary is elected."""
 
 
 @attrs.frozen
@@ -63,7 +66,7 @@ async def complete_ring(ring: KeyRing, hub_keys: Mapping[str, bytes | None]) -> 
         await ring.add("url", os.urandom(KEY_SIZE))
     for alias, private_key in hub_keys.items():
         if private_key is not None:
-            await ring.add_hub_key(alias, private_key)
+            ring.configured.add(await ring.add_hub_key(alias, private_key))
         elif not await ring.count("hub", alias):
             await ring.add_hub_key(alias, os.urandom(KEY_SIZE))
 
@@ -122,11 +125,11 @@ class KeyRotation:
 
         Args:
             key_id: The key.
-            force: Also if something needs it, because it has leaked. Never the current one, nor a master key under
+            force: Also if something may need it, because it has leaked. Never the current one, nor a master key under
                 which something is sealed: that would be lost.
 
         Raises:
-            UsageError: There is no such key, or it is still needed.
+            UsageError: There is no such key, or it is still needed, or configured.
         """
         use = next((use for use in await self.list() if use.key.id == key_id), None)
         if use is None:
@@ -135,12 +138,20 @@ class KeyRotation:
             raise UsageError(
                 f"The key {key_id} is the current one.", hint="Rotate it first: connector archive rotate-key"
             )
-        if use.needed_by and (use.key.kind == "master" or not force):
+        if key_id in self._ring.configured:
+            raise UsageError(
+                f"The key {key_id} is in the configuration: it would be the current one again after the next start.",
+                hint=f"Take private_key of the hub {use.key.hub} out of the configuration of all hosts first.",
+            )
+        if sealed := await self._sealed_under(use.key):
+            raise UsageError(
+                f"The key {key_id} is still needed: {sealed}.",
+                hint="`connector archive check --repair` seals it again.",
+            )
+        if use.needed_by and not force:
             raise UsageError(
                 f"The key {key_id} is still needed: {use.needed_by}.",
-                hint="`connector archive check --repair` seals it again."
-                if use.key.kind == "master"
-                else "Wait, or give --force if the key has leaked.",
+                hint="Wait, or give --force if the key has leaked.",
             )
         if use.key.kind == "master":
             await trio.to_thread.run_sync(self._ring.masters.remove, key_id)
@@ -151,14 +162,21 @@ class KeyRotation:
         await self.reseal()
         return master_id
 
+    async def _sealed_under(self, key: RingKey) -> str:
+        """What is sealed under a master key, in words; empty if nothing is."""
+        if key.kind != "master":
+            return ""
+        secrets = await self._key_store.count_sealed_under(key.id)
+        keys = await self._ring.count_sealed_under(key.id)
+        return f"{secrets} file secrets and {keys} keys are sealed under it" if secrets or keys else ""
+
     async def _needed_by(self, key: RingKey) -> str:
         if key.superseded is None:
             return "current"
         match key.kind:
             case "master":
-                secrets = await self._key_store.count_sealed_under(key.id)
-                keys = await self._ring.count_sealed_under(key.id)
-                return f"{secrets} file secrets and {keys} keys are sealed under it" if secrets or keys else ""
+                end = key.superseded + SECRETS_UNDER_WAY
+                return await self._sealed_under(key) or self._until(end, "a worker may still store what it has sealed")
             case "hub":
                 end = key.superseded + HUB_KEY_CACHED
                 uploads = await self._uploads.count_encrypted_before(end, key.hub)

@@ -29,6 +29,7 @@ from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import Sort
 from persistence.errors import (
     NotFound,
+    ObjectNotFound,
     PartsMismatch,
     PersistenceError,
     Rejected,
@@ -206,8 +207,9 @@ class UploadController:
             raise errors.UploadCompletionError(
                 f"The stored parts do not make the announced file: {error.message}", file_id=upload.id
             ) from error
-        except UploadNotFound as error:
-            # It may have been completed by another call, or before a crash or a lost response.
+        except (UploadNotFound, ObjectNotFound) as error:
+            # It may have been completed by another call, or before a crash or a lost response; or deleted by another
+            # just after this one has completed it.
             try:
                 return await hub.storage.stat(hub.inbox, upload.id)
             except NotFound:

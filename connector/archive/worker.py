@@ -125,8 +125,8 @@ class Worker:
                     _log.info("The job %s (%s) is no longer this worker's.", job.id, lease.job.kind)
                 ended = lease.is_over or scope.cancelled_caught
             except* Exception as failure:
-                ended = True
                 await self._failed(lease.job, next(iter_leaf_errors(failure)))
+                ended = True  # not if the worker was stopped before that was recorded
         finally:
             self._free[job.kind] += 1
             if not ended:

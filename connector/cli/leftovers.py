@@ -1,4 +1,4 @@
-"""Finds what is unfinished, for `status` and `discard`: downloads of this machine, and open uploads in the box."""
+"""Finds what is unfinished, for `status` and `discard`: transfers of this machine, and open uploads in the box."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import ConnectorError
 from connector.local.targets import OutputFolders
+from connector.upload.listing import unfinished_uploads
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
     from connector.download.unfinished import UnfinishedDownload
     from connector.upload.listing import AnnouncedUpload, UnfinishedUpload
     from connector.wire.payloads import FileUpload
+
+
+def find_uploads(invocation: Invocation) -> tuple[list[UnfinishedUpload], int]:
+    """The unfinished uploads of this machine; and how many journals cannot be read, of which errors were printed."""
+    errors: list[ConnectorError] = []
+    found = unfinished_uploads(invocation.context.state_folder().uploads, errors.append)
+    for error in errors:
+        invocation.console.error(str(error))
+    return found, len(errors)
 
 
 def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[list[UnfinishedDownload], str, int]:

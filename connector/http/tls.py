@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from connector.errors import LocalError, UsageError
 
 _MAX_CA_FILE = 64 * 1024**2
 """Bytes; the certificates of all public authorities take a quarter of a megabyte."""
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.r?[0-9]+")
+"""The names under which OpenSSL looks for certificates and revocations in a folder."""
 
 
 def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -25,11 +30,13 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
     Raises:
         LocalError: The file cannot be read, or is a folder; or the one that SSLKEYLOGFILE names cannot be written.
-        UsageError: It is no file, or holds no certificates.
+        UsageError: It is no file, or holds no certificates; or a variable names what OpenSSL would never end to read.
     """
     try:
         if ca_file is not None:
             _check_is_file(ca_file)
+        else:
+            _check_variables()
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except ssl.SSLError as error:
         raise UsageError(f"{ca_file} holds no certificates (PEM).", hint="Name another --ca-file.") from error
@@ -51,6 +58,28 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _check_variables() -> None:
+    """OpenSSL would open what these variables name in the middle of a handshake, and wait for a pipe for ever."""
+    for path in filter(None, [os.environ.get("SSL_CERT_FILE")]):
+        _check_ends("SSL_CERT_FILE", path)
+    for path in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
+        _check_ends("SSL_CERT_DIR", path)
+        with suppress(OSError):  # none of it is opened then
+            for entry in os.scandir(path):
+                if _HASHED.fullmatch(entry.name):
+                    _check_ends("SSL_CERT_DIR", entry.path)
+
+
+def _check_ends(variable: str, path: str) -> None:
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if stat.S_ISFIFO(mode) or (stat.S_ISCHR(mode) and not os.path.samefile(path, os.devnull)):
+            raise UsageError(
+                f"{path} is no file of certificates (PEM).",
+                hint=f"The variable {variable} names it: unset or change it.",
+            )
 
 
 def _check_is_file(path: Path) -> None:

@@ -229,7 +229,7 @@ class Session:
 
         The outcome of one in another box than this package's is an error; it is not changed.
         """
-        return await (await self._remover()).discard_all(unfinished)
+        return await (await self._remover(unfinished)).discard_all(unfinished)
 
     async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float = math.inf) -> list[Outcome[ListedFile]]:
         """Wait until the archive has checked uploads, or refused them; `uploads`: their ids by alias.
@@ -253,11 +253,11 @@ class Session:
         """
         return [upload async for page in self.box().pages() for upload in page if upload.state == "init"]
 
-    async def _remover(self) -> UploadRemover:
+    async def _remover(self, unfinished: Sequence[UnfinishedUpload] | None = None) -> UploadRemover:
         from connector.upload.removal import LocalRecords, UploadRemover
 
         box = self.box()
-        read = partial(LocalRecords.read, box.id, self.state.uploads, self.state.finished)
+        read = partial(LocalRecords.read, box.id, self.state.uploads, self.state.finished, unfinished)
         return UploadRemover(box, await self.run.in_thread(read), self.run)
 
     async def _read_finished(self, about: str) -> FinishedFiles:

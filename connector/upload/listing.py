@@ -5,7 +5,7 @@ The latter are known by their journals, which takes no key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 
+from connector.errors import LocalError
 from connector.local.disk import files_named, local_failures
 from connector.local.journal import Journal, load
 from connector.local.lock_file import LockFile
@@ -105,10 +106,15 @@ class AnnouncedUpload:
     size: int
 
 
-def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
-    """The unfinished uploads whose journals are in `folder`, by alias. Blocks."""
+def unfinished_uploads(
+    folder: Path, on_unreadable: Callable[[LocalError], None] | None = None
+) -> list[UnfinishedUpload]:
+    """The unfinished uploads whose journals are in `folder`, by alias. Blocks.
+
+    A journal that cannot be read is left out if `on_unreadable` takes its error, which is raised otherwise.
+    """
     found = []
-    for path, journal in _journals(folder, KIND):
+    for path, journal in _journals(folder, KIND, on_unreadable):
         try:
             found.append(_read(journal.head, len(journal.parts), path))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -116,10 +122,10 @@ def unfinished_uploads(folder: Path) -> list[UnfinishedUpload]:
     return sorted(found, key=lambda upload: upload.alias)
 
 
-def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
-    """The uploads in `folder` of which only the announcement was recorded. Blocks."""
+def announced_uploads(folder: Path, on_unreadable: Callable[[LocalError], None] | None = None) -> list[AnnouncedUpload]:
+    """The uploads in `folder` of which only the announcement was recorded, as `unfinished_uploads` finds them."""
     found = []
-    for _, journal in _journals(folder, ANNOUNCED_KIND):
+    for _, journal in _journals(folder, ANNOUNCED_KIND, on_unreadable):
         head = journal.head
         try:
             found.append(AnnouncedUpload(alias=str(head["alias"]), size=int(head["size"])))
@@ -128,9 +134,17 @@ def announced_uploads(folder: Path) -> list[AnnouncedUpload]:
     return found
 
 
-def _journals(folder: Path, kind: str) -> Iterator[tuple[Path, Journal]]:
+def _journals(
+    folder: Path, kind: str, on_unreadable: Callable[[LocalError], None] | None
+) -> Iterator[tuple[Path, Journal]]:
     for path in files_named(folder, SUFFIX):
-        journal = load(path)
+        try:
+            journal = load(path)
+        except LocalError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(error)
+            continue
         if journal is not None and journal.head.get("kind") == kind:
             yield path, journal
 

@@ -32,13 +32,19 @@ class LocalRecords:
     keys: Mapping[str, Sequence[tuple[str, ...]]]
 
     @classmethod
-    def read(cls, box: UUID, journal_folder: Path, finished_folder: Path) -> LocalRecords:
-        """Read the records about `box`. Blocks."""
+    def read(
+        cls,
+        box: UUID,
+        journal_folder: Path,
+        finished_folder: Path,
+        unfinished: Sequence[UnfinishedUpload] | None = None,
+    ) -> LocalRecords:
+        """Read the records about `box`; of the unfinished uploads only if they are not given. Blocks."""
         finished = FinishedFiles.read(finished_folder, str(box))
         keys: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         for key in finished.all_keys():
             keys[key[0]].append(key)
-        uploads = unfinished_uploads(journal_folder)
+        uploads = unfinished_uploads(journal_folder) if unfinished is None else unfinished
         return cls({upload.file_id: upload for upload in uploads if upload.box == box}, finished, keys)
 
     def find(self, alias: str) -> list[ListedFile]:

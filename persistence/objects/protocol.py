@@ -222,9 +222,10 @@ class ObjectStorage(Protocol):
     ) -> ObjectStat:
         """Make the object of the stored parts, in the order of their numbers, in one step.
 
-        Raises `UploadNotFound`; `PartsMismatch` if there is no part, if the numbers are not 1 to n, if
-        n is not `expected_parts`, if a part but the last is smaller than the service's minimum or is not
-        `expected_part_size`, or the last is larger than that. After a mismatch the upload stays open.
+        Raises `UploadNotFound`; `ObjectNotFound` if the object was deleted at once; `PartsMismatch` if there is no
+        part, if the numbers are not 1 to n, if n is not `expected_parts`, if a part but the last is smaller than the
+        service's minimum or is not `expected_part_size`, or the last is larger than that. After a mismatch the upload
+        stays open.
         """
         upload = UploadKey(bucket, object_id, upload_id)
         if expected_parts is not None:

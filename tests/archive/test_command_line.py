@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import attrs
 import httpx
 import pytest
 import trio
 
-from connector.archive.assembly import open_archive
+from connector.archive.assembly import Archive, open_archive
 from connector.archive.config import embedded
-from connector.archive.jobs import new_job
+from connector.archive.jobs import find_job, new_job
 from connector.cli.interruption import SIGNALS
 from tests.support.archive_process import run_cli, run_cli_json, served_archive
 from tests.support.contract_client import ContractClient, new_private_key, public_of
-from tests.support.served_archive import SET_UPS, MakeArchive
+from tests.support.served_archive import SET_UPS, MakeArchive, ServedArchive
 
 
 def write_public_key(path: Path, private_key: bytes) -> Path:
@@ -189,6 +193,35 @@ def test_jobs_are_listed_and_tried_again(root: Path, key_file: str) -> None:
     assert (retried.returncode, "1 job" in retried.stderr) == (0, True)
     (row,) = run_cli_json("archive", "jobs", "--root", str(root), "--json")
     assert (row["job"], row["state"], row["attempts"]) == ("failed", "waiting", 0)
+
+
+def test_a_job_that_was_set_aside_is_done_once_it_is_tried_again(archive: ServedArchive) -> None:
+    subject = str(uuid4())
+    where = [str(word) for word in archive.location]
+
+    async def plant(opened: Archive) -> None:
+        hub, now = opened.hubs.default, await opened.database.factory.now()
+        await hub.storage.put_object(hub.inbox, subject, b"content")
+        job = new_job(subject, "clean", hub=hub.alias, now=now, due=now)
+        await opened.database.jobs.insert(attrs.evolve(job, due=None, attempts=12, reason="why"))
+
+    async def is_done(opened: Archive) -> bool:
+        hub = opened.hubs.default
+        job = await find_job(opened.database, subject)
+        return job is None and not await hub.storage.object_exists(hub.inbox, subject)
+
+    archive.administer(plant)
+    (row,) = [row for row in run_cli_json("archive", "jobs", *where, "--json") if row["job"] == subject]
+    assert (row["state"], row["attempts"], row["reason"]) == ("set aside", 12, "why")
+    checked = run_cli("archive", "check", *where, "--json")
+    assert checked.returncode == 6
+    found = [json.loads(line) for line in checked.stdout.splitlines()]
+    assert [row["fault"] for row in found if row["subject"] == subject] == ["job_set_aside"]
+    assert run_cli("archive", "jobs", "retry", subject, *where).returncode == 0
+    deadline = time.monotonic() + 60
+    while not archive.administer(is_done):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_files_outlive_a_server_that_is_killed(

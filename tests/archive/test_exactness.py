@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import pymongo
 import pytest
 import trio
 
@@ -23,8 +25,11 @@ from connector.archive.settings import ArchiveSettings
 from persistence.documents import DaoFactory
 from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
 from persistence.documents.sqlite import SqliteDaoFactory
+from persistence.errors import Conflict, PersistenceError, Unavailable
 from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import ObjectStat
 from tests.archive.test_upload_controller import announced, claimed, names, new_box, put, usage
+from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import ManualClock, at_rest, given_keys, working
 
 pytestmark = pytest.mark.trio
@@ -40,8 +45,10 @@ def make_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
 
 
 @asynccontextmanager
-async def two_archives(make_factory: Callable[[], DaoFactory]) -> AsyncIterator[tuple[Archive, Archive]]:
-    masters, storage = given_keys(), MemoryStorage()
+async def two_archives(
+    make_factory: Callable[[], DaoFactory], storage: MemoryStorage | None = None
+) -> AsyncIterator[tuple[Archive, Archive]]:
+    masters, storage = given_keys(), storage or MemoryStorage()
     async with storage, make_factory() as one, make_factory() as two:
         archives = []
         for factory in (one, two):
@@ -167,3 +174,63 @@ async def test_a_box_is_locked_before_or_after_a_close(make_factory: Callable[[]
         state = (await archives[1].upload_repository.get(upload.id)).state
         assert found in ({"done": 2}, {"done": 1, "boxStateError": 1})
         assert state == ("inbox" if found["done"] == 2 else "init")
+
+
+class SteppingDown(MemoryStorage):
+    """Has the primary of a replica set step down when the first object is complete, and its close is not."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self._uri = uri
+        self.has_stepped_down = False
+
+    async def complete_upload(self, bucket: str, object_id: str, upload_id: str, **expected: Any) -> ObjectStat:
+        stat = await super().complete_upload(bucket, object_id, upload_id, **expected)
+        if not self.has_stepped_down:
+            self.has_stepped_down = True
+            await trio.to_thread.run_sync(self._step_down)
+        return stat
+
+    def _step_down(self) -> None:
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient(self._uri) as client, suppress(pymongo.errors.AutoReconnect):
+            client.admin.command("replSetStepDown", 2, secondaryCatchUpPeriodSecs=1, force=True)
+
+
+async def test_closes_have_one_outcome_while_the_primary_steps_down(mongodb_replica_set: str) -> None:
+    name, storage = f"test_{os.urandom(8).hex()}", SteppingDown(mongodb_replica_set)
+    async with two_archives(lambda: MongoDaoFactory(mongodb_replica_set, name), storage) as archives:
+        box = await new_box(archives[0])
+        hub_key, sender = archives[0].hubs.default.public_key, new_private_key()
+        files = {f"file-{number}": seal(os.urandom(100), sender=sender, recipient=hub_key) for number in range(4)}
+        ids = {}
+        for alias, file in files.items():
+            upload = await archives[0].uploads.create(box.id, announced(alias))
+            await put(archives[0], upload, file.content)
+            ids[alias] = upload.id
+        refused: list[PersistenceError] = []
+
+        async def close(archive: Archive, alias: str) -> None:
+            """Close it as a client does that is told to come again."""
+            with trio.fail_after(120):
+                while True:
+                    try:
+                        claim = claimed(files[alias].content, plaintext=files[alias].plaintext)
+                        return await archive.uploads.close(box.id, ids[alias], claim)
+                    except (Unavailable, Conflict) as error:
+                        refused.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for archive in archives:
+                for alias in files:
+                    nursery.start_soon(close, archive, alias)
+        assert storage.has_stepped_down
+        print(f"{len(refused)} refused")
+        assert await usage(archives[1], box) == (0, 400)
+        assert {(job.kind, job.attempts) for job in await archives[1].jobs.find_all()} == {("interrogate", 0)}
+        async with working(archives[1]):
+            await at_rest(archives[1])
+        uploads, count = await archives[0].uploads.list_uploads(box.id, skip=0, limit=100)
+        assert ([upload.state for upload in uploads], count) == (["archived"] * 4, 4)
+        assert len([file async for file in archives[0].registry.find_all()]) == 4
+    pymongo.MongoClient[dict[str, Any]](mongodb_replica_set).drop_database(name)

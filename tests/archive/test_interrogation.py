@@ -10,7 +10,7 @@ from crypt4gh import header
 from connector.archive import admin
 from connector.archive.assembly import Archive
 from connector.archive.database import Database
-from connector.archive.jobs import MAX_ATTEMPTS, LostLease, schedule
+from connector.archive.jobs import LostLease, most_attempts, schedule
 from connector.archive.models import FileUpload
 from connector.archive.worker import Lease
 from connector.crypt4gh.keys import make_header
@@ -343,7 +343,7 @@ async def test_after_the_last_failure_the_job_is_set_aside_until_it_is_retried(
         upload = await received(archive, b"data")
         storage.failures = 10**6
         async with working(archive):
-            for _ in range(MAX_ATTEMPTS):
+            for _ in range(most_attempts("interrogate")):
                 await trio.sleep(10)
                 clock.now += 600
             (row,) = await admin.list_jobs(archive)

@@ -12,7 +12,16 @@ import pytest
 import trio
 
 from connector.archive.database import Database
-from connector.archive.jobs import MAX_ATTEMPTS, JobQueue, LostLease, Next, find_job, new_job, schedule, wait_after
+from connector.archive.jobs import (
+    JobQueue,
+    LostLease,
+    Next,
+    find_job,
+    most_attempts,
+    new_job,
+    schedule,
+    wait_after,
+)
 from connector.archive.models import Job, JobKind
 from connector.archive.worker import Lease, Work, Worker
 from persistence.errors import Unreachable
@@ -48,11 +57,12 @@ async def done(lease: Lease) -> None:
     await lease.commit()
 
 
-async def test_waits_grow_to_ten_minutes_and_last_long_enough_for_an_outage() -> None:
-    waits = [wait_after(attempts) for attempts in range(1, MAX_ATTEMPTS)]
+@pytest.mark.parametrize(("kind", "seconds"), [("interrogate", 600), ("stage", 30)])
+async def test_waits_grow_to_a_bound_and_last_long_enough_for_an_outage(kind: JobKind, seconds: int) -> None:
+    waits = [wait_after(kind, attempts) for attempts in range(1, most_attempts(kind))]
     assert waits == sorted(waits)
-    assert waits[-1] == timedelta(minutes=10)
-    assert sum(waits, timedelta()) > timedelta(minutes=30)
+    assert (waits[0], waits[-1]) == (timedelta(seconds=5), timedelta(seconds=seconds))
+    assert timedelta(minutes=50) < sum(waits, timedelta()) < timedelta(minutes=51)
 
 
 async def test_a_job_is_one_workers_until_its_lease_ends(autojump_clock: trio.testing.MockClock) -> None:
@@ -116,7 +126,7 @@ async def test_jobs_that_were_taken_before_the_database_went_away_are_done() -> 
 
 async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: trio.testing.MockClock) -> None:
     async with queue_of("one") as (queue, database):
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(most_attempts("clean")):
             assert len(await take(queue)) == 1
             await trio.sleep(LEASE)
         assert await take(queue) == []
@@ -126,6 +136,23 @@ async def test_a_job_whose_workers_die_each_time_is_set_aside(autojump_clock: tr
         assert await queue.retry(["two"]) == []
         assert await queue.retry() == ["one"]
         assert len(await take(queue)) == 1
+
+
+async def test_a_job_that_waits_after_a_failure_is_tried_again_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """As after an outage of the storage; what is done at its time, or just now, is left alone."""
+    async with queue_of("failed", "running") as (queue, database):
+        failed, running = await take(queue)
+        await queue.fail(failed, "No storage.")
+        later = await database.factory.now() + timedelta(hours=1)
+        await database.jobs.insert(new_job("later", "clean", hub="hub", now=later, due=later))
+        assert await take(queue, "other") == []
+        assert await queue.retry(["running", "later"]) == []
+        assert await queue.retry() == ["failed"]
+        (again,) = await take(queue, "other")
+        assert (again.id, again.attempts) == ("failed", 0)
+        assert await queue.extend(running)
 
 
 async def test_what_is_called_for_takes_a_job_from_its_worker(autojump_clock: trio.testing.MockClock) -> None:

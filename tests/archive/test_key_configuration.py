@@ -49,6 +49,13 @@ async def test_a_hub_key_and_master_keys_from_files(tmp_path: Path) -> None:
         await archive.key_rotation.rotate("hub", "HD01")
     async with open_archive(config) as archive:
         assert archive.hubs.get("HD01").private_keys[1:] == [pair.private]
+        old = archive.keys.keys("hub", "HD01")[1]
+        with pytest.raises(UsageError, match="configuration"):
+            await archive.key_rotation.remove(old.id, force=True)
+    (tmp_path / "archive.toml").write_text(CONFIG.replace('private_key = "hub.sec"\n', ""))
+    async with open_archive(read_config(tmp_path / "archive.toml", environment={})) as archive:
+        await archive.key_rotation.remove(old.id, force=True)
+        assert old.id not in {key.id for key in archive.keys.all()}
     assert [file.name for file in (tmp_path / "keys").iterdir()] == ["master-1.key"]
     (tmp_path / "keys" / "master-1.key").chmod(0o644)
     with pytest.raises(LocalError, match="chmod"):

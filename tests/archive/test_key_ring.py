@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
@@ -13,18 +14,27 @@ from trio.testing import MockClock
 
 from connector.archive.assembly import open_key_ring
 from connector.archive.database import open_database
+from connector.archive.jobs import Change, Next
 from connector.archive.key_ring import MAX_AGE, KeyRing, MissingMasterKeyError
-from connector.archive.key_rotation import HUB_KEY_CACHED, KeyRotation, complete_ring, describe
+from connector.archive.key_rotation import (
+    HUB_KEY_CACHED,
+    SECRETS_UNDER_WAY,
+    KeyRotation,
+    complete_ring,
+    describe,
+)
 from connector.archive.key_store import KeyStore
 from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory
 from connector.archive.models import ArchiveKey, StoredSecret
 from connector.archive.sealing import MasterKey
 from connector.archive.upload_repository import UploadRepository
+from connector.archive.worker import Lease
 from connector.errors import LocalError, UsageError
 from connector.wire.payloads import UploadCreation
 from persistence.documents import DaoFactory
 from persistence.documents.memory import MemoryDaoFactory
 from persistence.documents.sqlite import SqliteDaoFactory
+from tests.archive.test_interrogation import received
 from tests.support.contract_client import new_private_key, seal
 from tests.support.memory_archive import ManualClock, given_keys, memory_archive, memory_ring
 
@@ -37,10 +47,11 @@ async def reopened(ring: KeyRing, documents: DaoFactory) -> KeyRing:
 
 
 async def rotation_of(ring: KeyRing, documents: DaoFactory) -> tuple[KeyRotation, KeyStore]:
-    """What rotates these keys, and the key store with them."""
+    """What rotates these keys, a day later than it is, and the key store with them."""
+    clock = ManualClock((await documents.now() + timedelta(days=1)).timestamp())
     store = KeyStore(await documents.dao("secrets", StoredSecret, id_field="id"), ring)
-    uploads = UploadRepository(await open_database(documents), ManualClock())
-    return KeyRotation(ring, store, uploads, ManualClock()), store
+    uploads = UploadRepository(await open_database(documents), clock)
+    return KeyRotation(ring, store, uploads, clock), store
 
 
 async def test_a_new_archive_gets_a_key_of_each_kind_once() -> None:
@@ -210,6 +221,42 @@ class TestMasterKeys:
             assert await rotation.rotate("master") == two.id
             with_new = await open_key_ring(documents, GivenMasterKeys((two,)))
             assert with_new.current("signing") == ring.current("signing")
+
+
+class Slow(Lease):
+    """A lease whose work is committed only after something else was done."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def commit(self, change: Change | None = None, *, then: Next | None = None) -> None:
+        await self.meanwhile()
+        await super().commit(change, then=then)
+
+
+async def test_a_secret_that_is_being_stored_when_its_master_key_is_rotated_is_not_lost() -> None:
+    """The old key is sealed under nothing that the database knows of, and is about to be."""
+    clock = ManualClock()
+    async with MemoryDaoFactory() as documents, memory_archive(clock, documents=documents) as archive:
+        clock.now = (await documents.now()).timestamp()
+        upload = await received(archive, b"content")
+        old = archive.keys.master
+        archive.keys.masters = GivenMasterKeys((old, MasterKey(os.urandom(32))))
+        (job,) = [one async for one in archive.jobs.claim({"interrogate": 1}, worker="slow")]
+        lease = Slow(archive.jobs, job)
+
+        async def rotate() -> None:
+            await archive.key_rotation.rotate("master")
+            with pytest.raises(UsageError, match="worker"):
+                await archive.key_rotation.remove(old.id)
+
+        lease.meanwhile = rotate
+        await archive.works["interrogate"](lease)
+        clock.now += SECRETS_UNDER_WAY.total_seconds() + 60
+        with pytest.raises(UsageError, match="1 file secrets"):
+            await archive.key_rotation.remove(old.id, force=True)
+        secret_id = (await archive.upload_repository.get(upload.id)).secret_id
+        assert secret_id is not None
+        assert len(await archive.key_store.fetch(secret_id)) == 32
 
 
 class TestRemoval:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
 from connector.archive.assembly import Archive
-from connector.archive.jobs import MAX_ATTEMPTS
+from connector.archive.jobs import most_attempts
 from connector.archive.models import RegisteredFile
 from connector.archive.settings import utc_now
 from connector.archive.staging import StagingArea, staging_wait
-from persistence.errors import ServiceFailed
+from persistence.errors import ServiceFailed, Unreachable
+from persistence.objects.memory import MemoryStorage
+from persistence.objects.values import ObjectStat
 from tests.support.memory_archive import ManualClock, memory_archive, working
 
 pytestmark = pytest.mark.trio
@@ -92,11 +96,35 @@ async def test_a_file_that_cannot_be_staged_is_refused_in_the_end(autojump_clock
     async with memory_archive(clock) as archive, working(archive):
         file = await registered(archive, "lost", None)
         assert await wait_for(archive, file)
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(most_attempts("stage")):
             await trio.sleep(1)
             clock.now += 600
         with pytest.raises(ServiceFailed):
             await wait_for(archive, file)
+
+
+class AwayStorage(MemoryStorage):
+    """Copies nothing while ``away``."""
+
+    away = False
+
+    async def copy_object(self, *names: str, **target: Any) -> ObjectStat:
+        if self.away:
+            raise Unreachable("No storage.")
+        return await super().copy_object(*names, **target)
+
+
+async def test_a_download_is_served_soon_after_the_storage_is_back(autojump_clock: trio.testing.MockClock) -> None:
+    storage = AwayStorage()
+    storage.away = True
+    async with memory_archive(storage=storage) as archive, working(archive):
+        file = await registered(archive, "a")
+        for _ in range(40):
+            assert await wait_for(archive, file)
+            await trio.sleep(60)
+        storage.away = False
+        await trio.sleep(35)
+        assert await wait_for(archive, file) == 0
 
 
 async def test_unused_copies_are_removed(autojump_clock: trio.testing.MockClock) -> None:

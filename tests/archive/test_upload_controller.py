@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from connector.archive.assembly import Archive
 from connector.archive.errors import (
@@ -15,6 +18,7 @@ from connector.archive.errors import (
     ChecksumMismatch,
     FileUploadAlreadyExists,
     FileUploadNotFound,
+    FileUploadStateError,
     S3UploadNotFound,
     TooManyOpenUploads,
 )
@@ -146,6 +150,30 @@ async def test_a_full_disk_costs_no_file_that_was_to_be_replaced() -> None:
             await archive.uploads.create(box.id, announced(overwrite=True))
         assert (await archive.upload_repository.get(upload.id)).state == "inbox"
         assert await archive.hubs.default.storage.object_exists("inbox", upload.id)
+
+
+class DeletedAtOnce(MemoryStorage):
+    """One in which an object is deleted when it is complete. S3 then says of it that it is not there."""
+
+    delete: Callable[[], Awaitable[None]]
+
+    async def complete_upload(self, bucket: str, object_id: str, upload_id: str, **expected: Any) -> ObjectStat:
+        await super().complete_upload(bucket, object_id, upload_id, **expected)
+        await self.delete()
+        return await self.stat(bucket, object_id)
+
+
+async def test_an_upload_that_is_deleted_as_soon_as_its_object_is_complete(autojump_clock: MockClock) -> None:
+    storage = DeletedAtOnce()
+    async with memory_archive(storage=storage) as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        storage.delete = partial(archive.uploads.cancel, box.id, upload.id)
+        with pytest.raises(FileUploadStateError):
+            await archive.uploads.close(box.id, upload.id, claimed(content))
+        assert await usage(archive, box) == (0, 0)
 
 
 async def test_two_clients_want_one_alias() -> None:

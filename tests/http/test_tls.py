@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -166,6 +167,26 @@ async def test_a_ca_file_that_is_of_no_use_is_no_failure_of_the_connection(
         with pytest.raises(ConnectorError, match=r"ca\.pem") as caught:
             await get(client, f"https://localhost:{server.port}/")
     assert type(caught.value) is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "within SSL_CERT_DIR"])
+async def test_variables_that_name_a_pipe_are_told_and_not_waited_for(
+    serve: Serve, server_tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    server = await serve(answering(OK), ssl_context=server_tls)
+    pipe = tmp_path / "0123abcd.0"
+    os.mkfifo(pipe)
+    within, _, name = variable.rpartition(" ")
+    named = [str(tmp_path / "none"), str(tmp_path if within else pipe)]
+    monkeypatch.setenv(name, named[1] if name == "SSL_CERT_FILE" else os.pathsep.join(named))
+    async with aclosing(HttpClient(HttpOptions())) as client:
+        with pytest.raises(UsageError, match=pipe.name) as caught:
+            await get(client, f"https://localhost:{server.port}/")
+    assert name in caught.value.hint
+    pipe.unlink()
+    pipe.symlink_to(os.devnull)
+    assert make_ssl_context().verify_mode == ssl.CERT_REQUIRED
 
 
 async def test_sessions_are_resumed(serve: Serve, client: HttpClient, server_tls: ssl.SSLContext) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +193,17 @@ async def test_a_thousand_failures_leak_nothing() -> None:
 
 async def test_many_cancelled_calls_leave_nothing_behind(silent_port: int) -> None:
     async with s3_at(silent_port, deadline=0.5, attempts=1) as storage:
+
+        async def call() -> None:
+            with suppress(DeadlineExceeded):  # on a machine that is busy
+                await CALLS["stat"](storage)
+
         before = open_files(), threading.active_count()
         for _ in range(10):
             with anyio.move_on_after(0.05):
                 async with anyio.create_task_group() as tasks:
                     for _ in range(30):
-                        tasks.start_soon(CALLS["stat"], storage)
+                        tasks.start_soon(call)
         # Threads left behind count until they end: there are never more than the limit.
         assert threading.active_count() <= before[1] + 40
         await anyio.sleep(0.8)

@@ -188,7 +188,7 @@ def test_a_disk_that_cannot_be_written(small_disk: Path, tmp_path: Path) -> None
         make_read_only(small_disk)
         steward = Program(tmp_path, {"HOME": str(tmp_path)})
         for words in (("serve", "--port", "0"), ("work",), ("grant", "upload", "--public-key", "user.pub"), ("check",)):
-            done = steward.run("archive", *words, "--root", archive.served.root, timeout=30)
+            done = steward.run("archive", *words, "--root", archive.served.root, timeout=180)
             assert done.code == 3, (words, done.err)
             assert "Traceback" not in done.err
             assert str(archive.served.root) in done.err, done.err

@@ -376,6 +376,26 @@ def test_discard_looks_where_downloads_went(scripted: Scripted) -> None:
     assert str(out) not in scripted.program.run("status").err
 
 
+def test_a_journal_that_cannot_be_read_is_named_and_does_not_hide_the_others(box: Scripted) -> None:
+    unreadable = box.folder / "state" / "connector" / "uploads" / "0.upload"
+    unreadable.mkdir()
+    try:
+        found = box.program.run("status")
+        assert (found.code, found.out.count("mine.bin:")) == (0, 1), found.err
+        assert found.err.count(str(unreadable)) == 1
+        unknown = box.program.run("discard", "no-such.bin")
+        assert (unknown.code, "no-such.bin" in unknown.err) == (3, True), unknown.err
+        done = box.program.run("discard", "mine.bin")
+        assert done.code == 0, done.err
+        assert in_box(box, "mine.bin") == "cancelled"
+        everything = box.program.run("discard", "--all")
+        assert everything.code == 3, everything.err
+        assert str(unreadable) in everything.err
+    finally:
+        unreadable.rmdir()
+    assert "Nothing is unfinished." in box.program.run("status").err
+
+
 # A process of its own between, since a child's peak counts what its parent had when it was started.
 MEASURE = """
 import resource, subprocess, sys

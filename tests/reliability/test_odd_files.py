@@ -51,7 +51,7 @@ def test_where_own_files_should_be(scripted: Scripted, make: Callable[[Path], No
     os.utime(path, (0, 0), follow_symlinks=False)  # no process has been there lately
     limited = attrs.evolve(scripted.program, runner=("prlimit", f"--as={1000 * MIB}"))
     done = attrs.evolve(scripted, program=limited).program.run(
-        "download", "--output-dir", target.parent, timeout=20
+        "download", "--output-dir", target.parent, timeout=180
     )  # a device never ends
     assert done.code == 0, done.err
     assert target.stat().st_size > 300_000

@@ -85,7 +85,7 @@ class Steward:
         finally:
             if thread.is_alive():
                 self._token.run_sync_soon(self._stop.set)
-            thread.join(20)
+            thread.join(60)
 
     def do(self, job: Callable[[Archive], Awaitable[T]]) -> T:
         """Run a job there."""

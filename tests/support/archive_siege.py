@@ -74,7 +74,7 @@ class Served:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=180)
 
 
 @attrs.frozen
@@ -157,7 +157,7 @@ class Siege:
     def _upload_and_kill(self, program: Program, tell: Callable[[str], None]) -> None:
         waiting = list(self.aliases)
         next_kill = time.monotonic() + 0.5
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1800
         while waiting or self.clients or self.killed < self.kills or self.deletions < self.deletes:
             assert time.monotonic() < deadline, "still uploading"
             if not waiting and not self.clients:
@@ -243,7 +243,7 @@ class Siege:
             if not page["items"] or len(items) >= page["total_count"]:
                 return items
 
-    def _wait_until_at_rest(self, client: ContractClient, seconds: float = 30) -> None:
+    def _wait_until_at_rest(self, client: ContractClient, seconds: float = 240) -> None:
         """Until nothing is left to interrogate, and nothing to clean up either, if that comes to pass."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -23,7 +23,7 @@ def converse(
     *,
     folder: Path,
     environment: Mapping[str, str],
-    seconds: float = 60,
+    seconds: float = 180,
 ) -> tuple[int, str]:
     """Run ``command`` on a terminal: each answer is given when its pattern is shown, after the answer before.
 

@@ -71,7 +71,7 @@ class Terminal:
             raise AssertionError(f"still running after {seconds} s:\n{self.text}") from None
         modes = termios.tcgetattr(self._theirs)
         os.close(self._theirs)
-        self._reader.join(10)
+        self._reader.join(60)
         os.close(self._ours)
         assert modes == self.modes
         return int(self.process.returncode)

@@ -108,7 +108,7 @@ def play(
     scene: Scene,
     *,
     faults: Iterable[Fault] = (),
-    seconds: float = 60,
+    seconds: float = 300,
 ) -> Played:
     """Run a service in `folder` for as long as the scene takes; `faults` happen from its start on.
 
@@ -169,6 +169,6 @@ def _in_child(
         sys.setprofile(None)
         threading.setprofile(None)
         used.over.set()
-        thread.join(5)
+        thread.join(60)
         told = {"sites": [attrs.astuple(site) for site in traps.sites], "wrong": wrong, "met": len(traps.met)}
         files[2].write_text(json.dumps(told))

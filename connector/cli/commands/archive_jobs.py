@@ -33,7 +33,8 @@ def jobs(
 ) -> None:
     """List the jobs that are due, in progress, or have failed.
 
-    A job that has failed too often is set aside with its reason: `jobs retry` tries those again, these or all.
+    A job that has failed waits until it is tried again, and is set aside with its reason after too many failures:
+    `jobs retry` tries those at once, these or all.
     """
     from connector.archive import admin
 

@@ -49,9 +49,8 @@ def discard(
 
     An upload is deleted in the archive too, with the access token that it was started with.
     """
-    from connector.cli.leftovers import find_downloads, forget_folders
+    from connector.cli.leftovers import find_downloads, find_uploads, forget_folders
     from connector.errors import LocalError, UsageError
-    from connector.upload.listing import unfinished_uploads
 
     if everything and names:
         raise UsageError("--all and names contradict each other.", hint="Leave one out.")
@@ -62,15 +61,21 @@ def discard(
             "--in-box goes with names, since others may be sending what is open there.",
             hint="See: connector status --in-box",
         )
-    folder = invocation.context.state_folder().uploads
     wanted = {normalize("NFC", name) for name in names}
-    uploads = [one for one in unfinished_uploads(folder) if everything or normalize("NFC", one.alias) in wanted]
-    found, looked, unreadable = find_downloads(invocation, output_dir)
+    begun, unreadable = find_uploads(invocation)
+    uploads = [one for one in begun if everything or normalize("NFC", one.alias) in wanted]
+    found, looked, unreadable_downloads = find_downloads(invocation, output_dir)
+    unreadable += unreadable_downloads
     downloads = [one for one in found if everything or normalize("NFC", one.accession) in wanted]
     known = {normalize("NFC", one.alias) for one in uploads}
     known |= {normalize("NFC", one.accession) for one in downloads}
     unknown = [name for name in dict.fromkeys(names) if normalize("NFC", name) not in known]
     if unknown and not in_box:
+        if unreadable:
+            raise LocalError(
+                f"Nothing unfinished is called {', '.join(unknown)}, as far as it can be read.",
+                hint="Make what is named above readable, or remove it.",
+            )
         raise UsageError(
             f"Nothing unfinished is called {', '.join(unknown)}.",
             hint=f"{looked} See: connector status. For uploads that were started elsewhere, give --in-box.",
@@ -105,7 +110,8 @@ def _discard_uploads(invocation: Invocation, uploads: Sequence[UnfinishedUpload]
 
     async def job(session: Session) -> Sequence[Outcome[ListedFile]]:
         others = _open(await session.find_uploads(elsewhere)) if elsewhere else []
-        return [*await session.discard_uploads(uploads), *await session.remove(others)]
+        discarded = await session.discard_uploads(uploads)
+        return [*discarded, *await session.remove(others)] if others else discarded
 
     return invocation.transfer(invocation.access().in_session(job), verb="discarded")
 

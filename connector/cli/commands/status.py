@@ -32,16 +32,16 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
     Each is resumed when its command is run again, or removed with: connector discard
     """
     from connector.cli.console import amount
-    from connector.cli.leftovers import announced_here, find_downloads
-    from connector.upload.listing import announced_uploads, unfinished_uploads
+    from connector.cli.leftovers import announced_here, find_downloads, find_uploads
+    from connector.upload.listing import announced_uploads
 
-    console, folder = invocation.console, invocation.context.state_folder().uploads
+    console = invocation.console
 
     def show(line: str) -> None:
         if not console.as_json:
             console.result(line)
 
-    uploads = unfinished_uploads(folder)
+    uploads, _unreadable = find_uploads(invocation)
     downloads, looked, _unreadable = find_downloads(invocation, output_dir)
     for upload in uploads:
         show(f"upload    {upload.alias}: {amount(upload.done)} of {amount(upload.size)} from {upload.path}")
@@ -61,7 +61,9 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
             }
         )
     others = _others_in_box(invocation, uploads) if in_box else []
-    announced = announced_uploads(folder) if others else []
+    # Of journals that cannot be read there was an error already.
+    folder = invocation.context.state_folder().uploads
+    announced = announced_uploads(folder, lambda error: None) if others else []
     for listed in others:
         here = announced_here(listed, announced)
         begun = "announced from here, without a response; upload it again" if here else "started elsewhere"
