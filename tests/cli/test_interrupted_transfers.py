@@ -27,7 +27,7 @@ from tests.support.faults import Faults
 from tests.support.served_archive import SET_UPS, ServedArchive
 
 SIZE = 11 * 1024 * 1024
-SLOW = Faults(bytes_per_second=3_000_000)
+SLOW = Faults(bytes_per_second=6_000_000)
 CRAWL = Faults(bytes_per_second=10_000)
 """Before a signal: the transfer is not done before it gets it, however busy this machine is."""
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.archive_process import run_cli
 from tests.support.archive_user import ArchiveUser, served_below
-from tests.support.program import Done, command, environment
+from tests.support.program import command, environment
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def test_a_failed_upload_shows_its_reason(archive: ArchiveUser) -> None:
 def test_a_steward_archives_a_box(tmp_path: Path, running: bool) -> None:
     archive: ArchiveUser
 
-    def steward(*arguments: str) -> Done:
-        return archive.program.run("archive", *arguments, "--root", archive.served.root)
+    def steward(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_cli("archive", *arguments, "--root", str(archive.served.root))
 
     def states() -> dict[str, str]:
         rows = archive.client.list_uploads().json()["items"]
@@ -108,14 +109,14 @@ def test_a_steward_archives_a_box(tmp_path: Path, running: bool) -> None:
         assert archive.program.run("rm", "--yes", "c.bin").code == 0
         box = archive.run_admin("boxes")[0]["box"]
         refused = steward("archive-box", box)
-        assert (refused.code, "lock" in refused.err) == (2, True)
-        assert steward("lock", box).code == 0
+        assert (refused.returncode, "lock" in refused.stderr) == (2, True)
+        assert steward("lock", box).returncode == 0
         assert archive.program.run("rm", "--yes", "b.bin").code == 4
         assert states() == dict.fromkeys(names[:2], "interrogated")
         if not running:
             archive.served.kill()
         done = steward("archive-box", box)
-        assert (done.code, "is archived" in done.err) == (0, True)
+        assert (done.returncode, "is archived" in done.stderr) == (0, True)
         if not running:
             archive.served.start()
         deadline = time.monotonic() + 180
@@ -125,5 +126,5 @@ def test_a_steward_archives_a_box(tmp_path: Path, running: bool) -> None:
         assert {file["alias"] for file in archive.run_admin("files")} == {"a.bin", "b.bin"}
         assert archive.run_admin("boxes")[0]["state"] == "archived"
         assert archive.program.run("rm", "--yes", "b.bin").code == 4
-        assert steward("unlock", box).code == 2
+        assert steward("unlock", box).returncode == 2
         assert archive.faults() == []
