@@ -30,7 +30,7 @@ class Request:
         if self.token:
             words += ["-H", f"Authorization: Bearer {self.token}"]
         if self.body is not None:
-            script = folder / "post.lua"
+            script = folder / f"post-{base.rpartition(':')[2]}.lua"
             content = json.dumps(json.dumps(self.body))
             script.write_text(
                 f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = {content}\n'
@@ -39,17 +39,17 @@ class Request:
         return [*words, self.url.format(base=base)]
 
 
-def send(folder: Path, request: Request, bases: Sequence[str], *, connections: int, seconds: float) -> int:
-    """Send a request to each of these addresses at once, on so many connections each, for a while; returns how many
-    were answered.
+def send(folder: Path, requests: Sequence[tuple[str, Request]], *, connections: int, seconds: float) -> list[int]:
+    """Send a request to each of some addresses at once, on so many connections each, for a while; returns how many
+    were answered by each.
 
     Raises :class:`~benchmarks.process.Failed` if any was refused or had no response.
     """
-    commands = [request.command(folder, base, connections=connections, seconds=seconds) for base in bases]
+    commands = [request.command(folder, base, connections=connections, seconds=seconds) for base, request in requests]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     said = [process.communicate(timeout=seconds + 60)[0] for process in running]
-    for text in said:
+    for (_, request), text in zip(requests, said, strict=True):
         if "Non-2xx" in text or "Socket errors" in text:
             raise Failed(f"{request.url}: {text}")
     found = [re.search(r"(\d+) requests in", text) for text in said]
-    return sum(int(match[1]) for match in found if match)
+    return [int(match[1]) if match else 0 for match in found]

@@ -12,7 +12,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +40,8 @@ AT_MOST = {"part URL": 6.0, "token": 6.0}
 """Times the processor time of ``/health``; GHGA's services take 25 and 15 times that of theirs."""
 ONE_HALF, TWO_HALF = f"{ONE}, half the clients", f"{TWO}, half the clients each"
 """The clients of one process divided among two; and one process that has only its share of them."""
+BESIDE = f"{ONE}, beside another archive's process"
+"""One process, whose machine is as busy as that of two; they share nothing else."""
 TWO_AT_MOST = 1.15
 """Times the processor time of one process with as many clients as each of the two, per request."""
 _SETTINGS = {"work_order_lifetime": 36_000, "open_uploads": 1000, "url_lifetime": 3600}
@@ -48,13 +50,14 @@ _SETTINGS = {"work_order_lifetime": 36_000, "open_uploads": 1000, "url_lifetime"
 @dataclass(frozen=True)
 class SetUp:
     """An archive under load: the processes that serve it, with their addresses, and those that work beside them; and
-    how many connections each of the former is given."""
+    how many connections each of the former is given; and what is sent to a process of another archive meanwhile."""
 
     archive: ServedArchive
     bases: Sequence[str]
     serving: Sequence[int]
     working: Sequence[int]
     connections: int = CONNECTIONS
+    beside: tuple[str, Mapping[str, Request]] | None = None
 
 
 def run(options: Options) -> Report:
@@ -75,11 +78,13 @@ def run(options: Options) -> Report:
         for name, half in ((ONE, ONE_HALF), (TWO, TWO_HALF)):
             set_ups[half] = replace(set_ups[name], connections=CONNECTIONS // 2)
             requests[half] = requests[name]
+        set_ups[BESIDE] = replace(set_ups[ONE], beside=(set_ups[TWO].bases[0], requests[TWO]))
+        requests[BESIDE] = requests[ONE]
         for number in range(options.rounds):
             for kind in requests[FILES]:
                 contest = kinds.setdefault(kind, Contest(kind, 1000, "requests"))
                 for name, set_up in set_ups.items():
-                    measured = _load(stand.folder, set_up, requests[name][kind])
+                    measured = _load(stand.folder, set_up, requests[name], kind)
                     contest.runs.setdefault(name, []).append(measured)
                     print(f"  {kind}, round {number + 1}: {name:<50} {measured.server_cpu:.3f} ms", flush=True)
         report.contests += kinds.values()
@@ -131,11 +136,16 @@ def _requests(set_up: SetUp) -> dict[str, Request]:
         }
 
 
-def _load(folder: Path, set_up: SetUp, request: Request) -> Run:
+def _load(folder: Path, set_up: SetUp, requests: Mapping[str, Request], kind: str) -> Run:
     """What a thousand requests take: seconds, and milliseconds of the servers' processor for one."""
+    targets = [(base, requests[kind]) for base in set_up.bases]
+    if set_up.beside is not None:
+        base, others = set_up.beside
+        targets.append((base, others[kind]))
     before = _spent(set_up.serving)
     began = time.monotonic()
-    count = send(folder, request, set_up.bases, connections=set_up.connections, seconds=SECONDS)
+    counts = send(folder, targets, connections=set_up.connections, seconds=SECONDS)
+    count = sum(counts[: len(set_up.bases)])
     wall, spent = time.monotonic() - began, _spent(set_up.serving) - before
     return Run(wall * 1000 / count, 0.0, 0, spent * 1000 / count)
 
@@ -154,6 +164,8 @@ def _claims(kinds: dict[str, Contest]) -> list[Claim]:
         for first, second, what, bound in (
             (ONE, TWO, f"two processes against one, {CONNECTIONS} clients each", TWO_AT_MOST),
             (ONE_HALF, TWO_HALF, f"two processes against one, {CONNECTIONS // 2} clients each", TWO_AT_MOST),
+            (ONE, BESIDE, "one process beside that of another archive against one alone", None),
+            (BESIDE, TWO, "two processes of one archive against two of two archives", None),
             (ONE, TWO_HALF, f"two processes that share {CONNECTIONS} clients against one that has them", None),
             (ONE, ONE_HALF, f"one process with {CONNECTIONS // 2} clients against one with {CONNECTIONS}", None),
         ):
