@@ -220,7 +220,7 @@ def peak_memory(pid: int) -> int:
     raise AssertionError("the process has ended")
 
 
-def until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
+def until(happened: Callable[[], bool], *, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline

