@@ -77,16 +77,14 @@ class Calls:
             PersistenceError: whatever the call raises.
         """
         client, threads, _ = self.connection
-        settings = self.settings
+        deadline = self.settings.deadline + size / _SLOWEST
         try:
-            return await threads.run(
-                lambda cancelled: call(client, cancelled), deadline=settings.deadline + size / _SLOWEST
-            )
+            return await threads.run(lambda cancelled: call(client, cancelled), deadline=deadline)
         except (PersistenceError, CallerCancelled):
             raise
         except Exception as error:
             names = (arguments.get(name, "") for name in ("Bucket", "Key", "UploadId"))
-            raise translated(error, Target(settings.where, *names)) from error
+            raise translated(error, Target(self.settings.where, *names)) from error
 
     async def api(self, operation: str, **arguments: Any) -> Any:
         """Run one operation by its name in boto3."""
@@ -106,9 +104,8 @@ class Calls:
 
     async def clean_up(self, operation: str, **arguments: Any) -> None:
         """Run an operation after a failure, for a short while even if cancelled; its own errors are dropped."""
-        with anyio.move_on_after(_CLEANUP, shield=True):
-            with suppress(PersistenceError):
-                await self.api(operation, **arguments)
+        with anyio.move_on_after(_CLEANUP, shield=True), suppress(PersistenceError):
+            await self.api(operation, **arguments)
 
     async def head(self, bucket: str, object_id: str) -> Any:
         """HEAD of an object; `BucketNotFound`, `ObjectNotFound`."""

@@ -77,6 +77,8 @@ class S3Storage(S3Uploads):
 
     async def _stat(self, names: Names) -> ObjectStat:
         answer = await self._calls.head(*names)
+        if "ETag" not in answer:  # JuiceFS: another call is completing its upload
+            raise errors.ServiceFailed(f"The storage has not told the ETag of {names[1]!r} yet.", hint="Try again.")
         return ObjectStat(*names, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"])
 
     def _list_objects(self, bucket: str, prefix: str) -> AsyncIterator[ObjectStat]:
@@ -84,7 +86,7 @@ class S3Storage(S3Uploads):
             more = {"ContinuationToken": token} if token else {}
             answer = await self._calls.api("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
             found = [
-                ObjectStat(bucket, e["Key"], e["Size"], e["ETag"].strip('"'), e["LastModified"])
+                ObjectStat(bucket, e["Key"], e["Size"], e.get("ETag", "").strip('"'), e["LastModified"])
                 for e in answer.get("Contents", ())
             ]
             return found, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import trustme
 
-from persistence.errors import StorageFull, Unavailable
+from persistence.errors import ServiceFailed, StorageFull, Unavailable
 from persistence.objects.s3 import S3Settings, S3Storage
 from persistence.testing.servers import S3Endpoint
 
@@ -54,6 +54,10 @@ class OneAnswer(BaseHTTPRequestHandler):
             200,
             b"<ListAllMyBucketsResult><Buckets><Bucket><Name>one</Name></Bucket></Buckets></ListAllMyBucketsResult>",
         )
+
+    def do_HEAD(self) -> None:
+        """Answer as JuiceFS does while another call completes the upload of an object: without an ETag."""
+        self.answer(200, b"")
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -99,3 +103,10 @@ async def test_without_it_the_server_is_not_trusted(server: str) -> None:
     async with S3Storage(S3Settings(server, "key", "secret", deadline=30, attempts=1)) as storage:
         with pytest.raises(Unavailable, match="certificate"):
             await storage.list_buckets()
+
+
+async def test_an_object_whose_etag_is_not_told_yet(authority: trustme.CA, server: str, tmp_path: Path) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with S3Storage(S3Settings(server, "key", "secret", ca_file=tmp_path / "ca.pem", deadline=30)) as storage:
+        with pytest.raises(ServiceFailed, match="ETag"):
+            await storage.stat("one", "object")
