@@ -27,6 +27,8 @@ from tests.support.faults import Counts, Faults
 from tests.support.program import Done, finish
 
 NAMES = [f"GHGAF0{number}" for number in range(8)]
+ALL_AT_ONCE = ("--max-concurrency", 24)
+"""With eight files of three parts those that get no answer take no place from the others, whichever began first."""
 SIGNALS = {"killed": signal.SIGKILL, "ended": signal.SIGTERM}
 CODES = {"killed": -signal.SIGKILL, "ended": 128 + signal.SIGTERM}
 
@@ -79,7 +81,7 @@ def interrupted(scripted: Scripted, done: int, how: str, *arguments: str) -> Non
     finished = set(NAMES[:done])
     scripted.archive.stick("get", lambda request: request.url.path.split("/")[-1] not in finished)
     out = scripted.folder / "out"
-    process = scripted.program.start("download", "--output-dir", out, *arguments)
+    process = scripted.program.start("download", "--output-dir", out, *ALL_AT_ONCE, *arguments)
     if done < len(NAMES):
         wait_until(lambda: len(names(out)) == done, process)
         process.send_signal(SIGNALS[how])
@@ -225,7 +227,7 @@ def test_an_interrupted_batch_that_overwrites_gets_to_its_end(scripted: Scripted
     finished = set(NAMES[:3])
     scripted.archive.package_type = "download"
     scripted.archive.stick("get", lambda request: request.url.path.split("/")[-1] not in finished)
-    process = scripted.program.start("download", "--output-dir", out, "--overwrite")
+    process = scripted.program.start("download", "--output-dir", out, *ALL_AT_ONCE, "--overwrite")
     wait_until(lambda: sum(path.stat().st_size > 5 for path in out.glob("*.c4gh")) == 3, process)
     process.send_signal(SIGNALS[how])
     assert finish(process).code == CODES[how]
@@ -274,7 +276,7 @@ def test_uploads_interrupted_after_any_file_end_with_0(scripted: Scripted, done:
     files, finished = sources(scripted), set(NAMES[:done])
     scripted.archive.package_type = "upload"
     scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
-    process = scripted.program.start("upload", *files, "--json")
+    process = scripted.program.start("upload", *files, *ALL_AT_ONCE, "--json")
     if done < len(NAMES):
         wait_until_told(process, done)
         process.send_signal(SIGNALS[how])
@@ -379,7 +381,7 @@ def test_an_interrupted_batch_that_overwrites_uploads_gets_to_its_end(scripted: 
     sources(scripted)
     scripted.archive.package_type = "upload"
     scripted.archive.stick("put", lambda request: alias_of(scripted, request) not in finished)
-    process = scripted.program.start("upload", *files, "--overwrite", "--json")
+    process = scripted.program.start("upload", *files, *ALL_AT_ONCE, "--overwrite", "--json")
     wait_until_told(process, 3)
     process.send_signal(SIGNALS[how])
     assert finish(process).code == CODES[how]
