@@ -22,7 +22,7 @@ Span: TypeAlias = tuple[int, int | None]
 
 @attrs.frozen
 class ObjectStat:
-    """The properties of an object: size in bytes, ETag without quotes, time of its last change."""
+    """The properties of an object: size in bytes, ETag without quotes (empty if none is told), time of last change."""
 
     bucket: str
     object_id: str

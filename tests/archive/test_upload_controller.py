@@ -62,6 +62,10 @@ async def test_digests_of_parts_that_do_not_make_the_object_are_refused() -> Non
     upload = stored_upload(decrypted_size=124)
     stat = ObjectStat("bucket", "upload", 276, right.encrypted_md5, utc_now(ManualClock()))
     check_completion(upload, right, stat)
+    untold = attrs.evolve(stat, etag="")
+    check_completion(upload, right, untold)
+    with pytest.raises(ChecksumMismatch):
+        check_completion(upload, attrs.evolve(right, encrypted_parts_md5=wrong.encrypted_parts_md5), untold)
     for claim in (wrong, attrs.evolve(right, encrypted_parts_md5=wrong.encrypted_parts_md5)):
         with pytest.raises(ChecksumMismatch):
             check_completion(upload, claim, stat)
