@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -61,11 +63,21 @@ class Work:
         hashlib.sha256(part).digest()
 
 
-def run(job: str, size: int) -> dict[str, float]:
-    """Do the work of a job for ``size`` bytes of plaintext, rounded up to whole segments."""
+def run(job: str, size: int, cores: int) -> dict[str, float]:
+    """Do the work of a job for ``size`` bytes of plaintext, divided among cores and rounded up to whole segments."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(cores, _begin_together, [context.Barrier(cores)]) as pool:
+        shares = pool.starmap(_share, [(job, -(-size // SEGMENT // cores))] * cores, chunksize=1)
+    return {"wall": max(share["wall"] for share in shares), "cpu": sum(share["cpu"] for share in shares)}
+
+
+def _begin_together(barrier: Barrier) -> None:
+    barrier.wait(timeout=60)
+
+
+def _share(job: str, segments: int) -> dict[str, float]:
     work = Work()
     steps: list[Callable[[int], None]] = [getattr(work, step) for step in JOBS[job]]
-    segments = -(-size // SEGMENT)
     wall, cpu = time.perf_counter(), time.process_time()
     for first in range(0, segments, PART):
         for step in steps:
@@ -77,4 +89,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", choices=JOBS)
     parser.add_argument("size", type=int)
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     print(json.dumps(run(**vars(parser.parse_args()))))

@@ -101,7 +101,7 @@ class TestContests:
     @pytest.mark.parametrize("job", JOBS)
     def test_mandated_work(self, job: str) -> None:
         usage = mandated_work(job, 30_000_001)
-        assert 0 < usage.cpu <= usage.wall + 0.05
+        assert 0 < usage.cpu <= (os.cpu_count() or 1) * usage.wall + 0.05
         assert usage.cpu < 1.0  # without the start of the program
 
     @pytest.mark.parametrize(("value", "at_most", "holds"), [(2, False, True), (1, False, False), (1, True, True)])
