@@ -144,7 +144,7 @@ class UploadController:
         """Make the object of an open upload; none if the upload was received before.
 
         Another call may be completing the same upload, or a job removing what was cancelled. What the storage says of
-        the parts meanwhile is not to be relied on, so it is asked again.
+        the parts or the object meanwhile is not to be relied on, so it is asked again.
         """
         pauses = iter(_COLLISION_PAUSES)
         while True:
@@ -156,11 +156,15 @@ class UploadController:
             hub = self._hubs.get(upload.storage_alias)
             await self._boxes.get_open(box_id)
             try:
-                return upload, await self._complete(hub, upload)
+                stored = await self._complete(hub, upload)
             except (errors.UploadCompletionError, errors.S3UploadNotFound, Unavailable, Rejected):
                 pause = next(pauses, None)
                 if pause is None:
                     raise
+            else:
+                pause = next(pauses, None) if stored.size != upload.encrypted_size else None
+                if pause is None:
+                    return upload, stored
             await trio.sleep(pause)
 
     async def _settle(self, upload: FileUpload, job: JobKind, *, state: UploadState, **changes: Any) -> bool:

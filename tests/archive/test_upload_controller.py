@@ -180,6 +180,24 @@ async def test_an_upload_that_is_deleted_as_soon_as_its_object_is_complete(autoj
         assert await usage(archive, box) == (0, 0)
 
 
+class CollidingStorage(MemoryStorage):
+    """One that tells a size of an object while another call is still making it, as JuiceFS does."""
+
+    async def complete_upload(self, bucket: str, object_id: str, upload_id: str, **expected: Any) -> ObjectStat:
+        stat = await super().complete_upload(bucket, object_id, upload_id, **expected)
+        return attrs.evolve(stat, size=0, etag="")
+
+
+async def test_the_size_of_an_object_that_another_call_still_makes_fails_no_upload(autojump_clock: MockClock) -> None:
+    async with memory_archive(storage=CollidingStorage()) as archive:
+        box = await new_box(archive)
+        content = os.urandom(252)
+        upload = await archive.uploads.create(box.id, announced())
+        await put(archive, upload, content)
+        await archive.uploads.close(box.id, upload.id, claimed(content))
+        assert (await archive.upload_repository.get(upload.id)).state == "inbox"
+
+
 async def test_two_clients_want_one_alias() -> None:
     async with memory_archive() as archive:
         box = await new_box(archive)
