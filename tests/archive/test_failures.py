@@ -78,13 +78,14 @@ def test_a_file_that_cannot_be_used_is_named() -> None:
     ],
 )
 async def test_clients_are_told_to_come_again_unless_it_is_a_bug(
-    error: PersistenceError, status: int, keyword: str
+    error: PersistenceError, status: int, keyword: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await on_persistence_error(REQUEST, error)
     assert answer.status_code == status
     body = json.loads(bytes(answer.body))
     assert keyword in body["description"]
     assert error.message not in body["description"], "that is for the log"
+    assert error.message in caplog.text
     assert (answer.headers.get("retry-after") is not None) is (status == 503)
 
 

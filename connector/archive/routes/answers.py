@@ -151,5 +151,8 @@ def _unavailable(request: Request, error: Exception, description: str) -> Respon
 
 async def on_unexpected_error(request: Request, error: Exception) -> Response:
     """Answer a bug; its details are only logged."""
+    _log.error(
+        "%s %s failed: %s: %s", request.method, request.scope["path"], type(error).__name__, error, exc_info=error
+    )
     body = {"exception_id": "internalError", "description": "An internal error has occurred.", "data": {}}
     return JSONResponse(body, status_code=500)
