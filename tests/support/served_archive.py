@@ -63,6 +63,7 @@ class ServedArchive(ABC):
             row = next((row for row in rows if row["file_id"] == file_id), None)
             if row is not None and row["state"] == state:
                 return row
+            assert row is None or row["state"] != "failed", row
             assert time.monotonic() < deadline, f"still not {state}: {row}"
             time.sleep(0.05)
 
