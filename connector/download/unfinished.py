@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.disk import files_named, local_failures
-from connector.local.journal import load
+from connector.local.disk import local_failures
+from connector.local.journal import load_all
 from connector.local.lock_file import LockFile
 from connector.local.lock_owner import boot_id
 from connector.local.targets import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
+_KINDS = ("download", "download-decrypted", "download-unverified")
 
 
 @attrs.frozen
@@ -47,16 +48,7 @@ def unfinished_downloads(
     error, which is raised otherwise.
     """
     found = []
-    for path in files_named(folder, _JOURNAL):
-        try:
-            journal = load(path)
-        except LocalError as error:
-            if on_unreadable is None:
-                raise
-            on_unreadable(error)
-            continue
-        if journal is None or journal.head.get("kind") not in ("download", "download-decrypted", "download-unverified"):
-            continue
+    for path, journal in load_all(folder, _JOURNAL, _KINDS, on_unreadable):
         target = path.with_name(path.name.removesuffix(_JOURNAL))
         if target.exists() and not working_paths(target)[0].exists():
             continue  # finished, and killed before it could remove the journal

@@ -62,8 +62,8 @@ def make_ssl_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 def _check_variables() -> None:
     """OpenSSL would open what these variables name in the middle of a handshake, and wait for a pipe for ever."""
-    for path in filter(None, [os.environ.get("SSL_CERT_FILE")]):
-        _check_ends("SSL_CERT_FILE", path)
+    if file := os.environ.get("SSL_CERT_FILE"):
+        _check_ends("SSL_CERT_FILE", file)
     for path in filter(None, os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)):
         _check_ends("SSL_CERT_DIR", path)
         with suppress(OSError):  # none of it is opened then

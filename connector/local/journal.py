@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 from connector.errors import LocalError
-from connector.local.disk import local_failures, read_own_file
+from connector.local.disk import files_named, local_failures, read_own_file
 from connector.local.files import sync
 
 VERSION = 1
@@ -185,6 +185,25 @@ def load(path: Path) -> Journal | None:
             return read_journal(read_own_file(path, MAX_JOURNAL))
         except FileNotFoundError:
             return None
+
+
+def load_all(
+    folder: Path, ending: str, kinds: Collection[str], on_unreadable: Callable[[LocalError], None] | None = None
+) -> Iterator[tuple[Path, Journal]]:
+    """The journals of some kinds in `folder` whose names have this ending, by name. Blocks.
+
+    One that cannot be read is left out if `on_unreadable` takes its error, which is raised otherwise.
+    """
+    for path in files_named(folder, ending):
+        try:
+            journal = load(path)
+        except LocalError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(error)
+            continue
+        if journal is not None and journal.head.get("kind") in kinds:
+            yield path, journal
 
 
 def _digest(body: bytes) -> bytes:

@@ -5,7 +5,7 @@ The latter are known by their journals, which takes no key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from uuid import UUID
 import attrs
 
 from connector.errors import LocalError
-from connector.local.disk import files_named, local_failures
-from connector.local.journal import Journal, load
+from connector.local.disk import local_failures
+from connector.local.journal import load_all
 from connector.local.lock_file import LockFile
 from connector.upload.journals import SUFFIX, lock_path
 from connector.upload.states import ANNOUNCED_KIND, KIND
@@ -114,7 +114,7 @@ def unfinished_uploads(
     A journal that cannot be read is left out if `on_unreadable` takes its error, which is raised otherwise.
     """
     found = []
-    for path, journal in _journals(folder, KIND, on_unreadable):
+    for path, journal in load_all(folder, SUFFIX, {KIND}, on_unreadable):
         try:
             found.append(_read(journal.head, len(journal.parts), path))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -125,28 +125,13 @@ def unfinished_uploads(
 def announced_uploads(folder: Path, on_unreadable: Callable[[LocalError], None] | None = None) -> list[AnnouncedUpload]:
     """The uploads in `folder` of which only the announcement was recorded, as `unfinished_uploads` finds them."""
     found = []
-    for _, journal in _journals(folder, ANNOUNCED_KIND, on_unreadable):
+    for _, journal in load_all(folder, SUFFIX, {ANNOUNCED_KIND}, on_unreadable):
         head = journal.head
         try:
             found.append(AnnouncedUpload(alias=str(head["alias"]), size=int(head["size"])))
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
     return found
-
-
-def _journals(
-    folder: Path, kind: str, on_unreadable: Callable[[LocalError], None] | None
-) -> Iterator[tuple[Path, Journal]]:
-    for path in files_named(folder, SUFFIX):
-        try:
-            journal = load(path)
-        except LocalError as error:
-            if on_unreadable is None:
-                raise
-            on_unreadable(error)
-            continue
-        if journal is not None and journal.head.get("kind") == kind:
-            yield path, journal
 
 
 def _read(head: Mapping[str, Any], parts: int, path: Path) -> UnfinishedUpload:
