@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,10 +48,30 @@ def local_failures(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         hint = _HINTS.get(error.errno or 0, "")
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hint = f"{_other_owner(path)}{hint}"
         raise LocalError(f"Could not {action} {os.fspath(path)}: {reason}.", hint=hint) from error
     except UnicodeEncodeError as error:
         reason = f"the encoding of file names here ({error.encoding}) lacks a character of the name"
         raise LocalError(f"Could not {action} {os.fspath(path)}: {reason}.", hint=_ENCODING_HINT) from error
+
+
+def _other_owner(path: str | os.PathLike[str]) -> str:
+    """A sentence that names the owner of a file if that is another user, as in a folder that a group shares."""
+    if sys.platform == "win32":
+        return ""
+    try:
+        owner = os.lstat(path).st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    try:
+        import pwd
+
+        return f"It belongs to the user {pwd.getpwuid(owner).pw_name}. "
+    except (ImportError, KeyError):
+        return f"It belongs to the user {owner}. "
 
 
 def ready_folder(folder: Path) -> None:

@@ -100,8 +100,12 @@ class LockFile:
     minutes, an empty one for 20 seconds, by the clock of the shared file system.
     """
 
-    def __init__(self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat, *, taken_over: bool = False
+    ) -> None:
         self.path = path
+        self.taken_over = taken_over
+        """Whether it was taken over from a process that died: what that process left is beside it."""
         self._subject = subject
         self._mark = mark
         self._heartbeat = heartbeat
@@ -117,15 +121,18 @@ class LockFile:
         """
         mark = LockOwner.this_process().encode()
         subject = str(path.with_suffix("") if subject is None else subject)
+        taken_over = False
         with local_failures("write", path):
             for _ in range(3):
                 try:
-                    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                    # Readable by others, who may share the folder of the target.
+                    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
                 except FileExistsError:
                     lock = _FoundLock.read(path)
                     if lock is not None:
                         lock.check_stale(subject)
                         lock.remove()
+                        taken_over = True
                 else:
                     try:
                         with open(descriptor, "wb") as file:
@@ -134,7 +141,7 @@ class LockFile:
                     except BaseException:
                         path.unlink(missing_ok=True)  # on a full disk; an empty one would block every later run
                         raise
-                    return cls(path, subject, mark, heartbeat)
+                    return cls(path, subject, mark, heartbeat, taken_over=taken_over)
         raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
 
     @classmethod
@@ -233,6 +240,11 @@ class _FoundLock:
         """Raise `LocalError` unless its process no longer runs."""
         owner = LockOwner.read(self.data)
         if owner is not None and owner.is_visible():
+            if owner == LockOwner.this_process():
+                raise LocalError(
+                    f"Another transfer of this process is working on {subject}.",
+                    hint="Wait for it to end, then call this again.",
+                )
             if owner.runs():
                 raise LocalError(
                     f"Another process is working on {subject} (PID {owner.pid}).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -10,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from connector.errors import LocalError
 from connector.local.disk import local_failures
 from connector.local.files import PositionalFile, start_writeback, sync, sync_directory
 from connector.local.journal import Journal, JournalFile, load
@@ -76,7 +78,8 @@ class PartialFile:
         other is restarted. `boot` returns the present boot id.
 
         Raises:
-            LocalError: If the disk cannot hold the file or another process works on it.
+            LocalError: If the disk cannot hold the file, another process works on it, or a file that is none of ours
+                has the name of the partial file.
             NotReadyError: If whether that process still runs is not visible from here.
         """
         path, journal_path = working_paths(target)
@@ -85,6 +88,8 @@ class PartialFile:
         with ExitStack() as undo:
             lock_file = LockFile.take_or_wait(lock_path(target), target)
             undo.callback(lock_file.release)
+            if not lock_file.taken_over:
+                _check_ours(target)
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
                 if earlier is None:
@@ -215,6 +220,25 @@ class PartialFile:
                 if error.errno not in NO_SPACE_CODES:
                     raise
                 raise no_space_error(error, self.target, self._size - _allocated_size(self._file)) from error
+
+
+def _check_ours(target: Path) -> None:
+    """Raise `LocalError` if there is a partial file without a journal, where no process died: it would be truncated.
+
+    Other programs and people give such names, too.
+    """
+    path, journal_path = working_paths(target)
+    with local_failures("read", path):
+        try:
+            is_file = stat.S_ISREG(os.lstat(path).st_mode)
+        except FileNotFoundError:
+            return
+        if is_file and not os.path.lexists(journal_path):
+            raise LocalError(
+                f"{path} is in the way: {target.name} would be written under this name, and it was not begun by an"
+                " earlier run.",
+                hint="Rename it, or delete it if it is not needed, then run the same command again.",
+            )
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:

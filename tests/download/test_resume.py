@@ -159,7 +159,7 @@ async def test_a_second_process_on_the_same_file_is_refused(
     with_other = PartialFile.open(path, size=10, kind="download", facts={"accession": "x"})
     (outcome,) = await desk.download(decrypt=decrypt)
     assert isinstance(outcome.error, LocalError)
-    assert "Another process" in outcome.error.message
+    assert "this process" in outcome.error.message
     with_other.close()
     (outcome,) = await desk.download(decrypt=decrypt)
     assert outcome.ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import FileExistsAlready, LocalError
+from connector.local.disk import local_failures
 from connector.local.journal import load
 from connector.local.lock_file import LockFile
 from connector.local.partial_file import FLUSH_BYTES, PartialFile
@@ -298,7 +300,7 @@ def test_only_what_is_missing_has_to_fit(target: Path, monkeypatch: pytest.Monke
 
 def test_one_process_works_on_a_target_once(target: Path) -> None:
     first = opened(target)
-    with pytest.raises(LocalError, match=r"Another process .*file\.c4gh "):
+    with pytest.raises(LocalError, match=r"this process .*file\.c4gh"):
         opened(target)
     write(first, 1)
     first.close()
@@ -457,3 +459,43 @@ def test_what_cannot_be_looked_at_is_not_taken_for_missing(target: Path) -> None
     target.write_bytes(b"a file where a folder should be")
     with pytest.raises(LocalError, match=target.name):
         existing(target / "below")
+
+
+@pytest.mark.parametrize("facts", [None, FACTS])
+def test_a_file_that_no_run_began_is_not_truncated(target: Path, facts: dict[str, Any] | None) -> None:
+    path, _ = working_paths(target)
+    path.write_bytes(b"somebody's own")
+    with pytest.raises(LocalError, match="in the way"):
+        PartialFile.open(target, size=30, kind="download", facts=facts)
+    assert path.read_bytes() == b"somebody's own"
+    assert not lock_path(target).exists()
+
+
+def test_what_a_killed_run_left_without_a_journal_is_written_again(target: Path) -> None:
+    working_paths(target)[0].write_bytes(b"the beginning")
+    code = "import sys; from pathlib import Path; from connector.local.lock_file import LockFile as L"
+    subprocess.run([sys.executable, "-c", f"{code}; L.take(Path(sys.argv[1]))", lock_path(target)], check=True)
+    partial = PartialFile.open(target, size=3, kind="decryption", facts=None)
+    partial.write(0, [memoryview(b"abc")])
+    partial.complete()
+    partial.close()
+    assert target.read_bytes() == b"abc"
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs two users")
+def test_another_user_of_a_shared_folder_is_told_whose_file_it_is(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"")
+    os.chown(theirs, 4242, -1)
+    with pytest.raises(LocalError) as caught, local_failures("read", theirs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert "4242" in caught.value.hint
+
+
+def test_a_lock_file_can_be_read_by_other_users_of_the_folder(target: Path) -> None:
+    partial = opened(target)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert lock_path(target).stat().st_mode & 0o777 == 0o644 & ~umask
+    partial.close()

@@ -176,7 +176,7 @@ async def test_two_processes_do_not_send_the_same_file(desk: Desk, virtual_time:
         await desk.archive.reached.wait()
         (outcome,) = await desk.upload(source)
         assert isinstance(outcome.error, LocalError)
-        assert "Another process" in outcome.error.message
+        assert "this process" in outcome.error.message
         nursery.cancel_scope.cancel()
     desk.archive.heal()
     desk.notes.through.clear()
