@@ -133,7 +133,7 @@ class Recryption:
             return None
         extent = self._transformation.begin(source)
         if found is not None and not self._overwrite:
-            compared = compare(request.target, found, extent.made)
+            compared = compare(request, source.state, found, extent.made)
             self._existing = RecryptedFile(request.path, request.target, found.st_size, compared)
             return None
         check_target(request.target, overwrite=self._overwrite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -59,14 +60,20 @@ def is_recorded(
     return record.origin == origin
 
 
-def compare(target: Path, state: os.stat_result, size: int) -> AlreadyThere:
-    """What was compared to take `target`, of which there is no record, for the result: its `size`.
+def compare(request: RecryptRequest, source: SourceState, result: os.stat_result, size: int) -> AlreadyThere:
+    """What was compared to take a file, of which there is no record, for the result: its `size`.
 
     Raises:
-        FileExistsAlready: If it has another size.
+        FileExistsAlready: If it has another size, or if the source was modified later: the result of a changed source
+            may have the same size.
     """
-    if state.st_size != size:
-        raise FileExistsAlready(f"{target} exists already, and is of another size than the result.", hint=EXISTS_HINT)
+    found: str | None = None
+    if result.st_size != size:
+        found = "is of another size than the result"
+    elif result.st_mtime_ns < source.mtime_ns:
+        found = f"is older than {request.path}, which may have changed since"
+    if found is not None:
+        raise FileExistsAlready(f"{request.target} exists already, and {found}.", hint=EXISTS_HINT)
     return "size"
 
 
@@ -79,7 +86,8 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
     Without `files`, all `*.c4gh` files of `input_dir` itself. Relative paths are resolved in `input_dir` if given.
 
     Raises:
-        UsageError: When there is nothing to decrypt, for other endings, and when two files would become one.
+        UsageError: When there is nothing to decrypt, for other endings, when two files would become one, and when one
+            would become another.
     """
     if input_dir is not None and not files:
         with local_failures("look into", input_dir):
@@ -103,7 +111,7 @@ def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[Recr
     """Return what is to be encrypted, and into which file: `NAME` becomes `NAME.c4gh`.
 
     Raises:
-        UsageError: When two files would become one.
+        UsageError: When two files would become one, or one would become another.
     """
     for path in files:
         if not path.name:
@@ -116,12 +124,28 @@ def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
 
 
 def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
-    found: dict[Path, RecryptRequest] = {}
+    """The requests; `UsageError` if two write the same file, or one reads what another writes. Blocks.
+
+    A folder may be named in several ways.
+    """
+    real_folder = cache(os.path.realpath)
+
+    def place(path: Path) -> tuple[str, str]:
+        return real_folder(path.parent), path.name
+
+    found: dict[tuple[str, str], RecryptRequest] = {}
     for path, target in pairs:
-        if target in found:
+        other = found.setdefault(place(target), request := RecryptRequest(path, target))
+        if other is not request:
             raise UsageError(
-                f"{found[target].path} and {path} would both become {target}.",
+                f"{other.path} and {path} would both become {target}.",
                 hint="Give them different names, or put the results into different folders.",
             )
-        found[target] = RecryptRequest(path, target)
+    for request in found.values():
+        other = found.get(place(request.path), request)
+        if other is not request:
+            raise UsageError(
+                f"{request.path} is named, and {other.path} would become it.",
+                hint="Leave one of them out, or put the results into another folder with --output-dir.",
+            )
     return list(found.values())

@@ -57,6 +57,24 @@ def test_two_files_cannot_become_one() -> None:
         encrypt_targets([Path("/")], None)
 
 
+def test_a_folder_named_in_two_ways_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for one, other in (("a", tmp_path / "a"), ("real/a", "link/a"), ("a", "real/../a")):
+        with pytest.raises(UsageError, match="would both become"):
+            encrypt_targets([Path(one), Path(other)], None)
+
+
+def test_no_file_is_read_and_written_by_one_command() -> None:
+    """As `encrypt *` would do when it is run again."""
+    with pytest.raises(UsageError, match="would become it"):
+        encrypt_targets([Path("a"), Path("a.c4gh")], None)
+    with pytest.raises(UsageError, match="would become it"):
+        decrypt_targets([Path("a.c4gh"), Path("a.c4gh.c4gh")], None, None)
+    assert len(encrypt_targets([Path("a"), Path("a.c4gh")], Path("out"))) == 2
+
+
 def test_the_output_folder_is_made(tmp_path: Path) -> None:
     ready_folder(tmp_path / "a" / "b")
     ready_folder(tmp_path / "a" / "b")
