@@ -8,6 +8,7 @@ ordinary click option.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,25 @@ class SettingOption(GroupedOption):
     def resolve_envvar_value(self, ctx: click.Context) -> None:
         """Return None: the environment is read once, by `load_settings`, with its own errors."""
         return
+
+
+class LocalPath(click.Path):
+    """A path given by an option. For arguments `click.Path` does: shells expand `~` in them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(readable=False, path_type=Path, **attributes)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Expand `~/`, which shells leave as it is in `--output-dir=~/data`."""
+        from connector.errors import UsageError
+        from connector.local.disk import path_of
+
+        try:
+            return super().convert(path_of(value), param, ctx)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class GroupedCommand(click.Command):
@@ -206,7 +226,7 @@ existing_options = all_of(
 result_options = all_of(
     option(
         "--output-dir",
-        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        type=LocalPath(file_okay=False),
         metavar="DIR",
         help="Where the results go. Default: beside each file.",
     ),
@@ -216,7 +236,7 @@ result_options = all_of(
 
 search_option = option(
     "--output-dir",
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     metavar="DIR",
     help="Look for downloads only there. Default: the current folder, and those with unfinished downloads.",
 )

@@ -45,7 +45,8 @@ class AccessToken:
     @classmethod
     def parse(cls, text: str) -> AccessToken:
         """Parse the string that users get; `UsageError` if its form is not valid."""
-        match = _ACCESS_TOKEN.fullmatch("".join(text.split()))
+        # Files of variables (`docker run --env-file`) and people keep quotes and line breaks.
+        match = _ACCESS_TOKEN.fullmatch("".join(text.split()).strip("\"'"))
         if match is None:
             raise UsageError(
                 "The access token is not of the form PACKAGE_ID:ENCRYPTED.",
@@ -122,6 +123,12 @@ def read_package(reply: ApiReply) -> WorkPackage:
         raise RefusedError(
             "The archive does not accept your access token.",
             hint="It may have expired, or belong to another key pair: ask for a new one.",
+            status=reply.status,
+        )
+    if reply.status == 422:
+        raise RefusedError(
+            "The archive does not know a work package as your access token names it.",
+            hint="Copy the whole token that you got for the work package, and nothing before it.",
             status=reply.status,
         )
     if reply.status != 200:

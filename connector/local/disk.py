@@ -74,6 +74,23 @@ def _other_owner(path: str | os.PathLike[str]) -> str:
         return f"It belongs to the user {owner}. "
 
 
+def path_of(given: str | os.PathLike[str]) -> Path:
+    """The path that a user has written; `~/` in a text is the user's home.
+
+    A shell does not expand it in `--output-dir=~/data`, and nothing does in Python, in a list or a variable; without
+    this a folder called `~` would be created.
+
+    Raises:
+        UsageError: Where the home folder is not known.
+    """
+    if not (isinstance(given, str) and given.startswith("~/")):
+        return Path(given)
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{given!r}: the home folder is not known, set HOME.") from None
+
+
 def ready_folder(folder: Path) -> None:
     """Create the folder if it does not exist; `LocalError` if that fails."""
     with local_failures("use the folder", folder):

@@ -54,14 +54,24 @@ def read_private_key(path: Path, passphrase: Callable[[], str]) -> bytes:
         UsageError: If it is no private key or the passphrase is wrong.
     """
     content = read_small_file(path, "private key")
+    words = ""
+
+    def encoded() -> bytes:
+        nonlocal words
+        words = passphrase()
+        return _encoded(words)
+
     try:
         if b"BEGIN OPENSSH PRIVATE KEY" in content:
             from connector.local.openssh_keys import open_openssh_private_key
 
-            return open_openssh_private_key(content, lambda: _encoded(passphrase()))
-        key = _open_crypt4gh_key(content, lambda: _encoded(passphrase()))
+            return open_openssh_private_key(content, encoded)
+        key = _open_crypt4gh_key(content, encoded)
     except InvalidTag as error:
-        raise UsageError(f"The passphrase for {path} is wrong.", hint="Try again with the right one.") from error
+        hint = "Try again with the right one."
+        if words != words.strip():
+            hint = "It begins or ends with white space, maybe a line break: try again without."
+        raise UsageError(f"The passphrase for {path} is wrong.", hint=hint) from error
     except ValueError as error:
         raise _no_key(path, "private", str(error)) from error
     if len(key) != KEY_SIZE:

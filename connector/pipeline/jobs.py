@@ -15,7 +15,7 @@ from connector.config import Settings
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
 from connector.errors import UsageError
-from connector.local.disk import missing_in, read_settings, ready_folder
+from connector.local.disk import missing_in, path_of, read_settings, ready_folder
 from connector.local.key_files import read_private_key, read_public_key
 from connector.pipeline.progress import OnProgress, ProgressReporter
 from connector.recrypt import RecryptedFile
@@ -47,7 +47,7 @@ class ArchiveSettings(LocalSettings, total=False):
 
 
 async def download_files(
-    accessions: str | Iterable[str] = (),
+    accessions: str | Iterable[str] | None = None,
     *,
     output_dir: Path | str,
     token: str,
@@ -60,12 +60,12 @@ async def download_files(
     on_progress: OnProgress | None = None,
     **settings: Unpack[ArchiveSettings],
 ) -> list[Outcome[DownloadedFile]]:
-    """Download files of a work package, all of them if none is named.
+    """Download files of a work package.
 
     What `connector download` does: files that exist already are not fetched again, unfinished ones are resumed.
 
     Args:
-        accessions: The files.
+        accessions: The files; without it, all files of the work package. Of an empty list, none is downloaded.
         output_dir: The folder for them; it is created if it does not exist.
         token: The access token of the work package.
         private_key: Your Crypt4GH key: the path of its file, or the pair itself.
@@ -85,14 +85,15 @@ async def download_files(
         ConnectorError: What concerns all files; of one of the five families.
     """
     found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
-    await _in_thread(ready_folder, Path(output_dir))
-    wanted = [accessions] if isinstance(accessions, str) else list(accessions)
-    missing = await _in_thread(missing_in, Path(output_dir), wanted)
+    folder = path_of(output_dir)
+    await _in_thread(ready_folder, folder)
+    wanted = [accessions] if isinstance(accessions, str) else None if accessions is None else list(accessions)
+    missing = await _in_thread(missing_in, folder, wanted or [])
     observer, access = _observer(on_progress), AccessToken.parse(token)
     async with open_session(found, keys, access, observer=observer, accessions=missing) as opened:
         return await opened.download(
             wanted,
-            output_dir=Path(output_dir),
+            output_dir=folder,
             decrypt=decrypt,
             overwrite=overwrite,
             verify=verify,
@@ -136,7 +137,7 @@ async def upload_files(
         ConnectorError: What concerns all files; of one of the five families.
     """
     given = [files] if isinstance(files, str | os.PathLike | UploadSource) else list(files)
-    sources = [each if isinstance(each, UploadSource) else UploadSource(Path(each), Path(each).name) for each in given]
+    sources = [each if isinstance(each, UploadSource) else _source(path_of(each)) for each in given]
     found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
     observer = _observer(on_progress)
     async with open_session(found, keys, AccessToken.parse(token), observer=observer) as opened:
@@ -178,8 +179,9 @@ async def decrypt_files(
     Raises:
         ConnectorError: What concerns all files; of one of the five families.
     """
-    folder = None if output_dir is None else Path(output_dir)
-    requests = decrypt_targets(_paths(files), None, folder)
+    folder = None if output_dir is None else path_of(output_dir)
+    given = _paths(files)
+    requests = decrypt_targets(given, None, folder) if given else []
     found, keys = await _in_thread(_prepare, settings, LocalSettings.__optional_keys__, private_key, passphrase)
     if folder is not None:
         await _in_thread(ready_folder, folder)
@@ -218,13 +220,13 @@ async def encrypt_files(
     Raises:
         ConnectorError: What concerns all files; of one of the five families.
     """
-    folder = None if output_dir is None else Path(output_dir)
+    folder = None if output_dir is None else path_of(output_dir)
     requests = encrypt_targets(_paths(files), folder)
     given = [recipients] if isinstance(recipients, str | os.PathLike | bytes) else list(recipients)
     found, keys = await _in_thread(
         _prepare, settings, LocalSettings.__optional_keys__, private_key or KeyPair.of(os.urandom(KEY_SIZE)), passphrase
     )
-    public_keys = [key if isinstance(key, bytes) else await _in_thread(read_public_key, Path(key)) for key in given]
+    public_keys = [key if isinstance(key, bytes) else await _in_thread(read_public_key, path_of(key)) for key in given]
     if folder is not None:
         await _in_thread(ready_folder, folder)
     observer = _observer(on_progress)
@@ -253,11 +255,15 @@ def _prepare(
     found = read_settings(settings, os.environ, name_of=str)
     if isinstance(private_key, KeyPair):
         return found, private_key
-    return found, KeyPair.of(read_private_key(Path(private_key), given_passphrase))
+    return found, KeyPair.of(read_private_key(path_of(private_key), given_passphrase))
+
+
+def _source(path: Path) -> UploadSource:
+    return UploadSource(path, path.name)
 
 
 def _paths(files: Path | str | Iterable[Path | str]) -> list[Path]:
-    return [Path(each) for each in ([files] if isinstance(files, str | os.PathLike) else files)]
+    return [path_of(each) for each in ([files] if isinstance(files, str | os.PathLike) else files)]
 
 
 def _observer(on_progress: OnProgress | None) -> SilentObserver:

@@ -3,7 +3,7 @@
 As a library::
 
     async with open_session(settings, keys, token) as session:
-        outcomes = await session.download([], output_dir=Path("."), decrypt=True)
+        outcomes = await session.download(output_dir=Path("."), decrypt=True)
 """
 
 from connector.session.opening import Components, open_session

@@ -62,7 +62,7 @@ class Session:
 
     async def download(
         self,
-        accessions: Sequence[str] = (),
+        accessions: Sequence[str] | None = None,
         *,
         output_dir: Path,
         decrypt: bool = False,
@@ -70,7 +70,7 @@ class Session:
         verify: bool = True,
         verify_existing: bool = False,
     ) -> list[Outcome[DownloadedFile]]:
-        """Download files of the package, all of them if none is named, into `output_dir`.
+        """Download files of the package into `output_dir`: all of them without `accessions`, none if they are empty.
 
         With `verify` each segment and the sha256 of the plaintext are checked also when the files stay encrypted;
         decrypted ones are always checked. A file that exists already, with the right size, is not fetched:
@@ -111,7 +111,7 @@ class Session:
 
     def _requests(
         self,
-        accessions: Sequence[str],
+        accessions: Sequence[str] | None,
         output_dir: Path,
         *,
         decrypt: bool,
@@ -128,7 +128,8 @@ class Session:
                 hint="Ask for one for downloads; this one is used with: connector upload",
             )
         known = {normalize("NFC", accession): accession for accession in files}
-        named = [name if name in files else known.get(normalize("NFC", name), name) for name in accessions]
+        given = files if accessions is None else accessions
+        named = [name if name in files else known.get(normalize("NFC", name), name) for name in given]
         missing = [accession for accession in named if accession not in files]
         if missing:
             raise RefusedError(
@@ -137,7 +138,7 @@ class Session:
             )
         return [
             DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite, verify)
-            for accession in dict.fromkeys(named or files)
+            for accession in dict.fromkeys(named)
         ]
 
     async def upload(
@@ -210,7 +211,7 @@ class Session:
                 for upload in page:
                     yield ListedFile.of_upload(upload)
         else:
-            for request in sorted(self._requests((), Path(), decrypt=False), key=lambda request: request.accession):
+            for request in sorted(self._requests(None, Path(), decrypt=False), key=lambda request: request.accession):
                 yield ListedFile("download", request.accession, request.target.name)
 
     async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:

@@ -262,7 +262,7 @@ async def test_an_archive_elsewhere_names_no_address_of_this_machine(user: User,
         user.out.mkdir()
         token = AccessToken.parse(user.archive.access_token)
         async with open_session(settings, user.archive.user, token, state_folder=user.folder) as session:
-            (outcome,) = await session.download([], output_dir=user.out)
+            (outcome,) = await session.download(output_dir=user.out)
     finally:
         trio.socket.set_custom_hostname_resolver(before)
     assert outcome.error is not None

@@ -180,7 +180,7 @@ async def test_names_that_do_not_resolve_for_a_while(user: User, data: bytes) ->
         user.out.mkdir()
         token = AccessToken.parse(user.archive.access_token)
         async with open_session(settings, user.archive.user, token, state_folder=user.folder) as session:
-            (outcome,) = await session.download([], output_dir=user.out)
+            (outcome,) = await session.download(output_dir=user.out)
     finally:
         trio.socket.set_custom_hostname_resolver(before)
     assert outcome.ok, outcome.error

@@ -85,7 +85,7 @@ def add_files(user: User, *accessions: str) -> None:
 
 
 async def fetch(session: Session, far: Far, *accessions: str) -> None:
-    for outcome in await session.download(accessions, output_dir=far.user.out):
+    for outcome in await session.download(accessions or None, output_dir=far.user.out):
         assert outcome.ok, outcome.error
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
@@ -62,3 +64,18 @@ def test_the_table_knows_what_a_command_does(name: str) -> None:
 def test_secrets_are_no_options(name: str) -> None:
     for option in options(name):
         assert not {"--token", "--access-token", "--passphrase", "--password"} & set(option.opts)
+
+
+@pytest.mark.parametrize("name", [*OURS, "archive serve", "archive grant download"])
+def test_the_home_folder_in_every_option_that_is_a_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave `~` as it is in `--output-dir=~/data`."""
+    monkeypatch.setenv("HOME", "/home/me")
+    found: click.Command | None = cli
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
+    assert found is not None
+    for option in (each for each in found.params if isinstance(each, click.Option)):
+        if isinstance(option.type, click.Path):
+            assert option.type.convert("~/x", option, None) == Path("/home/me/x")
+            assert option.type.convert("./~/x", option, None) == Path("~/x")

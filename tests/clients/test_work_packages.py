@@ -173,3 +173,17 @@ async def test_tokens_of_files_that_are_done_do_not_pile_up(
     kept = [held for held in gc.get_objects() if type(held) is WorkOrderToken]
     assert len(kept) <= 256
     assert tokens.archive.counts["order"] == 600
+
+
+@pytest.mark.parametrize("text", ["p1:AAAA==", " p1:AA\nAA== \n", '"p1:AAAA=="', "'p1:AAAA=='\r\n", "p1 : AAAA=="])
+def test_a_token_as_people_and_files_of_variables_give_it(text: str) -> None:
+    assert AccessToken.parse(text) == AccessToken("p1", "AAAA==")
+
+
+@pytest.mark.trio
+async def test_a_word_before_the_token_is_told(requests: KeptRequests) -> None:
+    access = AccessToken("Bearerp1", seal_text("secret", KEYS.public))
+    requests.answers = [(422, {"detail": [{"msg": "not a UUID"}]})]
+    with pytest.raises(RefusedError) as caught:
+        await WorkPackageClient(requests.api, lambda: API, access, KEYS).package()
+    assert "whole token" in caught.value.hint

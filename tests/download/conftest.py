@@ -60,7 +60,9 @@ class Desk:
         self, *accessions: str, decrypt: bool = False, overwrite: bool = False, **options: Any
     ) -> list[Outcome[DownloadedFile]]:
         async with self.session(**options) as session:
-            return await session.download(accessions, output_dir=self.folder, decrypt=decrypt, overwrite=overwrite)
+            return await session.download(
+                accessions or None, output_dir=self.folder, decrypt=decrypt, overwrite=overwrite
+            )
 
     @asynccontextmanager
     async def leaving_nothing_open(self) -> AsyncIterator[None]:

@@ -99,8 +99,9 @@ def test_a_wrong_passphrase_is_said_to_be_that_and_nothing_is_printed(
     paths: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_key_pair(*paths, passphrase="right")
-    with pytest.raises(UsageError, match=r"passphrase .* wrong"):
-        read_private_key(paths[0], lambda: "wrong")
+    for given, hint in (("wrong", "right one"), ("wrong\n", "line break")):
+        with pytest.raises(UsageError, match=rf"passphrase .* wrong.*{hint}"):
+            read_private_key(paths[0], partial(str, given))
     with pytest.raises(UsageError):
         read_private_key(paths[0], lambda: "")
     assert capfd.readouterr() == ("", "")

@@ -76,3 +76,23 @@ def test_settings_are_those_of_the_command_line(site: Site, monkeypatch: pytest.
         connector.decrypt_files("a.c4gh", private_key=site.folder / "my.sec", wkvs_url=url)  # type: ignore[call-arg]
     monkeypatch.setenv("CONNECTOR_WKVS_URL", url)
     assert all(result.ok for result in connector.download_files(output_dir=out, **arguments))
+
+
+def test_an_empty_list_is_no_file(site: Site) -> None:
+    out = site.folder / "out"
+    assert connector.download_files([], output_dir=out, **site.arguments) == []
+    assert connector.download_files(iter(()), output_dir=out, **site.arguments) == []
+    assert list(out.iterdir()) == []
+    assert connector.encrypt_files([], recipients=site.folder / "my.pub") == []
+    assert connector.decrypt_files([], private_key=site.folder / "my.sec") == []
+
+
+def test_the_home_folder_in_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "a.bam").write_bytes(b"ACGT")
+    write_key_pair(tmp_path / "home" / "my.sec", tmp_path / "home" / "my.pub", passphrase=None)
+    (sealed,) = connector.encrypt_files("~/a.bam", recipients="~/my.pub", private_key="~/my.sec", output_dir="~/data")
+    assert sealed.unwrap().target == tmp_path / "home" / "data" / "a.bam.c4gh"
+    assert not (tmp_path / "~").exists()

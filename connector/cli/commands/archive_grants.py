@@ -10,7 +10,7 @@ import click
 
 from connector.cli.commands.archive_options import Size, archive_command, archive_output_options, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
-from connector.cli.options import option
+from connector.cli.options import LocalPath, option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
@@ -49,7 +49,7 @@ def read_lifetime(text: str | None, now: float) -> float | None:
 _key_option = option(
     "--public-key",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     help="The user's Crypt4GH public key.",
 )

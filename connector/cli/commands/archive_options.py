@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from connector.cli.options import all_of, command, option
+from connector.cli.options import LocalPath, all_of, command, option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
@@ -38,7 +37,7 @@ _location_options = all_of(
     option(
         "--root",
         envvar="CONNECTOR_ARCHIVE_ROOT",
-        type=click.Path(file_okay=False, readable=False, path_type=Path),
+        type=LocalPath(file_okay=False),
         metavar="DIR",
         help="The directory of an embedded archive.",
     ),
@@ -46,7 +45,7 @@ _location_options = all_of(
         "--config",
         "config_file",
         envvar="CONNECTOR_ARCHIVE_CONFIG",
-        type=click.Path(dir_okay=False, readable=False, path_type=Path),
+        type=LocalPath(dir_okay=False),
         metavar="FILE",
         help="The configuration of an archive (archive.toml).",
     ),

@@ -9,6 +9,7 @@ import click
 
 from connector.cli.options import (
     WHERE,
+    LocalPath,
     SettingOption,
     command,
     option,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, type=click.Path(readable=False, path_type=Path), metavar="[FILE]...")
 @option(
     "--input-dir",
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     metavar="DIR",
     help="Decrypt all *.c4gh files of this folder.",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import command, option, output_options, transfer_options
+from connector.cli.options import LocalPath, command, option, output_options, transfer_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @option("--files", default=1, show_default=True, type=click.IntRange(1, 10_000), metavar="N", help="How many files.")
 @option(
     "--keep",
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     metavar="DIR",
     help="Work in this folder, which must be new or empty, and keep everything.",
 )

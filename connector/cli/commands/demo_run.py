@@ -201,7 +201,7 @@ class Demonstration:
     async def _download(self, keys: KeyPair, token: str, target: Path, observer: Observer) -> None:
         decrypt = target.name != "encrypted"
         async with self._session(keys, token, observer) as session:
-            _unwrap_all(await session.download([], output_dir=target, decrypt=decrypt, overwrite=False))
+            _unwrap_all(await session.download(output_dir=target, decrypt=decrypt, overwrite=False))
 
     async def _decrypt(self, keys: KeyPair, observer: Observer) -> None:
         folder = self._folder / "decrypted-afterwards"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.options import (
+    LocalPath,
     archive_options,
     check_existing_options,
     command,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @option(
     "--output-dir",
     required=True,
-    type=click.Path(file_okay=False, readable=False, path_type=Path),
+    type=LocalPath(file_okay=False),
     metavar="DIR",
     help="Where the files go; created if necessary.",
 )
@@ -74,7 +75,7 @@ def download(
     ready_folder(output_dir)
     job = access.in_session(
         lambda session: session.download(
-            accessions,
+            accessions or None,
             output_dir=output_dir,
             decrypt=decrypt,
             overwrite=overwrite,

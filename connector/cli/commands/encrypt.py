@@ -9,6 +9,7 @@ import click
 
 from connector.cli.options import (
     WHERE,
+    LocalPath,
     command,
     option,
     output_options,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     "--recipient-public-key-path",
     required=True,
     multiple=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     help="Crypt4GH or OpenSSH (ed25519) public key of a recipient; may be given several times.",
 )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from connector.cli.options import WHERE, command, option, output_options, setting_options
+from connector.cli.options import WHERE, LocalPath, command, option, output_options, setting_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -17,14 +15,14 @@ if TYPE_CHECKING:
 @option(
     "--sk",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     help="Where the private key goes.",
 )
 @option(
     "--pk",
     required=True,
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     help="Where the public key goes.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import archive_options, command, key_options, option, output_options
+from connector.cli.options import LocalPath, archive_options, command, key_options, option, output_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -23,7 +23,7 @@ _ANSWER_SECONDS = 600.0
 @click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
 @option(
     "--tsv",
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     envvar=None,  # a variable that was set for uploads must not remove them
     show_envvar=False,

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from connector.cli.options import (
+    LocalPath,
     archive_options,
     check_existing_options,
     command,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @option("--alias", metavar="NAME", help="What the file is called in the box, if only one is given. Default: its name.")
 @option(
     "--tsv",
-    type=click.Path(readable=False, path_type=Path),
+    type=LocalPath(),
     metavar="FILE",
     help="List of files: path, tab, alias. Blank lines and # comments may stand between.",
 )
@@ -119,8 +120,9 @@ def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list
     sources = [UploadSource(path, path.name if alias is None else alias) for path in paths]
     if tsv is not None:
         from connector.cli.tsv import read_tsv
+        from connector.local.disk import path_of
 
-        sources += [UploadSource(Path(path), name) for path, name in read_tsv(tsv)]
+        sources += [UploadSource(path_of(path), name) for path, name in read_tsv(tsv)]
     if not sources:
         raise UsageError("There is nothing to upload.", hint="Name files, or a list of files with --tsv.")
     return sources
