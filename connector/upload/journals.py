@@ -10,6 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 from uuid import UUID
@@ -40,10 +41,13 @@ class UploadSource:
     path: Path = attrs.field(converter=Path)
     alias: str
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str]:
-        """Its key among the records of finished files."""
-        return self.alias, str(self.path.absolute())
+        """What identifies it in the records of unfinished and finished uploads: its alias, and its path without links.
+
+        A file has several paths where links lead to it, as to the scratch folders of clusters. Blocks when first used.
+        """
+        return self.alias, os.path.realpath(self.path)
 
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
@@ -109,7 +113,7 @@ class UploadJournals:
 
     def path(self, source: UploadSource) -> Path:
         """The path of the journal of this source."""
-        name = "\0".join([str(self.box), source.alias, str(source.path.absolute())])
+        name = "\0".join([str(self.box), *source.key])
         return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
     def find(self, source: UploadSource, state: SourceState) -> UploadState | None:
@@ -151,7 +155,7 @@ class UploadJournals:
         facts = {
             "box": str(self.box),
             "alias": source.alias,
-            "path": str(source.path.absolute()),
+            "path": source.key[1],
             "size": state.size,
             "mtime_ns": state.mtime_ns,
             **head_facts(started, self.keys.public, sealed),

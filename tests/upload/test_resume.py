@@ -53,6 +53,20 @@ async def finished(desk: Desk, source: UploadSource, sent: list[int]) -> None:
     assert desk.notes.through == desk.notes.sizes
 
 
+@pytest.mark.parametrize("to_folder", [True, False])
+async def test_an_upload_is_resumed_by_another_path_of_the_file(
+    desk: Desk, tmp_path: Path, to_folder: bool, virtual_time: MockClock
+) -> None:
+    source = await interrupted(desk)
+    link = tmp_path / "link"
+    link.symlink_to(source.path.parent if to_folder else source.path)
+    desk.archive.heal()
+    other = UploadSource(link / source.path.name if to_folder else link, source.alias)
+    await finished(desk, other, [3])
+    (outcome,) = await desk.upload(source)
+    assert outcome.unwrap().already_there == "record"
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 async def test_parts_that_are_stored_are_not_sent_again(desk: Desk, number: int, virtual_time: MockClock) -> None:
     """Every border cuts a segment, so both of its sides must be pieces of the same ciphertext, sealed in two runs.
