@@ -491,7 +491,8 @@ def test_a_result_of_something_else_is_refused(scripted: Scripted, command: str)
     assert "8 files" in said.err
     assert re.search("7 of them .*1 failed", said.err)
     shutil.rmtree(scripted.folder / "state", ignore_errors=True)
-    assert scripted.program.run(command, *arguments).code == 0, "without notes there is only the size"
+    said = scripted.program.run(command, *arguments)
+    assert (said.code, "is older than" in said.err) == (3, True), "without notes there are only size and time"
     result = scripted.folder / "results" / (f"{source.name}.c4gh" if command == "encrypt" else source.stem)
     result.write_bytes(b"mine")
     said = scripted.program.run(command, *arguments)
