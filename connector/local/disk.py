@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from connector.config import Settings, config_place, load_settings, option_name
@@ -58,20 +58,17 @@ def local_failures(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _other_owner(path: str | os.PathLike[str]) -> str:
     """A sentence that names the owner of a file if that is another user, as in a folder that a group shares."""
-    if sys.platform == "win32":
-        return ""
-    try:
-        owner = os.lstat(path).st_uid
-    except OSError:
-        return ""
-    if owner == os.geteuid():
-        return ""
-    try:
+    if sys.platform != "win32":
         import pwd
 
-        return f"It belongs to the user {pwd.getpwuid(owner).pw_name}. "
-    except (ImportError, KeyError):
-        return f"It belongs to the user {owner}. "
+        with suppress(OSError):
+            owner = os.lstat(path).st_uid
+            name = str(owner)
+            with suppress(KeyError):
+                name = pwd.getpwuid(owner).pw_name
+            if owner != os.geteuid():
+                return f"It belongs to the user {name}. "
+    return ""
 
 
 def path_of(given: str | os.PathLike[str]) -> Path:
