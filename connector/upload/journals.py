@@ -51,22 +51,27 @@ class UploadSource:
 
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
-    """Raise `UsageError` for aliases that are not valid, or that two files share."""
+    """Raise `UsageError` for an alias that two files share: which one is meant is not known."""
     seen: dict[str, Path] = {}
     for source in sources:
-        alias = source.alias
-        if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
-            raise UsageError(
-                f"{alias!r} is not a valid alias for {source.path}.",
-                hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias.",
-            )
-        name = normalize("NFC", alias)
+        name = normalize("NFC", source.alias)
         if name in seen:
             raise UsageError(
-                f"{seen[name]} and {source.path} would both be called {alias!r} in the box.",
+                f"{seen[name]} and {source.path} would both be called {source.alias!r} in the box.",
                 hint="Give them different aliases, with a TSV file.",
             )
         seen[name] = source.path
+
+
+def check_alias(source: UploadSource) -> None:
+    """Raise `UsageError` for an alias that is not valid."""
+    alias = source.alias
+    if not alias.strip() or len(alias) > MAX_ALIAS or any(unicodedata.category(c) in ("Cc", "Cs") for c in alias):
+        raise UsageError(
+            f"{alias!r} is not a valid alias for {source.path}.",
+            hint=f"An alias has 1 to {MAX_ALIAS} characters, none of them control characters; give one by --alias, or"
+            " in a list (--tsv).",
+        )
 
 
 def open_source(path: Path) -> SourceFile:
@@ -229,9 +234,11 @@ class LockedSource:
         """Open the source and lock its upload; may be called again.
 
         Raises:
+            UsageError: If the alias is not valid, or the file cannot be uploaded.
             LocalError: If the file cannot be read, or another process uploads it.
             NotReadyError: If whether that process still runs is not visible from here.
         """
+        check_alias(self.source)
         if self._file is None:
             self._file = open_source(self.source.path)
         if self._lock is None:

@@ -15,7 +15,7 @@ from connector.local.state_folder import FinishedFiles
 from connector.parts import Parts, memory_budget
 from connector.transfer import AlreadyThere, Outcome
 from connector.upload.existing import OVERWRITABLE, alias_taken, compare
-from connector.upload.journals import UploadSource, open_source
+from connector.upload.journals import UploadSource, check_alias, open_source
 from connector.upload.states import UploadState
 from connector.wire.payloads import FileUpload
 
@@ -59,6 +59,7 @@ class UploadPlanner:
 
     def _plan(self, source: UploadSource) -> Outcome[PlannedUpload]:
         try:
+            check_alias(source)
             file = open_source(source.path)
             file.close()
             size = file.state.size

@@ -33,7 +33,7 @@ from connector.crypt4gh.keys import KeyPair, header_size, make_header, open_head
 from connector.errors import ConnectorError
 from connector.local.journal import encode_record, read_journal
 from connector.local.targets import safe_file_name
-from connector.upload.journals import UploadSource, check_sources
+from connector.upload.journals import UploadSource, check_alias
 from connector.wire.lifetimes import (
     parse_cache_control,
     parse_delta_seconds,
@@ -361,7 +361,7 @@ def test_names_sizes_and_settings(fuzz: Fuzz) -> None:
         with contextlib.suppress(ValueError):
             assert parse_size(text) >= 0
         with our_errors_only():
-            check_sources([UploadSource(Path("x"), text)])
+            check_alias(UploadSource(Path("x"), text))
         for name in ("wkvs_url", "part_size", "read_timeout", "max_concurrency", "proxy"):
             with our_errors_only():
                 load_settings({name: text}, {}, None)

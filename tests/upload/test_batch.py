@@ -49,6 +49,19 @@ async def test_outcomes_keep_the_order_of_the_sources(desk: Desk) -> None:
     assert [bool(outcome.unwrap().already_there) for outcome in outcomes] == [False, True, True, False]
 
 
+@pytest.mark.parametrize("alias", ["new\nline", "no text \udcff", " ", "x" * 256])
+async def test_a_name_that_is_no_alias_fails_alone(desk: Desk, alias: str) -> None:
+    good = desk.file(1000, "good.bin")
+    bad, fine = await uploaded(desk, UploadSource(good.path, alias), good)
+    assert isinstance(bad.error, UsageError)
+    assert "alias" in bad.error.message
+    assert fine.ok
+    async with desk.session() as session:
+        bad, fine = await session.plan_upload([UploadSource(good.path, alias), good])  # type: ignore[assignment]
+    assert isinstance(bad.error, UsageError)
+    assert fine.ok
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 async def test_what_failed_in_the_archive_is_sent_again(desk: Desk, state: str) -> None:
     sources = some(desk)

@@ -218,8 +218,10 @@ async def test_empty_and_encrypted_files_are_refused_before_the_archive_hears_of
     assert desk.archive.counts["create"] == 0
 
 
-@pytest.mark.parametrize("aliases", [("a", "a"), ("", "b"), (" ", "b"), ("x\ny", "b"), ("x" * 256, "b")])
-async def test_aliases_that_cannot_be_are_refused_before_anything_is_sent(desk: Desk, aliases: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("aliases", [("a", "a"), ("\u00e9", "e\u0301")])
+async def test_aliases_that_two_files_share_are_refused_before_anything_is_sent(
+    desk: Desk, aliases: tuple[str, ...]
+) -> None:
     sources = [UploadSource(desk.file(10, f"{n}").path, alias) for n, alias in enumerate(aliases)]
     with pytest.raises(UsageError):
         await desk.upload(*sources)
