@@ -18,6 +18,7 @@ import trio
 
 from connector.archive.database import Database
 from connector.archive.faults import (
+    UNKNOWN,
     Delete,
     DeleteContent,
     DeleteSecret,
@@ -65,12 +66,16 @@ class ArchiveCheck:
     _settings: ArchiveSettings
     _clock: Clock
 
-    async def run(self, report: Report, *, repair: bool = False, pause: float = _MOMENT) -> int:
+    async def run(
+        self, report: Report, *, repair: bool = False, delete_unknown: bool = False, pause: float = _MOMENT
+    ) -> int:
         """Check everything once.
 
         Args:
             report: Is told of each fault as soon as it is found.
             repair: Whether to repair what is safe.
+            delete_unknown: Whether to delete then what the storage has of files that the database does not know, too.
+                If the database is not the right one, or not complete, these are files of the archive.
             pause: Seconds after which what looks wrong is looked at again.
 
         Returns:
@@ -80,7 +85,8 @@ class ArchiveCheck:
 
         async def tell(fault: Fault) -> None:
             nonlocal left
-            repaired = repair and fault.repair is not None and await self._repair(fault, fault.repair)
+            is_safe = delete_unknown or fault.kind not in UNKNOWN
+            repaired = repair and is_safe and fault.repair is not None and await self._repair(fault, fault.repair)
             left += not repaired
             report(fault, repaired)
 

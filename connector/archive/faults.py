@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 import attrs
 
@@ -25,6 +26,8 @@ FaultKind = Literal[
     "leftover_upload",
     "leftover_content",
     "leftover_secret",
+    "unknown_object",
+    "unknown_upload",
     "missing_job",
     "job_set_aside",
     "unknown_hub",
@@ -33,6 +36,11 @@ FaultKind = Literal[
     "old_master_key",
     "missing_master_key",
 ]
+
+
+UNKNOWN: Collection[FaultKind] = ("unknown_object", "unknown_upload")
+"""Faults that are none where the database is another archive's, or was restored from an earlier backup: what they tell
+of is removed only if a person says that the database is the right one."""
 
 
 @attrs.frozen
@@ -270,10 +278,29 @@ def _leftovers(view: FileView) -> Iterator[Fault]:
         named.add(Place(file.storage_alias, "permanent", file.object_id))
         if file.staged_id is not None:
             named.add(Place(file.storage_alias, "download", file.staged_id))
+    hubs = {document.storage_alias for document in (upload, file) if document is not None}
     for stored in view.objects:
         if stored.place not in named:
-            kind: FaultKind = "leftover_object" if stored.place.upload_id is None else "leftover_upload"
-            yield Fault(kind, view.file_id, f"{_told(stored.place)} belongs to no file", Delete(stored.place))
+            is_object = stored.place.upload_id is None
+            if stored.place.hub in hubs:
+                kind: FaultKind = "leftover_object" if is_object else "leftover_upload"
+                yield Fault(kind, view.file_id, f"{_told(stored.place)} belongs to no file", Delete(stored.place))
+            else:
+                yield _unknown_object(view.file_id, stored.place, "unknown_object" if is_object else "unknown_upload")
+
+
+def _unknown_object(file_id: str, place: Place, kind: FaultKind) -> Fault:
+    """What the storage has of a file of which the database knows nothing, or nothing there."""
+    if _is_file_id(file_id):
+        return Fault(kind, file_id, f"{_told(place)} is of a file that the database does not know there", Delete(place))
+    return Fault(kind, file_id, f"{_told(place)} has no name of this archive's")  # somebody else's: never deleted
+
+
+def _is_file_id(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def _has(view: FileView, place: Place) -> bool:

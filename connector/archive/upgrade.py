@@ -56,7 +56,7 @@ async def upgrade_archive(config: ArchiveConfig) -> int:
         changed += await _finish_deletions(archive.database)
         changed += await _rename_secrets(archive)
         # Writes the boxes' counters and the jobs, and removes what nothing names.
-        await archive.check.run(lambda fault, repaired: None, repair=True, pause=0.0)
+        await archive.check.run(lambda fault, repaired: None, repair=True, delete_unknown=True, pause=0.0)
         await migrate(archive.database.factory, migrations(), name=SCHEMA)
     await trio.to_thread.run_sync(_remove_former_files, config.keys_directory)
     return changed

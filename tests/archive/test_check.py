@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.config import embedded
+from connector.archive.config import SqliteDocuments, embedded
 from connector.archive.faults import Fault, FaultKind
 from connector.archive.inventory import group_sorted
 from connector.archive.leftovers import settle
@@ -78,7 +78,7 @@ async def file_of(archive: Archive, alias: str) -> RegisteredFile:
     return file
 
 
-async def check(archive: Archive, *, repair: bool = False) -> list[Fault]:
+async def check(archive: Archive, *, repair: bool = False, delete_unknown: bool = False) -> list[Fault]:
     """The faults that are left."""
     faults: list[Fault] = []
 
@@ -87,7 +87,8 @@ async def check(archive: Archive, *, repair: bool = False) -> list[Fault]:
         if not repaired:
             faults.append(fault)
 
-    assert await archive.check.run(report, repair=repair, pause=0.0) == len(faults)
+    left = await archive.check.run(report, repair=repair, delete_unknown=delete_unknown, pause=0.0)
+    assert left == len(faults)
     return faults
 
 
@@ -232,10 +233,8 @@ async def missing_master_key(archive: Archive) -> None:
 REPAIRED: list[tuple[FaultKind, Plant]] = [
     ("lost_upload", lost_upload),
     ("missing_copy", missing_copy),
-    *(("leftover_object", leftover_object(bucket, None)) for bucket in ("inbox", "permanent", "download")),
     *(("leftover_object", leftover_object(bucket, "archived")) for bucket in ("inbox", "permanent", "download")),
     ("leftover_object", leftover_object("inbox", "failed")),
-    *(("leftover_upload", leftover_upload(bucket, None)) for bucket in ("inbox", "permanent", "download")),
     ("leftover_upload", leftover_upload("inbox", "archived")),
     *(("leftover_content", leftover_content(bucket)) for bucket in ("inbox", "permanent", "download")),
     ("leftover_secret", leftover_secret),
@@ -243,6 +242,10 @@ REPAIRED: list[tuple[FaultKind, Plant]] = [
     ("missing_job", missing_job("received")),
     ("wrong_counters", wrong_counters),
     ("old_master_key", old_master_key),
+]
+DELETED_ON_DEMAND: list[tuple[FaultKind, Plant]] = [
+    *(("unknown_object", leftover_object(bucket, None)) for bucket in ("inbox", "permanent", "download")),
+    *(("unknown_upload", leftover_upload(bucket, None)) for bucket in ("inbox", "permanent", "download")),
 ]
 LOST: list[tuple[FaultKind, Plant]] = [
     ("missing_object", missing_object),
@@ -259,7 +262,7 @@ LOST: list[tuple[FaultKind, Plant]] = [
 
 
 def test_every_kind_of_fault_is_planted_here() -> None:
-    assert {kind for kind, _ in (*REPAIRED, *LOST)} == set(get_args(FaultKind))
+    assert {kind for kind, _ in (*REPAIRED, *DELETED_ON_DEMAND, *LOST)} == set(get_args(FaultKind))
 
 
 @pytest.mark.trio
@@ -281,6 +284,36 @@ async def test_what_is_safe_to_repair(root: Path, kind: FaultKind, plant: Plant)
             await at_rest(archive)
             assert await check(archive) == []
         assert {file.alias async for file in archive.registry.find_all()} >= {"archived", "staged", "received"}
+
+
+@pytest.mark.parametrize(("kind", "plant"), DELETED_ON_DEMAND)
+@pytest.mark.trio
+async def test_what_the_database_does_not_know_is_deleted_on_demand(root: Path, kind: FaultKind, plant: Plant) -> None:
+    async with open_archive(embedded(root)) as archive:
+        await plant(archive)
+        for repair in (False, True, True):
+            assert [fault.kind for fault in await check(archive, repair=repair)] == [kind]
+        assert await check(archive, repair=True, delete_unknown=True) == []
+        assert await check(archive) == []
+
+
+@pytest.mark.trio
+async def test_a_check_with_another_database_deletes_nothing(root: Path) -> None:
+    """An empty one, as by a name that is misspelt."""
+    config = embedded(root)
+    other = attrs.evolve(config, documents=SqliteDocuments(path=root / "other.sqlite"))
+    async with open_archive(other) as archive:
+        assert {fault.kind for fault in await check(archive, repair=True)} == {"unknown_object", "unknown_upload"}
+    async with open_archive(config) as archive:
+        assert await check(archive) == []
+
+
+@pytest.mark.trio
+async def test_what_others_have_put_into_a_bucket_is_never_deleted(root: Path) -> None:
+    async with open_archive(embedded(root)) as archive:
+        await archive.hubs.default.storage.put_object("permanent", "inventory-2026.csv", b"somebody else's")
+        for options in ({}, {"repair": True}, {"repair": True, "delete_unknown": True}):
+            assert [fault.kind for fault in await check(archive, **options)] == ["unknown_object"]
 
 
 @pytest.mark.parametrize(("kind", "plant"), LOST, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(LOST)])
@@ -371,9 +404,9 @@ async def test_an_archive_that_is_busy_has_no_faults(documents: DaoFactory | Non
         assert {fault.kind for fault in await check(archive)} == {
             "wrong_counters",
             "leftover_secret",
-            "leftover_object",
+            "unknown_object",
         }
-        assert await check(archive, repair=True) == []
+        assert await check(archive, repair=True, delete_unknown=True) == []
 
 
 class WatchedStorage(MemoryStorage):
@@ -430,6 +463,7 @@ def test_the_command_tells_and_repairs(root: Path) -> None:
     assert repaired.stdout.splitlines()[0].split(":")[0] in ("repaired", "lost")
     assert "1 repaired" in repaired.stderr
     assert len(run_cli("archive", "check", "--root", str(root), "--json").stdout.splitlines()) == 1
+    assert run_cli("archive", "check", "--root", str(root), "--delete-unknown").returncode == 2
 
 
 def test_the_command_on_both_set_ups(archive: ServedArchive) -> None:
@@ -450,9 +484,10 @@ def test_the_command_on_both_set_ups(archive: ServedArchive) -> None:
         return sorted((row["fault"], row["state"]) for row in rows if row["subject"] == subject)
 
     archive.administer(plant)
-    kinds = ["leftover_object"] * 3 + ["leftover_secret", "leftover_upload"]
-    assert found() == [(kind, "repairable") for kind in kinds]
-    assert found("--repair") == [(kind, "repaired") for kind in kinds]
+    unknown = [("unknown_object", "unknown")] * 3 + [("unknown_upload", "unknown")]
+    assert found() == [("leftover_secret", "repairable"), *unknown]
+    assert found("--repair") == [("leftover_secret", "repaired"), *unknown]
+    assert found("--repair", "--delete-unknown") == [(kind, "repaired") for kind, _ in unknown]
     assert found() == []
 
 

@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -97,7 +96,9 @@ def _with(planted: Callable[[Archive], Awaitable[None]], prepare: Callable[[Path
 
 async def _nobodys_object(archive: Archive) -> None:
     hub = archive.hubs.default
-    await hub.storage.put_object(hub.permanent, f"{uuid4()}.1", b"nobody's")
+    file = await archive.database.files.find_one({})
+    assert file is not None
+    await hub.storage.put_object(hub.permanent, f"{file.file_id}.1", b"nobody's")
 
 
 async def _job_set_aside(archive: Archive) -> None:

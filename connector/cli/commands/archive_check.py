@@ -16,36 +16,52 @@ if TYPE_CHECKING:
 
 @archive_command()
 @option("--repair", is_flag=True, envvar=None, show_envvar=False, help="Mend what is safe to mend.")
+@option(
+    "--delete-unknown",
+    is_flag=True,
+    envvar=None,
+    show_envvar=False,
+    help="With --repair: also delete objects of files that the database does not know. They are files of the archive"
+    " if this is another database, or an earlier one that was restored.",
+)
 @option("--json", "as_lines", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON object for each line.")
 @archive_output_options
-def check(invocation: Invocation, /, repair: bool, as_lines: bool, **_: object) -> None:
+def check(invocation: Invocation, /, repair: bool, delete_unknown: bool, as_lines: bool, **_: object) -> None:
     """Compare the archive's records with its objects, uploads, staged copies, secrets, counters and jobs.
 
     May run beside the archive. Ends with 0 if nothing is wrong, or all of it was repaired, and with 6 otherwise.
     """
-    from connector.errors import IntegrityError
+    from connector.archive.faults import UNKNOWN
+    from connector.errors import IntegrityError, UsageError
 
-    found = repaired = 0
+    if delete_unknown and not repair:
+        raise UsageError("--delete-unknown is for --repair.", hint="Give both, or leave it out.")
+    found = repaired = unknown = 0
 
     def report(fault: Fault, is_repaired: bool) -> None:
-        nonlocal found, repaired
-        found, repaired = found + 1, repaired + is_repaired
+        nonlocal found, repaired, unknown
+        is_unknown = not is_repaired and fault.kind in UNKNOWN
+        found, repaired, unknown = found + 1, repaired + is_repaired, unknown + is_unknown
         row = {"fault": fault.kind, "subject": fault.subject, "message": fault.message}
-        state = "repaired" if is_repaired else "repairable" if fault.repair is not None else "lost"
+        state = "repairable" if fault.repair is not None else "lost"
+        state = "repaired" if is_repaired else "unknown" if is_unknown else state
         if as_lines:
             invocation.console.result(json.dumps({**row, "state": state}))
         else:
             invocation.console.result(f"{state}: {fault.kind} {fault.subject}: {fault.message}")
 
     async def job(archive: Archive) -> int:
-        return await archive.check.run(report, repair=repair)
+        return await archive.check.run(report, repair=repair, delete_unknown=delete_unknown)
 
     left = with_archive(job)
     if left:
-        raise IntegrityError(
-            f"{found} fault(s) found, {repaired} repaired.",
-            hint="" if repair else "Run it with --repair to mend what is safe.",
-        )
+        hints = [] if repair else ["Run it with --repair to mend what is safe."]
+        if unknown:
+            hints.append(
+                f"{unknown} of them are objects that the database does not know: see whether it is the right one, and"
+                " complete. If so, --repair --delete-unknown deletes them."
+            )
+        raise IntegrityError(f"{found} fault(s) found, {repaired} repaired.", hint=" ".join(hints))
     invocation.console.info(f"{found} fault(s) found, all repaired." if found else "Nothing is wrong.")
 
 
