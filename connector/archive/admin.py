@@ -8,6 +8,7 @@ from typing import Any
 from connector.archive.assembly import Archive
 from connector.archive.errors import ApiError, IncompleteUploads
 from connector.archive.file_registry import file_extension
+from connector.archive.hubs import Hub
 from connector.archive.models import Box, BoxState, FileUpload, RegisteredFile, WorkPackage
 from connector.archive.work_packages import Grant, WorkPackageService
 from connector.errors import UsageError
@@ -33,12 +34,23 @@ async def grant_upload(
     if box_id is not None:
         box = await _find_box(archive, box_id)
     else:
-        alias = storage_alias or archive.hubs.default.alias
-        if alias not in archive.hubs:
-            known = ", ".join(hub.alias for hub in archive.hubs)
-            raise UsageError(f"The archive has no data hub {alias!r}.", hint=f"It has {known}.")
+        alias = find_hub(archive, storage_alias).alias
         box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)
     return await archive.work_packages.grant_upload(box, public_key, lifetime=lifetime)
+
+
+def find_hub(archive: Archive, alias: str | None) -> Hub:
+    """The hub with this storage alias, or the archive's first one.
+
+    Raises:
+        UsageError: The archive has none.
+    """
+    if alias is None:
+        return archive.hubs.default
+    if alias not in archive.hubs:
+        known = ", ".join(hub.alias for hub in archive.hubs)
+        raise UsageError(f"The archive has no data hub {alias!r}.", hint=f"It has {known}.")
+    return archive.hubs.get(alias)
 
 
 async def grant_download(

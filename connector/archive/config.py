@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from connector.archive.settings import ArchiveSettings
 EMBEDDED_ALIAS = "embedded"
 """The storage alias of an archive in one directory, if no other is given."""
 _BUCKETS = frozenset({"inbox", "permanent", "download"})
+_LONGEST_DEADLINE = 24 * 3600.0
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -38,7 +40,7 @@ class MongodbDocuments:
 
     uri: str = attrs.field(repr=False)
     database: str = attrs.field(default="archive", validator=validators.min_len(1))
-    deadline: float = attrs.field(default=15.0, validator=validators.gt(0))
+    deadline: float = attrs.field(default=15.0, validator=[validators.gt(0), validators.le(_LONGEST_DEADLINE)])
 
 
 @attrs.frozen(kw_only=True)
@@ -67,8 +69,8 @@ class FilesystemBuckets(HubBuckets):
 
     @property
     def place(self) -> str:
-        """What two hubs may share only with different buckets: the directory."""
-        return str(self.path)
+        """What two hubs may share only with different buckets: the directory, however it is written."""
+        return os.path.realpath(self.path)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,15 +89,20 @@ class S3Buckets(HubBuckets):
     region: str = "us-east-1"
     addressing: Literal["path", "virtual", "auto"] = "path"
     ca_file: Path | None = None
-    deadline: float = attrs.field(default=30.0, validator=validators.gt(0))
+    deadline: float = attrs.field(default=30.0, validator=[validators.gt(0), validators.le(_LONGEST_DEADLINE)])
     attempts: int = attrs.field(default=3, validator=validators.ge(1))
     max_threads: int = attrs.field(default=32, validator=validators.ge(1))
     conditional_writes: Literal["probe", "all", "put", "none"] = "probe"
 
     @property
     def place(self) -> str:
-        """What two hubs may share only with different buckets: the server."""
-        return self.endpoint_url or "Amazon S3"
+        """What two hubs may share only with different buckets: the server, however its address is written."""
+        if self.endpoint_url is None:
+            return "Amazon S3"
+        scheme, _, rest = self.endpoint_url.partition("://")
+        host, slash, path = rest.rstrip("/").partition("/")
+        port = {"http": ":80", "https": ":443"}.get(scheme.lower(), "")
+        return f"{scheme.lower()}://{host.lower().removesuffix(port)}{slash}{path}"
 
     @property
     def server(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +69,9 @@ def read_config(
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of deeply nested arrays
         raise UsageError(f"{name}: not valid TOML: {error}.") from error
     _refuse_secrets(table, name)
+    hubs = table.get("hubs", [])
+    if not isinstance(hubs, list) or len(_tables(hubs)) < len(hubs):
+        raise UsageError(f"{name}: hubs: a table [[hubs]] is expected for each hub.")
     _apply_top(table, environment, options or {})
     _apply_tables(table, environment)
     _read_secrets(table, file.parent)
@@ -151,7 +154,9 @@ def _apply_tables(table: Table, environment: Mapping[str, str]) -> None:
             if isinstance(part, dict):
                 part[key] = value
                 part.pop(f"{key}_file", None)
-    for hub in _tables(table.get("hubs")):
+    hubs = _tables(table.get("hubs"))
+    _check_variables([_hub_variable(hub, "") for hub in hubs], environment)
+    for hub in hubs:
         if value := environment.get(_hub_variable(hub, "private_key")):
             hub["private_key"] = _decode_key(value, _hub_variable(hub, "private_key"))
         for storage in _tables([hub.get("storage")]):
@@ -159,6 +164,16 @@ def _apply_tables(table: Table, environment: Mapping[str, str]) -> None:
                 if value := environment.get(_hub_variable(hub, key)):
                     storage[key] = value
                     storage.pop(f"{key}_file", None)
+
+
+def _check_variables(prefixes: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Refuse variables that are those of two hubs, whose aliases differ only in case or in signs."""
+    for prefix in prefixes:
+        if prefixes.count(prefix) > 1 and any(name.startswith(prefix) for name in environment):
+            raise UsageError(
+                f"Two hubs have the environment variables {prefix}..., since their aliases differ in signs only.",
+                hint="Give what is theirs in the configuration file.",
+            )
 
 
 def _field_names(classes: Mapping[str, type]) -> list[str]:
@@ -181,7 +196,9 @@ def _read_secrets(table: Table, directory: Path) -> None:
             hub["private_key"] = read_secret(_path(directory, hub, "private_key"))
     for part in _tables([table.get("documents"), *(hub.get("storage") for hub in _tables(table.get("hubs")))]):
         for key in _FROM_FILES:
-            if isinstance(part.get(f"{key}_file"), str):
+            if not isinstance(part.get(f"{key}_file", ""), str):
+                raise UsageError(f"archive.toml: {key}_file: the name of a file is expected.")
+            if f"{key}_file" in part:
                 part[key] = read_secret(_path(directory, part, f"{key}_file")).decode("utf-8", errors="replace").strip()
             part.pop(f"{key}_file", None)
 
@@ -219,9 +236,15 @@ def _structure_as(table: Table, kind: type[T], name: str) -> T:
 
 def _web_address(url: str | None) -> str | None:
     try:
-        return parse_web_address(url) if url else None
+        address = parse_web_address(url) if url else None
     except ValueError as error:
         raise UsageError(f"public_url: {error}.") from error
+    if address is not None and re.search(r"[?#@\s]", address):
+        raise UsageError(
+            "public_url: services cannot be under an address with a query, a fragment, a user or blanks.",
+            hint="It has a host, perhaps a port and a path, and nothing else.",
+        )
+    return address
 
 
 def _reason(error: BaseException, kind: type | None) -> str:

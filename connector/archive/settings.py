@@ -5,12 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 from attrs import validators
 
 Clock = Callable[[], float]
 """Returns the time in seconds since the UNIX epoch."""
+
+
+LONGEST = 100 * 365 * 24 * 3600
+"""Seconds of a duration at most: what ends later has no date."""
+_LONGEST_URL = 7 * 24 * 3600
+"""Seconds for which S3 accepts a presigned URL at most."""
+
+
+def _between(least: float, most: float) -> Any:
+    return validators.and_(validators.ge(least), validators.le(most))
 
 
 @attrs.frozen(kw_only=True)
@@ -35,18 +46,18 @@ class ArchiveSettings:
         job_lease: For how long a worker has a job without extending that: so long a job waits after a worker has died.
     """
 
-    work_order_lifetime: int = attrs.field(default=30, validator=validators.ge(1))
-    token_leeway: int = attrs.field(default=10, validator=validators.ge(0))
-    url_lifetime: int = attrs.field(default=60, validator=validators.ge(1))
-    package_lifetime: int = attrs.field(default=30 * 24 * 3600, validator=validators.ge(1))
-    retry_after: int | None = attrs.field(default=None, validator=validators.optional(validators.ge(1)))
-    staging_delay: float = attrs.field(default=0.0, validator=validators.ge(0))
-    stage_lifetime: float = attrs.field(default=7 * 24 * 3600.0, validator=validators.ge(0))
+    work_order_lifetime: int = attrs.field(default=30, validator=_between(1, LONGEST))
+    token_leeway: int = attrs.field(default=10, validator=_between(0, LONGEST))
+    url_lifetime: int = attrs.field(default=60, validator=_between(1, _LONGEST_URL))
+    package_lifetime: int = attrs.field(default=30 * 24 * 3600, validator=_between(1, LONGEST))
+    retry_after: int | None = attrs.field(default=None, validator=validators.optional(_between(1, LONGEST)))
+    staging_delay: float = attrs.field(default=0.0, validator=_between(0, LONGEST))
+    stage_lifetime: float = attrs.field(default=7 * 24 * 3600.0, validator=_between(0, LONGEST))
     open_uploads: int = attrs.field(default=5, validator=validators.ge(1))
-    upload_lifetime: int = attrs.field(default=72 * 3600, validator=validators.ge(1))
+    upload_lifetime: int = attrs.field(default=72 * 3600, validator=_between(1, LONGEST))
     manual_archival: bool = False
     interrogation_memory: int = attrs.field(default=256 * 1024**2, validator=validators.ge(1024**2))
-    job_lease: float = attrs.field(default=30.0, validator=validators.ge(1))
+    job_lease: float = attrs.field(default=30.0, validator=_between(1, LONGEST))
 
 
 def utc_now(clock: Clock = time.time) -> datetime:

@@ -22,6 +22,7 @@ HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"(?P<bearer>(?i:bearer)\s+)[^\s'\",]+"
     r"|(?P<query>(?i:x-amz-signature|x-amz-security-token|x-amz-credential|signature|awsaccesskeyid)=)[^&\s'\"]+"
+    r"|(?P<header>(?i:x-amz-security-token)['\"]?: ?b?['\"]?)[^\s'\",]+"
     r"|(?P<jwt>)eyJ[\w-]{6,}\.[\w-]+\.[\w-]*"
     r"|(?P<sealed>[\w-]{3,}:)[A-Za-z0-9+/]{80,}={0,2}"
     r"|(?P<user>://)[^/\s:@]+:[^/\s@]+(?=@)"
@@ -75,17 +76,27 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+_PIPE_BUF = 512
+"""Bytes that a pipe takes at once where it takes any (POSIX, `PIPE_BUF` at least)."""
+
+
 class OutputStream:
     """Writes to a stream and never raises. `failure` states why something was not written; empty if all was.
 
     Each text is written at once and past Python's buffers, which would keep what a full disk did not take and raise
     again at the next text. A pipe that another program has made non-blocking is waited for like any other.
+
+    Attributes:
+        patience: Seconds for which a pipe that is full is waited for; None for any time. A server must not stop because
+            its log is not read: lines that do not fit are dropped and counted then.
     """
 
     def __init__(self, stream: TextIO | None, *, platform: str = sys.platform) -> None:
         self._stream = stream
         self._descriptor = _descriptor(stream, platform)
         self._torn = False
+        self._dropped = 0
+        self.patience: float | None = None
         self.failure = "" if stream is not None else "it is closed"
 
     def size(self) -> os.terminal_size:
@@ -122,23 +133,41 @@ class OutputStream:
                 self._stream.flush()
             else:
                 self._write_all(self._descriptor, text.encode(self._stream.encoding or "utf-8"))
+        except _NotReadError:
+            self._dropped += 1
         except (OSError, ValueError, MemoryError) as error:
             said = error.strerror if isinstance(error, OSError) else str(error)
             self.failure = said or ("there is no memory left" if isinstance(error, MemoryError) else "it is gone")
 
     def _write_all(self, descriptor: int, content: bytes) -> None:
+        if self._dropped:
+            content = b"%d line(s) are missing here, since they were not read.\n" % self._dropped + content
         if self._torn:  # end a truncated line before the next one
             content = b"\n" + content
         left = memoryview(content)
         try:
             while left:
                 try:
-                    left = left[os.write(descriptor, left) :]
+                    left = left[os.write(descriptor, self._next_piece(descriptor, left)) :]
                 except BlockingIOError:
                     select.select([], [descriptor], [])
         finally:
             if len(left) < len(content):
                 self._torn = bool(left)
+        self._dropped = 0
+
+    def _next_piece(self, descriptor: int, left: memoryview) -> memoryview:
+        """What can be written without waiting for longer than is allowed."""
+        if self.patience is None:
+            return left
+        # While nothing is read, it is waited for once.
+        if not select.select([], [descriptor], [], 0 if self._dropped else self.patience)[1]:
+            raise _NotReadError
+        return left[:_PIPE_BUF]
+
+
+class _NotReadError(Exception):
+    """Nobody reads what was written before."""
 
 
 def _descriptor(stream: TextIO | None, platform: str) -> int | None:
@@ -266,7 +295,8 @@ def send_logs_to(console: Console) -> None:
     root.addHandler(_ConsoleHandler(console))
     root.setLevel(logging.DEBUG if console.debug else logging.WARNING)
     # Their DEBUG lines are frames and header bytes: much, of no use, and with tokens in unknown shapes.
-    for name in ("httpcore", "h11", "hpack"):
+    # Those of botocore.auth are what a request is signed with, line by line: together they are its right.
+    for name in ("httpcore", "h11", "hpack", "botocore.auth"):
         logging.getLogger(name).setLevel(logging.INFO)
     # Its INFO lines are whole URLs, and a presigned one grants access to a file.
     logging.getLogger("httpx").setLevel(logging.WARNING)

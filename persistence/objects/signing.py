@@ -134,9 +134,10 @@ class UrlSigner:
             given = query["X-Amz-Signature"]
         except (KeyError, ValueError) as error:
             raise SignatureRefused(f"The URL of object {object_id!r} carries no complete signature.") from error
-        md5 = _hex(content_md5) if query.get("X-Amz-SignedHeaders") == _MD5_HEADER else None
+        md5 = _hex(content_md5)  # which the content must have in any case, and the signature cover if it says so
+        signed_md5 = md5 if query.get("X-Amz-SignedHeaders") == _MD5_HEADER else ""
         rest = {name: value for name, value in query.items() if name != "X-Amz-Signature"}
-        if not self._is_signed(given, method, bucket, object_id, rest, md5 or ""):
+        if not self._is_signed(given, method, bucket, object_id, rest, signed_md5):
             raise SignatureRefused(f"The signature does not permit {method} of object {object_id!r}.")
         if self._clock() >= started + lifetime:
             raise SignatureExpired(f"The URL of object {object_id!r} has expired.", hint="Ask for a new one.")
@@ -147,7 +148,7 @@ class UrlSigner:
             upload_id=query.get("uploadId"),
             part_number=number,
             file_name=_file_name(query.get("response-content-disposition")),
-            md5=md5,
+            md5=md5 or None,
         )
 
     def verify_post(self, path: str, fields: Mapping[str, str]) -> SignedRequest:

@@ -118,6 +118,8 @@ def test_grants_and_listings_beside_a_running_server(
         (["grant", "upload", "--public-key", "{key}", "--box", "nope"], "no box"),
         (["lock", "nope"], "no box"),
         (["archive-box", "nope"], "no box"),
+        (["rotate-key", "hub", "nope"], "no data hub"),
+        (["grant", "upload", "--public-key", "{key}", "--expires", "9999-12-31"], "--expires"),
     ],
 )
 def test_refusals_are_sentences_with_exit_code_2(

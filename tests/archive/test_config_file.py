@@ -120,6 +120,20 @@ def test_the_database_may_be_named_by_the_environment_alone(read: Read) -> None:
         (DOCUMENTS + HUB.replace('"HD01"', '" "', 1), ["hubs[0].alias", "text is expected"]),
         (DOCUMENTS + HUB.replace("alias", "private_key = 5\nalias", 1), ["private_key", "name of a file"]),
         (f"open_uploads = 0\n{DOCUMENTS}{HUB}", ["open_uploads", ">= 1"]),
+        (f"hubs = 'HD01'\n{DOCUMENTS}", ["[[hubs]]"]),
+        (f"hubs = ['HD01']\n{DOCUMENTS}", ["[[hubs]]"]),
+        (DOCUMENTS + HUB.replace("[[hubs]]", "[hubs]"), ["[[hubs]]"]),
+        *(
+            (f"{key} = {value}\n{DOCUMENTS}{HUB}", [key, "<="])
+            for key in ("url_lifetime", "package_lifetime", "upload_lifetime", "work_order_lifetime", "stage_lifetime")
+            for value in ("1000000000000000", "1e300" if key == "stage_lifetime" else "604800000000")
+        ),
+        (f"stage_lifetime = inf\n{DOCUMENTS}{HUB}", ["stage_lifetime"]),
+        (f"job_lease = inf\n{DOCUMENTS}{HUB}", ["job_lease"]),
+        (DOCUMENTS + HUB + "deadline = inf\n", ["deadline"]),
+        (DOCUMENTS + HUB + "secret_key_file = 5\n", ["secret_key_file", "name of a file"]),
+        (f"public_url = 'https://me:secret@archive'\n{DOCUMENTS}{HUB}", ["public_url", "user"]),
+        (f"public_url = 'https://archive?x=1'\n{DOCUMENTS}{HUB}", ["public_url", "query"]),
         (f"open_uploads = 'many'\n{DOCUMENTS}{HUB}", ["open_uploads", "many"]),
         (f"open_uploads = true\n{DOCUMENTS}{HUB}", ["open_uploads", "whole number"]),
         (f"manual_archival = 'maybe'\n{DOCUMENTS}{HUB}", ["manual_archival", "true or false"]),
@@ -148,6 +162,27 @@ def test_what_is_wrong_is_told_in_one_sentence(read: Read, text: str, words: lis
     assert caught.value.message.endswith(".")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_one_directory_is_not_that_of_two_hubs(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "link").symlink_to("objects")
+    for path in ("./x/../objects/", "link"):
+        with pytest.raises(UsageError, match="two hubs"):
+            read(DOCUMENTS + FILES.replace("TU02", "HD01") + FILES.replace('"objects"', f'"{path}"'))
+
+
+@pytest.mark.parametrize("url", ["https://S3.example.org/", "https://s3.example.org:443", "HTTPS://s3.example.org//"])
+def test_one_server_is_not_that_of_two_hubs(read: Read, url: str) -> None:
+    with pytest.raises(UsageError, match="two hubs"):
+        read(DOCUMENTS + HUB + HUB.replace("HD01", "TU02").replace("https://s3.example.org", url))
+
+
+def test_a_variable_of_two_hubs_is_refused(read: Read) -> None:
+    text = DOCUMENTS + HUB + HUB.replace("HD01", "hd01").replace("s3.example", "s4.example")
+    assert len(read(text).hubs) == 2
+    with pytest.raises(UsageError, match="HUBS_HD01_"):
+        read(text, {"CONNECTOR_ARCHIVE_HUBS_HD01_SECRET_KEY": "whose"})
 
 
 def test_secrets_that_others_may_read_are_refused(read: Read, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import time
@@ -173,6 +174,25 @@ class TestStorageApp:
             url = await here.storage.presign_get("inbox", "one", expires=60)
             assert (await here.call("GET", url, if_match=f'"{stat.etag}"'))[0] == 200
             assert (await here.call("GET", url, if_match='"other"'))[0] == 412
+
+    async def test_a_range_of_another_version_is_the_whole_object(self, tmp_path: Path) -> None:
+        async with open_storage(tmp_path) as here:
+            stat = await here.storage.put_object("inbox", "one", b"content")
+            url = await here.storage.presign_get("inbox", "one", expires=60)
+            for validator, status in (
+                (f'"{stat.etag}"', 206),
+                ('"other"', 200),
+                ("Sat, 28 Nov 2026 00:00:00 GMT", 200),
+            ):
+                assert (await here.call("GET", url, range="bytes=0-1", if_range=validator))[0] == status
+
+    async def test_content_has_the_md5_that_is_sent_along(self, tmp_path: Path) -> None:
+        async with open_storage(tmp_path) as here:
+            upload_id = await here.storage.start_upload("inbox", "one")
+            url = await here.storage.presign_part("inbox", "one", upload_id, 1, expires=60)
+            right, wrong = (base64.b64encode(hashlib.md5(text).digest()).decode() for text in (b"content", b"other"))
+            for sent, status in ((right, 200), (wrong, 400), ("AAAA", 400), ("not base64", 200)):
+                assert (await here.call("PUT", url, b"content", content_md5=sent))[0] == status
 
     async def test_urls_expire(self, tmp_path: Path) -> None:
         async with open_storage(tmp_path) as here:

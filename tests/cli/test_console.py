@@ -38,6 +38,10 @@ def test_nothing_that_acts_on_a_terminal_remains(text: str) -> None:
     [
         ("Authorization: Bearer abc.def", "Authorization: Bearer [hidden]"),
         ("GET http://s/b/o?X-Amz-Date=1&X-Amz-Signature=beef&uploadId=2", None),
+        (
+            "headers={'X-Amz-Security-Token': b'beef/x+y', 'Date': 1}",
+            "headers={'X-Amz-Security-Token': b'[hidden]', 'Date': 1}",
+        ),
         ("token eyJhbGciOi.eyJpYXQi.c2ln ends", "token [hidden] ends"),
         ("proxy http://ann:s3cret@host:1 refused", "proxy http://[hidden]@host:1 refused"),
         ("package:" + "A" * 90 + "== is wrong", "package:[hidden] is wrong"),

@@ -121,3 +121,21 @@ def test_a_line_that_was_cut_does_not_damage_the_next(tmp_path: Path) -> None:
     path = tmp_path / "out"
     subprocess.run([sys.executable, "-c", textwrap.dedent(script), path], check=True)
     assert path.read_text() == "a line of \nthe next\nanother\n"
+
+
+def test_a_log_that_is_not_read_holds_a_server_up_once() -> None:
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(theirs, "w") as pipe, os.fdopen(ours, "rb", buffering=0) as reader:
+        stream = OutputStream(pipe)
+        stream.patience = 0.05
+        for _ in range(200):
+            stream.write("x" * 99 + "\n")
+        assert not stream.failure
+        taken = reader.read(4096)
+        stream.write("here again\n")
+        pipe.close()
+        lines = (taken + reader.read()).decode().splitlines()
+    assert lines[-1] == "here again"
+    assert {line for line in lines[:-2] if line} <= {"x" * count for count in range(100)}
+    assert int(lines[-2].split()[0]) + lines.count("x" * 99) == 200

@@ -25,6 +25,7 @@ from persistence.errors import (
     CredentialsRefused,
     DeadlineExceeded,
     InvalidRange,
+    InvalidValue,
     PersistenceError,
     StorageFull,
     Unavailable,
@@ -67,6 +68,13 @@ CALLS: dict[str, Callable[[ObjectStorage], Any]] = {
     "complete_upload": lambda s: s.complete_upload("bucket", "object", "upload"),
     "abort_upload": lambda s: s.abort_upload("bucket", "object", "upload"),
 }
+
+
+@pytest.mark.parametrize("name", ["two words", "a/b", "$system", "a.b"])
+async def test_a_name_that_no_database_has(name: str) -> None:
+    with pytest.raises(InvalidValue):
+        async with MongoDaoFactory(f"mongodb://127.0.0.1:{free_port()}", name):
+            pass
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ _FAILURES: Sequence[tuple[type[Exception], int, str]] = (
     (FileNotFoundError, 404, "NoSuchKey"),  # deleted since it was looked up
     (errors.DigestMismatch, 400, "BadDigest"),
     (errors.InvalidName, 400, "InvalidArgument"),
+    (errors.InvalidValue, 400, "InvalidDigest"),  # of the Content-MD5 header
     (errors.TooLarge, 400, "EntityTooLarge"),
     (errors.StorageFull, 507, "InsufficientStorage"),
     (errors.Unavailable, 503, "ServiceUnavailable"),
@@ -130,7 +131,11 @@ class StorageApp:
         match = request.headers.get("if-match")
         if match is not None and match.strip() not in ("*", headers["ETag"]):
             return _refusal(request, 412, "PreconditionFailed", "The object has another ETag.")
-        wanted_range = read_range(request.headers.get("range"), found.size)
+        is_same = request.headers.get("if-range", headers["ETag"]).strip() in (
+            headers["ETag"],
+            headers["Last-Modified"],
+        )
+        wanted_range = read_range(request.headers.get("range") if is_same else None, found.size)
         if wanted_range is None:
             unmet = {"Content-Range": f"bytes */{found.size}"}
             return _refusal(request, 416, "InvalidRange", "The requested range is not satisfiable", unmet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,33 +17,43 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 
+_DAY = 24 * 3600
+
+
 def read_lifetime(text: str | None, now: float) -> float | None:
     """Read `--expires`: seconds from `now` (seconds since 1970) to the end of a grant. Pure.
 
     Raises:
         UsageError: It is neither a time span nor a date, or has passed.
     """
+    from connector.archive.settings import LONGEST
     from connector.config import parse_duration
     from connector.errors import UsageError
 
     if text is None:
         return None
     try:
-        return parse_duration(text)
+        lifetime = parse_duration(text)
     except ValueError:
-        pass
+        lifetime = _seconds_until(text, now)
+    if lifetime <= 0:
+        raise UsageError(f"--expires: {text} has passed already.", hint="Give a time to come.")
+    if lifetime > LONGEST:
+        raise UsageError(f"--expires: {text} is more than a hundred years away.", hint="Give an earlier time.")
+    return lifetime
+
+
+def _seconds_until(text: str, now: float) -> float:
+    from connector.errors import UsageError
+
     try:
         end = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
             f"--expires: {text!r} is neither a time span nor a date.", hint="Write it like 12h, 90d or 2027-06-30."
         ) from None
-    if len(text) == len("2027-06-30"):
-        end += timedelta(days=1)  # that day is included
-    lifetime = (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() - now
-    if lifetime <= 0:
-        raise UsageError(f"--expires: {text} has passed already.", hint="Give a time to come.")
-    return lifetime
+    seconds = (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() - now
+    return seconds + (_DAY if len(text) == len("2027-06-30") else 0)  # that day is included
 
 
 _key_option = option(

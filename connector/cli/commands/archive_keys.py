@@ -43,13 +43,14 @@ def rotate_key(invocation: Invocation, /, kind: KeyKind, storage_alias: str | No
     Running processes follow by themselves. If they have master keys of their own (other hosts, the environment), add
     the new one to all of them first.
     """
+    from connector.archive.admin import find_hub
     from connector.errors import UsageError
 
     if storage_alias is not None and kind != "hub":
         raise UsageError("Only the key of a hub belongs to a storage alias.", hint="Leave it out.")
 
     async def job(archive: Archive) -> str:
-        hub = archive.hubs.get(storage_alias or archive.hubs.default.alias).alias if kind == "hub" else ""
+        hub = find_hub(archive, storage_alias).alias if kind == "hub" else ""
         return await archive.key_rotation.rotate(kind, hub)
 
     key_id = with_archive(job)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from connector.cli.run import Invocation
 
 _SERVICES = ("wkvs", "wps", "ucs", "dcs")
+_LOG_PATIENCE = 1.0
+"""Seconds for which a log that is not read may hold up a process."""
 _AT_LEAST_ONE = click.IntRange(min=1)
 
 
@@ -123,6 +125,7 @@ def serve(
     """
     from connector.archive.runner import run_archive
 
+    invocation.console.err.patience = _LOG_PATIENCE
     config = find_config(options)
     beside = (
         _worker_beside(options, start_timeout) if (options["root"] is not None if worker is None else worker) else None
@@ -177,6 +180,7 @@ def work(
 
     Any number of workers may run, on any host; one that is interrupted gives its jobs back.
     """
+    invocation.console.err.patience = _LOG_PATIENCE
     config, wanted = find_config(), None if kinds is None else _read_kinds(kinds)
 
     async def work_until(stop: trio.Event, started: Callable[[], None]) -> None:

@@ -172,8 +172,9 @@ class Connection(Database):
         return self.start(in_session, limited=True, fenced=True, callers=callers)
 
     async def _connect(self) -> None:
-        self._client = AsyncMongoClient(self._uri, **self._options)
-        self.stored = self._client.get_database(self._name, codec_options=CODEC_OPTIONS)
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self._uri, **self._options)
+        self.stored = client.get_database(self._name, codec_options=CODEC_OPTIONS)  # fails for names that are none
+        self._client = client
         self.fence = WriteFence(self.stored, lambda call: self.start(call, limited=True))
         await self.start(lambda: self.stored.command("ping")).result()
 
