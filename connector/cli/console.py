@@ -167,7 +167,7 @@ class OutputStream:
 
 
 class _NotReadError(Exception):
-    """Nobody reads what was written before."""
+    """What was written before is not read."""
 
 
 def _descriptor(stream: TextIO | None, platform: str) -> int | None:
