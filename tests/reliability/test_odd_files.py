@@ -46,7 +46,7 @@ def test_where_own_files_should_be(scripted: Scripted, make: Callable[[Path], No
         target.unlink()
     else:
         path = journal if what == "journal" else lock_path(target)
-    part.write_bytes(b"x")
+        part.write_bytes(b"x")
     make(path)
     os.utime(path, (0, 0), follow_symlinks=False)  # no process has been there lately
     limited = attrs.evolve(scripted.program, runner=("prlimit", f"--as={1000 * MIB}"))
