@@ -192,9 +192,11 @@ class KeepEncrypted:
 
 @attrs.frozen
 class KeepUnverified(KeepEncrypted):
-    """Writes header and encrypted segments, and checks only their sizes."""
+    """Writes header and encrypted segments, and checks only their sizes.
 
-    kind: str = "download-unverified"
+    Its partial file is that of a verified download, so each resumes the other; a verified one verifies what is there.
+    """
+
     verified: bool = False
 
     def process(self, part: Part, buffer: memoryview, file: PartialFile) -> Plaintext:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import trio
@@ -27,7 +28,7 @@ from connector.download.request import (
     target_exists,
 )
 from connector.errors import NO_RETRY, IntegrityError, RetryPolicy
-from connector.local.partial_file import PartialFile
+from connector.local.partial_file import PartialFile, unfinished_facts
 from connector.local.state_folder import FinishedFile
 from connector.local.targets import check_free, check_target
 from connector.parts import Part, Parts
@@ -95,8 +96,10 @@ class Download:
                 hint="Tell the archive's operators.",
             )
         processor = self._processor(drs, data, SegmentDecryptor(header.session_keys))
-        parts = Parts(drs.size, fit_download_part_size(drs.size, self._run.part_size))
-        facts = {"accession": self.label, "size": drs.size, "sha256": sha256, "part_size": parts.part_size}
+        facts: dict[str, Any] = {"accession": self.label, "size": drs.size, "sha256": sha256}
+        part_size = await self._run.in_thread(self._choose_part_size, drs.size, processor.kind, facts)
+        parts = Parts(drs.size, part_size)
+        facts |= {"part_size": part_size}
         journaled = len(parts) > 1
 
         def begin() -> PartialFile:
@@ -213,6 +216,12 @@ class Download:
                 hint="Tell the archive's operators.",
             )
         return header
+
+    def _choose_part_size(self, size: int, kind: str, facts: Mapping[str, Any]) -> int:
+        """That of the unfinished file of an earlier run, which is resumed whatever the settings say now. Blocks."""
+        earlier = unfinished_facts(self._request.target, kind, facts).get("part_size")
+        wanted = earlier if isinstance(earlier, int) and earlier > 0 else self._run.part_size
+        return fit_download_part_size(size, wanted)
 
     def _processor(self, drs: DrsObject, header: bytes, decryptor: SegmentDecryptor) -> PartProcessor:
         if self._request.decrypt:

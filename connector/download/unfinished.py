@@ -17,6 +17,7 @@ from connector.local.targets import lock_path, working_paths
 
 _JOURNAL = ".part.journal"
 _KINDS = ("download", "download-decrypted", "download-unverified")
+"""Kinds of journals; the last one is of older versions."""
 
 
 @attrs.frozen

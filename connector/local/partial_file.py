@@ -222,6 +222,12 @@ class PartialFile:
                 raise no_space_error(error, self.target, self._size - _allocated_size(self._file)) from error
 
 
+def unfinished_facts(target: Path, kind: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All facts of the unfinished file of `target` that has these; none if there is none. Blocks."""
+    earlier = _earlier(target, kind, facts)
+    return {} if earlier is None else earlier.head
+
+
 def _check_ours(target: Path) -> None:
     """Raise `LocalError` if there is a partial file without a journal, where no process died: it would be truncated.
 

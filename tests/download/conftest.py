@@ -57,11 +57,11 @@ class Desk:
         )
 
     async def download(
-        self, *accessions: str, decrypt: bool = False, overwrite: bool = False, **options: Any
+        self, *accessions: str, decrypt: bool = False, overwrite: bool = False, verify: bool = True, **options: Any
     ) -> list[Outcome[DownloadedFile]]:
         async with self.session(**options) as session:
             return await session.download(
-                accessions or None, output_dir=self.folder, decrypt=decrypt, overwrite=overwrite
+                accessions or None, output_dir=self.folder, decrypt=decrypt, overwrite=overwrite, verify=verify
             )
 
     @asynccontextmanager

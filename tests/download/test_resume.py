@@ -51,6 +51,40 @@ async def test_the_next_run_fetches_only_what_is_missing(
     assert desk.notes.through == desk.notes.sizes
 
 
+@pytest.mark.parametrize("factor", [2, 0.5])
+async def test_another_part_size_resumes_too(
+    desk: Desk, name: str, decrypt: bool, factor: float, virtual_time: MockClock
+) -> None:
+    data = desk.file(10.5)
+    await interrupt(desk, 6, decrypt=decrypt)
+    desk.archive.ranges.clear()
+    missing = (11 - 4) * desk.PART
+    desk.PART = int(desk.PART * factor)
+    (outcome,) = await desk.download(decrypt=decrypt)
+    assert outcome.ok
+    assert desk.plaintext(name, decrypt=decrypt) == data
+    assert sum(stop - start for start, stop in desk.archive.ranges) <= missing
+    assert desk.names == [name]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+async def test_verified_and_unverified_runs_resume_each_other(
+    desk: Desk, verify: bool, virtual_time: MockClock
+) -> None:
+    data = desk.file(10.5)
+    await interrupt(desk, 6, decrypt=False, verify=not verify, concurrency=1)
+    partial = desk.folder / "GHGAF01.bin.c4gh.part"
+    if verify:  # what was not verified is: this part is fetched again
+        content = bytearray(partial.read_bytes())
+        content[1000] ^= 1
+        partial.write_bytes(content)
+    desk.archive.ranges.clear()
+    (outcome,) = await desk.download(decrypt=False, verify=verify)
+    assert outcome.unwrap().verified is verify
+    assert desk.plaintext("GHGAF01.bin.c4gh", decrypt=False) == data
+    assert len(desk.archive.ranges) <= 11 - 4
+
+
 async def test_interrupted_again_and_again_it_comes_to_an_end(
     desk: Desk, name: str, decrypt: bool, virtual_time: MockClock
 ) -> None:
