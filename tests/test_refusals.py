@@ -121,9 +121,11 @@ def test_a_token_for_the_other_direction(stand: Stand, out: Path) -> None:
 
 
 def test_an_accession_that_is_not_in_the_package(stand: Stand, out: Path) -> None:
+    refused(stand, 4, "GHGAF404", "download", "--output-dir", out, "GHGAF404", token=stand.reading)
+    assert names(out) == []
     arguments = ("download", "--output-dir", out, stand.accession, "GHGAF404")
     refused(stand, 4, "GHGAF404", *arguments, token=stand.reading)
-    assert names(out) == [], "the other one is not fetched either"
+    assert names(out) == [f"{stand.accession}.bin.c4gh"], "the other one is fetched"
 
 
 @pytest.mark.parametrize("options", [(), ("--decrypt",)])

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from connector.clients.downloads import DownloadClient
     from connector.clients.uploads import UploadBox, UploadClient
     from connector.download import DownloadedFile
-    from connector.download.request import DownloadRequest
     from connector.upload import UploadedFile, UploadSource
     from connector.upload.listing import ListedFile, UnfinishedUpload
     from connector.upload.plan import PlannedUpload
@@ -78,22 +77,28 @@ class Session:
         another size the outcome is a `FileExistsAlready`, unless `overwrite` is given; then all files are replaced but
         those that an earlier run fetched and verified and that are unchanged since.
 
-        The outcomes come in the order of the accessions.
+        The outcomes come in the order of the accessions; that of one which the package lacks is a `RefusedError`.
 
         Raises:
-            RefusedError: If the package is not for downloads or lacks one of the files, before anything is fetched.
+            RefusedError: If the package is not for downloads, or lacks all of the files.
             UsageError: If two files would have the same name in `output_dir`, before anything is fetched.
         """
         from connector.clients.downloads import DownloadClient
-        from connector.download import DownloadContext, check_targets, download_all
+        from connector.download import DownloadContext, DownloadRequest, check_targets, download_all
         from connector.local.targets import OutputFolders
 
         _check_existing(overwrite, verify_existing)
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
-        requests = self._requests(accessions, output_dir, decrypt=decrypt, overwrite=overwrite, verify=verify)
+        files = self._package_files()
+        named = self._named(files, accessions)
+        requests = [
+            DownloadRequest(name, files[name], output_dir, decrypt, overwrite, verify)
+            for name in named
+            if name in files
+        ]
         check_targets(requests)
-        self.run.observer.planned([(request.accession, None) for request in requests])
+        self.run.observer.planned([(name, None) for name in named])
         folder, outputs = Path(await trio.Path(output_dir).resolve()), OutputFolders(self.state.outputs)
         await self.run.in_thread(outputs.add, folder)
         context = DownloadContext(
@@ -105,21 +110,16 @@ class Session:
             # Two archives may have a file of the same accession.
             finished=await self._read_finished(f"{folder} {self.settings.wkvs_url}"),
         )
-        outcomes = await download_all(requests, context, self.scheduler, verify_existing=verify_existing)
+        lacking: list[Outcome[DownloadedFile]] = [
+            self.scheduler.finished(Outcome(name, error=_not_included([name]))) for name in named if name not in files
+        ]
+        fetched = await download_all(requests, context, self.scheduler, verify_existing=verify_existing)
         await self.run.in_thread(outputs.forget_if_finished, folder)
-        return outcomes
+        outcomes = {outcome.label: outcome for outcome in [*lacking, *fetched]}
+        return [outcomes[name] for name in named]
 
-    def _requests(
-        self,
-        accessions: Sequence[str] | None,
-        output_dir: Path,
-        *,
-        decrypt: bool,
-        overwrite: bool = False,
-        verify: bool = True,
-    ) -> list[DownloadRequest]:
-        from connector.download.request import DownloadRequest
-
+    def _package_files(self) -> Mapping[str, str]:
+        """The extensions of the package's files by accession; `RefusedError` if it is for uploads."""
         self.scheduler.check_open()
         files = self.package.files
         if self.package.type != "download" or files is None:
@@ -127,19 +127,17 @@ class Session:
                 "This work package is for uploads.",
                 hint="Ask for one for downloads; this one is used with: connector upload",
             )
+        return files
+
+    @staticmethod
+    def _named(files: Mapping[str, str], accessions: Sequence[str] | None) -> list[str]:
+        """The accessions, each once and as the package spells it; `RefusedError` if it has none of them."""
         known = {normalize("NFC", accession): accession for accession in files}
         given = files if accessions is None else accessions
         named = [name if name in files else known.get(normalize("NFC", name), name) for name in given]
-        missing = [accession for accession in named if accession not in files]
-        if missing:
-            raise RefusedError(
-                f"The work package does not include {', '.join(missing)}.",
-                hint="Check the accessions, or ask for a package that includes them.",
-            )
-        return [
-            DownloadRequest(accession, files[accession], output_dir, decrypt, overwrite, verify)
-            for accession in dict.fromkeys(named)
-        ]
+        if named and not any(name in files for name in named):
+            raise _not_included(named)
+        return list(dict.fromkeys(named))
 
     async def upload(
         self, sources: Sequence[UploadSource], *, overwrite: bool = False, verify_existing: bool = False
@@ -211,8 +209,11 @@ class Session:
                 for upload in page:
                     yield ListedFile.of_upload(upload)
         else:
-            for request in sorted(self._requests(None, Path(), decrypt=False), key=lambda request: request.accession):
-                yield ListedFile("download", request.accession, request.target.name)
+            from connector.download import DownloadRequest
+
+            for accession, extension in sorted(self._package_files().items()):
+                request = DownloadRequest(accession, extension, Path(), decrypt=False, overwrite=False)
+                yield ListedFile("download", accession, request.target.name)
 
     async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads of the box with these aliases, to hand them to `remove`."""
@@ -280,6 +281,13 @@ class Session:
             self.api, lambda: self.well_known.values.ucs_api_url, package.file_upload_box_id
         )
         return UploadBox(self.packages, uploads, package.research_data_upload_box_id)
+
+
+def _not_included(accessions: Sequence[str]) -> RefusedError:
+    return RefusedError(
+        f"The work package does not include {', '.join(accessions)}.",
+        hint="Check the accessions, or ask for a package that includes them.",
+    )
 
 
 def _check_existing(overwrite: bool, verify_existing: bool) -> None:

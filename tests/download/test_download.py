@@ -70,12 +70,21 @@ async def test_only_the_files_that_are_named(desk: Desk, virtual_time: MockClock
     assert desk.names == ["GHGAF00.bin.c4gh", "GHGAF02.bin.c4gh"]
 
 
-async def test_a_file_that_is_not_in_the_package_is_refused_before_anything_is_fetched(desk: Desk) -> None:
-    desk.file(1)
+async def test_a_file_that_the_package_lacks_fails_alone(desk: Desk) -> None:
+    desk.file(1.5)
+    first, found, last = await desk.download("GHGAF98", "GHGAF01", "GHGAF99")
+    assert (first.label, found.label, last.label) == ("GHGAF98", "GHGAF01", "GHGAF99")
+    assert found.ok
+    assert isinstance(first.error, RefusedError)
+    assert isinstance(last.error, RefusedError)
+    assert "GHGAF99" in last.error.message
+    assert {outcome.label for outcome in desk.notes.outcomes} == {"GHGAF98", "GHGAF01", "GHGAF99"}
+
+
+async def test_a_package_that_lacks_all_of_the_files_is_another_one(desk: Desk) -> None:
+    desk.file(1.5)
     with pytest.raises(RefusedError, match="GHGAF99"):
-        await desk.download("GHGAF01", "GHGAF99")
-    assert desk.archive.counts["object"] == 0
-    assert desk.names == []
+        await desk.download("GHGAF99")
 
 
 async def test_what_is_no_folder_is_told_before_anything_is_fetched(desk: Desk) -> None:
