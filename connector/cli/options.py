@@ -97,27 +97,6 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def command(
-    name: str | None = None, *, cls: type[click.Command] = GroupedCommand, resume_hint: str | None = None
-) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Return the decorator that turns a function into a command.
-
-    The function gets an `Invocation` and the values of its options, and returns the exit code, `None` for 0.
-    `resume_hint`: see `connector.cli.run.run`.
-    """
-
-    def decorate(function: Callable[..., int | None]) -> click.Command:
-        @functools.wraps(function)
-        def call(**options: Any) -> None:
-            from connector.cli.run import run  # only where a command runs: it loads what `--help` does not need
-
-            run(click.get_current_context(), functools.partial(function, **options), resume_hint=resume_hint)
-
-        return click.command(name, cls=cls)(call)
-
-    return decorate
-
-
 def option(*names: str, **attributes: Any) -> Decorator[Any]:
     """Return `click.option` with the environment variable that follows from the longest name."""
     variable = ENVIRONMENT_PREFIX + max(names, key=len).lstrip("-").replace("-", "_").upper()
@@ -162,14 +141,13 @@ def _check_requeue_code(ctx: click.Context, param: click.Parameter, value: int) 
     return value
 
 
-key_options = setting_options("my_private_key_path", "my_public_key_path", "passphrase_file", group=WHERE)
-"""The options that name the user's key pair."""
-
 archive_options = all_of(
-    setting_options("wkvs_url", "token_file", group=WHERE),
+    setting_options(
+        "wkvs_url", "token_file", "my_private_key_path", "my_public_key_path", "passphrase_file", group=WHERE
+    ),
     setting_options("ca_file", "proxy", "connect_timeout", "read_timeout", "retries", group=TUNING),
 )
-"""The options that name the archive and configure the connection to it."""
+"""The options that name the archive and the user's key pair, and configure the connection."""
 
 transfer_options = setting_options("part_size", "max_concurrency", "memory", group=TUNING)
 """The options that every transfer has."""
@@ -209,6 +187,28 @@ output_options = all_of(
     option("--debug", is_flag=True, group=OUTPUT, help="Show log lines, and the traceback of an unexpected error."),
 )
 """The options about what is printed, and the one that names the configuration file."""
+
+
+def command(
+    name: str | None = None, *, output: Decorator[Any] = output_options, resume_hint: str | None = None
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Return the decorator that turns a function into a command, with `output`, the options about what is printed.
+
+    The function gets an `Invocation` and the values of its options, and returns the exit code, `None` for 0.
+    `resume_hint`: see `connector.cli.run.run`.
+    """
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        @functools.wraps(function)
+        def call(**options: Any) -> None:
+            from connector.cli.run import run  # only where a command runs: it loads what `--help` does not need
+
+            run(click.get_current_context(), functools.partial(function, **options), resume_hint=resume_hint)
+
+        return click.command(name, cls=GroupedCommand)(output(call))
+
+    return decorate
+
 
 _overwrite = option(
     "--overwrite",

@@ -13,22 +13,20 @@ from importlib import import_module
 
 import click
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "keygen": ("connector.cli.commands.keygen:keygen", "Make a Crypt4GH key pair."),
-    "upload": ("connector.cli.commands.upload:upload", "Encrypt files and send them to your upload box."),
-    "download": ("connector.cli.commands.download:download", "Fetch the files of your work package."),
-    "ls": ("connector.cli.commands.ls:ls", "List the files of your work package and their states."),
-    "rm": ("connector.cli.commands.rm:rm", "Remove uploads from your upload box, complete ones too."),
-    "status": ("connector.cli.commands.status:status", "List uploads and downloads that were interrupted."),
-    "discard": (
-        "connector.cli.commands.discard:discard",
-        "Discard unfinished transfers: uploads by alias, downloads by accession.",
-    ),
-    "decrypt": ("connector.cli.commands.decrypt:decrypt", "Decrypt Crypt4GH files on this machine."),
-    "encrypt": ("connector.cli.commands.encrypt:encrypt", "Encrypt files on this machine for a public key."),
-    "archive": ("connector.cli.commands.archive:archive", "Run and administer an archive of your own."),
-    "demo": ("connector.cli.commands.demo:demo", "Try all steps: archive, upload, download, decrypt, compare."),
+COMMANDS: Mapping[str, str] = {
+    "keygen": "Make a Crypt4GH key pair.",
+    "upload": "Encrypt files and send them to your upload box.",
+    "download": "Fetch the files of your work package.",
+    "ls": "List the files of your work package and their states.",
+    "rm": "Remove uploads from your upload box, complete ones too.",
+    "status": "List uploads and downloads that were interrupted.",
+    "discard": "Discard unfinished transfers: uploads by alias, downloads by accession.",
+    "decrypt": "Decrypt Crypt4GH files on this machine.",
+    "encrypt": "Encrypt files on this machine for a public key.",
+    "archive": "Run and administer an archive of your own.",
+    "demo": "Try all steps: archive, upload, download, decrypt, compare.",
 }
+"""What each command does. It is in the module of its name, below `connector.cli.commands`."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count it."""
@@ -49,8 +47,7 @@ class LazyGroup(click.Group):
         """Import and return the command, or None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
+        command = getattr(import_module(f"connector.cli.commands.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -71,15 +68,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table, without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-
-def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"connector {version('crypt4gh-connector')}")
-        ctx.exit()
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
@@ -89,8 +78,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     " configuration file. Exit codes: 0 done, 2 usage, 3 this machine, 4 refused, 5 broken, 6 integrity,"
     " 75 stopped by --until, 128 and more stopped by a signal.",
 )
-@click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."
+@click.version_option(
+    package_name="crypt4gh-connector", prog_name="connector", message="%(prog)s %(version)s", help="Show the version."
 )
 def cli() -> None:
     """Move large Crypt4GH-encrypted files between your disk and an archive."""

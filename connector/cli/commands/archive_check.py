@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from connector.cli.commands.archive_options import archive_command, archive_output_options, find_archive, with_archive
+from connector.cli.commands.archive_options import archive_command, find_archive, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
@@ -15,17 +15,15 @@ if TYPE_CHECKING:
 
 
 @archive_command()
-@option("--repair", is_flag=True, envvar=None, show_envvar=False, help="Mend what is safe to mend.")
+@option("--repair", is_flag=True, envvar=None, help="Mend what is safe to mend.")
 @option(
     "--delete-unknown",
     is_flag=True,
     envvar=None,
-    show_envvar=False,
     help="With --repair: also delete objects of files that the database does not know. They are files of the archive"
     " if this is another database, or an earlier one that was restored.",
 )
 @option("--json", "as_lines", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON object for each line.")
-@archive_output_options
 def check(invocation: Invocation, /, repair: bool, delete_unknown: bool, as_lines: bool, **_: object) -> None:
     """Compare the archive's records with its objects, uploads, staged copies, secrets, counters and jobs.
 
@@ -66,7 +64,6 @@ def check(invocation: Invocation, /, repair: bool, delete_unknown: bool, as_line
 
 
 @archive_command()
-@archive_output_options
 def upgrade(invocation: Invocation, /, **_: object) -> None:
     """Bring the database of an earlier version up to date. Stop all processes of the archive first.
 

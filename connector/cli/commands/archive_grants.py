@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import Size, archive_command, archive_output_options, with_archive
+from connector.cli.commands.archive_options import Size, archive_command, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import LocalPath, option
 
@@ -77,7 +77,6 @@ _expires_option = option(
 @option("--storage-alias", metavar="ALIAS", help="The data hub of a new box. Default: the archive's first one.")
 @option("--box", metavar="ID", help="Give access to this box instead of a new one.")
 @_expires_option
-@archive_output_options
 def grant_upload(
     invocation: Invocation,
     /,
@@ -114,9 +113,8 @@ def grant_upload(
 
 @archive_command("download")
 @_key_option
-@option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All registered files.")
+@option("--all", "everything", is_flag=True, envvar=None, help="All registered files.")
 @_expires_option
-@archive_output_options
 @click.argument("accessions", nargs=-1, metavar="[ACCESSION]...")
 def grant_download(
     invocation: Invocation,
@@ -157,7 +155,6 @@ grant.add_command(grant_download)
 
 @archive_command()
 @json_option
-@archive_output_options
 def grants(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the grants: what they permit, until when, and when they were used last."""
     from connector.archive import admin
@@ -173,7 +170,6 @@ def grants(invocation: Invocation, /, as_array: bool, **_: object) -> None:
 
 
 @archive_command()
-@archive_output_options
 @click.argument("named", nargs=-1, required=True, metavar="GRANT...")
 def revoke(invocation: Invocation, /, named: tuple[str, ...], **_: object) -> None:
     """End grants at once, named by their ids or access tokens.

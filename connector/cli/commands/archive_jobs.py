@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_command, archive_output_options, with_archive
+from connector.cli.commands.archive_options import archive_command, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -17,9 +17,8 @@ _COLUMNS = ("job", "kind", "state", "due", "attempts", "worker", "reason")
 
 
 @archive_command()
-@option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="Also jobs whose time will come.")
+@option("--all", "everything", is_flag=True, envvar=None, help="Also jobs whose time will come.")
 @json_option
-@archive_output_options
 @click.argument("action", type=click.Choice(["retry"]), required=False, metavar="[retry")
 @click.argument("ids", nargs=-1, metavar="[JOB]...]")
 def jobs(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_command, archive_output_options, with_archive
+from connector.cli.commands.archive_options import archive_command, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 @archive_command()
 @json_option
-@archive_output_options
 def keys(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the keys, current and old ones, and what still needs an old one. Nothing secret is shown."""
     from connector.archive.key_rotation import describe
@@ -31,7 +30,6 @@ def keys(invocation: Invocation, /, as_array: bool, **_: object) -> None:
 
 
 @archive_command("rotate-key")
-@archive_output_options
 @click.argument("kind", type=click.Choice(["master", "signing", "hub", "url"]))
 @click.argument("storage_alias", required=False, metavar="[STORAGE_ALIAS]")
 def rotate_key(invocation: Invocation, /, kind: KeyKind, storage_alias: str | None, **_: object) -> None:
@@ -58,8 +56,7 @@ def rotate_key(invocation: Invocation, /, kind: KeyKind, storage_alias: str | No
 
 
 @archive_command("remove-key")
-@option("--force", is_flag=True, envvar=None, show_envvar=False, help="Also if it is needed, because it has leaked.")
-@archive_output_options
+@option("--force", is_flag=True, envvar=None, help="Also if it is needed, because it has leaked.")
 @click.argument("key")
 def remove_key(invocation: Invocation, /, key: str, force: bool, **_: object) -> None:
     """Remove an old key that nothing needs any more."""

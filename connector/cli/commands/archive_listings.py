@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_command, archive_output_options, with_archive
+from connector.cli.commands.archive_options import archive_command, with_archive
 from connector.cli.commands.archive_tables import json_option, print_rows
 from connector.cli.options import option
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 
 @archive_command()
-@option("--uploads", is_flag=True, envvar=None, show_envvar=False, help="Also files that are not registered yet.")
+@option("--uploads", is_flag=True, envvar=None, help="Also files that are not registered yet.")
 @json_option
-@archive_output_options
 def files(invocation: Invocation, /, uploads: bool, as_array: bool, **_: object) -> None:
     """List the registered files."""
     from connector.archive import admin
@@ -33,7 +32,6 @@ def files(invocation: Invocation, /, uploads: bool, as_array: bool, **_: object)
 
 @archive_command()
 @json_option
-@archive_output_options
 def boxes(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the upload boxes and the states of the uploads in them."""
     from connector.archive import admin
@@ -43,7 +41,6 @@ def boxes(invocation: Invocation, /, as_array: bool, **_: object) -> None:
 
 
 @archive_command()
-@archive_output_options
 @click.argument("box")
 def lock(invocation: Invocation, /, box: str, **_: object) -> None:
     """Lock a box: nothing can be uploaded into it."""
@@ -51,7 +48,6 @@ def lock(invocation: Invocation, /, box: str, **_: object) -> None:
 
 
 @archive_command()
-@archive_output_options
 @click.argument("box")
 def unlock(invocation: Invocation, /, box: str, **_: object) -> None:
     """Open a locked box again."""
@@ -59,7 +55,6 @@ def unlock(invocation: Invocation, /, box: str, **_: object) -> None:
 
 
 @archive_command("archive-box")
-@archive_output_options
 @click.argument("box")
 def archive_box(invocation: Invocation, /, box: str, **_: object) -> None:
     """Archive a locked box for good: nothing can be added or removed.

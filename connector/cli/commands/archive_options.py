@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from connector.cli.options import LocalPath, all_of, command, option
+from connector.cli.options import OUTPUT, WHERE, LocalPath, all_of, command, option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
@@ -36,6 +36,7 @@ class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 _location_options = all_of(
     option(
         "--root",
+        group=WHERE,
         envvar="CONNECTOR_ARCHIVE_ROOT",
         type=LocalPath(file_okay=False),
         metavar="DIR",
@@ -44,6 +45,7 @@ _location_options = all_of(
     option(
         "--config",
         "config_file",
+        group=WHERE,
         envvar="CONNECTOR_ARCHIVE_CONFIG",
         type=LocalPath(dir_okay=False),
         metavar="FILE",
@@ -51,16 +53,15 @@ _location_options = all_of(
     ),
 )
 
-archive_output_options = all_of(
-    option("--debug", is_flag=True, help="Show log lines, and the traceback of an unexpected error."),
-    option("--quiet", "-q", is_flag=True, help="Print errors only."),
+_output_options = all_of(
+    option("--debug", is_flag=True, group=OUTPUT, help="Show log lines, and the traceback of an unexpected error."),
+    option("--quiet", "-q", is_flag=True, group=OUTPUT, help="Print errors only."),
 )
-"""The options about what is printed."""
 
 
 def archive_command(name: str | None = None) -> Callable[[Callable[..., int | None]], click.Command]:
     """Return the decorator for a command about an archive, which `--root` or `--config` names."""
-    decorate = command(name, cls=click.Command, resume_hint="")
+    decorate = command(name, output=_output_options, resume_hint="")
     return lambda function: decorate(_location_options(function))
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from connector.cli.commands.archive_options import archive_command, archive_output_options, find_config
-from connector.cli.options import GroupedOption, option
+from connector.cli.commands.archive_options import archive_command, find_config
+from connector.cli.options import TUNING, GroupedOption, option
 
 if TYPE_CHECKING:
     import trio
@@ -28,7 +28,9 @@ _AT_LEAST_ONE = click.IntRange(min=1)
 
 def _setting(name: str, kind: Any, text: str, **more: Any) -> Callable[..., Any]:
     """An option for a key of the configuration, with the environment variable of that."""
-    return option(name, type=kind, envvar=_variable(name.lstrip("-").replace("-", "_")), help=text, **more)
+    return option(
+        name, type=kind, group=TUNING, envvar=_variable(name.lstrip("-").replace("-", "_")), help=text, **more
+    )
 
 
 def _variable(key: str) -> str:
@@ -108,7 +110,6 @@ _start_timeout_option = option(
     is_flag=True,
     default=None,
 )
-@archive_output_options
 def serve(
     invocation: Invocation,
     /,
@@ -171,8 +172,7 @@ def _worker_beside(options: Mapping[str, Any], start_timeout: float) -> ChildCom
     help="Do only jobs of these kinds, separated by commas: see `connector archive jobs`.",
 )
 @_start_timeout_option
-@option("--until-input-ends", is_flag=True, hidden=True, envvar=None, show_envvar=False)
-@archive_output_options
+@option("--until-input-ends", is_flag=True, hidden=True, envvar=None)
 def work(
     invocation: Invocation, /, kinds: str | None, start_timeout: float, until_input_ends: bool, **_: object
 ) -> None:

@@ -13,7 +13,6 @@ from connector.cli.options import (
     SettingOption,
     command,
     option,
-    output_options,
     result_options,
     setting_options,
     time_limit_options,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 @setting_options("my_public_key_path", "passphrase_file", group=WHERE)
 @transfer_options
 @time_limit_options
-@output_options
 def decrypt(
     invocation: Invocation,
     /,

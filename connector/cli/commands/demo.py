@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import LocalPath, command, option, output_options, transfer_options
+from connector.cli.options import LocalPath, command, option, transfer_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     help="Work in this folder, which must be new or empty, and keep everything.",
 )
 @transfer_options
-@output_options
 def demo(invocation: Invocation, /, size: str, files: int, keep: Path | None, **_: object) -> None:
     """Try all steps: archive, upload, download, decrypt, compare.
 

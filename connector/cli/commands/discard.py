@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 import click
 
-from connector.cli.options import archive_options, command, key_options, option, output_options, search_option
+from connector.cli.options import archive_options, command, option, search_option
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -24,18 +24,15 @@ _OPEN = frozenset({"init", "cancelled"})
 
 @command(resume_hint="Run the same command again to discard the rest.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@option("--all", "everything", is_flag=True, envvar=None, show_envvar=False, help="All that connector status lists.")
+@option("--all", "everything", is_flag=True, envvar=None, help="All that connector status lists.")
 @search_option
 @option(
     "--in-box",
     is_flag=True,
     envvar=None,
-    show_envvar=False,
     help="NAMEs may also be uploads in your upload box that were started elsewhere. Clients that still send them fail.",
 )
 @archive_options
-@key_options
-@output_options
 def discard(
     invocation: Invocation,
     /,

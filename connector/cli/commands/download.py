@@ -13,9 +13,7 @@ from connector.cli.options import (
     check_existing_options,
     command,
     existing_options,
-    key_options,
     option,
-    output_options,
     time_limit_options,
     transfer_options,
 )
@@ -41,10 +39,8 @@ if TYPE_CHECKING:
 )
 @existing_options
 @archive_options
-@key_options
 @transfer_options
 @time_limit_options
-@output_options
 def download(
     invocation: Invocation,
     /,

@@ -12,7 +12,6 @@ from connector.cli.options import (
     LocalPath,
     command,
     option,
-    output_options,
     result_options,
     setting_options,
     time_limit_options,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 @setting_options("my_private_key_path", "passphrase_file", group=WHERE)
 @transfer_options
 @time_limit_options
-@output_options
 def encrypt(
     invocation: Invocation,
     /,

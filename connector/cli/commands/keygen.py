@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connector.cli.options import WHERE, LocalPath, command, option, output_options, setting_options
+from connector.cli.options import WHERE, LocalPath, command, option, setting_options
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 )
 @option("--nocrypt", is_flag=True, help="Do not protect the private key with a passphrase.")
 @setting_options("passphrase_file", group=WHERE)
-@output_options
 def keygen(invocation: Invocation, /, sk: Path, pk: Path, nocrypt: bool, **_: object) -> None:
     """Make a Crypt4GH key pair.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.cli.options import archive_options, command, key_options, output_options
+from connector.cli.options import archive_options, command
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -16,8 +16,6 @@ _UNKNOWN = "unknown"
 
 @command(resume_hint="")
 @archive_options
-@key_options
-@output_options
 def ls(invocation: Invocation, /, **_: object) -> None:
     """List the files of your work package and their states.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.options import LocalPath, archive_options, command, key_options, option, output_options
+from connector.cli.options import LocalPath, archive_options, command, option
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -26,13 +26,10 @@ _ANSWER_SECONDS = 600.0
     type=LocalPath(),
     metavar="FILE",
     envvar=None,  # a variable that was set for uploads must not remove them
-    show_envvar=False,
     help="List of files as for connector upload: path, tab, alias.",
 )
-@option("--yes", "-y", is_flag=True, envvar=None, show_envvar=False, help="Do not ask.")
+@option("--yes", "-y", is_flag=True, envvar=None, help="Do not ask.")
 @archive_options
-@key_options
-@output_options
 def rm(invocation: Invocation, /, aliases: tuple[str, ...], tsv: Path | None, yes: bool, **_: object) -> int:
     """Remove uploads from your upload box, complete ones too.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connector.cli.options import archive_options, command, key_options, option, output_options, search_option
+from connector.cli.options import archive_options, command, option, search_option
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     "--in-box",
     is_flag=True,
     envvar=None,
-    show_envvar=False,
     help="Also list open uploads in your upload box that were started elsewhere. Sends requests to the archive.",
 )
 @archive_options
-@key_options
-@output_options
 def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_: object) -> None:
     """List uploads and downloads that were interrupted.
 

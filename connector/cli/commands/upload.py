@@ -15,9 +15,7 @@ from connector.cli.options import (
     check_existing_options,
     command,
     existing_options,
-    key_options,
     option,
-    output_options,
     time_limit_options,
     transfer_options,
 )
@@ -53,10 +51,8 @@ if TYPE_CHECKING:
 @option("--dry-run", is_flag=True, help="Check files, keys, token and box, and send nothing.")
 @existing_options
 @archive_options
-@key_options
 @transfer_options
 @time_limit_options
-@output_options
 def upload(
     invocation: Invocation,
     /,
