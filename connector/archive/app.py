@@ -13,6 +13,7 @@ from connector.archive.assembly import STORAGE_PATH, Archive
 from connector.archive.errors import ApiError
 from connector.archive.request_guard import AsgiApp
 from connector.archive.routes.answers import (
+    EXHAUSTED,
     WORK_PACKAGES_PATH,
     on_api_error,
     on_exhausted_machine,
@@ -59,7 +60,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
             HTTPException: on_http_error,
             LocalError: on_local_error,
             PersistenceError: on_persistence_error,
-            **dict.fromkeys((OSError, MemoryError, RuntimeError, UnicodeEncodeError), on_exhausted_machine),
+            **dict.fromkeys(EXHAUSTED, on_exhausted_machine),
             Exception: on_unexpected_error,
         },
     )

@@ -29,19 +29,15 @@ class MasterKeySource(Protocol):
 
     def read(self) -> Mapping[str, MasterKey]:
         """All keys by their ids; `LocalError` if one cannot be used."""
-        ...
 
     def create(self) -> MasterKey:
         """Make another key; `UsageError` where keys are given from outside."""
-        ...
 
     def remove(self, key_id: str) -> None:
         """Delete a key; `UsageError` where keys are given from outside. It is no error if there is none."""
-        ...
 
     def remove_drafts(self) -> None:
         """Remove what killed processes have left of keys that were never used."""
-        ...
 
 
 @attrs.frozen

@@ -210,11 +210,12 @@ class Console:
     def info(self, text: str, *, label: str = "") -> None:
         """Print a message unless `--quiet` is given; `label` names the file that it is about."""
         if not self.quiet:
-            self._error_line(text, label)
+            self.error(text, label=label)
 
     def error(self, text: str, *, label: str = "") -> None:
         """Print an error, also with `--quiet`."""
-        self._error_line(text, label)
+        self.clear()
+        self.err.write((f"{neutralised(label)}: " if label else "") + self.clean(text) + "\n")
 
     def trace(self, error: BaseException) -> None:
         """Print the traceback of an error and its causes, with `--debug`."""
@@ -253,10 +254,6 @@ class Console:
         if isinstance(value, list | tuple):
             return [self._hidden_within(inner, key) for inner in value]
         return self._hidden(value) if isinstance(value, str) and key in _FREE_TEXT else value
-
-    def _error_line(self, text: str, label: str) -> None:
-        self.clear()
-        self.err.write((f"{neutralised(label)}: " if label else "") + self.clean(text) + "\n")
 
     def _out_line(self, text: str) -> None:
         self.clear()

@@ -175,20 +175,14 @@ def finished_before(request: DownloadRequest, finished: FinishedFiles) -> Downlo
 
     No request is sent: what is published under an accession does not change. With `overwrite`, there is none.
     """
-    if request.overwrite:
-        return None
-    try:
-        return _finished_before(request, finished)
-    except ConnectorError:
-        return None
-
-
-def _finished_before(request: DownloadRequest, finished: FinishedFiles) -> DownloadedFile | None:
     target = request.target
-    record = finished.find(target.name)
+    record = None if request.overwrite else finished.find(target.name)
     if record is None or record.origin != request.accession or record.sha256 is None:
         return None
-    state = existing(target)
+    try:
+        state = existing(target)
+    except ConnectorError:
+        return None  # the download will report what is wrong with it
     if state is None or not record.is_unchanged(state):
         return None
     compared: AlreadyThere = "record" if record.verified else "size"

@@ -10,14 +10,12 @@ from connector.http.client import HttpClient, HttpOptions
 from connector.http.pool import ProxyCredentialsError, UntrustedCertificateError
 from connector.http.response import Response
 from connector.http.routes import AddressPolicy, ForbiddenAddressError
-from connector.http.socket_stream import OnBytes
 
 __all__ = [
     "AddressPolicy",
     "ForbiddenAddressError",
     "HttpClient",
     "HttpOptions",
-    "OnBytes",
     "ProxyCredentialsError",
     "Response",
     "UntrustedCertificateError",

@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from connector.http.routes import Route
-from connector.http.socket_stream import IdleState, OnBytes, SocketStream
+from connector.http.socket_stream import OnBytes, SocketStream
 
 _READ_AHEAD = 1 << 15
 """Bytes read ahead at most: enough for any head, little enough to copy."""
@@ -157,9 +157,9 @@ class Connection:
         """Whether anything at all was received since the last request was sent."""
         return self.reader.received > self._received_before
 
-    def idle_state(self) -> IdleState:
-        """What the peer did between requests."""
-        return IdleState.UNEXPECTED_DATA if self.reader.has_leftovers else self.stream.idle_state()
+    def is_idle(self) -> bool:
+        """Whether the peer did nothing since the last response."""
+        return not self.reader.has_leftovers and self.stream.is_idle()
 
     async def send_request(self, request: Request, on_bytes: OnBytes | None = None) -> ResponseHead:
         """Send a request and receive the head of the response, whose body can be read from the reader then.

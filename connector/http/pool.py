@@ -17,7 +17,7 @@ import trio
 from connector.errors import LocalError
 from connector.http.connection import Connection, Request, ResponseHead
 from connector.http.routes import AddressPolicy, ForbiddenAddressError, Origin, Route
-from connector.http.socket_stream import IdleState, SocketStream
+from connector.http.socket_stream import SocketStream
 from persistence.threads import gil_yielder
 
 _MAX_UNSENT = 1 << 20
@@ -225,7 +225,7 @@ class ConnectionPool:
         self._close_expired()
         for connection in reversed([each for each in self._idle if each.route == route]):
             self._idle.remove(connection)
-            if connection.idle_state() is IdleState.IDLE:
+            if connection.is_idle():
                 return connection
             connection.stream.close()
         return None

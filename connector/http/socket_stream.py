@@ -8,7 +8,6 @@ or no room. TLS is `ssl` on the socket itself, so that OpenSSL decrypts into the
 from __future__ import annotations
 
 import array
-import enum
 import socket
 import ssl
 import sys
@@ -43,14 +42,6 @@ def unacknowledged(sock: socket.socket, platform: str = sys.platform) -> int:
     if sys.platform == "linux" and platform == "linux":
         fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
     return count[0]
-
-
-class IdleState(enum.Enum):
-    """State of a connection on which no data is expected."""
-
-    IDLE = enum.auto()
-    UNEXPECTED_DATA = enum.auto()
-    CLOSED = enum.auto()
 
 
 class SocketStream:
@@ -187,18 +178,18 @@ class SocketStream:
             else:
                 await trio.sleep(_POLL_INTERVAL)
 
-    def idle_state(self) -> IdleState:
-        """Look without waiting whether the peer sent anything; a byte that it did send is lost.
+    def is_idle(self) -> bool:
+        """Look without waiting whether the peer has neither sent nor closed anything; a byte that it did send is lost.
 
         TLS reads its own records on the way: a session ticket in the socket is taken in without harm.
         """
         try:
-            count = self._sock.recv_into(bytearray(1))
+            self._sock.recv_into(bytearray(1))
         except (BlockingIOError, ssl.SSLWantReadError):
-            return IdleState.IDLE
+            return True
         except OSError:
-            return IdleState.CLOSED
-        return IdleState.UNEXPECTED_DATA if count else IdleState.CLOSED
+            pass  # reset
+        return False
 
     def close(self) -> None:
         """Close at once, without TLS's close_notify: lengths tell where bodies end. May be called twice."""

@@ -252,11 +252,6 @@ class _FoundLock:
                 )
             return
         place = "" if owner is None else f", on the machine {owner.host}"
-        if owner is not None and not owner.touched:
-            raise LocalError(
-                f"Another process is working on {subject}{place}, or was.",
-                hint=f"Wait for it to end; if there is none, delete {self.path} and run the same command again.",
-            )
         left = (STALE_AFTER if self.data else _EMPTY_STALE_AFTER) - self._untouched_seconds()
         if left > 0:
             since = time.strftime("%H:%M:%S", time.localtime(self.touched))

@@ -21,7 +21,7 @@ class LockOwner:
     Attributes:
         started: Its start time, which distinguishes it from a later process with the same PID.
         boot: The boot id of its machine; with `pid_namespace` it distinguishes machines and containers of one name.
-        touched: Whether it refreshes its lock files, which the first versions did not.
+        touched: That it refreshes its lock files, which earlier versions look for.
     """
 
     host: str
@@ -29,7 +29,7 @@ class LockOwner:
     started: str | None = None
     boot: str | None = None
     pid_namespace: str | None = None
-    touched: bool = False
+    touched: bool = True
 
     @classmethod
     def this_process(cls) -> LockOwner:
@@ -42,7 +42,7 @@ class LockOwner:
         try:
             facts = json.loads(data)
             started, boot, pid_namespace = (facts.get(name) for name in ("started", "boot", "pid_namespace"))
-            return cls(str(facts["host"]), int(facts["pid"]), started, boot, pid_namespace, bool(facts.get("touched")))
+            return cls(str(facts["host"]), int(facts["pid"]), started, boot, pid_namespace)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
 
@@ -76,7 +76,7 @@ class LockOwner:
 
 @functools.lru_cache(1)
 def _describe(pid: int, host: str) -> LockOwner:
-    return LockOwner(host, pid, _start_time(pid), boot_id(), _pid_namespace(), touched=True)
+    return LockOwner(host, pid, _start_time(pid), boot_id(), _pid_namespace())
 
 
 def _start_time(pid: int) -> str | None:

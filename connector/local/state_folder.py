@@ -183,16 +183,7 @@ def _read_records(path: Path) -> Iterator[tuple[str, FinishedFile]]:
 
 
 def _encode(key: str, file: FinishedFile) -> bytes:
-    return encode_record(
-        {
-            "key": key,
-            "size": file.size,
-            "mtime_ns": file.mtime_ns,
-            "sha256": file.sha256,
-            "origin": file.origin,
-            "verified": file.verified,
-        }
-    )
+    return encode_record({"key": key, **attrs.asdict(file)})
 
 
 def _decode(line: bytes) -> tuple[str, FinishedFile] | None:

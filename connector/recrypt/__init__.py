@@ -1,18 +1,12 @@
 """Encrypting and decrypting local files, on the same scheduler as transfers, and pipes."""
 
 from connector.recrypt.batch import decrypt_files, encrypt_files
-from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.recrypt.streams import decrypt_pipe, encrypt_pipe, move_all
-from connector.recrypt.transformations import Decryption, Encryption
 
 __all__ = [
-    "Decryption",
-    "Encryption",
     "RecryptRequest",
     "RecryptedFile",
-    "Recryption",
-    "Transformation",
     "decrypt_files",
     "decrypt_pipe",
     "encrypt_files",

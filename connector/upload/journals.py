@@ -126,14 +126,12 @@ class UploadJournals:
 
         `state`: of the source now. If the source has changed, that upload cannot be resumed.
         """
-        path = self.path(source)
-        journal = load(path)
+        journal = load(self.path(source))
         left = None if journal is None else fold(journal, self.keys.private)
         if journal is None or left is None or left.started is None:
             return left
         # Device and inode are left out: they differ between the machines that share a file system.
-        changed = (journal.head.get("size"), journal.head.get("mtime_ns")) != (state.size, state.mtime_ns)
-        if changed or self._may_have_changed(left, path, source):
+        if (journal.head.get("size"), journal.head.get("mtime_ns")) != (state.size, state.mtime_ns):
             return attrs.evolve(left, started=None, changed=True)
         return left
 
@@ -180,18 +178,6 @@ class UploadJournals:
         path = self.path(source)
         with local_failures("remove", path):
             path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _may_have_changed(left: UploadState, path: Path, source: UploadSource) -> bool:
-        """Whether the source may have changed with the same modification time, if the journal has no digests of it.
-
-        That is so in journals of older versions. Then the time of the last status change (ctime), which cannot be set,
-        decides: a file that was written after the last record is not resumed.
-        """
-        if left.is_verifiable:
-            return False
-        with local_failures("read", source.path):
-            return os.stat(source.path).st_ctime_ns > os.stat(path).st_mtime_ns
 
 
 @attrs.frozen(kw_only=True)

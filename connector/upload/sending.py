@@ -190,7 +190,7 @@ class Sending(ABC):
         add_pieces(self._digest, prepared.plaintext)
         plain = self._plain[part.number] = self._digest.hexdigest()
         earlier = self._sent_before.get(part.number)
-        if earlier is not None and earlier.plain not in (None, plain):
+        if earlier is not None and earlier.plain != plain:
             raise changed_since(self._locked.source)
 
     def _sealed(self, part: Part, prepared: PreparedPart) -> SentPart:

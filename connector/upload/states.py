@@ -60,16 +60,15 @@ class StartedUpload:
 @attrs.frozen
 class SentPart:
     """The digests of a part as it was sent, and `plain`: the sha256 (hex) of the plaintext from its beginning to the
-    end of this part, which tells whether the source is still the same. Journals of older versions lack it.
+    end of this part, which tells whether the source is still the same.
     """
 
     digests: PartDigests
-    plain: str | None
+    plain: str
 
     def facts(self) -> dict[str, str]:
         """The fields of its record in the journal."""
-        facts = {"md5": self.digests.md5, "sha256": self.digests.sha256}
-        return facts if self.plain is None else {**facts, "plain": self.plain}
+        return {"md5": self.digests.md5, "sha256": self.digests.sha256, "plain": self.plain}
 
 
 @attrs.frozen
@@ -90,12 +89,6 @@ class UploadState:
     parts: Mapping[int, SentPart] = attrs.field(factory=dict)
     sealed: SentPart | None = None
     changed: bool = False
-
-    @property
-    def is_verifiable(self) -> bool:
-        """Whether the digests of the source's content are known for all parts that were sent."""
-        sent = [*self.parts.values(), *([] if self.sealed is None else [self.sealed])]
-        return all(part.plain is not None for part in sent)
 
 
 @attrs.frozen
@@ -165,8 +158,8 @@ def _read_started(head: Mapping[str, Any], file_id: UUID, private_key: bytes) ->
 
 
 def _read_part(facts: Mapping[str, Any]) -> SentPart:
-    md5, sha256, plain = facts["md5"], facts["sha256"], facts.get("plain")
-    if not (isinstance(md5, str) and isinstance(sha256, str) and isinstance(plain, str | None)):
+    md5, sha256, plain = (facts[name] for name in ("md5", "sha256", "plain"))
+    if not (isinstance(md5, str) and isinstance(sha256, str) and isinstance(plain, str)):
         raise TypeError("digests expected")
     return SentPart(PartDigests(md5, sha256), plain)
 

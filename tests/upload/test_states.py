@@ -13,8 +13,7 @@ from connector.crypt4gh.keys import KeyPair
 from connector.local.files import SourceState
 from connector.local.journal import Journal, read_journal
 from connector.parts import PartDigests
-from connector.upload import UploadSource
-from connector.upload.journals import UploadJournals
+from connector.upload.journals import UploadJournals, UploadSource
 from connector.upload.states import (
     SentPart,
     Stage,
@@ -65,7 +64,6 @@ def test_announced() -> None:
 def test_the_parts_that_are_stored_tell_how_far_it_is(numbers: tuple[Any, ...], stage: Stage) -> None:
     state = fold(journal(*numbers), USER.private)
     assert state == UploadState(stage, STARTED.file_id, STARTED, {number: part(number) for number in numbers})
-    assert state.is_verifiable
 
 
 def test_a_small_file_may_have_been_sent() -> None:
@@ -117,23 +115,10 @@ def old(name: str) -> Journal:
     return found
 
 
-def test_an_old_journal_of_many_parts() -> None:
-    state = fold(old("many"), USER.private)
-    assert state is not None
-    assert (state.stage, state.file_id, sorted(state.parts)) == (Stage.SENDING, UUID(int=7), [1, 3])
-    assert state.started is not None
-    assert state.started.part_size == PART_SIZE
-    assert (state.started.session_key, state.started.nonce_seed) == (STARTED.session_key, STARTED.nonce_seed)
-    assert state.parts[3] == SentPart(PartDigests(f"{3:032x}", f"{3:064x}"), None)
-    assert not state.is_verifiable
-
-
-def test_an_old_journal_of_a_small_file() -> None:
-    state = fold(old("small"), USER.private)
-    assert state is not None
-    assert (state.stage, state.file_id) == (Stage.SENDING, UUID(int=8))
-    assert state.sealed == SentPart(SEALED.digests, None)
-    assert not state.is_verifiable
+@pytest.mark.parametrize(("name", "number"), [("many", 7), ("small", 8)])
+def test_a_journal_without_digests_of_the_source_is_not_resumed_but_names_the_upload(name: str, number: int) -> None:
+    state = fold(old(name), USER.private)
+    assert state == UploadState(Stage.CREATED, UUID(int=number))
 
 
 def test_an_old_journal_of_an_announcement() -> None:
@@ -148,60 +133,39 @@ def source(tmp_path: Path) -> UploadSource:
     path = tmp_path / "many.bin"
     with path.open("wb") as file:
         file.truncate(SIZE)
-    os.utime(path, ns=(0, old("many").head["mtime_ns"]))
     return UploadSource(path, "many.bin")
 
 
-def found(source: UploadSource, name: str = "many", *, kept: bool = True) -> UploadState | None:
-    """What is found of an old journal that was written after the source, unless it is not ``kept`` to that."""
-    journals = UploadJournals(source.path.parent, USER, BOX)
-    path = journals.path(source)
-    path.write_bytes((OLD / f"{name}.upload").read_bytes())
-    written = os.stat(source.path).st_ctime_ns + (1 if kept else -1)
-    os.utime(path, ns=(written, written))
-    return journals.find(source, SourceState.of(os.stat(source.path)))
-
-
-def test_an_old_journal_is_resumed_where_the_source_was_not_touched_since(source: UploadSource) -> None:
-    state = found(source)
-    assert state is not None
-    assert state.started is not None
-
-
-def test_an_old_journal_is_not_resumed_where_the_source_was_touched_since(source: UploadSource) -> None:
-    state = found(source, kept=False)
-    assert state is not None
-    assert (state.file_id, state.started) == (UUID(int=7), None)
-
-
-@pytest.mark.parametrize("change", ["size", "time"])
-def test_no_journal_is_resumed_where_size_or_time_changed(source: UploadSource, change: str) -> None:
-    if change == "size":
-        os.truncate(source.path, SIZE - 1)
-    else:
-        os.utime(source.path, ns=(0, 5))
-    state = found(source)
-    assert state is not None
-    assert (state.file_id, state.started) == (UUID(int=7), None)
-
-
-def test_a_journal_with_digests_of_the_source_needs_no_file_times(source: UploadSource) -> None:
-    journals = UploadJournals(source.path.parent, USER, BOX)
-    state = SourceState.of(os.stat(source.path))
-    file = journals.begin(source, state, STARTED, None)
-    file.add_parts({1: part(1).facts()})
-    file.close()
-    os.utime(file.path, ns=(0, 0))
-    assert journals.find(source, state) == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {1: part(1)})
-
-
-def test_a_new_journal_differs_from_an_old_one_by_the_digests_of_the_source_alone(source: UploadSource) -> None:
-    """So that an older version, where both are installed, resumes it too."""
+def begun(source: UploadSource) -> Path:
+    """The path of a journal of this source, with its first part."""
     journals = UploadJournals(source.path.parent, USER, BOX)
     file = journals.begin(source, SourceState.of(os.stat(source.path)), STARTED, None)
     file.add_parts({1: part(1).facts()})
     file.close()
-    new = read_journal(file.path.read_bytes())
+    return file.path
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_no_journal_is_resumed_where_size_or_time_changed(source: UploadSource, change: str) -> None:
+    begun(source)
+    if change == "size":
+        os.truncate(source.path, SIZE - 1)
+    else:
+        os.utime(source.path, ns=(0, 5))
+    state = UploadJournals(source.path.parent, USER, BOX).find(source, SourceState.of(os.stat(source.path)))
+    assert state is not None
+    assert (state.file_id, state.started, state.changed) == (UUID(int=7), None, True)
+
+
+def test_a_journal_needs_no_file_times_of_its_own(source: UploadSource) -> None:
+    os.utime(begun(source), ns=(0, 0))
+    state = UploadJournals(source.path.parent, USER, BOX).find(source, SourceState.of(os.stat(source.path)))
+    assert state == UploadState(Stage.SENDING, STARTED.file_id, STARTED, {1: part(1)})
+
+
+def test_a_new_journal_differs_from_an_old_one_by_the_digests_of_the_source_alone(source: UploadSource) -> None:
+    """So that an older version, where both are installed, resumes it too."""
+    new = read_journal(begun(source).read_bytes())
     assert new is not None
     assert new.head.keys() == old("many").head.keys()
     assert new.parts[1].keys() - {"plain"} == old("many").parts[1].keys()

@@ -25,6 +25,8 @@ T = TypeVar("T")
 WORK_PACKAGES_PATH = "/wps"
 """Where the work package API is mounted."""
 NO_ROOM = "The archive has no room left."
+EXHAUSTED = (OSError, MemoryError, RuntimeError, UnicodeEncodeError)
+"""What a host raises that lacks a working disk, memory, threads, or characters in its file names."""
 _MAX_BODY = 1 << 16
 """Bytes of a JSON body: an alias of 1,024 letters takes up to 12 KB."""
 _MAX_COMPLETION = 2 * 1024**2

@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from connector.adapters.local_spans import LocalSpan, find_local_object
 from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
-from connector.archive.routes.answers import NO_ROOM, announced_length
+from connector.archive.routes.answers import EXHAUSTED, NO_ROOM, announced_length
 from connector.parts import S3_MAX_PART_SIZE
 from connector.transfer.reporting import is_bug
 from persistence import errors
@@ -37,7 +37,7 @@ _SEND_PIECE = 512 * 1024
 """Bytes of one message of a response: more fit worse into the processor's caches, fewer cost more calls."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-_FAILURES: Sequence[tuple[type[Exception], int, str]] = (
+_FAILURES: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], int, str]] = (
     (errors.SignatureExpired, 403, "AccessDenied"),
     (errors.SignatureRefused, 403, "SignatureDoesNotMatch"),
     (errors.BucketNotFound, 404, "NoSuchBucket"),
@@ -51,10 +51,7 @@ _FAILURES: Sequence[tuple[type[Exception], int, str]] = (
     (errors.StorageFull, 507, "InsufficientStorage"),
     (errors.Unavailable, 503, "ServiceUnavailable"),
     (errors.CredentialsRefused, 503, "ServiceUnavailable"),
-    (OSError, 503, "ServiceUnavailable"),
-    (MemoryError, 503, "ServiceUnavailable"),
-    (RuntimeError, 503, "ServiceUnavailable"),  # no more threads
-    (UnicodeEncodeError, 503, "ServiceUnavailable"),
+    (EXHAUSTED, 503, "ServiceUnavailable"),
 )
 """Status and code of S3 for the errors of the provider; the first class that matches counts."""
 
