@@ -66,7 +66,7 @@ def make_app(archive: Archive, base_url: str, services: Collection[str] = SERVIC
     )
     # Other storages serve their presigned URLs themselves.
     storages = [
-        StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url), archive.keys)
+        StorageApp(hub.storage, hub.storage.signing.base_url.removeprefix(base_url), archive.keys.refresh)
         for hub in archive.hubs
         if isinstance(hub.storage, FilesystemStorage) and not {"ucs", "dcs"}.isdisjoint(services)
     ]

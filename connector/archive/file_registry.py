@@ -70,10 +70,6 @@ class FileRegistry:
             with suppress(AlreadyExists):
                 await counters.insert(Counter(_ACCESSIONS, 0))
 
-    async def find(self, file_id: str) -> RegisteredFile | None:
-        """The file that came of this upload, if it is registered."""
-        return await self._database.files.find_one({"file_id": file_id})
-
     async def get(self, accession: str) -> RegisteredFile:
         """Return the file with this accession.
 

@@ -16,9 +16,11 @@ import attrs
 from connector.archive.database import Database
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.models import FileUpload, Job, RegisteredFile, StoredSecret
+from persistence.documents import Dao
 from persistence.errors import NotFound
 
 T = TypeVar("T")
+D = TypeVar("D", FileUpload, RegisteredFile, Job, StoredSecret)
 BucketRole = Literal["inbox", "permanent", "download"]
 BUCKETS: tuple[BucketRole, ...] = ("inbox", "permanent", "download")
 
@@ -112,11 +114,12 @@ class Inventory:
 
     async def files(self) -> AsyncIterator[FileView]:
         """What there is about every file, in the order of their ids."""
+        database = self._database
         streams: list[AsyncIterator[tuple[str, Item]]] = [
-            self._uploads(),
-            self._files(),
-            self._jobs(),
-            self._secrets(),
+            self._documents(database.uploads, "id"),
+            self._documents(database.files, "file_id"),
+            self._documents(database.jobs, "id"),
+            self._documents(database.secrets, "id"),
             *(self._objects(hub, bucket) for hub in self._hubs for bucket in BUCKETS),
             *(self._multipart_uploads(hub, bucket) for hub in self._hubs for bucket in BUCKETS),
         ]
@@ -167,21 +170,9 @@ class Inventory:
             return StoredObject(place, (await hub.storage.stat(bucket, place.object_id)).size)
         return None
 
-    async def _uploads(self) -> AsyncIterator[tuple[str, Item]]:
-        async for upload in self._database.uploads.find_all(sort=["id"]):
-            yield upload.id, upload
-
-    async def _files(self) -> AsyncIterator[tuple[str, Item]]:
-        async for file in self._database.files.find_all(sort=["file_id"]):
-            yield file.file_id, file
-
-    async def _jobs(self) -> AsyncIterator[tuple[str, Item]]:
-        async for job in self._database.jobs.find_all(sort=["id"]):
-            yield job.id, job
-
-    async def _secrets(self) -> AsyncIterator[tuple[str, Item]]:
-        async for secret in self._database.secrets.find_all(sort=["id"]):
-            yield owner_of(secret.id), secret
+    async def _documents(self, dao: Dao[D], key: str) -> AsyncIterator[tuple[str, Item]]:
+        async for document in dao.find_all(sort=[key]):
+            yield owner_of(getattr(document, key)), document
 
     async def _objects(self, hub: Hub, bucket: BucketRole) -> AsyncIterator[tuple[str, Item]]:
         async for stat in hub.storage.list_objects(bucket_name(hub, bucket)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import uuid4
 
@@ -44,11 +43,6 @@ class KeyStore:
         """
         stored = await self._secrets.get_by_id(secret_id)
         return (await self._ring.find_master(stored.key_id)).open(stored.sealed, secret_id)
-
-    async def ids(self) -> AsyncIterator[str]:
-        """The ids of all secrets."""
-        async for stored in self._secrets.find_all():
-            yield stored.id
 
     async def reseal(self) -> int:
         """Seal all secrets under the current master key; returns how many were not."""

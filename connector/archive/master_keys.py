@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
@@ -24,24 +23,8 @@ _OLD = 3600.0
 """Seconds after which a draft of a key belongs to no running process."""
 
 
-class MasterKeySource(Protocol):
-    """The master keys that this process may use. All methods block on the disk."""
-
-    def read(self) -> Mapping[str, MasterKey]:
-        """All keys by their ids; `LocalError` if one cannot be used."""
-
-    def create(self) -> MasterKey:
-        """Make another key; `UsageError` where keys are given from outside."""
-
-    def remove(self, key_id: str) -> None:
-        """Delete a key; `UsageError` where keys are given from outside. It is no error if there is none."""
-
-    def remove_drafts(self) -> None:
-        """Remove what killed processes have left of keys that were never used."""
-
-
 @attrs.frozen
-class GivenMasterKeys(MasterKeySource):
+class GivenMasterKeys:
     """Keys from the environment."""
 
     _keys: tuple[MasterKey, ...]
@@ -87,7 +70,7 @@ class GivenMasterKeys(MasterKeySource):
 
 
 @attrs.frozen
-class MasterKeyDirectory(MasterKeySource):
+class MasterKeyDirectory:
     """Keys in files `master-*.key` of a directory, each 32 bytes or their base64, readable by their owner alone."""
 
     path: Path
@@ -151,6 +134,10 @@ class MasterKeyDirectory(MasterKeySource):
             with suppress(OSError):
                 if time.time() - draft.stat().st_mtime > _OLD:
                     draft.unlink()
+
+
+MasterKeySource = GivenMasterKeys | MasterKeyDirectory
+"""The master keys that this process may use. All methods block on the disk."""
 
 
 def _read(path: Path) -> MasterKey:

@@ -108,8 +108,6 @@ class SegmentDecryptor:
     """Decrypts segments with the session keys of one file. Safe to share between threads."""
 
     def __init__(self, session_keys: Sequence[bytes]) -> None:
-        if not session_keys:
-            raise IntegrityError("There is no data key to decrypt this content with.")
         self._ciphers = [ChaCha20Poly1305(key) for key in session_keys]
         self._open_into = self._ciphers[0].decrypt_into if len(self._ciphers) == 1 else self._open_with_any
 
@@ -148,8 +146,7 @@ class SegmentDecryptor:
 
 def plaintext_views(sealed: memoryview) -> tuple[memoryview, memoryview]:
     """The memory for the plaintext of the segments in `sealed`: that of the first, and that of the rest."""
-    full, rest = divmod(len(sealed), CIPHER_SEGMENT_SIZE)
-    size = full * SEGMENT_SIZE + max(rest - SEGMENT_OVERHEAD, 0)
+    size = opened_size(len(sealed), checked=False)
     first = memoryview(bytearray(min(size, SEGMENT_SIZE)))
     return first, sealed[: max(size - SEGMENT_SIZE, 0)]
 
@@ -172,23 +169,12 @@ class SealedLayout:
     header: bytes
     plain_size: int
 
-    @property
-    def segment_count(self) -> int:
-        """Number of segments."""
-        return -(-self.plain_size // SEGMENT_SIZE)
-
-    def plain_range(self, part: Part) -> range:
-        """Offsets of the plaintext in the segments that *start* in `part`, so that every byte is in one part."""
-        shift = len(self.header)
-        first = -(-max(part.start - shift, 0) // CIPHER_SEGMENT_SIZE)
-        last = -(-max(part.stop - shift, 0) // CIPHER_SEGMENT_SIZE)
-        return range(min(first * SEGMENT_SIZE, self.plain_size), min(last * SEGMENT_SIZE, self.plain_size))
-
     def whole_segments(self, part: Part) -> range:
         """Indices of the segments that are completely in `part`."""
         start, stop = max(part.start - len(self.header), 0), max(part.stop - len(self.header), 0)
         first = -(-start // CIPHER_SEGMENT_SIZE)
-        last = self.segment_count if stop >= sealed_size(self.plain_size) else stop // CIPHER_SEGMENT_SIZE
+        # The last segment of the file is whole even if it is short.
+        last = -(-stop // CIPHER_SEGMENT_SIZE) if stop >= sealed_size(self.plain_size) else stop // CIPHER_SEGMENT_SIZE
         return range(first, max(first, last))
 
     def plain_length(self, segments: range) -> int:
@@ -234,8 +220,8 @@ class PartSealer:
         plain.sort(key=itemgetter(0))
         if plain:
             read(plain[0][0] * SEGMENT_SIZE, [view for _, view in plain])
-        own = layout.plain_range(part)
-        plaintext = [view for index, view in plain if index * SEGMENT_SIZE in own]
+        # Of the segments that start in this part, so that every byte is in the plaintext of one part.
+        plaintext = [view for index, view in plain if shift + index * CIPHER_SEGMENT_SIZE >= part.start]
         return PreparedPart(part, buffer, plaintext, sealed, first, cut, self)
 
     def seal(self, prepared: PreparedPart) -> memoryview:

@@ -62,6 +62,15 @@ class StagedObject:
         finally:
             self._raises_while_staging = False
 
+    def required_sha256(self, drs: DrsObject) -> str:
+        """The sha256 of the plaintext; `IntegrityError` if the archive states none."""
+        if drs.plaintext_sha256 is None:
+            raise IntegrityError(
+                f"The archive states no sha256 for {self._accession}, so it cannot be verified.",
+                hint="Tell the archive's operators.",
+            )
+        return drs.plaintext_sha256
+
     async def header(self) -> bytes:
         """The file's Crypt4GH header, encrypted for the user's key."""
         return await self._context.downloads.envelope(self._token, self._accession)

@@ -89,12 +89,7 @@ class Download:
         await self._run.in_thread(check)
         drs, data = await self._fetch_address_and_header()
         header = self._checked_header(drs, data)
-        sha256 = drs.plaintext_sha256
-        if sha256 is None:
-            raise IntegrityError(
-                f"The archive states no sha256 for {self.label}, so it could not be verified.",
-                hint="Tell the archive's operators.",
-            )
+        sha256 = self._staged.required_sha256(drs)
         processor = self._processor(drs, data, SegmentDecryptor(header.session_keys))
         facts: dict[str, Any] = {"accession": self.label, "size": drs.size, "sha256": sha256}
         part_size = await self._run.in_thread(self._choose_part_size, drs.size, processor.kind, facts)

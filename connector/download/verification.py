@@ -60,12 +60,7 @@ class Verification:
         if existing is None:
             raise LocalError(f"{request.target} is gone.", hint="Run the same command again to fetch it.")
         drs = await self._staged.get_if_staged()
-        sha256 = drs.plaintext_sha256
-        if sha256 is None:
-            raise IntegrityError(
-                f"The archive states no sha256 for {self.label}, so it cannot be verified.",
-                hint="Tell the archive's operators.",
-            )
+        sha256 = self._staged.required_sha256(drs)
         try:
             existing.compare(drs, request)
         except FileExistsAlready as error:

@@ -54,11 +54,14 @@ class ProgressReporter(SilentObserver):
 
     def kept(self, label: str, size: int) -> None:
         """Count what an earlier run has moved."""
-        self._add(label, size)
+        self.progressed(label, size)
 
     def progressed(self, label: str, size: int) -> None:
         """Count what was moved; negative after a failed try."""
-        self._add(label, size)
+        before = self._files[label]
+        self._files[label] = attrs.evolve(before, transferred=before.transferred + size)
+        if self._clock() - self._reported[label] >= self.INTERVAL:
+            self._report(label)
 
     def finished(self, outcome: Outcome[Any]) -> None:
         """Report the end of a file, which was not opened if it existed already."""
@@ -66,12 +69,6 @@ class ProgressReporter(SilentObserver):
         self._reported.pop(outcome.label, None)
         transferred = last.size if outcome.ok else min(last.transferred, last.size)
         self._on_progress(attrs.evolve(last, transferred=transferred, finished=True))
-
-    def _add(self, label: str, size: int) -> None:
-        before = self._files[label]
-        self._files[label] = attrs.evolve(before, transferred=before.transferred + size)
-        if self._clock() - self._reported[label] >= self.INTERVAL:
-            self._report(label)
 
     def _report(self, label: str) -> None:
         self._reported[label] = self._clock()

@@ -21,7 +21,6 @@ from connector.errors import BrokenError
 T = TypeVar("T")
 
 WorkType = Literal["download", "create", "upload", "close", "delete", "view"]
-UploadState = Literal["init", "inbox", "interrogated", "awaiting_archival", "archived", "failed", "cancelled"]
 
 
 @attrs.frozen

@@ -61,7 +61,7 @@ async def furnish(root: Path) -> None:
 
         archived = await send(archive, box.id, "archived", sealed(9 * MIB))
         await until(archive, archived, "archived")
-        file = await archive.registry.find(archived)
+        file = await archive.database.files.find_one({"file_id": archived})
         assert file is not None
         with trio.fail_after(180):
             while isinstance(await archive.downloads.get_object(file.accession, host="h"), int):

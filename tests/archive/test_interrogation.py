@@ -235,7 +235,7 @@ async def test_an_upload_withdrawn_meanwhile_leaves_nothing(
         assert await names(archive, "permanent") == [done.object_id]
         assert await names(archive, "inbox") == []
         assert [file.file_id async for file in archive.registry.find_all()] == [other.id]
-        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+        assert await archive.database.secrets.count({}) == 1
 
 
 async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
@@ -267,7 +267,7 @@ async def test_a_worker_that_has_lost_its_lease_changes_nothing() -> None:
         done = await archive.upload_repository.get(upload.id)
         assert (done.state, done.object_id) == ("archived", again.attempt_id)
         assert await names(archive, "permanent") == [again.attempt_id]
-        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+        assert await archive.database.secrets.count({}) == 1
 
 
 async def test_a_worker_that_is_stopped_before_its_last_step_leaves_nothing() -> None:

@@ -76,7 +76,7 @@ async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> No
         await at_rest(archive)
         left = [found.object_id async for found in archive.hubs.default.storage.list_objects("permanent")]
         assert left == [(await archive.upload_repository.get(kept)).object_id]
-        assert len([secret_id async for secret_id in archive.key_store.ids()]) == 1
+        assert await archive.database.secrets.count({}) == 1
         await archive_box(archive, box)
         await until(archive, kept, "archived")
         with pytest.raises(BoxStateError):

@@ -14,7 +14,7 @@ import pytest
 import trio
 from starlette.requests import Request
 
-from connector.archive.routes.storage import StorageApp, read_content, read_range
+from connector.archive.routes.storage import StorageApp, find_spans, read_content, read_range
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from tests.support.memory_archive import ManualClock
 
@@ -47,6 +47,16 @@ def test_ranges(header: str | None, expected: tuple[int, int, bool] | None) -> N
     assert read_range(header, 100) == expected
 
 
+def test_spans_cover_exactly_the_bytes_asked_for() -> None:
+    whole, content = bytes(range(23)), [(Path("a"), 10), (Path("b"), 10), (Path("c"), 3)]
+    files = {Path("a"): whole[:10], Path("b"): whole[10:20], Path("c"): whole[20:]}
+    for start in range(24):
+        for stop in range(start, 24):
+            pieces = [files[path][first:last] for path, first, last in find_spans(content, start, stop)]
+            assert b"".join(pieces) == whole[start:stop]
+            assert all(pieces)
+
+
 def messages(*pieces: bytes, end: bool = True) -> Any:
     queue: list[Any] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     queue.append({"type": "http.request", "body": b"", "more_body": False} if end else {"type": "http.disconnect"})
@@ -74,7 +84,7 @@ class Storage:
     def __init__(self, storage: FilesystemStorage, clock: ManualClock) -> None:
         self.storage = storage
         self.clock = clock
-        self._app = StorageApp(storage)
+        self._app = StorageApp(storage, "", trio.lowlevel.checkpoint)
 
     async def call(
         self, method: str, url: str, *body: bytes, end: bool = True, on_start: Any = None, **headers: str

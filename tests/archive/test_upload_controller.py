@@ -317,7 +317,7 @@ async def test_what_is_interrogated_is_not_overwritten_and_can_be_deleted() -> N
         # Closing again is still no error.
         await archive.uploads.close(box.id, upload.id, claimed(file.content))
         await archive.uploads.cancel(box.id, upload.id)
-        assert await archive.registry.find(upload.id) is None
+        assert await archive.database.files.find_one({"file_id": upload.id}) is None
         with pytest.raises(NotFound):
             await archive.key_store.fetch(done.secret_id or "")
         assert await usage(archive, box) == (0, 0)

@@ -94,7 +94,7 @@ class Stage:
         files = [file async for file in archive.registry.find_all()]
         assert len(files) == count
         assert (await archive.database.counters.get_by_id("accessions")).value == count
-        assert len([secret async for secret in archive.key_store.ids()]) == count
+        assert await archive.database.secrets.count({}) == count
         assert await self.names(hub.permanent) == {file.object_id for file in files}
         assert await self.names(hub.inbox) == set()
         assert await hub.storage.list_uploads(hub.permanent) == []

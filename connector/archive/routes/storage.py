@@ -6,10 +6,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from io import FileIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -18,8 +19,6 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from connector.adapters.local_spans import LocalSpan, find_local_object
-from connector.archive.key_ring import KeyRing
 from connector.archive.request_guard import Send
 from connector.archive.routes.answers import EXHAUSTED, NO_ROOM, announced_length
 from connector.parts import S3_MAX_PART_SIZE
@@ -62,13 +61,13 @@ class StorageApp:
     Args:
         storage: The storage behind them.
         path: The path of the server below which they are.
-        ring: Holds the keys of their signatures, if these may change.
+        refresh_keys: Reads the keys of their signatures again.
     """
 
-    def __init__(self, storage: FilesystemStorage, path: str = "", ring: KeyRing | None = None) -> None:
+    def __init__(self, storage: FilesystemStorage, path: str, refresh_keys: Callable[[], Awaitable[None]]) -> None:
         self._storage = storage
         self._path = path
-        self._ring = ring
+        self._refresh_keys = refresh_keys
 
     def serves(self, path: str) -> bool:
         """Whether a request's path is one of this storage's URLs."""
@@ -107,21 +106,19 @@ class StorageApp:
         try:
             return self._storage.signing.verify(request.method, path, query, content_md5=content_md5)
         except errors.SignatureRefused:
-            if self._ring is None:
-                raise
             # Another process may have signed it with a key that is new.
-            await self._ring.refresh()
+            await self._refresh_keys()
             return self._storage.signing.verify(request.method, path, query, content_md5=content_md5)
 
     async def _get(self, request: Request, wanted: SignedRequest, files: ExitStack) -> Response:
         async for _ in request.stream():
             pass  # to its end: Starlette receives nothing but the disconnect while it sends
-        found = await find_local_object(self._storage, wanted.bucket, wanted.object_id)
+        found, content = await self._storage.local_files(wanted.bucket, wanted.object_id)
         headers = {
             "Content-Type": "binary/octet-stream",
             "Accept-Ranges": "bytes",
             "ETag": f'"{found.etag}"',
-            "Last-Modified": formatdate(found.modified, usegmt=True),
+            "Last-Modified": formatdate(found.modified.timestamp(), usegmt=True),
         }
         if wanted.file_name is not None:
             headers["Content-Disposition"] = content_disposition(wanted.file_name)
@@ -141,10 +138,10 @@ class StorageApp:
         if partial:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
         spans = []
-        for span in found.spans(start, stop):
+        for path, first, last in find_spans(content, start, stop):
             # Opened before the response begins: an object that is deleted from now on can still be read to its end.
-            file = files.enter_context(await trio.to_thread.run_sync(FileIO, span.path))
-            spans.append((file, span))
+            file = files.enter_context(await trio.to_thread.run_sync(FileIO, path))
+            spans.append((file, first, last))
         return StreamingResponse(_read_spans(spans), 206 if partial else 200, headers)
 
     async def _put(self, request: Request, wanted: SignedRequest) -> Response:
@@ -194,17 +191,29 @@ def _raise_bug(error: Exception) -> None:
         raise error
 
 
-async def _read_spans(spans: Sequence[tuple[FileIO, LocalSpan]]) -> AsyncIterator[memoryview]:
+def find_spans(content: Iterable[tuple[Path, int]], start: int, stop: int) -> Iterator[tuple[Path, int, int]]:
+    """The pieces of files, as path, start and stop, with the bytes `start` to `stop` of an object.
+
+    `content`: the files that hold it one after the other, each with its size.
+    """
+    position = 0
+    for path, size in content:
+        first, last = max(start - position, 0), min(stop - position, size)
+        if first < last:
+            yield path, first, last
+        position += size
+
+
+async def _read_spans(spans: Sequence[tuple[FileIO, int, int]]) -> AsyncIterator[memoryview]:
     """The content of spans of open files, in one buffer: Hypercorn copies each message before it returns."""
     buffer = memoryview(bytearray(_SEND_PIECE))
-    for file, span in spans:
-        position = span.start
-        while position < span.stop:
-            piece = buffer[: span.stop - position]
+    for file, position, stop in spans:
+        while position < stop:
+            piece = buffer[: stop - position]
             # Without a thread, as long as the page cache has it.
             count = _read_cached(file, piece, position) or await trio.to_thread.run_sync(_read, file, piece, position)
             if not count:
-                raise EOFError(f"The file {span.path} is shorter than its record says.")
+                raise EOFError(f"The file {file.name} is shorter than its record says.")
             yield piece[:count]
             position += count
 
