@@ -177,7 +177,8 @@ class KeyRing:
         """
         await self.refresh()
         key_id = fingerprint(kind, secret if public is None else public)
-        await self._insert(ArchiveKey(key_id, kind, await self._next_time(kind, hub), *self._seal(key_id, secret), hub))
+        sealed = self.master.seal(secret, key_id)
+        await self._insert(ArchiveKey(key_id, kind, await self._next_time(kind, hub), self.master.id, sealed, hub))
         return key_id
 
     async def add_hub_key(self, alias: str, private_key: bytes) -> str:
@@ -221,9 +222,6 @@ class KeyRing:
         await self._keys.delete(key_id)
         self._opened.pop(key_id, None)
         await self.refresh()
-
-    def _seal(self, key_id: str, secret: bytes) -> tuple[str, str]:
-        return self.master.id, self.master.seal(secret, key_id)
 
     async def _insert(self, key: ArchiveKey) -> None:
         with suppress(AlreadyExists):

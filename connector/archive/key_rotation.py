@@ -99,7 +99,9 @@ class KeyRotation:
         """
         match kind:
             case "master":
-                return await self._rotate_master()
+                master_id = await self._ring.add_master(await _new_master(self._ring))
+                await self.reseal()
+                return master_id
             case "signing":
                 return await self._ring.add("signing", new_signing_key())
             case "url":
@@ -156,11 +158,6 @@ class KeyRotation:
         if use.key.kind == "master":
             await trio.to_thread.run_sync(self._ring.masters.remove, key_id)
         await self._ring.remove(key_id)
-
-    async def _rotate_master(self) -> str:
-        master_id = await self._ring.add_master(await _new_master(self._ring))
-        await self.reseal()
-        return master_id
 
     async def _sealed_under(self, key: RingKey) -> str:
         """What is sealed under a master key, in words; empty if nothing is."""

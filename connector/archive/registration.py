@@ -47,9 +47,11 @@ class Registrar:
             await abort_uploads(hub, hub.permanent, [upload.object_id])
         with suppress(NotFound):  # removed by an earlier attempt
             await hub.storage.delete_object(hub.inbox, upload.id)
-        if upload.state == "interrogated" and self._manual and await self._waits_for_steward(upload):
-            # If the box is archived just now, `archive_box` takes this job over, and the commit is refused.
-            return await lease.commit()
+        if upload.state == "interrogated" and self._manual:
+            box = await self._boxes.get(upload.box_id)
+            if box.state != "archived":
+                # If the box is archived just now, `archive_box` takes this job over, and the commit is refused.
+                return await lease.commit()
         file = self._registry.new_file(upload, await self._registry.next_accession())
 
         async def enter(database: Database) -> None:
@@ -66,9 +68,6 @@ class Registrar:
         for upload in [one async for one in uploads.find_all(box_id=lease.job.id, state="interrogated")]:
             await self._call_for(lease, upload, now)
         await lease.commit()
-
-    async def _waits_for_steward(self, upload: FileUpload) -> bool:
-        return (await self._boxes.get(upload.box_id)).state != "archived"
 
     async def _call_for(self, lease: Lease, upload: FileUpload, now: datetime) -> None:
         async def change(database: Database) -> None:

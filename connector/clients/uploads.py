@@ -189,10 +189,6 @@ class UploadBox:
         """All file uploads in the box, of every state, page by page, sorted by alias."""
         return self.uploads.pages(self.token("view"))
 
-    async def list(self) -> list[FileUpload]:
-        """All file uploads in the box, of every state, sorted by alias."""
-        return [upload async for page in self.pages() for upload in page]
-
     def listed(self, alias: str) -> FileUpload | None:
         """The upload with `alias` in the last listing of `find`; `None` also before the first one."""
         return None if self._listed is None else self._listed.get(normalize("NFC", alias))
@@ -210,7 +206,7 @@ class UploadBox:
                 raise self._unlisted
             if self._listed is None or fresh:
                 try:
-                    found = await self.list()
+                    found = [upload async for page in self.pages() for upload in page]
                 except ConnectorError as error:
                     self._unlisted = error
                     raise

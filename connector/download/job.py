@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-import trio
 
 from connector.crypt4gh.keys import OpenedHeader, open_header
 from connector.crypt4gh.segments import Plaintext, SegmentDecryptor, fit_download_part_size, opened_size
@@ -250,13 +249,7 @@ async def download_all(
             for request, found in zip(requests, existing, strict=True)
         )
     before = await context.run.in_thread(lambda: [finished_before(request, context.finished) for request in requests])
-    done: list[Outcome[DownloadedFile] | None] = []
-    for file in before:
-        done.append(None if file is None else scheduler.finished(Outcome(file.accession, value=file)))
-        await trio.lowlevel.checkpoint()
-    moved = iter(
-        await scheduler.run(
-            Download(request, context) for request, outcome in zip(requests, done, strict=True) if outcome is None
-        )
+    return await scheduler.run_rest(
+        [None if file is None else Outcome(file.accession, value=file) for file in before],
+        (Download(request, context) for request, file in zip(requests, before, strict=True) if file is None),
     )
-    return [next(moved) if outcome is None else outcome for outcome in done]

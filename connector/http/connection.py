@@ -23,18 +23,17 @@ _READ_SIZE = 1 << 20
 
 
 class BufferedReader:
-    """Reads a stream: bytes that were read beyond a boundary are kept, all others go straight into their place."""
+    """Reads a stream: bytes that were read beyond a boundary are kept, all others go straight into their place.
+
+    `received` counts them, and `peer` names the other end in messages.
+    """
 
     def __init__(self, stream: SocketStream) -> None:
         self.received = 0
+        self.peer = stream.peer
         self._stream = stream
         self._read_ahead = memoryview(bytearray(_READ_AHEAD))
         self._kept = self._read_ahead[:0]
-
-    @property
-    def peer(self) -> str:
-        """`host:port`, for messages."""
-        return self._stream.peer
 
     @property
     def has_leftovers(self) -> bool:

@@ -27,22 +27,17 @@ class PositionalFile:
     """A file descriptor for reads and writes at given offsets, from several threads at once.
 
     Uses `preadv` and `pwritev`; without them (Windows; `vectored`), a lock guards seek and read or write. All methods
-    block: call them in threads. Errors are plain `OSError`.
+    block: call them in threads. Errors are plain `OSError`. `descriptor` is -1 once the file is closed.
 
     One thread writes at a time: file systems lock a file for each write, and on Linux a thread that waits for that lock
     spins, on a core that others could use.
     """
 
     def __init__(self, descriptor: int, *, vectored: bool = _HAS_VECTORED) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._vectored = vectored
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
-
-    @property
-    def descriptor(self) -> int:
-        """The open file descriptor."""
-        return self._descriptor
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> int:
         """Fill `views` in order from `offset` on; returns the bytes read, fewer only at the end of the file."""
@@ -55,7 +50,7 @@ class PositionalFile:
 
     def close(self) -> None:
         """Close the descriptor, once: close(2) frees it even when it fails, and another file may have its number."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
@@ -76,19 +71,19 @@ class PositionalFile:
 
     def _read_some(self, views: list[memoryview], offset: int) -> int:
         if sys.platform != "win32" and self._vectored:
-            return os.preadv(self._descriptor, views, offset)
+            return os.preadv(self.descriptor, views, offset)
         with self._lock:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            data = os.read(self._descriptor, len(views[0]))
+            os.lseek(self.descriptor, offset, os.SEEK_SET)
+            data = os.read(self.descriptor, len(views[0]))
         views[0][: len(data)] = data
         return len(data)
 
     def _write_some(self, views: list[memoryview], offset: int) -> int:
         if sys.platform != "win32" and self._vectored:
-            return os.pwritev(self._descriptor, views, offset)
+            return os.pwritev(self.descriptor, views, offset)
         with self._lock:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.write(self._descriptor, views[0])
+            os.lseek(self.descriptor, offset, os.SEEK_SET)
+            return os.write(self.descriptor, views[0])
 
 
 def start_writeback(descriptor: int, offset: int, size: int, *, platform: str = sys.platform) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,10 +183,9 @@ class Session:
 
         check_sources(sources)
         box = self.box()
-        try:
-            listed = await box.list()
-        except RefusedError:
-            listed = []  # uploading needs no listing
+        listed: dict[str, FileUpload | None] = {}
+        with suppress(RefusedError):  # uploading needs no listing
+            listed = {source.alias: await box.find(source.alias) for source in sources}
         part_size, memory = self.settings.part_size, self.settings.memory
         finished = await self._read_finished(str(box.id))
         left = UploadJournals(self.state.uploads, self.keys, box.id).find

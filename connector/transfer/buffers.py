@@ -54,24 +54,18 @@ class BufferPool:
 
     Buffers are anonymous memory maps: pages that a small part never touches take no memory, and freed memory is
     returned to the system. The pool does not grow with the number or size of files.
+
+    Attributes:
+        budget: Bytes that all buffers may take in total, unless a single one takes more.
+        allocated: Bytes in use or kept for reuse.
     """
 
     def __init__(self, budget: int, *, platform: str = sys.platform) -> None:
-        self._budget = budget
+        self.budget = budget
         self._platform = platform
-        self._allocated = 0
+        self.allocated = 0
         self._free: list[Buffer] = []
         self._waiting: deque[_Waiter] = deque()
-
-    @property
-    def allocated(self) -> int:
-        """Bytes in use or kept for reuse."""
-        return self._allocated
-
-    @property
-    def budget(self) -> int:
-        """Bytes that all buffers may take in total, unless a single one takes more."""
-        return self._budget
 
     async def acquire(self, size: int) -> Buffer:
         """Return a buffer of `size` bytes; waits while the budget is used up.
@@ -111,7 +105,7 @@ class BufferPool:
         try:
             buffer.view.release()
         except BufferError:
-            self._allocated -= buffer.capacity
+            self.allocated -= buffer.capacity
             self._grant_waiting()
             return
         buffer.view = memoryview(b"")
@@ -132,18 +126,18 @@ class BufferPool:
                 buffer.view, buffer.in_use = memoryview(buffer.memory)[:size], True
                 return buffer
         capacity = -(-max(size, 1) // _ALLOCATION_UNIT) * _ALLOCATION_UNIT
-        budget = memory_budget(self._budget, size)
+        budget = memory_budget(self.budget, size)
         capacity = min(capacity, budget)
-        while self._free and self._allocated + capacity > budget:
+        while self._free and self.allocated + capacity > budget:
             self._free_memory(self._free.pop())
-        if self._allocated + capacity > budget:
+        if self.allocated + capacity > budget:
             return None
         memory = _new_map(capacity, self._platform)
-        self._allocated += capacity
+        self.allocated += capacity
         return Buffer(memory, memoryview(memory)[:size])
 
     def _free_memory(self, buffer: Buffer) -> None:
-        self._allocated -= buffer.capacity
+        self.allocated -= buffer.capacity
         # A slice may still be referenced (by a traceback, say); the memory is then freed with the last of them.
         with suppress(BufferError):
             buffer.memory.close()

@@ -88,6 +88,19 @@ class Scheduler:
         self.check_open()
         return outcomes
 
+    async def run_rest(self, known: Iterable[Outcome[T] | None], transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
+        """Report outcomes that are known already, and run the transfers whose outcomes are not (`None`).
+
+        Returns:
+            All outcomes in the order of the known ones.
+        """
+        done: list[Outcome[T] | None] = []
+        for outcome in known:
+            done.append(None if outcome is None else self.finished(outcome))
+            await trio.lowlevel.checkpoint()
+        moved = iter(await self.run(transfers))
+        return [next(moved) if outcome is None else outcome for outcome in done]
+
     def check_open(self) -> None:
         """Raise `UsageError` if the scheduler was closed."""
         if self._closed:

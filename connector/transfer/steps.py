@@ -175,24 +175,22 @@ class RunContext:
 
 
 class Sequencer:
-    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires."""
+    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires.
+
+    `next` is the number of the step that runs next.
+    """
 
     def __init__(self, first: int = 1) -> None:
-        self._next = first
+        self.next = first
         self._waiting: dict[int, trio.Event] = {}
-
-    @property
-    def next(self) -> int:
-        """The number of the step that runs next."""
-        return self._next
 
     def is_done(self, number: int) -> bool:
         """Whether this step has run: a part that is moved again must not be counted twice."""
-        return number < self._next
+        return number < self.next
 
     async def wait(self, number: int) -> None:
         """Wait until `number` is next, without running it."""
-        while number > self._next:
+        while number > self.next:
             await self._waiting.setdefault(number, trio.Event()).wait()
 
     @asynccontextmanager
@@ -203,10 +201,10 @@ class Sequencer:
         """
         await self.wait(number)
         yield
-        if number < self._next:
+        if number < self.next:
             return  # a part that is moved again: the following step is next already
-        self._next = number + 1
-        event = self._waiting.pop(self._next, None)
+        self.next = number + 1
+        event = self._waiting.pop(self.next, None)
         if event is not None:
             event.set()
 

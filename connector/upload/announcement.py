@@ -21,7 +21,8 @@ _PIECE = 4 * 1024**2
 class Announcement:
     """The announcement of one file; `sent_before`: an earlier run sent it, and ended before the response.
 
-    It is journaled as long as the archive may have created an upload whose id is not known here.
+    It is journaled as long as the archive may have created an upload whose id is not known here: that is so if the
+    request `may_be_sent`.
     """
 
     def __init__(self, context: UploadContext, locked: LockedSource, file: SourceFile, *, sent_before: bool) -> None:
@@ -32,7 +33,7 @@ class Announcement:
         self._sent_before = sent_before
         self._unacknowledged = False
         self._journaled = sent_before
-        self._sent = sent_before
+        self.may_be_sent = sent_before
         total = file_size(file.state.size)
         self._creation = UploadCreation(
             alias=locked.source.alias,
@@ -46,11 +47,6 @@ class Announcement:
     def part_size(self) -> int:
         """The announced size of parts."""
         return self._creation.part_size
-
-    @property
-    def may_be_sent(self) -> bool:
-        """Whether the request may have been sent. Otherwise the journal may be removed."""
-        return self._sent
 
     def write(self) -> None:
         """Write the journal, unless the box is to be listed first. Blocks."""
@@ -75,7 +71,7 @@ class Announcement:
         """Request the creation of an upload, unless the file is in the box already."""
         if not self._journaled:
             await self._context.run.in_thread(self._write)
-        self._sent = True
+        self.may_be_sent = True
 
         def on_retry(error: ConnectorError, delay: float) -> None:
             self._unacknowledged = self._unacknowledged or isinstance(error, BrokenError)
@@ -103,7 +99,7 @@ class Announcement:
     def _erase(self) -> None:
         self._locked.check()
         self._context.journals.remove(self._locked.source)
-        self._journaled = self._sent = False
+        self._journaled = self.may_be_sent = False
 
     async def _inspect_box(self, refused: RefusedError) -> UploadedFile | None:
         """Find the reason of a refusal in the box; `None` if the upload can be created now."""

@@ -192,16 +192,10 @@ async def upload_all(
 ) -> list[Outcome[UploadedFile]]:
     """Upload the files of one command into one box. The outcomes are in the order of the sources."""
     before = [None] * len(sources) if context.verify_existing else await _uploaded_before(sources, context)
-    done = [
-        None if file is None else scheduler.finished(Outcome(source.alias, value=file))
-        for source, file in zip(sources, before, strict=True)
-    ]
-    moved = iter(
-        await scheduler.run(
-            Upload(source, context) for source, outcome in zip(sources, done, strict=True) if outcome is None
-        )
+    return await scheduler.run_rest(
+        [None if file is None else Outcome(file.alias, value=file) for file in before],
+        (Upload(source, context) for source, file in zip(sources, before, strict=True) if file is None),
     )
-    return [next(moved) if outcome is None else outcome for outcome in done]
 
 
 async def _uploaded_before(sources: Sequence[UploadSource], context: UploadContext) -> list[UploadedFile | None]:

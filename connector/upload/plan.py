@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from unicodedata import normalize
 
 import attrs
 
-from connector.clients.uploads import REPLACEABLE
 from connector.crypt4gh.segments import file_size, fit_upload_part_size
 from connector.errors import ConnectorError
 from connector.local.files import SourceState
@@ -35,18 +33,15 @@ class PlannedUpload:
     already_there: AlreadyThere | None = None
 
 
-def _by_alias(listed: Sequence[FileUpload]) -> Mapping[str, FileUpload]:
-    return {normalize("NFC", upload.alias): upload for upload in listed if upload.state not in REPLACEABLE}
-
-
 @attrs.frozen
 class UploadPlanner:
     """Checks sources against the disk, the uploads that the box lists, and the records of earlier runs.
 
-    `earlier` returns the state of a source's upload that an earlier run recorded, which would be resumed.
+    `listed` has the uploads in the box by their aliases; `earlier` returns the state of a source's upload that an
+    earlier run recorded, which would be resumed.
     """
 
-    listed: Mapping[str, FileUpload] = attrs.field(converter=_by_alias)
+    listed: Mapping[str, FileUpload | None]
     finished: FinishedFiles
     earlier: Callable[[UploadSource, SourceState], UploadState | None]
     part_size: int
@@ -77,7 +72,7 @@ class UploadPlanner:
 
     def _compared(self, source: UploadSource, state: SourceState, earlier: UploadState | None) -> AlreadyThere | None:
         """What was compared if the file is in the box; an error if the alias is taken by another one."""
-        listed = self.listed.get(normalize("NFC", source.alias))
+        listed = self.listed.get(source.alias)
         if listed is None or (earlier is not None and listed.state == "init" and earlier.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE

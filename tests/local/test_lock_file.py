@@ -139,15 +139,6 @@ def test_the_claim_of_another_machine_is_taken_over_after_a_long_silence(path: P
     assert os.listdir(path.parent) == []
 
 
-def test_a_claim_that_nobody_touches_is_respected_however_old(path: Path) -> None:
-    """Versions before this one did not touch theirs."""
-    leave(path, ELSEWHERE, silent_for=1e6)
-    with pytest.raises(LocalError, match="Another process") as caught:
-        LockFile.take(path)
-    assert f"delete {path}" in caught.value.hint
-    assert path.exists()
-
-
 def test_a_living_process_of_this_machine_is_respected_however_silent(path: Path, holder: Holder) -> None:
     age(path, 1e6)
     with pytest.raises(LocalError, match="Another process"):
