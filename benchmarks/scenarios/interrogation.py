@@ -104,13 +104,15 @@ class _Comparison:
         began, spent = time.monotonic(), time.process_time()
         await _pipeline(hub, sent)
         done = Run(time.monotonic() - began, time.process_time() - spent, 0)
-        await hub.storage.delete_object(hub.permanent, sent.object_id)
+        await hub.storage.delete_object(hub.buckets.permanent, sent.object_id)
         return done
 
     async def _by_the_worker(self, archive: Archive, sent: _Sent) -> Run:
         hub, database = archive.hubs.default, archive.database
         upload = sent.upload(hub)
-        await hub.storage.copy_object(hub.inbox, sent.object_id, to_bucket=hub.inbox, to_object_id=upload.id)
+        await hub.storage.copy_object(
+            hub.buckets.inbox, sent.object_id, to_bucket=hub.buckets.inbox, to_object_id=upload.id
+        )
         await database.boxes.compare_and_set(upload.box_id, expected={}, increments={"used_size": sent.size})
         await database.uploads.insert(upload)
         over = threading.Event()
@@ -185,13 +187,13 @@ async def _send(archive: Archive, size: int) -> _Sent:
             start += len(view)
 
     parts = Parts(len(header) + sealed_size(size), _SENT_PART)
-    upload_id = await hub.storage.start_upload(hub.inbox, object_id)
+    upload_id = await hub.storage.start_upload(hub.buckets.inbox, object_id)
     for part in parts:
         prepared = sealer.read_plaintext(part, memoryview(bytearray(part.size)), read)
         for view in prepared.plaintext:
             digest.update(view)
-        await hub.storage.put_part(hub.inbox, object_id, upload_id, part.number, prepared.seal())
-    await hub.storage.complete_upload(hub.inbox, object_id, upload_id, expected_parts=len(parts))
+        await hub.storage.put_part(hub.buckets.inbox, object_id, upload_id, part.number, prepared.seal())
+    await hub.storage.complete_upload(hub.buckets.inbox, object_id, upload_id, expected_parts=len(parts))
     box = await archive.boxes.create(title="", storage_alias=hub.alias)
     return _Sent(object_id, size, digest.hexdigest(), len(header), box.id)
 
@@ -199,16 +201,16 @@ async def _send(archive: Archive, size: int) -> _Sent:
 async def _pipeline(hub: Hub, sent: _Sent) -> None:
     storage, content_size = hub.storage, sealed_size(sent.size)
     head = memoryview(bytearray(sent.header_size))
-    await storage.read_into(hub.inbox, sent.object_id, 0, head)
+    await storage.read_into(hub.buckets.inbox, sent.object_id, 0, head)
     decryptor = SegmentDecryptor(open_header(bytes(head), *hub.private_keys).session_keys)
     layout = SealedLayout(b"", sent.size)
     sealer = PartSealer(layout, session_key=os.urandom(32), nonce_seed=os.urandom(32), random_bytes=os.urandom)
     parts, digest = Parts(content_size, fit_upload_part_size(content_size, PART_SIZE)), hashlib.sha256()
     buffer = memoryview(bytearray(max(part.size for part in parts)))
-    upload_id = await storage.start_upload(hub.permanent, sent.object_id)
+    upload_id = await storage.start_upload(hub.buckets.permanent, sent.object_id)
     for part in parts:
         view = buffer[: part.size]
-        await storage.read_into(hub.inbox, sent.object_id, sent.header_size + part.start, view)
+        await storage.read_into(hub.buckets.inbox, sent.object_id, sent.header_size + part.start, view)
         plaintext = decryptor.open_part(view, first_segment=part.start // CIPHER_SEGMENT_SIZE)
         for piece in plaintext:
             digest.update(piece)
@@ -217,9 +219,13 @@ async def _pipeline(hub: Hub, sent: _Sent) -> None:
             views[0][:] = first
 
         await storage.put_part(
-            hub.permanent, sent.object_id, upload_id, part.number, sealer.read_plaintext(part, view, move).seal()
+            hub.buckets.permanent,
+            sent.object_id,
+            upload_id,
+            part.number,
+            sealer.read_plaintext(part, view, move).seal(),
         )
-    await storage.complete_upload(hub.permanent, sent.object_id, upload_id, expected_parts=len(parts))
+    await storage.complete_upload(hub.buckets.permanent, sent.object_id, upload_id, expected_parts=len(parts))
     if digest.hexdigest() != sent.sha256:
         raise Failed("The pipeline has another sha256.")
 

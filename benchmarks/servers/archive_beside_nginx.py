@@ -86,7 +86,7 @@ class UploadsBeside(UploadController):
                 with open(f"{folder}/claim.json", "wb", buffering=0) as file:
                     file.write(json.dumps(stated).encode())
                 etag, now = claim.encrypted_md5.lower(), datetime.now(UTC)
-                return ObjectStat(hub.inbox, upload.id, upload.encrypted_size, etag, now)
+                return ObjectStat(hub.buckets.inbox, upload.id, upload.encrypted_size, etag, now)
         raise UploadCompletionError(f"Not all of {len(planned)} parts have arrived whole.", file_id=upload.id)
 
 

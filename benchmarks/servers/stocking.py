@@ -75,8 +75,8 @@ async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
     assert isinstance(hub.storage, FilesystemStorage)
     object_id, secret = str(uuid4()), os.urandom(32)
     sealed = SealedFile(path, secret)
-    await hub.storage.put_object(hub.download, object_id, sealed.pieces())
-    _, [(content, _)] = await hub.storage.local_files(hub.download, object_id)
+    await hub.storage.put_object(hub.buckets.download, object_id, sealed.pieces())
+    _, [(content, _)] = await hub.storage.local_files(hub.buckets.download, object_id)
     os.link(content, served / object_id)
     upload = FileUpload(
         id=object_id,

@@ -11,7 +11,7 @@ import attrs
 from connector.archive.boxes import BoxService
 from connector.archive.check import ArchiveCheck
 from connector.archive.cleaning import Cleaner
-from connector.archive.config import ArchiveConfig, HubConfig, SqliteDocuments
+from connector.archive.config import ArchiveConfig, SqliteDocuments
 from connector.archive.database import Database, open_database
 from connector.archive.download_controller import DownloadController
 from connector.archive.file_registry import FileRegistry
@@ -37,7 +37,6 @@ from connector.archive.work_packages import WorkPackageService
 from connector.archive.worker import Work, Worker
 from persistence.documents import DaoFactory
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
-from persistence.objects.protocol import ObjectStorage
 
 STORAGE_PATH = "/storage"
 """The path of the server below which it serves presigned URLs."""
@@ -154,7 +153,7 @@ async def open_archive(
             with opening(f"The storage of hub {one.alias}"):
                 signer = UrlSigner(storage_url(config, one.alias, base_url), keys.url_secrets, clock)
                 storage = await stack.enter_async_context(make_storage(one.storage, signer))
-                hub = _make_hub(one, storage, keys)
+                hub = Hub(alias=one.alias, label=one.label, ring=keys, storage=storage, buckets=one.storage)
                 if check or isinstance(storage, FilesystemStorage):
                     await check_buckets(hub, one)
             hubs.append(hub)
@@ -180,18 +179,6 @@ def master_keys(config: ArchiveConfig) -> MasterKeySource:
 def storage_url(config: ArchiveConfig, alias: str, base_url: str) -> str:
     """The URL below which the archive serves the presigned URLs of a hub's directory."""
     return base_url + STORAGE_PATH + (f"/{alias}" if len(config.hubs) > 1 else "")
-
-
-def _make_hub(config: HubConfig, storage: ObjectStorage, keys: KeyRing) -> Hub:
-    return Hub(
-        alias=config.alias,
-        label=config.label,
-        ring=keys,
-        storage=storage,
-        inbox=config.storage.inbox,
-        permanent=config.storage.permanent,
-        download=config.storage.download,
-    )
 
 
 def archive_exists(config: ArchiveConfig) -> bool:

@@ -171,7 +171,7 @@ class ArchiveCheck:
         """What killed processes have left in directories, below the objects. S3 servers clean up after themselves."""
         for hub in self._hubs:
             if isinstance(hub.storage, FilesystemStorage):
-                for bucket in hub.buckets:
+                for bucket in hub.buckets.names:
                     for path in await hub.storage.unnamed_content(bucket):
                         message = f"the content file {path} of {hub.alias} belongs to no object"
                         await tell(Fault("leftover_content", path.name, message, DeleteContent(path)))

@@ -51,9 +51,9 @@ class Cleaner:
     async def clean(self, lease: Lease) -> None:
         """The work of `clean`: removes all objects and multipart uploads of a file. Missing things are no error."""
         job, hub = lease.job, self._hubs.get(lease.job.hub)
-        await abort_uploads(hub, hub.inbox, [job.id])
+        await abort_uploads(hub, hub.buckets.inbox, [job.id])
         with suppress(NotFound):
-            await hub.storage.delete_object(hub.inbox, job.id)
-        for bucket in (hub.permanent, hub.download):
+            await hub.storage.delete_object(hub.buckets.inbox, job.id)
+        for bucket in (hub.buckets.permanent, hub.buckets.download):
             await remove_all_attempts(job, hub, bucket)
         await lease.commit()

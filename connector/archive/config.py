@@ -11,7 +11,6 @@ from typing import Any, Literal
 import attrs
 from attrs import validators
 
-from connector.archive.hubs import DOWNLOAD_BUCKET, INBOX_BUCKET, PERMANENT_BUCKET
 from connector.archive.settings import ArchiveSettings
 
 EMBEDDED_ALIAS = "embedded"
@@ -45,11 +44,11 @@ class MongodbDocuments:
 
 @attrs.frozen(kw_only=True)
 class HubBuckets:
-    """The names of a hub's buckets."""
+    """The names of a hub's buckets: for uploads, for archived files, and for copies that are staged for downloads."""
 
-    inbox: str = INBOX_BUCKET
-    permanent: str = PERMANENT_BUCKET
-    download: str = DOWNLOAD_BUCKET
+    inbox: str = "inbox"
+    permanent: str = "permanent"
+    download: str = "download"
 
     def __attrs_post_init__(self) -> None:
         if len({self.inbox, self.permanent, self.download}) < 3:

@@ -42,7 +42,7 @@ class DownloadController:
         if copy_id is None:
             return self.settings.retry_after or staging_wait(file.encrypted_size)
         hub = self._hubs.get(file.storage_alias)
-        url = await hub.storage.presign_get(hub.download, copy_id, expires=self.settings.url_lifetime)
+        url = await hub.storage.presign_get(hub.buckets.download, copy_id, expires=self.settings.url_lifetime)
         return DrsObject(
             id=accession,
             self_uri=f"drs://{host}/{accession}",

@@ -7,16 +7,13 @@ from contextlib import suppress
 
 import attrs
 
+from connector.archive.config import HubBuckets
 from connector.archive.errors import NoSuchStorage
 from connector.archive.key_ring import KeyRing
 from connector.archive.models import FileUpload, RegisteredFile
 from connector.crypt4gh.keys import KeyPair
 from persistence.errors import AlreadyExists, NotFound
 from persistence.objects.protocol import ObjectStorage
-
-INBOX_BUCKET = "inbox"
-PERMANENT_BUCKET = "permanent"
-DOWNLOAD_BUCKET = "download"
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -28,18 +25,14 @@ class Hub:
         label: Its name for people.
         ring: Holds its Crypt4GH keys, which may be rotated while the archive is served.
         storage: Holds all its objects.
-        inbox: The bucket that receives uploads.
-        permanent: The bucket of the archived files.
-        download: The bucket of the copies that are staged for downloads.
+        buckets: Their names.
     """
 
     alias: str
     label: str = ""
     ring: KeyRing
     storage: ObjectStorage
-    inbox: str = INBOX_BUCKET
-    permanent: str = PERMANENT_BUCKET
-    download: str = DOWNLOAD_BUCKET
+    buckets: HubBuckets = attrs.field(factory=HubBuckets)
 
     @property
     def private_keys(self) -> list[bytes]:
@@ -51,14 +44,9 @@ class Hub:
         """The public key of the current one."""
         return KeyPair.of(self.ring.current("hub", self.alias).secret).public
 
-    @property
-    def buckets(self) -> tuple[str, str, str]:
-        """All its buckets."""
-        return self.inbox, self.permanent, self.download
-
     async def create_buckets(self) -> None:
         """Create those of its buckets that are missing."""
-        for bucket in self.buckets:
+        for bucket in self.buckets.names:
             if not await self.storage.bucket_exists(bucket):
                 with suppress(AlreadyExists):  # another process of this archive was faster
                     await self.storage.create_bucket(bucket)
@@ -66,11 +54,11 @@ class Hub:
     async def free(self, upload: FileUpload, file: RegisteredFile | None) -> None:
         """Delete all that it stores of an upload, and of the file that became of it."""
         with suppress(NotFound):
-            await self.storage.abort_upload(self.inbox, upload.id, upload.upload_id)
+            await self.storage.abort_upload(self.buckets.inbox, upload.id, upload.upload_id)
         objects = {
-            self.inbox: upload.id,
-            self.permanent: upload.object_id,
-            self.download: None if file is None else file.staged_id,
+            self.buckets.inbox: upload.id,
+            self.buckets.permanent: upload.object_id,
+            self.buckets.download: None if file is None else file.staged_id,
         }
         for bucket, object_id in objects.items():
             if object_id is not None:

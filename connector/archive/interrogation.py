@@ -77,7 +77,7 @@ class Interrogation:
             nonce_seed=os.urandom(_SECRET_SIZE),
             random_bytes=os.urandom,
         )
-        self._sink = ObjectSink(self._hub.storage, self._hub.permanent, self._object_id)
+        self._sink = ObjectSink(self._hub.storage, self._hub.buckets.permanent, self._object_id)
 
     @property
     def label(self) -> str:
@@ -103,7 +103,7 @@ class Interrogation:
                 f" not {upload.encrypted_size}."
             )
         self._decryptor = SegmentDecryptor(header.session_keys)
-        self._source = ObjectSource(self._hub.storage, self._hub.inbox, upload.id, offset=header.size)
+        self._source = ObjectSource(self._hub.storage, self._hub.buckets.inbox, upload.id, offset=header.size)
         parts = Parts(content_size, fit_upload_part_size(content_size, PART_SIZE))
         await self._sink.open(parts)
         return parts
@@ -134,7 +134,7 @@ class Interrogation:
     async def _read_head(self, size: int) -> bytes:
         buffer = bytearray(min(size, self._upload.encrypted_size))
         with storage_failures():
-            count = await self._hub.storage.read_into(self._hub.inbox, self._upload.id, 0, memoryview(buffer))
+            count = await self._hub.storage.read_into(self._hub.buckets.inbox, self._upload.id, 0, memoryview(buffer))
         if count < len(buffer):
             raise cut_short("The uploaded object", self._upload.encrypted_size, count)
         return bytes(buffer)

@@ -67,7 +67,7 @@ class Interrogator:
         if upload is None or upload.state != "inbox":
             return await lease.commit()
         hub = self._hubs.get(upload.storage_alias)
-        await remove_earlier_attempts(lease.job, hub, hub.permanent)
+        await remove_earlier_attempts(lease.job, hub, hub.buckets.permanent)
         object_id = lease.job.attempt_id
         (outcome,) = await self._scheduler.run([Interrogation(upload, hub, object_id, self._threads)])
         if outcome.error is None:
@@ -90,7 +90,7 @@ class Interrogator:
         except LostLease:
             # After any other error the documents may name the object all the same; the next attempt finds out.
             with trio.move_on_after(30, shield=True), suppress(NotFound):
-                await hub.storage.delete_object(hub.permanent, object_id)
+                await hub.storage.delete_object(hub.buckets.permanent, object_id)
             raise
 
     async def _reject(self, lease: Lease, upload: FileUpload, reason: str) -> None:
@@ -105,5 +105,5 @@ async def _is_invalid(error: ConnectorError, upload: FileUpload, hub: Hub) -> bo
     """Whether an interrogation failed because of the file, and not of the storage."""
     if isinstance(error, MissingObjectError):
         with storage_failures():
-            return not await hub.storage.object_exists(hub.inbox, upload.id)
+            return not await hub.storage.object_exists(hub.buckets.inbox, upload.id)
     return isinstance(error, IntegrityError)

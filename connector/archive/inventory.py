@@ -185,7 +185,8 @@ class Inventory:
 
 def bucket_name(hub: Hub, bucket: BucketRole) -> str:
     """The name of a hub's bucket."""
-    return {"inbox": hub.inbox, "permanent": hub.permanent, "download": hub.download}[bucket]
+    name: str = getattr(hub.buckets, bucket)
+    return name
 
 
 def named_places(upload: FileUpload | None, file: RegisteredFile | None) -> list[Place]:

@@ -89,7 +89,7 @@ async def check_buckets(hub: Hub, config: HubConfig) -> None:
     if isinstance(config.storage, FilesystemBuckets):
         await hub.create_buckets()
         return
-    for bucket in hub.buckets:
+    for bucket in hub.buckets.names:
         if not await hub.storage.bucket_exists(bucket):
             raise UsageError(
                 f"The storage of hub {hub.alias} ({config.storage.place}) has no bucket {bucket!r}.",

@@ -42,11 +42,11 @@ class Registrar:
             return await lease.commit()
         hub = self._hubs.get(upload.storage_alias)
         # A request that was sent again for want of a response may have started a second multipart upload.
-        await abort_uploads(hub, hub.inbox, [upload.id])
+        await abort_uploads(hub, hub.buckets.inbox, [upload.id])
         if upload.object_id is not None:
-            await abort_uploads(hub, hub.permanent, [upload.object_id])
+            await abort_uploads(hub, hub.buckets.permanent, [upload.object_id])
         with suppress(NotFound):  # removed by an earlier attempt
-            await hub.storage.delete_object(hub.inbox, upload.id)
+            await hub.storage.delete_object(hub.buckets.inbox, upload.id)
         if upload.state == "interrogated" and self._manual:
             box = await self._boxes.get(upload.box_id)
             if box.state != "archived":

@@ -60,9 +60,11 @@ class StagingArea:
         if file is None:
             return await lease.commit()
         hub, copy_id = self._hubs.get(file.storage_alias), lease.job.attempt_id
-        await remove_earlier_attempts(lease.job, hub, hub.download)
+        await remove_earlier_attempts(lease.job, hub, hub.buckets.download)
         await trio.sleep(self._settings.staging_delay)
-        await hub.storage.copy_object(hub.permanent, file.object_id, to_bucket=hub.download, to_object_id=copy_id)
+        await hub.storage.copy_object(
+            hub.buckets.permanent, file.object_id, to_bucket=hub.buckets.download, to_object_id=copy_id
+        )
         changes = {"staged_id": copy_id, "last_used": utc_now(self._clock)}
 
         async def enter(database: Database) -> None:
@@ -84,7 +86,7 @@ class StagingArea:
             return await lease.write(lambda database: _change(database, file, {"staged_id": None, "last_used": None}))
         # Nothing refers to it any more, and no other job can make a copy meanwhile.
         hub = self._hubs.get(file.storage_alias)
-        await remove_all_attempts(lease.job, hub, hub.download)
+        await remove_all_attempts(lease.job, hub, hub.buckets.download)
         await lease.commit()
 
     @property
@@ -97,7 +99,7 @@ class StagingArea:
     async def _is_there(self, file: RegisteredFile, copy_id: str) -> bool:
         if copy_id not in self._known:
             hub = self._hubs.get(file.storage_alias)
-            if not await hub.storage.object_exists(hub.download, copy_id):
+            if not await hub.storage.object_exists(hub.buckets.download, copy_id):
                 return False
             self._known.add(copy_id)
         return True

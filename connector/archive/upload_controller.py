@@ -83,11 +83,11 @@ class UploadController:
             raise errors.InvalidPartSize(f"The upload has parts 1 to {count}, not {number}.", file_id=file_id)
         if file_id not in self._known:
             # By far the most expensive step, so it is not repeated for every part.
-            if not await hub.storage.upload_exists(hub.inbox, upload.id, upload.upload_id):
+            if not await hub.storage.upload_exists(hub.buckets.inbox, upload.id, upload.upload_id):
                 raise checks.lost()
             self._known.add(file_id)
         return await hub.storage.presign_part(
-            hub.inbox, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
+            hub.buckets.inbox, upload.id, upload.upload_id, number, expires=self._settings.url_lifetime
         )
 
     async def close(self, box_id: str, file_id: str, completion: UploadCompletion) -> None:
@@ -201,7 +201,7 @@ class UploadController:
     async def _complete(self, hub: Hub, upload: FileUpload) -> ObjectStat:
         try:
             return await hub.storage.complete_upload(
-                hub.inbox,
+                hub.buckets.inbox,
                 upload.id,
                 upload.upload_id,
                 expected_parts=checks.part_count(upload),
@@ -215,6 +215,6 @@ class UploadController:
             # It may have been completed by another call, or before a crash or a lost response; or deleted by another
             # just after this one has completed it.
             try:
-                return await hub.storage.stat(hub.inbox, upload.id)
+                return await hub.storage.stat(hub.buckets.inbox, upload.id)
             except NotFound:
                 raise checks.lost() from error

@@ -64,7 +64,7 @@ class UploadCreator:
             alias=wanted.alias,
             state="init",
             storage_alias=hub.alias,
-            upload_id=await hub.storage.start_upload(hub.inbox, file_id),
+            upload_id=await hub.storage.start_upload(hub.buckets.inbox, file_id),
             decrypted_size=wanted.decrypted_size,
             encrypted_size=wanted.encrypted_size,
             part_size=wanted.part_size,

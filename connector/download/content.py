@@ -44,8 +44,6 @@ class StagedObject:
         self._token = context.tokens.download_token(accession)
         self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
         self._staging_since: float | None = None
-        self._next_request = 0.0
-        self._raises_while_staging = False
         self._size = 0
         self._filled: dict[int, int] = {}
 
@@ -56,11 +54,7 @@ class StagedObject:
             NotReadyError: While the archive stages it.
             BrokenError: Once that has taken longer than the timeout.
         """
-        self._raises_while_staging = True
-        try:
-            return await self._address.get()
-        finally:
-            self._raises_while_staging = False
+        return await self._address.get()
 
     def required_sha256(self, drs: DrsObject) -> str:
         """The sha256 of the plaintext; `IntegrityError` if the archive states none."""
@@ -89,7 +83,7 @@ class StagedObject:
         filled = self._filled.pop(part.number, 0)
         if filled:
             progress(filled)
-        drs = await self._address.get()
+        drs = await self.get_if_staged()
         if drs.size != self._size:
             raise IntegrityError(
                 f"{self._accession} changed in the archive while it was fetched.", hint="Fetch it again."
@@ -112,26 +106,18 @@ class StagedObject:
             raise
 
     async def _fetch_address(self) -> Expiring[DrsObject]:
-        run = self._context.run
-        while True:
-            now = trio.current_time()
-            if self._next_request > now:
-                await trio.sleep_until(self._next_request)
-            self._staging_since = now if self._staging_since is None else self._staging_since
-            answer = await self._context.downloads.object(self._token, self._accession)
-            if not isinstance(answer, Staging):
-                self._staging_since = None
-                return answer
-            wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), run.uniform)
-            self._next_request = trio.current_time() + wait
-            if self._next_request > self._staging_since + self._timeout:
-                raise BrokenError(
-                    f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
-                    hint="Run the same command again later.",
-                )
-            if self._raises_while_staging:
-                raise NotReadyError("The archive is staging the file.", seconds=wait)
-            run.observer.waiting(self._accession, wait, "The archive is staging the file.")
+        self._staging_since = trio.current_time() if self._staging_since is None else self._staging_since
+        answer = await self._context.downloads.object(self._token, self._accession)
+        if not isinstance(answer, Staging):
+            self._staging_since = None
+            return answer
+        wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), self._context.run.uniform)
+        if trio.current_time() + wait > self._staging_since + self._timeout:
+            raise BrokenError(
+                f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
+                hint="Run the same command again later.",
+            )
+        raise NotReadyError("The archive is staging the file.", seconds=wait)
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 import trio
@@ -40,7 +41,8 @@ def unacknowledged(sock: socket.socket, platform: str = sys.platform) -> int:
     """
     count = array.array("i", [0])
     if sys.platform == "linux" and platform == "linux":
-        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+        with suppress(OSError):  # the next system call will say what is wrong
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
     return count[0]
 
 
@@ -58,7 +60,6 @@ class SocketStream:
         self._sock = sock
         self._idle_timeout = idle_timeout
         self._since_checkpoint = 0
-        self._closed = False
         self._is_tls = False
         self._reset: OSError | None = None
 
@@ -156,7 +157,7 @@ class SocketStream:
             else:
                 position += count
                 self._since_checkpoint += count
-                if on_bytes is not None and (arrived := position - self._unacknowledged() - reported) > 0:
+                if on_bytes is not None and (arrived := position - unacknowledged(self._sock) - reported) > 0:
                     reported += arrived
                     on_bytes(arrived)
 
@@ -168,7 +169,7 @@ class SocketStream:
         """
         deadline = trio.current_time() + self._idle_timeout
         while left:
-            arrived = left - min(self._unacknowledged(), left)
+            arrived = left - min(unacknowledged(self._sock), left)
             if arrived:
                 left -= arrived
                 on_bytes(arrived)
@@ -193,16 +194,9 @@ class SocketStream:
 
     def close(self) -> None:
         """Close at once, without TLS's close_notify: lengths tell where bodies end. May be called twice."""
-        if not self._closed:
-            self._closed = True
+        if self._sock.fileno() >= 0:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
-
-    def _unacknowledged(self) -> int:
-        try:
-            return unacknowledged(self._sock)
-        except OSError:
-            return 0  # the next system call will say what is wrong
 
     def _recv_available(self, view: memoryview) -> int:
         """Receive what is there. OpenSSL returns one record of at most 16 KiB: take as many as there are."""

@@ -58,7 +58,7 @@ class OverloadedError(BrokenError):
 
 
 class NotReadyError(BrokenError):
-    """A transfer cannot be opened yet; it yields its slot to others and is opened again after `seconds`."""
+    """A transfer cannot begin or go on yet; it yields its slot to others and is opened again after `seconds`."""
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)

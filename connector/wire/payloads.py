@@ -160,7 +160,6 @@ class ErrorBody:
 
     exception_id: str = ""
     description: str = ""
-    data: Any = None
 
 
 def _make_converter() -> Converter:

@@ -472,9 +472,9 @@ def test_the_command_on_both_set_ups(archive: ServedArchive) -> None:
 
     async def plant(opened: Archive) -> None:
         hub = opened.hubs.default
-        for bucket in hub.buckets:
+        for bucket in hub.buckets.names:
             await hub.storage.put_object(bucket, subject, b"content")
-        await hub.storage.start_upload(hub.permanent, subject)
+        await hub.storage.start_upload(hub.buckets.permanent, subject)
         await opened.database.secrets.insert(await opened.key_store.seal(bytes(32), f"{subject}.1"))
 
     def found(*options: str) -> list[tuple[str, str]]:

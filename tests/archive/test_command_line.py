@@ -203,14 +203,14 @@ def test_a_job_that_was_set_aside_is_done_once_it_is_tried_again(archive: Served
 
     async def plant(opened: Archive) -> None:
         hub, now = opened.hubs.default, await opened.database.factory.now()
-        await hub.storage.put_object(hub.inbox, subject, b"content")
+        await hub.storage.put_object(hub.buckets.inbox, subject, b"content")
         job = new_job(subject, "clean", hub=hub.alias, now=now, due=now)
         await opened.database.jobs.insert(attrs.evolve(job, due=None, attempts=12, reason="why"))
 
     async def is_done(opened: Archive) -> bool:
         hub = opened.hubs.default
         job = await find_job(opened.database, subject)
-        return job is None and not await hub.storage.object_exists(hub.inbox, subject)
+        return job is None and not await hub.storage.object_exists(hub.buckets.inbox, subject)
 
     archive.administer(plant)
     (row,) = [row for row in run_cli_json("archive", "jobs", *where, "--json") if row["job"] == subject]

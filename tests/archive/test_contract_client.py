@@ -434,8 +434,8 @@ class TestUploadRefusals:
 
         async def abort(opened: Archive) -> None:
             hub = opened.hubs.default
-            for upload in await hub.storage.list_uploads(hub.inbox, file_id):
-                await hub.storage.abort_upload(hub.inbox, file_id, upload.upload_id)
+            for upload in await hub.storage.list_uploads(hub.buckets.inbox, file_id):
+                await hub.storage.abort_upload(hub.buckets.inbox, file_id, upload.upload_id)
 
         archive.administer(abort)
         check_error(user.part_url(file_id, 1), 404, "s3UploadNotFound")

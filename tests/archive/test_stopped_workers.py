@@ -150,7 +150,7 @@ async def stop_in_every_call(scene: Scene, *, afterwards: bool) -> None:
             async with working(archive):
                 await at_rest(archive)
             assert (await archive.upload_repository.get(upload.id)).state == scene.state
-            buckets = archive.hubs.default.buckets
+            buckets = archive.hubs.default.buckets.names
             assert tuple([len(await names(archive, bucket)) for bucket in buckets]) == scene.left
             assert [await storage.list_uploads(bucket) for bucket in buckets] == [[], [], []]
     assert number > 1, "no call was reached"

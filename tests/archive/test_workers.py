@@ -62,7 +62,7 @@ class Stage:
         file = seal(os.urandom(size), sender=new_private_key(), recipient=hub.public_key, part_size=8 * MIB)
         upload = await archive.uploads.create(box.id, UploadCreation(**file.announcement(alias)))
         for number, part in enumerate(file.parts, start=1):
-            await hub.storage.put_part(hub.inbox, upload.id, upload.upload_id, number, part)
+            await hub.storage.put_part(hub.buckets.inbox, upload.id, upload.upload_id, number, part)
         claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
         await archive.uploads.close(box.id, upload.id, UploadCompletion(**claim))
         return upload.id
@@ -95,9 +95,9 @@ class Stage:
         assert len(files) == count
         assert (await archive.database.counters.get_by_id("accessions")).value == count
         assert await archive.database.secrets.count({}) == count
-        assert await self.names(hub.permanent) == {file.object_id for file in files}
-        assert await self.names(hub.inbox) == set()
-        assert await hub.storage.list_uploads(hub.permanent) == []
+        assert await self.names(hub.buckets.permanent) == {file.object_id for file in files}
+        assert await self.names(hub.buckets.inbox) == set()
+        assert await hub.storage.list_uploads(hub.buckets.permanent) == []
         assert await archive.jobs.find_all() == []
 
     async def names(self, bucket: str) -> set[str]:

@@ -171,12 +171,25 @@ async def test_urls_that_run_out_are_renewed_before_they_are_used(desk: Desk, vi
     assert desk.archive.counts["object"] == 4
 
 
-async def test_a_staged_copy_that_was_cleaned_away_is_staged_again(desk: Desk, virtual_time: MockClock) -> None:
+@pytest.mark.parametrize("waits", [0, 2])
+async def test_a_staged_copy_that_was_cleaned_away_is_staged_again(
+    desk: Desk, waits: int, virtual_time: MockClock
+) -> None:
     data = desk.file(3)
-    desk.archive.fail("get", 404, b"<Code>NoSuchKey</Code>")
-    (outcome,) = await desk.download(decrypt=True)
+
+    def is_cleaned_away(request: httpx.Request) -> bool:
+        """From the second part on: the first one is kept."""
+        if len(desk.archive.ranges) != 1:
+            return False
+        desk.archive.files["GHGAF01"].waits = waits
+        return True
+
+    desk.archive.fail("get", 404, b"<Code>NoSuchKey</Code>", when=is_cleaned_away)
+    (outcome,) = await desk.download(decrypt=True, concurrency=1)
     assert outcome.ok
     assert desk.plaintext("GHGAF01.bin", decrypt=True) == data
+    assert [wait for _, wait, _ in desk.notes.waits] == [45.0] * waits
+    assert len(desk.archive.ranges) == 3, "each part once"
 
 
 async def test_a_busy_archive_is_asked_again_when_it_says(

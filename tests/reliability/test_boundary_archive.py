@@ -98,7 +98,7 @@ async def _nobodys_object(archive: Archive) -> None:
     hub = archive.hubs.default
     file = await archive.database.files.find_one({})
     assert file is not None
-    await hub.storage.put_object(hub.permanent, f"{file.file_id}.1", b"nobody's")
+    await hub.storage.put_object(hub.buckets.permanent, f"{file.file_id}.1", b"nobody's")
 
 
 async def _job_set_aside(archive: Archive) -> None:

@@ -117,7 +117,7 @@ BODIES: list[tuple[Any, Any]] = [
     ),
     (
         {"exception_id": "boxNotFound", "description": "No box.", "data": {"box": [1, None]}},
-        ErrorBody("boxNotFound", "No box.", {"box": [1, None]}),
+        ErrorBody("boxNotFound", "No box."),
     ),
 ]
 KINDS = [type(value) for _, value in BODIES]

@@ -120,7 +120,7 @@ def present_upload(upload: FileUpload, hubs: Hubs, *, with_checksums: bool = Fal
     return {
         **{name: getattr(upload, name) for name in _LISTED_FIELDS},
         "state_updated": upload.state_updated.isoformat(),
-        "bucket_id": (hub.permanent if permanent else hub.inbox) if hub is not None else None,
+        "bucket_id": (hub.buckets.permanent if permanent else hub.buckets.inbox) if hub is not None else None,
         "object_id": (upload.object_id if permanent else None) or upload.id,
         "s3_upload_id": upload.upload_id,
         "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,
