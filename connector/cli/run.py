@@ -23,6 +23,7 @@ from connector.cli.console import Console, send_logs_to
 from connector.cli.interruption import Interrupted, SignalHandler, handle_signals
 from connector.cli.options import REQUEUE
 from connector.cli.progress import Progress, Report, display_of, error_fields
+from connector.cli.root import INTERRUPTED
 from connector.cli.secrets import ProcessInput, Secrets, StandardInput, has_terminal
 from connector.config import Settings
 from connector.errors import ConnectorError
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from connector.session import Session
 
 T = TypeVar("T")
-
-INTERRUPTED = 130
 
 RESUME_HINT = "Run the same command again to resume."
 

@@ -35,18 +35,14 @@ class Announcement:
         self._journaled = sent_before
         self.may_be_sent = sent_before
         total = file_size(file.state.size)
+        self.part_size = fit_upload_part_size(total, context.run.part_size)
         self._creation = UploadCreation(
             alias=locked.source.alias,
             decrypted_size=file.state.size,
             encrypted_size=total,
-            part_size=fit_upload_part_size(total, context.run.part_size),
+            part_size=self.part_size,
             overwrite=context.overwrite,
         )
-
-    @property
-    def part_size(self) -> int:
-        """The announced size of parts."""
-        return self._creation.part_size
 
     def write(self) -> None:
         """Write the journal, unless the box is to be listed first. Blocks."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.commands.archive_options import archive_command, with_archive
-from connector.cli.commands.archive_tables import json_option, print_rows
+from connector.cli.commands.archive_options import archive_command, json_option, print_rows, with_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:

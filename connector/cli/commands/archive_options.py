@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from connector.cli.console import neutralised
 from connector.cli.options import OUTPUT, WHERE, LocalPath, all_of, command, option
 
 if TYPE_CHECKING:
     from connector.archive.assembly import Archive
     from connector.archive.config import ArchiveConfig
+    from connector.cli.run import Invocation
 
 COMMANDLINE = click.core.ParameterSource.COMMANDLINE
 T = TypeVar("T")
@@ -127,3 +130,30 @@ def with_archive(job: Callable[[Archive], Awaitable[T]], *, create: bool = False
 
     with handle_signals() as handler:
         return handler.run(main)
+
+
+json_option = option(
+    "--json", "as_array", is_flag=True, envvar="CONNECTOR_JSON", help="One JSON array on standard output."
+)
+
+
+def print_rows(
+    invocation: Invocation, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_array: bool
+) -> None:
+    """Print rows: in JSON with all their fields, or these columns of them as a table."""
+    if as_array:
+        invocation.console.result(json.dumps(rows))
+        return
+    table = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+    for line in table:
+        invocation.console.result(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items()) or "-"
+    # Here already: the escapes count for the width of the column.
+    return "-" if value in (None, "") else neutralised(str(value))

@@ -198,11 +198,11 @@ def _read_kinds(text: str) -> list[JobKind]:
     from connector.errors import UsageError
 
     known: dict[str, JobKind] = {kind: kind for kind in get_args(JobKind)}
-    named = [name.strip() for name in text.split(",")]
-    for name in named:
-        if name not in known:
-            raise UsageError(f"--kinds: there are no jobs of the kind {name!r}.", hint=f"There are {', '.join(known)}.")
-    return [known[name] for name in named]
+    try:
+        return [known[name.strip()] for name in text.split(",")]
+    except KeyError as error:
+        hint = f"There are {', '.join(known)}."
+        raise UsageError(f"--kinds: there are no jobs of the kind {error}.", hint=hint) from None
 
 
 async def _work(

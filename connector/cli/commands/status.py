@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from connector.cli.options import archive_options, command, option, search_optio
 
 if TYPE_CHECKING:
     from connector.cli.run import Invocation
-    from connector.upload.listing import UnfinishedUpload
     from connector.wire.payloads import FileUpload
 
 
@@ -29,7 +27,7 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
     Each is resumed when its command is run again, or removed with: connector discard
     """
     from connector.cli.console import amount
-    from connector.cli.leftovers import announced_here, find_downloads, find_uploads
+    from connector.cli.leftovers import announced_here, find_downloads, find_uploads, not_unfinished_here
     from connector.upload.listing import announced_uploads
 
     console = invocation.console
@@ -57,7 +55,10 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
                 "size": download.size,
             }
         )
-    others = _others_in_box(invocation, uploads) if in_box else []
+    others: list[FileUpload] = []
+    if in_box:
+        look = invocation.access().in_session(lambda session: session.open_in_box())
+        others = not_unfinished_here(invocation.wait_for(look), uploads)
     # Of journals that cannot be read there was an error already.
     folder = invocation.context.state_folder().uploads
     announced = announced_uploads(folder, lambda error: None) if others else []
@@ -78,10 +79,3 @@ def status(invocation: Invocation, /, output_dir: Path | None, in_box: bool, **_
     if not uploads and not downloads and not others:
         console.info("Nothing is unfinished.")
     console.info(looked)
-
-
-def _others_in_box(invocation: Invocation, here: Sequence[UnfinishedUpload]) -> list[FileUpload]:
-    from connector.cli.leftovers import not_unfinished_here
-
-    look = invocation.access().in_session(lambda session: session.open_in_box())
-    return not_unfinished_here(invocation.wait_for(look), here)
