@@ -9,7 +9,6 @@ from connector.cli.commands.archive_options import archive_command, find_archive
 from connector.cli.options import option
 
 if TYPE_CHECKING:
-    from connector.archive.assembly import Archive
     from connector.archive.faults import Fault
     from connector.cli.run import Invocation
 
@@ -48,11 +47,7 @@ def check(invocation: Invocation, /, repair: bool, delete_unknown: bool, as_line
         else:
             invocation.console.result(f"{state}: {fault.kind} {fault.subject}: {fault.message}")
 
-    async def job(archive: Archive) -> int:
-        return await archive.check.run(report, repair=repair, delete_unknown=delete_unknown)
-
-    left = with_archive(job)
-    if left:
+    if with_archive(lambda archive: archive.check.run(report, repair=repair, delete_unknown=delete_unknown)):
         hints = [] if repair else ["Run it with --repair to mend what is safe."]
         if unknown:
             hints.append(

@@ -12,7 +12,6 @@ from connector.cli.commands.archive_options import Size, archive_command, json_o
 from connector.cli.options import LocalPath, option
 
 if TYPE_CHECKING:
-    from connector.archive.assembly import Archive
     from connector.cli.run import Invocation
 
 
@@ -93,9 +92,8 @@ def grant_upload(
 
     key = read_public_key(public_key)
     lifetime = read_lifetime(expires, invocation.context.time_of_day())
-
-    async def job(archive: Archive) -> str:
-        granted = await admin.grant_upload(
+    granted = with_archive(
+        lambda archive: admin.grant_upload(
             archive,
             key,
             title=title,
@@ -103,11 +101,11 @@ def grant_upload(
             storage_alias=storage_alias,
             box_id=box,
             lifetime=lifetime,
-        )
-        invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
-        return granted.access_token
-
-    invocation.console.result(with_archive(job, create=True))
+        ),
+        create=True,
+    )
+    invocation.console.info(f"Upload into box {granted.package.box_id}, until {granted.package.expires:%F}.")
+    invocation.console.result(granted.access_token)
 
 
 @archive_command("download")
@@ -133,14 +131,11 @@ def grant_download(
         raise UsageError("Which files?", hint="Name their accessions, or give --all.")
     key = read_public_key(public_key)
     lifetime = read_lifetime(expires, invocation.context.time_of_day())
-
-    async def job(archive: Archive) -> str:
-        granted = await admin.grant_download(archive, key, None if everything else accessions, lifetime=lifetime)
-        count = len(granted.package.files or {})
-        invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
-        return granted.access_token
-
-    invocation.console.result(with_archive(job))
+    named = None if everything else accessions
+    granted = with_archive(lambda archive: admin.grant_download(archive, key, named, lifetime=lifetime))
+    count = len(granted.package.files or {})
+    invocation.console.info(f"Download of {count} file(s), until {granted.package.expires:%F}.")
+    invocation.console.result(granted.access_token)
 
 
 @click.group()

@@ -21,11 +21,9 @@ def keys(invocation: Invocation, /, as_array: bool, **_: object) -> None:
     """List the keys, current and old ones, and what still needs an old one. Nothing secret is shown."""
     from connector.archive.key_rotation import describe
 
-    async def job(archive: Archive) -> list[dict[str, object]]:
-        return describe(await archive.key_rotation.list())
-
+    rows = describe(with_archive(lambda archive: archive.key_rotation.list()))
     columns = ("kind", "storage_alias", "key", "state", "created", "needed_by")
-    print_rows(invocation, with_archive(job), columns, as_array=as_array)
+    print_rows(invocation, rows, columns, as_array=as_array)
 
 
 @archive_command("rotate-key")
