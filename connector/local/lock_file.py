@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -28,15 +27,12 @@ _POLL_INTERVAL = 5.0
 """Seconds between two checks whether another machine has released its lock file."""
 
 
-class LockedElsewhereError(LocalError):
+class LockedElsewhereError(LocalError, NotReadyError):
     """Locked by a process that is not visible from here: on another machine, or in another container.
 
-    Its lock file is released or becomes stale in time; `seconds`: until the next check.
+    Its lock file is released or becomes stale in time, so a transfer of the scheduler waits; `seconds`: until the next
+    check.
     """
-
-    def __init__(self, message: str, *, hint: str, seconds: float) -> None:
-        super().__init__(message, hint=hint)
-        self.seconds = seconds
 
 
 class Heartbeat:
@@ -144,20 +140,10 @@ class LockFile:
                     return cls(path, subject, mark, heartbeat, taken_over=taken_over)
         raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
 
-    @classmethod
-    def take_or_wait(cls, path: Path, subject: object = None) -> LockFile:
-        """Like `take`, for a transfer of the scheduler, which waits while the target is locked elsewhere.
-
-        Raises:
-            NotReadyError: Instead of `LockedElsewhereError`.
-        """
-        with _not_ready():
-            return cls.take(path, subject)
-
     @staticmethod
     def check_free(path: Path, subject: object) -> None:
-        """Raise what `take_or_wait` would raise now, without locking anything."""
-        with local_failures("read", path), _not_ready():
+        """Raise what `take` would raise now, without locking anything."""
+        with local_failures("read", path):
             lock = _FoundLock.read(path)
             if lock is not None:
                 lock.check_stale(str(subject))
@@ -207,14 +193,6 @@ class LockFile:
             os.utime(self.path)
             self._touched = now
         return True
-
-
-@contextlib.contextmanager
-def _not_ready() -> Iterator[None]:
-    try:
-        yield
-    except LockedElsewhereError as error:
-        raise NotReadyError(error.message, seconds=error.seconds) from error
 
 
 def _both_clocks() -> tuple[float, float]:

@@ -80,13 +80,13 @@ class PartialFile:
         Raises:
             LocalError: If the disk cannot hold the file, another process works on it, or a file that is none of ours
                 has the name of the partial file.
-            NotReadyError: If whether that process still runs is not visible from here.
+            LockedElsewhereError: If whether that process still runs is not visible from here.
         """
         path, journal_path = working_paths(target)
         with local_failures("write", target), suppress(FileNotFoundError):
             os.lstat(target)  # fails now instead of at the end, if the name is too long for this file system
         with ExitStack() as undo:
-            lock_file = LockFile.take_or_wait(lock_path(target), target)
+            lock_file = LockFile.take(lock_path(target), target)
             undo.callback(lock_file.release)
             if not lock_file.taken_over:
                 _check_ours(target)

@@ -60,8 +60,8 @@ class OverloadedError(BrokenError):
 class NotReadyError(BrokenError):
     """A transfer cannot begin or go on yet; it yields its slot to others and is opened again after `seconds`."""
 
-    def __init__(self, message: str, *, seconds: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, seconds: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.seconds = seconds
 
 

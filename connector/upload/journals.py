@@ -136,11 +136,11 @@ class UploadJournals:
         return left
 
     def lock(self, source: UploadSource) -> LockFile:
-        """Lock this upload; see `LockFile.take_or_wait`."""
+        """Lock this upload; see `LockFile.take`."""
         with state_failures():
             with local_failures("write", self.folder):
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return LockFile.take_or_wait(lock_path(self.path(source)), source.alias)
+            return LockFile.take(lock_path(self.path(source)), source.alias)
 
     def announce(self, source: UploadSource, state: SourceState) -> None:
         """Record that an upload for this source, which is locked, is about to be announced."""
@@ -222,7 +222,7 @@ class LockedSource:
         Raises:
             UsageError: If the alias is not valid, or the file cannot be uploaded.
             LocalError: If the file cannot be read, or another process uploads it.
-            NotReadyError: If whether that process still runs is not visible from here.
+            LockedElsewhereError: If whether that process still runs is not visible from here.
         """
         check_alias(self.source)
         if self._file is None:

@@ -70,7 +70,7 @@ def holder(path: Path) -> Iterator[Holder]:
 def test_the_second_process_is_refused(path: Path, holder: Holder) -> None:
     assert holder.said == "held"
     with pytest.raises(LocalError, match=r"x\.part \(PID") as caught:
-        LockFile.take_or_wait(path)
+        LockFile.take(path)
     assert f"kill {holder.process.pid}" in caught.value.hint
     assert caught.value.exit_code == 3
     holder.end("release\n")
@@ -126,7 +126,7 @@ def test_the_claim_of_another_machine_is_respected_while_it_is_touched(path: Pat
     assert "in 3 minutes" in caught.value.hint
     assert caught.value.exit_code == 3
     with pytest.raises(NotReadyError, match=r"elsewhere\.invalid; .* heartbeat") as postponed:
-        LockFile.take_or_wait(path)
+        LockFile.take(path)
     assert 0 < postponed.value.seconds <= 30
     assert os.listdir(path.parent) == [path.name]
 

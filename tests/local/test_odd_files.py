@@ -40,7 +40,7 @@ def test_a_lock_file(tmp_path: Path, make: Make) -> None:
         assert os.listdir(tmp_path) == []
         return
     with pytest.raises((LocalError, NotReadyError)):
-        LockFile.take_or_wait(tmp_path / "f.lock")
+        LockFile.take(tmp_path / "f.lock")
 
 
 @odd
