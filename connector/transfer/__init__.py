@@ -10,7 +10,7 @@ from connector.transfer.reporting import (
     SilentObserver,
     as_connector_error,
 )
-from connector.transfer.scheduler import Scheduler, check_in_trio
+from connector.transfer.scheduler import Scheduler
 from connector.transfer.steps import (
     Backoff,
     Notify,
@@ -18,6 +18,7 @@ from connector.transfer.steps import (
     Retrier,
     RunContext,
     Sequencer,
+    check_in_trio,
     make_threads,
     run_concurrently,
 )

@@ -13,7 +13,7 @@ from connector.parts import Part, memory_budget
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
 from connector.transfer.reporting import GuardedObserver, Observer, Outcome, as_connector_error
-from connector.transfer.steps import Retrier
+from connector.transfer.steps import Retrier, check_in_trio
 from connector.transfer.transfers import (
     ActiveTransfer,
     NotReadyError,
@@ -89,11 +89,7 @@ class Scheduler:
         return outcomes
 
     async def run_rest(self, known: Iterable[Outcome[T] | None], transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
-        """Report outcomes that are known already, and run the transfers whose outcomes are not (`None`).
-
-        Returns:
-            All outcomes in the order of the known ones.
-        """
+        """Report outcomes that are known already, run the transfers of the others (`None`), and return all in order."""
         done: list[Outcome[T] | None] = []
         for outcome in known:
             done.append(None if outcome is None else self.finished(outcome))
@@ -116,7 +112,7 @@ class Scheduler:
         """Cancel running transfers, accept no more, and free the memory of the buffers."""
         self._closed = True
         for batch in self._batches:
-            batch.cancel()
+            batch.nursery.cancel_scope.cancel()
         self.pool.close()
 
     def spawn_workers(self) -> None:
@@ -187,17 +183,14 @@ class _Batch(Generic[T]):
         self._scheduler = scheduler
         self._active: dict[int, ActiveTransfer[T]] = {}
         self._outcomes: dict[int, Outcome[T]] = {}
-        self._nursery: trio.Nursery
+        self.nursery: trio.Nursery
 
     async def run(self, transfers: Iterable[Transfer[T]]) -> list[Outcome[T]]:
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as self.nursery:
             for number, transfer in enumerate(transfers):
                 await self._scheduler.open_transfers.admit((self, number))
-                self._nursery.start_soon(self._run_transfer, number, transfer)
+                self.nursery.start_soon(self._run_transfer, number, transfer)
         return [self._outcomes[number] for number in sorted(self._outcomes)]
-
-    def cancel(self) -> None:
-        self._nursery.cancel_scope.cancel()
 
     async def _run_transfer(self, number: int, transfer: Transfer[T]) -> None:
         observer, open_transfers = self._scheduler.observer, self._scheduler.open_transfers
@@ -265,7 +258,7 @@ class _Batch(Generic[T]):
                 break
         for _ in range(min(wanted, free)):
             self._scheduler.workers += 1
-            self._nursery.start_soon(self._work)
+            self.nursery.start_soon(self._work)
 
     async def _work(self) -> None:
         scheduler = self._scheduler
@@ -304,9 +297,3 @@ class _Batch(Generic[T]):
             active.scopes.discard(scope)
             active.moving -= 1
             active.check_done()
-
-
-def check_in_trio(name: str, instead: str) -> None:
-    """Raise `UsageError` in plain code and under asyncio; `instead` is the advice."""
-    if not trio.lowlevel.in_trio_task():
-        raise UsageError(f"{name} runs under trio; {instead}.")

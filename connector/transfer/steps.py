@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import attrs
 import trio
 
-from connector.errors import ConnectorError
+from connector.errors import ConnectorError, UsageError
 from connector.transfer.reporting import GuardedObserver, Observer
 from persistence.threads import gil_yielder
 
@@ -230,3 +230,9 @@ async def run_concurrently(*steps: Callable[[], Awaitable[Any]]) -> list[Any]:
     if errors:
         raise errors[min(errors)]
     return results
+
+
+def check_in_trio(name: str, instead: str) -> None:
+    """Raise `UsageError` in plain code and under asyncio; `instead` is the advice."""
+    if not trio.lowlevel.in_trio_task():
+        raise UsageError(f"{name} runs under trio; {instead}.")

@@ -116,7 +116,7 @@ BODIES: list[tuple[Any, Any]] = [
         UploadCompletion("00", "11-1", ("22",), ("33",)),
     ),
     (
-        {"exception_id": "boxNotFound", "description": "No box.", "data": {"box": [1, None]}},
+        {"exception_id": "boxNotFound", "description": "No box."},
         ErrorBody("boxNotFound", "No box."),
     ),
 ]
