@@ -8,11 +8,10 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-import attrs
-
 from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
 from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response, path_segment
 from connector.errors import BrokenError
+from connector.transfer import NotReadyError
 from connector.wire.lifetimes import presigned_lifetime, response_lifetime, retry_after, usable_seconds
 from connector.wire.payloads import DrsObject, parse_payload
 
@@ -24,18 +23,12 @@ USUAL_STAGING_WAIT = 10.0
 """Seconds between requests to an archive that stages a file and does not state how long."""
 
 
-@attrs.frozen
-class Staging:
-    """The archive is staging the file; the next request is due after `seconds`."""
-
-    seconds: float
-
-
-def read_object(reply: ApiReply) -> Expiring[DrsObject] | Staging:
-    """Read a DRS object with the lifetime of its URL, or the wait until it is staged."""
+def read_object(reply: ApiReply) -> Expiring[DrsObject]:
+    """Read a DRS object with the lifetime of its URL; `NotReadyError` while the archive stages the file."""
     if reply.status == 202:
         wait = retry_after(reply.headers, reply.received)
-        return Staging(USUAL_STAGING_WAIT if wait is None else wait)
+        seconds = USUAL_STAGING_WAIT if wait is None else wait
+        raise NotReadyError("The archive is staging the file.", seconds=seconds)
     if reply.status != 200:
         raise error_from_response(reply, "get the file's address")
     drs = parse_payload(reply.body, DrsObject, what="The download service")
@@ -74,8 +67,8 @@ class DownloadClient:
         self._api = api
         self._current_url = api_url
 
-    async def object(self, token: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject] | Staging:
-        """The file's DRS object, or how long to wait before the next request."""
+    async def object(self, token: CachedValue[WorkOrderToken], accession: str) -> Expiring[DrsObject]:
+        """The file's DRS object; `NotReadyError` with the time until the next request while the file is staged."""
         return await self._api.authorized(token, partial(self._request, accession, ""), read_object)
 
     async def envelope(self, token: CachedValue[WorkOrderToken], accession: str) -> bytes:

@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from connector.clients.api_client import CachedValue, Expiring
-from connector.clients.downloads import Staging
 from connector.clients.objects import UrlRefusedError
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, SEGMENT_SIZE, Plaintext, SegmentDecryptor, opened_size
 from connector.download.request import DownloadContext
@@ -107,17 +106,19 @@ class StagedObject:
 
     async def _fetch_address(self) -> Expiring[DrsObject]:
         self._staging_since = trio.current_time() if self._staging_since is None else self._staging_since
-        answer = await self._context.downloads.object(self._token, self._accession)
-        if not isinstance(answer, Staging):
-            self._staging_since = None
-            return answer
-        wait = _BACKOFF.wait_requested(min(max(answer.seconds, _MIN_WAIT), _MAX_WAIT), self._context.run.uniform)
-        if trio.current_time() + wait > self._staging_since + self._timeout:
-            raise BrokenError(
-                f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
-                hint="Run the same command again later.",
-            )
-        raise NotReadyError("The archive is staging the file.", seconds=wait)
+        try:
+            found = await self._context.downloads.object(self._token, self._accession)
+        except NotReadyError as error:
+            asked = min(max(error.seconds, _MIN_WAIT), _MAX_WAIT)
+            wait = _BACKOFF.wait_requested(asked, self._context.run.uniform)
+            if trio.current_time() + wait > self._staging_since + self._timeout:
+                raise BrokenError(
+                    f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
+                    hint="Run the same command again later.",
+                ) from error
+            raise NotReadyError(error.message, seconds=wait) from error
+        self._staging_since = None
+        return found
 
 
 @attrs.frozen

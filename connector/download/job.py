@@ -65,7 +65,7 @@ class Download:
         self._digest = OrderedDigest(context.run)
         self._damaged: Counter[int] = Counter()
         self._header: bytes | None = None
-        self._state: _Opened | None = None
+        self._opened: _Opened
         self._file: PartialFile | None = None
         self._existing: DownloadedFile | None = None
 
@@ -105,7 +105,7 @@ class Download:
 
         file = await self._run.in_thread(begin)
         self._staged.begin(drs.size)
-        self._state = _Opened(processor, file, journaled, sha256)
+        self._opened = _Opened(processor, file, journaled, sha256)
         self._run.observer.opened(self.label, drs.size)
         self._run.observer.kept(self.label, sum(parts[number - 1].size for number in file.done))
         return parts
@@ -165,11 +165,6 @@ class Download:
         file, self._file = self._file, None
         if file is not None:
             await self._run.in_thread(file.close)
-
-    @property
-    def _opened(self) -> _Opened:
-        assert self._state is not None, "open() comes first"
-        return self._state
 
     async def _already_there(self) -> DownloadedFile | None:
         """The target, if it exists and is what would be fetched, by its size and the records of earlier runs."""

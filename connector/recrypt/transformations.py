@@ -38,7 +38,7 @@ class Decryption:
 
     def __init__(self, private_keys: Sequence[bytes]) -> None:
         self._private_keys = private_keys
-        self._plan: _Plan | None = None
+        self._plan: _Plan
 
     @property
     def name(self) -> str:
@@ -56,7 +56,6 @@ class Decryption:
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
         """Read, decrypt and write a part or a piece of one."""
         plan = self._plan
-        assert plan is not None, "begin() comes first"
         first = part.start // CIPHER_SEGMENT_SIZE
         source.read_into(plan.header_size + part.start, [buffer])
         for run in needed_segments(plan.ranges, first, -(-len(buffer) // CIPHER_SEGMENT_SIZE)):
@@ -97,7 +96,7 @@ class Encryption:
         self._private_key = private_key
         self._recipients = recipients
         self._draw = random_bytes
-        self._sealer: PartSealer | None = None
+        self._sealer: PartSealer
 
     @property
     def name(self) -> str:
@@ -119,5 +118,4 @@ class Encryption:
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
         """Read, encrypt and write a part or a piece of one."""
-        assert self._sealer is not None, "begin() comes first"
         target.write(part.start, [self._sealer.read_plaintext(part, buffer, source.read_into).seal()])
