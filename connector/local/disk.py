@@ -78,8 +78,10 @@ def path_of(given: str | os.PathLike[str]) -> Path:
     this a folder called `~` would be created.
 
     Raises:
-        UsageError: Where the home folder is not known.
+        UsageError: Where the home folder is not known, and for an empty text, which would be the current folder.
     """
+    if given == "":
+        raise UsageError("A path is empty.", hint="Is a variable not set?")
     if not (isinstance(given, str) and given.startswith("~/")):
         return Path(given)
     try:

@@ -67,7 +67,7 @@ def test_secrets_are_no_options(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*OURS, "archive serve", "archive grant download"])
-def test_the_home_folder_in_every_option_that_is_a_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_written_for_a_path_in_every_option(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shells leave `~` as it is in `--output-dir=~/data`."""
     monkeypatch.setenv("HOME", "/home/me")
     found: click.Command | None = cli
@@ -79,3 +79,5 @@ def test_the_home_folder_in_every_option_that_is_a_path(name: str, monkeypatch: 
         if isinstance(option.type, click.Path):
             assert option.type.convert("~/x", option, None) == Path("/home/me/x")
             assert option.type.convert("./~/x", option, None) == Path("~/x")
+            with pytest.raises(click.BadParameter, match="empty"):
+                option.type.convert("", option, None)

@@ -96,3 +96,5 @@ def test_the_home_folder_in_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (sealed,) = connector.encrypt_files("~/a.bam", recipients="~/my.pub", private_key="~/my.sec", output_dir="~/data")
     assert sealed.unwrap().target == tmp_path / "home" / "data" / "a.bam.c4gh"
     assert not (tmp_path / "~").exists()
+    with pytest.raises(connector.UsageError, match="empty"):
+        connector.encrypt_files("~/a.bam", recipients="~/my.pub", output_dir="")
