@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
+from unicodedata import normalize
 
 import trio
 
@@ -91,7 +92,7 @@ async def download_files(
     missing = await _in_thread(missing_in, folder, wanted or [])
     observer, access = _observer(on_progress), AccessToken.parse(token)
     async with open_session(found, keys, access, observer=observer, accessions=missing) as opened:
-        return await opened.download(
+        outcomes = await opened.download(
             wanted,
             output_dir=folder,
             decrypt=decrypt,
@@ -99,6 +100,10 @@ async def download_files(
             verify=verify,
             verify_existing=verify_existing,
         )
+    if wanted is None:
+        return outcomes
+    by_name = {normalize("NFC", each.label): each for each in outcomes} | {each.label: each for each in outcomes}
+    return [by_name.get(name) or by_name[normalize("NFC", name)] for name in wanted]  # one may be there twice
 
 
 async def upload_files(

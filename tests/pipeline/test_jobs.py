@@ -98,3 +98,10 @@ def test_the_home_folder_in_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "~").exists()
     with pytest.raises(connector.UsageError, match="empty"):
         connector.encrypt_files("~/a.bam", recipients="~/my.pub", output_dir="")
+
+
+def test_there_is_a_result_for_each_argument(site: Site) -> None:
+    first, second, *_ = site.archive.files
+    names = [first, "GHGAF99", second, first]
+    results = connector.download_files(iter(names), output_dir=site.folder / "out", **site.arguments)
+    assert [(result.label, result.ok) for result in results] == [(name, name != "GHGAF99") for name in names]
