@@ -29,10 +29,12 @@ async def grant_upload(
     The grant is valid for `lifetime` seconds, if that is given, otherwise as long as the archive's settings say.
 
     Raises:
-        UsageError: There is no such box or hub.
+        UsageError: There is no such box or hub, or the box is archived.
     """
     if box_id is not None:
         box = await _find_box(archive, box_id)
+        if box.state == "archived":
+            raise UsageError(f"The box {box.id} is archived: nothing can be added.", hint="Leave --box out.")
     else:
         alias = find_hub(archive, storage_alias).alias
         box = await archive.boxes.create(title=title, storage_alias=alias, max_size=max_size)

@@ -122,6 +122,7 @@ async def open_archive(
     *,
     base_url: str = "http://archive.invalid",
     check: bool = False,
+    create: bool = True,
     upgrading: bool = False,
     clock: Clock = time.time,
 ) -> AsyncIterator[Archive]:
@@ -131,6 +132,7 @@ async def open_archive(
         config: Its configuration.
         base_url: The URL under which the archive is served; presigned URLs of directories begin with it.
         check: Whether to check that the buckets of S3 servers exist.
+        create: Whether an empty database becomes that of a new archive.
         upgrading: Whether the database may be on its way from an earlier version.
         clock: The time in seconds since the epoch.
 
@@ -144,7 +146,7 @@ async def open_archive(
         with opening("The database"):
             documents = await stack.enter_async_context(await make_documents(config.documents))
             if not upgrading:
-                await check_schema(documents)
+                await check_schema(documents, create=create)
             keys = await open_key_ring(documents, master_keys(config))
             hub_keys = {hub.alias: hub.private_key and parse_private_key(hub.private_key) for hub in config.hubs}
             await complete_ring(keys, hub_keys)

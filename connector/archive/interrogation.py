@@ -14,7 +14,7 @@ import trio
 from connector.adapters.object_parts import ObjectSink, ObjectSource, cut_short, storage_failures
 from connector.archive.hubs import Hub
 from connector.archive.models import FileUpload
-from connector.crypt4gh.keys import MAX_HEADER_SIZE, OpenedHeader, header_size, open_header
+from connector.crypt4gh.keys import MAX_HEADER_SIZE, OpenedHeader, WrongKeyError, header_size, open_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     PartSealer,
@@ -147,7 +147,12 @@ class Interrogation:
             # The hub's key may have been rotated just now.
             with storage_failures():
                 await self._hub.ring.refresh()
+        try:
             return open_header(head, *self._hub.private_keys)
+        except WrongKeyError as error:
+            raise IntegrityError(
+                f"The file is not encrypted for the public key of the data hub {self._hub.alias}."
+            ) from error
 
     async def _compute(self, part: Part, work: Callable[[], T]) -> T:
         if part.size <= _INLINE_SIZE:

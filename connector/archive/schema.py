@@ -49,11 +49,11 @@ async def schema_version(documents: DaoFactory) -> int:
     return state.version if state is not None else 0
 
 
-async def check_schema(documents: DaoFactory) -> None:
-    """Refuse a database of another version; an empty one becomes one of this version.
+async def check_schema(documents: DaoFactory, *, create: bool = True) -> None:
+    """Refuse a database of another version; an empty one becomes one of this version if `create` is given.
 
     Raises:
-        UsageError: It is of an earlier version, or of a later one.
+        UsageError: It is of an earlier version, or of a later one; or it is empty and is not to become an archive's.
     """
     version = await schema_version(documents)
     if version > VERSION:
@@ -66,6 +66,11 @@ async def check_schema(documents: DaoFactory) -> None:
             raise UsageError(
                 f"The archive's database is of an earlier version ({version}) than this program ({VERSION}).",
                 hint="Stop all processes of the archive, then run: connector archive upgrade",
+            )
+        if version == 0 and not create:
+            raise UsageError(
+                "The database is empty: there is no archive in it.",
+                hint="Correct its name or path; `connector archive serve` makes an archive.",
             )
         await migrate(documents, migrations(), name=SCHEMA)
 

@@ -156,11 +156,16 @@ def make_header(
     return _PREFIX.pack(MAGIC, VERSION, len(encrypted)) + body
 
 
+class WrongKeyError(IntegrityError):
+    """A Crypt4GH header is encrypted for other keys than those that are there."""
+
+
 def open_header(data: bytes, *private_keys: bytes, limit: int = MAX_HEADER_SIZE) -> OpenedHeader:
     """Decrypt the header at the start of `data` with a reader's private keys (32 bytes each), of which one may do.
 
     Raises:
-        IntegrityError: If it is malformed, truncated, larger than `limit` bytes, or encrypted for different keys.
+        IntegrityError: If it is malformed, truncated, or larger than `limit` bytes.
+        WrongKeyError: If it is encrypted for different keys.
     """
     size = header_size(data, limit=limit)
     if size is None:
@@ -184,7 +189,7 @@ def open_header(data: bytes, *private_keys: bytes, limit: int = MAX_HEADER_SIZE)
             raise _invalid_header("it holds two edit lists" if kind == _EDIT_LIST else "a packet is of unknown kind")
     if not readable:
         yours = "yours" if len(private_keys) == 1 else "any of yours"
-        raise IntegrityError(
+        raise WrongKeyError(
             f"The Crypt4GH header is encrypted for a different key than {yours}.",
             hint="Use the private key that belongs to the public key the file was encrypted for.",
         )

@@ -142,6 +142,17 @@ def test_an_archive_that_does_not_exist(tmp_path: Path, key_file: str, arguments
     assert not missing.exists()
 
 
+@pytest.mark.parametrize("arguments", [["files"], ["check", "--repair"], ["rotate-key", "signing"], ["jobs", "retry"]])
+def test_a_database_that_is_empty_becomes_none_of_an_archive(root: Path, arguments: list[str]) -> None:
+    """As one whose name is misspelt."""
+    root.mkdir()
+    (root / "archive.sqlite").touch()
+    done = run_cli("archive", *arguments, "--root", str(root))
+    assert done.returncode == 2
+    assert "no archive" in done.stderr
+    assert not (root / "keys").exists()
+
+
 def test_a_missing_key_file(root: Path, tmp_path: Path) -> None:
     done = run_cli("archive", "grant", "upload", "--root", str(root), "--public-key", str(tmp_path / "none.pub"))
     assert done.returncode == 3

@@ -105,6 +105,8 @@ async def test_an_open_box_is_locked_first_and_an_archived_one_stays_so() -> Non
         assert f"archive lock {box.id}" in caught.value.hint
         await archive_box(archive, box)
         assert (await admin.set_box_state(archive, box.rdub_id, "archived")).state == "archived"
+        with pytest.raises(UsageError, match="archived"):
+            await admin.grant_upload(archive, bytes(32), box_id=box.id)
         states: tuple[BoxState, ...] = ("open", "locked")
         for state in states:
             with pytest.raises(UsageError):

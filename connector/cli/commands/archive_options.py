@@ -124,7 +124,7 @@ def with_archive(job: Callable[[Archive], Awaitable[T]], *, create: bool = False
     config = find_config() if create else find_archive()
 
     async def main() -> T:
-        async with open_archive(config) as archive:
+        async with open_archive(config, create=create) as archive:
             with opening("The archive's database or storage"):
                 return await job(archive)
 

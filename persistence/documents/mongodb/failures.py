@@ -28,6 +28,7 @@ _CODES: Final[Mapping[tuple[int, ...], _Meaning]] = {
     (50, 89, 202, 262): _TOO_LATE,
     (14031,): (ours.StorageFull, "has no room left", "Free space, then repeat."),
     (85, 86): (ours.InvalidQuery, "has such an index with other options", "Delete that one."),
+    (20,): (ours.ServiceRefused, "refused the call", "Transactions need a replica set; one member is enough."),
     (28, 56, 57): (ours.InvalidValue, "found nothing around a field that is to be set", ""),
     (10334, 17280): _TOO_LARGE,
     (6, 7, 91, 189, 10107, 11600, 11602, 13435, 13436, 9001): (ours.ServiceFailed, "cannot do this now", "Try again."),

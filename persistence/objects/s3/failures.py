@@ -11,6 +11,8 @@ from urllib3.exceptions import HTTPError, TimeoutError
 
 from persistence import errors
 
+_REFUSED: Final = "Check the credentials, and the clock of this machine: S3 refuses one that is off by 15 minutes."
+
 
 @attrs.frozen
 class Target:
@@ -54,7 +56,7 @@ def from_code(code: str, text: str, target: Target, status: int = 0) -> errors.P
     if code in _KNOWN or status in _KNOWN:
         return (_KNOWN.get(code) or _KNOWN[status])(target)
     if status in (401, 403):
-        return errors.CredentialsRefused(f"{target.where} does not allow this: {text}.", hint="Check the credentials.")
+        return errors.CredentialsRefused(f"{target.where} does not allow this: {text}.", hint=_REFUSED)
     if status == 507:
         return errors.StorageFull(f"{target.where} has no space left.", hint="Free some, then repeat the call.")
     if status == 408:
