@@ -28,6 +28,7 @@ from persistence.threads import CallerCancelled, Threads
 T = TypeVar("T")
 
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NOT_OPENED: Final = "Check that its folder exists, and that files can be made and written there."
 _HELD: Final = "Another writer holds it; inside a transaction use DAOs bound to it."
 _REFUSED: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
@@ -209,5 +210,5 @@ class Connections(SingleWriterDatabase):
         if code & 0xFF in _REFUSED:
             return errors.CredentialsRefused(f"{self._path} may not be written: {error}.", hint="See its permissions.")
         if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            return errors.Unreachable(f"{self._path} cannot be opened: {error}.", hint="Check that its folder exists.")
+            return errors.Unreachable(f"{self._path} cannot be opened: {error}.", hint=_NOT_OPENED)
         return errors.ServiceFailed(f"SQLite failed on {self._path}: {error}.")
