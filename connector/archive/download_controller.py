@@ -38,10 +38,10 @@ class DownloadController:
             NoSuchStorage: Its hub is none of this archive's.
         """
         file = await self._registry.get(accession)
+        hub = self._hubs.get(file.storage_alias)  # before it is waited for
         copy_id = await self._staging.find_copy(file)
         if copy_id is None:
             return self.settings.retry_after or staging_wait(file.encrypted_size)
-        hub = self._hubs.get(file.storage_alias)
         url = await hub.storage.presign_get(hub.buckets.download, copy_id, expires=self.settings.url_lifetime)
         return DrsObject(
             id=accession,

@@ -143,8 +143,8 @@ def find_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     Where a job is yet to be done nothing is a leftover: it removes what earlier attempts have left.
     """
     yield from _unknown(view, around)
-    yield from _upload_faults(view)
-    yield from _file_faults(view)
+    yield from _upload_faults(view, around)
+    yield from _file_faults(view, around)
     yield from _secret_faults(view, around)
     yield from _job_faults(view, around)
     if view.job is None:
@@ -160,10 +160,14 @@ def _unknown(view: FileView, around: Surroundings) -> Iterator[Fault]:
         yield Fault("unknown_box", view.file_id, f"its box {view.upload.box_id} does not exist")
 
 
-def _upload_faults(view: FileView) -> Iterator[Fault]:
+def _upload_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     upload = view.upload
     if upload is None:
         return
+    if upload.state == "archived" and view.file is None:
+        yield Fault("not_registered", upload.id, "it is archived, and no file is registered")
+    if upload.storage_alias not in around.hubs:
+        return  # what that hub has is not to be seen
     inbox = Place(upload.storage_alias, "inbox", upload.id)
     match upload.state:
         case "init":
@@ -179,20 +183,19 @@ def _upload_faults(view: FileView) -> Iterator[Fault]:
             else:
                 place = Place(upload.storage_alias, "permanent", upload.object_id)
                 yield from _object_faults(view, place, sealed_size(upload.decrypted_size), "it is interrogated")
-        case "archived":
-            if view.file is None:
-                yield Fault("not_registered", upload.id, "it is archived, and no file is registered")
 
 
-def _file_faults(view: FileView) -> Iterator[Fault]:
+def _file_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     file = view.file
     if file is None:
         return
-    permanent = Place(file.storage_alias, "permanent", file.object_id)
-    yield from _object_faults(view, permanent, file.encrypted_size, f"it is registered as {file.accession}")
     if view.upload is None or view.upload.state != "archived":
         state = "gone" if view.upload is None else view.upload.state
         yield Fault("not_archived", view.file_id, f"it is registered as {file.accession}, and its upload is {state}")
+    if file.storage_alias not in around.hubs:
+        return
+    permanent = Place(file.storage_alias, "permanent", file.object_id)
+    yield from _object_faults(view, permanent, file.encrypted_size, f"it is registered as {file.accession}")
     if file.staged_id is not None and not _has(view, Place(file.storage_alias, "download", file.staged_id)):
         repair = ForgetCopy(file.accession, file.staged_id)
         yield Fault("missing_copy", view.file_id, f"its staged copy {file.staged_id} is gone", repair)

@@ -118,12 +118,17 @@ class UploadController:
         )
 
     async def cancel(self, box_id: str, file_id: str) -> None:
-        """Remove an upload from the box, whatever its state, also if it is registered, and free its storage."""
+        """Remove an upload from the box, whatever its state, also if it is registered, and free its storage.
+
+        Raises:
+            NoSuchStorage: Its hub is none of this archive's, so that it could not be freed.
+        """
         now = await self._database.factory.now()
 
         async def withdraw(database: Database) -> tuple[FileUpload, RegisteredFile | None]:
             uploads = UploadRepository(database, self._clock)
             upload = await uploads.get(file_id, box_id=box_id)
+            self._hubs.get(upload.storage_alias)  # before anything is changed
             file = await database.files.find_one({"file_id": file_id}) if upload.secret_id is not None else None
             if file is not None:
                 await database.files.delete(file.accession)

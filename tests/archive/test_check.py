@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.archive.assembly import Archive, open_archive
-from connector.archive.config import SqliteDocuments, embedded
+from connector.archive.config import FilesystemBuckets, SqliteDocuments, embedded
+from connector.archive.errors import NoSuchStorage
 from connector.archive.faults import Fault, FaultKind
 from connector.archive.inventory import group_sorted
 from connector.archive.leftovers import settle
@@ -314,6 +315,24 @@ async def test_what_others_have_put_into_a_bucket_is_never_deleted(root: Path) -
         await archive.hubs.default.storage.put_object("permanent", "inventory-2026.csv", b"somebody else's")
         for options in ({}, {"repair": True}, {"repair": True, "delete_unknown": True}):
             assert [fault.kind for fault in await check(archive, **options)] == ["unknown_object"]
+
+
+@pytest.mark.trio
+async def test_a_hub_that_is_not_configured_loses_nothing(root: Path) -> None:
+    """Its alias may be misspelt: what it has is not to be seen, and nothing is changed for that."""
+    config = embedded(root)
+    (hub,) = config.hubs
+    elsewhere = attrs.evolve(hub, alias="misspelt", storage=FilesystemBuckets(path=root / "elsewhere"))
+    async with open_archive(attrs.evolve(config, hubs=(elsewhere,))) as archive:
+        assert {fault.kind for fault in await check(archive, repair=True, delete_unknown=True)} == {"unknown_hub"}
+        file = await file_of(archive, "archived")
+        with pytest.raises(NoSuchStorage):
+            await archive.uploads.cancel(file.box_id, file.file_id)
+        with pytest.raises(NoSuchStorage):
+            await archive.downloads.get_object(file.accession, host="h")
+    async with open_archive(config) as archive:
+        assert await check(archive) == []
+        assert (await archive.registry.get(file.accession)).file_id == file.file_id
 
 
 @pytest.mark.parametrize(("kind", "plant"), LOST, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(LOST)])
