@@ -17,27 +17,24 @@ import attrs
 import trio
 
 from connector.archive.database import Database
-from connector.archive.faults import (
-    UNKNOWN,
-    Delete,
-    DeleteContent,
-    DeleteSecret,
-    FailUpload,
-    Fault,
-    ForgetCopy,
-    Recount,
-    Repair,
-    Reseal,
-    Schedule,
-    Surroundings,
-    find_faults,
-)
+from connector.archive.faults import UNKNOWN, Fault, Surroundings, find_faults
 from connector.archive.hubs import Hubs
 from connector.archive.inventory import FileView, Inventory, bucket_name
 from connector.archive.jobs import schedule
 from connector.archive.key_ring import KeyRing
 from connector.archive.key_rotation import KeyRotation
 from connector.archive.models import Box, FileUpload
+from connector.archive.repairs import (
+    Delete,
+    DeleteContent,
+    DeleteSecret,
+    FailUpload,
+    ForgetCopy,
+    Recount,
+    Repair,
+    Reseal,
+    Schedule,
+)
 from connector.archive.settings import ArchiveSettings, Clock
 from connector.archive.upload_checks import usage_of
 from connector.archive.upload_repository import UploadChanged, UploadRepository

@@ -11,35 +11,23 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-from cattrs import Converter, transform_error
-from cattrs.errors import ForbiddenExtraKeysError
 
-from connector.archive.config import (
-    EMBEDDED_ALIAS,
-    ArchiveConfig,
-    FilesystemBuckets,
-    MongodbDocuments,
-    S3Buckets,
-    SqliteDocuments,
-    embedded,
-)
+from connector.archive.config import EMBEDDED_ALIAS, ArchiveConfig, embedded
+from connector.archive.config_values import DOCUMENTS, STORAGES, structure_as
 from connector.archive.key_formats import parse_key, read_secret
 from connector.archive.master_keys import VARIABLE
 from connector.archive.settings import ArchiveSettings
-from connector.config import parse_path, parse_size, parse_web_address
+from connector.config import parse_path, parse_web_address
 from connector.errors import LocalError, UsageError
 
-T = TypeVar("T")
 Table = dict[str, Any]
 
 PREFIX = "CONNECTOR_ARCHIVE_"
-DOCUMENTS: Mapping[str, type] = {"sqlite": SqliteDocuments, "mongodb": MongodbDocuments}
-STORAGES: Mapping[str, type] = {"filesystem": FilesystemBuckets, "s3": S3Buckets}
 SETTING_NAMES = tuple(field.name for field in attrs.fields(ArchiveSettings))
 _TOP = ("public_url", *SETTING_NAMES)
 _SECRETS = frozenset({"secret_key", "session_token"})
@@ -82,7 +70,7 @@ def read_config(
         raise UsageError(f"{name}: keys: a table is expected with nothing but directory, not {keys!r}.")
     directory = keys.get("directory", str(file.parent / "keys"))
     master = {"master_keys": environment[VARIABLE]} if environment.get(VARIABLE) else {}
-    config = _structure_as({**table, "keys_directory": directory, **master, "settings": flat}, ArchiveConfig, name)
+    config = structure_as({**table, "keys_directory": directory, **master, "settings": flat}, ArchiveConfig, name)
     return attrs.evolve(config, public_url=_web_address(config.public_url))
 
 
@@ -98,7 +86,7 @@ def embedded_config(
     _apply_top(table, environment, options or {})
     alias = (options or {}).get("storage_alias") or environment.get("CONNECTOR_STORAGE_ALIAS") or EMBEDDED_ALIAS
     public_url = table.pop("public_url", None)
-    settings = _structure_as(table, ArchiveSettings, "environment and options")
+    settings = structure_as(table, ArchiveSettings, "environment and options")
     try:
         config = embedded(root, storage_alias=alias)
     except ValueError as error:
@@ -226,14 +214,6 @@ def _decode_key(text: str, variable: str) -> bytes:
         raise UsageError(f"{variable}: not the base64 of a key of 32 bytes.") from error
 
 
-def _structure_as(table: Table, kind: type[T], name: str) -> T:
-    try:
-        return _CONVERTER.structure(table, kind)
-    except Exception as error:
-        told = [_shortened(one) for one in transform_error(error, format_exception=_reason)]
-        raise UsageError(f"{name}: {'; '.join(told)}.") from error
-
-
 def _web_address(url: str | None) -> str | None:
     try:
         address = parse_web_address(url) if url else None
@@ -245,77 +225,3 @@ def _web_address(url: str | None) -> str | None:
             hint="It has a host, perhaps a port and a path, and nothing else.",
         )
     return address
-
-
-def _reason(error: BaseException, kind: type | None) -> str:
-    if isinstance(error, ForbiddenExtraKeysError):
-        return f"there is no key {', '.join(map(repr, sorted(error.extra_fields)))}"
-    if isinstance(error, KeyError):
-        return f"{error.args[0]} is missing"
-    return str(error.args[0]) if error.args else str(error)
-
-
-def _shortened(line: str) -> str:
-    """A line of cattrs, `reason @ $.path`, as `path: reason`; settings are keys of the file's top."""
-    reason, _, path = line.rpartition(" @ ")
-    path = path.removeprefix("$").removeprefix(".").removeprefix("settings").removeprefix(".")
-    return f"{path}: {reason}" if path else reason
-
-
-def _by_provider(classes: Mapping[str, type]) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        if not isinstance(value, Mapping):
-            raise TypeError("a table is expected")
-        provider = value.get("provider")
-        if not isinstance(provider, str) or provider not in classes:
-            raise ValueError(f"provider must be one of {', '.join(classes)}, not {provider!r}")
-        return _CONVERTER.structure({k: v for k, v in value.items() if k != "provider"}, classes[provider])
-
-    return structure
-
-
-def _whole(value: Any, _: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return parse_size(value)  # plain digits, or with a unit
-    raise TypeError(f"a whole number is expected, not {value!r}")
-
-
-def _number(value: Any, _: Any) -> float:
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        return float(value)
-    raise TypeError(f"a number is expected, not {value!r}")
-
-
-def _flag(value: Any, _: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    found = value if isinstance(value, bool) else words.get(str(value).lower())
-    if found is None:
-        raise TypeError(f"true or false is expected, not {value!r}")
-    return found
-
-
-def _text(value: Any, _: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise TypeError(f"a text is expected, not {value!r}")
-    return value
-
-
-def _bytes(value: Any, _: Any) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("the name of a file is expected")
-    return value
-
-
-def _make_converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True)
-    for kind, hook in ((int, _whole), (float, _number), (bool, _flag), (str, _text), (bytes, _bytes)):
-        converter.register_structure_hook(kind, hook)
-    converter.register_structure_hook(Path, lambda value, _: Path(_text(value, None)))
-    converter.register_structure_hook(SqliteDocuments | MongodbDocuments, _by_provider(DOCUMENTS))
-    converter.register_structure_hook(FilesystemBuckets | S3Buckets, _by_provider(STORAGES))
-    return converter
-
-
-_CONVERTER = _make_converter()

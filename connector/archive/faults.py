@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import attrs
 
 from connector.archive.inventory import FileView, Place
 from connector.archive.models import BoxState, FileUpload, Job, JobKind
+from connector.archive.repairs import Delete, DeleteSecret, FailUpload, ForgetCopy, Repair, Reseal, Schedule
 from connector.crypt4gh.segments import sealed_size
 
 FaultKind = Literal[
@@ -41,64 +41,6 @@ FaultKind = Literal[
 UNKNOWN: Collection[FaultKind] = ("unknown_object", "unknown_upload")
 """Faults that are none where the database is another archive's, or was restored from an earlier backup: what they tell
 of is removed only if a person says that the database is the right one."""
-
-
-@attrs.frozen
-class Delete:
-    """Delete an object, or abort a multipart upload."""
-
-    place: Place
-
-
-@attrs.frozen
-class DeleteContent:
-    """Delete a content file of a directory that belongs to no object."""
-
-    path: Path
-
-
-@attrs.frozen
-class DeleteSecret:
-    """Delete a secret that belongs to no file."""
-
-    secret_id: str
-
-
-@attrs.frozen
-class Schedule:
-    """Write the job that is missing, due at once or at a time."""
-
-    job: JobKind
-    hub: str
-    due: datetime | None = None
-
-
-@attrs.frozen
-class FailUpload:
-    """Let an upload fail whose content is lost."""
-
-    upload: FileUpload
-
-
-@attrs.frozen
-class ForgetCopy:
-    """Take the staged copy that the storage has lost out of the document; it is made again on demand."""
-
-    accession: str
-    staged_id: str
-
-
-@attrs.frozen
-class Recount:
-    """Count the uploads of a box again."""
-
-
-@attrs.frozen
-class Reseal:
-    """Seal a secret under the current master key."""
-
-
-Repair = Delete | DeleteContent | DeleteSecret | Schedule | FailUpload | ForgetCopy | Recount | Reseal
 
 
 @attrs.frozen
