@@ -127,6 +127,9 @@ def sync_directory(path: str | os.PathLike[str], *, platform: str = sys.platform
         os.close(descriptor)
 
 
+_READ_ONCE_HINT = "Write its content to a file first; connector encrypt and decrypt also read pipes: - < PIPE."
+
+
 class SourceChangedError(LocalError):
     """A file changed while it was read: the result so far is invalid."""
 
@@ -166,12 +169,17 @@ class SourceFile:
             # Checked before it is opened, since opening a pipe would block until it has a writer.
             mode = os.stat(path).st_mode
             if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-                hint = "Write its content to a file first; connector encrypt and decrypt also read pipes: - < PIPE."
-                raise UsageError(f"{path} is not a regular file: it can be read only once.", hint=hint)
+                raise UsageError(f"{path} is not a regular file: it can be read only once.", hint=_READ_ONCE_HINT)
             if not stat.S_ISREG(mode):
                 raise UsageError(f"{path} is not a regular file.", hint="Give files; a folder is not sent as a whole.")
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        return cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
+        source = cls(path, PositionalFile(descriptor), SourceState.of(os.fstat(descriptor)))
+        try:
+            source._check_size()
+        except BaseException:
+            source.close()
+            raise
+        return source
 
     def read_into(self, offset: int, views: Sequence[memoryview]) -> None:
         """Fill all `views` from `offset` on; `SourceChangedError` if the file became shorter."""
@@ -193,6 +201,13 @@ class SourceFile:
         """Close the file. What was only read is not lost if that fails."""
         with suppress(OSError):
             self._file.close()
+
+    def _check_size(self) -> None:
+        """Raise `UsageError` for a file that claims to be empty and is not, as those of /proc and of some mounts."""
+        if self.state.size == 0:
+            with local_failures("read", self.path):
+                if self._file.read_into(0, [memoryview(bytearray(1))]):
+                    raise UsageError(f"{self.path} has content, but does not tell its size.", hint=_READ_ONCE_HINT)
 
     def _changed(self) -> SourceChangedError:
         return SourceChangedError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,9 @@ def test_what_cannot_be_opened_is_a_local_error(path: Path, tmp_path: Path, name
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(LocalError, match=words):
         SourceFile.open(tmp_path / name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file of /proc")
+def test_a_file_that_does_not_tell_its_size_is_not_taken_for_an_empty_one() -> None:
+    with pytest.raises(UsageError, match="size"):
+        SourceFile.open(Path("/proc/self/status"))
