@@ -76,7 +76,8 @@ async def stock(archive: Archive, served: Path, path: Path) -> dict[str, Any]:
     object_id, secret = str(uuid4()), os.urandom(32)
     sealed = SealedFile(path, secret)
     await hub.storage.put_object(hub.buckets.download, object_id, sealed.pieces())
-    _, [(content, _)] = await hub.storage.local_files(hub.buckets.download, object_id)
+    stat, find_spans = await hub.storage.local_files(hub.buckets.download, object_id)
+    [(content, _, _)] = find_spans(0, stat.size)
     os.link(content, served / object_id)
     upload = FileUpload(
         id=object_id,

@@ -52,10 +52,11 @@ async def pieces(content: Content, size: int = PIECE) -> AsyncIterator[memoryvie
         if not gathered and len(view) == size:
             yield view
             continue
+        while (missing := size - len(gathered)) <= len(view):
+            gathered += view[:missing]
+            yield memoryview(gathered)
+            gathered, view = bytearray(), view[missing:]
         gathered += view
-        while len(gathered) >= size:
-            yield memoryview(bytes(gathered[:size]))
-            del gathered[:size]
     if gathered:
         yield memoryview(gathered)
 

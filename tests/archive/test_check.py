@@ -178,7 +178,8 @@ async def write_content(archive: Archive, bucket: str) -> Path:
     """A content file as a process leaves it that is killed before it names it."""
     storage = archive.hubs.default.storage
     assert isinstance(storage, FilesystemStorage)
-    _, [(other, _), *_] = await storage.local_files("permanent", (await file_of(archive, "archived")).object_id)
+    stat, find_spans = await storage.local_files("permanent", (await file_of(archive, "archived")).object_id)
+    [(other, _, _), *_] = find_spans(0, stat.size)
     name = os.urandom(16).hex()
     path = other.parents[3] / bucket / "data" / name[:2] / name
     path.parent.mkdir(exist_ok=True)

@@ -12,13 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import trio
-from starlette.requests import Request
 
-from connector.archive.routes.storage import StorageApp, find_spans, read_content, read_range
+from connector.archive.routes.storage import StorageApp, read_range
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from tests.support.memory_archive import ManualClock
-
-PIECE = 4 * 1024**2
 
 
 @pytest.mark.parametrize(
@@ -47,16 +44,6 @@ def test_ranges(header: str | None, expected: tuple[int, int, bool] | None) -> N
     assert read_range(header, 100) == expected
 
 
-def test_spans_cover_exactly_the_bytes_asked_for() -> None:
-    whole, content = bytes(range(23)), [(Path("a"), 10), (Path("b"), 10), (Path("c"), 3)]
-    files = {Path("a"): whole[:10], Path("b"): whole[10:20], Path("c"): whole[20:]}
-    for start in range(24):
-        for stop in range(start, 24):
-            pieces = [files[path][first:last] for path, first, last in find_spans(content, start, stop)]
-            assert b"".join(pieces) == whole[start:stop]
-            assert all(pieces)
-
-
 def messages(*pieces: bytes, end: bool = True) -> Any:
     queue: list[Any] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     queue.append({"type": "http.request", "body": b"", "more_body": False} if end else {"type": "http.disconnect"})
@@ -67,15 +54,6 @@ def messages(*pieces: bytes, end: bool = True) -> Any:
         return queue.pop(0)
 
     return receive
-
-
-@pytest.mark.trio
-@pytest.mark.parametrize("sizes", [(), (5,), (3, PIECE, 4), (PIECE,) * 3, (1024**2,) * 9, (10 * 1024**2 + 1,)])
-async def test_bodies_are_read_in_pieces_of_at_least_four_mebibytes(sizes: tuple[int, ...]) -> None:
-    pieces = [os.urandom(size) for size in sizes]
-    got = [piece async for piece in read_content(Request({"type": "http"}, messages(*pieces)).stream())]
-    assert b"".join(got) == b"".join(pieces)
-    assert all(len(piece) >= PIECE for piece in got[:-1])
 
 
 class Storage:

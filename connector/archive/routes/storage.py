@@ -6,11 +6,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from io import FileIO
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -30,10 +29,10 @@ from persistence.objects.values import ObjectStat, PartStat
 
 _log = logging.getLogger(__name__)
 
-_PIECE = 4 * 1024**2
-"""Bytes that the provider hands to a thread at once."""
 _SEND_PIECE = 512 * 1024
 """Bytes of one message of a response: more fit worse into the processor's caches, fewer cost more calls."""
+_READ_PIECE = 2 * 1024**2
+"""Bytes that are read from a disk at once, and held for each slow client."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 _FAILURES: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], int, str]] = (
@@ -113,7 +112,7 @@ class StorageApp:
     async def _get(self, request: Request, wanted: SignedRequest, files: ExitStack) -> Response:
         async for _ in request.stream():
             pass  # to its end: Starlette receives nothing but the disconnect while it sends
-        found, content = await self._storage.local_files(wanted.bucket, wanted.object_id)
+        found, find_spans = await self._storage.local_files(wanted.bucket, wanted.object_id)
         headers = {
             "Content-Type": "binary/octet-stream",
             "Accept-Ranges": "bytes",
@@ -138,7 +137,7 @@ class StorageApp:
         if partial:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
         spans = []
-        for path, first, last in find_spans(content, start, stop):
+        for path, first, last in find_spans(start, stop):
             # Opened before the response begins: an object that is deleted from now on can still be read to its end.
             file = files.enter_context(await trio.to_thread.run_sync(FileIO, path))
             spans.append((file, first, last))
@@ -191,36 +190,25 @@ def _raise_bug(error: Exception) -> None:
         raise error
 
 
-def find_spans(content: Iterable[tuple[Path, int]], start: int, stop: int) -> Iterator[tuple[Path, int, int]]:
-    """The pieces of files, as path, start and stop, with the bytes `start` to `stop` of an object.
-
-    `content`: the files that hold it one after the other, each with its size.
-    """
-    position = 0
-    for path, size in content:
-        first, last = max(start - position, 0), min(stop - position, size)
-        if first < last:
-            yield path, first, last
-        position += size
-
-
-async def _read_spans(spans: Sequence[tuple[FileIO, int, int]]) -> AsyncIterator[memoryview]:
-    """The content of spans of open files, in one buffer: Hypercorn copies each message before it returns."""
+async def _read_spans(spans: Sequence[tuple[FileIO, int, int]]) -> AsyncIterator[bytes | memoryview]:
+    """The content of spans of open files, cached bytes in one buffer: Hypercorn copies that before it returns."""
     buffer = memoryview(bytearray(_SEND_PIECE))
     for file, position, stop in spans:
         while position < stop:
-            piece = buffer[: stop - position]
-            # Without a thread, as long as the page cache has it.
-            count = _read_cached(file, piece, position) or await trio.to_thread.run_sync(_read, file, piece, position)
-            if not count:
+            piece: bytes | memoryview = buffer[: _read_cached(file, buffer[: stop - position], position)]
+            # In a thread only what has to be read from the disk. It costs more than a copy, so it reads more at once.
+            if not piece:
+                size = min(_READ_PIECE, stop - position)
+                piece = await trio.to_thread.run_sync(_read, file, position, size)
+            if not piece:
                 raise EOFError(f"The file {file.name} is shorter than its record says.")
-            yield piece[:count]
-            position += count
+            yield piece
+            position += len(piece)
 
 
-def _read(file: FileIO, buffer: memoryview, position: int) -> int:
+def _read(file: FileIO, position: int, size: int) -> bytes:
     file.seek(position)
-    return file.readinto(buffer)
+    return file.read(size)
 
 
 def _read_cached(file: FileIO, buffer: memoryview, position: int) -> int:
@@ -250,18 +238,10 @@ def read_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
 
 
 async def read_content(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces of a request body, joined to pieces of 4 MiB or a little more."""
-    pieces: list[bytes] = []
-    size = 0
+    """The pieces of a request body, up to the size that a part may have; `TooLarge`."""
     total = 0
     async for piece in body:
         total += len(piece)
         if total > S3_MAX_PART_SIZE:
             raise _too_large()
-        pieces.append(piece)
-        size += len(piece)
-        if size >= _PIECE:
-            yield b"".join(pieces)
-            pieces.clear()
-            size = 0
-    yield b"".join(pieces)
+        yield piece

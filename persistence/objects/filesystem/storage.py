@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self, TypeVar, TypeVarTuple
+from typing import Final, Self, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,9 @@ from persistence.threads import gil_yielder
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+FileSpan: TypeAlias = tuple[Path, int, int]
+"""A file, and the offsets in it at which bytes of an object begin and end."""
 
 _PAGE: Final = 500
 _CHUNK: Final = 1024**2
@@ -191,14 +194,18 @@ class FilesystemStorage(SignedStorage):
         """
         return [path for path in await self._all(self._leftovers.find_content(bucket)) if path is not None]
 
-    async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, list[tuple[Path, int]]]:
-        """The result of :meth:`stat`, and the files (with their bytes) that hold the object one after the other.
+    async def local_files(self, bucket: str, object_id: str) -> tuple[ObjectStat, Callable[[int, int], list[FileSpan]]]:
+        """The result of :meth:`stat`, and a function that finds the files with its bytes `start` to `stop`.
 
         For a server that sends them itself. They must not be changed; they may be deleted when the object is replaced
         or deleted. `BucketNotFound`, `ObjectNotFound`.
         """
         record = await self._run(self._disk.find, check_names(bucket, object_id))
-        return record.stat(bucket), [(self._disk.content(bucket, extent), extent.size) for extent in record.content]
+
+        def find(start: int, stop: int) -> list[FileSpan]:
+            return [(self._disk.content(bucket, one), first, last) for one, first, last in record.spans(start, stop)]
+
+        return record.stat(bucket), find
 
     async def _read(self, names: Names, extent: Extent, offset: int, view: memoryview) -> None:
         changed = errors.ObjectChanged(*names)

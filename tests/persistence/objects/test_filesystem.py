@@ -10,7 +10,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from persistence.errors import ObjectChanged, SignatureExpired, SignatureRefused, Unreachable, UploadNotFound
+from persistence.errors import (
+    ObjectChanged,
+    ObjectNotFound,
+    SignatureExpired,
+    SignatureRefused,
+    Unreachable,
+    UploadNotFound,
+)
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.filesystem.file_names import bucket_of_folder, file_name, folder_name
 from persistence.objects.filesystem.records import Extent, Record, read_record, write_record
@@ -92,13 +99,19 @@ async def test_two_storages_on_one_root_see_the_same(tmp_path: Path) -> None:
             assert buffer[:count] == content
 
 
-async def test_the_files_of_a_multipart_object_in_order(tmp_path: Path) -> None:
+async def test_the_files_with_the_bytes_of_a_multipart_object(tmp_path: Path) -> None:
     async with open_storage(tmp_path) as storage:
         await storage.create_bucket("bucket")
         await multipart(storage, b"1234", b"5678", b"9")
-        stat, files = await storage.local_files("bucket", "object")
+        stat, find_spans = await storage.local_files("bucket", "object")
         assert stat == await storage.stat("bucket", "object")
-        assert [(path.read_bytes(), size) for path, size in files] == [(b"1234", 4), (b"5678", 4), (b"9", 1)]
+        for start in range(10):
+            for stop in range(start, 10):
+                found = [path.read_bytes()[first:last] for path, first, last in find_spans(start, stop)]
+                assert b"".join(found) == b"123456789"[start:stop]
+                assert all(found)
+        with pytest.raises(ObjectNotFound):
+            await storage.local_files("bucket", "none")
 
 
 async def test_an_object_replaced_while_it_is_read(tmp_path: Path) -> None:
