@@ -54,6 +54,7 @@ async def complete_ring(ring: KeyRing, hub_keys: Mapping[str, bytes | None]) -> 
 
     Raises:
         LocalError: The master keys cannot be used, or none of those that the archive knows is here.
+        UsageError: The key of a hub is that of another one.
     """
     await ring.refresh()
     await trio.to_thread.run_sync(ring.masters.remove_drafts)
@@ -66,7 +67,14 @@ async def complete_ring(ring: KeyRing, hub_keys: Mapping[str, bytes | None]) -> 
         await ring.add("url", os.urandom(KEY_SIZE))
     for alias, private_key in hub_keys.items():
         if private_key is not None:
-            ring.configured.add(await ring.add_hub_key(alias, private_key))
+            key_id = await ring.add_hub_key(alias, private_key)
+            known = ring.find("hub", key_id)
+            if known is not None and known.hub != alias:
+                raise UsageError(
+                    f"The private key of the hub {alias} is that of the hub {known.hub} already.",
+                    hint="Give each hub a key of its own.",
+                )
+            ring.configured.add(key_id)
         elif not await ring.count("hub", alias):
             await ring.add_hub_key(alias, os.urandom(KEY_SIZE))
 

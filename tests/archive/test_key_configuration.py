@@ -40,6 +40,15 @@ def encoded(key: bytes) -> str:
     return base64.b64encode(key).decode()
 
 
+async def test_one_key_is_not_that_of_two_hubs(tmp_path: Path) -> None:
+    second = CONFIG[CONFIG.index("[[hubs]]") :].replace("HD01", "TU02").replace("objects", "others")
+    (tmp_path / "archive.toml").write_text(CONFIG + second)
+    write_key_pair(tmp_path / "hub.sec", tmp_path / "hub.pub", passphrase=None)
+    with pytest.raises(UsageError, match=r"TU02.*HD01"):
+        async with open_archive(read_config(tmp_path / "archive.toml", environment={})):
+            pass
+
+
 async def test_a_hub_key_and_master_keys_from_files(tmp_path: Path) -> None:
     (tmp_path / "archive.toml").write_text(CONFIG)
     pair = write_key_pair(tmp_path / "hub.sec", tmp_path / "hub.pub", passphrase=None)
