@@ -12,7 +12,7 @@ from unicodedata import normalize
 import trio
 
 from connector.clients.work_packages import AccessToken
-from connector.config import Settings
+from connector.config import Settings, parse_duration
 from connector.crypt4gh.keys import KEY_SIZE, KeyPair
 from connector.download import DownloadedFile
 from connector.errors import UsageError
@@ -115,7 +115,7 @@ async def upload_files(
     overwrite: bool = False,
     verify_existing: bool = False,
     wait: bool = False,
-    wait_timeout: float = math.inf,
+    wait_timeout: float | str = math.inf,
     on_progress: OnProgress | None = None,
     **settings: Unpack[ArchiveSettings],
 ) -> list[Outcome[UploadedFile]]:
@@ -131,7 +131,8 @@ async def upload_files(
         overwrite: Whether other uploads with these aliases are replaced.
         verify_existing: Whether files are read to compare their content with what earlier runs sent.
         wait: Whether to wait until the archive has checked the files; a rejected one fails with `IntegrityError`.
-        wait_timeout: Seconds after which a file that is not checked yet fails with `BrokenError`.
+        wait_timeout: Seconds, or a text such as `2h`, after which a file that is not checked yet fails with
+            `BrokenError`.
         on_progress: Called with a `FileProgress`; must be quick.
         settings: As for `download_files`.
 
@@ -141,6 +142,7 @@ async def upload_files(
     Raises:
         ConnectorError: What concerns all files; of one of the five families.
     """
+    timeout = _duration("wait_timeout", wait_timeout)  # now, not when all is uploaded
     given = [files] if isinstance(files, str | os.PathLike | UploadSource) else list(files)
     sources = [each if isinstance(each, UploadSource) else _source(path_of(each)) for each in given]
     found, keys = await _in_thread(_prepare, settings, ArchiveSettings.__optional_keys__, private_key, passphrase)
@@ -150,7 +152,7 @@ async def upload_files(
         sent = {each.label: each.value.file_id for each in outcomes if each.value is not None}
         if not wait or not sent:
             return outcomes
-        checked = await opened.wait_for(sent, timeout=wait_timeout)
+        checked = await opened.wait_for(sent, timeout=timeout)
     errors = {each.label: each.error for each in checked if each.error is not None}
     return [Outcome(each.label, error=errors[each.label]) if each.label in errors else each for each in outcomes]
 
@@ -261,6 +263,16 @@ def _prepare(
     if isinstance(private_key, KeyPair):
         return found, private_key
     return found, KeyPair.of(read_private_key(path_of(private_key), given_passphrase))
+
+
+def _duration(name: str, given: float | str) -> float:
+    try:
+        seconds = parse_duration(given) if isinstance(given, str) else given
+        if not seconds > 0:
+            raise ValueError(f"{given!r} is not a time span above zero")
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}.") from None
+    return seconds
 
 
 def _source(path: Path) -> UploadSource:

@@ -105,3 +105,15 @@ def test_there_is_a_result_for_each_argument(site: Site) -> None:
     names = [first, "GHGAF99", second, first]
     results = connector.download_files(iter(names), output_dir=site.folder / "out", **site.arguments)
     assert [(result.label, result.ok) for result in results] == [(name, name != "GHGAF99") for name in names]
+
+
+def test_how_long_to_wait_is_read_before_anything_is_sent(site: Site) -> None:
+    site.archive.package_type = "upload"
+    site.archive.interrogates_at = 1
+    (site.folder / "a.bam").write_bytes(b"a")
+    for wrong in ("soon", 0, -1.0, float("nan")):
+        with pytest.raises(connector.UsageError, match="wait_timeout"):
+            connector.upload_files(site.folder / "a.bam", wait=True, wait_timeout=wrong, **site.arguments)
+    assert site.archive.counts["create"] == 0
+    (result,) = connector.upload_files(site.folder / "a.bam", wait=True, wait_timeout="30s", **site.arguments)
+    assert result.ok
