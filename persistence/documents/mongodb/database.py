@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
 from persistence.documents.codec import ModelCodec
 from persistence.documents.database import Transaction
@@ -21,6 +22,8 @@ from persistence.documents.mongodb.failures import Failures
 from persistence.documents.mongodb.indexes import create_indexes
 from persistence.documents.mongodb.transaction import MongoTransaction
 
+T = TypeVar("T")
+
 _EXISTS: Final = 48
 
 
@@ -30,7 +33,7 @@ class MongoDatabase(Connection):
     async def collection(self, name: str, codec: ModelCodec[Any], indexes: Sequence[IndexSpec]) -> MongoCollection:
         stored = self.stored[name]
 
-        async def create(_: object) -> None:
+        async def create() -> None:
             try:
                 await self.stored.create_collection(name, check_exists=False)
             except OperationFailure as error:
@@ -38,7 +41,7 @@ class MongoDatabase(Connection):
                     raise
             await create_indexes(stored, codec.id_field, indexes)
 
-        await self.read(create, Failures(name, codec.id_field))
+        await self.read(lambda _: _twice(create), Failures(name, codec.id_field))
         return MongoCollection(self, stored, codec)
 
     @asynccontextmanager
@@ -56,9 +59,20 @@ class MongoDatabase(Connection):
             await transaction.end()
 
     async def now(self) -> datetime:
-        answer = await self.read(lambda _: self.stored.command("hello", codec_options=CODEC_OPTIONS))
+        hello = partial(self.stored.command, "hello", codec_options=CODEC_OPTIONS)
+        answer = await self.read(lambda _: _twice(hello))
         time: datetime = answer["localTime"]
         return time
+
+
+async def _twice(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call if the primary is gone. PyMongo does so for queries and writes, but not for other commands."""
+    try:
+        return await call()
+    except AutoReconnect as error:
+        if isinstance(error, ServerSelectionTimeoutError):
+            raise  # it has waited for another primary
+        return await call()
 
 
 class MongoDaoFactory(DaoFactory):
