@@ -82,15 +82,17 @@ class Surroundings:
 def find_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     """What is wrong with the things of one file.
 
-    Where a job is yet to be done nothing is a leftover: it removes what earlier attempts have left.
+    Where a job is yet to be done nothing is a leftover: it removes what earlier attempts have left. Where an object is
+    missing, what else there is of the file may be that, as when two buckets are swapped in the configuration.
     """
     yield from _unknown(view, around)
-    yield from _upload_faults(view, around)
-    yield from _file_faults(view, around)
+    contents = [*_upload_faults(view, around), *_file_faults(view, around)]
+    yield from contents
     yield from _secret_faults(view, around)
     yield from _job_faults(view, around)
     if view.job is None:
-        yield from _leftovers(view)
+        is_missing = any(fault.kind in ("lost_upload", "missing_object") for fault in contents)
+        yield from _leftovers(view, is_missing)
 
 
 def _unknown(view: FileView, around: Surroundings) -> Iterator[Fault]:
@@ -114,9 +116,8 @@ def _upload_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     match upload.state:
         case "init":
             if not _has(view, inbox) and not _has(view, attrs.evolve(inbox, upload_id=upload.upload_id)):
-                yield Fault(
-                    "lost_upload", upload.id, "it is open, and the storage has lost what was sent", FailUpload(upload)
-                )
+                repair = None if view.objects else FailUpload(upload)
+                yield Fault("lost_upload", upload.id, "it is open, and the storage has lost what was sent", repair)
         case "inbox":
             yield from _object_faults(view, inbox, upload.encrypted_size, "it was received")
         case "interrogated" | "awaiting_archival":
@@ -210,7 +211,7 @@ def _does(job: Job | None, needed: JobKind) -> bool:
     return job is not None and (job.kind == needed or job.worker is not None)
 
 
-def _leftovers(view: FileView) -> Iterator[Fault]:
+def _leftovers(view: FileView, is_missing: bool) -> Iterator[Fault]:
     upload, file = view.upload, view.file
     named = set()
     if upload is not None and upload.state in ("init", "inbox"):
@@ -227,15 +228,20 @@ def _leftovers(view: FileView) -> Iterator[Fault]:
     for stored in view.objects:
         if stored.place not in named:
             is_object = stored.place.upload_id is None
-            if stored.place.hub in hubs:
+            if stored.place.hub in hubs and not is_missing:
                 kind: FaultKind = "leftover_object" if is_object else "leftover_upload"
                 yield Fault(kind, view.file_id, f"{_told(stored.place)} belongs to no file", Delete(stored.place))
             else:
-                yield _unknown_object(view.file_id, stored.place, "unknown_object" if is_object else "unknown_upload")
+                kind = "unknown_object" if is_object else "unknown_upload"
+                yield _unknown_object(view.file_id, stored.place, kind, is_missing)
 
 
-def _unknown_object(file_id: str, place: Place, kind: FaultKind) -> Fault:
+def _unknown_object(file_id: str, place: Place, kind: FaultKind, is_missing: bool) -> Fault:
     """What the storage has of a file of which the database knows nothing, or nothing there."""
+    if is_missing:
+        return Fault(
+            kind, file_id, f"{_told(place)} may be what is missing: see whether its buckets are the right ones"
+        )
     if _is_file_id(file_id):
         return Fault(kind, file_id, f"{_told(place)} is of a file that the database does not know there", Delete(place))
     return Fault(kind, file_id, f"{_told(place)} has no name of this archive's")  # somebody else's: never deleted

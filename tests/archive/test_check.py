@@ -318,6 +318,22 @@ async def test_what_others_have_put_into_a_bucket_is_never_deleted(root: Path) -
             assert [fault.kind for fault in await check(archive, **options)] == ["unknown_object"]
 
 
+@pytest.mark.parametrize("swapped", [("permanent", "inbox"), ("download", "permanent"), ("inbox", "download")])
+@pytest.mark.trio
+async def test_buckets_that_are_swapped_lose_nothing(root: Path, swapped: tuple[str, str]) -> None:
+    config = embedded(root)
+    (hub,) = config.hubs
+    one, other = swapped
+    buckets = FilesystemBuckets(path=root / "objects", **{one: other, other: one})
+    async with open_archive(attrs.evolve(config, hubs=(attrs.evolve(hub, storage=buckets),))) as archive:
+        assert await check(archive, repair=True, delete_unknown=True)
+    async with open_archive(config) as archive:
+        # Of the staged copies there may be another one at any time.
+        assert {fault.kind for fault in await check(archive)} <= {"missing_copy"}
+        assert {file.alias async for file in archive.registry.find_all()} == {"archived", "staged"}
+        assert (await upload_of(archive, "open")).state == "init"
+
+
 @pytest.mark.trio
 async def test_a_hub_that_is_not_configured_loses_nothing(root: Path) -> None:
     """Its alias may be misspelt: what it has is not to be seen, and nothing is changed for that."""
