@@ -102,11 +102,17 @@ class KeyRotation:
         file is made. Everything that is sealed under an older one is sealed again.
 
         Raises:
-            UsageError: Master keys are given in the environment, which holds no new one.
+            UsageError: Master keys are given in the environment, which holds no new one; or there are several that the
+                archive does not know, of which one may have been removed from it.
             LocalError: The new master key cannot be written.
         """
         match kind:
             case "master":
+                if len(unknown := await _unknown_masters(self._ring)) > 1:
+                    raise UsageError(
+                        f"The archive does not know {len(unknown)} of the master keys here: {', '.join(unknown)}.",
+                        hint="Delete those here that were removed from the archive, so that only the new one is left.",
+                    )
                 master_id = await self._ring.add_master(await _new_master(self._ring))
                 await self.reseal()
                 return master_id
@@ -197,11 +203,16 @@ class KeyRotation:
 
 async def _new_master(ring: KeyRing) -> MasterKey:
     """A master key that is here and not in the ring yet, or a new one."""
+    added = [*(await _unknown_masters(ring)).values()]
+    return added[-1] if added else await trio.to_thread.run_sync(ring.masters.create)
+
+
+async def _unknown_masters(ring: KeyRing) -> dict[str, MasterKey]:
+    """The master keys that are here and not in the ring, by their ids."""
     await ring.refresh()
     known = {key.id for key in ring.keys("master")}
     here = await trio.to_thread.run_sync(ring.masters.read, abandon_on_cancel=True)
-    added = [key for key in here.values() if key.id not in known]
-    return added[-1] if added else await trio.to_thread.run_sync(ring.masters.create)
+    return {key_id: key for key_id, key in here.items() if key_id not in known}
 
 
 def describe(uses: Iterable[KeyUse]) -> list[dict[str, object]]:

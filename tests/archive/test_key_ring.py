@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from connector.archive.key_rotation import (
 )
 from connector.archive.key_store import KeyStore
 from connector.archive.master_keys import GivenMasterKeys, MasterKeyDirectory
-from connector.archive.models import ArchiveKey, StoredSecret
+from connector.archive.models import ArchiveKey, KeyKind, StoredSecret
 from connector.archive.sealing import MasterKey
 from connector.archive.upload_repository import UploadRepository
 from connector.archive.worker import Lease
@@ -221,6 +223,80 @@ class TestMasterKeys:
             assert await rotation.rotate("master") == two.id
             with_new = await open_key_ring(documents, GivenMasterKeys((two,)))
             assert with_new.current("signing") == ring.current("signing")
+
+
+class TestHostsWithDirectoriesOfTheirOwn:
+    """Each host has its own directory of master keys, as `docs/archive.md` describes it for several hosts."""
+
+    @asynccontextmanager
+    async def hosts(self, tmp_path: Path) -> AsyncIterator[tuple[DaoFactory, list[KeyRing], list[Path]]]:
+        """Three hosts: the first has made the keys, which were copied to the others."""
+        directories = [tmp_path / name for name in ("serving-1", "serving-2", "working")]
+        async with SqliteDaoFactory(tmp_path / "archive.sqlite") as documents:
+            first = await open_key_ring(documents, MasterKeyDirectory(directories[0]))
+            await complete_ring(first, {"embedded": None})
+            for directory in directories[1:]:
+                with pytest.raises(LocalError, match="master keys"):
+                    await complete_ring(await open_key_ring(documents, MasterKeyDirectory(directory)), {})
+                shutil.copytree(directories[0], directory)
+            others = [await open_key_ring(documents, MasterKeyDirectory(one)) for one in directories[1:]]
+            for ring in others:
+                await complete_ring(ring, {"embedded": None})
+            yield documents, [first, *others], directories
+
+    async def test_every_rotation_reaches_all_of_them(self, tmp_path: Path) -> None:
+        async with self.hosts(tmp_path) as (documents, rings, directories):
+            rotations = [await rotation_of(ring, documents) for ring in rings]
+            deposited = [await store.deposit(bytes([number]) * 32) for number, (_, store) in enumerate(rotations)]
+            old = rings[0].master
+            new = MasterKey(os.urandom(32))
+            for directory in directories:
+                MasterKeyDirectory(directory).add(new)
+            kinds: tuple[KeyKind, ...] = ("signing", "hub", "master", "url", "hub", "signing")
+            for (rotation, _), kind in zip(rotations * 2, kinds, strict=True):
+                key_id = await rotation.rotate(kind, "embedded" if kind == "hub" else "")
+                assert kind != "master" or key_id == new.id
+                for ring in rings:
+                    await ring.refresh()
+                    assert ring.current(kind, "embedded" if kind == "hub" else "").id == key_id
+            # Removed where it was not rotated.
+            await rotations[1][0].remove(old.id)
+            assert [set(MasterKeyDirectory(one).read()) for one in directories] == [
+                {old.id, new.id},
+                {new.id},
+                {old.id, new.id},
+            ]
+            for number, secret_id in enumerate(deposited):
+                assert [await store.fetch(secret_id) for _, store in rotations] == [bytes([number]) * 32] * 3
+
+    async def test_one_that_lacks_the_new_key_has_it_as_soon_as_it_is_copied(self, tmp_path: Path) -> None:
+        async with self.hosts(tmp_path) as (documents, rings, directories):
+            rotations = [await rotation_of(ring, documents) for ring in rings]
+            new = await rotations[0][0].rotate("master")
+            secret_id = await rotations[0][1].deposit(bytes(32))
+            # It seals under the old key, which the others have, and which is needed for that long.
+            late = await rotations[1][1].deposit(bytes(32))
+            with pytest.raises(MissingMasterKeyError, match=new):
+                await rotations[1][1].fetch(secret_id)
+            assert await rotations[0][1].fetch(late) == bytes(32)
+            for path in directories[0].glob("master-*.key"):
+                shutil.copy2(path, directories[1])
+            assert await rotations[1][1].fetch(secret_id) == bytes(32)
+
+    async def test_a_removed_key_that_was_left_is_not_taken_instead_of_the_new_one(self, tmp_path: Path) -> None:
+        async with self.hosts(tmp_path) as (documents, rings, directories):
+            (rotation, _), (other, _), _ = [await rotation_of(ring, documents) for ring in rings]
+            old = rings[0].master
+            MasterKeyDirectory(directories[1]).add(MasterKey(os.urandom(32)))
+            await other.rotate("master")
+            await other.remove(old.id)
+            current = rings[1].master
+            for key in (current, MasterKey(os.urandom(32))):
+                MasterKeyDirectory(directories[0]).add(key)
+            with pytest.raises(UsageError, match=old.id):
+                await rotation.rotate("master")
+            MasterKeyDirectory(directories[0]).remove(old.id)
+            assert await rotation.rotate("master") not in (old.id, current.id)
 
 
 class Slow(Lease):
