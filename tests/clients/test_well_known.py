@@ -23,7 +23,7 @@ from connector.clients.well_known import (
     read_values,
 )
 from connector.errors import BrokenError, RefusedError
-from connector.transfer import Retrier, SilentObserver
+from connector.transfer import NotReadyError, Retrier, SilentObserver
 from tests.clients.conftest import Handler, KeptRequests, Reply
 
 KEY = bytes(range(32))
@@ -130,8 +130,13 @@ async def test_a_session_of_days_follows_an_archive_that_moves(
         return Expiring(WorkOrderToken("t"), 30.0)
 
     client, lease = DownloadClient(caller, lambda: values.values.dcs_api_url), CachedValue(order)
-    await client.object(lease, "GHGAF01")
-    await client.object(lease, "GHGAF01")
+
+    async def ask() -> None:
+        with pytest.raises(NotReadyError):  # it is being staged
+            await client.object(lease, "GHGAF01")
+
+    await ask()
+    await ask()
     assert len(service.asked) == 1
     key = bytes(reversed(KEY))
     service.values |= {
@@ -139,7 +144,7 @@ async def test_a_session_of_days_follows_an_archive_that_moves(
         "crypt4gh_public_keys": {"HD01": base64.b64encode(key).decode()},
     }
     await trio.sleep(86_400)
-    await client.object(lease, "GHGAF01")
+    await ask()
     assert service.objects == [*["https://a.test/dcs/objects/GHGAF01"] * 2, "https://b.test/dcs/objects/GHGAF01"]
     assert len(service.asked) == 2
     assert hub_key(values.values, "HD01") == key

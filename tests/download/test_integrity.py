@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from trio.testing import MockClock
 
-from connector.crypt4gh.keys import KeyPair
+from connector.crypt4gh.keys import KeyPair, WrongKeyError
 from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE
 from connector.errors import BrokenError, ConnectorError, FileExistsAlready, IntegrityError, RefusedError, UsageError
 from tests.download.conftest import Desk
@@ -166,7 +166,7 @@ async def test_an_envelope_for_another_key(desk: Desk, decrypt: bool) -> None:
     data = desk.file(1)
     other = KeyPair.of(b"o" * 32)
     desk.archive.files["GHGAF01"].sealed = seal(data, sender=b"s" * 32, recipient=other.public)
-    assert "different key" in (await failed(desk, decrypt=decrypt)).message
+    assert "different key" in (await failed(desk, WrongKeyError, decrypt=decrypt)).message
     assert desk.names == []
 
 
