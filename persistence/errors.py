@@ -9,9 +9,7 @@ driver, where there is one, is the `__cause__`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Self
 
 
 class PersistenceError(Exception):
@@ -203,14 +201,6 @@ class NotSupported(Rejected):
 
 class InvalidSettings(Rejected):
     """A setting is missing, unknown or wrong, or the settings file cannot be read."""
-
-    @classmethod
-    def of(cls, what: str, error: Exception, *, hint: str) -> Self:
-        """What typed-settings found wrong with the settings for `what`, often a group of errors, in one sentence."""
-        reasons = getattr(error, "exceptions", None) or (error,)
-        prefix = re.compile(r"^Could not convert loaded settings: \s*- \w+: ")
-        text = "; ".join(prefix.sub("", str(reason)).rstrip(".") for reason in reasons)
-        return cls(f"The settings for {what} cannot be used: {text}.", hint=hint)
 
 
 class SchemaTooNew(Rejected):

@@ -59,7 +59,7 @@ PROVIDERS: Mapping[str, frozenset[str]] = {
     "documents": frozenset({"memory", "sqlite", "mongodb"}),
     "objects": frozenset({"memory", "filesystem", "s3"}),
 }
-BESIDE_HALVES = frozenset({"errors", "threads"})
+BESIDE_HALVES = frozenset({"errors", "settings", "threads"})
 
 # Pure rooms: time, randomness and files are passed in.
 PURE = frozenset({"errors", "config", "parts", "crypt4gh", "wire"})

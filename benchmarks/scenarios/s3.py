@@ -7,40 +7,51 @@ GiB; and the gateway, which reads ahead beyond the end of every range, so that s
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.contest import Report, compete
 from benchmarks.data import check
 from benchmarks.peers import program
-from benchmarks.process import Command, Usage
+from benchmarks.process import Command, Usage, cpu_seconds_of
 from benchmarks.process import run as run_process
-from benchmarks.servers.juicefs import BUCKET, JuiceFs
 from benchmarks.stand import ROOT, Options, Stand
+from persistence.objects.s3.settings import S3Settings, connect
+from persistence.testing.servers.juicefs import gateway_endpoint, make_volume, run_gateway
+from persistence.testing.servers.processes import free_ports
 
+BUCKET = "bench"
 LARGE = "object client, 2 x 64 MiB"
 SMALL = "object client, 4 x 16 MiB"
 
 
 def run(options: Options) -> Report:
     report = Report("s3")
-    with Stand(options, "s3") as stand, JuiceFs(stand.folder / "juicefs") as storage:
+    with Stand(options, "s3") as stand, contextlib.ExitStack() as stack:
+        folder, port = stand.folder / "juicefs", free_ports(2)
+        make_volume(folder)
+        gateway = stack.enter_context(run_gateway(folder, port)).pid
+        storage = gateway_endpoint(port)
+        env = {"AWS_ACCESS_KEY_ID": storage.access_key, "AWS_SECRET_ACCESS_KEY": storage.secret_key}
+        env["AWS_REGION"] = "us-east-1"
+        client: Any = connect(S3Settings(storage.url, storage.access_key, storage.secret_key))[0]
+        client.create_bucket(Bucket=BUCKET)
         source, digest = stand.source("object.bin", options.size)
         s5cmd: Command = [program("s5cmd"), "--endpoint-url", storage.url]
-        run_process([*s5cmd, "mb", f"s3://{BUCKET}"], env=storage.env)
-        run_process([*s5cmd, "cp", source, f"s3://{BUCKET}/object"], env=storage.env)
-        presign = [sys.executable, "-m", "benchmarks.contestants.presign", storage.url, BUCKET, "object"]
-        url = run_process(presign, env=storage.env, cwd=ROOT).output.strip()
+        run_process([*s5cmd, "cp", source, f"s3://{BUCKET}/object"], env=env)
+        url = client.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "object"}, ExpiresIn=36_000)
         remote = f":s3,provider=Minio,env_auth=true,endpoint='{storage.url}':{BUCKET}/object"
         fetch: Command = [sys.executable, "-m", "benchmarks.contestants.fetch_in_parts"]
         read: dict[str, int] = {}
 
         def job(name: str, *words: str | Path) -> tuple[Usage, float]:
-            out, before, read_before = stand.empty("out"), storage.cpu_seconds(), storage.bytes_read()
-            usage = run_process([*words, out / "object"], env=storage.env, cwd=ROOT)
-            spent = storage.cpu_seconds() - before
-            read[name] = storage.bytes_read() - read_before
+            out, before, read_before = stand.empty("out"), cpu_seconds_of(gateway), _bytes_read(gateway)
+            usage = run_process([*words, out / "object"], env=env, cwd=ROOT)
+            spent = cpu_seconds_of(gateway) - before
+            read[name] = _bytes_read(gateway) - read_before
             check(out / "object", digest)
             return usage, spent
 
@@ -71,3 +82,9 @@ def run(options: Options) -> Report:
         + ". It reads ahead beyond the end of every range.",
     ]
     return report
+
+
+def _bytes_read(pid: int) -> int:
+    """What a process has read so far, the gateway mostly from its disk."""
+    fields = Path(f"/proc/{pid}/io").read_text().split()
+    return int(fields[fields.index("rchar:") + 1])

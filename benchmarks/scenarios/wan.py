@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks.contest import Claim, Contest, Job, Report, compete
 from benchmarks.download_stand import DownloadStand
 from benchmarks.peers import ours, program
-from benchmarks.process import Failed, Usage, free_port
+from benchmarks.process import Failed, Usage
 from benchmarks.servers.line import MIB, Conditions, Line, Moment
 from benchmarks.stand import Curve, Options
 from benchmarks.upload_stand import UploadStand
+from persistence.testing.servers.processes import free_port
 
 SECONDS = 30
 LEAST = {20: 0.93, 100: 0.9, 250: 0.85}

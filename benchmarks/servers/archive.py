@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from benchmarks.data import Keys
 from benchmarks.peers import ours
-from benchmarks.process import Command, Failed, Server, free_port, run
+from benchmarks.process import Command, Failed, Server, run
 from benchmarks.servers.nginx import Nginx
+from persistence.testing.servers.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

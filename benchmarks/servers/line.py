@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmarks.process import Failed, Server, free_port
+from benchmarks.process import Failed, Server
+from persistence.testing.servers.processes import free_port
 
 SOURCE = Path(__file__).with_name("line.c")
 MIB = 1 << 20

@@ -112,7 +112,7 @@ _MAX_REJECTED_TOKENS = 2
 
 
 class RequestedPauses:
-    """RequestedPauses that servers request (`Retry-After`), by method and URL (RFC 9110, section 10.2.3).
+    """Pauses that servers request (`Retry-After`), by method and URL (RFC 9110, section 10.2.3).
 
     The task that was refused waits in its own retry loop. These pauses apply to all other requests meanwhile: those of
     other tasks, and of the same one after its last try. `retrier` bounds a pause, and adds jitter for the requests that
@@ -181,7 +181,7 @@ class ApiClient:
         self._refresh = refresh
 
     async def call(self, build: Callable[[], ApiRequest], read: Callable[[ApiReply], T], *, retry: bool = True) -> T:
-        """One call without a work token token; with `retry` as often as the errors advise, otherwise once."""
+        """One call without a work order token; with `retry` as often as the errors advise, otherwise once."""
 
         async def once() -> T:
             await self._refresh()
@@ -201,7 +201,7 @@ class ApiClient:
         *,
         notify: Notify | None = None,
     ) -> T:
-        """One call with a work token token; `build` makes the request for a token.
+        """One call with a work order token; `build` makes the request for a token.
 
         A token that is rejected (401) is replaced by a new one at once, which does not count as a retry: RFC 9110,
         section 15.5.2, allows the request to be repeated with other credentials only. A cached token may have expired

@@ -14,7 +14,6 @@ from connector.transfer.scheduler import Scheduler
 from connector.transfer.steps import (
     Backoff,
     Notify,
-    Polling,
     Retrier,
     RunContext,
     Sequencer,
@@ -42,7 +41,6 @@ __all__ = [
     "Observer",
     "Outcome",
     "OverloadedError",
-    "Polling",
     "Progress",
     "Retrier",
     "RunContext",

@@ -52,29 +52,23 @@ class Backoff:
         return max(ceiling * uniform(), min(self.base, self.cap) * 0.1)
 
 
-@attrs.frozen
-class Polling:
-    """How often to poll for something that may take minutes or days.
+_SHORTEST_POLL, _LONGEST_POLL = 1.0, 60.0
 
-    Each pause is a `share` of the time waited so far, between `shortest` and `longest` seconds: the result is noticed
-    late by that share of the wait at most, and a long wait takes few requests.
+
+def polling_pause(waited: float, left: float, cost: float, uniform: Callable[[], float]) -> float:
+    """Seconds until the next request about something that may take minutes or days.
+
+    A tenth of the time waited so far, between 1 and 60 s: the result is noticed late by that share of the wait at most,
+    and a long wait takes few requests.
+
+    Args:
+        waited: Seconds waited so far.
+        left: Seconds until the wait times out, before which there is a last request.
+        cost: Seconds that the last request took; the pause is at least as long.
+        uniform: Returns random numbers from [0, 1), by which the jobs of one batch are spread.
     """
-
-    share: float = 0.1
-    shortest: float = 1.0
-    longest: float = 60.0
-
-    def pause(self, waited: float, left: float, cost: float, uniform: Callable[[], float]) -> float:
-        """Seconds until the next request.
-
-        Args:
-            waited: Seconds waited so far.
-            left: Seconds until the wait times out, before which there is a last request.
-            cost: Seconds that the last request took; the pause is at least as long.
-            uniform: Returns random numbers from [0, 1), by which the jobs of one batch are spread.
-        """
-        pause = min(self.longest, max(self.shortest, self.share * waited)) * (0.75 + 0.25 * uniform())
-        return min(max(pause, cost), max(self.shortest, left / 2))
+    pause = min(_LONGEST_POLL, max(_SHORTEST_POLL, waited / 10)) * (0.75 + 0.25 * uniform())
+    return min(max(pause, cost), max(_SHORTEST_POLL, left / 2))
 
 
 @attrs.frozen

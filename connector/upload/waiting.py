@@ -11,7 +11,7 @@ import trio
 from connector.clients.uploads import ListingRefusedError, UploadBox
 from connector.errors import BrokenError, IntegrityError, RefusedError
 from connector.transfer import Outcome, RunContext
-from connector.transfer.steps import Polling
+from connector.transfer.steps import polling_pause
 from connector.upload.listing import ListedFile
 from connector.wire.payloads import FileUpload
 
@@ -47,7 +47,6 @@ class UploadWaiter:
 
     box: UploadBox
     run: RunContext
-    polling: Polling = attrs.field(factory=Polling)
 
     async def wait_for(self, uploads: Mapping[str, UUID], *, timeout: float) -> list[Outcome[ListedFile]]:
         """Wait until each upload (its id by its alias) is checked or refused; the outcomes come in their order.
@@ -72,7 +71,7 @@ class UploadWaiter:
                 if not states:
                     break  # without a pause
                 now = trio.current_time()
-                pause = self.polling.pause(now - began, began + timeout - now, now - asked, self.run.uniform)
+                pause = polling_pause(now - began, began + timeout - now, now - asked, self.run.uniform)
                 self.run.observer.waiting("", pause, _waiting_for(states))
                 await trio.sleep(pause)
         return [ended.get(alias) or self._timed_out(alias, states.get(alias), timeout) for alias in uploads]

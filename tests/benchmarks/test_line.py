@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.process import free_port
 from benchmarks.servers.line import Conditions, Line
+from persistence.testing.servers.processes import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from tests.support.chaos_stage import free_port
+from persistence.testing.servers.processes import free_port
 from tests.support.served_fake import Scene, User, resetting, response, saying, silent
 
 KINDS = ("values", "package", "order", "object", "envelope", "get")

@@ -17,12 +17,12 @@ import httpx
 import pytest
 import trustme
 
-from benchmarks.process import free_port
 from benchmarks.servers.line import Conditions, Line
 from connector.clients.work_packages import AccessToken
 from connector.config import Settings
 from connector.session import Session, open_session
 from connector.upload import UploadSource
+from persistence.testing.servers.processes import free_port
 from tests.support.served_fake import User
 
 pytestmark = [

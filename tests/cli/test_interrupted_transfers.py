@@ -20,8 +20,9 @@ import pytest
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
 from connector.upload.listing import unfinished_uploads
+from persistence.testing.servers.processes import free_port
 from tests.support.archive_process import served_archive
-from tests.support.chaos_stage import free_port, proxy_thread
+from tests.support.chaos_stage import proxy_thread
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Faults
 from tests.support.served_archive import SET_UPS, ServedArchive

@@ -1,4 +1,4 @@
-"""RequestedPauses that a server asks for are kept by all who ask for the same resource, and by nobody else."""
+"""Pauses that a server asks for are kept by all who ask for the same resource, and by nobody else."""
 
 from __future__ import annotations
 

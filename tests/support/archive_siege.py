@@ -24,8 +24,9 @@ import attrs
 import httpx
 
 from connector.local.key_files import write_key_pair
+from persistence.testing.servers.processes import free_port
 from tests.support.archive_checker import Report, check
-from tests.support.chaos_stage import MIB, free_port, sha256_of
+from tests.support.chaos_stage import MIB, sha256_of
 from tests.support.contract_client import ContractClient
 from tests.support.program import Program, command, environment, kill_at_end
 

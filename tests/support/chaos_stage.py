@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import socket
 import subprocess
 import threading
 import time
@@ -21,19 +20,13 @@ import trio
 from connector.archive import admin
 from connector.crypt4gh.keys import KeyPair
 from connector.local.key_files import write_key_pair
+from persistence.testing.servers.processes import free_port
 from tests.support.archive_process import ArchiveProcess, served_archive
 from tests.support.fault_proxy import FaultProxy
 from tests.support.faults import Counts, Faults
 from tests.support.program import Done, Program, finish
 
 MIB = 1024**2
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

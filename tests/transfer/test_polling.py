@@ -1,4 +1,4 @@
-"""How often is asked for what takes as long as it takes."""
+"""How often something is polled that may take long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from connector.transfer.steps import Polling
+from connector.transfer.steps import polling_pause
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from connector.transfer.steps import Polling
     ],
 )
 def test_a_pause(waited: int, left: float, cost: int, drawn: int, pause: float) -> None:
-    assert Polling().pause(waited, left, cost, lambda: drawn) == pytest.approx(pause)
+    assert polling_pause(waited, left, cost, lambda: drawn) == pytest.approx(pause)
 
 
 def test_a_long_wait_costs_few_requests_and_is_noticed_in_time() -> None:
     waited, asked = 0.0, 0
     while waited < 86_400:
-        waited += Polling().pause(waited, math.inf, 0.0, lambda: 0.5)
+        waited += polling_pause(waited, math.inf, 0.0, lambda: 0.5)
         asked += 1
     assert asked < 1800
     assert waited - 86_400 <= 60

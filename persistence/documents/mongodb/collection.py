@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from persistence.documents.changes import Changes
@@ -56,7 +55,16 @@ class MongoCollection:
         return self._out(found)
 
     async def page(self, position: Any) -> tuple[list[Document], Any]:
-        cursor = self._find(position) if isinstance(position, Query) else position
+        cursor = position
+        if isinstance(position, Query):
+            cursor = self._stored.find(
+                self._filters.filter(position.remaining),
+                sort=self._filters.sort(position.sort) if position.ordered else None,
+                batch_size=_PAGE,
+                skip=position.skip,
+                limit=position.limit or 0,
+                session=self.runner.session,
+            )
         documents = await self.runner.read(lambda _: cursor.to_list(_PAGE), self._failures)
         for document in documents:
             self._out(document)
@@ -180,16 +188,6 @@ class MongoCollection:
             return [None]
 
         return self._connection.start_write(insert, callers=len(writes))
-
-    def _find(self, query: Query) -> AsyncCursor[dict[str, Any]]:
-        return self._stored.find(
-            self._filters.filter(query.remaining),
-            sort=self._filters.sort(query.sort) if query.ordered else None,
-            batch_size=_PAGE,
-            skip=query.skip,
-            limit=query.limit or 0,
-            session=self.runner.session,
-        )
 
     def _in(self, id_: Id, document: Document | None) -> dict[str, Any]:
         stored = {"_id": id_, **(document or {})}

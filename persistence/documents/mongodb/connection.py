@@ -158,10 +158,8 @@ class Connection(Database):
             in_doubt = False
             try:
                 return await call(session)
-            except ServerSelectionTimeoutError:
-                raise  # nothing was sent
-            except (ConnectionFailure, asyncio.CancelledError):
-                in_doubt = True
+            except (ConnectionFailure, asyncio.CancelledError) as error:
+                in_doubt = not isinstance(error, ServerSelectionTimeoutError)  # before which nothing was sent
                 raise
             finally:
                 if in_doubt:

@@ -8,6 +8,7 @@ from typing import Self
 import attrs
 
 from persistence.errors import InvalidSettings
+from persistence.settings import load_settings
 
 
 @attrs.frozen
@@ -47,11 +48,4 @@ class MongoSettings:
         Raises:
             InvalidSettings: a setting is missing, unknown or wrong, or the file cannot be read.
         """
-        import typed_settings as ts
-
-        files = [] if file is None else [f"!{file}"]  # a file with ! must exist
-        try:
-            return ts.load_settings(cls, [ts.FileLoader({"*": ts.TomlFormat("mongodb")}, files), ts.EnvLoader(prefix)])
-        except (ts.exceptions.TsError, OSError) as error:
-            hint = f"Set {prefix}URI in the environment or uri in table [mongodb] of the file, and so the others."
-            raise InvalidSettings.of("MongoDB", error, hint=hint) from error
+        return load_settings(cls, file, prefix=prefix, service="MongoDB", example="uri")

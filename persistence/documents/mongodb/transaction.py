@@ -31,10 +31,6 @@ class MongoTransaction(Transaction):
         self._one_at_a_time = anyio.Lock()
         self._in_doubt = False
 
-    async def read(self, call: Call[T], failures: Failures) -> T:
-        """Make a call that changes nothing."""
-        return await self.write(call, failures)
-
     async def write(self, call: Call[T], failures: Failures, id_: Id | None = None) -> T:
         """Make a call that writes, after all that were given up before."""
         self.check()
@@ -49,6 +45,8 @@ class MongoTransaction(Transaction):
 
         async with self._one_at_a_time:
             return await self._connection.run(step, failures, id_)
+
+    read = write
 
     async def commit(self) -> None:
         """Commit what was written."""

@@ -12,6 +12,7 @@ import attrs
 from persistence.errors import InvalidSettings
 from persistence.objects.naming import MAX_PART_SIZE, MIN_PART_SIZE
 from persistence.objects.s3.presigning import Endpoint, Presigner
+from persistence.settings import load_settings
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -79,14 +80,7 @@ class S3Settings:
         Raises:
             InvalidSettings: a setting is unknown or wrong, or the file cannot be read.
         """
-        import typed_settings as ts
-
-        files = [] if file is None else [f"!{file}"]  # a file with ! must exist
-        try:
-            return ts.load_settings(cls, [ts.FileLoader({"*": ts.TomlFormat("s3")}, files), ts.EnvLoader(prefix)])
-        except (ts.exceptions.TsError, OSError) as error:
-            hint = f"Set {prefix}REGION in the environment or region in table [s3] of the file, and so the others."
-            raise InvalidSettings.of("S3", error, hint=hint) from error
+        return load_settings(cls, file, prefix=prefix, service="S3", example="region")
 
     @property
     def where(self) -> str:
