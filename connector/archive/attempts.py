@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from connector.archive.hubs import Hub
 from connector.archive.models import Job
+from connector.errors import IntegrityError
 from persistence.errors import NotFound
 
 _MOST_TRACED = 20
@@ -27,6 +28,22 @@ async def remove_all_attempts(job: Job, hub: Hub, bucket: str) -> None:
     await abort_uploads(hub, bucket, [*job.earlier_attempt_ids, job.attempt_id][-_MOST_TRACED:])
     found = [stat.object_id async for stat in hub.storage.list_objects(bucket, prefix=f"{job.id}.")]
     await hub.storage.delete_objects(bucket, found)
+
+
+async def check_unregistered(job: Job, hub: Hub) -> None:
+    """Refuse to give up an upload of which the permanent bucket has an object: the database does not know of that.
+
+    Then the database was restored from an earlier backup. A later one may still be found, which has the file's secret.
+
+    Raises:
+        IntegrityError: There is an object of this file.
+    """
+    async for stat in hub.storage.list_objects(hub.buckets.permanent, prefix=f"{job.id}."):
+        raise IntegrityError(
+            f"The database knows less of this file than the permanent bucket of {hub.alias}, which has its object"
+            f" {stat.object_id}.",
+            hint="Restore a later database. If there is none, delete the object, then: connector archive jobs retry",
+        )
 
 
 async def abort_uploads(hub: Hub, bucket: str, object_ids: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import attrs
 
-from connector.archive.attempts import abort_uploads, remove_all_attempts
+from connector.archive.attempts import abort_uploads, check_unregistered, remove_all_attempts
 from connector.archive.database import Database
 from connector.archive.hubs import Hubs
 from connector.archive.jobs import Next
@@ -39,6 +39,8 @@ class Cleaner:
             return await lease.commit(then=Next("clean"))
         if upload.state != "init":
             return await lease.commit()
+        if upload.storage_alias in self._hubs:
+            await check_unregistered(lease.job, self._hubs.get(upload.storage_alias))
         open_upload = upload
         reason = f"The upload was not completed within {self._upload_lifetime / 3600:g} hours."
 

@@ -83,15 +83,19 @@ def find_faults(view: FileView, around: Surroundings) -> Iterator[Fault]:
     """What is wrong with the things of one file.
 
     Where a job is yet to be done nothing is a leftover: it removes what earlier attempts have left. Where an object is
-    missing, what else there is of the file may be that, as when two buckets are swapped in the configuration.
+    missing, what else there is of the file may be that, as when two buckets are swapped in the configuration. So it is
+    where its hub is unknown, which may be there under another alias.
     """
-    yield from _unknown(view, around)
+    unknown = list(_unknown(view, around))
+    yield from unknown
     contents = [*_upload_faults(view, around), *_file_faults(view, around)]
     yield from contents
     yield from _secret_faults(view, around)
     yield from _job_faults(view, around)
     if view.job is None:
-        is_missing = any(fault.kind in ("lost_upload", "missing_object") for fault in contents)
+        is_missing = any(
+            fault.kind in ("lost_upload", "missing_object", "unknown_hub") for fault in (*unknown, *contents)
+        )
         yield from _leftovers(view, is_missing)
 
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from connector.adapters.object_parts import MissingObjectError, storage_failures
-from connector.archive.attempts import remove_earlier_attempts
+from connector.archive.attempts import check_unregistered, remove_earlier_attempts
 from connector.archive.database import Database
 from connector.archive.hubs import Hub, Hubs
 from connector.archive.interrogation import Interrogation
@@ -67,12 +67,16 @@ class Interrogator:
         if upload is None or upload.state != "inbox":
             return await lease.commit()
         hub = self._hubs.get(upload.storage_alias)
+        if lease.job.earlier_attempt_ids and not await hub.storage.object_exists(hub.buckets.inbox, upload.id):
+            await check_unregistered(lease.job, hub)  # before what may be that object is removed
         await remove_earlier_attempts(lease.job, hub, hub.buckets.permanent)
         object_id = lease.job.attempt_id
         (outcome,) = await self._scheduler.run([Interrogation(upload, hub, object_id, self._threads)])
         if outcome.error is None:
             await self._accept(lease, upload, hub, object_id, outcome.unwrap())
         elif await _is_invalid(outcome.error, upload, hub):
+            if isinstance(outcome.error, MissingObjectError):
+                await check_unregistered(lease.job, hub)
             await self._reject(lease, upload, outcome.error.message)
         else:
             raise outcome.error

@@ -39,16 +39,28 @@ from tests.support.served_archive import ServedArchive
 NOTHING = "00000000-0000-4000-8000-000000000000"
 
 
-async def send(archive: Archive, box_id: str, alias: str, *, close: bool = True, damage: bool = False) -> str:
-    file = seal(os.urandom(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
+async def send(
+    archive: Archive,
+    box_id: str,
+    alias: str,
+    *,
+    close: bool = True,
+    damage: bool = False,
+    file: SealedFile | None = None,
+) -> str:
+    file = file or seal(os.urandom(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
     if damage:
         file = SealedFile(file.plaintext, file.content[:-1] + bytes([file.content[-1] ^ 1]), file.part_size)
     upload = await archive.uploads.create(box_id, UploadCreation(**file.announcement(alias)))
     await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, 1, file.content)
     if close:
-        claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
-        await archive.uploads.close(box_id, upload.id, UploadCompletion(**claim))
+        await complete(archive, box_id, upload.id, file)
     return upload.id
+
+
+async def complete(archive: Archive, box_id: str, upload_id: str, file: SealedFile) -> None:
+    claim: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in file.claim().items()}
+    await archive.uploads.close(box_id, upload_id, UploadCompletion(**claim))
 
 
 async def furnish(archive: Archive) -> None:
@@ -350,6 +362,54 @@ async def test_a_hub_that_is_not_configured_loses_nothing(root: Path) -> None:
     async with open_archive(config) as archive:
         assert await check(archive) == []
         assert (await archive.registry.get(file.accession)).file_id == file.file_id
+
+
+@pytest.mark.trio
+async def test_a_hub_under_another_alias_loses_nothing(root: Path) -> None:
+    """As where it was renamed, or its `storage_alias` left out: the same buckets, of a hub that no document names."""
+    config = embedded(root)
+    (hub,) = config.hubs
+    async with open_archive(attrs.evolve(config, hubs=(attrs.evolve(hub, alias="renamed"),))) as archive:
+        kinds = {fault.kind for fault in await check(archive, repair=True, delete_unknown=True)}
+        assert kinds == {"unknown_hub", "unknown_object"}
+    async with open_archive(config) as archive:
+        assert await check(archive) == []
+
+
+@pytest.mark.parametrize("state", ["init", "inbox"])
+@pytest.mark.trio
+async def test_an_earlier_database_deletes_no_object_that_came_later(tmp_path: Path, state: str) -> None:
+    """A database that was restored calls for jobs that were done since, about files that are in the archive by now.
+
+    A later backup, which has their secrets, may still be found.
+    """
+    config = embedded(tmp_path / "archive")
+    copy = tmp_path / "copy"
+    async with open_archive(config) as archive:
+        box = await archive.boxes.create(title="", storage_alias="embedded")
+        file = seal(bytes(1000), sender=new_private_key(), recipient=archive.hubs.default.public_key)
+        upload_id = await send(archive, box.id, "one", file=file, close=state == "inbox")
+        changes = {"due": await archive.database.factory.now()}
+        await archive.database.jobs.compare_and_set(upload_id, expected={}, changes=changes)
+    shutil.copytree(tmp_path / "archive", copy)
+    async with open_archive(config) as archive:
+        if state == "init":
+            await complete(archive, box.id, upload_id, file)
+        async with working(archive):
+            await at_rest(archive)
+        object_id = (await file_of(archive, "one")).object_id
+    shutil.copy(copy / "archive.sqlite", tmp_path / "archive")
+    async with open_archive(config) as archive:
+        for _ in range(3):  # the object is named like a later attempt of the job
+            async with working(archive):
+                with trio.fail_after(60):
+                    while not (job := await archive.database.jobs.get_by_id(upload_id)).attempts:
+                        await trio.sleep(0.01)
+            assert "permanent" in str(job.reason)
+            assert (await upload_of(archive, "one")).state == state
+            await archive.jobs.retry([upload_id])
+        assert await archive.hubs.default.storage.object_exists("permanent", object_id)
+        await archive.uploads.cancel(box.id, upload_id)  # by its owner, who is not blocked
 
 
 @pytest.mark.parametrize(("kind", "plant"), LOST, ids=[f"{kind}-{n}" for n, (kind, _) in enumerate(LOST)])
