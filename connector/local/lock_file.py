@@ -100,8 +100,7 @@ class LockFile:
         self, path: Path, subject: str, mark: bytes, heartbeat: Heartbeat, *, taken_over: bool = False
     ) -> None:
         self.path = path
-        self.taken_over = taken_over
-        """Whether it was taken over from a process that died: what that process left is beside it."""
+        self._taken_over = taken_over
         self._subject = subject
         self._mark = mark
         self._heartbeat = heartbeat
@@ -127,7 +126,7 @@ class LockFile:
                     lock = _FoundLock.read(path)
                     if lock is not None:
                         lock.check_stale(subject)
-                        lock.remove()
+                        lock.set_aside()
                         taken_over = True
                 else:
                     try:
@@ -137,6 +136,8 @@ class LockFile:
                     except BaseException:
                         path.unlink(missing_ok=True)  # on a full disk; an empty one would block every later run
                         raise
+                    if taken_over:
+                        _remove_set_aside(path, mark)
                     return cls(path, subject, mark, heartbeat, taken_over=taken_over)
         raise LocalError(f"{path} is in the way.", hint="Remove it, then run the same command again.")
 
@@ -147,6 +148,13 @@ class LockFile:
             lock = _FoundLock.read(path)
             if lock is not None:
                 lock.check_stale(str(subject))
+
+    def is_taken_over(self) -> bool:
+        """Whether a process that died had the lock before, also if the one that took it over from it died at once.
+
+        What it left is then beside the lock file. Blocks.
+        """
+        return self._taken_over or _remove_set_aside(self.path, self._mark)
 
     @property
     def may_be_lost(self) -> bool:
@@ -240,10 +248,13 @@ class _FoundLock:
                 seconds=min(_POLL_INTERVAL, left),
             )
 
-    def remove(self) -> None:
-        """Remove it, unless another process did so and has locked the target itself."""
-        # Renamed first: only one of two processes that find the same stale file can do that, and a new one that a third
-        # process has created in the meantime is put back.
+    def set_aside(self) -> None:
+        """Rename it, unless another process did so and has locked the target itself.
+
+        It is kept until the new one is written: a process killed in between leaves a trace of the old one.
+        """
+        # Only one of two processes that find the same stale file can rename it, and a new one that a third process has
+        # created in the meantime is put back.
         aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
         try:
             os.rename(self.path, aside)
@@ -251,15 +262,42 @@ class _FoundLock:
             return
         if _FoundLock.read(aside) != attrs.evolve(self, path=aside):
             with contextlib.suppress(OSError):
-                os.link(aside, self.path)
-        with contextlib.suppress(OSError):  # it is out of the way; what cannot be deleted is left over
-            aside.unlink()
+                _put_back(aside, self.path)
 
     def _untouched_seconds(self) -> float:
         """Seconds since it was touched, by the clock of its file system: the time of a file created just now."""
         probe = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
-        probe.touch(0o600, exist_ok=False)
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            return probe.stat().st_mtime - self.touched
+            return os.fstat(descriptor).st_mtime - self.touched
         finally:
+            os.close(descriptor)
             probe.unlink(missing_ok=True)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a lock file its name again, unless there is another one by now."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # FAT and some network file systems have no hard links
+        if not os.path.lexists(path):
+            os.rename(aside, path)
+    aside.unlink(missing_ok=True)
+
+
+def _remove_set_aside(path: Path, mark: bytes) -> bool:
+    """Remove what takeovers of the lock file at `path` have left; returns whether a process was named in any of it.
+
+    One with our `mark` stays: another process puts it back just now.
+    """
+    named = False
+    with contextlib.suppress(OSError):  # what cannot be removed does no harm
+        for name in os.listdir(path.parent):
+            if name.startswith(f"{path.name}."):
+                content = read_own_file(aside := path.with_name(name), _LONGEST)
+                if content != mark:
+                    aside.unlink(missing_ok=True)
+                    named = named or bool(content)
+    return named

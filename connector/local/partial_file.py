@@ -88,19 +88,22 @@ class PartialFile:
         with ExitStack() as undo:
             lock_file = LockFile.take(lock_path(target), target)
             undo.callback(lock_file.release)
-            if not lock_file.taken_over:
-                _check_ours(target)
+            if _has_no_journal(target):
+                if not lock_file.is_taken_over():
+                    raise _in_the_way(target)
+                undo.callback(path.unlink, missing_ok=True)  # the next run would not know any more that it is ours
             earlier = _earlier(target, kind, facts) if facts is not None else None
             with local_failures("write", path):
-                if earlier is None:
-                    # Before the file is truncated: an old journal must not describe what is written from now on.
-                    journal_path.unlink(missing_ok=True)
                 # No link is followed: in a shared folder it could point to any file of this user.
                 flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-                file = PositionalFile(os.open(path, flags if earlier else flags | os.O_TRUNC, 0o666))
+                file = PositionalFile(os.open(path, flags, 0o666))
                 if earlier is None:
                     undo.callback(path.unlink, missing_ok=True)
                 undo.callback(file.close)
+                if earlier is None:
+                    # Before the file is truncated: an old journal must not describe what is written from now on.
+                    journal_path.unlink(missing_ok=True)
+                    os.ftruncate(file.descriptor, 0)
                 check_space(target, size - _allocated_size(file))
             journal: JournalFile | None = None
             if earlier is not None:
@@ -228,23 +231,24 @@ def unfinished_facts(target: Path, kind: str, facts: Mapping[str, Any]) -> Mappi
     return {} if earlier is None else earlier.head
 
 
-def _check_ours(target: Path) -> None:
-    """Raise `LocalError` if there is a partial file without a journal, where no process died: it would be truncated.
-
-    Other programs and people give such names, too.
-    """
+def _has_no_journal(target: Path) -> bool:
+    """Whether there is a partial file without a journal: of a process that died, or of another program or a person, who
+    give such names, too."""
     path, journal_path = working_paths(target)
     with local_failures("read", path):
         try:
-            is_file = stat.S_ISREG(os.lstat(path).st_mode)
+            return stat.S_ISREG(os.lstat(path).st_mode) and not os.path.lexists(journal_path)
         except FileNotFoundError:
-            return
-        if is_file and not os.path.lexists(journal_path):
-            raise LocalError(
-                f"{path} is in the way: {target.name} would be written under this name, and it was not begun by an"
-                " earlier run.",
-                hint="Rename it, or delete it if it is not needed, then run the same command again.",
-            )
+            return False
+
+
+def _in_the_way(target: Path) -> LocalError:
+    path, _ = working_paths(target)
+    return LocalError(
+        f"{path} is in the way: {target.name} would be written under this name, and it was not begun by an earlier"
+        " run.",
+        hint="Rename it, or delete it if it is not needed, then run the same command again.",
+    )
 
 
 def _earlier(target: Path, kind: str, facts: Mapping[str, Any]) -> Journal | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +225,16 @@ def test_what_is_no_lock_file_and_stays_in_the_way_is_said(path: Path) -> None:
         LockFile.take(path)
 
 
-def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_links(source: Path, target: Path) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("link", [os.link, no_links], ids=["", "no hard links, as on FAT"])
+def test_a_lock_file_that_came_in_the_moment_of_the_takeover_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[Path, Path], None]
+) -> None:
     """Two wait for the same stale lock file; the one that looked first is the slower one."""
+    monkeypatch.setattr(os, "link", link)
     leave(path, {**ELSEWHERE, "touched": True}, silent_for=STALE_AFTER + 1)
     rename = os.rename
     quicker: list[LockFile] = []

@@ -483,6 +483,65 @@ def test_what_a_killed_run_left_without_a_journal_is_written_again(target: Path)
     assert os.listdir(target.parent) == [target.name]
 
 
+LOCKED = """
+import os, sys
+from pathlib import Path
+from connector.local.lock_file import LockFile
+locked = []
+def count(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove", "os.listdir", "os.link") and locked:
+        left -= 1
+        if left < 0:
+            os._exit(9)
+left = int(sys.argv[2])
+sys.addaudithook(count)
+locked.append(True)
+LockFile.take(Path(sys.argv[1]))
+os._exit(9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not seen there")
+@pytest.mark.parametrize("calls", range(2, 11))
+def test_who_is_killed_while_it_takes_over_does_not_hide_whose_file_it_is(target: Path, calls: int) -> None:
+    working_paths(target)[0].write_bytes(b"the beginning")
+    for number in (100, calls):  # the first one is killed later, the second one in the middle
+        died = subprocess.run([sys.executable, "-c", LOCKED, lock_path(target), str(number)], check=False)
+        assert died.returncode == 9
+    for path in target.parent.glob(f"{lock_path(target).name}*"):
+        os.utime(path, (1, 1))  # an empty one is not taken over at once
+    partial = PartialFile.open(target, size=3, kind="decryption", facts=None)
+    partial.write(0, [memoryview(b"abc")])
+    partial.complete()
+    partial.close()
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of open files")
+@pytest.mark.parametrize("facts", [None, FACTS | {"accession": "B"}])
+def test_a_file_that_cannot_be_opened_is_not_in_the_way_later(target: Path, facts: dict[str, Any] | None) -> None:
+    """Nor is its journal lost, if it has one."""
+    if facts is None:
+        working_paths(target)[0].write_bytes(b"the beginning")
+        subprocess.run([sys.executable, "-c", LOCKED, lock_path(target), "100"], check=False)
+    else:
+        interrupted(target, 1)
+
+    def fails(event: str, arguments: tuple[Any, ...]) -> None:
+        if broken and event == "open" and arguments[0] == str(working_paths(target)[0]):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    broken = True
+    sys.addaudithook(fails)  # one cannot be removed
+    with pytest.raises(LocalError, match="Too many"):
+        PartialFile.open(target, size=3, kind="decryption", facts=facts)
+    broken = False
+    if facts is not None:
+        assert list(recorded(target)) == [1]
+    PartialFile.open(target, size=3, kind="decryption", facts=facts).close()
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs two users")
 def test_another_user_of_a_shared_folder_is_told_whose_file_it_is(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
