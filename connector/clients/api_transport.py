@@ -26,7 +26,7 @@ from connector.errors import (
 from connector.http import ForbiddenAddressError, ProxyCredentialsError, UntrustedCertificateError
 from connector.transfer import OverloadedError, TooManyOpenTransfersError
 from connector.wire.lifetimes import ServerClocks, retry_after
-from connector.wire.payloads import ErrorBody, parse_json, read_payload
+from connector.wire.payloads import NOT_THE_ARCHIVE, ErrorBody, parse_json, read_payload
 
 MAX_BODY = 16 * 1024**2
 """Upper bound of bytes of a response that are read."""
@@ -205,6 +205,7 @@ _HINTS = {
     "wrongFileAuthorizationError": "Ask for a work package that includes this file.",
     "noSuchObject": "Check the accession; ask for a work package that includes this file.",
 }
+_NEW_TOKEN = "Ask for a new access token; if that is refused too, tell the archive's operators."
 _FINAL = frozenset({"uploadCompletionError", "uploadAbortError"})
 """Errors of an upload, not of the archive itself, that an archive reports with 500."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
@@ -229,7 +230,7 @@ def error_from_response(
     if status == 401:
         return TokenRefusedError(
             message,
-            hint=f"Ask for a new access token; if that is refused too, tell the archive's operators. {see}".rstrip(),
+            hint=f"{hint or _NEW_TOKEN} {see}".rstrip(),
             status=status,
             exception_id=body.exception_id,
         )
@@ -256,8 +257,9 @@ def error_from_response(
             else RetryPolicy(again=True, after=wait or None)
         )
         return BrokenError(message, hint=hint or "The archive has a problem; try again later.", advice=advice)
-    if 300 <= status < 400:
-        return BrokenError(message, hint="Redirects are not followed; check the archive's address.")
+    if status < 400:  # also a success other than that of the contract, which login pages pretend
+        hint = NOT_THE_ARCHIVE if status < 300 else "Redirects are not followed; check the archive's address."
+        return BrokenError(message, hint=hint)
     return RefusedError(
         message,
         hint=f"{hint or _general_hint(status)} {see}".strip(),
@@ -274,7 +276,7 @@ def _general_hint(status: int) -> str:
         return "Check what you asked for and the archive's address."
     if status == 422:
         return "The archive does not take these values: check the file's size, its alias and --part-size."
-    return ""
+    return "Run the same command again later; if that does not help, tell the archive's operators."
 
 
 def _error_body(reply: ApiReply) -> ErrorBody:

@@ -29,6 +29,11 @@ from connector.transfer import OverloadedError, Progress
 from connector.wire.lifetimes import retry_after
 
 _EXPIRED = re.compile(rb"expired|AccessDenied|SignatureDoesNotMatch|InvalidToken", re.IGNORECASE)
+_TRANSIENT = re.compile(rb"<Code>(RequestTimeout|IncompleteBody|BadDigest|OperationAborted)</Code>")
+"""Errors of S3 with the status 400 or 409 that do not concern the request itself: a slow line, or a collision.
+
+Source: "Error responses", Amazon S3 API Reference.
+"""
 _AGAIN = "It is tried again by itself."
 _NO_BODY = memoryview(b"")
 
@@ -155,6 +160,8 @@ class HttpObjectClient:
                     raise error_from_response("PUT", server, response.status, response.headers, body)
             finally:
                 response.close()
+        if "etag" not in response.headers and body.lstrip()[:1] == b"<":
+            raise misbehaves(server, "answered a PUT of a part with a page")  # a login page: nothing is stored
         if self._etags.is_damaged(md5, stored_md5(response.headers)):
             raise IntegrityError(
                 f"{server} has stored other bytes of a part than were sent.",
@@ -232,7 +239,7 @@ def error_from_response(
         return UrlRefusedError(
             message, hint="The address was renewed and refused again: tell the archive.", advice=RENEW, status=status
         )
-    if status in (408, 425, 429, 500, 502, 503, 504):
+    if status in (408, 425, 429) or (status >= 500 and status != 507) or _TRANSIENT.search(body):
         wait = retry_after(dict(headers), datetime.fromtimestamp(time.time(), UTC))
         return OverloadedError(
             message,
@@ -248,6 +255,12 @@ def error_from_response(
     if status == 507:
         hint = "Tell the archive's operators. When there is room, run the same command again: what was sent is kept."
         return RefusedError(f"{server} has no room left for a part.", hint=hint, status=status)
+    if status == 413:
+        hint = (
+            "Something on the way limits the size of requests: choose a smaller --part-size. An upload keeps the one"
+            " that it was begun with, so discard it first: connector discard NAME"
+        )
+        return RefusedError(message, hint=hint, status=status)
     if status == 416:
         return IntegrityError(f"{server} has fewer bytes of the file than the archive says.", hint="Tell the archive.")
     return RefusedError(message, hint="Tell the archive's operators.", status=status)

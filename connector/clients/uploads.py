@@ -74,8 +74,8 @@ def read_part_url(reply: ApiReply) -> str:
 
 
 def read_completed(reply: ApiReply) -> None:
-    """Read the response to the completion."""
-    if reply.status not in (200, 204):
+    """Read the response to the completion: 204, since a 200 is what any proxy or login page in the way sends."""
+    if reply.status != 204:
         raise error_from_response(reply, "complete the upload")
 
 
@@ -92,7 +92,7 @@ _NOT_FOUND = frozenset({"boxNotFound", "fileUploadNotFound", "s3UploadNotFound",
 
 def read_deleted(reply: ApiReply) -> None:
     """Read the response to a deletion; an upload that does not exist any more counts as deleted."""
-    if reply.status in (200, 204):
+    if reply.status == 204:  # as in `read_completed`
         return
     error = error_from_response(reply, "delete the upload", hints=_DELETION_HINTS, see=_SHOWN)
     if not (isinstance(error, RefusedError) and error.status == 404 and error.exception_id in _NOT_FOUND):

@@ -11,7 +11,7 @@ from connector.clients.api_client import ApiClient, CachedValue, Expiring
 from connector.clients.api_transport import ApiReply, ApiRequest, error_from_response
 from connector.errors import BrokenError, ConnectorError
 from connector.wire.lifetimes import response_lifetime, usable_seconds
-from connector.wire.payloads import WellKnownValues, parse_payload
+from connector.wire.payloads import NOT_THE_ARCHIVE, WellKnownValues, parse_payload
 
 USUAL_LIFETIME = 300.0
 """Seconds; for a service that does not state the lifetime of its values."""
@@ -22,12 +22,14 @@ _RENEWAL_SECONDS = 10.0
 """Longest wait of a call for a renewal."""
 _RETRY_SECONDS = 300.0
 """Time between the tries of a renewal that failed; the old values are used meanwhile."""
+_HINTS = dict.fromkeys(("401", "403", "404"), NOT_THE_ARCHIVE)
+"""These values need no token."""
 
 
 def read_values(reply: ApiReply) -> Expiring[WellKnownValues]:
     """Read them; raises `BrokenError` if this is not a well-known values service."""
     if reply.status != 200:
-        raise error_from_response(reply, "read the archive's well-known values")
+        raise error_from_response(reply, "read the archive's well-known values", hints=_HINTS)
     values = parse_payload(reply.body, WellKnownValues, what=f"The well-known values service at {reply.server}")
     seconds = usable_seconds([response_lifetime(reply.headers, reply.received)], otherwise=USUAL_LIFETIME)
     return Expiring(values, max(seconds, SHORTEST_LIFETIME), reply.asked)

@@ -19,6 +19,8 @@ from cattrs.errors import BaseValidationError
 from connector.errors import BrokenError
 
 T = TypeVar("T")
+NOT_THE_ARCHIVE = "Check the archive's address; a proxy or login page may be in the way."
+"""The hint about a response that an archive would not send."""
 
 WorkType = Literal["download", "create", "upload", "close", "delete", "view"]
 
@@ -254,10 +256,7 @@ def parse_json(body: bytes, *, what: str = "") -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BrokenError(
-            f"{what or 'The archive'} sent something that is not JSON.",
-            hint="Check the archive's address; a proxy or login page may be in the way.",
-        ) from error
+        raise BrokenError(f"{what or 'The archive'} sent something that is not JSON.", hint=NOT_THE_ARCHIVE) from error
 
 
 def write_payload(value: Any) -> Any:

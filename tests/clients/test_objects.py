@@ -271,6 +271,7 @@ REFUSALS = [
     (response("400 Bad Request", b"<Error><Code>ExpiredToken</Code></Error>"), UrlRefusedError),
     (response("400 Bad Request", b"<Code>AuthorizationQueryParametersError</Code>"), RefusedError),
     (response("409 Conflict"), RefusedError),
+    (response("413 Content Too Large"), RefusedError),
     (response("302 Found", b"", ("Location", "http://169.254.169.254/")), RefusedError),
 ]
 
@@ -289,13 +290,27 @@ async def test_refusals_and_whether_a_new_url_may_help(
     assert storage.http.pool.idle == 1
 
 
-@pytest.mark.parametrize("status", ["408 Timeout", "429 Too Many", "500 Oops", "503 Slow Down", "504 Timeout"])
+BUSY = ["408 Timeout", "429 Too Many", "500 Oops", "503 Slow Down", "504 Timeout", "520 Unknown", "529 Overloaded"]
+
+
+@pytest.mark.parametrize("status", BUSY)
 @pytest.mark.parametrize("method", ["get", "put"])
 async def test_a_busy_storage_is_asked_again_when_it_says(storage: Storage, method: str, status: str) -> None:
     answer = response(status, b"<Code>SlowDown</Code>", ("Retry-After", "3"))
     with pytest.raises(OverloadedError) as caught:
         await (storage.get(answer) if method == "get" else storage.put(answer))
     assert (caught.value.advice.again, caught.value.advice.after) == (True, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "RequestTimeout"), (400, "IncompleteBody"), (400, "BadDigest"), (409, "OperationAborted")],
+)
+async def test_a_slow_line_or_a_collision_is_no_refusal(storage: Storage, status: int, code: str) -> None:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+    with pytest.raises(OverloadedError) as caught:
+        await storage.put(response(f"{status} Said", body))
+    assert caught.value.advice.again
 
 
 async def test_an_object_that_ends_before_the_range_is_no_transient_fault(storage: Storage) -> None:
@@ -311,6 +326,14 @@ async def test_a_part_that_is_stored_needs_no_certain_etag(
     storage: Storage, fields: tuple[Any, ...], etag: str | None
 ) -> None:
     assert await storage.put(response("200 OK", b"", *fields)) == etag
+
+
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"\n<?xml version='1.0'?><Error/>"])
+async def test_a_page_in_answer_to_a_part_is_no_stored_part(storage: Storage, body: bytes) -> None:
+    with pytest.raises(BrokenError, match="page") as caught:
+        await storage.put(response("200 OK", body))
+    assert caught.value.advice.again
+    assert await storage.put(response("200 OK", body, ("ETag", f'"{MD5}"'))) == MD5
 
 
 async def test_a_part_that_is_stored_as_something_else_is_sent_again(storage: Storage) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from connector.clients.api_client import ApiClient, CachedValue, Expiring, WorkOrderToken
-from connector.clients.api_transport import ApiTransport
+from connector.clients.api_transport import ApiReply, ApiTransport
 from connector.clients.uploads import (
     UploadClient,
     read_completed,
@@ -71,6 +71,15 @@ def test_answers_are_read(reply: Reply) -> None:
     assert read_part_url(reply(200, "https://s3.test/x?y")) == "https://s3.test/x?y"
     read_completed(reply(204))
     read_deleted(reply(204))
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 206])
+@pytest.mark.parametrize("read", [read_completed, read_deleted])
+def test_a_login_page_completes_and_deletes_nothing(
+    read: Callable[[ApiReply], None], reply: Reply, status: int
+) -> None:
+    with pytest.raises(BrokenError, match="login page"):
+        read(reply(status, b"<html>Please log in</html>"))
 
 
 def test_an_upload_that_is_gone_already_is_as_good_as_deleted(reply: Reply) -> None:
