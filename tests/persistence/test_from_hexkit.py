@@ -191,8 +191,8 @@ def test_each_public_name_of_hexkit_is_in_the_table() -> None:
     done = subprocess.run([HEXKIT_PYTHON, "-c", NAMES], capture_output=True, text=True, timeout=120, check=True)
     names = json.loads(done.stdout)
     assert len(names) > 100
-    page = (ROOT / "docs" / "persistence.md").read_text("utf-8")
-    words = set(re.findall(r"\w+", page[page.index("## From hexkit") :]))
+    page = PAGE.read_text("utf-8")
+    words = set(re.findall(r"\w+", page[page.index("## Names") :]))
     # PyMongo's own, and kinds that are not there at all, which are told as such.
     left = {n for n in names if not n.endswith("KeyValueStore")} - {"MongoClient", "MEBIBYTE", "TEST_FILE_DIR"} - words
     assert {n for n in left if not re.fullmatch(r"get_\w+_fixture", n)} == set()
