@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connector.errors import UsageError
 from connector.local.disk import read_small_file
+from connector.local.pipes import PIPE
+
+if TYPE_CHECKING:
+    from connector.cli.run import Invocation
 
 LONGEST_LIST = 64 * 1024 * 1024
 """Bytes; a larger file is rejected, since it is probably no list."""
@@ -55,6 +60,14 @@ def _what_is_wrong(columns: list[str]) -> str:
     return "the path is empty" if not columns[0] else "the alias is empty"
 
 
-def read_tsv(path: Path) -> list[tuple[str, str]]:
+def read_tsv(path: Path, descriptor: int | None = None) -> list[tuple[str, str]]:
     """Return the rows of the list in a file, see `parse_tsv`; the files that it names need not exist."""
-    return parse_tsv(read_small_file(path, "list of files", limit=LONGEST_LIST), str(path))
+    return parse_tsv(read_small_file(path, "list of files", limit=LONGEST_LIST, descriptor=descriptor), str(path))
+
+
+def listed(invocation: Invocation, path: Path) -> list[tuple[str, str]]:
+    """Return the rows of a list that a command was given; `-` is standard input, from which no secret is read then."""
+    if path != PIPE:
+        return read_tsv(path)
+    invocation.secrets.input_is_data = True
+    return read_tsv(path, invocation.context.input_descriptor)

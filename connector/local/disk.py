@@ -119,18 +119,19 @@ def missing_in(folder: Path, names: Sequence[str]) -> list[str]:
     return [name for name in names if not any(file.startswith(name) for file in found)]
 
 
-def read_small_file(path: Path, what: str, *, limit: int = 64 * _KIB) -> bytes:
+def read_small_file(path: Path, what: str, *, limit: int = 64 * _KIB, descriptor: int | None = None) -> bytes:
     """The content of a file, as UTF-8 without a byte order mark if it has one; `what` names it in errors.
 
     For what people write: keys, settings, lists. It is read once, from start to end, so that it may be a pipe
     (`<(...)`), and not further than the limit, since a huge file may be given by mistake. Editors and shells of Windows
-    put a byte order mark before the text. Blocks.
+    put a byte order mark before the text. One that is open already is read from `descriptor`, and stays open. Blocks.
 
     Raises:
         LocalError: If it cannot be read.
         UsageError: If it has more than `limit` bytes.
     """
-    with local_failures(f"read the {what}", path), path.open("rb") as file:
+    opened = path if descriptor is None else descriptor
+    with local_failures(f"read the {what}", path), open(opened, "rb", closefd=descriptor is None) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UsageError(

@@ -168,8 +168,9 @@ def check_space(target: Path, wanted: int) -> None:
 
 def no_space_error(error: OSError, target: Path, wanted: int) -> LocalError:
     """The error for one of `NO_SPACE_CODES`, for a target that needs `wanted` more bytes."""
-    free = free_space(target)
-    why = "Your quota is used up" if error.errno == errno.EDQUOT else "The disk is full"
+    quota = error.errno == errno.EDQUOT
+    free = None if quota else free_space(target)  # the disk has space, but not for this user
+    why = "Your quota is used up" if quota else "The disk is full"
     known = "" if free is None else f", and {free:,} are free there"
     missing = "" if free is None or free >= wanted else f": {wanted - free:,} are missing"
     return LocalError(f"{why}: {target} needs {wanted:,} more bytes{known}{missing}.", hint=NO_SPACE_HINT)
@@ -221,8 +222,11 @@ class OutputFolders:
             if record.exists():
                 return
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.write_bytes(encode_record({"folder": str(output), "host": socket.gethostname()}))
-            os.replace(new, record)
+            try:
+                new.write_bytes(encode_record({"folder": str(output), "host": socket.gethostname()}))
+                os.replace(new, record)
+            finally:
+                new.unlink(missing_ok=True)
 
     def forget_if_finished(self, output: Path) -> None:
         """Drop the record of this machine about `output` if nothing unfinished is left there."""

@@ -124,6 +124,8 @@ class Recryption:
     def _begin(self) -> _Files | None:
         """Inspect the source and create the partial file of the result; `None` if that exists already."""
         request = self._request
+        if request.error is not None:
+            raise request.error
         self._source = source = SourceFile.open(request.path)
         found = existing(request.target)
         if found is not None and is_recorded(

@@ -20,10 +20,11 @@ from connector.transfer import AlreadyThere
 
 @attrs.frozen
 class RecryptRequest:
-    """A local file and the file to write."""
+    """A local file and the file to write; `error`: why there is none, if its name is not known."""
 
     path: Path
     target: Path
+    error: UsageError | None = None
 
 
 @attrs.frozen
@@ -85,9 +86,11 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
 
     Without `files`, all `*.c4gh` files of `input_dir` itself. Relative paths are resolved in `input_dir` if given.
 
+    A file with another ending fails alone.
+
     Raises:
-        UsageError: When there is nothing to decrypt, for other endings, when two files would become one, and when one
-            would become another.
+        UsageError: When there is nothing to decrypt, when two files would become one, and when one would become
+            another.
     """
     if input_dir is not None and not files:
         with local_failures("look into", input_dir):
@@ -98,13 +101,12 @@ def decrypt_targets(files: Sequence[Path], input_dir: Path | None, output_dir: P
         files = [input_dir / path for path in files]
     if not files:
         raise UsageError("There is nothing to decrypt.", hint="Name files, or a folder with --input-dir.")
-    for path in files:
-        if not path.name.endswith(ENDING) or path.name == ENDING:
-            raise UsageError(
-                f"{path} does not end with {ENDING}, so its decrypted name is not known.",
-                hint=f"Rename it to NAME{ENDING}.",
-            )
-    return _distinct((path, _beside(path, path.name.removesuffix(ENDING), output_dir)) for path in files)
+    return _distinct(
+        RecryptRequest(path, _beside(path, path.name.removesuffix(ENDING), output_dir))
+        if path.name.endswith(ENDING) and path.name != ENDING
+        else RecryptRequest(path, path, _unknown_name(path))
+        for path in files
+    )
 
 
 def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[RecryptRequest]:
@@ -113,18 +115,30 @@ def encrypt_targets(files: Sequence[Path], output_dir: Path | None) -> list[Recr
     Raises:
         UsageError: When two files would become one, or one would become another.
     """
-    for path in files:
-        if not path.name:
-            raise UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
-    return _distinct((path, _beside(path, path.name + ENDING, output_dir)) for path in files)
+    return _distinct(
+        RecryptRequest(path, _beside(path, path.name + ENDING, output_dir))
+        if path.name
+        else RecryptRequest(path, path, _no_file(path))
+        for path in files
+    )
+
+
+def _unknown_name(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} does not end with {ENDING}, so its decrypted name is not known.", hint=f"Rename it to NAME{ENDING}."
+    )
+
+
+def _no_file(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
 
 
 def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
     return path.with_name(name) if output_dir is None else output_dir / name
 
 
-def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
-    """The requests; `UsageError` if two write the same file, or one reads what another writes. Blocks.
+def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
+    """The requests, each once; `UsageError` if two write the same file, or one reads what another writes. Blocks.
 
     A folder may be named in several ways.
     """
@@ -133,12 +147,15 @@ def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
     def place(path: Path) -> tuple[str, str]:
         return real_folder(path.parent), path.name
 
+    every = list(requests)
     found: dict[tuple[str, str], RecryptRequest] = {}
-    for path, target in pairs:
-        other = found.setdefault(place(target), request := RecryptRequest(path, target))
+    for request in every:
+        if request.error is not None:
+            continue
+        other = found.setdefault(place(request.target), request)
         if other is not request:
             raise UsageError(
-                f"{other.path} and {path} would both become {target}.",
+                f"{other.path} and {request.path} would both become {request.target}.",
                 hint="Give them different names, or put the results into different folders.",
             )
     for request in found.values():
@@ -148,4 +165,4 @@ def _distinct(pairs: Iterable[tuple[Path, Path]]) -> list[RecryptRequest]:
                 f"{request.path} is named, and {other.path} would become it.",
                 hint="Leave one of them out, or put the results into another folder with --output-dir.",
             )
-    return list(found.values())
+    return every

@@ -229,3 +229,28 @@ def test_standard_input_that_is_closed_has_not_ended(shell: Shell, arguments: li
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert b"standard input" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "says"),
+    [
+        (["upload", "--tsv", "-"], b"a\tA\nb\n", b"-, line 2: there is no alias"),
+        (["rm", "--yes", "--tsv", "-"], b"# none\n", b"-: no files"),
+        (["upload", "--tsv", "-"], b"a\tA\n", b"both the data and the access token"),
+        (["upload", "--tsv", "-", "--token-file", "-"], b"a\tA\n", b"both the data and the token"),
+    ],
+)
+def test_a_list_in_standard_input(shell: Shell, words: list[str], data: bytes, says: bytes) -> None:
+    done = shell.run(*words, "--wkvs-url", "http://127.0.0.1:1/x", data=data)
+    assert says in done.stderr
+    assert done.returncode == 2
+
+
+def test_one_file_of_another_name_does_not_stop_the_others(shell: Shell) -> None:
+    (shell.folder / "a.c4gh").write_bytes(shell.encrypted(b"a"))
+    (shell.folder / "b").write_bytes(b"own")
+    done = shell.run("decrypt", "b", "a.c4gh", "--json")
+    assert (done.returncode, (shell.folder / "a").read_bytes(), (shell.folder / "b").read_bytes()) == (2, b"a", b"own")
+    assert b"does not end with .c4gh" in done.stdout
+    done = shell.run("encrypt", ".", "b", "--recipient-public-key-path", "my.pub")
+    assert (done.returncode, (shell.folder / "b.c4gh").exists()) == (2, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,19 @@ def test_a_state_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> 
     folders.add(tmp_path)
     folders.forget_if_finished(tmp_path)
     assert paths(folders) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of file sizes")
+def test_a_quota_that_is_used_up_leaves_no_half_made_notes(folders: OutputFolders, tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # entries can be made, their content cannot
+    try:
+        folders.add(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(folders.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(("platform", "variable"), [("linux", "XDG_STATE_HOME"), ("win32", "LOCALAPPDATA")])

@@ -26,7 +26,7 @@ _ANSWER_SECONDS = 600.0
     type=LocalPath(),
     metavar="FILE",
     envvar=None,  # a variable that was set for uploads must not remove them
-    help="List of files as for connector upload: path, tab, alias.",
+    help="List of files as for connector upload: path, tab, alias; - is standard input.",
 )
 @option("--yes", "-y", is_flag=True, envvar=None, help="Do not ask.")
 @archive_options
@@ -36,10 +36,10 @@ def rm(invocation: Invocation, /, aliases: tuple[str, ...], tsv: Path | None, ye
     The archive deletes them, and this machine's records of them are removed. Uploads that are archived, or in a locked
     box, cannot be removed.
     """
-    from connector.cli.tsv import read_tsv
+    from connector.cli.tsv import listed
     from connector.errors import UsageError
 
-    names = [*dict.fromkeys([*aliases, *(alias for _, alias in (read_tsv(tsv) if tsv is not None else []))])]
+    names = [*dict.fromkeys([*aliases, *(alias for _, alias in (listed(invocation, tsv) if tsv is not None else []))])]
     if not names:
         raise UsageError("Nothing to remove was named.", hint="Name aliases, or a list of files with --tsv.")
     if not yes and invocation.context.stdin.kind() != "terminal":

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "--tsv",
     type=LocalPath(),
     metavar="FILE",
-    help="List of files: path, tab, alias. Blank lines and # comments may stand between.",
+    help="List of files: path, tab, alias. Blank lines and # comments may stand between. - is standard input.",
 )
 @option(
     "--wait",
@@ -81,7 +81,7 @@ def upload(
     if dry_run and verify_existing:
         raise UsageError("A dry run reads no files.", hint="Leave out --dry-run or --verify-existing.")
     timeout = _wait_seconds(wait, wait_timeout)
-    sources = _sources(paths, alias, tsv)
+    sources = _sources(invocation, paths, alias, tsv)
     access = invocation.access()
     sent: list[Outcome[Any]] = []
 
@@ -106,7 +106,7 @@ def upload(
     return code
 
 
-def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list[UploadSource]:
+def _sources(invocation: Invocation, paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list[UploadSource]:
     """The named files, and those of the list, whose paths are relative to the working folder like the others."""
     from connector.errors import UsageError
     from connector.upload import UploadSource
@@ -115,10 +115,10 @@ def _sources(paths: Sequence[Path], alias: str | None, tsv: Path | None) -> list
         raise UsageError("--alias goes with exactly one PATH.", hint="For several files write a list and give --tsv.")
     sources = [UploadSource(path, path.name if alias is None else alias) for path in paths]
     if tsv is not None:
-        from connector.cli.tsv import read_tsv
+        from connector.cli.tsv import listed
         from connector.local.disk import path_of
 
-        sources += [UploadSource(path_of(path), name) for path, name in read_tsv(tsv)]
+        sources += [UploadSource(path_of(path), name) for path, name in listed(invocation, tsv)]
     if not sources:
         raise UsageError("There is nothing to upload.", hint="Name files, or a list of files with --tsv.")
     return sources
