@@ -6,7 +6,7 @@ connection to it (`BrokenError`), the data (`IntegrityError`). Each has an exit 
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 
@@ -58,11 +58,22 @@ class ConnectorError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the constructor with `args`, which those of some subclasses do not take.
+        return _without_init, (type(self), self.args), self.__dict__
+
     def with_advice(self, advice: RetryPolicy) -> Self:
         """Return a copy with another advice. The error itself may be shared by several tasks and is not changed."""
-        twin = type(self).__new__(type(self), *self.args)
+        twin = _without_init(type(self), self.args)
         twin.__dict__.update(self.__dict__, advice=advice)
         return twin.with_traceback(self.__traceback__)
+
+
+E = TypeVar("E", bound=ConnectorError)
+
+
+def _without_init(kind: type[E], args: tuple[object, ...]) -> E:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(ConnectorError):

@@ -10,6 +10,7 @@ driver, where there is one, is the `__cause__`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class PersistenceError(Exception):
@@ -32,6 +33,14 @@ class PersistenceError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the constructor with `args`, which those of most subclasses do not take.
+        return _without_init, (type(self), self.args), self.__dict__
+
+
+def _without_init(kind: type[PersistenceError], args: tuple[object, ...]) -> PersistenceError:
+    return kind.__new__(kind, *args)
 
 
 class NotFound(PersistenceError):

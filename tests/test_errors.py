@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+from collections.abc import Iterator
 
 import pytest
 
+import connector
 from connector import errors
 from connector.errors import (
     NO_RETRY,
@@ -17,6 +21,7 @@ from connector.errors import (
     RefusedError,
     UsageError,
 )
+from persistence.errors import PersistenceError
 
 FAMILIES = (UsageError, LocalError, RefusedError, BrokenError, IntegrityError)
 
@@ -54,3 +59,23 @@ def test_advice_tells_a_wait_of_nothing_from_no_wait_named() -> None:
 def test_a_refusal_keeps_status_and_id_of_the_archive() -> None:
     error = RefusedError("No.", status=409, exception_id="boxStateError")
     assert (error.status, error.exception_id) == (409, "boxStateError")
+
+
+def _kinds(root: type[Exception]) -> Iterator[type[Exception]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+@pytest.mark.parametrize("root", [ConnectorError, PersistenceError])
+def test_an_error_of_another_process_is_the_same(root: type[Exception]) -> None:
+    """An error that cannot be unpickled breaks a pool of processes, or blocks `multiprocessing.Pool.map` for good."""
+    assert issubclass(connector.NotReadyError, ConnectorError)  # it is loaded, and its constructor takes more
+    kinds = list(_kinds(root))
+    assert len(kinds) > 6
+    for kind in kinds:
+        error = kind.__new__(kind, "It failed.")
+        error.__dict__.update(message="It failed.", hint="Wait.", fields=("alias",))
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert (type(twin), twin.args, str(twin)) == (kind, error.args, "It failed. Wait.")
+            assert twin.__dict__ == error.__dict__
