@@ -74,7 +74,7 @@ def _published(function: Callable[P, T], name: str) -> Callable[P, T]:
 
 
 def _check_callback(on_progress: object) -> None:
-    if inspect.iscoroutinefunction(on_progress):
+    if any(map(inspect.iscoroutinefunction, (on_progress, getattr(type(on_progress), "__call__", None)))):  # noqa: B004
         raise UsageError("on_progress must be a plain function: the engine calls it and does not await it.")
 
 

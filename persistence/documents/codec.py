@@ -19,6 +19,7 @@ from uuid import UUID
 
 import attrs
 import cattrs
+from cattrs.errors import StructureHandlerNotFoundError
 from cattrs.gen import make_dict_structure_fn
 from cattrs.strategies import configure_union_passthrough
 
@@ -49,6 +50,9 @@ class ModelCodec(Generic[M]):
             raise InvalidQuery(f"{model.__name__} has a field '_id', which is the name of the id in MongoDB.")
         try:
             self._from_document: Callable[[Document, type[M]], M] = _CONVERTER.get_structure_hook(model)
+        except StructureHandlerNotFoundError as error:  # its text names hooks, which a service has no place to register
+            why = f"a field has the type {error.type_}, which documents cannot hold"
+            raise InvalidQuery(f"{model.__name__} is no model: {why}.", hint="Use another type.") from error
         except Exception as error:
             raise InvalidQuery(f"{model.__name__} cannot be loaded from documents: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,6 +87,18 @@ def test_in_continuous_integration_it_is_a_failure(tmp_path: Path, no_servers: s
 def test_the_plugin_is_opt_in(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "def test_it(mongodb): pass")
     assert "fixture 'mongodb' not found" in done.stdout
+
+
+def test_the_page_tells_how_to_test_a_provider(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "persistence.md").read_text(encoding="utf-8")
+    (tests,) = (block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "my_provider" in block)
+    (tmp_path / "my_provider.py").write_text(
+        "from persistence.documents.memory import MemoryDaoFactory as MyDaoFactory\n"
+        "from persistence.objects.memory import MemoryStorage as MyStorage\n"
+    )
+    two = "a_url_expires or a_class_that_is_no_model"
+    done = run_pytest(tmp_path, tests, PYTEST_ADDOPTS=f"-k '{two}'", PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+    assert " 4 passed" in done.stdout, done.stdout
 
 
 def test_workers_do_not_share_a_server_whose_data_they_delete(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,17 @@ def test_numbers_are_positive(name: str) -> None:
     wrong: dict[str, Any] = {name: -1}
     with pytest.raises(InvalidSettings, match=name):
         S3Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("library", "provider"),
+    [("botocore", "objects.s3"), ("pymongo", "documents.mongodb")],
+)
+def test_a_provider_names_the_extra_that_it_needs(library: str, provider: str) -> None:
+    extra = provider.rpartition(".")[2]
+    code = f"import sys; sys.modules[{library!r}] = None; import persistence.{provider}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError")
+    assert library in last
+    assert f"crypt4gh-connector[{extra}]" in last

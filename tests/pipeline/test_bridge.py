@@ -335,11 +335,16 @@ def test_a_callback_that_would_have_to_be_awaited_is_refused(site: Site) -> None
     async def look(progress: connector.FileProgress) -> None:
         raise AssertionError("it was called")
 
-    arguments: dict[str, Any] = {"private_key": site.folder / "my.sec", "on_progress": look}
-    with pytest.raises(connector.UsageError, match="on_progress"):
-        connector.decrypt_files("x.c4gh", **arguments)
-    with pytest.raises(connector.UsageError, match="on_progress"):
-        asyncio.run(connector.decrypt_files_async("x.c4gh", **arguments))
+    class Look:
+        async def __call__(self, progress: connector.FileProgress) -> None:
+            raise AssertionError("it was called")
+
+    for callback in (look, Look()):
+        arguments: dict[str, Any] = {"private_key": site.folder / "my.sec", "on_progress": callback}
+        with pytest.raises(connector.UsageError, match="on_progress"):
+            connector.decrypt_files("x.c4gh", **arguments)
+        with pytest.raises(connector.UsageError, match="on_progress"):
+            asyncio.run(connector.decrypt_files_async("x.c4gh", **arguments))
 
 
 CTRL_C = """
