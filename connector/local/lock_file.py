@@ -150,10 +150,7 @@ class LockFile:
                 lock.check_stale(str(subject))
 
     def is_taken_over(self) -> bool:
-        """Whether a process that died had the lock before, also if the one that took it over from it died at once.
-
-        What it left is then beside the lock file. Blocks.
-        """
+        """Whether it was the lock of a process that died: what that has left is beside it. Blocks."""
         return self._taken_over or _remove_set_aside(self.path, self._mark)
 
     @property
@@ -172,9 +169,11 @@ class LockFile:
         with local_failures("read", self.path):
             ours = self._is_ours()
         if not ours:
+            why = f": this one did not refresh its lock file for {STALE_AFTER:g} seconds, as if it had died"
+            if not os.path.lexists(self.path):
+                why = f", or {self.path} was removed, maybe with its folder"
             raise LocalError(
-                f"Another process has taken over {self._subject}: this one did not refresh its lock file for"
-                f" {STALE_AFTER:g} seconds, as if it had died.",
+                f"Another process has taken over {self._subject}{why}.",
                 hint="Let the other one end; if there is none any more, run the same command again.",
             )
 
@@ -249,10 +248,7 @@ class _FoundLock:
             )
 
     def set_aside(self) -> None:
-        """Rename it, unless another process did so and has locked the target itself.
-
-        It is kept until the new one is written: a process killed in between leaves a trace of the old one.
-        """
+        """Rename it: it stays until a new one is written, so that a process killed in between leaves a trace of it."""
         # Only one of two processes that find the same stale file can rename it, and a new one that a third process has
         # created in the meantime is put back.
         aside = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
@@ -288,7 +284,7 @@ def _put_back(aside: Path, path: Path) -> None:
 
 
 def _remove_set_aside(path: Path, mark: bytes) -> bool:
-    """Remove what takeovers of the lock file at `path` have left; returns whether a process was named in any of it.
+    """Remove what takeovers of the lock file at `path` have left; returns whether any of it named a process.
 
     One with our `mark` stays: another process puts it back just now.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache, partial
@@ -12,6 +12,7 @@ from pathlib import Path
 from connector.config import Settings
 from connector.local.files import planned_files
 from connector.local.state_folder import FinishedFiles, StateFolder
+from connector.local.targets import collision_key
 from connector.recrypt.job import Recryption, Transformation
 from connector.recrypt.request import RecryptedFile, RecryptRequest
 from connector.recrypt.transformations import Decryption, Encryption
@@ -97,8 +98,10 @@ async def _recrypt(
         files = [(label, request.path) for label, request in zip(labels, requests, strict=True)]
         observer.planned(await run.in_thread(planned_files, files))
         return await scheduler.run(
-            Recryption(request, transformation(), run, overwrite=overwrite, finished=finished, label=label)
-            for label, request in zip(labels, requests, strict=True)
+            Recryption(
+                request, transformation(), run, overwrite=overwrite, finished=finished, label=label, similar=similar
+            )
+            for label, request, similar in zip(labels, requests, _similar(requests), strict=True)
         )
 
 
@@ -106,3 +109,15 @@ def _labels(requests: Sequence[RecryptRequest]) -> list[str]:
     """The label of each file: its name, or its path if another one has the same name."""
     names = Counter(request.path.name for request in requests)
     return [request.path.name if names[request.path.name] == 1 else str(request.path) for request in requests]
+
+
+def _similar(requests: Sequence[RecryptRequest]) -> list[list[RecryptRequest]]:
+    """The other requests for each whose target has the same name but for case or Unicode form."""
+    groups: dict[tuple[Path, str], list[RecryptRequest]] = defaultdict(list)
+    keys = [(request.target.parent, collision_key(request.target.name)) for request in requests]
+    for key, request in zip(keys, requests, strict=True):
+        groups[key].append(request)
+    return [
+        [other for other in groups[key] if other.target != request.target]
+        for key, request in zip(keys, requests, strict=True)
+    ]

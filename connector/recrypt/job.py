@@ -14,7 +14,7 @@ from connector.local.partial_file import PartialFile
 from connector.local.state_folder import FinishedFile, FinishedFiles
 from connector.local.targets import check_target, existing
 from connector.parts import Part, Parts, split
-from connector.recrypt.request import RecryptedFile, RecryptRequest, compare, is_recorded, origin_of
+from connector.recrypt.request import RecryptedFile, RecryptRequest, check_not_shared, compare, is_recorded, origin_of
 from connector.transfer import Progress, RunContext
 
 _PIECE = 64 * CIPHER_SEGMENT_SIZE
@@ -61,7 +61,8 @@ class Recryption:
     """Transforms one local file, part by part; an unfinished result is removed.
 
     A result that exists already is not written again. `finished` returns the records of files that earlier runs
-    finished in a folder (an absolute path).
+    finished in a folder (an absolute path). `similar`: other files of the batch whose targets are the same where names
+    are compared without case or in one Unicode form.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Recryption:
         overwrite: bool,
         finished: Callable[[str], FinishedFiles],
         label: str = "",
+        similar: Sequence[RecryptRequest] = (),
     ) -> None:
         self.label = label or request.path.name
         self._request = request
@@ -80,6 +82,7 @@ class Recryption:
         self._run = run
         self._overwrite = overwrite
         self._finished = finished
+        self._similar = similar
         self._source: SourceFile | None = None
         self._files: _Files | None = None
         self._existing: RecryptedFile | None = None
@@ -128,6 +131,8 @@ class Recryption:
             raise request.error
         self._source = source = SourceFile.open(request.path)
         found = existing(request.target)
+        if found is not None:
+            check_not_shared(request, self._similar)
         if found is not None and is_recorded(
             request.target, found, self._find_record(), self._origin(), overwrite=self._overwrite
         ):

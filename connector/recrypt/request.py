@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -78,6 +79,17 @@ def compare(request: RecryptRequest, source: SourceState, result: os.stat_result
     return "size"
 
 
+def check_not_shared(request: RecryptRequest, similar: Iterable[RecryptRequest]) -> None:
+    """Raise `UsageError` if the target, which exists, is that of another file too, under another name. Blocks.
+
+    Some file systems ignore the case of names, or their Unicode form.
+    """
+    for other in similar:
+        with suppress(OSError):
+            if os.path.samefile(other.target, request.target):
+                raise _same_target(other, request)
+
+
 ENDING = ".c4gh"
 
 
@@ -133,6 +145,13 @@ def _no_file(path: Path) -> UsageError:
     return UsageError(f"{path} is not a file.", hint="Name files; a folder is not encrypted as a whole.")
 
 
+def _same_target(one: RecryptRequest, other: RecryptRequest) -> UsageError:
+    return UsageError(
+        f"{one.path} and {other.path} would both become {other.target}.",
+        hint="Give them different names, or put the results into different folders.",
+    )
+
+
 def _beside(path: Path, name: str, output_dir: Path | None) -> Path:
     return path.with_name(name) if output_dir is None else output_dir / name
 
@@ -154,10 +173,7 @@ def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
             continue
         other = found.setdefault(place(request.target), request)
         if other is not request:
-            raise UsageError(
-                f"{other.path} and {request.path} would both become {request.target}.",
-                hint="Give them different names, or put the results into different folders.",
-            )
+            raise _same_target(other, request)
     for request in found.values():
         other = found.get(place(request.path), request)
         if other is not request:

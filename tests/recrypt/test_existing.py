@@ -10,7 +10,7 @@ import pytest
 
 from connector.config import Settings
 from connector.crypt4gh.keys import KeyPair
-from connector.errors import FileExistsAlready
+from connector.errors import FileExistsAlready, UsageError
 from connector.recrypt import RecryptedFile, RecryptRequest, decrypt_files, encrypt_files
 from connector.transfer import Outcome
 
@@ -90,6 +90,24 @@ async def test_a_result_that_was_touched_is_compared_by_size(desk: Desk) -> None
     assert (await desk.make()).ok
     os.utime(desk.target)
     assert (await desk.make()).unwrap().already_there == "size"
+
+
+async def test_two_results_that_are_one_on_a_file_system_without_case_are_told(tmp_path: Path) -> None:
+    """The second one was "there already": it had the size of the first one. A link plays that file system."""
+    for name in ("x", "Y"):
+        (tmp_path / name).write_bytes(b"abc")
+    (tmp_path / "Sealed").touch()
+    os.link(tmp_path / "Sealed", tmp_path / "sealed")
+    requests = [
+        RecryptRequest(tmp_path / "x", tmp_path / "Sealed"),
+        RecryptRequest(tmp_path / "Y", tmp_path / "sealed"),
+    ]
+    outcomes = await encrypt_files(Settings(), ALICE.private, [BOB.public], requests, state_folder=tmp_path / "state")
+    assert [isinstance(outcome.error, UsageError) for outcome in outcomes] == [True, True]
+    os.unlink(tmp_path / "Sealed")
+    os.unlink(tmp_path / "sealed")
+    outcomes = await encrypt_files(Settings(), ALICE.private, [BOB.public], requests, state_folder=tmp_path / "state")
+    assert [outcome.ok for outcome in outcomes] == [True, True]
 
 
 async def test_without_a_note_a_result_that_is_older_than_its_source_is_not_taken(desk: Desk) -> None:
