@@ -29,7 +29,7 @@ class Announcement:
         self._context = context
         self._locked = locked
         self._file = file
-        self._record = context.finished.find(*locked.source.key)
+        self._record = locked.source.record(context.finished)
         self._sent_before = sent_before
         self._unacknowledged = False
         self._journaled = sent_before

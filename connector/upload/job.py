@@ -211,13 +211,13 @@ async def _uploaded_before(sources: Sequence[UploadSource], context: UploadConte
                 listed = await context.box.find(source.alias)
             except ConnectorError:
                 break
-            found[number] = uploaded_before(listed, state, context.finished.find(*source.key))
+            found[number] = uploaded_before(listed, state, source.record(context.finished))
     return found
 
 
 def _recorded(source: UploadSource, context: UploadContext) -> SourceState | None:
     """The state of a source that was recorded as finished, and whose upload has no journal."""
-    if context.finished.find(*source.key) is None or context.journals.path(source).exists():
+    if source.record(context.finished) is None or context.journals.path(source).exists():
         return None
     try:
         return SourceState.of(os.stat(source.path))

@@ -26,7 +26,7 @@ from connector.local.disk import local_failures
 from connector.local.files import SourceFile, SourceState
 from connector.local.journal import JournalFile, load
 from connector.local.lock_file import LockFile
-from connector.local.state_folder import FinishedFiles, state_failures
+from connector.local.state_folder import FinishedFile, FinishedFiles, state_failures
 from connector.parts import check_object_size
 from connector.transfer import RunContext
 from connector.upload.states import ANNOUNCED_KIND, KIND, SentPart, StartedUpload, UploadState, fold, head_facts
@@ -48,6 +48,15 @@ class UploadSource:
         A file has several paths where links lead to it, as to the scratch folders of clusters. Blocks when first used.
         """
         return self.alias, os.path.realpath(self.path)
+
+    @property
+    def key_before(self) -> tuple[str, str]:
+        """The same in records of earlier versions, which left the links in it."""
+        return self.alias, str(self.path.absolute())
+
+    def record(self, finished: FinishedFiles) -> FinishedFile | None:
+        """The record of an earlier run that uploaded it, if there is one."""
+        return finished.find(*self.key) or finished.find(*self.key_before)
 
 
 def check_sources(sources: Sequence[UploadSource]) -> None:
@@ -118,7 +127,11 @@ class UploadJournals:
 
     def path(self, source: UploadSource) -> Path:
         """The path of the journal of this source."""
-        name = "\0".join([str(self.box), *source.key])
+        path, before = self._path(source.key), self._path(source.key_before)
+        return before if before != path and before.exists() and not path.exists() else path
+
+    def _path(self, key: tuple[str, str]) -> Path:
+        name = "\0".join([str(self.box), *key])
         return self.folder / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
     def find(self, source: UploadSource, state: SourceState) -> UploadState | None:

@@ -76,7 +76,7 @@ class UploadPlanner:
         if listed is None or (earlier is not None and listed.state == "init" and earlier.file_id in (listed.id, None)):
             return None
         replaced = self.overwrite and listed.state in OVERWRITABLE
-        compared = compare(listed, state, self.finished.find(*source.key))
+        compared = compare(listed, state, source.record(self.finished))
         if compared == "record":
             return compared
         if not replaced and (compared is None or self.overwrite):

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -63,6 +64,30 @@ async def test_an_upload_is_resumed_by_another_path_of_the_file(
     other = UploadSource(link / source.path.name if to_folder else link, source.alias)
     await finished(desk, other, [3])
     (outcome,) = await desk.upload(source)
+    assert outcome.unwrap().already_there == "record"
+
+
+@attrs.frozen
+class LinkedSource(UploadSource):
+    """A source as versions recorded it whose paths had links."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.key_before
+
+
+async def test_what_an_earlier_version_recorded_by_a_path_with_links_is_found(
+    desk: Desk, tmp_path: Path, virtual_time: MockClock
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(desk.folder)
+    desk.file(SIZE)
+    stuck_at(desk, 3)
+    await desk.cancelled_at(LinkedSource(link / "data.bin", "data.bin"))
+    await finished(desk, UploadSource(link / "data.bin", "data.bin"), [3])
+    desk.file(4000, "other.bin")
+    assert (await desk.upload(LinkedSource(link / "other.bin", "other.bin")))[0].ok
+    (outcome,) = await desk.upload(UploadSource(link / "other.bin", "other.bin"), overwrite=True)
     assert outcome.unwrap().already_there == "record"
 
 
