@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
-from connector.crypt4gh.edit_list import kept_ranges, map_to_result, needed_segments
 from connector.crypt4gh.keys import MAX_LOCAL_HEADER_SIZE, header_size, make_header, open_header
 from connector.crypt4gh.segments import (
     CIPHER_SEGMENT_SIZE,
     SEGMENT_SIZE,
     PartSealer,
     SealedLayout,
-    SegmentDecryptor,
     sealed_size,
 )
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.pipes import PIPE, PipeReader, PipeWriter
 from connector.parts import Part
 from connector.recrypt.request import RecryptedFile
+from connector.recrypt.transformations import Content
 from connector.transfer import GuardedObserver, Observer, Outcome, as_connector_error
 
 _SEGMENTS = 64
@@ -43,23 +42,19 @@ def decrypt_pipe(source: PipeReader, target: PipeWriter, private_keys: Sequence[
     """
     data = _read_header(source)
     header = open_header(bytes(data), *private_keys, limit=MAX_LOCAL_HEADER_SIZE)
-    ranges = kept_ranges(header.edit_list)
-    decryptor = SegmentDecryptor(header.session_keys)
+    content = Content.below(header)
     buffer = memoryview(bytearray(_SEGMENTS * CIPHER_SEGMENT_SIZE))
     filled = len(data) - header.size
     buffer[:filled] = memoryview(data)[header.size :]
     first_segment, read = 0, header.size
     while True:
         filled += source.fill(buffer[filled:])
-        for run in needed_segments(ranges, first_segment, -(-filled // CIPHER_SEGMENT_SIZE)):
-            start, stop = ((index - first_segment) * CIPHER_SEGMENT_SIZE for index in (run.start, run.stop))
-            try:
-                plaintext = decryptor.open_part(buffer[start : min(stop, filled)], first_segment=run.start)
-            except IntegrityError as error:
-                hint = "Fetch the file again. What was written before is authentic, but not all."
-                raise IntegrityError(error.message, hint=hint, advice=NO_RETRY) from error
-            for _, kept in map_to_result(ranges, plaintext, run.start):
+        try:
+            for _, kept in content.decrypt(buffer[:filled], first_segment):
                 target.write(kept)
+        except IntegrityError as error:
+            hint = "Fetch the file again. What was written before is authentic, but not all."
+            raise IntegrityError(error.message, hint=hint, advice=NO_RETRY) from error
         yield read + filled
         if filled < len(buffer):
             break

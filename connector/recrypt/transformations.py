@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import attrs
 
 from connector.crypt4gh.edit_list import KeptRange, kept_ranges, kept_size, map_to_result, needed_segments
 from connector.crypt4gh.keys import MAX_LOCAL_HEADER_SIZE, OpenedHeader, header_size, make_header, open_header
-from connector.crypt4gh.segments import CIPHER_SEGMENT_SIZE, PartSealer, SealedLayout, SegmentDecryptor, sealed_size
+from connector.crypt4gh.segments import (
+    CIPHER_SEGMENT_SIZE,
+    PartSealer,
+    Plaintext,
+    SealedLayout,
+    SegmentDecryptor,
+    sealed_size,
+)
 from connector.errors import NO_RETRY, IntegrityError
 from connector.local.files import SourceFile
 from connector.local.partial_file import PartialFile
@@ -21,10 +29,23 @@ _PROBE = 4096
 
 
 @attrs.frozen
-class _Plan:
+class Content:
+    """How the content below a header is decrypted: with which keys, and what the edit list keeps of it."""
+
     decryptor: SegmentDecryptor
-    header_size: int
     ranges: tuple[KeptRange, ...]
+
+    @classmethod
+    def below(cls, header: OpenedHeader) -> Self:
+        """The content below this header."""
+        return cls(SegmentDecryptor(header.session_keys), kept_ranges(header.edit_list))
+
+    def decrypt(self, segments: memoryview, first_segment: int) -> Iterator[tuple[int, Plaintext]]:
+        """Decrypt those of these segments that are needed; yields plaintext, and where in the result it belongs."""
+        for run in needed_segments(self.ranges, first_segment, -(-len(segments) // CIPHER_SEGMENT_SIZE)):
+            start, stop = ((index - first_segment) * CIPHER_SEGMENT_SIZE for index in (run.start, run.stop))
+            plaintext = self.decryptor.open_part(segments[start:stop], first_segment=run.start)
+            yield from map_to_result(self.ranges, plaintext, run.start)
 
 
 class Decryption:
@@ -38,7 +59,8 @@ class Decryption:
 
     def __init__(self, private_keys: Sequence[bytes]) -> None:
         self._private_keys = private_keys
-        self._plan: _Plan
+        self._header_size = 0
+        self._content: Content
 
     @property
     def name(self) -> str:
@@ -48,27 +70,21 @@ class Decryption:
     def begin(self, source: SourceFile) -> Extent:
         """Decrypt the header and compute which ranges of the content are kept."""
         header = _read_header(source, self._private_keys)
-        content = source.state.size - header.size
-        ranges = kept_ranges(header.edit_list)
-        self._plan = _Plan(SegmentDecryptor(header.session_keys), header.size, ranges)
-        return Extent(moved=content, made=kept_size(ranges, content))
+        size = source.state.size - header.size
+        self._header_size, self._content = header.size, Content.below(header)
+        return Extent(moved=size, made=kept_size(self._content.ranges, size))
 
     def move(self, part: Part, buffer: memoryview, source: SourceFile, target: PartialFile) -> None:
         """Read, decrypt and write a part or a piece of one."""
-        plan = self._plan
-        first = part.start // CIPHER_SEGMENT_SIZE
-        source.read_into(plan.header_size + part.start, [buffer])
-        for run in needed_segments(plan.ranges, first, -(-len(buffer) // CIPHER_SEGMENT_SIZE)):
-            segments = buffer[(run.start - first) * CIPHER_SEGMENT_SIZE : (run.stop - first) * CIPHER_SEGMENT_SIZE]
-            try:
-                plaintext = plan.decryptor.open_part(segments, first_segment=run.start)
-            except IntegrityError as error:
-                # Reading the same disk again will not help, and no other copy is known.
-                raise IntegrityError(
-                    f"{source.path}: {error.message}", hint="Fetch the file again.", advice=NO_RETRY
-                ) from error
-            for offset, kept in map_to_result(plan.ranges, plaintext, run.start):
+        source.read_into(self._header_size + part.start, [buffer])
+        try:
+            for offset, kept in self._content.decrypt(buffer, part.start // CIPHER_SEGMENT_SIZE):
                 target.write(offset, kept)
+        except IntegrityError as error:
+            # Reading the same disk again will not help, and no other copy is known.
+            raise IntegrityError(
+                f"{source.path}: {error.message}", hint="Fetch the file again.", advice=NO_RETRY
+            ) from error
 
 
 def _read_header(source: SourceFile, private_keys: Sequence[bytes]) -> OpenedHeader:

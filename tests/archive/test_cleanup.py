@@ -32,7 +32,7 @@ from persistence.objects.filesystem import FilesystemStorage
 from persistence.objects.signing import UrlSigner
 from tests.support.archive_checker import check
 from tests.support.contract_client import MIB, SealedFile, new_private_key, seal
-from tests.support.memory_archive import at_rest, working
+from tests.support.memory_archive import at_rest, until_state, working
 
 
 async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, close: bool = True) -> str:
@@ -45,12 +45,6 @@ async def send(archive: Archive, box_id: str, alias: str, file: SealedFile, *, c
     return upload.id
 
 
-async def until(archive: Archive, file_id: str, state: str) -> None:
-    with trio.fail_after(180):
-        while (await archive.upload_repository.get(file_id)).state != state:
-            await trio.sleep(0.01)
-
-
 async def furnish(root: Path) -> None:
     """An archive with a file that is archived and staged, one on its way, one deleted and one that failed."""
     async with open_archive(embedded(root)) as archive, working(archive):
@@ -60,17 +54,17 @@ async def furnish(root: Path) -> None:
             return seal(os.urandom(size), sender=new_private_key(), recipient=archive.hubs.default.public_key)
 
         archived = await send(archive, box.id, "archived", sealed(9 * MIB))
-        await until(archive, archived, "archived")
+        await until_state(archive, archived, "archived")
         file = await archive.database.files.find_one({"file_id": archived})
         assert file is not None
         with trio.fail_after(180):
             while isinstance(await archive.downloads.get_object(file.accession, host="h"), int):
                 await trio.sleep(0.01)
         deleted = await send(archive, box.id, "deleted", sealed(100))
-        await until(archive, deleted, "archived")
+        await until_state(archive, deleted, "archived")
         await archive.uploads.cancel(box.id, deleted)
         failed = await send(archive, box.id, "failed", damaged(sealed(100)))
-        await until(archive, failed, "failed")
+        await until_state(archive, failed, "failed")
         await send(archive, box.id, "open", sealed(6 * MIB), close=False)
         await at_rest(archive)
 

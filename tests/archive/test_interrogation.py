@@ -20,7 +20,7 @@ from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
 from persistence.objects.values import Data, ObjectStat
 from tests.support.contract_client import MIB, new_private_key, public_of, seal, unseal
-from tests.support.memory_archive import ManualClock, at_rest, memory_archive, working
+from tests.support.memory_archive import ManualClock, at_rest, memory_archive, until_state, working
 from tests.support.stored_upload import stored_upload
 
 pytestmark = pytest.mark.trio
@@ -49,13 +49,6 @@ async def received(archive: Archive, plaintext: bytes, *, content: bytes | None 
     return upload
 
 
-async def until(archive: Archive, upload: FileUpload, *states: str) -> FileUpload:
-    with trio.fail_after(30):
-        while (found := await archive.upload_repository.get(upload.id)).state not in states:
-            await trio.sleep(0.005)
-    return found
-
-
 async def names(archive: Archive, bucket: str) -> list[str]:
     return [found.object_id async for found in archive.hubs.default.storage.list_objects(bucket)]
 
@@ -73,7 +66,7 @@ async def test_a_good_file_is_encrypted_again_and_registered(size: int) -> None:
         plaintext = os.urandom(size)
         upload = await received(archive, plaintext)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert (done.state, done.failure) == ("archived", None)
         file = await archive.registry.get(done.accession or "")
         content = await read(archive, "permanent", file.object_id)
@@ -96,7 +89,7 @@ async def test_damage_anywhere_fails_the_upload(place: int, why: str) -> None:
         content[place] ^= 1
         upload = await received(archive, plaintext, content=bytes(content))
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
             await at_rest(archive)
         assert await names(archive, "inbox") == []
         assert done.state == "failed"
@@ -115,7 +108,7 @@ async def test_swapped_segments_are_noticed() -> None:
         swapped = content[:124] + two + one + content[124 + 2 * CIPHER_SEGMENT_SIZE :]
         upload = await received(archive, plaintext, content=swapped)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert "sha256" in (done.failure or "")
 
 
@@ -124,7 +117,7 @@ async def test_a_size_other_than_announced_fails() -> None:
         content = seal(b"12345", sender=new_private_key(), recipient=archive.hubs.default.public_key).content
         upload = await received(archive, b"1234", content=content)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert "4 bytes" in (done.failure or "")
 
 
@@ -133,7 +126,7 @@ async def test_a_file_that_was_made_for_another_key_fails() -> None:
         content = seal(b"data", sender=new_private_key(), recipient=public_of(new_private_key())).content
         upload = await received(archive, b"data", content=content)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert "key" in (done.failure or "")
 
 
@@ -148,7 +141,7 @@ async def test_a_header_of_many_packets_is_read_to_its_end() -> None:
         one_reader = seal(plaintext, sender=sender, recipient=hub, key=key).content
         upload = await received(archive, plaintext, content=head + one_reader[HEADER_SIZE:])
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert done.state == "archived", done.failure
 
 
@@ -161,7 +154,7 @@ async def test_an_edit_list_is_not_taken() -> None:
         content = head + seal(b"data", sender=sender, recipient=hub, key=key).content[HEADER_SIZE:]
         upload = await received(archive, b"data", content=content)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert done.state == "failed"
         assert "edit list" in (done.failure or "")
 
@@ -171,7 +164,7 @@ async def test_an_object_that_is_shorter_than_was_received_fails() -> None:
         upload = await received(archive, os.urandom(500))
         await archive.hubs.default.storage.put_object("inbox", upload.id, bytes(100))
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
         assert done.state == "failed"
         assert str(upload.encrypted_size) in (done.failure or "")
 
@@ -181,7 +174,7 @@ async def test_an_object_that_is_gone_fails() -> None:
         upload = await received(archive, b"data")
         await archive.hubs.default.storage.delete_object("inbox", upload.id)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
             await at_rest(archive)
         assert done.state == "failed"
 
@@ -190,7 +183,7 @@ async def test_many_small_files() -> None:
     async with memory_archive() as archive:
         uploads = [await received(archive, os.urandom(1 + number)) for number in range(60)]
         async with working(archive):
-            done = [await until(archive, upload, "archived", "failed") for upload in uploads]
+            done = [await until_state(archive, upload.id, "archived", "failed") for upload in uploads]
         assert {upload.state for upload in done} == {"archived"}
         assert len({upload.accession for upload in done}) == 60
 
@@ -228,7 +221,7 @@ async def test_an_upload_withdrawn_meanwhile_leaves_nothing(
                 await archive.uploads.cancel(upload.box_id, upload.id)
             storage.go_on.set()
             other = await received(archive, b"other")
-            done = await until(archive, other, "archived")
+            done = await until_state(archive, other.id, "archived")
             with trio.fail_after(180):
                 while any(job.kind != "expire" for job in await archive.jobs.find_all()):
                     await trio.sleep(0.1)
@@ -278,7 +271,7 @@ async def test_a_worker_that_is_stopped_before_its_last_step_leaves_nothing() ->
         await archive.hubs.default.storage.put_object("permanent", job.attempt_id, b"all of it")
         await archive.jobs.give_back(job)
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
             await at_rest(archive)
         assert await names(archive, "permanent") == [done.object_id]
 
@@ -292,7 +285,7 @@ async def test_what_a_dead_worker_has_stored_is_removed_by_the_next() -> None:
         await storage.start_upload("permanent", job.attempt_id)
         await archive.database.jobs.compare_and_set(job.id, expected={}, changes={"due": job.created})
         async with working(archive):
-            done = await until(archive, upload, "archived", "failed")
+            done = await until_state(archive, upload.id, "archived", "failed")
             await at_rest(archive)
         assert await names(archive, "permanent") == [done.object_id]
         assert await storage.list_uploads("permanent") == []
@@ -316,7 +309,7 @@ async def test_a_passing_failure_of_the_storage_is_tried_again(autojump_clock: t
         upload = await received(archive, b"data")
         storage.failures = 2
         async with working(archive):
-            assert (await until(archive, upload, "archived", "failed")).state == "archived"
+            assert (await until_state(archive, upload.id, "archived", "failed")).state == "archived"
 
 
 async def test_a_longer_failure_postpones_the_file_instead_of_failing_it(
@@ -353,4 +346,4 @@ async def test_after_the_last_failure_the_job_is_set_aside_until_it_is_retried(
             await trio.sleep(1)
             assert (await archive.upload_repository.get(upload.id)).state == "inbox"
             assert await admin.retry_jobs(archive, []) == 1
-            await until(archive, upload, "archived")
+            await until_state(archive, upload.id, "archived")

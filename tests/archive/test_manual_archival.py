@@ -22,7 +22,7 @@ from persistence.errors import Unreachable
 from persistence.objects.memory import MemoryStorage
 from tests.support.archive_checker import check
 from tests.support.contract_client import new_private_key, seal
-from tests.support.memory_archive import at_rest, memory_archive, working
+from tests.support.memory_archive import at_rest, memory_archive, until_state, working
 
 pytestmark = pytest.mark.trio
 
@@ -41,12 +41,6 @@ async def upload(archive: Archive, box: Box, alias: str, *, close: bool = True) 
     return created.id
 
 
-async def until(archive: Archive, file_id: str, state: str) -> None:
-    with trio.fail_after(180):
-        while (await archive.upload_repository.get(file_id)).state != state:
-            await trio.sleep(0.01)
-
-
 async def archive_box(archive: Archive, box: Box) -> None:
     for state in ("locked", "archived"):
         await admin.set_box_state(archive, box.id, state)
@@ -57,9 +51,9 @@ async def test_uploads_stay_interrogated_until_their_box_is_archived() -> None:
         box, other = await make_box(archive), await make_box(archive)
         in_box, in_other = await upload(archive, box, "a"), await upload(archive, other, "a")
         for file_id in (in_box, in_other):
-            await until(archive, file_id, "interrogated")
+            await until_state(archive, file_id, "interrogated")
         await archive_box(archive, box)
-        await until(archive, in_box, "archived")
+        await until_state(archive, in_box, "archived")
         assert [file.file_id async for file in archive.registry.find_all()] == [in_box]
         assert (await archive.boxes.get(box.id)).state == "archived"
         assert (await archive.upload_repository.get(in_other)).state == "interrogated"
@@ -71,14 +65,14 @@ async def test_what_is_interrogated_can_be_deleted_while_its_box_is_open() -> No
         box = await make_box(archive)
         deleted, kept = await upload(archive, box, "a"), await upload(archive, box, "b")
         for file_id in (deleted, kept):
-            await until(archive, file_id, "interrogated")
+            await until_state(archive, file_id, "interrogated")
         await archive.uploads.cancel(box.id, deleted)
         await at_rest(archive)
         left = [found.object_id async for found in archive.hubs.default.storage.list_objects("permanent")]
         assert left == [(await archive.upload_repository.get(kept)).object_id]
         assert await archive.database.secrets.count({}) == 1
         await archive_box(archive, box)
-        await until(archive, kept, "archived")
+        await until_state(archive, kept, "archived")
         with pytest.raises(BoxStateError):
             await archive.uploads.cancel(box.id, kept)
 
@@ -129,14 +123,14 @@ async def test_what_the_storage_refuses_is_tried_again(autojump_clock: trio.test
     async with memory_archive(manual_archival=True, storage=storage) as archive, working(archive):
         box = await make_box(archive)
         file_id = await upload(archive, box, "a")
-        await until(archive, file_id, "interrogated")
+        await until_state(archive, file_id, "interrogated")
         storage.broken = True
         await archive_box(archive, box)
         await trio.sleep(10)
         assert (await archive.upload_repository.get(file_id)).state == "awaiting_archival"
         storage.broken = False
         await trio.sleep(120)
-        await until(archive, file_id, "archived")
+        await until_state(archive, file_id, "archived")
 
 
 async def test_a_box_is_archived_while_no_worker_runs(tmp_path: Path) -> None:
@@ -146,12 +140,12 @@ async def test_a_box_is_archived_while_no_worker_runs(tmp_path: Path) -> None:
         async with working(archive):
             file_id, waiting = await upload(archive, box, "a"), await upload(archive, other, "a")
             for one in (file_id, waiting):
-                await until(archive, one, "interrogated")
+                await until_state(archive, one, "interrogated")
             await at_rest(archive)
         await archive_box(archive, box)
     async with open_archive(config) as archive:
         async with working(archive):
-            await until(archive, file_id, "archived")
+            await until_state(archive, file_id, "archived")
             await at_rest(archive)
         assert (await archive.upload_repository.get(waiting)).state == "interrogated"
         assert len([file async for file in archive.registry.find_all()]) == 1
@@ -175,5 +169,5 @@ async def test_a_box_that_is_archived_while_its_last_file_is_interrogated(
         with pytest.raises(LostLease):
             await archive.works["register"](lease)
         async with working(archive):
-            await until(archive, file_id, "archived")
+            await until_state(archive, file_id, "archived")
         assert len([file async for file in archive.registry.find_all()]) == 1

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from tests.support.chaos_stage import MIB, Published, Stage, sha256_of
 from tests.support.faults import Faults
 from tests.support.program import finish
+from tests.support.waiting import wait_until
 
 OPTIONS = ("--part-size", "5MiB", "--max-concurrency", 2)
 SIZE = 24 * MIB
@@ -29,13 +29,6 @@ def published(stage: Stage) -> Published:  # One upload for all tests of the mod
         return stage.registered("interrupted.bin", seconds=0)
     except AssertionError:
         return stage.publish("interrupted.bin", SIZE)
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def begun_download(stage: Stage, out: Path, token: str) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -17,6 +17,7 @@ import pytest
 from connector.crypt4gh.segments import SEGMENT_SIZE
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, Program, finish
+from tests.support.waiting import wait_until
 
 PARTS = 12
 SIZE = PARTS * 79 * SEGMENT_SIZE - 100_000
@@ -35,14 +36,6 @@ def node(name: str) -> tuple[str, ...]:
     if os.environ.get("CI"):
         pytest.fail("this machine cannot play two nodes: unshare --uts does not work")
     pytest.skip("NOT TESTED: this machine cannot play two nodes, since unshare --uts does not work")
-
-
-def until(condition: Callable[[], bool], what: str, *, seconds: float = 180) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def wait_until_it_says(process: subprocess.Popen[str], text: str) -> None:
@@ -135,7 +128,7 @@ class Job:
     def wait_within(self, process: subprocess.Popen[str], parts: int = 4) -> None:
         """Wait until so many more parts are through. The next ones wait, or it might be done before it is stopped."""
         last = self.hold_after(parts)
-        until(lambda: self.moved > last or process.poll() is not None, "nothing moves")
+        wait_until(lambda: self.moved > last or process.poll() is not None, "nothing moves")
         assert process.poll() is None, process.communicate()
 
     def hold_after(self, parts: int) -> int:

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.batch_jobs import PARTS, Job, nothing_ignored, until, wait_for_handlers, wait_until_it_says
+from tests.reliability.batch_jobs import PARTS, Job, nothing_ignored, wait_for_handlers, wait_until_it_says
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, finish, kill_at_end
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and host names as Linux has them")
 
@@ -103,7 +103,7 @@ def test_a_signal_while_a_passphrase_is_typed_leaves_the_terminal_as_it_was(
             stdin=theirs,
             start_new_session=True,
         )
-        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "it does not ask")
+        wait_until(lambda: not termios.tcgetattr(theirs)[3] & termios.ECHO, "it does not ask")
         process.send_signal(number)
         assert_stopped_in_order(finish(process), number)
         assert termios.tcgetattr(theirs)[3] & termios.ECHO
@@ -120,7 +120,7 @@ def test_a_signal_while_nobody_reads_what_is_said_at_the_end(scripted: Scripted,
     try:
         _fill(writing)
         process = job.start("--json", stdout=writing)
-        until(job.is_done, "nothing comes")
+        wait_until(job.is_done, "nothing comes")
         time.sleep(0.5)
         assert process.poll() is None, "it waits for its reader"
         process.send_signal(number)
@@ -358,7 +358,7 @@ def test_the_other_files_of_a_batch_go_on_meanwhile(scripted: Scripted, directio
     others = [Job.prepare(scripted, direction, latency=0.0, name=f"GHGAF0{number}", size=1000) for number in (2, 3, 4)]
     second = job.start(*(other.name for other in others), on="node2")
     try:
-        until(lambda: all(other.is_done() for other in others), "the others wait too")
+        wait_until(lambda: all(other.is_done() for other in others), "the others wait too")
         assert second.poll() is None
         assert not job.is_done()
         job.age_locks(STALE_AFTER + 1)
@@ -504,7 +504,7 @@ def test_stopped_for_minutes_and_taken_over_it_stops_before_it_spoils_anything(
     try:
         time.sleep(1)
         before = job.moved
-        until(lambda: job.moved >= before + 3, "the second never takes over", seconds=STALE_AFTER + 60)
+        wait_until(lambda: job.moved >= before + 3, "the second never takes over", seconds=STALE_AFTER + 60)
         assert second.poll() is None
         first.send_signal(signal.SIGCONT)
         done = finish(first)

@@ -10,8 +10,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 
 from tests.reliability.conftest import Scripted
 from tests.support.program import Done, finish, kill_at_end
+from tests.support.waiting import wait_until
 
 MIB, GIB, TIB = 2**20, 2**30, 2**40
 SEGMENT, SEALED_SEGMENT, ENVELOPE = 65_536, 65_564, 124
@@ -203,7 +202,7 @@ def send_first_parts(scripted: Scripted, *words: object, parts: int) -> tuple[in
     scripted.server.discards = True
     process = start(scripted, *words)
     try:
-        until(lambda: len(scripted.server.received) >= parts or process.poll() is not None)
+        wait_until(lambda: len(scripted.server.received) >= parts or process.poll() is not None)
         peak = peak_memory(process.pid) if process.poll() is None else 0
         process.send_signal(signal.SIGINT)
         done = finish(process)
@@ -218,10 +217,3 @@ def peak_memory(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("the process has ended")
-
-
-def until(happened: Callable[[], bool], *, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.reliability.conftest import Scripted
 from tests.support.fake_archive import FakeArchive
+from tests.support.observers import noting
 
 
 class TestRefusedTokens:
@@ -30,16 +29,6 @@ class TestRefusedTokens:
         assert done.code == 4, done.err
         assert scripted.archive.orders == ["view"] * 2
         assert scripted.archive.counts["list"] == 2
-
-
-def noting(times: list[float]) -> Callable[[object], bool]:
-    """Note when something is asked for, and say no."""
-
-    def note(request: object) -> bool:
-        times.append(time.monotonic())
-        return False
-
-    return note
 
 
 def times_of(archive: FakeArchive, kind: str) -> list[float]:

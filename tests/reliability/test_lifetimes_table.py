@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from tests.reliability.conftest import Scripted
 from tests.support.fake_archive import http_date
+from tests.support.observers import noting
 from tests.support.program import on_another_clock
 
 PARTS = 3
@@ -89,16 +89,6 @@ ADDRESSES = [
         )
     ),
 ]
-
-
-def noting(times: list[float]) -> Callable[[object], bool]:
-    """Note when something is asked for, and say no."""
-
-    def note(request: object) -> bool:
-        times.append(time.monotonic())
-        return False
-
-    return note
 
 
 def download(scripted: Scripted, row: Row, **environment: str) -> None:

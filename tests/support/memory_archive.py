@@ -16,6 +16,7 @@ from connector.archive.hubs import Hub, Hubs
 from connector.archive.key_ring import KeyRing
 from connector.archive.key_rotation import complete_ring
 from connector.archive.master_keys import GivenMasterKeys
+from connector.archive.models import FileUpload
 from connector.archive.sealing import MasterKey
 from connector.archive.settings import ArchiveSettings, utc_now
 from persistence.documents import DaoFactory
@@ -88,3 +89,11 @@ async def at_rest(archive: Archive) -> None:
     with trio.fail_after(180):
         while await archive.jobs.find_all(scheduled=False):
             await trio.sleep(0.01)
+
+
+async def until_state(archive: Archive, file_id: str, *states: str) -> FileUpload:
+    """Wait until an upload is in one of these states."""
+    with trio.fail_after(180):
+        while (found := await archive.upload_repository.get(file_id)).state not in states:
+            await trio.sleep(0.01)
+    return found

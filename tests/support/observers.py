@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +46,13 @@ class Notes:
 
     def finished(self, outcome: Outcome[Any]) -> None:
         self.outcomes.append(outcome)
+
+
+def noting(times: list[float]) -> Callable[[object], bool]:
+    """Note when something is asked for, and say no."""
+
+    def note(request: object) -> bool:
+        times.append(time.monotonic())
+        return False
+
+    return note

@@ -12,11 +12,11 @@ PATIENCE: Final = 180.0
 """Seconds after which what has not come yet will not come."""
 
 
-def wait_until(holds: Callable[[], object]) -> None:
-    """Wait until a condition holds, in this thread."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(holds: Callable[[], object], what: str = "", *, seconds: float = PATIENCE) -> None:
+    """Wait until a condition holds, in this thread; `what` says what is missing if it never does."""
+    deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, what
         time.sleep(0.01)
 
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 import copy
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from connector.crypt4gh.keys import KeyPair
-from connector.session import Session
 from connector.transfer import Outcome
 from connector.upload import UploadedFile, UploadSource
-from tests.support.fake_archive import FakeArchive
-from tests.support.fake_session import fake_session, open_descriptors
 from tests.support.observers import Notes
-from tests.support.virtual_time import let_time_pass
+from tests.support.session_desk import SessionDesk
 
 MIB = 1024**2
 
@@ -31,21 +25,15 @@ def noise(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-class Desk:
+class Desk(SessionDesk):
     """A user who uploads to the archive in memory, in as many runs as it takes."""
 
     PART = 80 * 65_564
     """The smallest part that S3 allows, rounded up to whole segments; borders still cut segments, by the envelope."""
 
     def __init__(self, folder: Path) -> None:
-        self.user = KeyPair.of(b"u" * 32)
-        self.archive = FakeArchive(self.user)
+        super().__init__(folder / "in", folder / "state")
         self.archive.package_type = "upload"
-        self.folder = folder / "in"
-        self.state = folder / "state"
-        self.folder.mkdir()
-        self.notes = Notes()
-        self.threads = trio.CapacityLimiter(4)
 
     def file(self, size: int, name: str = "data.bin") -> UploadSource:
         path = self.folder / name
@@ -60,11 +48,6 @@ class Desk:
         other.state = desk.state.with_name("state elsewhere")
         return other
 
-    def session(self, **options: Any) -> AbstractAsyncContextManager[Session]:
-        return fake_session(
-            self.archive, self.state, observer=self.notes, threads=self.threads, part_size=self.PART, **options
-        )
-
     async def upload(
         self, *sources: UploadSource, overwrite: bool = False, **options: Any
     ) -> list[Outcome[UploadedFile]]:
@@ -73,22 +56,12 @@ class Desk:
 
     async def cancelled_at(self, *sources: UploadSource, **options: Any) -> None:
         """Upload until the archive is asked for what it is stuck at, and all else has gone on as far as it can."""
-        before = open_descriptors()
-        async with trio.open_nursery() as nursery:
+        async with self.leaving_nothing_open(), trio.open_nursery() as nursery:
             nursery.start_soon(lambda: self.upload(*sources, **options))
             await self.archive.reached.wait()
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
         self.archive.heal()
-        left = [name for name in open_descriptors() if name not in before]
-        assert not [name for name in left if str(self.folder.parent) in name]
-
-    @asynccontextmanager
-    async def leaving_nothing_open(self) -> AsyncIterator[None]:
-        before = open_descriptors()
-        yield
-        left = [name for name in open_descriptors() if name not in before]
-        assert not [name for name in left if str(self.folder.parent) in name]
 
     @property
     def states(self) -> list[str]:
@@ -104,9 +77,7 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path, nursery: trio.Nursery) -> Desk:
     desk = Desk(tmp_path)
-    clock = trio.lowlevel.current_clock()
-    if isinstance(clock, MockClock):
-        nursery.start_soon(let_time_pass, clock, desk.threads)
+    desk.keep_time(nursery)
     return desk
 
 
