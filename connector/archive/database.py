@@ -7,7 +7,16 @@ from typing import Self, TypeVar
 
 import attrs
 
-from connector.archive.models import Box, Counter, FileUpload, Job, RegisteredFile, StoredSecret, WorkPackage
+from connector.archive.models import (
+    Box,
+    Counter,
+    FileUpload,
+    Job,
+    PartDigests,
+    RegisteredFile,
+    StoredSecret,
+    WorkPackage,
+)
 from persistence.documents import Dao, DaoFactory, Index, Transaction
 
 T = TypeVar("T")
@@ -25,6 +34,7 @@ class Database:
     factory: DaoFactory
     boxes: Dao[Box]
     uploads: Dao[FileUpload]
+    digests: Dao[PartDigests]
     files: Dao[RegisteredFile]
     secrets: Dao[StoredSecret]
     packages: Dao[WorkPackage]
@@ -45,6 +55,7 @@ class Database:
             self,
             boxes=bind(self.boxes),
             uploads=bind(self.uploads),
+            digests=bind(self.digests),
             files=bind(self.files),
             secrets=bind(self.secrets),
             packages=bind(self.packages),
@@ -61,6 +72,7 @@ async def open_database(factory: DaoFactory) -> Database:
         factory=factory,
         boxes=await factory.dao("boxes", Box, id_field="id"),
         uploads=await factory.dao("uploads", FileUpload, id_field="id", indexes=uploads),
+        digests=await factory.dao("digests", PartDigests, id_field="id"),
         files=await factory.dao("files", RegisteredFile, id_field="accession", indexes=[Index("file_id", unique=True)]),
         secrets=await factory.dao("secrets", StoredSecret, id_field="id"),
         packages=await factory.dao("packages", WorkPackage, id_field="id", indexes=packages),

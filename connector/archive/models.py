@@ -80,7 +80,7 @@ class FileUpload:
     Attributes:
         id: Also the name of the object in the inbox.
         upload_id: The multipart upload.
-        parts_md5: The digests of all parts, in concatenated hexadecimal digits (there may be 10,000).
+        parts_md5: The digests of all parts, of an upload that was closed before `PartDigests` had them.
         parts_sha256: The same.
         object_id: The name of the object in the permanent bucket, once the file was interrogated.
         failure: Why the upload failed.
@@ -106,6 +106,21 @@ class FileUpload:
     object_id: str | None = None
     accession: str | None = None
     failure: str | None = None
+
+
+@attrs.frozen
+class PartDigests:
+    """The client's digests of all parts of an upload, in concatenated hexadecimal digits.
+
+    There may be 10,000, which is a megabyte: apart from the uploads, all of which are read for a listing.
+
+    Attributes:
+        id: That of the upload.
+    """
+
+    id: str
+    md5: str
+    sha256: str
 
 
 @attrs.frozen

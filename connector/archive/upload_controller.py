@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,7 @@ from connector.archive.models import (
     RECEIVED,
     FileUpload,
     JobKind,
+    PartDigests,
     RegisteredFile,
     UploadState,
 )
@@ -67,6 +69,16 @@ class UploadController:
         await self._boxes.get(box_id)
         return await self._uploads.page(box_id, skip=skip, limit=limit, sort=sort)
 
+    async def part_digests(self, uploads: Sequence[FileUpload]) -> dict[str, PartDigests]:
+        """The clients' digests of the parts of these uploads, by their ids, as far as those were closed."""
+        found = self._database.digests.find_all({"id": {"$in": [upload.id for upload in uploads]}})
+        earlier = {
+            upload.id: PartDigests(upload.id, upload.parts_md5, upload.parts_sha256 or "")
+            for upload in uploads
+            if upload.parts_md5 is not None
+        }
+        return earlier | {digests.id: digests async for digests in found}
+
     async def create(self, box_id: str, wanted: UploadCreation) -> FileUpload:
         """Open an upload; one of the same alias is replaced where the contract allows it."""
         return await self._creator.create(box_id, wanted)
@@ -105,16 +117,20 @@ class UploadController:
             if await self._settle(upload, "clean", state="failed", failure=error.message):
                 raise
             return
+        digests = PartDigests(
+            upload.id,
+            md5="".join(completion.encrypted_parts_md5).lower(),
+            sha256="".join(completion.encrypted_parts_sha256).lower(),
+        )
         await self._settle(
             upload,
             "interrogate",
+            digests,
             state="inbox",
             needs_open_box=True,
             completed=utc_now(self._clock),
             decrypted_sha256=completion.decrypted_sha256.lower(),
             encrypted_md5=completion.encrypted_md5.lower(),
-            parts_md5="".join(completion.encrypted_parts_md5).lower(),
-            parts_sha256="".join(completion.encrypted_parts_sha256).lower(),
         )
 
     async def cancel(self, box_id: str, file_id: str) -> None:
@@ -172,7 +188,15 @@ class UploadController:
                     return upload, stored
             await trio.sleep(pause)
 
-    async def _settle(self, upload: FileUpload, job: JobKind, *, state: UploadState, **changes: Any) -> bool:
+    async def _settle(
+        self,
+        upload: FileUpload,
+        job: JobKind,
+        digests: PartDigests | None = None,
+        *,
+        state: UploadState,
+        **changes: Any,
+    ) -> bool:
         """Change the state of an open upload, with what is to be done next.
 
         Returns:
@@ -186,6 +210,8 @@ class UploadController:
 
         async def change(database: Database) -> None:
             await schedule(database, upload.id, job, hub=upload.storage_alias, now=now)
+            if digests is not None:
+                await database.digests.upsert(digests)
             await UploadRepository(database, self._clock).move(upload, state, **changes)
 
         try:

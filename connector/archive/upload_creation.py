@@ -18,7 +18,7 @@ from connector.archive.models import OVERWRITABLE, REPLACEABLE, Box, FileUpload
 from connector.archive.settings import ArchiveSettings, Clock, utc_now
 from connector.archive.upload_repository import UploadRepository
 from connector.wire.payloads import UploadCreation
-from persistence.errors import AlreadyExists, PersistenceError
+from persistence.errors import AlreadyExists, NotFound, PersistenceError
 
 
 @attrs.frozen(eq=False)
@@ -77,6 +77,8 @@ class UploadCreator:
             replaced = await self._find_replaced(UploadRepository(database, self._clock), upload.box_id, wanted)
             if replaced is not None:
                 await database.uploads.delete(replaced.id)
+                with suppress(NotFound):
+                    await database.digests.delete(replaced.id)
                 if replaced.state in OVERWRITABLE:
                     await schedule_cleaning(database, replaced, now)
             await database.uploads.insert(upload)

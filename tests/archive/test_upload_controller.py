@@ -75,6 +75,26 @@ async def new_box(archive: Archive, **options: Any) -> Box:
     return await archive.boxes.create(title="", storage_alias="embedded", **options)
 
 
+async def test_digests_of_parts_are_read_on_demand_only() -> None:
+    """10,000 of them are a megabyte, and a listing reads a thousand uploads."""
+    async with memory_archive() as archive:
+        box = await new_box(archive)
+        upload = await archive.uploads.create(box.id, announced(size=124))
+        await archive.hubs.default.storage.put_part("inbox", upload.id, upload.upload_id, 1, b"a" * 276)
+        claim = claimed(b"a" * 276)
+        await archive.uploads.close(box.id, upload.id, claim)
+        (listed,), _ = await archive.uploads.list_uploads(box.id, skip=0, limit=10)
+        assert claim.encrypted_parts_md5[0] not in repr(listed)
+        found = await archive.uploads.part_digests([listed])
+        assert found[upload.id].md5 == "".join(claim.encrypted_parts_md5)
+        assert found[upload.id].sha256 == "".join(claim.encrypted_parts_sha256)
+        earlier = stored_upload(parts_md5="ab", parts_sha256="cd")
+        assert (await archive.uploads.part_digests([earlier]))[earlier.id].sha256 == "cd"
+
+        await archive.uploads.create(box.id, announced(size=124, overwrite=True))
+        assert await archive.uploads.part_digests([listed]) == {}
+
+
 async def usage(archive: Archive, box: Box) -> tuple[int, int]:
     """Open uploads and used size of a box."""
     now = await archive.boxes.get(box.id)

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from connector.archive.errors import Forbidden, InvalidRequest, PaginationError
 from connector.archive.hubs import Hubs
-from connector.archive.models import FileUpload
+from connector.archive.models import FileUpload, PartDigests
 from connector.archive.routes.answers import bearer_token, health, json_answer, read_body, read_id, read_number
 from connector.archive.tokens import WorkOrder
 from connector.archive.upload_controller import UploadController
@@ -58,7 +58,8 @@ def upload_routes(controller: UploadController, packages: WorkPackageService, hu
             raise PaginationError(str(error)) from error
         with_checksums = query.get("with_checksums", "false").lower() in ("true", "1", "yes", "on")
         uploads, total = await controller.list_uploads(box_id, skip=skip, limit=limit, sort=sort)
-        items = [present_upload(upload, hubs, with_checksums=with_checksums) for upload in uploads]
+        digests = await controller.part_digests(uploads) if with_checksums else {}
+        items = [present_upload(upload, hubs, digests.get(upload.id)) for upload in uploads]
         return json_answer({"items": items, "total_count": total})
 
     async def create(request: Request) -> Response:
@@ -113,8 +114,8 @@ def read_sort(names: Sequence[str]) -> Sort:
     return sort
 
 
-def present_upload(upload: FileUpload, hubs: Hubs, *, with_checksums: bool = False) -> dict[str, object]:
-    """An upload in the form of listings: the contract's fields and some more."""
+def present_upload(upload: FileUpload, hubs: Hubs, digests: PartDigests | None) -> dict[str, object]:
+    """An upload in the form of listings: the contract's fields and some more, with the digests of its parts or without."""
     hub = hubs.get(upload.storage_alias) if upload.storage_alias in hubs else None
     permanent = upload.state in _PERMANENT_STATES
     return {
@@ -123,15 +124,13 @@ def present_upload(upload: FileUpload, hubs: Hubs, *, with_checksums: bool = Fal
         "bucket_id": (hub.buckets.permanent if permanent else hub.buckets.inbox) if hub is not None else None,
         "object_id": (upload.object_id if permanent else None) or upload.id,
         "s3_upload_id": upload.upload_id,
-        "encrypted_parts_md5": _split(upload.parts_md5, _MD5_DIGITS) if with_checksums else None,
-        "encrypted_parts_sha256": _split(upload.parts_sha256, _SHA256_DIGITS) if with_checksums else None,
+        "encrypted_parts_md5": _split(digests.md5, _MD5_DIGITS) if digests is not None else None,
+        "encrypted_parts_sha256": _split(digests.sha256, _SHA256_DIGITS) if digests is not None else None,
         "initiated": upload.created.isoformat(),
         "completed": upload.completed.isoformat() if upload.completed else None,
         "failure_reason": upload.failure,
     }
 
 
-def _split(digests: str | None, digits: int) -> list[str] | None:
-    if digests is None:
-        return None
+def _split(digests: str, digits: int) -> list[str]:
     return [digests[start : start + digits] for start in range(0, len(digests), digits)]
