@@ -17,6 +17,10 @@ from persistence.errors import DeadlineExceeded, PersistenceError, Rejected, Una
 from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 
+_DURABLE = {"w": "majority", "readPreference": "primary", "retryWrites": True}
+"""Options of MongoDB that take precedence over those of the URI. What an archive deletes stands on its documents: none may
+be lost with a primary, be read as it was before, or not be acknowledged at all."""
+
 
 @contextmanager
 def opening(what: str) -> Iterator[None]:
@@ -58,7 +62,7 @@ async def make_documents(config: SqliteDocuments | MongodbDocuments) -> DaoFacto
 
     # Its own checks, of the URI and the rest.
     settings = MongoSettings(config.uri, config.database, config.deadline)
-    return MongoDaoFactory(settings.uri, settings.database, deadline=settings.deadline)
+    return MongoDaoFactory(settings.uri, settings.database, deadline=settings.deadline, options=_DURABLE)
 
 
 def make_storage(config: FilesystemBuckets | S3Buckets, signer: UrlSigner) -> ObjectStorage:

@@ -115,3 +115,17 @@ def test_a_provider_names_the_extra_that_it_needs(library: str, provider: str) -
     assert last.startswith("ModuleNotFoundError")
     assert library in last
     assert f"crypt4gh-connector[{extra}]" in last
+
+
+@pytest.mark.parametrize("option", ["tls=maybe", "maxPoolSise=5", "readPreference=next", "w", "wtimeoutms=soon"])
+def test_options_that_pymongo_would_ignore_are_refused(option: str) -> None:
+    """It would connect without them: without TLS, for example."""
+    with pytest.raises(InvalidSettings, match="option"):
+        MongoSettings(f"mongodb://archive:opensesame@h1,h2/?replicaSet=rs0&{option}", "archive")
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://h", "mongodb://h/", "mongodb://h/db?w=1", "mongodb+srv://h/?tls=false", URI]
+)
+def test_uris_of_every_form_are_taken(uri: str) -> None:
+    assert MongoSettings(uri, "archive").uri == uri

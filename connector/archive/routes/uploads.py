@@ -115,7 +115,7 @@ def read_sort(names: Sequence[str]) -> Sort:
 
 
 def present_upload(upload: FileUpload, hubs: Hubs, digests: PartDigests | None) -> dict[str, object]:
-    """An upload in the form of listings: the contract's fields and some more; with the digests of its parts, if given."""
+    """An upload in the form of listings, with more than the contract asks for; with the digests of its parts or not."""
     hub = hubs.get(upload.storage_alias) if upload.storage_alias in hubs else None
     permanent = upload.state in _PERMANENT_STATES
     return {
