@@ -18,8 +18,8 @@ from persistence.objects.filesystem import FilesystemStorage, UrlSigner
 from persistence.objects.protocol import ObjectStorage
 
 _DURABLE = {"w": "majority", "readPreference": "primary", "retryWrites": True}
-"""Options of MongoDB that take precedence over those of the URI. What an archive deletes stands on its documents: none may
-be lost with a primary, be read as it was before, or not be acknowledged at all."""
+"""Options of MongoDB that take precedence over those of the URI. What an archive deletes follows from its documents:
+none may be lost with a primary, be read as it was before, or not be acknowledged at all."""
 
 
 @contextmanager

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from connector.archive.providers import opening
+from connector.archive.config import MongodbDocuments
+from connector.archive.models import Counter
+from connector.archive.providers import make_documents, opening
 from connector.archive.routes.answers import on_exhausted_machine, on_persistence_error
 from connector.archive.routes.storage import read_content
 from connector.archive.routes.wkvs import wkvs_routes
 from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
+from persistence.documents.mongodb import MongoSettings
 from persistence.errors import (
     CredentialsRefused,
     DeadlineExceeded,
+    DocumentExists,
     InvalidQuery,
     InvalidSettings,
     PersistenceError,
@@ -53,6 +57,18 @@ def test_what_cannot_be_opened_is_of_a_family(
     assert type(caught.value) is family
     assert "The database cannot be used" in caught.value.message
     assert error.message in caught.value.message
+
+
+@pytest.mark.trio
+async def test_writes_are_acknowledged_whatever_the_uri_says(mongodb_databases: Callable[[], MongoSettings]) -> None:
+    settings = mongodb_databases()
+    config = MongodbDocuments(uri=settings.uri + "&w=0&readPreference=secondary", database=settings.database)
+    async with await make_documents(config) as documents:
+        counters = await documents.dao("counters", Counter, id_field="id")
+        await counters.insert(Counter("one", 1))
+        with pytest.raises(DocumentExists):
+            await counters.insert(Counter("one", 2))
+        assert (await counters.get_by_id("one")).value == 1
 
 
 def test_a_library_that_is_missing_is_named_with_its_extra() -> None:
