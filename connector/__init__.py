@@ -51,6 +51,8 @@ _PUBLIC_NAMES = {
         "Retrier RunContext Scheduler SilentObserver Transfer"
     ),
     "connector.upload": "UploadSource UploadedFile",
+    "connector.upload.listing": "ListedFile",
+    "connector.upload.plan": "PlannedUpload",
 }
 
 __all__ = sorted(" ".join(_PUBLIC_NAMES.values()).split())

@@ -62,3 +62,5 @@ from connector.transfer import SilentObserver as SilentObserver
 from connector.transfer import Transfer as Transfer
 from connector.upload import UploadedFile as UploadedFile
 from connector.upload import UploadSource as UploadSource
+from connector.upload.listing import ListedFile as ListedFile
+from connector.upload.plan import PlannedUpload as PlannedUpload

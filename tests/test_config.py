@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -194,6 +195,15 @@ def test_little_memory_makes_parts_smaller_unless_their_size_was_asked_for() -> 
     assert load_settings({"memory": "1GiB"}, {}, None).part_size == Settings().part_size
     asked = load_settings({"part_size": "32MiB"}, {"CONNECTOR_MEMORY": "16MiB"}, None)
     assert (asked.part_size, asked.memory) == (32 * MIB, 16 * MIB)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"max_concurrency": 0}, {"read_timeout": 0}, {"connect_timeout": -1.0}, {"memory": "64MiB"}, {"retries": -1}],
+)
+def test_settings_with_which_no_transfer_would_end_are_refused(values: Any) -> None:
+    with pytest.raises(UsageError, match=next(iter(values))):
+        Settings(**values)
 
 
 def test_the_address_may_be_pasted_with_its_last_step() -> None:

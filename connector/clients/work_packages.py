@@ -44,9 +44,9 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str) -> AccessToken:
-        """Parse the string that users get; `UsageError` if its form is not valid."""
+        """Parse the string that users get; `UsageError` if its form is not valid, or it is none (`os.environ.get`)."""
         # Files of variables (`docker run --env-file`) and people keep quotes and line breaks.
-        match = _ACCESS_TOKEN.fullmatch("".join(text.split()).strip("\"'"))
+        match = _ACCESS_TOKEN.fullmatch("".join((text or "").split()).strip("\"'"))
         if match is None:
             raise UsageError(
                 "The access token is not of the form PACKAGE_ID:ENCRYPTED.",

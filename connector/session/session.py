@@ -64,7 +64,7 @@ class Session:
         self,
         accessions: Sequence[str] | None = None,
         *,
-        output_dir: Path,
+        output_dir: Path | str,
         decrypt: bool = False,
         overwrite: bool = False,
         verify: bool = True,
@@ -89,6 +89,7 @@ class Session:
         from connector.local.targets import OutputFolders
 
         _check_existing(overwrite, verify_existing)
+        output_dir = Path(output_dir)
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         files = self._package_files()
