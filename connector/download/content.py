@@ -25,15 +25,18 @@ from connector.wire.payloads import DrsObject
 
 _MIN_WAIT = 0.2
 _MAX_WAIT = 300.0
+_SHARE = 0.1
+"""Of the time that a file was waited for: its next request is not before so much more of it. Where very many files are
+staged, requests for them would otherwise take the archive's time for it."""
 _BACKOFF = Backoff()
 
 
 class StagedObject:
     """A file in the archive that is staged or being staged.
 
-    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min and lengthened with jitter, which
-    spreads the requests for files that were requested at the same time. `timeout` bounds the whole wait for staging
-    (seconds).
+    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min, is at least a tenth of the time
+    waited so far, and lengthened with jitter: requests for files that were requested at the same time are spread.
+    `timeout` bounds the whole wait for staging (seconds).
     """
 
     def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
@@ -109,7 +112,8 @@ class StagedObject:
         try:
             found = await self._context.downloads.object(self._token, self._accession)
         except NotReadyError as error:
-            asked = min(max(error.seconds, _MIN_WAIT), _MAX_WAIT)
+            waited = trio.current_time() - self._staging_since
+            asked = min(max(error.seconds, _MIN_WAIT, _SHARE * waited), _MAX_WAIT)
             wait = _BACKOFF.wait_requested(asked, self._context.run.uniform)
             if trio.current_time() + wait > self._staging_since + self._timeout:
                 raise BrokenError(

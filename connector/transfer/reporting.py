@@ -101,6 +101,21 @@ def iter_leaf_errors(error: Exception) -> Iterator[Exception]:
         yield error
 
 
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that was handled, of its causes and of its context.
+
+    Their frames refer to the error again: such a cycle keeps what a step worked with until the garbage collector has
+    searched the oldest objects, which happens rarely.
+    """
+    pending, seen = [error], set[int]()
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            pending += [one.__cause__, one.__context__]
+
+
 def _translated(error: Exception) -> ConnectorError:
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""

@@ -12,7 +12,7 @@ from connector.errors import ConnectorError, UsageError
 from connector.parts import Part, memory_budget
 from connector.transfer.buffers import BufferPool
 from connector.transfer.limit import ConcurrencyLimit
-from connector.transfer.reporting import GuardedObserver, Observer, Outcome, as_connector_error
+from connector.transfer.reporting import GuardedObserver, Observer, Outcome, as_connector_error, drop_tracebacks
 from connector.transfer.steps import Retrier, check_in_trio
 from connector.transfer.transfers import (
     ActiveTransfer,
@@ -201,6 +201,7 @@ class _Batch(Generic[T]):
                 cause = outcome.error.advice.restart
                 if isinstance(outcome.error, NotReadyError):
                     observer.waiting(transfer.label, outcome.error.seconds, outcome.error.message)
+                    drop_tracebacks(outcome.error)  # it is kept for as long as the transfer waits
                     await open_transfers.yield_slot((self, number), outcome.error.seconds)
                 elif cause and cause not in restarts:
                     restarts.add(cause)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -111,3 +114,30 @@ async def test_one_that_cannot_be_prepared_steps_aside_too_and_the_observer_hear
     assert [outcome.unwrap() for outcome in outcomes] == ["locked", "free"]
     assert opened == ["free", "locked"]
     assert notes.waits == [("locked", 5, "Another process is working on it.")] * 3
+
+
+class Worked:
+    """What a step works with."""
+
+
+async def test_what_a_postponed_try_worked_with_is_freed_while_it_waits(autojump_clock: MockClock) -> None:
+    """Not only by the garbage collector, which searches old objects rarely."""
+    worked: list[weakref.ref[Worked]] = []
+    alive: list[int] = []
+
+    class Working(Late):
+        async def open(self) -> Parts:
+            alive.append(sum(one() is not None for one in worked))
+            used = Worked()
+            worked.append(weakref.ref(used))
+            try:
+                return await super().open()
+            except NotReadyError as error:
+                raise NotReadyError(error.message, seconds=error.seconds) from error
+
+    gc.disable()
+    try:
+        await scheduler(1).run([Working("late", 5, [])])
+    finally:
+        gc.enable()
+    assert alive == [0] * 6
