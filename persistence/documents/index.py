@@ -43,7 +43,7 @@ _SMALLEST: Final[Mapping[type, Any]] = {
 
 
 def _keys(fields: str | Sequence[str | tuple[str, int]] | Mapping[str, int]) -> Keys:
-    entries: Iterable[Any] = fields.items() if isinstance(fields, Mapping) else fields
+    entries: Iterable[Any] = list(fields.items()) if isinstance(fields, Mapping) else fields
     keys = tuple(parse_keys([fields] if isinstance(fields, str) else entries))
     if not 0 < len(keys) <= MAX_FIELDS:
         raise InvalidQuery(f"An index has 1 to {MAX_FIELDS} fields, not {len(keys)}.")

@@ -25,7 +25,7 @@ Mappings are parsed into the few classes below, which every provider translates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -115,6 +115,8 @@ def check_amount(term: Term) -> None:
 
 def parse_keys(entries: Iterable[Any]) -> Iterator[tuple[str, int]]:
     """(field, 1 or -1) of each entry: `"a"`, `"-a"` or such a pair; `InvalidQuery` where it is another, or repeated."""
+    if isinstance(entries, Mapping | Set):  # the keys of a mapping have no direction, those of a set no order
+        raise InvalidQuery(f"{entries!r} is not a list of fields.", hint="Use a list such as ['-created', 'name'].")
     known = set()
     for entry in entries:
         if isinstance(entry, str):

@@ -88,6 +88,8 @@ async def numbers_sort_as_ids(h: DaoHarness) -> None:
 
 
 @cases.each(
+    mapping={"age": -1},
+    unordered={"age", "name"},
     unknown=["nickname"],
     text="age",
     direction=[("age", 2)],
