@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from connector.download.unfinished import unfinished_downloads
 from connector.errors import ConnectorError
+from connector.local.disk import local_failures
 from connector.local.targets import OutputFolders
 from connector.upload.listing import unfinished_uploads
 
@@ -39,8 +40,16 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
 
     if output_dir is not None:
         return unfinished_downloads(output_dir, complain), f"Looked for downloads in {output_dir}.", unreadable
-    here = Path.cwd()
-    found, looked, elsewhere = unfinished_downloads(Path(), complain), [here], []
+    found: list[UnfinishedDownload] = []
+    looked, elsewhere = [], []
+    here: Path | None = None
+    try:
+        with local_failures("look into", "the current folder"):
+            here = Path.cwd()
+        found += unfinished_downloads(Path(), complain)
+        looked.append(here)
+    except ConnectorError as error:
+        complain(error)
     for recorded in OutputFolders(invocation.context.state_folder().outputs).find_all(complain):
         if recorded.path == here:
             continue
@@ -53,7 +62,7 @@ def find_downloads(invocation: Invocation, output_dir: Path | None) -> tuple[lis
         except ConnectorError as error:
             complain(error)
     missing = f" Not visible from here: {', '.join(elsewhere)}." if elsewhere else ""
-    return found, f"Looked for downloads in {', '.join(map(str, looked))}.{missing}", unreadable
+    return found, f"Looked for downloads in {', '.join(map(str, looked)) or 'no folder'}.{missing}", unreadable
 
 
 def forget_folders(invocation: Invocation, downloads: list[UnfinishedDownload]) -> None:

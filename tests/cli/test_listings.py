@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -179,3 +180,19 @@ def test_recorded_folders_are_looked_into_once_and_those_of_other_machines_named
     assert desk.said.count(str(here)) == 1
     assert desk.said.count(str(there)) == 1
     assert "/scratch/of/node7 of node7" in desk.said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the current folder cannot be removed there")
+def test_without_the_current_folder_the_others_are_looked_into(
+    desk: Desk, state: StateFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    OutputFolders(state.outputs).add(there)
+    monkeypatch.chdir(here)
+    here.rmdir()
+    assert desk.run("status") == 0
+    assert "the current folder" in desk.said
+    assert str(there) in desk.said
+    assert desk.run("discard", "--all") == 3
