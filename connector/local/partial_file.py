@@ -151,11 +151,12 @@ class PartialFile:
 
         Raises:
             FileExistsAlready: Without `overwrite`, if a file of that name was created meanwhile.
-            LocalError: If another process has taken over; the partial file then stays.
+            LocalError: If another process has taken over, or replaced the partial file, which then stays.
         """
         with self._translated_write_errors():
             sync(self._file.descriptor)
         self._lock_file.check()
+        self._check_not_replaced()
         check_target(self.target, overwrite=overwrite)
         with local_failures("write", self.target):
             before_rename(os.fstat(self._file.descriptor))
@@ -188,6 +189,20 @@ class PartialFile:
                 self.discard()
             elif not self._completed:
                 self._flush()
+
+    def _check_not_replaced(self) -> None:
+        """Raise `LocalError` if another file has the name of the partial file by now: it would be renamed instead."""
+        path, _ = working_paths(self.target)
+        with local_failures("write", self.target):
+            ours, named = os.fstat(self._file.descriptor), os.lstat(path)
+        # Some network file systems give a file another number each time it is looked up.
+        if not os.path.samestat(ours, named) and (
+            (ours.st_size, ours.st_mtime_ns) != (named.st_size, named.st_mtime_ns)
+        ):
+            raise LocalError(
+                f"{path} was replaced while it was written.",
+                hint="Let no other program use this name; remove it, then run the same command again.",
+            )
 
     def _flush_if_due(self) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from connector.errors import FileExistsAlready, UsageError
 from connector.local.disk import local_failures
 from connector.local.files import SourceState
 from connector.local.state_folder import FinishedFile
-from connector.local.targets import EXISTS_HINT
+from connector.local.targets import EXISTS_HINT, WORKING_ENDINGS
 from connector.transfer import AlreadyThere
 
 
@@ -174,7 +174,14 @@ def _distinct(requests: Iterable[RecryptRequest]) -> list[RecryptRequest]:
         other = found.setdefault(place(request.target), request)
         if other is not request:
             raise _same_target(other, request)
-    for request in found.values():
+    for (folder, name), request in found.items():
+        for ending in WORKING_ENDINGS:
+            if name.endswith(ending) and (folder, name.removesuffix(ending)) in found:
+                raise UsageError(
+                    f"{request.path} would become {request.target}, which is the name of a file that is written for"
+                    f" {found[folder, name.removesuffix(ending)].path}.",
+                    hint="Leave one of them out, or put the results into different folders.",
+                )
         other = found.get(place(request.path), request)
         if other is not request:
             raise UsageError(

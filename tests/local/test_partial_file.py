@@ -461,6 +461,18 @@ def test_what_cannot_be_looked_at_is_not_taken_for_missing(target: Path) -> None
         existing(target / "below")
 
 
+def test_another_file_in_the_place_of_the_partial_file_does_not_get_the_name(target: Path) -> None:
+    partial = opened(target)
+    write(partial, 1, 2, 3)
+    other = target.with_name("other")
+    other.write_bytes(b"of another program")
+    os.replace(other, working_paths(target)[0])
+    with pytest.raises(LocalError, match="replaced"):
+        partial.complete()
+    partial.close()
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("facts", [None, FACTS])
 def test_a_file_that_no_run_began_is_not_truncated(target: Path, facts: dict[str, Any] | None) -> None:
     path, _ = working_paths(target)

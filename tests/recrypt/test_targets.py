@@ -84,3 +84,11 @@ def test_the_output_folder_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LocalError, match="file"):
         ready_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize("ending", [".part", ".part.journal", ".part.lock"])
+def test_no_result_has_the_name_of_a_file_that_another_one_is_written_by(ending: str) -> None:
+    names = [Path("x/a.c4gh"), Path(f"y/a{ending}.c4gh")]
+    with pytest.raises(UsageError, match="written for"):
+        decrypt_targets(names, None, Path("out"))
+    assert len(decrypt_targets(names, None, None)) == 2
