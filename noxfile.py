@@ -186,13 +186,6 @@ def newcomer(session: nox.Session) -> None:
 
 
 @nox.session
-def demo(session: nox.Session) -> None:
-    """Install the package as a user would and run its demonstration."""
-    session.install(".[archive]")
-    session.run("connector", "demo", *session.posargs)
-
-
-@nox.session
 def chaos(session: nox.Session) -> None:
     """Kill (100 times each way, or as CHAOS_KILLS says), cut, stall and damage real processes: is nothing lost?"""
     session.install("-e", f".[{EXTRAS}]", *group("tests"))

@@ -12,20 +12,14 @@ import tempfile
 from pathlib import Path
 
 
-class Leftovers:
-    """Takes folders in; they lie below ``heap`` until somebody deletes that, as do the folders of the benchmark."""
-
-    def __init__(self, heap: Path) -> None:
-        self._heap = heap
-
-    def take(self, folder: Path) -> None:
-        """Empty all files of ``folder``, if there is such a one, and move it away."""
-        if not folder.exists():
-            return
-        for inside, _, names in os.walk(folder):
-            for name in names:
-                path = Path(inside, name)
-                if path.is_file() and not path.is_symlink():
-                    os.truncate(path, 0)
-        self._heap.mkdir(exist_ok=True)
-        folder.rename(Path(tempfile.mkdtemp(dir=self._heap), folder.name))
+def put_away(folder: Path, heap: Path) -> None:
+    """Empty all files of a folder, if it exists, and move it below ``heap``, which goes with the benchmark's folder."""
+    if not folder.exists():
+        return
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            path = Path(inside, name)
+            if path.is_file() and not path.is_symlink():
+                os.truncate(path, 0)
+    heap.mkdir(exist_ok=True)
+    folder.rename(Path(tempfile.mkdtemp(dir=heap), folder.name))

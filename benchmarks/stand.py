@@ -6,12 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from benchmarks.data import Keys, make_random_file
-from benchmarks.leftovers import Leftovers
+from benchmarks.leftovers import put_away
 from benchmarks.peers import ours, program
 from benchmarks.process import Server, Usage, run
 from benchmarks.warm_memory import WarmMemory
@@ -32,11 +31,6 @@ class Options:
     files: int = 200
     file_size: int = 256 << 10
     memory: WarmMemory | None = None
-
-    @cached_property
-    def leftovers(self) -> Leftovers:
-        """Where the folders of earlier runs go."""
-        return Leftovers(self.folder / "leftovers")
 
     def room(self, times: int = 1) -> Callable[[], None]:
         """For :func:`~benchmarks.contest.compete`: gives each contestant the memory for three times what it moves
@@ -90,7 +84,7 @@ class Stand:
 
     def put_away(self, folder: Path) -> None:
         """Have done with a folder, if there is such a one."""
-        self.options.leftovers.take(folder)
+        put_away(folder, self.options.folder / "leftovers")
 
     # Commands -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks.leftovers import Leftovers
+from benchmarks.leftovers import put_away
 
 
 def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path: Path) -> None:
@@ -16,8 +16,7 @@ def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path: Path) -> None:
         file.write_bytes(bytes(100_000))
     (folder / "link").symlink_to(folder / "nothing")
     inodes = {os.stat(file).st_ino for file in files}
-    leftovers = Leftovers(tmp_path / "heap")
-    leftovers.take(folder)
+    put_away(folder, tmp_path / "heap")
     assert not folder.exists()
     kept = [path for path in (tmp_path / "heap").rglob("*") if path.is_file()]
     assert {path.stat().st_ino for path in kept} == inodes
@@ -25,9 +24,8 @@ def test_bytes_are_given_back_and_the_inodes_stay_taken(tmp_path: Path) -> None:
 
 
 def test_the_same_name_again_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    leftovers = Leftovers(tmp_path / "heap")
     for _ in range(2):
         (tmp_path / "out").mkdir()
-        leftovers.take(tmp_path / "out")
-        leftovers.take(tmp_path / "out")
+        put_away(tmp_path / "out", tmp_path / "heap")
+        put_away(tmp_path / "out", tmp_path / "heap")
     assert len(list((tmp_path / "heap").iterdir())) == 2

@@ -1,4 +1,4 @@
-"""The demonstration for real: processes, sockets, files. Small, since `nox -s demo` runs it large."""
+"""The demonstration for real: processes, sockets, files. Small, since `nox -s package` runs it large."""
 
 from __future__ import annotations
 
