@@ -28,6 +28,7 @@ _MAX_WAIT = 300.0
 _SHARE = 0.1
 """Of the time that a file was waited for: its next request is not before so much more of it. Where very many files are
 staged, requests for them would otherwise take the archive's time for it."""
+_STAGING_TIMEOUT = 86_400.0
 _BACKOFF = Backoff()
 
 
@@ -36,13 +37,14 @@ class StagedObject:
 
     The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min, is at least a tenth of the time
     waited so far, and lengthened with jitter: requests for files that were requested at the same time are spread.
-    `timeout` bounds the whole wait for staging (seconds).
+    The whole wait for staging is bounded by a day.
+    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min and lengthened with jitter, which
+    spreads the requests for files that were requested at the same time. The whole wait for staging is bounded by a day.
     """
 
-    def __init__(self, context: DownloadContext, accession: str, *, timeout: float = 86_400.0) -> None:
+    def __init__(self, context: DownloadContext, accession: str) -> None:
         self._context = context
         self._accession = accession
-        self._timeout = timeout
         self._token = context.tokens.download_token(accession)
         self._address: CachedValue[DrsObject] = CachedValue(self._fetch_address)
         self._staging_since: float | None = None
@@ -115,9 +117,9 @@ class StagedObject:
             waited = trio.current_time() - self._staging_since
             asked = min(max(error.seconds, _MIN_WAIT, _SHARE * waited), _MAX_WAIT)
             wait = _BACKOFF.wait_requested(asked, self._context.run.uniform)
-            if trio.current_time() + wait > self._staging_since + self._timeout:
+            if trio.current_time() + wait > self._staging_since + _STAGING_TIMEOUT:
                 raise BrokenError(
-                    f"The archive did not stage {self._accession} within {self._timeout:g} seconds.",
+                    f"The archive did not stage {self._accession} within {_STAGING_TIMEOUT:g} seconds.",
                     hint="Run the same command again later.",
                 ) from error
             raise NotReadyError(error.message, seconds=wait) from error

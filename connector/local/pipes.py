@@ -26,17 +26,16 @@ def _in_binary(descriptor: int) -> int:
 
 
 class PipeReader:
-    """Reads an open descriptor to its end; `name` is what errors call it."""
+    """Reads standard input, or another open descriptor, to its end."""
 
-    def __init__(self, descriptor: int, name: str = "standard input", *, platform: str = sys.platform) -> None:
+    def __init__(self, descriptor: int, *, platform: str = sys.platform) -> None:
         self._descriptor = _in_binary(descriptor)
         self._platform = platform
-        self.name = name
 
     def fill(self, view: memoryview) -> int:
         """Read until `view` is full or the input ends; returns the bytes read. `LocalError` if it cannot be read."""
         done = 0
-        with local_failures("read", self.name):
+        with local_failures("read", "standard input"):
             while done < len(view):
                 try:
                     count = self._read_some(view[done:])
@@ -57,16 +56,15 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Writes to an open descriptor; `name` is what errors call it. `written`: bytes so far."""
+    """Writes to standard output, or another open descriptor. `written`: bytes so far."""
 
-    def __init__(self, descriptor: int, name: str = "standard output") -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = _in_binary(descriptor)
-        self.name = name
         self.written = 0
 
     def write(self, views: Sequence[memoryview | bytes]) -> None:
         """Write all `views` in order; `LocalError` if that fails, as when the reader of the pipe has ended."""
-        with local_failures("write to", self.name):
+        with local_failures("write to", "standard output"):
             for view in views:
                 left = memoryview(view)
                 while left:

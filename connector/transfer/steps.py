@@ -169,13 +169,13 @@ class RunContext:
 
 
 class Sequencer:
-    """Runs steps in the order of their numbers, whatever order they arrive in, as the digest of a file requires.
+    """Runs steps 1, 2, 3, ... in this order, whatever order they arrive in, as the digest of a file requires.
 
     `next` is the number of the step that runs next.
     """
 
-    def __init__(self, first: int = 1) -> None:
-        self.next = first
+    def __init__(self) -> None:
+        self.next = 1
         self._waiting: dict[int, trio.Event] = {}
 
     def is_done(self, number: int) -> bool:

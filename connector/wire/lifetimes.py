@@ -138,15 +138,15 @@ def retry_after(headers: Mapping[str, str], received: datetime | None = None) ->
     return max((until - date).total_seconds(), 0.0)
 
 
-def usable_seconds(lifetimes: list[float | None], *, otherwise: float, margin: float = 0.15) -> float:
+def usable_seconds(lifetimes: list[float | None], *, otherwise: float) -> float:
     """The shortest of several stated lifetimes, less a margin for the transmission of the next request.
 
-    `otherwise` is used when none is stated, and `LONGEST_LIFETIME` when all are longer. The margin is a share of the
+    `otherwise` is used when none is stated, and `LONGEST_LIFETIME` when all are longer. The margin is 15 % of the
     lifetime, at most 5 s, so that a value that is valid for a second or two can be used at all.
     """
     stated = [lifetime for lifetime in lifetimes if lifetime is not None]
     shortest = min(*stated, LONGEST_LIFETIME) if stated else otherwise
-    return max(shortest - min(shortest * margin, 5.0), 0.0)
+    return max(shortest - min(shortest * 0.15, 5.0), 0.0)
 
 
 def parse_http_date(text: str, now: datetime | None = None) -> datetime | None:
