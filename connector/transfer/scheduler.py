@@ -240,7 +240,7 @@ class _Batch(Generic[T]):
         await scheduler.retrier.run(transfer.prepare, notify=retry_notice)
         opening = partial(scheduler.retrier.run, transfer.open, notify=retry_notice)
         parts = await scheduler.open_transfers.acquire((self, number), opening, full=waits_for_others)
-        scheduler.report_budget(label, parts[0].size if parts else 0)  # no part is larger than the first
+        scheduler.report_budget(label, parts[0].size if len(parts) else 0)  # no part is larger than the first
         active = self._active[number] = ActiveTransfer(transfer, parts)
         active.check_done()
         scheduler.spawn_workers()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
@@ -49,6 +50,12 @@ async def test_a_transfer_that_fails_in_any_step_fails_alone(autojump_clock: obj
     assert bad.closes == 1
     assert ("finish" in dict.fromkeys(what for _, _, what in bad.log)) == (step in ("finish", "close"))
     assert {event[2]: event[3] for event in recorder.events} == {"a": True, "bad": False, "b": True}
+
+
+async def test_a_transfer_without_parts_that_can_be_counted_fails_alone(autojump_clock: object) -> None:
+    parts: Any = None  # what an `open` returns that has no `return`
+    outcomes = await make_scheduler().run([Scripted("bad", parts), Scripted("good", parts_of(1))])
+    assert labels(outcomes) == [None, "good"]
 
 
 async def test_an_error_of_close_does_not_hide_the_first_one(autojump_clock: object) -> None:
