@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -121,25 +122,25 @@ async def list_files(archive: Archive, *, uploads: bool = False) -> list[dict[st
 
 async def list_boxes(archive: Archive) -> list[dict[str, Any]]:
     """List all boxes with their sizes and the states of their uploads."""
-    rows = []
-    async for box in archive.boxes.find_all():
-        states: dict[str, int] = {}
-        async for upload in archive.upload_repository.find_all(box_id=box.id):
-            states[upload.state] = states.get(upload.state, 0) + 1
-        rows.append(
-            {
-                "box": box.id,
-                "research_data_upload_box": box.rdub_id,
-                "title": box.title,
-                "state": box.state,
-                "storage_alias": box.storage_alias,
-                "size": box.used_size,
-                "max_size": box.max_size,
-                "uploads": states,
-                "created": box.created.isoformat(),
-            }
-        )
-    return rows
+    boxes = [box async for box in archive.boxes.find_all()]
+    states: dict[str, Counter[str]] = {}
+    # All in one query: a query for each box would be a round trip for each.
+    async for upload in archive.database.uploads.find_all(sort=["id"]):
+        states.setdefault(upload.box_id, Counter())[upload.state] += 1
+    return [
+        {
+            "box": box.id,
+            "research_data_upload_box": box.rdub_id,
+            "title": box.title,
+            "state": box.state,
+            "storage_alias": box.storage_alias,
+            "size": box.used_size,
+            "max_size": box.max_size,
+            "uploads": states.get(box.id, Counter[str]()),
+            "created": box.created.isoformat(),
+        }
+        for box in boxes
+    ]
 
 
 async def list_jobs(archive: Archive, *, scheduled: bool = False) -> list[dict[str, Any]]:

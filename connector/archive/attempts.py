@@ -20,14 +20,20 @@ async def remove_earlier_attempts(job: Job, hub: Hub, bucket: str) -> None:
     earlier = job.earlier_attempt_ids[-_MOST_TRACED:]
     if earlier:
         await abort_uploads(hub, bucket, earlier)
-        await hub.storage.delete_objects(bucket, earlier)
+        await _delete_all(hub, bucket, earlier)
 
 
 async def remove_all_attempts(job: Job, hub: Hub, bucket: str) -> None:
     """Remove all that was ever written about the file of a job in a bucket where every attempt has its own name."""
     await abort_uploads(hub, bucket, [*job.earlier_attempt_ids, job.attempt_id][-_MOST_TRACED:])
     found = [stat.object_id async for stat in hub.storage.list_objects(bucket, prefix=f"{job.id}.")]
-    await hub.storage.delete_objects(bucket, found)
+    await _delete_all(hub, bucket, found)
+
+
+async def _delete_all(hub: Hub, bucket: str, object_ids: Iterable[str]) -> None:
+    """Delete objects; raises the error of one that could not be deleted, as where the storage does not permit that."""
+    for error in (await hub.storage.delete_objects(bucket, object_ids)).values():
+        raise error
 
 
 async def check_unregistered(job: Job, hub: Hub) -> None:

@@ -7,6 +7,8 @@ import pytest
 from connector.archive.jobs import find_job, schedule
 from connector.archive.models import JobKind, UploadState
 from connector.archive.worker import Lease
+from persistence.errors import CredentialsRefused
+from persistence.objects.memory import MemoryStorage
 from tests.support.memory_archive import memory_archive
 from tests.support.stored_upload import stored_upload
 
@@ -48,3 +50,29 @@ async def test_an_upload_that_nothing_came_of_is_cleaned_when_it_expires() -> No
         lease = Lease(archive.jobs, job)
         await archive.works["expire"](lease)
         assert lease.job.kind == "clean"
+
+
+class Undeletable(MemoryStorage):
+    """Permits no deletion, as a bucket with a policy or a retention of objects does: S3 answers that for each one."""
+
+    async def _delete_object(self, names: tuple[str, str]) -> None:
+        await self._stat(names)
+        raise CredentialsRefused("No deletion.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "bucket"), [("clean", "permanent"), ("clean", "download"), ("interrogate", "permanent")]
+)
+async def test_a_job_is_not_done_while_its_objects_cannot_be_deleted(kind: JobKind, bucket: str) -> None:
+    async with memory_archive(storage=Undeletable()) as archive:
+        storage, now = archive.hubs.default.storage, await archive.database.factory.now()
+        await archive.database.uploads.insert(stored_upload(state="inbox"))
+        if kind == "interrogate":
+            await storage.put_object("inbox", "upload", b"received")
+        await schedule(archive.database, "upload", kind, hub="embedded", now=now)
+        await archive.database.jobs.compare_and_set("upload", expected={}, increments={"token": 2}, changes={})
+        (job,) = [one async for one in archive.jobs.claim({kind: 1}, worker="w")]
+        await storage.put_object(bucket, job.earlier_attempt_ids[0], b"of an earlier attempt")
+        with pytest.raises(CredentialsRefused):
+            await archive.works[kind](Lease(archive.jobs, job))
+        assert await find_job(archive.database, "upload") is not None

@@ -180,6 +180,13 @@ async def test_a_full_database_is_full_whichever_way_it_says_so() -> None:
     assert isinstance(failures.translated(OperationFailure("no room", 14031), None), StorageFull)
 
 
+async def test_an_error_is_told_without_all_that_the_database_answered() -> None:
+    error = OperationFailure("not authorized", 13, {"errmsg": "not authorized", "$clusterTime": "1795898236"})
+    told = Failures("jobs", "id").translated(error)
+    assert "not authorized" in told.message
+    assert "clusterTime" not in told.message
+
+
 async def test_a_thousand_failures_leak_nothing() -> None:
     async with s3_at(free_port(), deadline=20, attempts=1) as storage:
         with pytest.raises(Unreachable):

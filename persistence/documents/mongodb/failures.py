@@ -65,7 +65,8 @@ class Failures:
                 return ours.DocumentExists(self.collection, id_)
             return ours.UniqueViolation(self.collection, id_, fields)
         kind, text, hint = _meaning(error)
-        return kind(f"The database {text}: {error}.", hint=hint)
+        said = str(error).partition(", full error: ")[0].rstrip(".")  # PyMongo repeats it with all that was answered
+        return kind(f"The database {text}: {said}.", hint=hint)
 
     def write_error(self, entry: Mapping[str, Any], id_: Id) -> ours.PersistenceError:
         """What one entry of a bulk write's errors means."""
