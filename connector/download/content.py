@@ -36,10 +36,8 @@ class StagedObject:
     """A file in the archive that is staged or being staged.
 
     The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min, is at least a tenth of the time
-    waited so far, and lengthened with jitter: requests for files that were requested at the same time are spread.
+    waited so far, and is lengthened with jitter, which spreads the requests for files that were requested together.
     The whole wait for staging is bounded by a day.
-    The wait that the archive requests (`Retry-After`) is bounded to 0.2 s to 5 min and lengthened with jitter, which
-    spreads the requests for files that were requested at the same time. The whole wait for staging is bounded by a day.
     """
 
     def __init__(self, context: DownloadContext, accession: str) -> None:
