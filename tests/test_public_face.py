@@ -146,6 +146,6 @@ async def test_a_session_takes_replacements(tmp_path: Path, nursery: trio.Nurser
         async with connector.open_session(
             settings, user, token, state_folder=tmp_path, components=components
         ) as session:
-            (outcome,) = await session.download(output_dir=str(tmp_path), decrypt=True)
+            (outcome,) = await session.download("GHGAF01", output_dir=str(tmp_path), decrypt=True)
     assert outcome.unwrap().path.read_bytes() == b"x" * 200_000
     assert objects.calls == 1

@@ -62,7 +62,7 @@ class Session:
 
     async def download(
         self,
-        accessions: Sequence[str] | None = None,
+        accessions: str | Sequence[str] | None = None,
         *,
         output_dir: Path | str,
         decrypt: bool = False,
@@ -90,6 +90,7 @@ class Session:
 
         _check_existing(overwrite, verify_existing)
         output_dir = Path(output_dir)
+        accessions = [accessions] if isinstance(accessions, str) else accessions
         if not await trio.Path(output_dir).is_dir():
             raise LocalError(f"{output_dir} is not a folder.", hint="Make it first, or choose another --output-dir.")
         files = self._package_files()
@@ -216,9 +217,9 @@ class Session:
                 request = DownloadRequest(accession, extension, Path(), decrypt=False, overwrite=False)
                 yield ListedFile("download", accession, request.target.name)
 
-    async def find_uploads(self, aliases: Collection[str]) -> list[Outcome[ListedFile]]:
+    async def find_uploads(self, aliases: str | Collection[str]) -> list[Outcome[ListedFile]]:
         """The uploads of the box with these aliases, to hand them to `remove`."""
-        return await (await self._remover()).find(aliases)
+        return await (await self._remover()).find([aliases] if isinstance(aliases, str) else aliases)
 
     async def remove(self, uploads: Sequence[ListedFile]) -> list[Outcome[ListedFile]]:
         """Remove uploads from the box, complete ones too, and drop this machine's records of them.

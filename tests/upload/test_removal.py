@@ -109,7 +109,7 @@ async def test_a_deleted_upload_does_not_hide_the_one_that_has_its_alias_now(
     before, after = (Upload(UUID(int=number), standing.announced, "cancelled") for number in (1, 2))
     desk.archive.uploads = {upload.id: upload for upload in (before, standing, after)}
     async with desk.session() as session:
-        (found,) = await session.find_uploads(["a"])
+        (found,) = await session.find_uploads("a")
     assert found.unwrap().file_id == standing.id
 
 
