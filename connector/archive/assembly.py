@@ -157,7 +157,7 @@ async def open_archive(
                 storage = await stack.enter_async_context(make_storage(one.storage, signer))
                 hub = Hub(alias=one.alias, label=one.label, ring=keys, storage=storage, buckets=one.storage)
                 if check or isinstance(storage, FilesystemStorage):
-                    await check_buckets(hub, one)
+                    await check_buckets(hub, one, documents)
             hubs.append(hub)
         with opening("The database"):
             archive = await assemble(config.settings, keys, Hubs(hubs), documents, clock=clock)

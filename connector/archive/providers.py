@@ -9,6 +9,7 @@ import trio
 
 from connector.archive.config import FilesystemBuckets, HubConfig, MongodbDocuments, S3Buckets, SqliteDocuments
 from connector.archive.hubs import Hub
+from connector.archive.models import Box
 from connector.errors import BrokenError, ConnectorError, LocalError, UsageError
 from connector.transfer.reporting import is_this_machines
 from persistence.documents import DaoFactory
@@ -84,13 +85,24 @@ def make_storage(config: FilesystemBuckets | S3Buckets, signer: UrlSigner) -> Ob
     return S3Storage(S3Settings(**config.server))
 
 
-async def check_buckets(hub: Hub, config: HubConfig) -> None:
+async def check_buckets(hub: Hub, config: HubConfig, documents: DaoFactory) -> None:
     """Create the buckets of a directory; check that those of an S3 server exist.
 
     Raises:
         UsageError: A bucket is missing.
+        LocalError: A directory that was in use is without its permanent bucket, as one that is not mounted. With empty
+            buckets in its place, uploads that were received would fail, and be deleted once it is mounted again.
     """
     if isinstance(config.storage, FilesystemBuckets):
+        if not await hub.storage.bucket_exists(hub.buckets.permanent):
+            boxes = await documents.dao("boxes", Box, id_field="id")
+            if await boxes.find_one({"storage_alias": hub.alias}) is not None:
+                raise LocalError(
+                    f"The directory {config.storage.path} of hub {hub.alias}, which is in use, has no bucket"
+                    f" {hub.buckets.permanent!r}.",
+                    hint="Is it mounted? If all that it had is lost, make the directories objects, data and uploads in"
+                    f" {config.storage.path / 'buckets' / hub.buckets.permanent}.",
+                )
         await hub.create_buckets()
         return
     for bucket in hub.buckets.names:

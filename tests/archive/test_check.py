@@ -25,6 +25,7 @@ from connector.archive.inventory import group_sorted
 from connector.archive.leftovers import settle
 from connector.archive.models import FileUpload, RegisteredFile, StoredSecret
 from connector.archive.sealing import MasterKey
+from connector.errors import LocalError
 from connector.wire.payloads import UploadCompletion, UploadCreation
 from persistence.documents import DaoFactory
 from persistence.documents.mongodb import MongoDaoFactory, MongoSettings
@@ -374,6 +375,34 @@ async def test_a_hub_under_another_alias_loses_nothing(root: Path) -> None:
         assert kinds == {"unknown_hub", "unknown_object"}
     async with open_archive(config) as archive:
         assert await check(archive) == []
+
+
+@pytest.mark.trio
+async def test_a_directory_that_is_not_mounted_loses_nothing(root: Path) -> None:
+    """With empty buckets in its place, jobs would let uploads fail that were received."""
+    (root / "objects").rename(root / "elsewhere")
+    (root / "objects").mkdir()
+    with pytest.raises(LocalError, match="permanent"):
+        async with open_archive(embedded(root)):
+            pass
+    buckets = root / "objects" / "buckets"
+    assert not any(buckets.glob("*"))
+    shutil.rmtree(root / "objects")
+    (root / "elsewhere").rename(root / "objects")
+    # A backup has this bucket only.
+    shutil.rmtree(buckets / "download")
+    async with open_archive(embedded(root)) as archive:
+        assert [fault.kind for fault in await check(archive)] == ["missing_copy"]
+        assert (await upload_of(archive, "received")).state == "inbox"
+        file = await file_of(archive, "archived")
+        assert await archive.hubs.default.storage.object_exists("permanent", file.object_id)
+    # What the hint says where everything is lost.
+    shutil.rmtree(root / "objects")
+    for name in ("objects", "data", "uploads"):
+        (buckets / "permanent" / name).mkdir(parents=True)
+    async with open_archive(embedded(root)) as archive:
+        assert {fault.kind for fault in await check(archive)} >= {"missing_object", "lost_upload"}
+        await archive.hubs.default.storage.put_object("permanent", "one", b"a later file")
 
 
 @pytest.mark.parametrize("state", ["init", "inbox"])
