@@ -27,6 +27,8 @@ copy, and gets it soon after a storage is back that was away."""
 STORAGE_DELAY = timedelta(minutes=1)
 """For which a storage may be starting or completing an upload, also after the process that called for that has given it
 up or died."""
+_MARGIN = timedelta(minutes=1)
+"""By which a lease may end later than one that begins now, if the database's clock was not ahead when it began."""
 _DIED = "The worker that had this job has died, or could not reach the database."
 
 Change = Callable[[Database], Awaitable[object]]
@@ -212,18 +214,28 @@ class JobQueue:
     async def retry(self, subjects: Iterable[str] | None = None) -> list[str]:
         """Make jobs due at once, these or all, that were set aside or wait after a failure.
 
+        Also, when a lease from now on would have ended, those whose lease ends later: their worker has taken them while
+        the database's clock was ahead, and may have died.
+
         Returns:
             The ids of those that are.
         """
         now = await self._database.factory.now()
+        lease = timedelta(seconds=self.lease)
         failed = {"worker": None, "$or": [{"due": None}, {"attempts": {"$gt": 0}}]}
+        stuck = {"worker": {"$ne": None}, "due": {"$gt": now + lease + _MARGIN}}
         if subjects is None:
-            subjects = [job.id async for job in self._database.jobs.find_all(failed)]
+            subjects = [job.id async for job in self._database.jobs.find_all({"$or": [failed, stuck]})]
         retried = []
         for subject in subjects:
             with suppress(NotFound):
-                changes = {"due": now, "attempts": 0}
-                if await self._database.jobs.compare_and_set(subject, expected=failed, changes=changes):
+                changes: dict[str, Any] = {"due": now, "attempts": 0}
+                freed = {"due": now + lease, "attempts": 0, "worker": None}
+                if await self._database.jobs.compare_and_set(
+                    subject, expected=failed, changes=changes
+                ) or await self._database.jobs.compare_and_set(
+                    subject, expected=stuck, changes=freed, increments={"token": 1}
+                ):
                     retried.append(subject)
         return retried
 

@@ -493,3 +493,23 @@ async def test_a_job_that_cannot_be_given_back_is_free_when_its_lease_ends(
         assert await take(queue) == []
         await trio.sleep(LEASE)
         assert [job.id for job in await take(queue)] == ["one"]
+
+
+async def test_a_job_that_was_taken_while_the_clock_was_ahead_is_tried_again_on_demand() -> None:
+    """Its worker has died; by the clock that is right again the lease would end in a year only."""
+    clock = ManualClock()
+    async with memory_archive(clock, job_lease=LEASE) as archive:
+        queue, database = archive.jobs, archive.database
+        await put(database, "stuck")
+        clock.now += 365 * 24 * 3600
+        (stuck,) = await take(queue, "dead")
+        assert await queue.retry() == []
+        clock.now -= 365 * 24 * 3600
+        assert await take(queue) == []
+        assert await queue.retry() == ["stuck"]
+        assert await take(queue) == []  # the worker may be alive, and stops when its lease has ended by its own clock
+        clock.now += LEASE
+        assert [job.id for job in await take(queue, "alive")] == ["stuck"]
+        assert await queue.retry() == []
+        with pytest.raises(LostLease):
+            await queue.commit(stuck, None, None)
