@@ -22,12 +22,15 @@ class RetryPolicy:
         restart: The step cannot succeed any more, but the transfer may if it is restarted from its preparation; names
             the cause, and each cause restarts a transfer once.
         expected: Reported only if it happens twice in a row.
+        rate_limited: The server limits the rate of requests (429), as a rule per minute: the waits add up to more, and
+            tries are counted from one again if other requests were answered since the try before.
     """
 
     again: bool
     after: float | None = None
     restart: str = ""
     expected: bool = False
+    rate_limited: bool = False
 
 
 NO_RETRY = RetryPolicy(again=False)

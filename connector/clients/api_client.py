@@ -179,6 +179,7 @@ class ApiClient:
         self._observer = observer
         self._pauses = RequestedPauses(retrier)
         self._refresh = refresh
+        self._answered = 0
 
     async def call(self, build: Callable[[], ApiRequest], read: Callable[[ApiReply], T], *, retry: bool = True) -> T:
         """One call without a work order token; with `retry` as often as the errors advise, otherwise once."""
@@ -191,7 +192,7 @@ class ApiClient:
 
         if not retry:
             return await once()
-        return await self._retrier.run(once, notify=self._notifier())
+        return await self._retrier.run(once, notify=self._notifier(), answered=lambda: self._answered)
 
     async def authorized(
         self,
@@ -231,15 +232,17 @@ class ApiClient:
                         raise
                     tell(error, 0.0)
 
-        return await self._retrier.run(once, notify=tell)
+        return await self._retrier.run(once, notify=tell, answered=lambda: self._answered)
 
     async def _send(self, request: ApiRequest, read: Callable[[ApiReply], T]) -> T:
         reply = await self._transport.send(request)
         try:
-            return read(reply)
+            value = read(reply)
         except ConnectorError as error:
             self._pauses.note(request, error)
             raise
+        self._answered += 1
+        return value
 
     def _notifier(self, also: Notify | None = None) -> Notify:
         def notify(error: ConnectorError, delay: float) -> None:

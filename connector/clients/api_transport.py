@@ -246,7 +246,7 @@ def error_from_response(
         return OverloadedError(
             message,
             hint="The archive is busy or down; try again later.",
-            advice=RetryPolicy(again=True, after=wait or None),
+            advice=RetryPolicy(again=True, after=wait or None, rate_limited=status == 429),
         )
     if status >= 500 and status != 507 and body.exception_id not in _FINAL:
         # Concurrent calls about one box collide in some archives: the next one succeeds.

@@ -244,7 +244,7 @@ def error_from_response(
         return OverloadedError(
             message,
             hint="The storage is busy or down; try again later.",
-            advice=RetryPolicy(again=True, after=wait or None),
+            advice=RetryPolicy(again=True, after=wait or None, rate_limited=status == 429),
         )
     if 300 <= status < 400:
         return RefusedError(

@@ -71,6 +71,10 @@ def polling_pause(waited: float, left: float, cost: float, uniform: Callable[[],
     return min(max(pause, cost), max(_SHORTEST_POLL, left / 2))
 
 
+_MOST_LIMITED = 4
+"""How many times `attempts` a request is tried at most that a limit of the rate refuses while it admits others."""
+
+
 @attrs.frozen
 class Retrier:
     """Runs a step until it succeeds, its error advises against a retry, or `attempts` tries are used.
@@ -91,24 +95,31 @@ class Retrier:
         *,
         notify: Notify = _ignore,
         made_progress: Callable[[], bool] = lambda: False,
+        answered: Callable[[], int] = lambda: 0,
     ) -> T:
         """Run `step` and return its result; `notify` is called for each failure that is retried.
 
         `made_progress` is called after each failure: if that try moved more than all before, the tries are counted from
         one again, since a connection that is closed repeatedly, but moves some bytes each time, completes eventually.
+        `answered` counts requests that were answered, of other tasks too: a server that limits their rate and answers
+        some of them gets to the others. That is bounded, too, by `_MOST_LIMITED` times as many tries.
 
         Raises:
             ConnectorError: The last one, with the advice not to try again, for the loops above.
         """
-        tries = 0
-        renewed = False
+        tries, counted, renewed = 0, 0, False
+        before: int | None = None
         while True:
             try:
                 return await step()
             except ConnectorError as error:
                 progressed = made_progress()
                 tries = 1 if progressed else tries + 1
-                delay = self._delay(error, tries, renewed, progressed)
+                is_served = error.advice.rate_limited and before not in (None, answered())
+                counted = 1 if progressed or is_served else counted + 1
+                before = answered()
+                over = max(counted, tries / _MOST_LIMITED) >= self.attempts
+                delay = None if over else self._delay(error, tries, renewed, progressed)
                 renewed = error.advice.after == 0
                 if delay is None:
                     if not error.advice.again:
@@ -119,9 +130,14 @@ class Retrier:
 
     def _delay(self, error: ConnectorError, tries: int, renewed: bool, progressed: bool) -> float | None:
         """Seconds until the next try, `None` for no further one; `renewed`: the last was made at once."""
-        if not error.advice.again or tries >= self.attempts:
+        if not error.advice.again:
             return None
         after = error.advice.after
+        if error.advice.rate_limited:
+            # With little jitter the waits of 8 retries add up to more than the minute that such limits count by.
+            wait = self.backoff.wait(tries, lambda: 0.75 + self.uniform() / 4)
+            asked = self.requested_delay(after or 0.0)
+            return None if asked is None else max(wait, asked) if after else wait
         if after is None or (after == 0 and renewed):
             # "At once" suits an expired token or a closed connection; twice in a row, something else is wrong.
             # A connection that is closed each time, but makes progress, gets the shortest wait.

@@ -128,3 +128,33 @@ async def test_a_wait_can_be_cancelled(autojump_clock: object) -> None:
         await retrier().run(Step([broken(RetryPolicy(again=True, after=500.0))]))
     assert scope.cancelled_caught
     assert trio.current_time() == 5
+
+
+LIMITED = RetryPolicy(again=True, rate_limited=True)
+
+
+@pytest.mark.parametrize("advice", [LIMITED, attrs.evolve(LIMITED, after=1.0)])
+async def test_the_waits_for_a_limit_of_the_rate_add_up_to_more_than_a_minute(
+    autojump_clock: object, advice: RetryPolicy
+) -> None:
+    step = Step([broken(advice)] * 8)
+    assert await Retrier(9, uniform=lambda: 0.0).run(step) == "done"
+    assert step.times[-1] > 60
+    assert all(later - earlier >= (advice.after or 0) for earlier, later in pairwise(step.times))
+
+
+@pytest.mark.parametrize(("advice", "tries"), [(LIMITED, 20), (RETRY, 5)])
+async def test_a_limit_that_lets_others_pass_is_waited_for_longer(
+    autojump_clock: object, advice: RetryPolicy, tries: int
+) -> None:
+    step = Step([broken(advice)] * 100)
+    with pytest.raises(BrokenError):
+        await retrier(5).run(step, answered=lambda: len(step.times))
+    assert len(step.times) == tries
+
+
+async def test_a_limit_that_lets_nothing_pass_is_not(autojump_clock: object) -> None:
+    step = Step([broken(LIMITED)] * 100)
+    with pytest.raises(BrokenError):
+        await retrier(5).run(step)
+    assert len(step.times) == 5
