@@ -1,7 +1,8 @@
 """One file never takes the others: what nobody expected fails the file where it happened (docs/reliability.md).
 
 No archive and no disk can provoke a bug on purpose, so it is planted in the standard library, which any version of the
-program calls: ``sitecustomize`` makes a function of ``os`` raise for the file whose name holds "bad".
+program calls: ``sitecustomize`` makes a function of ``os`` raise for the file whose name holds "wrong". (Not "bad": the
+name of a journal is of hexadecimal digits, and may hold that by chance.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PLANTED = """
     opened, really, really_open = set(), getattr(os, function), os.open
 
     def is_bad(path):
-        return isinstance(path, (str, bytes, os.PathLike)) and b"bad" in os.path.basename(os.fsencode(path))
+        return isinstance(path, (str, bytes, os.PathLike)) and b"wrong" in os.path.basename(os.fsencode(path))
 
     def noting_open(path, *rest, **named):
         descriptor = really_open(path, *rest, **named)
@@ -50,7 +51,7 @@ PLANTED = """
 
 @pytest.fixture
 def planted(scripted: Scripted, tmp_path: Path) -> Callable[..., Done]:
-    """Runs a command in which a function of ``os`` raises for the file "bad"."""
+    """Runs a command in which a function of ``os`` raises for the file "wrong"."""
     folder = tmp_path / "planted"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(textwrap.dedent(PLANTED))
@@ -67,22 +68,22 @@ def planted(scripted: Scripted, tmp_path: Path) -> Callable[..., Done]:
 
 def download(scripted: Scripted) -> tuple[object, ...]:
     scripted.archive.package_type = "download"
-    for name in ("GHGAF1", "bad2", "GHGAF3"):
+    for name in ("GHGAF1", "wrong2", "GHGAF3"):
         scripted.archive.add_file(name, os.urandom(300_000))
     return ("download", "--output-dir", scripted.folder / "out", "--json")
 
 
 def upload(scripted: Scripted) -> tuple[object, ...]:
     scripted.archive.package_type = "upload"
-    for name in ("a.bin", "bad.bin", "c.bin"):
+    for name in ("a.bin", "wrong.bin", "c.bin"):
         (scripted.folder / name).write_bytes(os.urandom(6_000_000))
-    return ("upload", "a.bin", "bad.bin", "c.bin", "--json")
+    return ("upload", "a.bin", "wrong.bin", "c.bin", "--json")
 
 
 def encrypt(scripted: Scripted) -> tuple[object, ...]:
-    for name in ("a.bin", "bad.bin", "c.bin"):
+    for name in ("a.bin", "wrong.bin", "c.bin"):
         (scripted.folder / name).write_bytes(os.urandom(100_000))
-    names = ("a.bin", "bad.bin", "c.bin")
+    names = ("a.bin", "wrong.bin", "c.bin")
     return (
         "encrypt",
         *names,
@@ -119,7 +120,7 @@ def test_a_bug_in_one_file_is_its_outcome_and_the_others_are_done(
     records = {record["name"]: record for record in map(json.loads, done.out.splitlines())}
     assert sorted(record["ok"] for record in records.values()) == [False, True, True], done.err
     (bad,) = [record for record in records.values() if not record["ok"]]
-    assert bad["name"].startswith("bad")
+    assert bad["name"].startswith("wrong")
     assert (bad["error"]["family"], bad["error"]["exit_code"]) == ("error", 1)
     assert "--debug" in bad["error"]["hint"]
     assert "Traceback" not in done.err
@@ -142,7 +143,7 @@ def test_a_file_for_which_there_is_no_memory_fails_alone(scripted: Scripted, pla
     done = planted("pwritev", *download(scripted), exception="memory")
     assert done.code == 3
     records = [json.loads(line) for line in done.out.splitlines()]
-    assert [record["name"] for record in records if not record["ok"]] == ["bad2"]
+    assert [record["name"] for record in records if not record["ok"]] == ["wrong2"]
     assert "memory" in done.err
 
 
@@ -172,7 +173,7 @@ def test_an_observer_that_raises_costs_no_file_its_bytes(scripted: Scripted) -> 
     out = scripted.folder / "out"
     out.mkdir()
     download(scripted)
-    observer = Raising("bad2")
+    observer = Raising("wrong2")
 
     async def main() -> list[connector.Outcome[connector.DownloadedFile]]:
         token = AccessToken.parse(scripted.archive.access_token)
@@ -188,8 +189,8 @@ def test_an_observer_that_raises_costs_no_file_its_bytes(scripted: Scripted) -> 
     assert error is not None
     assert error.exit_code == 1
     assert isinstance(error.__cause__, ZeroDivisionError)
-    assert sorted(observer.ended) == ["GHGAF1", "GHGAF3", "bad2"]
-    assert sorted(os.listdir(out)) == ["GHGAF1.bin.c4gh", "GHGAF3.bin.c4gh", "bad2.bin.c4gh"]
+    assert sorted(observer.ended) == ["GHGAF1", "GHGAF3", "wrong2"]
+    assert sorted(os.listdir(out)) == ["GHGAF1.bin.c4gh", "GHGAF3.bin.c4gh", "wrong2.bin.c4gh"]
 
 
 @pytest.mark.parametrize("package", ["download", "upload"])
