@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 import platformdirs
+from attrs.validators import ge, gt, optional
 
 from connector.errors import UsageError
 
@@ -92,23 +93,9 @@ def _without_password(url: str | None) -> str:
     return repr(url and urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 
-def _at_least(least: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
-    """A validator of a number that is not read by `load_settings`: with less, a transfer would wait for good."""
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, int | float) or not value >= least:
-            hint = "Texts such as '64MiB' and '90s' are read by load_settings."
-            raise UsageError(f"{attribute.name}: {value!r} is not a number of at least {least}.", hint=hint)
-
-    return check
-
-
-_SHORTEST = 0.001
-
-
 @attrs.frozen(kw_only=True)
 class Settings:
-    """All settings. Sizes are bytes, times are seconds. `UsageError` for numbers with which no transfer would end."""
+    """All settings, in bytes and seconds; `ValueError` for numbers with which a transfer would wait for good."""
 
     wkvs_url: str | None = None
     """Base URL of the archive's well-known values: `GET {wkvs_url}/values`."""
@@ -116,15 +103,15 @@ class Settings:
     my_private_key_path: Path | None = None
     token_file: Path | None = None
     passphrase_file: Path | None = None
-    part_size: int = attrs.field(default=8 * MIB, validator=_at_least(1))
-    max_concurrency: int | None = attrs.field(default=None, validator=attrs.validators.optional(_at_least(1)))
+    part_size: int = attrs.field(default=8 * MIB, validator=ge(1))
+    max_concurrency: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """Parts in flight at most; `None` leaves it to the adaptive limit."""
-    memory: int = attrs.field(default=256 * MIB, validator=_at_least(1))
+    memory: int = attrs.field(default=256 * MIB, validator=ge(1))
     """Budget of all part buffers together; grows to what one part needs."""
-    connect_timeout: float = attrs.field(default=15.0, validator=_at_least(_SHORTEST))
-    read_timeout: float = attrs.field(default=60.0, validator=_at_least(_SHORTEST))
+    connect_timeout: float = attrs.field(default=15.0, validator=gt(0))
+    read_timeout: float = attrs.field(default=60.0, validator=gt(0))
     """Longest time without a byte while a response is received."""
-    retries: int = attrs.field(default=8, validator=_at_least(0))
+    retries: int = attrs.field(default=8, validator=ge(0))
     """How often one step is retried before its file fails."""
     ca_file: Path | None = None
     """Certificates to trust instead of the built-in ones (PEM)."""
@@ -155,9 +142,7 @@ def parse_path(value: object) -> Path:
 
 
 def _whole(value: object) -> int:
-    if isinstance(value, bool):
-        raise ValueError(f"expected a whole number, not {value!r}")
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
     text = _text(value)
     if not re.fullmatch(r"[0-9]{1,9}", text):
