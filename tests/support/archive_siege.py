@@ -189,9 +189,17 @@ class Siege:
             self.clients[alias].kill()
             return tell(f"kill {self.killed}: the client of {alias}")
         self.server.kill()
-        self.strays.append(left := check(self.server.root))
+        self.strays.append(left := self._look())
         tell(f"kill {self.killed}: the server; it leaves {left.files} files, {left.size / 10**6:.1f} MB")
         return self.server.start()
+
+    def _look(self) -> Report:
+        """What a killed server leaves. Its worker ends a little later, and may remove files while they are read."""
+        for _ in range(600):
+            with contextlib.suppress(FileNotFoundError):
+                return check(self.server.root)
+            time.sleep(0.1)
+        return check(self.server.root)
 
     def _delete(self, client: ContractClient) -> None:
         """Delete uploads of any state now and then; the server may be killed under any call."""
