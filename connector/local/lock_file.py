@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 import uuid
@@ -291,7 +292,7 @@ def _remove_set_aside(path: Path, mark: bytes) -> bool:
     named = False
     with contextlib.suppress(OSError):  # what cannot be removed does no harm
         for name in os.listdir(path.parent):
-            if name.startswith(f"{path.name}."):
+            if re.fullmatch(rf"{re.escape(path.name)}\.[0-9a-f]{{8}}", name):  # others are files of the user
                 content = read_own_file(aside := path.with_name(name), _LONGEST)
                 if content != mark:
                     aside.unlink(missing_ok=True)

@@ -104,7 +104,10 @@ def test_the_claim_of_a_killed_process_is_taken_over(path: Path, holder: Holder)
 def test_a_later_process_with_the_same_number_does_not_hold_it(path: Path) -> None:
     with_our_number = {"host": socket.gethostname(), "pid": os.getpid(), "started": "1"}
     path.write_text(json.dumps(with_our_number))
+    users = path.with_name(f"{path.name}.bam")
+    users.write_text("of the user, with a name like those of the takeover")
     LockFile.take(path).release()
+    assert users.exists()
 
 
 ELSEWHERE = {"host": "elsewhere.invalid", "pid": 2**22 + 1, "started": "1"}

@@ -122,6 +122,8 @@ def test_options_that_pymongo_would_ignore_are_refused(option: str) -> None:
     """It would connect without them: without TLS, for example."""
     with pytest.raises(InvalidSettings, match="option"):
         MongoSettings(f"mongodb://archive:opensesame@h1,h2/?replicaSet=rs0&{option}", "archive")
+    with pytest.raises(InvalidSettings, match="option"):
+        MongoSettings(f"mongodb://h?{option}", "archive")
 
 
 @pytest.mark.parametrize(

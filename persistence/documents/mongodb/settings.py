@@ -43,7 +43,7 @@ class MongoSettings:
 
     def _check_options(self) -> None:
         """PyMongo only warns of what it does not know, and connects without it: `tls=yes` would be without TLS."""
-        options = self.uri.partition("://")[2].partition("/")[2].partition("?")[2]
+        options = self.uri.partition("?")[2]
         try:
             if options:
                 validate_options(split_options(options, validate=False), warn=False)
